@@ -45,7 +45,7 @@ pub(crate) async fn answer(
         answer = from_release(served, &request);
     }
     let rendered = match answer {
-        Ok(answer) => respond_with_fallbacks(context, release, store.standing, &path, &request, answer).await,
+        Ok(answer) => respond_with_fallbacks(context, release, store.record_state, &path, &request, answer).await,
         Err(error) => Err(error.into()),
     };
     rendered.map_err(|failure| failure.changed(header_changes(served, &request)))
@@ -65,13 +65,13 @@ fn in_nfc(path: &AssetPath<'_>) -> Option<AssetPath<'static>> {
 async fn respond_with_fallbacks(
     context: &RequestContext,
     release: &LoadedRelease,
-    standing: RecordState,
+    record_state: RecordState,
     path: &AssetPath<'_>,
     request: &AssetRequest<'_, RequestHeaders<'_>>,
     answer: AssetResponse<'_>,
 ) -> Result<Response, RequestError> {
     let served = release.served();
-    let respond = async |file: &FileResponse<'_>| respond(context, release, standing, request, file).await;
+    let respond = async |file: &FileResponse<'_>| respond(context, release, record_state, request, file).await;
     match answer {
         AssetResponse::Redirect { status, fields } => return redirect(status, &fields),
         AssetResponse::File(file) => return respond(&file).await,
@@ -114,12 +114,12 @@ fn redirect(status: u16, fields: &FieldLines<'_>) -> Result<Response, RequestErr
 async fn respond(
     context: &RequestContext,
     release: &LoadedRelease,
-    standing: RecordState,
+    record_state: RecordState,
     request: &AssetRequest<'_, RequestHeaders<'_>>,
     file: &FileResponse<'_>,
 ) -> Result<Response, RequestError> {
     match asset_store::content(context, &file.content).await {
-        Ok(body) => render(file, &body, standing),
+        Ok(body) => render(file, &body, record_state),
         Err(failure) => {
             let Some(previous) = asset_store::cached_previous_release(release) else { return Err(failure) };
             let Ok(AssetResponse::File(file)) = from_release(previous.served(), request) else { return Err(failure) };
@@ -131,8 +131,8 @@ async fn respond(
 }
 
 /// `Asset-Source` marks a response that may not be of the release that is served now.
-fn render(file: &FileResponse<'_>, content: &JsValue, standing: RecordState) -> Result<Response, RequestError> {
-    let source = (standing != RecordState::Current).then_some(("asset-source", "previous"));
+fn render(file: &FileResponse<'_>, content: &JsValue, record_state: RecordState) -> Result<Response, RequestError> {
+    let source = (record_state != RecordState::Current).then_some(("asset-source", "previous"));
     let fields = file.fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
     if file.status == 206 {
         // The head is not cached: hardly any part is requested twice.

@@ -190,13 +190,13 @@ impl WriterObject {
         let Some(mut state) = self.stored()? else { return Ok(Due::Nothing) };
         match &outcome {
             Ok(()) => {
-                state.took(version, ended_ms);
+                state.put_succeeded(version, ended_ms);
                 Isolate::current().retry_budget.borrow_mut().succeeded(ended_ms);
             }
             Err(error) => {
                 log::alarm_warning("KEY_WRITER", "kv_put_failed", error);
                 let budget = &mut Isolate::current().retry_budget.borrow_mut();
-                state.failed(version, error.class(), ended_ms, Clock.random(), budget);
+                state.put_failed(version, error.class(), ended_ms, Clock.random(), budget);
             }
         }
         let due = state.due(ended_ms);
@@ -243,7 +243,7 @@ impl WriterObject {
         if self.state.borrow().is_none() {
             let mut stored = self.storage.state()?;
             if let Some(state) = &mut stored {
-                state.woke_up(Clock.now_ms());
+                state.wake_up(Clock.now_ms());
             }
             self.state.replace(stored);
         }

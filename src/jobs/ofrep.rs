@@ -184,8 +184,8 @@ fn subject<'a>(
 /// Returns the value of `Config-Source`: that of the definitions if they are not current,
 /// otherwise that of the user's record.
 fn source(flags: &Flags, user: Option<&User>) -> Option<&'static str> {
-    match flags.standing() {
+    match flags.record_state() {
         RecordState::Current => user.and_then(|user| user.source.field()),
-        standing => Source::of_record(standing).field(),
+        record_state => Source::of_record(record_state).field(),
     }
 }

@@ -82,7 +82,7 @@ pub(crate) async fn answer(
         record,
         plan: &plan,
         sent,
-        record_state: held.standing,
+        record_state: held.record_state,
     };
     proxied.answer(began_ms).await
 }

@@ -35,12 +35,14 @@ pub(crate) async fn current(context: &RequestContext) -> Result<CachedRecord<Rc<
             if matches!(&*held.value, AssetStore::Release(release) if release.is_behind()) {
                 // The manifest of the current release may be visible at the next read.
                 AssetStores::memory().borrow_mut().mark_incomplete(POINTER.as_str());
-                return Ok(CachedRecord { standing: RecordState::LastKnownGood, ..held });
+                return Ok(CachedRecord { record_state: RecordState::LastKnownGood, ..held });
             }
             Ok(held)
         }
         // Not reached: `load` returns something even without a pointer.
-        Ok(None) => Ok(CachedRecord { value: Rc::new(AssetStore::UnversionedKeys), standing: RecordState::Current }),
+        Ok(None) => {
+            Ok(CachedRecord { value: Rc::new(AssetStore::UnversionedKeys), record_state: RecordState::Current })
+        }
         Err(ReadFailure::Store(error)) => Err(FileError::unavailable(&error).into()),
         Err(ReadFailure::Broken(broken)) => Err(FileError::unavailable(&broken).into()),
     }

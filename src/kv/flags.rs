@@ -27,8 +27,8 @@ impl Flags {
     }
 
     /// Returns whether they are the ones in KV, the last valid ones, or stale.
-    pub(crate) fn standing(&self) -> RecordState {
-        self.held.standing
+    pub(crate) fn record_state(&self) -> RecordState {
+        self.held.record_state
     }
 }
 
@@ -40,8 +40,8 @@ impl Flags {
 pub(crate) async fn flags(context: &RequestContext) -> Result<Flags, ReadFailure<Fault>> {
     let held = FlagDefinitions.get(context, &KEY, Clock.now_ms()).await?;
     // `parse` makes something of every text, also of none.
-    let held = held.unwrap_or(CachedRecord { value: Rc::new(None), standing: RecordState::Current });
-    match (held.standing, fault()) {
+    let held = held.unwrap_or(CachedRecord { value: Rc::new(None), record_state: RecordState::Current });
+    match (held.record_state, fault()) {
         (RecordState::Current, _) => {
             Isolate::current().flags_fault.take();
         }

@@ -54,7 +54,7 @@ pub(crate) trait Keyspace: Sized + 'static {
     /// Unix epoch.
     async fn get(self, context: &RequestContext, key: &Key<'_>, now_ms: u64) -> RecordRead<Self> {
         let lifetime = self.lifetime(&context.vars());
-        let look = Self::memory().borrow_mut().look(key.as_str(), lifetime, now_ms);
+        let look = Self::memory().borrow_mut().look_up(key.as_str(), lifetime, now_ms);
         match look {
             RecordLookup::Fresh(held) => Ok(Some(held)),
             RecordLookup::Refresh(held) => {
@@ -73,7 +73,7 @@ pub(crate) trait Keyspace: Sized + 'static {
     #[cfg(feature = "flags")]
     async fn get_all(&self, context: &RequestContext, keys: &[Key<'_>], now_ms: u64) -> Vec<RecordRead<Self>> {
         let lifetime = self.lifetime(&context.vars());
-        let look = |key: &Key<'_>| match Self::memory().borrow_mut().look(key.as_str(), lifetime, now_ms) {
+        let look = |key: &Key<'_>| match Self::memory().borrow_mut().look_up(key.as_str(), lifetime, now_ms) {
             RecordLookup::Fresh(held) => Some(Ok(Some(held))),
             RecordLookup::Refresh(_) | RecordLookup::Read => None,
             RecordLookup::Failed(why) => Some(Err(why)),
@@ -114,7 +114,7 @@ pub(crate) trait Keyspace: Sized + 'static {
         let why = match read {
             Ok(json) => {
                 let source = json.as_deref().map(Self::identity);
-                if let Some(held) = memory.borrow_mut().unchanged(key, source, asked_ms) {
+                if let Some(held) = memory.borrow_mut().revalidate(key, source, asked_ms) {
                     return Ok(Some(held));
                 }
                 let (source, bytes) = (source.map(str::to_owned), json.as_ref().map_or(0, String::len));
@@ -132,7 +132,7 @@ pub(crate) trait Keyspace: Sized + 'static {
             Err(error) => ReadFailure::Store(error),
         };
         let mut memory = memory.borrow_mut();
-        let held = memory.failed(key, why.clone(), self.lifetime(&reader.vars).fresh_ms, asked_ms);
+        let held = memory.read_failed(key, why.clone(), self.lifetime(&reader.vars).fresh_ms, asked_ms);
         // An error that the visitor gets is logged by the renderer, unless it is cached and so
         // not returned again for a while.
         if held.is_ok() || memory.has_negative_cache() {

@@ -125,10 +125,10 @@ fn is_nobodys(vars: &Vars, key: &Key<'_>) -> bool {
 /// one.
 fn own(read: RecordRead<Users>) -> Result<User, Source> {
     match read {
-        Ok(Some(CachedRecord { value, standing })) if value.is_some() => {
-            Ok(User { found: Found::Own(value), source: Source::of_record(standing) })
+        Ok(Some(CachedRecord { value, record_state })) if value.is_some() => {
+            Ok(User { found: Found::Own(value), source: Source::of_record(record_state) })
         }
-        Ok(Some(CachedRecord { standing, .. })) => Err(Source::of_no_record(standing)),
+        Ok(Some(CachedRecord { record_state, .. })) => Err(Source::of_no_record(record_state)),
         Ok(None) => Err(Source::Nobody),
         Err(_) => Err(Source::Default),
     }
@@ -139,15 +139,15 @@ fn own(read: RecordRead<Users>) -> Result<User, Source> {
 fn in_snapshot(context: &RequestContext, snapshot: &Shared, id: &str, without: Source) -> User {
     let nothing = |source| User { found: Found::Nothing, source };
     let Ok(shared) = snapshot else { return nothing(Source::Default) };
-    let Some(CachedRecord { value, standing }) = shared else { return nothing(without) };
+    let Some(CachedRecord { value, record_state }) = shared else { return nothing(without) };
     match value.record(id).map(UserRecord::parse) {
-        Some(Ok(record)) => User { found: Found::InSnapshot(record), source: Source::of_snapshot(*standing) },
+        Some(Ok(record)) => User { found: Found::InSnapshot(record), source: Source::of_snapshot(*record_state) },
         Some(Err(broken)) => {
             context.log().warning("broken_record", &format!("in the snapshot: {broken}"));
             nothing(Source::Default)
         }
         // The user may be in the newer snapshot, which cannot be read.
-        None if without == Source::Nobody => nothing(Source::of_no_record(*standing)),
+        None if without == Source::Nobody => nothing(Source::of_no_record(*record_state)),
         None => nothing(without),
     }
 }

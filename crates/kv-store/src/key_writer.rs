@@ -152,7 +152,7 @@ impl KeyState {
 
     /// Records that KV accepted a version. The interval starts at the end of the put, so that
     /// two puts never arrive within a second.
-    pub fn took(&mut self, version: u64, now_ms: u64) {
+    pub fn put_succeeded(&mut self, version: u64, now_ms: u64) {
         self.flushed = self.flushed.max(version);
         self.flushed_ms = now_ms;
         self.failures = 0;
@@ -162,7 +162,7 @@ impl KeyState {
 
     /// Records that KV did not accept a version. The next put follows after the backoff, or
     /// after the longest wait if the isolate's budget is used up.
-    pub fn failed(&mut self, version: u64, class: FailureClass, now_ms: u64, random: f64, budget: &mut Budget) {
+    pub fn put_failed(&mut self, version: u64, class: FailureClass, now_ms: u64, random: f64, budget: &mut Budget) {
         self.failures += 1;
         let wait_ms = match FLUSH.next_wait_ms(class, self.failures, u64::MAX, random) {
             Ok(wait_ms) if budget.spend(class, now_ms) => wait_ms.max(WRITE_INTERVAL_MS),
@@ -203,7 +203,7 @@ impl KeyState {
 
     /// Records that the object woke up. If it went away during a put, KV may have just accepted
     /// the value or may still do so, so the next put keeps its distance.
-    pub fn woke_up(&mut self, now_ms: u64) {
+    pub fn wake_up(&mut self, now_ms: u64) {
         if self.unflushed().is_some() {
             self.not_before_ms = self.not_before_ms.max(now_ms.saturating_add(WRITE_INTERVAL_MS));
             // A new value waits less than a refused one, but keeps the same distance.
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!((writer.due(0), writer.newest(None, 0)), (Due::Nothing, Newest::Unknown));
         assert_eq!(accept(&mut writer, "a"), 1);
         assert_eq!((writer.due(5), writer.newest(None, 5)), (Due::Put(1), Newest::Here(1)));
-        writer.took(1, 9);
+        writer.put_succeeded(1, 9);
         assert_eq!((writer.due(10), writer.unflushed()), (Due::Nothing, None));
     }
 
@@ -237,7 +237,7 @@ mod tests {
     fn writes_within_a_second_become_one_put_of_the_last() {
         let mut writer = KeyState::new("hot");
         accept(&mut writer, "a");
-        writer.took(1, 1000);
+        writer.put_succeeded(1, 1000);
         for value in ["b", "c", "d"] {
             accept(&mut writer, value);
         }
@@ -251,7 +251,7 @@ mod tests {
         let mut writer = KeyState::new("hot");
         accept(&mut writer, "a");
         accept(&mut writer, "b");
-        writer.took(1, 500);
+        writer.put_succeeded(1, 500);
         assert!(writer.has_flushed(1) && !writer.has_flushed(2));
         assert_eq!(writer.due(500), Due::Later(1500));
         assert_eq!(writer.due(1500), Due::Put(2));
@@ -272,10 +272,10 @@ mod tests {
             (DOWN, 1.0, 30_000),
             (FailureClass::Permanent, 1.0, 300_000),
         ] {
-            writer.failed(1, class, 50, random, &mut budget);
+            writer.put_failed(1, class, 50, random, &mut budget);
             assert_eq!(writer.due(51), Due::Later(50 + wait_ms));
         }
-        writer.took(1, 99);
+        writer.put_succeeded(1, 99);
         assert_eq!(writer.due(99), Due::Nothing);
     }
 
@@ -284,13 +284,13 @@ mod tests {
         let mut writer = KeyState::new("hot");
         let mut budget = Budget::new();
         accept(&mut writer, "bad");
-        writer.failed(1, FailureClass::Permanent, 50, 0.0, &mut budget);
+        writer.put_failed(1, FailureClass::Permanent, 50, 0.0, &mut budget);
         assert_eq!(writer.due(51), Due::Later(300_050));
         accept(&mut writer, "good");
         assert_eq!(writer.due(60), Due::Later(1050));
         // Accepted during the put that KV refused.
         accept(&mut writer, "better");
-        writer.failed(2, FailureClass::Permanent, 2000, 0.0, &mut budget);
+        writer.put_failed(2, FailureClass::Permanent, 2000, 0.0, &mut budget);
         assert_eq!(writer.due(2001), Due::Later(3000));
     }
 
@@ -300,7 +300,7 @@ mod tests {
         let mut budget = Budget::new();
         accept(&mut writer, "a");
         while budget.spend(DOWN, 0) {}
-        writer.failed(1, DOWN, 0, 0.0, &mut budget);
+        writer.put_failed(1, DOWN, 0, 0.0, &mut budget);
         assert_eq!(writer.due(1), Due::Later(30_000));
     }
 
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(writer.accept("b".into(), &at("\"1\"")), Ok(2));
         assert_eq!(writer.accept("c".into(), &at("\"1\"")), Err(PreconditionFailed));
         assert_eq!(writer.metadata().sha256, "b");
-        writer.took(2, 0);
+        writer.put_succeeded(2, 0);
         assert_eq!(writer.accept("c".into(), &at("\"2\"")), Ok(3));
     }
 
@@ -322,7 +322,7 @@ mod tests {
         let mut writer = KeyState::new("hot");
         accept(&mut writer, "a");
         accept(&mut writer, "b");
-        writer.took(2, 1000);
+        writer.put_succeeded(2, 1000);
         let shown = |version, sha256: &str| Metadata { version, sha256: sha256.into() };
         for (metadata, now_ms, seen) in [
             (Some(shown(2, "b")), 1001, Newest::Shown(2)),
@@ -341,7 +341,7 @@ mod tests {
     fn what_is_stored_can_be_read_again() {
         let mut writer = KeyState::new("ключ");
         accept(&mut writer, "a");
-        writer.failed(1, BUSY, 1_763_700_000_000, 0.5, &mut Budget::new());
+        writer.put_failed(1, BUSY, 1_763_700_000_000, 0.5, &mut Budget::new());
         let stored = serde_json::to_string(&writer).unwrap();
         assert_eq!(serde_json::from_str::<KeyState>(&stored).unwrap(), writer);
         let first_release =
@@ -353,16 +353,16 @@ mod tests {
     fn an_object_that_wakes_up_keeps_its_distance_from_a_put_that_may_be_under_way() {
         let mut writer = KeyState::new("hot");
         accept(&mut writer, "a");
-        writer.woke_up(500);
+        writer.wake_up(500);
         assert_eq!(writer.due(500), Due::Later(1500));
-        writer.took(1, 1500);
-        writer.woke_up(9000);
+        writer.put_succeeded(1, 1500);
+        writer.wake_up(9000);
         assert_eq!(writer.due(9000), Due::Nothing);
 
         // The put five minutes after a refusal may be under way when a new value comes.
         accept(&mut writer, "refused");
-        writer.failed(2, FailureClass::Permanent, 10_000, 0.0, &mut Budget::new());
-        writer.woke_up(310_500);
+        writer.put_failed(2, FailureClass::Permanent, 10_000, 0.0, &mut Budget::new());
+        writer.wake_up(310_500);
         accept(&mut writer, "new");
         assert_eq!(writer.due(310_600), Due::Later(311_500));
     }
@@ -371,7 +371,7 @@ mod tests {
     fn a_clock_that_is_set_back_does_not_hold_a_put_up_for_longer_than_the_longest_wait() {
         let mut writer = KeyState::new("hot");
         accept(&mut writer, "a");
-        writer.took(1, 90_000_000);
+        writer.put_succeeded(1, 90_000_000);
         accept(&mut writer, "b");
         assert_eq!(writer.due(5), Due::Later(300_005));
     }

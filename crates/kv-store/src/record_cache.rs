@@ -35,7 +35,7 @@ struct CacheEntry<T> {
     answered_ms: u64,
     /// When KV was last asked, whether or not it answered, in milliseconds since the Unix epoch.
     asked_ms: u64,
-    standing: RecordState,
+    record_state: RecordState,
     /// When a background read began, if one is under way.
     refresh_ms: Option<u64>,
 }
@@ -87,7 +87,7 @@ pub struct CachedRecord<T> {
     /// The record.
     pub value: T,
     /// How it relates to KV.
-    pub standing: RecordState,
+    pub record_state: RecordState,
 }
 
 /// How long a record is used without a read of KV, in milliseconds since the last read.
@@ -145,7 +145,7 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
     }
 
     /// Looks a record up and returns what to do.
-    pub fn look(&mut self, key: &str, lifetime: Lifetime, now_ms: u64) -> RecordLookup<T, E> {
+    pub fn look_up(&mut self, key: &str, lifetime: Lifetime, now_ms: u64) -> RecordLookup<T, E> {
         let Some(entry) = self.get_mut(key) else { return self.look_up_failure(key, now_ms) };
         let age_ms = now_ms.saturating_sub(entry.asked_ms);
         // If the clock was set back, the record is not fresh for ever.
@@ -176,7 +176,7 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
     ///
     /// Here and below, `asked_ms` is when the read began. A read that began before the last one
     /// changes nothing.
-    pub fn unchanged(&mut self, key: &str, source: Option<&str>, asked_ms: u64) -> Option<CachedRecord<T>> {
+    pub fn revalidate(&mut self, key: &str, source: Option<&str>, asked_ms: u64) -> Option<CachedRecord<T>> {
         let entry = self.get_mut(key)?;
         if entry.asked_ms <= asked_ms && !entry.source.is(source) {
             return None;
@@ -205,11 +205,11 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
             source: source.map_or(RecordSource::Absent, |text| RecordSource::Text(text.into())),
             answered_ms: asked_ms,
             asked_ms,
-            standing: RecordState::Current,
+            record_state: RecordState::Current,
             refresh_ms: None,
         };
         lru.insert(key, entry, bytes);
-        CachedRecord { value, standing: RecordState::Current }
+        CachedRecord { value, record_state: RecordState::Current }
     }
 
     /// Makes the next read parse the record again, because something it refers to was not
@@ -234,22 +234,22 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
     /// # Errors
     /// No record is in memory. The failure is cached for up to five seconds, and for at most
     /// `fresh_ms` milliseconds.
-    pub fn failed(
+    pub fn read_failed(
         &mut self,
         key: &str,
         why: ReadFailure<E>,
         fresh_ms: u64,
         asked_ms: u64,
     ) -> Result<CachedRecord<T>, ReadFailure<E>> {
-        let standing = match why {
+        let record_state = match why {
             ReadFailure::Broken(_) => RecordState::LastKnownGood,
             ReadFailure::Store(_) => RecordState::Stale,
         };
         let is_usable = |entry: &mut CacheEntry<T>| {
-            standing == RecordState::LastKnownGood || asked_ms.saturating_sub(entry.answered_ms) < STALE_MS
+            record_state == RecordState::LastKnownGood || asked_ms.saturating_sub(entry.answered_ms) < STALE_MS
         };
         if self.get_mut(key).is_some_and(is_usable)
-            && let Some(held) = self.note(key, asked_ms, standing)
+            && let Some(held) = self.note(key, asked_ms, record_state)
         {
             return Ok(held);
         }
@@ -268,15 +268,15 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
     }
 
     /// Updates an entry after a read, unless a later read did so before.
-    fn note(&mut self, key: &str, asked_ms: u64, standing: RecordState) -> Option<CachedRecord<T>> {
+    fn note(&mut self, key: &str, asked_ms: u64, record_state: RecordState) -> Option<CachedRecord<T>> {
         self.records.touch(key);
         self.absent.touch(key);
         let entry = self.get_mut(key)?;
         if entry.asked_ms <= asked_ms {
             entry.asked_ms = asked_ms;
-            entry.standing = standing;
+            entry.record_state = record_state;
             entry.refresh_ms = None;
-            if standing != RecordState::Stale {
+            if record_state != RecordState::Stale {
                 entry.answered_ms = asked_ms;
             }
         }
@@ -298,7 +298,7 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
 
 impl<T: Clone> CacheEntry<T> {
     fn held(&self) -> CachedRecord<T> {
-        CachedRecord { value: self.value.clone(), standing: self.standing }
+        CachedRecord { value: self.value.clone(), record_state: self.record_state }
     }
 }
 
@@ -318,54 +318,54 @@ mod tests {
     }
 
     fn broken(memory: &mut RecordCache<u32, ()>, key: &str, asked_ms: u64) -> Option<CachedRecord<u32>> {
-        memory.failed(key, ReadFailure::Broken(()), REFRESH, asked_ms).ok()
+        memory.read_failed(key, ReadFailure::Broken(()), REFRESH, asked_ms).ok()
     }
 
-    fn failed(memory: &mut RecordCache<u32, ()>, key: &str, asked_ms: u64) -> Option<CachedRecord<u32>> {
-        memory.failed(key, ReadFailure::Store(StoreError::missing()), REFRESH, asked_ms).ok()
+    fn fail(memory: &mut RecordCache<u32, ()>, key: &str, asked_ms: u64) -> Option<CachedRecord<u32>> {
+        memory.read_failed(key, ReadFailure::Store(StoreError::missing()), REFRESH, asked_ms).ok()
     }
 
     fn current(value: u32) -> CachedRecord<u32> {
-        CachedRecord { value, standing: RecordState::Current }
+        CachedRecord { value, record_state: RecordState::Current }
     }
 
     #[test]
     fn a_record_is_fresh_then_read_once_in_the_background_then_read_first() {
         let mut memory = memory();
-        assert_eq!(memory.look("a", LIFETIME, 0), RecordLookup::Read);
+        assert_eq!(memory.look_up("a", LIFETIME, 0), RecordLookup::Read);
         store(&mut memory, "a", "1", 1, 1000);
-        assert_eq!(memory.look("a", LIFETIME, 10_999), RecordLookup::Fresh(current(1)));
-        assert_eq!(memory.look("a", LIFETIME, 11_000), RecordLookup::Refresh(current(1)));
+        assert_eq!(memory.look_up("a", LIFETIME, 10_999), RecordLookup::Fresh(current(1)));
+        assert_eq!(memory.look_up("a", LIFETIME, 11_000), RecordLookup::Refresh(current(1)));
         assert_eq!(
-            memory.look("a", LIFETIME, 11_001),
+            memory.look_up("a", LIFETIME, 11_001),
             RecordLookup::Fresh(current(1)),
             "one background read is enough"
         );
-        assert_eq!(memory.look("a", LIFETIME, 21_000), RecordLookup::Read, "it did not end in time");
-        assert_eq!(memory.unchanged("a", Some("1"), 21_000), Some(current(1)));
-        assert_eq!(memory.look("a", LIFETIME, 21_001), RecordLookup::Fresh(current(1)));
-        assert_eq!(memory.unchanged("a", Some("2"), 21_002), None);
+        assert_eq!(memory.look_up("a", LIFETIME, 21_000), RecordLookup::Read, "it did not end in time");
+        assert_eq!(memory.revalidate("a", Some("1"), 21_000), Some(current(1)));
+        assert_eq!(memory.look_up("a", LIFETIME, 21_001), RecordLookup::Fresh(current(1)));
+        assert_eq!(memory.revalidate("a", Some("2"), 21_002), None);
         store(&mut memory, "a", "2", 2, 21_002);
-        assert_eq!(memory.look("a", LIFETIME, 21_003), RecordLookup::Fresh(current(2)));
+        assert_eq!(memory.look_up("a", LIFETIME, 21_003), RecordLookup::Fresh(current(2)));
     }
 
     #[test]
     fn a_background_read_that_was_lost_is_begun_again() {
         let mut memory = memory();
         store(&mut memory, "a", "1", 1, 0);
-        assert_eq!(memory.look("a", Lifetime::of_rare(60_000), 60_000), RecordLookup::Refresh(current(1)));
-        assert_eq!(memory.look("a", Lifetime::of_rare(60_000), 89_999), RecordLookup::Fresh(current(1)));
-        assert_eq!(memory.look("a", Lifetime::of_rare(60_000), 90_000), RecordLookup::Refresh(current(1)));
+        assert_eq!(memory.look_up("a", Lifetime::of_rare(60_000), 60_000), RecordLookup::Refresh(current(1)));
+        assert_eq!(memory.look_up("a", Lifetime::of_rare(60_000), 89_999), RecordLookup::Fresh(current(1)));
+        assert_eq!(memory.look_up("a", Lifetime::of_rare(60_000), 90_000), RecordLookup::Refresh(current(1)));
     }
 
     #[test]
     fn without_a_refresh_time_kv_is_read_each_time_and_the_last_good_record_is_still_known() {
         let mut memory = memory();
         store(&mut memory, "a", "1", 1, 1000);
-        assert_eq!(memory.look("a", Lifetime::of_rare(0), 1000), RecordLookup::Read);
+        assert_eq!(memory.look_up("a", Lifetime::of_rare(0), 1000), RecordLookup::Read);
         assert_eq!(
             broken(&mut memory, "a", 1000),
-            Some(CachedRecord { value: 1, standing: RecordState::LastKnownGood })
+            Some(CachedRecord { value: 1, record_state: RecordState::LastKnownGood })
         );
     }
 
@@ -373,41 +373,41 @@ mod tests {
     fn a_clock_that_was_put_back_reads_kv() {
         let mut memory = memory();
         store(&mut memory, "a", "1", 1, 100_000);
-        assert_eq!(memory.look("a", LIFETIME, 1000), RecordLookup::Read);
+        assert_eq!(memory.look_up("a", LIFETIME, 1000), RecordLookup::Read);
     }
 
     #[test]
     fn a_broken_record_leaves_the_last_good_one_for_ever_and_a_failing_kv_for_an_hour() {
         let mut memory = memory();
         assert_eq!(broken(&mut memory, "a", 0), None);
-        assert_eq!(failed(&mut memory, "a", 0), None);
+        assert_eq!(fail(&mut memory, "a", 0), None);
         store(&mut memory, "a", "1", 1, 0);
         assert_eq!(
             broken(&mut memory, "a", 1000),
-            Some(CachedRecord { value: 1, standing: RecordState::LastKnownGood })
+            Some(CachedRecord { value: 1, record_state: RecordState::LastKnownGood })
         );
-        let last_good = CachedRecord { value: 1, standing: RecordState::LastKnownGood };
+        let last_good = CachedRecord { value: 1, record_state: RecordState::LastKnownGood };
         assert_eq!(
-            memory.look("a", LIFETIME, 2000),
+            memory.look_up("a", LIFETIME, 2000),
             RecordLookup::Fresh(last_good),
             "it says so as long as it is served"
         );
         assert_eq!(
-            failed(&mut memory, "a", STALE_MS - 1),
-            Some(CachedRecord { value: 1, standing: RecordState::Stale })
+            fail(&mut memory, "a", STALE_MS - 1),
+            Some(CachedRecord { value: 1, record_state: RecordState::Stale })
         );
-        assert_eq!(failed(&mut memory, "a", STALE_MS + 1000), None);
+        assert_eq!(fail(&mut memory, "a", STALE_MS + 1000), None);
         assert_eq!(
             broken(&mut memory, "a", 9 * STALE_MS),
-            Some(CachedRecord { value: 1, standing: RecordState::LastKnownGood })
+            Some(CachedRecord { value: 1, record_state: RecordState::LastKnownGood })
         );
         assert_eq!(
-            failed(&mut memory, "a", 10 * STALE_MS - 1),
-            Some(CachedRecord { value: 1, standing: RecordState::Stale }),
+            fail(&mut memory, "a", 10 * STALE_MS - 1),
+            Some(CachedRecord { value: 1, record_state: RecordState::Stale }),
             "KV answered"
         );
         store(&mut memory, "a", "2", 2, 10 * STALE_MS);
-        assert_eq!(memory.look("a", LIFETIME, 10 * STALE_MS), RecordLookup::Fresh(current(2)));
+        assert_eq!(memory.look_up("a", LIFETIME, 10 * STALE_MS), RecordLookup::Fresh(current(2)));
     }
 
     #[test]
@@ -415,11 +415,11 @@ mod tests {
         let mut memory = memory();
         store(&mut memory, "a", "2", 2, 1000);
         assert_eq!(store(&mut memory, "a", "1", 1, 999), current(2));
-        assert_eq!(memory.unchanged("a", Some("1"), 999), Some(current(2)));
+        assert_eq!(memory.revalidate("a", Some("1"), 999), Some(current(2)));
         assert_eq!(broken(&mut memory, "a", 999), Some(current(2)));
-        assert_eq!(failed(&mut memory, "a", 999), Some(current(2)));
+        assert_eq!(fail(&mut memory, "a", 999), Some(current(2)));
         memory.remove("a", 999);
-        assert_eq!(memory.look("a", LIFETIME, 1000), RecordLookup::Fresh(current(2)));
+        assert_eq!(memory.look_up("a", LIFETIME, 1000), RecordLookup::Fresh(current(2)));
     }
 
     #[test]
@@ -427,14 +427,14 @@ mod tests {
         let mut memory = memory();
         store(&mut memory, "a", "1", 1, 0);
         assert_eq!(
-            memory.look("a", Lifetime { fresh_ms: REFRESH, usable_ms: 10 * REFRESH }, 3 * REFRESH),
+            memory.look_up("a", Lifetime { fresh_ms: REFRESH, usable_ms: 10 * REFRESH }, 3 * REFRESH),
             RecordLookup::Refresh(current(1))
         );
         assert_eq!(
-            memory.look("a", Lifetime { fresh_ms: REFRESH, usable_ms: 10 * REFRESH }, 10 * REFRESH),
+            memory.look_up("a", Lifetime { fresh_ms: REFRESH, usable_ms: 10 * REFRESH }, 10 * REFRESH),
             RecordLookup::Read
         );
-        assert_eq!(memory.look("a", Lifetime { fresh_ms: 0, usable_ms: 0 }, 0), RecordLookup::Read);
+        assert_eq!(memory.look_up("a", Lifetime { fresh_ms: 0, usable_ms: 0 }, 0), RecordLookup::Read);
     }
 
     #[test]
@@ -442,10 +442,10 @@ mod tests {
         let mut memory = memory();
         store(&mut memory, "a", "1", 1, 0);
         memory.mark_incomplete("a");
-        assert_eq!(memory.look("a", LIFETIME, 1), RecordLookup::Fresh(current(1)));
-        assert_eq!(memory.unchanged("a", Some("1"), 1), None);
+        assert_eq!(memory.look_up("a", LIFETIME, 1), RecordLookup::Fresh(current(1)));
+        assert_eq!(memory.revalidate("a", Some("1"), 1), None);
         store(&mut memory, "a", "1", 2, 1);
-        assert_eq!(memory.unchanged("a", Some("1"), 2), Some(current(2)));
+        assert_eq!(memory.revalidate("a", Some("1"), 2), Some(current(2)));
         memory.remove("a", 2);
         assert!(memory.records.is_empty());
     }
@@ -454,10 +454,10 @@ mod tests {
     fn that_there_is_none_is_not_an_empty_text() {
         let mut memory = memory();
         memory.store("a", None, 1, 0, 0);
-        assert_eq!(memory.unchanged("a", None, 1), Some(current(1)));
-        assert_eq!(memory.unchanged("a", Some(""), 2), None);
+        assert_eq!(memory.revalidate("a", None, 1), Some(current(1)));
+        assert_eq!(memory.revalidate("a", Some(""), 2), None);
         memory.mark_incomplete("a");
-        assert_eq!((memory.unchanged("a", None, 3), memory.unchanged("a", Some(""), 3)), (None, None));
+        assert_eq!((memory.revalidate("a", None, 3), memory.revalidate("a", Some(""), 3)), (None, None));
     }
 
     #[test]
@@ -467,9 +467,9 @@ mod tests {
         for index in 0..5000 {
             memory.store(&format!("made up {index}"), None, 0, 0, 1 + index);
         }
-        assert_eq!(memory.look("real", LIFETIME, 1), RecordLookup::Fresh(current(7)));
+        assert_eq!(memory.look_up("real", LIFETIME, 1), RecordLookup::Fresh(current(7)));
         assert!(memory.absent.len() < 5000);
-        assert_eq!(memory.look("made up 4999", LIFETIME, 5000), RecordLookup::Fresh(current(0)));
+        assert_eq!(memory.look_up("made up 4999", LIFETIME, 5000), RecordLookup::Fresh(current(0)));
     }
 
     #[test]
@@ -477,19 +477,19 @@ mod tests {
         let why = ReadFailure::Broken(());
         for (fresh_ms, for_ms) in [(60_000, 5000), (2000, 2000)] {
             let mut memory = memory();
-            assert_eq!(memory.failed("a", why.clone(), fresh_ms, 1000), Err(why.clone()));
-            assert_eq!(memory.look("a", LIFETIME, 1000 + for_ms - 1), RecordLookup::Failed(why.clone()));
-            assert_eq!(memory.look("a", LIFETIME, 1000 + for_ms), RecordLookup::Read);
-            assert_eq!(memory.look("b", LIFETIME, 1000), RecordLookup::Read);
+            assert_eq!(memory.read_failed("a", why.clone(), fresh_ms, 1000), Err(why.clone()));
+            assert_eq!(memory.look_up("a", LIFETIME, 1000 + for_ms - 1), RecordLookup::Failed(why.clone()));
+            assert_eq!(memory.look_up("a", LIFETIME, 1000 + for_ms), RecordLookup::Read);
+            assert_eq!(memory.look_up("b", LIFETIME, 1000), RecordLookup::Read);
             store(&mut memory, "a", "1", 1, 1001);
-            assert_eq!(memory.look("a", LIFETIME, 1001), RecordLookup::Fresh(current(1)));
+            assert_eq!(memory.look_up("a", LIFETIME, 1001), RecordLookup::Fresh(current(1)));
         }
         let mut memory = memory();
-        memory.failed("a", why.clone(), REFRESH, 1_000_000).unwrap_err();
-        assert_eq!(memory.look("a", LIFETIME, 1000), RecordLookup::Read, "the clock was put back");
+        memory.read_failed("a", why.clone(), REFRESH, 1_000_000).unwrap_err();
+        assert_eq!(memory.look_up("a", LIFETIME, 1000), RecordLookup::Read, "the clock was put back");
         let mut forgetful: RecordCache<u32, ()> = RecordCache::new(1000, 0, 0);
-        forgetful.failed("a", why, REFRESH, 1000).unwrap_err();
-        assert_eq!(forgetful.look("a", LIFETIME, 1000), RecordLookup::Read);
+        forgetful.read_failed("a", why, REFRESH, 1000).unwrap_err();
+        assert_eq!(forgetful.look_up("a", LIFETIME, 1000), RecordLookup::Read);
         assert!(memory.has_negative_cache() && !forgetful.has_negative_cache());
     }
 
@@ -498,7 +498,7 @@ mod tests {
         let mut memory = memory();
         store(&mut memory, "a", "1", 1, 0);
         memory.remove("a", 0);
-        assert_eq!(memory.look("a", LIFETIME, 1), RecordLookup::Read);
+        assert_eq!(memory.look_up("a", LIFETIME, 1), RecordLookup::Read);
         assert_eq!(broken(&mut memory, "a", 1), None);
         assert!(memory.records.is_empty());
     }
@@ -509,13 +509,13 @@ mod tests {
         for (index, key) in ["a", "b", "c"].into_iter().enumerate() {
             store(&mut memory, key, "x", 0, index as u64);
         }
-        memory.unchanged("a", Some("x"), 3);
+        memory.revalidate("a", Some("x"), 3);
         store(&mut memory, "d", "x", 0, 4);
-        assert_eq!(memory.look("b", LIFETIME, 4), RecordLookup::Read);
-        assert_eq!(memory.look("a", LIFETIME, 4), RecordLookup::Fresh(current(0)));
+        assert_eq!(memory.look_up("b", LIFETIME, 4), RecordLookup::Read);
+        assert_eq!(memory.look_up("a", LIFETIME, 4), RecordLookup::Fresh(current(0)));
         let long = "x".repeat(200);
         assert_eq!(store(&mut memory, "too long", &long, 7, 5), current(7));
-        assert_eq!(memory.look("too long", LIFETIME, 5), RecordLookup::Read);
+        assert_eq!(memory.look_up("too long", LIFETIME, 5), RecordLookup::Read);
         assert_eq!(memory.bytes_max(), 3 * (crate::lru::ENTRY_BYTES + 5));
     }
 }

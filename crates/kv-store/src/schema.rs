@@ -49,7 +49,7 @@ pub fn read<T>(json: &str, root: impl FnOnce(&Node<'_>) -> Option<T>) -> Result<
 /// All faults, at least one.
 pub fn read_value<T>(value: &Value, root: impl FnOnce(&Node<'_>) -> Option<T>) -> Result<T, Vec<Fault>> {
     let faults = RefCell::default();
-    let node = Node { value, path_node: NodePath { parent: None, step: PathStep::Root }, faults: &faults };
+    let node = Node { value, path: NodePath { parent: None, step: PathStep::Root }, faults: &faults };
     let read = root(&node);
     let faults = faults.into_inner();
     match read {
@@ -63,7 +63,7 @@ pub fn read_value<T>(value: &Value, root: impl FnOnce(&Node<'_>) -> Option<T>) -
 #[derive(Clone, Copy)]
 pub struct Node<'a> {
     value: &'a Value,
-    path_node: NodePath<'a>,
+    path: NodePath<'a>,
     faults: &'a RefCell<Vec<Fault>>,
 }
 
@@ -92,7 +92,7 @@ impl Node<'_> {
     fn note(&self, problem: Cow<'static, str>) {
         let mut faults = self.faults.borrow_mut();
         if faults.len() < FAULTS_MAX {
-            faults.push(Fault { path: self.path_node.to_string(), problem });
+            faults.push(Fault { path: self.path.to_string(), problem });
         }
     }
 
@@ -164,7 +164,7 @@ impl Node<'_> {
     }
 
     fn child<'c>(&'c self, value: &'c Value, step: PathStep<'c>) -> Node<'c> {
-        Node { value, path_node: NodePath { parent: Some(&self.path_node), step }, faults: self.faults }
+        Node { value, path: NodePath { parent: Some(&self.path), step }, faults: self.faults }
     }
 }
 

@@ -226,10 +226,10 @@ impl<'a> SimulatedObject<'a> {
         let now_ms = self.kv.time.now_ms();
         let mut writer = self.writer.borrow_mut();
         match outcome {
-            Ok(()) => writer.took(version, now_ms),
+            Ok(()) => writer.put_succeeded(version, now_ms),
             Err(error) => {
                 let random = self.kv.time.random();
-                writer.failed(version, error.class(), now_ms, random, &mut self.budget.borrow_mut());
+                writer.put_failed(version, error.class(), now_ms, random, &mut self.budget.borrow_mut());
             }
         }
         for (_, sender) in self.waiting.borrow_mut().extract_if(.., |(version, _)| writer.has_flushed(*version)) {

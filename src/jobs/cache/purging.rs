@@ -41,7 +41,7 @@ const REFRESH_MIN_MS: u64 = 1000;
 pub(super) async fn purge_list(context: &RequestContext, now_ms: u64) -> Result<Rc<PurgeList>, StoreError> {
     let refresh_ms = context.vars().cache.refresh_ms.max(REFRESH_MIN_MS);
     let (store, log) = (context.env().cache_store(), context.log());
-    let look = Isolate::current().cache.purges.borrow_mut().look(NAME, Lifetime::of_rare(refresh_ms), now_ms);
+    let look = Isolate::current().cache.purges.borrow_mut().look_up(NAME, Lifetime::of_rare(refresh_ms), now_ms);
     match look {
         RecordLookup::Fresh(record) => Ok(record.value),
         RecordLookup::Refresh(record) => {
@@ -62,7 +62,7 @@ async fn read(store: &Store, log: &RequestLog) -> Result<Rc<PurgeList>, StoreErr
         Err(error) => {
             log.warning("kv_list_failed", &error);
             let memory =
-                isolate.cache.purges.borrow_mut().failed(NAME, ReadFailure::Store(error.clone()), 0, requested_ms);
+                isolate.cache.purges.borrow_mut().read_failed(NAME, ReadFailure::Store(error.clone()), 0, requested_ms);
             return memory.map(|record| record.value).map_err(|_| error);
         }
     };
@@ -71,7 +71,7 @@ async fn read(store: &Store, log: &RequestLog) -> Result<Rc<PurgeList>, StoreErr
     // A digest stands in for the list, to save memory.
     let source = purge::digest(&metadata);
     let mut memory = isolate.cache.purges.borrow_mut();
-    if is_complete && let Some(record) = memory.unchanged(NAME, Some(&source), requested_ms) {
+    if is_complete && let Some(record) = memory.revalidate(NAME, Some(&source), requested_ms) {
         return Ok(record.value);
     }
     let mut purges = PurgeList::default();

@@ -24,7 +24,7 @@ impl Flags {
         match flags::flags(context).await {
             Ok(flags) => {
                 let count = flags.definitions().len();
-                let state = match flags.standing() {
+                let state = match flags.record_state() {
                     RecordState::Current if count == 0 => "none",
                     RecordState::Current => "current",
                     RecordState::LastKnownGood => "last-good",

@@ -22,8 +22,8 @@ pub enum Source {
 impl Source {
     /// Returns the source of a configuration that is a user's own record.
     #[must_use]
-    pub fn of_record(standing: RecordState) -> Self {
-        match standing {
+    pub fn of_record(record_state: RecordState) -> Self {
+        match record_state {
             RecordState::Current => Self::Record,
             RecordState::LastKnownGood => Self::LastKnownGood,
             RecordState::Stale => Self::Stale,
@@ -32,17 +32,17 @@ impl Source {
 
     /// Returns the source of a configuration that is in the snapshot.
     #[must_use]
-    pub fn of_snapshot(standing: RecordState) -> Self {
-        match standing {
+    pub fn of_snapshot(record_state: RecordState) -> Self {
+        match record_state {
             RecordState::Current => Self::Snapshot,
-            standing => Self::of_record(standing),
+            record_state => Self::of_record(record_state),
         }
     }
 
     /// Returns the source for a user without a record.
     #[must_use]
-    pub fn of_no_record(standing: RecordState) -> Self {
-        match standing {
+    pub fn of_no_record(record_state: RecordState) -> Self {
+        match record_state {
             RecordState::Current => Self::Nobody,
             // There is a record now, but it is invalid, and no valid one is in memory.
             RecordState::LastKnownGood => Self::Default,

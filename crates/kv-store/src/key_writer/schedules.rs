@@ -40,7 +40,7 @@ fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
 /// Returns the state after waking up: what the object had stored.
 fn woken(writer: &KeyState, now_ms: u64) -> KeyState {
     let mut woken: KeyState = serde_json::from_str(&serde_json::to_string(writer).unwrap()).unwrap();
-    woken.woke_up(now_ms);
+    woken.wake_up(now_ms);
     woken
 }
 
@@ -81,9 +81,9 @@ proptest! {
             if crashes {
                 writer = woken(&writer, now_ms);
             } else if takes {
-                writer.took(version, now_ms);
+                writer.put_succeeded(version, now_ms);
             } else {
-                writer.failed(version, DOWN, now_ms, 0.3, &mut budget);
+                writer.put_failed(version, DOWN, now_ms, 0.3, &mut budget);
             }
             // A `wait=kv` responds 200 only if KV has the value.
             prop_assert!((1..=accepted).all(|version| !writer.has_flushed(version) || in_kv >= version));
