@@ -1,5 +1,5 @@
-// Builds the Worker into build/ with cargo, wasm-bindgen, wasm-opt and esbuild. It is also wrangler's
-// [build] command, so it runs at each change under `wrangler dev` and before a deploy.
+// Builds the Worker into build/ with cargo, wasm-bindgen, wasm-opt and esbuild. It is also
+// wrangler's [build] command, so it runs at each change under `wrangler dev` and before a deploy.
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -62,13 +62,14 @@ export async function build({ quick, features, out = "build" }) {
 /** Compiles the Worker to WebAssembly with one of Cargo.toml's profiles. */
 function compile(profile, features, env) {
   const args = ["build", "--lib", "--package", "kv-edge", "--profile", profile, "--target", WASM_TARGET, "--no-default-features", "--features", features];
-  // The macros of `worker` then use the executor of js-sys, which `src/platform/executor.rs` relies on.
+  // The macros of `worker` then use the executor of js-sys, on which `src/platform/executor.rs`
+  // relies.
   return run("cargo", args, { doing: "compiling the Worker", env: { ...env, ...cargoProgress, RUST_BACKTRACE: "0", WASM_BINDGEN_USE_JS_SYS: "1" } });
 }
 
 const compiled = (profile, env) => join(targetFolder(env), WASM_TARGET, profile, "kv_edge.wasm");
 
-/** Compiles crates/wasm-bindings, a program for this machine, without the settings for the Worker. */
+/** Compiles crates/wasm-bindings for this machine, without the settings that are for the Worker. */
 function buildBindingsTool(env) {
   const { CARGO_BUILD_TARGET, RUSTFLAGS, ...own } = env;
   const args = ["build", "--package", "wasm-bindings", ...(existsSync(bindingsTool(env)) ? ["--quiet"] : [])];
@@ -78,8 +79,8 @@ function buildBindingsTool(env) {
 const bindingsTool = (env) => join(targetFolder(env), "debug", "wasm-bindings");
 
 /**
- * Makes the wasm smaller. Function names go, too: they are a tenth of the upload, and nothing reads
- * them, since a panic has its file and line.
+ * Makes the wasm smaller. Function names go, too: they are a tenth of the upload, and nothing
+ * reads them, since a panic has its file and line.
  */
 async function optimise(from, to, quick, env) {
   if (quick) return copyFileSync(from, to);
@@ -87,7 +88,7 @@ async function optimise(from, to, quick, env) {
   await run(env.WASM_OPT_BIN, args, { doing: "optimising the wasm (wasm-opt)", env });
 }
 
-/** The entry, the bindings and the JavaScript that Rust calls become one module beside the wasm. */
+/** Bundles the entry, the bindings and the glue into one module beside the wasm. */
 async function bundle(out, env) {
   const bindings = join(ROOT, out, "bindings", "index.js");
   // In workerd a plain `import` of a wasm file gives its module, and `import source` is unknown.

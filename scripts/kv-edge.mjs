@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // `npx kv-edge` and `npm run kv-edge`: builds the command-line tool if it is out of date, and runs
-// it, or the built one that KV_EDGE_CLI names. Only the tool writes to stdout, so that `--json` is JSON alone.
+// it, or the built one that KV_EDGE_CLI names. Only the tool writes to stdout, so that
+// `--json` is JSON alone.
 import { spawn } from "node:child_process";
 import { buildTool } from "./cli.mjs";
 import { fail } from "./run.mjs";

@@ -6,7 +6,7 @@ import { Failure, outputOf, ROOT, run } from "./run.mjs";
 export const WASM_TARGET = "wasm32-unknown-unknown";
 const BIN = join(ROOT, "node_modules", ".bin");
 
-/** Installs what is missing, and returns the environment for cargo, wrangler and the other tools. */
+/** Installs what is missing, and returns the environment for cargo, wrangler and the rest. */
 export async function setUp() {
   const env = nodeEnvironment();
   checkRust();

@@ -85,8 +85,8 @@ macro_rules! caches {
     };
 }
 
-// A `RecordCache` of records has three bounds in bytes: for records, for keys that KV does not have,
-// and for keys whose last read gave nothing usable.
+// A `RecordCache` has three bounds in bytes: for records, for keys that KV does not have, and for
+// its negative cache.
 
 #[cfg(feature = "assets")]
 mod assets {

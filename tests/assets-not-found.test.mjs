@@ -1,4 +1,4 @@
-// Paths without a file in the release: the nearest 404.html, --not-found, single-page applications.
+// Paths without a file in the release: the nearest 404.html, --not-found, single-page apps.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";

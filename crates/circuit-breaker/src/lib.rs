@@ -327,3 +327,8 @@ impl PathScope {
         }
     }
 }
+
+// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -47,3 +47,8 @@
 pub mod config;
 pub mod flags;
 pub mod ofrep;
+
+// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

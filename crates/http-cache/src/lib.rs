@@ -123,3 +123,8 @@ pub mod stored_response;
 pub mod upstream_request;
 pub mod validation;
 pub mod vary;
+
+// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

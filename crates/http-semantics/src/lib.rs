@@ -82,3 +82,8 @@ pub mod request_target;
 pub mod status;
 pub mod upstream_timeout;
 pub mod weight;
+
+// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -341,6 +341,11 @@ pub fn content_type(key: &str) -> Cow<'static, str> {
     media_type::of_path(key).unwrap_or(Cow::Borrowed("text/plain; charset=utf-8"))
 }
 
+// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -222,3 +222,8 @@ impl HttpError for TenantError {
         }
     }
 }
+
+// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

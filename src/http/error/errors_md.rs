@@ -40,7 +40,7 @@ pub(super) fn rows<E: HttpError>() -> Vec<ErrorRow> {
     E::examples().iter().map(|(error, meaning)| (error.response(), *meaning)).collect()
 }
 
-/// Writes a table, sorted by status and code. An error that wraps another one has no row of its own.
+/// Writes a table, sorted by status and code. An error that wraps another has no row of its own.
 fn table(page: &mut String, mut rows: Vec<ErrorRow>) {
     page.push_str("| Status | Code | Sentence | What it means | Fields |\n|---|---|---|---|---|\n");
     rows.sort_by_key(|(error, _)| (error.status(), error.code(), error.sentence().to_owned()));
