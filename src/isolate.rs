@@ -154,8 +154,8 @@ mod flags {
     use std::cell::RefCell;
     use std::rc::Rc;
 
-    use feature_flags::config::record::UserRecord;
     use feature_flags::config::snapshot::{self, Snapshot};
+    use feature_flags::config::user_record::UserRecord;
     use feature_flags::flags::{DEFINITIONS_BYTES_MAX, Definitions};
     use kv_store::record::BrokenRecord;
     use kv_store::record_cache::RecordCache;

@@ -67,7 +67,7 @@ errors! {
     #[cfg(feature = "cache")] http_cache::error::CacheError,
     #[cfg(feature = "cache")] http_cache::purge::PurgeError,
     #[cfg(feature = "flags")] feature_flags::config::ConfigError,
-    #[cfg(feature = "flags")] feature_flags::config::user_id::NotUserIdFrom,
+    #[cfg(feature = "flags")] feature_flags::config::user_id::InvalidUserIdFrom,
     #[cfg(feature = "storefronts")] tenant_router::TenantError,
     #[cfg(not(feature = "assets"))] crate::routes::RouteNotFound,
 }

@@ -4,7 +4,7 @@
 mod batch;
 
 use feature_flags::config::page::page;
-use feature_flags::config::record::UserRecord;
+use feature_flags::config::user_record::UserRecord;
 use http_semantics::request_target::RequestTarget;
 use wasm_bindgen::JsValue;
 use worker::web_sys;

@@ -15,7 +15,7 @@ struct Health {
     status: &'static str,
     version: &'static str,
     #[cfg(feature = "flags")]
-    flags: flags::Flags,
+    flags: flags::FlagsHealth,
 }
 
 /// Returns 200 as long as the Worker runs, because a failure of KV does not stop its jobs.
@@ -25,7 +25,7 @@ pub(crate) async fn answer(context: &RequestContext) -> Result<web_sys::Response
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
         #[cfg(feature = "flags")]
-        flags: flags::Flags::of(context).await,
+        flags: flags::FlagsHealth::of(context).await,
     };
     let json = serde_json::to_vec(&health).map_err(|error| RequestError::internal(&error.to_string().into()))?;
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];

@@ -3,10 +3,10 @@
 
 use std::borrow::Cow;
 
-use feature_flags::config::record::UserRecord;
-use feature_flags::config::source::Source;
-use feature_flags::flags::{Flag, Known, Subject};
-use feature_flags::ofrep::{self, Bulk, Context, ErrorCode, OfrepError};
+use feature_flags::config::config_source::ConfigSource;
+use feature_flags::config::user_record::UserRecord;
+use feature_flags::flags::{Flag, Subject, UserAttributes};
+use feature_flags::ofrep::{self, BulkEvaluation, ErrorCode, EvaluationContext, OfrepError};
 use http_semantics::request_body::RequestBodyError;
 use http_semantics::request_target::percent_decode;
 use kv_store::record_cache::{ReadFailure, RecordState};
@@ -17,8 +17,8 @@ use worker::web_sys::Response;
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
-use crate::kv::flags::{self, Flags};
-use crate::kv::users::{self, User};
+use crate::kv::flags::{self, LoadedFlags};
+use crate::kv::users::{self, UserConfig};
 
 /// The longest body of a request, in bytes.
 const CONTEXT_BYTES_MAX: u32 = 64 * 1024;
@@ -28,33 +28,32 @@ const PREFLIGHT_SECONDS: &str = "7200";
 
 /// Evaluates one flag, or all.
 pub(crate) async fn answer(context: &RequestContext, flag: Option<&str>) -> Result<Response, RequestError> {
-    let admitted = admitted(context);
+    let cors = cors(context);
     if context.method() == "OPTIONS" {
-        return preflight(&admitted);
+        return preflight(&cors);
     }
     let answered = match flag {
-        Some(flag) => single(context, flag, &admitted).await,
-        None => bulk(context, &admitted).await,
+        Some(flag) => single(context, flag, &cors).await,
+        None => bulk(context, &cors).await,
     };
     // A page that may read responses may read errors, too.
-    answered
-        .map_err(|failure| admitted.into_iter().fold(failure, |failure, (name, value)| failure.with_field(name, value)))
+    answered.map_err(|failure| cors.into_iter().fold(failure, |failure, (name, value)| failure.with_field(name, value)))
 }
 
-type Field = (&'static str, Cow<'static, str>);
+type CorsField = (&'static str, Cow<'static, str>);
 
 /// Returns the CORS fields of the response (Fetch Standard, "CORS protocol"); none if
 /// `OFREP_ORIGINS` is empty.
-fn admitted(context: &RequestContext) -> Vec<Field> {
+fn cors(context: &RequestContext) -> Vec<CorsField> {
     let settings = context.vars();
     let origins = &settings.flags.ofrep_origins;
     if origins.is_empty() {
         return Vec::new();
     }
     let origin = context.header("origin").unwrap_or_default();
-    let admitted = origins.admits(&origin).map(Cow::into_owned);
-    let vary = (admitted.as_deref() != Some("*")).then_some(("vary", Cow::Borrowed("Origin")));
-    let fields = admitted.into_iter().flat_map(|origin| {
+    let cors = origins.admits(&origin).map(Cow::into_owned);
+    let vary = (cors.as_deref() != Some("*")).then_some(("vary", Cow::Borrowed("Origin")));
+    let fields = cors.into_iter().flat_map(|origin| {
         [
             ("access-control-allow-origin", Cow::Owned(origin)),
             ("access-control-expose-headers", Cow::Borrowed("ETag, Config-Source, Retry-After")),
@@ -63,9 +62,9 @@ fn admitted(context: &RequestContext) -> Vec<Field> {
     fields.chain(vary).collect()
 }
 
-fn preflight(admitted: &[Field]) -> Result<Response, RequestError> {
-    let mut fields: Vec<_> = lent(admitted).collect();
-    if admitted.iter().any(|(name, _)| *name == "access-control-allow-origin") {
+fn preflight(cors: &[CorsField]) -> Result<Response, RequestError> {
+    let mut fields: Vec<_> = borrowed(cors).collect();
+    if cors.iter().any(|(name, _)| *name == "access-control-allow-origin") {
         fields.extend([
             ("access-control-allow-methods", "POST"),
             // The protocol's clients may send `Authorization` and `X-API-Key`. kv-edge needs
@@ -78,16 +77,16 @@ fn preflight(admitted: &[Field]) -> Result<Response, RequestError> {
     Ok(response::with_status(204, &JsValue::NULL, &fields)?)
 }
 
-fn lent(fields: &[Field]) -> impl Iterator<Item = (&str, &str)> + Clone {
+fn borrowed(fields: &[CorsField]) -> impl Iterator<Item = (&str, &str)> + Clone {
     fields.iter().map(|(name, value)| (*name, value.as_ref()))
 }
 
-async fn single(context: &RequestContext, encoded: &str, admitted: &[Field]) -> Result<Response, RequestError> {
+async fn single(context: &RequestContext, encoded: &str, cors: &[CorsField]) -> Result<Response, RequestError> {
     let flag = percent_decode(encoded).map_err(|error| {
         let error = OfrepError::of_request(ErrorCode::ParseError, error.to_string());
-        refused(Some(encoded), &error)
+        ofrep_error(Some(encoded), &error)
     })?;
-    let of_flag = |error: OfrepError| refused(Some(&flag), &error);
+    let of_flag = |error: OfrepError| ofrep_error(Some(&flag), &error);
     let evaluation_context = evaluation_context(context).await.map_err(of_flag)?;
     let flags = definitions(context, Some(&flag)).await?;
     let needs_user = flags.definitions().get(&flag).is_some_and(Flag::needs_attributes);
@@ -102,25 +101,25 @@ async fn single(context: &RequestContext, encoded: &str, admitted: &[Field]) -> 
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
     Ok(response::ok(
         &JsValue::from_str(&json),
-        &fields.into_iter().chain(source).chain(lent(admitted)).collect::<Vec<_>>(),
+        &fields.into_iter().chain(source).chain(borrowed(cors)).collect::<Vec<_>>(),
     )?)
 }
 
-async fn bulk(context: &RequestContext, admitted: &[Field]) -> Result<Response, RequestError> {
-    let of_all = |error: OfrepError| refused(None, &error);
+async fn bulk(context: &RequestContext, cors: &[CorsField]) -> Result<Response, RequestError> {
+    let of_all = |error: OfrepError| ofrep_error(None, &error);
     let evaluation_context = evaluation_context(context).await.map_err(of_all)?;
     let flags = definitions(context, None).await?;
     let needs_user = flags.definitions().needs_attributes();
     let user = if needs_user { user(context, &evaluation_context).await.map_err(of_all)? } else { None };
     let attributes = attributes(user.as_ref());
-    let Bulk { json, etag } =
+    let BulkEvaluation { json, etag } =
         ofrep::bulk(flags.definitions(), &subject(&evaluation_context, user.as_ref(), &attributes));
     let is_known = ofrep::is_not_modified(context.header("if-none-match").as_deref(), &etag);
     let source = source(&flags, user.as_ref()).map(|source| ("config-source", source));
     // A proxy that compresses the response would have to weaken the entity tag (RFC 9110
     // §8.8.1).
     let fields = [("etag", etag.as_str()), ("cache-control", "private, no-cache, no-transform")];
-    let fields: Vec<_> = fields.into_iter().chain(source).chain(lent(admitted)).collect();
+    let fields: Vec<_> = fields.into_iter().chain(source).chain(borrowed(cors)).collect();
     if is_known {
         return Ok(response::with_status(304, &JsValue::NULL, &fields)?);
     }
@@ -130,12 +129,12 @@ async fn bulk(context: &RequestContext, admitted: &[Field]) -> Result<Response, 
 }
 
 /// Returns an error in the protocol's JSON: that of one flag, or of the bulk request.
-fn refused(flag: Option<&str>, error: &OfrepError) -> RequestError {
+fn ofrep_error(flag: Option<&str>, error: &OfrepError) -> RequestError {
     RequestError::of(error).with_json(ofrep::error_json(flag, error))
 }
 
 /// Parses the evaluation context in the request's body.
-async fn evaluation_context(context: &RequestContext) -> Result<Context, OfrepError> {
+async fn evaluation_context(context: &RequestContext) -> Result<EvaluationContext, OfrepError> {
     let body = context.short_body(CONTEXT_BYTES_MAX).await.map_err(|error| match error {
         RequestBodyError::TooLong => OfrepError::too_long(CONTEXT_BYTES_MAX),
         RequestBodyError::TimedOut => OfrepError::too_late(),
@@ -146,46 +145,49 @@ async fn evaluation_context(context: &RequestContext) -> Result<Context, OfrepEr
     ofrep::parse_request(&body, &context.vars().flags.prefix)
 }
 
-async fn definitions(context: &RequestContext, flag: Option<&str>) -> Result<Flags, RequestError> {
+async fn definitions(context: &RequestContext, flag: Option<&str>) -> Result<LoadedFlags, RequestError> {
     flags::flags(context).await.map_err(|error| match error {
-        ReadFailure::Store(error) => refused(flag, &OfrepError::no_definitions()).because(&error),
-        ReadFailure::Broken(fault) => refused(flag, &OfrepError::broken_definitions()).because(&fault),
+        ReadFailure::Store(error) => ofrep_error(flag, &OfrepError::no_definitions()).because(&error),
+        ReadFailure::Broken(fault) => ofrep_error(flag, &OfrepError::broken_definitions()).because(&fault),
     })
 }
 
 /// Finds the user, or returns `None` if the context has no targeting key.
-async fn user(context: &RequestContext, evaluation_context: &Context) -> Result<Option<User>, OfrepError> {
+async fn user(
+    context: &RequestContext,
+    evaluation_context: &EvaluationContext,
+) -> Result<Option<UserConfig>, OfrepError> {
     let Some(id) = &evaluation_context.targeting_key else { return Ok(None) };
     users::find(context, id).await.map(Some).map_err(Into::into)
 }
 
 /// Returns the members of the user's record.
-fn attributes(user: Option<&User>) -> Map<String, Value> {
-    user.and_then(User::record).map(UserRecord::members).unwrap_or_default()
+fn attributes(user: Option<&UserConfig>) -> Map<String, Value> {
+    user.and_then(UserConfig::record).map(UserRecord::members).unwrap_or_default()
 }
 
 fn subject<'a>(
-    evaluation_context: &'a Context,
-    user: Option<&User>,
+    evaluation_context: &'a EvaluationContext,
+    user: Option<&UserConfig>,
     attributes: &'a Map<String, Value>,
 ) -> Subject<'a> {
-    let known = match user {
-        Some(user) if user.record().is_some() => Known::Record(attributes),
-        Some(User { source: Source::Default, .. }) => Known::Unreadable,
-        _ => Known::Nothing,
+    let record = match user {
+        Some(user) if user.record().is_some() => UserAttributes::Record(attributes),
+        Some(UserConfig { source: ConfigSource::Default, .. }) => UserAttributes::Unreadable,
+        _ => UserAttributes::NoRecord,
     };
     Subject {
         targeting_key: evaluation_context.targeting_key.as_deref(),
         context: &evaluation_context.attributes,
-        known,
+        record,
     }
 }
 
 /// Returns the value of `Config-Source`: that of the definitions if they are not current,
 /// otherwise that of the user's record.
-fn source(flags: &Flags, user: Option<&User>) -> Option<&'static str> {
+fn source(flags: &LoadedFlags, user: Option<&UserConfig>) -> Option<&'static str> {
     match flags.record_state() {
         RecordState::Current => user.and_then(|user| user.source.field()),
-        record_state => Source::of_record(record_state).field(),
+        state => ConfigSource::of_record(state).field(),
     }
 }

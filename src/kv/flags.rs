@@ -15,11 +15,11 @@ use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 
 /// The definitions, and whether they are the ones in KV, the last valid ones, or stale.
-pub(crate) struct Flags {
+pub(crate) struct LoadedFlags {
     held: CachedRecord<Rc<Option<Definitions>>>,
 }
 
-impl Flags {
+impl LoadedFlags {
     /// Returns the definitions; they are empty if KV has none.
     pub(crate) fn definitions(&self) -> &Definitions {
         static NONE: Definitions = Definitions::none();
@@ -37,7 +37,7 @@ impl Flags {
 ///
 /// # Errors
 /// [`ReadFailure`] if there are none in memory, and KV fails or has invalid ones.
-pub(crate) async fn flags(context: &RequestContext) -> Result<Flags, ReadFailure<Fault>> {
+pub(crate) async fn flags(context: &RequestContext) -> Result<LoadedFlags, ReadFailure<Fault>> {
     let held = FlagDefinitions.get(context, &KEY, Clock.now_ms()).await?;
     // `parse` makes something of every text, also of none.
     let held = held.unwrap_or(CachedRecord { value: Rc::new(None), record_state: RecordState::Current });
@@ -51,7 +51,7 @@ pub(crate) async fn flags(context: &RequestContext) -> Result<Flags, ReadFailure
         }
         _ => {}
     }
-    Ok(Flags { held })
+    Ok(LoadedFlags { held })
 }
 
 /// Returns the fault in the definitions in KV that this isolate found last, if any.

@@ -5,9 +5,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 #[cfg(feature = "flags")]
-use feature_flags::config::record::UserRecord;
-#[cfg(feature = "flags")]
 use feature_flags::config::snapshot::Snapshot;
+#[cfg(feature = "flags")]
+use feature_flags::config::user_record::UserRecord;
 #[cfg(feature = "flags")]
 use feature_flags::flags::Definitions;
 #[cfg(any(feature = "assets", feature = "flags"))]

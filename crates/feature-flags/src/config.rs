@@ -1,15 +1,15 @@
 //! The configuration of users (KV documentation, "Build a distributed configuration store").
 //!
-//! [`user_id`] finds out which user a request is for. [`record`] and [`snapshot`] parse what KV
-//! holds. [`source`] names where a user's configuration came from. [`page`] is the documented
+//! [`user_id`] finds out which user a request is for. [`user_record`] and [`snapshot`] parse what KV
+//! holds. [`config_source`] names where a user's configuration came from. [`page`] is the documented
 //! page, and [`batch`] is the request for many users at once.
 
 pub mod batch;
+pub mod config_source;
 pub mod page;
-pub mod record;
 pub mod snapshot;
-pub mod source;
 pub mod user_id;
+pub mod user_record;
 
 use crate::flags;
 use http_semantics::error_response::{ErrorResponse, HttpError};
@@ -41,9 +41,9 @@ pub enum ConfigError {
     /// The body of `POST /config` is not valid. The text says what is wrong.
     #[error("{0}")]
     InvalidBatch(String),
-    /// The records together are longer than [`batch::ANSWER_BYTES_MAX`].
-    #[error("The records of these users are longer than {} bytes; ask for fewer at once.", batch::ANSWER_BYTES_MAX)]
-    BatchAnswerTooLong,
+    /// The records together are longer than [`batch::RESPONSE_BYTES_MAX`].
+    #[error("The records of these users are longer than {} bytes; ask for fewer at once.", batch::RESPONSE_BYTES_MAX)]
+    BatchResponseTooLong,
     /// The body of the request is longer than [`batch::REQUEST_BYTES_MAX`].
     #[error("The body is longer than {} bytes.", batch::REQUEST_BYTES_MAX)]
     BatchTooLong,
@@ -57,7 +57,7 @@ impl HttpError for ConfigError {
             Self::Encoding(error) => error.response(),
             Self::BatchKey { .. } => told(Status::BadRequest, "invalid_key"),
             Self::InvalidBatch(_) => told(Status::BadRequest, "invalid_user_ids"),
-            Self::BatchAnswerTooLong => told(Status::BadRequest, "answer_too_large"),
+            Self::BatchResponseTooLong => told(Status::BadRequest, "answer_too_large"),
             Self::BatchTooLong => told(Status::ContentTooLarge, "user_ids_too_large"),
         }
     }
@@ -71,7 +71,7 @@ impl HttpError for ConfigError {
                 "One of the ids of `POST /config` is no key of Workers KV.";
             Self::InvalidBatch(_) => Self::InvalidBatch("The body must be JSON like {\"userIds\": [\"a\", \"b\"]}.".to_owned()),
                 "The body of `POST /config` is not of [this form](config-and-flags.md#a-users-configuration).";
-            Self::BatchAnswerTooLong => Self::BatchAnswerTooLong,
+            Self::BatchResponseTooLong => Self::BatchResponseTooLong,
                 "The records that `POST /config` asks for are too long together.";
             Self::BatchTooLong => Self::BatchTooLong, "The body of `POST /config` is too long.";
         }

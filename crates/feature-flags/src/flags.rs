@@ -12,7 +12,7 @@
 mod attribute;
 mod bucket;
 mod condition;
-mod ids;
+mod id_set;
 mod murmur3;
 mod number;
 mod parse;
@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 
 use self::bucket::Bucket;
 use self::condition::Condition;
-use self::ids::Ids;
+use self::id_set::IdSet;
 use kv_store::limits::Key;
 use kv_store::schema::Fault;
 
@@ -59,7 +59,7 @@ pub struct Flag {
     off: Option<usize>,
     /// A JSON object: the flag's metadata.
     metadata: Option<Box<str>>,
-    rules: Box<[Rule]>,
+    rules: Box<[TargetingRule]>,
 }
 
 /// One of the values that a flag may have.
@@ -71,11 +71,11 @@ struct Variant {
 
 /// A targeting rule: whom it gives a variant. All its conditions must hold.
 #[derive(Debug, Clone, PartialEq)]
-struct Rule {
+struct TargetingRule {
     /// True if the rule is written as `deny`. Without a variant it gives the default one;
     /// otherwise it works like `allow`.
     is_deny: bool,
-    allow: Option<Ids>,
+    allow: Option<IdSet>,
     conditions: Box<[Condition]>,
     percentage: Option<Bucket>,
     variant: usize,
@@ -90,14 +90,14 @@ pub struct Subject<'a> {
     /// The attributes that the client sent.
     pub context: &'a Map<String, Value>,
     /// The attributes from the user's record. They take precedence over what the client sent.
-    pub known: Known<'a>,
+    pub record: UserAttributes<'a>,
 }
 
 /// The attributes that the server has of a user.
 #[derive(Debug, Clone, Copy)]
-pub enum Known<'a> {
+pub enum UserAttributes<'a> {
     /// The user has no record, so the attributes of the client count.
-    Nothing,
+    NoRecord,
     /// The members of the user's record.
     Record(&'a Map<String, Value>),
     /// The user has, or may have, a record that cannot be read. Then they have no attributes at
@@ -107,7 +107,7 @@ pub enum Known<'a> {
 
 /// The result of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Evaluated<'f> {
+pub struct ResolutionDetails<'f> {
     /// The name of the variant.
     pub variant: &'f str,
     /// The value of the variant, as JSON.
@@ -188,7 +188,7 @@ impl Definitions {
     /// that nobody gets.
     #[must_use]
     pub fn warnings(&self) -> Vec<Fault> {
-        warnings::of(self)
+        warnings::warnings(self)
     }
 }
 
@@ -211,14 +211,18 @@ impl Flag {
         clippy::missing_panics_doc,
         reason = "a value that the flag does not have must not be told"
     )]
-    pub fn evaluate<'f>(&'f self, name: &str, subject: &Subject<'_>) -> Result<Evaluated<'f>, TargetingKeyMissing> {
-        let (variant, reason) = self.choose(name, subject)?;
+    pub fn evaluate<'f>(
+        &'f self,
+        name: &str,
+        subject: &Subject<'_>,
+    ) -> Result<ResolutionDetails<'f>, TargetingKeyMissing> {
+        let (variant, reason) = self.resolve(name, subject)?;
         let Variant { name, json } =
             self.variants.get(variant).expect("the definitions name variants of the list only");
-        Ok(Evaluated { variant: name, value_json: json, reason, metadata_json: self.metadata.as_deref() })
+        Ok(ResolutionDetails { variant: name, value_json: json, reason, metadata_json: self.metadata.as_deref() })
     }
 
-    fn choose(&self, name: &str, subject: &Subject<'_>) -> Result<(usize, Reason), TargetingKeyMissing> {
+    fn resolve(&self, name: &str, subject: &Subject<'_>) -> Result<(usize, Reason), TargetingKeyMissing> {
         if !self.is_on {
             return Ok((self.off.unwrap_or(self.default), Reason::Disabled));
         }
@@ -229,7 +233,7 @@ impl Flag {
         let bucket = OnceCell::new();
         let mut otherwise = Reason::Default;
         for rule in &self.rules {
-            if !rule.is_for(key, subject) {
+            if !rule.matches(key, subject) {
                 continue;
             }
             let Some(percentage) = rule.percentage else { return Ok((rule.variant, Reason::TargetingMatch)) };
@@ -245,10 +249,10 @@ impl Flag {
     }
 }
 
-impl Rule {
+impl TargetingRule {
     /// Returns true if the list of ids and all conditions match; the percentage is not looked
     /// at.
-    fn is_for(&self, key: Option<&str>, subject: &Subject<'_>) -> bool {
+    fn matches(&self, key: Option<&str>, subject: &Subject<'_>) -> bool {
         self.allow.as_ref().is_none_or(|ids| key.is_some_and(|key| ids.contains(key)))
             && self.conditions.iter().all(|condition| condition.holds(subject))
     }

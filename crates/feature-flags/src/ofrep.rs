@@ -1,8 +1,8 @@
 //! The OpenFeature Remote Evaluation Protocol (OFREP): parsing its requests and writing the
 //! JSON of its responses (<https://github.com/open-feature/protocol>, `service/openapi.yaml`).
 
-mod answer;
 mod request;
+mod response;
 #[cfg(test)]
 mod tests;
 
@@ -15,12 +15,12 @@ use http_semantics::error_response::{ErrorResponse, HttpError};
 use http_semantics::status::Status;
 use kv_store::limits::KeyError;
 
-pub use self::answer::{Bulk, bulk, error_json, is_not_modified, single};
 pub use self::request::parse_request;
+pub use self::response::{BulkEvaluation, bulk, error_json, is_not_modified, single};
 
 /// The evaluation context of a request: the protocol's schema `context`.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Context {
+pub struct EvaluationContext {
     /// The targeting key, which is the user's id. It is valid in a key of Workers KV and never
     /// empty.
     pub targeting_key: Option<String>,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use feature_flags::config::ConfigError;
-use feature_flags::config::batch::{REQUEST_BYTES_MAX, Told, parse_request};
+use feature_flags::config::batch::{BatchEntry, REQUEST_BYTES_MAX, parse_request};
 use http_semantics::request_body::RequestBodyError;
 use serde::Serialize;
 use worker::web_sys::Response;
@@ -12,11 +12,11 @@ use worker::web_sys::Response;
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
-use crate::kv::users;
+use crate::kv::users::{self, BatchError};
 
 #[derive(Serialize)]
-struct Answer<'a> {
-    users: BTreeMap<&'a str, Told<'a>>,
+struct BatchResponse<'a> {
+    users: BTreeMap<&'a str, BatchEntry<'a>>,
 }
 
 /// Returns the source and the record of each user. A user who is named twice is listed once.
@@ -26,22 +26,22 @@ pub(super) async fn answer(context: &RequestContext) -> Result<Response, Request
         RequestBodyError::TooLong => ConfigError::BatchTooLong.into(),
         RequestBodyError::TimedOut | RequestBodyError::Incomplete => RequestError::from(error),
     })?;
-    let asked = parse_request(&body)?;
-    let mut ids: Vec<&str> = Vec::with_capacity(asked.len());
-    let mut seen = std::collections::BTreeSet::new();
-    ids.extend(asked.iter().map(String::as_str).filter(|id| seen.insert(*id)));
+    let requested = parse_request(&body)?;
+    let mut ids: Vec<&str> = Vec::with_capacity(requested.len());
+    let mut unique = std::collections::BTreeSet::new();
+    ids.extend(requested.iter().map(String::as_str).filter(|id| unique.insert(*id)));
     let found = users::find_all(context, &ids).await.map_err(|error| match error {
-        users::NotFound::Key(index, error) => {
+        BatchError::Key(index, error) => {
             // The position among all ids of the request, duplicates included.
             let id = ids.get(index).copied().unwrap_or_default();
-            let index = asked.iter().position(|asked| asked == id).unwrap_or(index);
+            let index = requested.iter().position(|requested| requested == id).unwrap_or(index);
             ConfigError::BatchKey { index, error }
         }
-        users::NotFound::TooLong => ConfigError::BatchAnswerTooLong,
+        BatchError::TooLong => ConfigError::BatchResponseTooLong,
     })?;
-    let users = ids.iter().zip(&found).map(|(id, user)| (*id, Told::new(user.source, user.record()))).collect();
-    let json =
-        serde_json::to_vec(&Answer { users }).map_err(|error| RequestError::internal(&error.to_string().into()))?;
+    let users = ids.iter().zip(&found).map(|(id, user)| (*id, BatchEntry::new(user.source, user.record()))).collect();
+    let json = serde_json::to_vec(&BatchResponse { users })
+        .map_err(|error| RequestError::internal(&error.to_string().into()))?;
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
     Ok(response::with_status(200, &response::bytes(&json), &fields)?)
 }

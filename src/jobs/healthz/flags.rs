@@ -9,7 +9,7 @@ use crate::kv::flags;
 
 /// The state of the definitions of flags, as JSON.
 #[derive(Serialize)]
-pub(super) struct Flags {
+pub(super) struct FlagsHealth {
     state: &'static str,
     /// The number of flags that are served.
     count: usize,
@@ -18,7 +18,7 @@ pub(super) struct Flags {
     problem: Option<String>,
 }
 
-impl Flags {
+impl FlagsHealth {
     /// Reads the definitions as a request for a flag does, and returns their state.
     pub(super) async fn of(context: &RequestContext) -> Self {
         match flags::flags(context).await {

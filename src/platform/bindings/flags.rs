@@ -1,6 +1,6 @@
 //! Bindings and vars of `/config` and `/ofrep`.
 
-use feature_flags::config::user_id::{NotUserIdFrom, UserIdFrom};
+use feature_flags::config::user_id::{InvalidUserIdFrom, UserIdFrom};
 use http_semantics::cors::CorsOrigins;
 use kv_store::limits::Key;
 use wasm_bindgen::prelude::*;
@@ -23,7 +23,7 @@ impl Bindings {
 
 pub(crate) struct FlagsVars {
     /// `USER_ID_FROM`.
-    pub(crate) user_id_from: Result<UserIdFrom, NotUserIdFrom>,
+    pub(crate) user_id_from: Result<UserIdFrom, InvalidUserIdFrom>,
     /// `CONFIG_REFRESH`, in milliseconds.
     pub(crate) refresh_ms: u64,
     /// `CONFIG_PREFIX`.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use feature_flags::config::is_reserved;
-use feature_flags::config::record::UserRecord;
+use feature_flags::config::user_record::UserRecord;
 use http_semantics::content_hash::hash;
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
 

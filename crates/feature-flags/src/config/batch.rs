@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::ConfigError;
-use super::record::UserRecord;
-use super::source::Source;
+use super::config_source::ConfigSource;
+use super::user_record::UserRecord;
 use kv_store::record;
 
 /// The most users that one request may name.
@@ -17,7 +17,7 @@ pub const REQUEST_BYTES_MAX: u32 = 600 * 1024;
 
 /// The most bytes that all records of a response may have together: 16 MiB, because an isolate
 /// has 128 MB.
-pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Parses the body of a request and returns the user ids in their order:
 /// `{"userIds": ["a", "b"]}`.
@@ -28,10 +28,10 @@ pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub fn parse_request(body: &[u8]) -> Result<Vec<String>, ConfigError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
-    struct Asked {
+    struct BatchRequest {
         user_ids: Vec<String>,
     }
-    let Asked { user_ids } = record::parse(body).map_err(|_| {
+    let BatchRequest { user_ids } = record::parse(body).map_err(|_| {
         ConfigError::InvalidBatch("The body must be JSON like {\"userIds\": [\"a\", \"b\"]}.".to_owned())
     })?;
     if user_ids.len() > USERS_MAX {
@@ -43,12 +43,12 @@ pub fn parse_request(body: &[u8]) -> Result<Vec<String>, ConfigError> {
 
 /// One user in the response: where the configuration came from, and the record.
 #[derive(Debug, Serialize)]
-pub struct Told<'a> {
+pub struct BatchEntry<'a> {
     source: &'static str,
     config: Option<&'a RawValue>,
 }
 
-impl<'a> Told<'a> {
+impl<'a> BatchEntry<'a> {
     /// Returns the entry of a user. `record` is `None` if there is no record to show.
     #[expect(
         clippy::expect_used,
@@ -56,7 +56,7 @@ impl<'a> Told<'a> {
         reason = "a user whose record is known must not be told that there is none"
     )]
     #[must_use]
-    pub fn new(source: Source, record: Option<&'a UserRecord>) -> Self {
+    pub fn new(source: ConfigSource, record: Option<&'a UserRecord>) -> Self {
         let config =
             record.map(|record| serde_json::from_str(record.json()).expect("a record was read as JSON before"));
         Self { source: source.as_str(), config }
@@ -85,9 +85,9 @@ mod tests {
     #[test]
     fn a_record_is_told_with_every_digit() {
         let record = UserRecord::parse("{ \"n\": 1.50 }").unwrap();
-        let told = Told::new(Source::Record, Some(&record));
+        let told = BatchEntry::new(ConfigSource::Record, Some(&record));
         assert_eq!(serde_json::to_string(&told).unwrap(), r#"{"source":"record","config":{ "n": 1.50 }}"#);
-        let told = Told::new(Source::Nobody, None);
+        let told = BatchEntry::new(ConfigSource::NoRecord, None);
         assert_eq!(serde_json::to_string(&told).unwrap(), r#"{"source":"none","config":null}"#);
     }
 }

@@ -32,15 +32,15 @@ const HEAD_BYTES_MAX: usize = 512;
 /// user's record is checked.
 #[must_use]
 pub fn is_snapshot(text: &str) -> bool {
-    const TOLD: [&str; 3] = ["version", "hash", "count"];
+    const SUMMARY: [&str; 3] = ["version", "hash", "count"];
     let beginning = (0..=HEAD_BYTES_MAX.min(text.len())).rev().find_map(|end| text.get(..end));
     let head = beginning.and_then(|beginning| beginning.split_once("\"records\""));
     let head = head.and_then(|(head, _)| head.trim_end().strip_suffix(','));
     let members = head.and_then(|head| serde_json::from_str::<Map<String, Value>>(&format!("{head}}}")).ok());
     members.is_some_and(|members| {
-        let is_told = |name: &str| name == "format" || TOLD.contains(&name);
+        let is_known = |name: &str| name == "format" || SUMMARY.contains(&name);
         members.get("format").is_some_and(Value::is_u64)
-            && (TOLD.iter().all(|name| members.contains_key(*name)) || members.keys().all(|name| is_told(name)))
+            && (SUMMARY.iter().all(|name| members.contains_key(*name)) || members.keys().all(|name| is_known(name)))
     })
 }
 
@@ -50,42 +50,42 @@ pub fn is_snapshot(text: &str) -> bool {
 pub struct Snapshot {
     text: Box<str>,
     /// Sorted by id.
-    users: Vec<User>,
+    entries: Vec<SnapshotEntry>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct User {
-    id: Id,
+struct SnapshotEntry {
+    id: SnapshotId,
     record: Range<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Id {
-    At(Range<usize>),
+enum SnapshotId {
+    Borrowed(Range<usize>),
     /// The id is escaped in the text, so it needs a copy.
-    Own(Box<str>),
+    Owned(Box<str>),
 }
 
 /// The snapshot as it is written in KV.
 #[derive(Deserialize)]
-struct Stored<'a> {
+struct SnapshotDocument<'a> {
     format: u32,
     #[serde(borrow)]
-    records: Records<'a>,
+    records: SnapshotRecords<'a>,
 }
 
-struct Records<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+struct SnapshotRecords<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Records<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for SnapshotRecords<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(RecordsVisitor)
+        deserializer.deserialize_map(SnapshotRecordsVisitor)
     }
 }
 
-struct RecordsVisitor;
+struct SnapshotRecordsVisitor;
 
-impl<'de> Visitor<'de> for RecordsVisitor {
-    type Value = Records<'de>;
+impl<'de> Visitor<'de> for SnapshotRecordsVisitor {
+    type Value = SnapshotRecords<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object of records")
@@ -96,7 +96,7 @@ impl<'de> Visitor<'de> for RecordsVisitor {
         while let Some(MaybeBorrowed(id)) = map.next_key()? {
             records.push((id, map.next_value()?));
         }
-        Ok(Records(records))
+        Ok(SnapshotRecords(records))
     }
 }
 
@@ -136,13 +136,13 @@ impl Snapshot {
         if text.len() > BYTES_MAX {
             return Err(BrokenRecord::of_kind("a snapshot of more than 10 MiB"));
         }
-        let users = Self::users(&text)?;
-        Ok(Self { text: text.into(), users })
+        let entries = Self::entries(&text)?;
+        Ok(Self { text: text.into(), entries })
     }
 
     /// Returns the position of each record, sorted by id.
-    fn users(text: &str) -> Result<Vec<User>, BrokenRecord> {
-        let Stored { format, records: Records(records) } = record::parse(text)?;
+    fn entries(text: &str) -> Result<Vec<SnapshotEntry>, BrokenRecord> {
+        let SnapshotDocument { format, records: SnapshotRecords(records) } = record::parse(text)?;
         if format != FORMAT {
             return Err(BrokenRecord::of_kind("a snapshot of another format"));
         }
@@ -150,34 +150,34 @@ impl Snapshot {
         // offset.
         let start = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
         let range = |part: &str| start(part)..start(part) + part.len();
-        let mut users: Vec<User> = records
+        let mut entries: Vec<SnapshotEntry> = records
             .into_iter()
-            .map(|(id, record)| User {
+            .map(|(id, record)| SnapshotEntry {
                 id: match id {
-                    Cow::Borrowed(id) => Id::At(range(id)),
-                    Cow::Owned(id) => Id::Own(id.into()),
+                    Cow::Borrowed(id) => SnapshotId::Borrowed(range(id)),
+                    Cow::Owned(id) => SnapshotId::Owned(id.into()),
                 },
                 record: range(record.get()),
             })
             .collect();
         // `kv-edge config sync` writes them sorted, but the snapshot may come from another
         // tool.
-        users.sort_unstable_by(|one, other| one.id.of(text).cmp(other.id.of(text)));
-        let is_twice = |pair: &[User]| matches!(pair, [one, other] if one.id.of(text) == other.id.of(text));
-        if users.windows(2).any(is_twice) {
+        entries.sort_unstable_by(|one, other| one.id.of(text).cmp(other.id.of(text)));
+        let is_twice = |pair: &[SnapshotEntry]| matches!(pair, [one, other] if one.id.of(text) == other.id.of(text));
+        if entries.windows(2).any(is_twice) {
             return Err(BrokenRecord::of_kind("a snapshot with an id that stands twice"));
         }
-        users.shrink_to_fit();
-        Ok(users)
+        entries.shrink_to_fit();
+        Ok(entries)
     }
 
     /// Returns the JSON of a user's record, or `None` if the snapshot has none. The record
-    /// itself has not been validated; [`UserRecord::parse`](super::record::UserRecord::parse)
+    /// itself has not been validated; [`UserRecord::parse`](super::user_record::UserRecord::parse)
     /// does that.
     #[must_use]
     pub fn record(&self, id: &str) -> Option<&str> {
-        let at = self.users.binary_search_by(|user| user.id.of(&self.text).cmp(id)).ok()?;
-        self.text.get(self.users.get(at)?.record.clone())
+        let at = self.entries.binary_search_by(|user| user.id.of(&self.text).cmp(id)).ok()?;
+        self.text.get(self.entries.get(at)?.record.clone())
     }
 
     /// Returns the part of the text that identifies the snapshot: all that precedes its
@@ -186,7 +186,7 @@ impl Snapshot {
     #[must_use]
     pub fn identity(text: &str) -> &str {
         #[derive(Deserialize)]
-        struct Head {
+        struct SnapshotHead {
             hash: String,
             #[serde(rename = "records")]
             _records: Option<IgnoredAny>,
@@ -197,18 +197,18 @@ impl Snapshot {
         let closed = |head: &str| format!("{}}}", head.trim_end().trim_end_matches(','));
         head.filter(|head| {
             head.len() < HEAD_BYTES_MAX
-                && serde_json::from_str::<Head>(&closed(head)).is_ok_and(|head| head.hash.len() == 32)
+                && serde_json::from_str::<SnapshotHead>(&closed(head)).is_ok_and(|head| head.hash.len() == 32)
         })
         .unwrap_or(text)
     }
 }
 
-impl Id {
-    #[expect(clippy::expect_used, reason = "the users are sorted by their ids: one that is lost is another user's")]
+impl SnapshotId {
+    #[expect(clippy::expect_used, reason = "the entries are sorted by their ids: one that is lost is another user's")]
     fn of<'a>(&'a self, text: &'a str) -> &'a str {
         match self {
-            Self::At(range) => text.get(range.clone()).expect("the id was found in this text"),
-            Self::Own(id) => id,
+            Self::Borrowed(range) => text.get(range.clone()).expect("the id was found in this text"),
+            Self::Owned(id) => id,
         }
     }
 }

@@ -30,9 +30,9 @@ pub enum UserIdFrom {
 /// not decide whose configuration a request gets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("USER_ID_FROM is {0:?}; write query, header:NAME or cookie:NAME")]
-pub struct NotUserIdFrom(String);
+pub struct InvalidUserIdFrom(String);
 
-impl HttpError for NotUserIdFrom {
+impl HttpError for InvalidUserIdFrom {
     fn response(&self) -> ErrorResponse {
         ErrorResponse::new(Status::ServiceUnavailable, "not_configured", UNAVAILABLE).because(self).retry_after(60)
     }
@@ -49,15 +49,15 @@ impl UserIdFrom {
     /// Parses the var. An empty value means `query`.
     ///
     /// # Errors
-    /// [`NotUserIdFrom`] if the value is neither `query`, `header:NAME` nor `cookie:NAME`.
-    pub fn parse(var: &str) -> Result<Self, NotUserIdFrom> {
+    /// [`InvalidUserIdFrom`] if the value is neither `query`, `header:NAME` nor `cookie:NAME`.
+    pub fn parse(var: &str) -> Result<Self, InvalidUserIdFrom> {
         let var = var.trim();
         match var.split_once(':').map(|(kind, name)| (kind.trim_end(), name.trim_start())) {
             Some(("header", name)) if is_name(name) => Ok(Self::Header(name.to_ascii_lowercase())),
             // RFC 6265 §4.1.1: a cookie's name is a token, too.
             Some(("cookie", name)) if is_name(name) => Ok(Self::Cookie(name.to_owned())),
             None if matches!(var, "" | "query") => Ok(Self::Query),
-            _ => Err(NotUserIdFrom(var.to_owned())),
+            _ => Err(InvalidUserIdFrom(var.to_owned())),
         }
     }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::number::Number;
-use super::{Known, Subject};
+use super::{Subject, UserAttributes};
 
 /// The attribute that always means the targeting key, whatever a record or a client has under
 /// this name.
@@ -50,44 +50,46 @@ impl Attribute {
 
     /// Returns the value that the user has for this attribute, or `None` if they have none or
     /// it is an object or an array.
-    pub(super) fn of<'a>(&self, subject: &Subject<'a>) -> Option<Scalar<'a>> {
+    pub(super) fn value_for<'a>(&self, subject: &Subject<'a>) -> Option<Scalar<'a>> {
         if self.is_targeting_key() {
             return subject.key().map(Scalar::Text);
         }
         // A record that has the first member of a path decides about the whole path. Otherwise
         // a client could add members that the record does not have, or send the path as one
         // name.
-        let known = match subject.known {
-            Known::Nothing => Found::Nothing,
-            Known::Record(record) => self.find(record),
-            Known::Unreadable => return None,
+        let lookup = match subject.record {
+            UserAttributes::NoRecord => AttributeLookup::Missing,
+            UserAttributes::Record(record) => self.find(record),
+            UserAttributes::Unreadable => return None,
         };
-        match known {
-            Found::Value(value) => Scalar::of(value),
-            Found::Start => None,
-            Found::Nothing => match self.find(subject.context) {
-                Found::Value(value) => Scalar::of(value),
-                Found::Start | Found::Nothing => None,
+        match lookup {
+            AttributeLookup::Value(value) => Scalar::of(value),
+            AttributeLookup::Partial => None,
+            AttributeLookup::Missing => match self.find(subject.context) {
+                AttributeLookup::Value(value) => Scalar::of(value),
+                AttributeLookup::Partial | AttributeLookup::Missing => None,
             },
         }
     }
 
-    fn find<'a>(&self, members: &'a Map<String, Value>) -> Found<'a> {
+    fn find<'a>(&self, members: &'a Map<String, Value>) -> AttributeLookup<'a> {
         if let Some(value) = members.get(&*self.name) {
-            return Found::Value(value);
+            return AttributeLookup::Value(value);
         }
         if !self.is_path {
-            return Found::Nothing;
+            return AttributeLookup::Missing;
         }
         let mut names = self.name.split('.');
-        let Some(first) = names.next().and_then(|name| members.get(name)) else { return Found::Nothing };
-        names.try_fold(first, |value, name| value.as_object()?.get(name)).map_or(Found::Start, Found::Value)
+        let Some(first) = names.next().and_then(|name| members.get(name)) else { return AttributeLookup::Missing };
+        names
+            .try_fold(first, |value, name| value.as_object()?.get(name))
+            .map_or(AttributeLookup::Partial, AttributeLookup::Value)
     }
 }
 
-enum Found<'a> {
+enum AttributeLookup<'a> {
     Value(&'a Value),
     /// The first member of the path exists, and the rest does not.
-    Start,
-    Nothing,
+    Partial,
+    Missing,
 }

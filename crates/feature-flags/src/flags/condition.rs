@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use super::Subject;
 use super::attribute::{Attribute, Scalar};
-use super::ids::Ids;
+use super::id_set::IdSet;
 use super::number::Number;
 use super::semver::Version;
 
@@ -15,15 +15,15 @@ use super::semver::Version;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Condition {
     pub(super) attribute: Attribute,
-    pub(super) test: Test,
+    pub(super) operator: Operator,
     pub(super) is_negated: bool,
 }
 
 /// The operator of a condition, with its operand.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Test {
+pub(super) enum Operator {
     /// `in`, and `eq` with one value.
-    In(Scalars),
+    In(ScalarSet),
     /// `startsWith`: the attribute starts with one of these.
     StartsWith(Box<[Box<str>]>),
     /// `lt`, `lte`, `gt` and `gte`.
@@ -44,8 +44,8 @@ pub(super) enum Comparison {
 
 /// A set of scalars of any types.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Scalars {
-    texts: Ids,
+pub(super) struct ScalarSet {
+    texts: IdSet,
     /// Sorted.
     numbers: Box<[Number]>,
     has_true: bool,
@@ -58,15 +58,15 @@ impl Condition {
     /// another type, negated or not, because a rule must not match users about whom nothing is
     /// known.
     pub(super) fn holds(&self, subject: &Subject<'_>) -> bool {
-        let outcome = self.attribute.of(subject).and_then(|attribute| self.test.outcome(attribute));
-        outcome.is_some_and(|holds| holds != self.is_negated)
+        let result = self.attribute.value_for(subject).and_then(|attribute| self.operator.evaluate(attribute));
+        result.is_some_and(|holds| holds != self.is_negated)
     }
 }
 
-impl Test {
+impl Operator {
     /// Returns whether the attribute passes, or `None` if it has a type that the operator does
     /// not compare.
-    fn outcome(&self, attribute: Scalar<'_>) -> Option<bool> {
+    fn evaluate(&self, attribute: Scalar<'_>) -> Option<bool> {
         match (self, attribute) {
             (Self::In(values), attribute) => values.contain(attribute),
             (Self::StartsWith(starts), Scalar::Text(text)) => {
@@ -83,7 +83,7 @@ impl Test {
     /// Returns true if no attribute passes, negated or not.
     pub(super) fn is_empty(&self) -> bool {
         match self {
-            Self::In(values) => *values == Scalars::default(),
+            Self::In(values) => *values == ScalarSet::default(),
             Self::StartsWith(starts) => starts.is_empty(),
             Self::Number(..) | Self::Version(..) => false,
         }
@@ -102,7 +102,7 @@ impl Comparison {
     }
 }
 
-impl Scalars {
+impl ScalarSet {
     /// Returns whether the value is in the set, or `None` if the set has no value of its type.
     /// If `null` is in the set, every type is compared, so that "is not null" can be asked.
     fn contain(&self, value: Scalar<'_>) -> Option<bool> {
@@ -117,7 +117,7 @@ impl Scalars {
     }
 }
 
-impl<'a> FromIterator<Scalar<'a>> for Scalars {
+impl<'a> FromIterator<Scalar<'a>> for ScalarSet {
     fn from_iter<I: IntoIterator<Item = Scalar<'a>>>(values: I) -> Self {
         let (mut all, mut texts, mut numbers) = (Self::default(), Vec::new(), Vec::new());
         for value in values {

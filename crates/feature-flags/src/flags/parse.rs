@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::attribute::{Attribute, Scalar};
 use super::bucket::Bucket;
-use super::condition::{Comparison, Condition, Scalars, Test};
-use super::ids::Ids;
+use super::condition::{Comparison, Condition, Operator, ScalarSet};
+use super::id_set::IdSet;
 use super::number::Number;
 use super::semver::Version;
-use super::{DEFINITIONS_BYTES_MAX, Definitions, Flag, Rule, Variant};
+use super::{DEFINITIONS_BYTES_MAX, Definitions, Flag, TargetingRule, Variant};
 use kv_store::schema::{self, Fault, Node};
 
 /// The most flags that the definitions may have.
@@ -57,8 +57,9 @@ fn flag(node: &Node<'_>) -> Option<Flag> {
     object.member("description", |text| text.text().map(drop));
     let is_on = object.member("on", boolean).unwrap_or(true);
     let has_own_variants = object.has("variants");
-    let variants = if has_own_variants { object.member("variants", variants) } else { Some(Variants::of_a_switch()) };
-    let names = Names(variants.as_ref().map(|variants| variants.names.as_slice()));
+    let variants =
+        if has_own_variants { object.member("variants", variants) } else { Some(ParsedVariants::of_switch()) };
+    let names = VariantNames(variants.as_ref().map(|variants| variants.names.as_slice()));
     let default = object.required("default", |name| names.index(name));
     // A switch without `off` gives `off` if it is switched off, the first of its variants.
     let is_plain_switch = !has_own_variants && !object.has("off");
@@ -72,31 +73,31 @@ fn flag(node: &Node<'_>) -> Option<Flag> {
         off,
         metadata,
         rules: rules.unwrap_or_default().into(),
-        variants: variants?.good.into(),
+        variants: variants?.valid.into(),
     })
 }
 
 /// The variants that a flag lists. A variant with a fault is not among the valid ones, but its
 /// name is, so that its fault is not reported a second time as an unknown name.
-struct Variants {
+struct ParsedVariants {
     names: Vec<Box<str>>,
-    good: Vec<Variant>,
+    valid: Vec<Variant>,
 }
 
-impl Variants {
+impl ParsedVariants {
     /// Returns the variants of a flag that lists none.
-    fn of_a_switch() -> Self {
+    fn of_switch() -> Self {
         let variant = |name: &str, json: &str| Variant { name: name.into(), json: json.into() };
-        Self { names: vec!["off".into(), "on".into()], good: vec![variant("off", "false"), variant("on", "true")] }
+        Self { names: vec!["off".into(), "on".into()], valid: vec![variant("off", "false"), variant("on", "true")] }
     }
 }
 
 /// The names of a flag's variants, or `None` if they cannot be read. Then every name is
 /// accepted.
 #[derive(Clone, Copy)]
-struct Names<'a>(Option<&'a [Box<str>]>);
+struct VariantNames<'a>(Option<&'a [Box<str>]>);
 
-impl Names<'_> {
+impl VariantNames<'_> {
     fn index(self, node: &Node<'_>) -> Option<usize> {
         let name = node.text()?;
         let Some(names) = self.0 else { return Some(0) };
@@ -105,9 +106,9 @@ impl Names<'_> {
     }
 }
 
-fn variants(node: &Node<'_>) -> Option<Variants> {
+fn variants(node: &Node<'_>) -> Option<ParsedVariants> {
     let (mut names, mut first) = (Vec::new(), None);
-    let good = node.map(VARIANTS_MAX, |name, node| {
+    let valid = node.map(VARIANTS_MAX, |name, node| {
         names.push(Box::from(name));
         if name.is_empty() || name.len() > NAME_BYTES_MAX {
             return node.fault("a variant's name has 1 to 128 bytes");
@@ -128,7 +129,7 @@ fn variants(node: &Node<'_>) -> Option<Variants> {
     if names.is_empty() {
         return node.fault("it has no variant; leave it out for on and off");
     }
-    Some(Variants { names, good })
+    Some(ParsedVariants { names, valid })
 }
 
 /// Parses the protocol's `metadata`: names with strings, numbers and booleans.
@@ -140,7 +141,7 @@ fn metadata(node: &Node<'_>) -> Option<Box<str>> {
     Some(node.value().to_string().into())
 }
 
-fn rule(node: &Node<'_>, variants: Names<'_>, default: Option<usize>) -> Option<Rule> {
+fn rule(node: &Node<'_>, variants: VariantNames<'_>, default: Option<usize>) -> Option<TargetingRule> {
     let object = node.object(&["deny", "allow", "match", "percentage", "variant"])?;
     let is_deny = object.has("deny");
     if is_deny {
@@ -169,14 +170,20 @@ fn rule(node: &Node<'_>, variants: Names<'_>, default: Option<usize>) -> Option<
     } else {
         object.required("variant", |name| variants.index(name))
     };
-    Some(Rule { is_deny, allow, conditions: conditions.unwrap_or_default().into(), percentage, variant: variant? })
+    Some(TargetingRule {
+        is_deny,
+        allow,
+        conditions: conditions.unwrap_or_default().into(),
+        percentage,
+        variant: variant?,
+    })
 }
 
 fn boolean(node: &Node<'_>) -> Option<bool> {
     node.value().as_bool().or_else(|| node.fault("it must be true or false"))
 }
 
-fn ids(node: &Node<'_>) -> Option<Ids> {
+fn ids(node: &Node<'_>) -> Option<IdSet> {
     Some(node.list(IDS_MAX, filled_text)?.into_iter().collect())
 }
 
@@ -192,15 +199,15 @@ fn condition(node: &Node<'_>) -> Option<Condition> {
     let attribute = object.required("attribute", filled_text);
     let is_negated = object.member("not", boolean).unwrap_or(false);
     let mut operators = OPERATORS.iter().filter(|operator| object.has(operator));
-    let test = match (operators.next(), operators.next()) {
-        (Some(operator), None) => object.member_or_null(operator, |node| test(operator, node)),
+    let parsed = match (operators.next(), operators.next()) {
+        (Some(operator), None) => object.member_or_null(operator, |node| operand(operator, node)),
         (None, _) => node.fault(format!("it needs one of {}", OPERATORS.join(", "))),
         (Some(one), Some(other)) => node.fault(format!("it has both {one} and {other}; write a condition for each")),
     };
-    Some(Condition { attribute: Attribute::new(&attribute?), test: test?, is_negated })
+    Some(Condition { attribute: Attribute::new(&attribute?), operator: parsed?, is_negated })
 }
 
-fn test(operator: &str, node: &Node<'_>) -> Option<Test> {
+fn operand(operator: &str, node: &Node<'_>) -> Option<Operator> {
     let comparison = match operator {
         "lt" | "semverLt" => Comparison::Less,
         "lte" | "semverLte" => Comparison::LessOrEqual,
@@ -209,25 +216,27 @@ fn test(operator: &str, node: &Node<'_>) -> Option<Test> {
         _ => Comparison::Equal,
     };
     match operator {
-        "eq" => scalar(node, node.value()).map(|value| Test::In(Scalars::from_iter([value]))),
+        "eq" => scalar(node, node.value()).map(|value| Operator::In(ScalarSet::from_iter([value]))),
         "in" => {
             // The elements are read twice, because a fault needs the place of its element,
             // which does not outlive the list.
             node.list(VALUES_MAX, |element| scalar(element, element.value()).map(drop))?;
-            Some(Test::In(node.value().as_array()?.iter().filter_map(Scalar::of).collect()))
+            Some(Operator::In(node.value().as_array()?.iter().filter_map(Scalar::of).collect()))
         }
-        "startsWith" if node.value().is_array() => Some(Test::StartsWith(node.list(VALUES_MAX, filled_text)?.into())),
-        "startsWith" if node.value().is_string() => Some(Test::StartsWith([filled_text(node)?].into())),
+        "startsWith" if node.value().is_array() => {
+            Some(Operator::StartsWith(node.list(VALUES_MAX, filled_text)?.into()))
+        }
+        "startsWith" if node.value().is_string() => Some(Operator::StartsWith([filled_text(node)?].into())),
         "startsWith" => node.fault("it must be a string or a list of strings"),
         "lt" | "lte" | "gt" | "gte" => {
             let number = node.value().as_number().and_then(Number::of);
-            Some(Test::Number(comparison, number.or_else(|| node.fault("it must be a number"))?))
+            Some(Operator::Number(comparison, number.or_else(|| node.fault("it must be a number"))?))
         }
         _ => {
             let version = Version::parse(node.text()?).map(Version::into_static);
             let version =
                 version.or_else(|| node.fault("it must be a version such as 2.1.0 (Semantic Versioning 2.0.0)"))?;
-            Some(Test::Version(comparison, version))
+            Some(Operator::Version(comparison, version))
         }
     }
 }

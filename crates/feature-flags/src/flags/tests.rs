@@ -20,8 +20,8 @@ fn object(value: &Value) -> Map<String, Value> {
 
 fn chosen(flag: &Flag, key: Option<&str>, context: &Value) -> Result<(String, &'static str), TargetingKeyMissing> {
     let context = object(context);
-    let subject = Subject { targeting_key: key, context: &context, known: Known::Nothing };
-    flag.evaluate("x", &subject).map(|evaluated| (evaluated.variant.to_owned(), evaluated.reason.as_str()))
+    let subject = Subject { targeting_key: key, context: &context, record: UserAttributes::NoRecord };
+    flag.evaluate("x", &subject).map(|details| (details.variant.to_owned(), details.reason.as_str()))
 }
 
 /// Returns a user whose bucket for the flag `x` lies between these percentages.
@@ -210,11 +210,11 @@ fn what_is_known_of_a_user_goes_before_what_a_client_says() {
         ("empty names", "..", json!({}), json!({}), false),
     ] {
         let (record, context) = (object(&record), object(&context));
-        let subject = Subject { targeting_key: Some("u"), context: &context, known: Known::Record(&record) };
+        let subject = Subject { targeting_key: Some("u"), context: &context, record: UserAttributes::Record(&record) };
         let flag = flag(attribute);
         assert_eq!(flag.evaluate("x", &subject).unwrap().variant == "a", is_taken, "{rule}");
     }
-    let subject = Subject { targeting_key: Some("pro"), context: &Map::new(), known: Known::Nothing };
+    let subject = Subject { targeting_key: Some("pro"), context: &Map::new(), record: UserAttributes::NoRecord };
     assert_eq!(flag("targetingKey").evaluate("x", &subject).unwrap().variant, "a");
 }
 
@@ -226,14 +226,14 @@ fn a_flag_gives_its_value_as_json_and_its_metadata() {
         "number": {"variants": {"n": -1.5e-3}, "default": "n"},
         "object": {"variants": {"list": [1, {"a": null}], "object": {}}, "default": "list", "metadata": {}},
     }));
-    let nobody = Subject { targeting_key: None, context: &Map::new(), known: Known::Nothing };
+    let nobody = Subject { targeting_key: None, context: &Map::new(), record: UserAttributes::NoRecord };
     for (name, variant, json, metadata) in [
         ("switch", "on", "true", None),
         ("text", "a \"b\"", r#""<é\"\n>""#, Some(r#"{"b":true,"n":1,"owner":"shop"}"#)),
         ("number", "n", "-0.0015", None),
         ("object", "list", r#"[1,{"a":null}]"#, Some("{}")),
     ] {
-        let expected = Evaluated { variant, value_json: json, reason: Reason::Static, metadata_json: metadata };
+        let expected = ResolutionDetails { variant, value_json: json, reason: Reason::Static, metadata_json: metadata };
         assert_eq!(definitions.get(name).unwrap().evaluate(name, &nobody), Ok(expected), "{name}");
     }
 }
@@ -279,7 +279,7 @@ proptest! {
             {"match": [{"attribute": "a", "semverGte": "1"}, {"attribute": "b", "lt": 3}], "variant": "a"},
             {"match": [{"attribute": "a", "in": [1, null, "b"], "not": true}], "variant": "b"},
         ]}));
-        let subject = Subject { targeting_key: key.as_deref(), context: &context, known: Known::Record(&context) };
+        let subject = Subject { targeting_key: key.as_deref(), context: &context, record: UserAttributes::Record(&context) };
         prop_assert!(flag.evaluate(&name, &subject).is_ok());
     }
 }
@@ -312,7 +312,7 @@ fn a_switch_that_is_off_is_off_whatever_its_default() {
         (r#"{"default": "on"}"#, "on"),
     ] {
         let definitions = Definitions::parse(&format!(r#"{{"flags": {{"a": {flag}}}}}"#)).unwrap();
-        let subject = Subject { targeting_key: None, context: &Map::new(), known: Known::Nothing };
+        let subject = Subject { targeting_key: None, context: &Map::new(), record: UserAttributes::NoRecord };
         assert_eq!(definitions.get("a").unwrap().evaluate("a", &subject).unwrap().variant, variant, "{flag}");
     }
 }

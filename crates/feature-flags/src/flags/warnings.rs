@@ -5,13 +5,13 @@
 mod tests;
 
 use super::bucket::Bucket;
-use super::{Definitions, Flag, Rule};
+use super::{Definitions, Flag, TargetingRule};
 use kv_store::schema::{self, Fault};
 
-pub(super) fn of(definitions: &Definitions) -> Vec<Fault> {
+pub(super) fn warnings(definitions: &Definitions) -> Vec<Fault> {
     let mut warnings = Vec::new();
     for (name, flag) in definitions.iter() {
-        of_flag(flag, &format!("flags{}", member(name)), &mut warnings);
+        flag_warnings(flag, &format!("flags{}", member(name)), &mut warnings);
     }
     warnings
 }
@@ -21,35 +21,35 @@ fn member(name: &str) -> String {
     if schema::is_plain(name) { format!(".{name}") } else { format!("[{name:?}]") }
 }
 
-fn of_flag(flag: &Flag, place: &str, warnings: &mut Vec<Fault>) {
-    let mut gets = vec![flag.default];
-    gets.extend(flag.off);
+fn flag_warnings(flag: &Flag, place: &str, warnings: &mut Vec<Fault>) {
+    let mut given = vec![flag.default];
+    given.extend(flag.off);
     for (index, rule) in flag.rules.iter().enumerate() {
         let mut warn = |path: &str, problem: String| {
             warnings.push(Fault { path: format!("{place}.rules[{index}]{path}"), problem: problem.into() });
         };
         let before = || flag.rules.iter().take(index).enumerate();
-        if let Some((path, problem)) = takes_nobody(rule) {
+        if let Some((path, problem)) = matches_nobody(rule) {
             warn(&path, problem.to_owned());
-        } else if let Some((taken_by, other)) = before().find(|(_, other)| other.leaves_nobody_to(rule)) {
+        } else if let Some((earlier, other)) = before().find(|(_, other)| other.covers(rule)) {
             let is_smaller = rule.percentage.is_some() && other.percentage.is_some_and(|border| border < Bucket::ALL);
             if is_smaller {
                 let problem = format!(
-                    "nobody gets it: every percentage counts from 0, and rules[{taken_by}] before it goes at least as far"
+                    "nobody gets it: every percentage counts from 0, and rules[{earlier}] before it goes at least as far"
                 );
                 warn(".percentage", problem);
             } else {
-                warn("", format!("it is never reached: rules[{taken_by}] takes everybody it is for"));
+                warn("", format!("it is never reached: rules[{earlier}] takes everybody it is for"));
             }
         } else {
-            gets.push(rule.variant);
-            if let Some((taken_by, _)) = before().find(|(_, other)| rule.is_deny && !other.is_deny) {
-                warn("", format!("whom rules[{taken_by}] takes is not denied; write deny before it"));
+            given.push(rule.variant);
+            if let Some((earlier, _)) = before().find(|(_, other)| rule.is_deny && !other.is_deny) {
+                warn("", format!("whom rules[{earlier}] takes is not denied; write deny before it"));
             }
         }
     }
     for (index, variant) in flag.variants.iter().enumerate() {
-        if flag.has_own_variants && !gets.contains(&index) {
+        if flag.has_own_variants && !given.contains(&index) {
             let path = format!("{place}.variants{}", member(&variant.name));
             warnings.push(Fault { path, problem: "nobody gets it".into() });
         }
@@ -57,22 +57,22 @@ fn of_flag(flag: &Flag, place: &str, warnings: &mut Vec<Fault>) {
 }
 
 /// Returns the place and the reason if a rule matches nobody.
-fn takes_nobody(rule: &Rule) -> Option<(String, &'static str)> {
-    if rule.allow.as_ref().is_some_and(super::ids::Ids::is_empty) {
+fn matches_nobody(rule: &TargetingRule) -> Option<(String, &'static str)> {
+    if rule.allow.as_ref().is_some_and(super::id_set::IdSet::is_empty) {
         let path = if rule.is_deny { ".deny" } else { ".allow" };
         return Some((path.to_owned(), "it is empty, so the rule takes nobody"));
     }
-    if let Some(index) = rule.conditions.iter().position(|condition| condition.test.is_empty()) {
+    if let Some(index) = rule.conditions.iter().position(|condition| condition.operator.is_empty()) {
         return Some((format!(".match[{index}]"), "its list is empty, so the rule takes nobody"));
     }
     (rule.percentage == Some(Bucket::NONE)).then(|| (".percentage".to_owned(), "0 % is nobody"))
 }
 
-impl Rule {
+impl TargetingRule {
     /// Returns true if this rule, tried first, matches everybody whom the other one would
     /// match: it has no condition that the other one lacks, and its percentage is at least as
     /// large.
-    fn leaves_nobody_to(&self, other: &Self) -> bool {
+    fn covers(&self, other: &Self) -> bool {
         let allows = match (&self.allow, &other.allow) {
             (None, _) => true,
             (Some(ids), Some(others)) => ids.has_all(others),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Context, ErrorCode, OfrepError};
+use super::{ErrorCode, EvaluationContext, OfrepError};
 use crate::config::user_id::key;
 use kv_store::record;
 
@@ -16,9 +16,9 @@ use kv_store::record;
 /// [`ErrorCode::ParseError`] if the body is not a JSON object, and
 /// [`ErrorCode::InvalidContext`] if the context is not an object or its targeting key cannot be
 /// a user id.
-pub fn parse_request(body: &[u8], prefix: &str) -> Result<Context, OfrepError> {
+pub fn parse_request(body: &[u8], prefix: &str) -> Result<EvaluationContext, OfrepError> {
     if body.trim_ascii().is_empty() {
-        return Ok(Context::default());
+        return Ok(EvaluationContext::default());
     }
     let mut request: Map<String, Value> = record::parse(body).map_err(|broken| {
         OfrepError::of_request(ErrorCode::ParseError, format!("the body cannot be read: {broken}"))
@@ -40,5 +40,5 @@ pub fn parse_request(body: &[u8], prefix: &str) -> Result<Context, OfrepError> {
         }
         Some(_) => return invalid("the targetingKey must be a string"),
     };
-    Ok(Context { targeting_key, attributes })
+    Ok(EvaluationContext { targeting_key, attributes })
 }

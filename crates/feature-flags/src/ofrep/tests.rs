@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::flags::{Definitions, Known, Subject};
+use crate::flags::{Definitions, Subject, UserAttributes};
 
 fn definitions() -> Definitions {
     let json = json!({"flags": {
@@ -14,7 +14,7 @@ fn definitions() -> Definitions {
     Definitions::parse(&json.to_string()).unwrap()
 }
 
-fn read(body: impl AsRef<[u8]>) -> Result<Context, (&'static str, String)> {
+fn read(body: impl AsRef<[u8]>) -> Result<EvaluationContext, (&'static str, String)> {
     parse_request(body.as_ref(), "").map_err(|error| (error.code.as_str(), error.details.into_owned()))
 }
 
@@ -44,8 +44,10 @@ fn what_a_request_says() {
             json!({"n": 1e308, "m": -0.0, "l": 1.234_567_890_123_456_8e29}),
         ),
     ] {
-        let expected =
-            Context { targeting_key: key.map(str::to_owned), attributes: attributes.as_object().unwrap().clone() };
+        let expected = EvaluationContext {
+            targeting_key: key.map(str::to_owned),
+            attributes: attributes.as_object().unwrap().clone(),
+        };
         assert_eq!(read(body), Ok(expected), "{body}");
     }
 }
@@ -94,7 +96,7 @@ fn contexts_that_are_none() {
 
 #[test]
 fn one_flag() {
-    let subject = Subject { targeting_key: Some("u"), context: &Map::new(), known: Known::Nothing };
+    let subject = Subject { targeting_key: Some("u"), context: &Map::new(), record: UserAttributes::NoRecord };
     for (flag, expected) in [
         ("rollout", r#"{"key":"rollout","value":true,"variant":"on","reason":"SPLIT"}"#),
         (
@@ -108,14 +110,14 @@ fn one_flag() {
     }
     let missing = single("none", &definitions(), &subject).unwrap_err();
     assert_eq!((missing.code, missing.status.code()), (ErrorCode::FlagNotFound, 404));
-    let nobody = Subject { targeting_key: None, context: &Map::new(), known: Known::Nothing };
+    let nobody = Subject { targeting_key: None, context: &Map::new(), record: UserAttributes::NoRecord };
     let missing = single("rollout", &definitions(), &nobody).unwrap_err();
     assert_eq!((missing.code, missing.status.code()), (ErrorCode::TargetingKeyMissing, 400));
 }
 
 #[test]
 fn all_flags() {
-    let subject = Subject { targeting_key: None, context: &Map::new(), known: Known::Nothing };
+    let subject = Subject { targeting_key: None, context: &Map::new(), record: UserAttributes::NoRecord };
     let all = bulk(&definitions(), &subject);
     let expected = concat!(
         r#"{"flags":[{"key":"color","value":"<réd\">","variant":"the \"red\"\n","reason":"STATIC","metadata":{"owner":"shop"}},"#,
@@ -133,8 +135,8 @@ fn all_flags() {
 
 #[test]
 fn who_has_the_bytes_need_not_get_them_again() {
-    let subject = Subject { targeting_key: None, context: &Map::new(), known: Known::Nothing };
-    let Bulk { etag, .. } = bulk(&definitions(), &subject);
+    let subject = Subject { targeting_key: None, context: &Map::new(), record: UserAttributes::NoRecord };
+    let BulkEvaluation { etag, .. } = bulk(&definitions(), &subject);
     assert_eq!(etag.len(), 34);
     for (field, expected) in [
         (Some(etag.clone()), true),
@@ -192,7 +194,7 @@ proptest! {
             "b": {"default": "on", "rules": [{"percentage": 50, "variant": "off"}]},
         }});
         let definitions = Definitions::parse(&flags.to_string()).unwrap();
-        let subject = Subject { targeting_key: key.as_deref(), context: &Map::new(), known: Known::Nothing };
+        let subject = Subject { targeting_key: key.as_deref(), context: &Map::new(), record: UserAttributes::NoRecord };
         let all: Value = serde_json::from_str(&bulk(&definitions, &subject).json).unwrap();
         let expected = json!({
             "key": "a", "value": {"x": details}, "variant": variant, "reason": "STATIC", "metadata": {flag.clone(): details},

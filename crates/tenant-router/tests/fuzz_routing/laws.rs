@@ -38,7 +38,7 @@ pub(crate) struct Coverage {
 }
 
 impl Coverage {
-    /// Panics unless cases coverage every property.
+    /// Panics unless cases reached every property.
     pub(crate) fn assert_all(&self) {
         let Self { addressed, damaged_and_read, planned, split, rewritten, rewritten_to_visitor, .. } = self;
         let counts = [addressed, damaged_and_read, planned, split, rewritten, rewritten_to_visitor];

@@ -1,6 +1,6 @@
 use serde_json::{Map, Value, json};
 
-use crate::flags::{Definitions, Known, Subject};
+use crate::flags::{Definitions, Subject, UserAttributes};
 
 /// Returns true if a rule with this condition matches a user with this attribute `a`, or
 /// without it.
@@ -10,16 +10,16 @@ fn holds(condition: &Value, attribute: Option<&Value>) -> bool {
     let flags = json!({"flags": {"x": {"default": "off", "rules": [{"match": [condition], "variant": "on"}]}}});
     let definitions = Definitions::parse(&flags.to_string()).unwrap();
     let context: Map<String, Value> = attribute.into_iter().map(|value| ("a".to_owned(), value.clone())).collect();
-    let subject = Subject { targeting_key: None, context: &context, known: Known::Nothing };
+    let subject = Subject { targeting_key: None, context: &context, record: UserAttributes::NoRecord };
     definitions.get("x").unwrap().evaluate("x", &subject).unwrap().variant == "on"
 }
 
 /// A condition, the attributes for which it holds, those for which it does not, and those of
 /// another type.
-type Row = (Value, Value, Value, Value);
+type OperatorCase = (Value, Value, Value, Value);
 
-fn check(rows: &[Row]) {
-    for (condition, yes, no, mistyped) in rows {
+fn check(cases: &[OperatorCase]) {
+    for (condition, yes, no, mistyped) in cases {
         let mut negated = condition.clone();
         negated["not"] = json!(true);
         let mut affirmed = condition.clone();

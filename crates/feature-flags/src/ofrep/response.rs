@@ -3,14 +3,14 @@
 use serde_json::Value;
 
 use super::{ErrorCode, OfrepError};
-use crate::flags::{Definitions, Evaluated, Flag, Subject, TargetingKeyMissing};
+use crate::flags::{Definitions, Flag, ResolutionDetails, Subject, TargetingKeyMissing};
 use http_semantics::conditional::{self, PreconditionResult, Validators};
 use http_semantics::content_hash::hash;
 use http_semantics::fields::HeaderSection;
 
 /// The response to a bulk request: the schema `bulkEvaluationSuccess`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bulk {
+pub struct BulkEvaluation {
     /// The body.
     pub json: String,
     /// The strong entity tag of the body, in quotes (RFC 9110 §8.8.3). Equal bodies have equal
@@ -27,16 +27,16 @@ pub fn single(flag: &str, definitions: &Definitions, subject: &Subject<'_>) -> R
     let Some(found) = definitions.get(flag) else {
         return Err(OfrepError::flag_not_found());
     };
-    let evaluated = found.evaluate(flag, subject)?;
-    let mut json = String::with_capacity(length(flag, &evaluated));
-    push_evaluated(&mut json, flag, &evaluated);
+    let details = found.evaluate(flag, subject)?;
+    let mut json = String::with_capacity(length(flag, &details));
+    push_success(&mut json, flag, &details);
     Ok(json)
 }
 
 /// Evaluates all flags. One that cannot be evaluated is listed with its error, as the schema
 /// `evaluationFailure`.
 #[must_use]
-pub fn bulk(definitions: &Definitions, subject: &Subject<'_>) -> Bulk {
+pub fn bulk(definitions: &Definitions, subject: &Subject<'_>) -> BulkEvaluation {
     let mut json = String::with_capacity(definitions.len() * 128);
     json.push_str("{\"flags\":[");
     for (index, (name, flag)) in definitions.iter().enumerate() {
@@ -47,7 +47,7 @@ pub fn bulk(definitions: &Definitions, subject: &Subject<'_>) -> Bulk {
     }
     json.push_str("]}");
     let etag = format!("\"{}\"", hash(json.as_bytes()));
-    Bulk { json, etag }
+    BulkEvaluation { json, etag }
 }
 
 /// Returns the JSON of an error: the schemas `evaluationFailure` and `flagNotFound` for a flag,
@@ -85,23 +85,23 @@ impl From<TargetingKeyMissing> for OfrepError {
 
 fn push(json: &mut String, name: &str, flag: &Flag, subject: &Subject<'_>) {
     match flag.evaluate(name, subject) {
-        Ok(evaluated) => push_evaluated(json, name, &evaluated),
+        Ok(details) => push_success(json, name, &details),
         Err(missing) => json.push_str(&error_json(Some(name), &missing.into())),
     }
 }
 
 /// Appends the schema `evaluationSuccess`.
-fn push_evaluated(json: &mut String, flag: &str, evaluated: &Evaluated<'_>) {
+fn push_success(json: &mut String, flag: &str, details: &ResolutionDetails<'_>) {
     json.push_str("{\"key\":");
     push_text(json, flag);
     json.push_str(",\"value\":");
-    json.push_str(evaluated.value_json);
+    json.push_str(details.value_json);
     json.push_str(",\"variant\":");
-    push_text(json, evaluated.variant);
+    push_text(json, details.variant);
     json.push_str(",\"reason\":\"");
-    json.push_str(evaluated.reason.as_str());
+    json.push_str(details.reason.as_str());
     json.push('"');
-    if let Some(metadata) = evaluated.metadata_json {
+    if let Some(metadata) = details.metadata_json {
         json.push_str(",\"metadata\":");
         json.push_str(metadata);
     }
@@ -109,8 +109,8 @@ fn push_evaluated(json: &mut String, flag: &str, evaluated: &Evaluated<'_>) {
 }
 
 /// Returns about the length of the JSON, in bytes, so that the string need not grow.
-fn length(flag: &str, evaluated: &Evaluated<'_>) -> usize {
-    let parts = [flag, evaluated.value_json, evaluated.variant, evaluated.metadata_json.unwrap_or_default()];
+fn length(flag: &str, details: &ResolutionDetails<'_>) -> usize {
+    let parts = [flag, details.value_json, details.variant, details.metadata_json.unwrap_or_default()];
     80 + parts.iter().map(|part| part.len()).sum::<usize>()
 }
 

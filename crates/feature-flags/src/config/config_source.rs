@@ -4,22 +4,22 @@ use kv_store::record_cache::RecordState;
 
 /// Where a user's configuration comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum ConfigSource {
     /// The user's own record.
     Record,
     /// The snapshot: the user has no valid record of their own.
     Snapshot,
     /// The last valid record in memory, because KV now holds an invalid one.
     LastKnownGood,
-    /// RecordCache, because KV does not answer.
+    /// A stale record in memory, because KV does not answer.
     Stale,
     /// Nothing: KV has no record of the user.
-    Nobody,
+    NoRecord,
     /// Defaults: KV has, or may have, a record of the user that cannot be read.
     Default,
 }
 
-impl Source {
+impl ConfigSource {
     /// Returns the source of a configuration that is a user's own record.
     #[must_use]
     pub fn of_record(record_state: RecordState) -> Self {
@@ -43,7 +43,7 @@ impl Source {
     #[must_use]
     pub fn of_no_record(record_state: RecordState) -> Self {
         match record_state {
-            RecordState::Current => Self::Nobody,
+            RecordState::Current => Self::NoRecord,
             // There is a record now, but it is invalid, and no valid one is in memory.
             RecordState::LastKnownGood => Self::Default,
             RecordState::Stale => Self::Stale,
@@ -58,7 +58,7 @@ impl Source {
             Self::Snapshot => "snapshot",
             Self::LastKnownGood => "last-good",
             Self::Stale => "stale",
-            Self::Nobody => "none",
+            Self::NoRecord => "none",
             Self::Default => "default",
         }
     }
@@ -67,7 +67,7 @@ impl Source {
     /// record, or none in KV.
     #[must_use]
     pub fn field(self) -> Option<&'static str> {
-        (!matches!(self, Self::Record | Self::Nobody)).then(|| self.as_str())
+        (!matches!(self, Self::Record | Self::NoRecord)).then(|| self.as_str())
     }
 }
 
@@ -78,16 +78,16 @@ mod tests {
     #[test]
     fn config_source_tells_what_is_not_as_usual() {
         for (source, field) in [
-            (Source::of_record(RecordState::Current), None),
-            (Source::of_record(RecordState::LastKnownGood), Some("last-good")),
-            (Source::of_record(RecordState::Stale), Some("stale")),
-            (Source::of_no_record(RecordState::Current), None),
-            (Source::of_no_record(RecordState::LastKnownGood), Some("default")),
-            (Source::of_no_record(RecordState::Stale), Some("stale")),
-            (Source::of_snapshot(RecordState::Current), Some("snapshot")),
-            (Source::of_snapshot(RecordState::LastKnownGood), Some("last-good")),
-            (Source::of_snapshot(RecordState::Stale), Some("stale")),
-            (Source::Default, Some("default")),
+            (ConfigSource::of_record(RecordState::Current), None),
+            (ConfigSource::of_record(RecordState::LastKnownGood), Some("last-good")),
+            (ConfigSource::of_record(RecordState::Stale), Some("stale")),
+            (ConfigSource::of_no_record(RecordState::Current), None),
+            (ConfigSource::of_no_record(RecordState::LastKnownGood), Some("default")),
+            (ConfigSource::of_no_record(RecordState::Stale), Some("stale")),
+            (ConfigSource::of_snapshot(RecordState::Current), Some("snapshot")),
+            (ConfigSource::of_snapshot(RecordState::LastKnownGood), Some("last-good")),
+            (ConfigSource::of_snapshot(RecordState::Stale), Some("stale")),
+            (ConfigSource::Default, Some("default")),
         ] {
             assert_eq!(source.field(), field, "{source:?}");
         }

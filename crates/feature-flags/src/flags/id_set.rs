@@ -2,9 +2,9 @@
 
 /// Strings in a sorted slice. With ten thousand of them, a look-up takes fourteen comparisons.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Ids(Box<[Box<str>]>);
+pub(super) struct IdSet(Box<[Box<str>]>);
 
-impl Ids {
+impl IdSet {
     /// Returns true if the set has exactly this string.
     pub(super) fn contains(&self, id: &str) -> bool {
         self.0.binary_search_by(|known| (**known).cmp(id)).is_ok()
@@ -21,7 +21,7 @@ impl Ids {
     }
 }
 
-impl FromIterator<Box<str>> for Ids {
+impl FromIterator<Box<str>> for IdSet {
     fn from_iter<I: IntoIterator<Item = Box<str>>>(ids: I) -> Self {
         let mut ids: Vec<Box<str>> = ids.into_iter().collect();
         ids.sort_unstable();
