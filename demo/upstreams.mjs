@@ -10,10 +10,14 @@ export const PORT = 8787;
 /** Returns the ports of the upstreams, which follow that of kv-edge. */
 export const portsAfter = (port) => ({ article: port + 1, storefrontA: port + 2, storefrontB: port + 3 });
 
-/** Starts all of them on loopback. Resolves when they listen; rejects if a port is in use. */
+/**
+ * Starts all of them on loopback. Resolves with their servers when they listen; rejects if a port
+ * is in use.
+ */
 export async function startUpstreams({ article: articlePort, ...storefronts } = portsAfter(PORT)) {
-  await listen(articlePort, article);
-  for (const [name, port] of Object.entries(storefronts)) await listen(port, (request, response) => echo(name, request, response));
+  const servers = [await listen(articlePort, article)];
+  for (const [name, port] of Object.entries(storefronts)) servers.push(await listen(port, (request, response) => echo(name, request, response)));
+  return servers;
 }
 
 /** Returns a text of the demo with the actual ports of kv-edge and its upstreams. */
@@ -27,15 +31,17 @@ let answers = 0;
 let isDown = false;
 
 /**
- * Responds with the time, fresh for 5 seconds. `POST /outage` stops the clock, and starts it
- * again.
+ * Responds with the time, fresh for 5 seconds in shared caches. `POST /outage` stops the clock, and
+ * starts it again.
  */
 function clock(response) {
   if (isDown) return response.writeHead(503, { "content-type": "text/plain" }).end("The clock is down.\n");
   answers += 1;
   response.writeHead(200, {
     "content-type": "application/json",
-    "cache-control": "max-age=5, stale-while-revalidate=10, stale-if-error=300",
+    "cdn-cache-control": "max-age=5, stale-while-revalidate=10, stale-if-error=300",
+    // A browser keeps none, so each press of the demo page's button asks kv-edge.
+    "cache-control": "no-store",
     "cache-tag": "clocks",
   });
   response.end(`${JSON.stringify({ time: new Date().toISOString(), answers })}\n`);

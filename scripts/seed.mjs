@@ -13,15 +13,7 @@ export async function seed(port, tool) {
   const base = `http://127.0.0.1:${port}`;
   await withStatic(port, (folder) => run(tool, ["assets", "push", folder, `--local=${base}`], { doing: "pushing the files of static/" }));
   const api = `${base}/cdn-cgi/explorer/api/storage/kv/namespaces`;
-  const puts = [];
-  for (const [namespace, file] of [
-    ["USER_CONFIGURATION", "users.json"],
-    ["ROUTING_CONFIG", "storefronts.json"],
-  ]) {
-    const records = JSON.parse(atPort(readFileSync(join(ROOT, "demo", file), "utf8"), port));
-    for (const [key, record] of Object.entries(records)) puts.push([namespace, key, JSON.stringify(record)]);
-  }
-  puts.push(["USER_CONFIGURATION", "flags", readFileSync(join(ROOT, "demo", "flags.json"), "utf8")]);
+  const puts = demoRecords(port);
   await Promise.all(
     puts.map(async ([namespace, key, body]) => {
       const url = `${api}/${encodeURIComponent(namespace)}/values/${encodeURIComponent(key)}`;
@@ -32,8 +24,19 @@ export async function seed(port, tool) {
   return puts.length;
 }
 
-/** Calls `push` with the folder of the demo's files, whose page links to the ports in use. */
-async function withStatic(port, push) {
+/** Returns the sample records as `[namespace, key, value]`, with the ports in use. */
+export function demoRecords(port) {
+  const read = (file) => readFileSync(join(ROOT, "demo", file), "utf8");
+  const recordsOf = (namespace, file) => Object.entries(JSON.parse(atPort(read(file), port))).map(([key, record]) => [namespace, key, JSON.stringify(record)]);
+  return [
+    ...recordsOf("USER_CONFIGURATION", "users.json"),
+    ...recordsOf("ROUTING_CONFIG", "storefronts.json"),
+    ["USER_CONFIGURATION", "flags", read("flags.json")],
+  ];
+}
+
+/** Calls `push` with the folder of the demo's files, whose page has the ports in use. */
+export async function withStatic(port, push) {
   if (port === PORT) return push("static");
   const folder = mkdtempSync(join(tmpdir(), "kv-edge-static-"));
   try {

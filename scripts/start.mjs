@@ -37,6 +37,9 @@ const portsOf = (port) => {
   };
 };
 
+/** The Worker with the limit that the demo page shows. wrangler.toml names the one to deploy. */
+const ENTRY = "demo/entry.mjs";
+
 const PORT_MAX = 65535 - Object.keys(portsAfter(0)).length;
 
 /**
@@ -92,7 +95,7 @@ async function startWrangler(port, env) {
   const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
   // Storefront records contain the ports of their upstreams, so each port has its own KV.
   const state = port === PORT ? [] : ["--persist-to", join(".wrangler", `state-${port}`)];
-  const args = [wrangler, "dev", "--local", "--ip", "127.0.0.1", "--port", String(port), "--show-interactive-dev-session=false", ...state, ...vars];
+  const args = [wrangler, "dev", ENTRY, "--local", "--ip", "127.0.0.1", "--port", String(port), "--show-interactive-dev-session=false", ...state, ...vars];
   const child = start("node", args, {
     env: process.stdout.isTTY ? { ...env, FORCE_COLOR: "1" } : env,
     stdio: ["ignore", "pipe", "pipe", "ipc"],
@@ -127,7 +130,7 @@ function printAddresses(port) {
   const ports = portsAfter(port);
   const token = varsOfDotenv().includes("API_TOKEN") ? "$API_TOKEN" : demoVars(ports).API_TOKEN;
   const rows = [
-    ["A page with links to all of these", `${base}/`],
+    ["The demo page: a panel for each job", `${base}/`],
     ["Get started: put a value, read it back", `curl ${base}/get-started`],
     ["Cache: the answer of a clock, fresh for 5 s", `curl -i ${base}/cache/http://127.0.0.1:${ports.article}/clock`],
     ["Cache: a page as JSON, kept for 60 s", `curl '${base}/cache?url=http://127.0.0.1:${ports.article}/article'`],
@@ -144,6 +147,7 @@ function printAddresses(port) {
     ["Assets: a page in German", `curl -i -H 'Accept-Language: de-CH' ${base}/about`],
     ["Translations: in German", `curl -H 'Accept-Language: de-CH' ${base}/hello-world`],
     ["Concurrent writes: 20 to one key", `curl -X POST -H "Authorization: Bearer ${token}" '${base}/writes/counter?n=20&strategy=coalesce'`],
+    ["Concurrent writes: 20 under KV's limit", `curl -X POST -H "Authorization: Bearer ${token}" '${base}/writes/limited-counter?n=20&strategy=direct'`],
     ["A value that is never lost", `curl -d 'a value' -H "Authorization: Bearer ${token}" '${base}/writes/note?strategy=coalesce&wait=durable'`],
     ["The newest value of that key", `curl -H "Authorization: Bearer ${token}" '${base}/writes/note?consistent=1'`],
     ["Health", `curl ${base}/healthz`],

@@ -53,6 +53,8 @@ test("wrangler reads the bindings of the tests from wrangler.toml, and can deplo
   const { vars, kvNamespaces, durableObjects } = await readWorkerConfig();
   const bound = [...Object.keys(vars), ...kvNamespaces, ...durableObjects.map(({ name }) => name)];
   assert.deepEqual(listed.sort(), bound.sort(), output.text);
+  const bundle = readFileSync(join(folder, "bundle", "entry.js"), "utf8");
+  assert.doesNotMatch(bundle, /limited-/, "the limit of the demo is never deployed");
 });
 
 test("wrangler dev serves the Worker, with the REST API over its KV that `kv-edge assets push --local` talks to", async () => {

@@ -1,10 +1,10 @@
-// The demo site in a browser: in three languages, and under the policy of its pages.
+// The pages of static/ in a browser: in three languages, and under their policy. demo.test.mjs has
+// the start page.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { eventually } from "../harness/eventually.mjs";
 import { startSite } from "../harness/site.mjs";
-import { WORKER_TOKEN } from "../harness/worker.mjs";
 import { DEADLINE_MS, startBrowser, visitor } from "./browser.mjs";
 
 const site = await startSite({ faulty: false });
@@ -58,40 +58,6 @@ describe("a page in three languages", () => {
     await assertShown(page, await page.goto("/about"), "en");
     await assertShown(page, await follow("[data-any-language]"), "de");
     await assertShown(page, await page.goto("/about"), "de");
-    assert.deepEqual(problems, []);
-  });
-});
-
-describe("the start page", () => {
-  test("loads completely", async () => {
-    const { page, problems } = await visitor(browser, base);
-    const loaded = [];
-    page.on("response", (answer) => loaded.push([new URL(answer.url()).pathname, answer.status()]));
-    const answer = await page.goto("/", { waitUntil: "networkidle" });
-    assert.match(answer.headers()["content-security-policy"], /^default-src 'self'/);
-    assert.equal(await page.title(), "kv-edge");
-    for (const path of ["/", "/style.css", "/try.js", "/logo.png"]) {
-      assert.deepEqual(
-        loaded.filter(([known]) => known === path),
-        [[path, 200]],
-      );
-    }
-    assert.ok(await page.locator("header img").evaluate((image) => image.complete && image.naturalWidth > 0), "the picture shows");
-    assert.deepEqual(problems, []);
-  });
-
-  test("has working buttons: a greeting, and a run of writes as a page with a timeline", async () => {
-    const { page, problems } = await visitor(browser, base);
-    await page.goto("/");
-    const shown = page.frameLocator("dialog iframe");
-    await page.locator("[data-language=ja]").click();
-    await shown.getByText("こんにちは、世界！").first().waitFor();
-    await page.locator("dialog button").click();
-    await page.locator("[name=token]").fill(WORKER_TOKEN);
-    await page.locator("[name=n]").fill("3");
-    await page.getByText("POST /writes").click();
-    await shown.getByRole("heading", { name: "3 writes to counter" }).waitFor();
-    assert.ok(await shown.locator("svg:visible").count(), "the picture shows");
     assert.deepEqual(problems, []);
   });
 });
