@@ -1,5 +1,6 @@
 // What a reader of the pages relies on: links that lead somewhere, a short README, lines that fit.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join, posix } from "node:path";
 import { describe, test } from "node:test";
@@ -52,6 +53,22 @@ describe("links between pages", () => {
       [],
     );
   });
+});
+
+describe("files that pages name", () => {
+  const FILE = /`([\w./-]+\.(?:rs|mjs|js|toml|md))`/g;
+  const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { cwd: ROOT, encoding: "utf8" }).split("\n");
+
+  // A name may leave out the folders that its table or section is about.
+  for (const page of ["ARCHITECTURE.md", "CONTRIBUTING.md", "src/platform/README.md", "tests/README.md"]) {
+    test(`${page}: each exists`, () => {
+      const named = [...read(page).matchAll(FILE)].map(([, name]) => name);
+      assert.deepEqual(
+        named.filter((name) => !files.some((file) => file === name || file.endsWith(`/${name}`))),
+        [],
+      );
+    });
+  }
 });
 
 describe("README.md", () => {
