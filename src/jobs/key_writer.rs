@@ -1,8 +1,13 @@
-//! `KEY_WRITER`: the Durable Object that writes one key of `WRITES`. [`kv_store::key_writer`] decides; this is its storage, its
-//! alarm and those who wait.
+//! `KEY_WRITER`: the Durable Object that writes one key of `WRITES`. [`kv_store::key_writer`]
+//! decides what to put and when; this module adds the storage, the alarm and the pending requests.
 //!
-//! Every put is made by the alarm, which the runtime calls again where it failed. So a value that was answered for reaches KV also
-//! where the object is evicted or crashes in between.
+//! ```text
+//! write ──> storage ──> alarm ──> KV put ──> pending requests get their response
+//!              └──────> 202, if the request waits for durability only
+//! ```
+//!
+//! Only the alarm puts to KV, and the runtime calls a failed alarm again. So an acknowledged value
+//! reaches KV even if the object is evicted or crashes before the put.
 
 mod storage;
 
@@ -33,19 +38,21 @@ use crate::platform::log;
 
 use storage::Storage;
 
-/// A long value is copied into WebAssembly in pieces of this many bytes, whose memory never shrinks.
-const HASHED_AT_ONCE: u32 = 1024 * 1024;
+/// A value is copied into WebAssembly and hashed in chunks of this many bytes, because the
+/// memory of WebAssembly never shrinks.
+const HASH_CHUNK_BYTES: u32 = 1024 * 1024;
 
-/// An alarm that fails again rings again after this long, in milliseconds, where nothing sets it anew.
-const RINGS_AGAIN_MS: u64 = 5000;
+/// An alarm that has failed runs again after this many milliseconds, unless it succeeds now.
+const ALARM_RETRY_MS: u64 = 5000;
 
-/// The class that the runtime makes an object of. Not `#[durable_object]`: that reads every field of a request beforehand.
+/// The class of the Durable Object. It does not use `#[durable_object]`, which reads every header
+/// field of a request in advance.
 #[wasm_bindgen]
 pub struct KeyWriter(Rc<WriterObject>);
 
 #[wasm_bindgen]
 impl KeyWriter {
-    /// Called by the runtime when an object wakes up.
+    /// Returns the object. The runtime calls this when the object wakes up.
     #[wasm_bindgen(constructor)]
     #[must_use]
     pub fn new(state: JsValue, env: JsValue) -> Self {
@@ -55,138 +62,143 @@ impl KeyWriter {
             storage,
             env,
             state: RefCell::new(None),
-            alarm: Cell::new(Alarm::Unknown),
-            waiting: RefCell::default(),
+            alarm: Cell::new(AlarmState::Unknown),
+            pending: RefCell::default(),
         }))
     }
 
-    /// Does nothing: any call into WebAssembly after a trap puts a new instance in place, which `entry.mjs` waits for.
+    /// Does nothing. Any call into WebAssembly after a trap creates a new instance, which
+    /// `entry.mjs` waits for.
     pub fn touch() {}
 
-    /// A request of the Worker: a [`WriterRequest`] in its header, and the value of a write in its
-    /// body.
+    /// Returns the response to a request of the Worker: a [`WriterRequest`] in its header and,
+    /// for a write, the value in its body. The promise rejects if the message cannot be read,
+    /// the storage fails, or the alarm cannot be set.
     pub fn fetch(&self, request: web_sys::Request) -> js_sys::Promise {
         let object = Rc::clone(&self.0);
-        future_to_promise(async move { object.answer(request).await.map(Into::into) })
+        future_to_promise(async move { object.handle(request).await.map(Into::into) })
     }
 
-    /// The put that is due. `is_retry`: the alarm failed the last time.
+    /// Makes the put that is due and sets the next alarm. `is_retry` is true if the alarm failed
+    /// the last time. The promise rejects if the storage or the next alarm fails; the runtime
+    /// then calls the alarm again.
     pub fn alarm(&self, is_retry: bool) -> js_sys::Promise {
         let object = Rc::clone(&self.0);
-        future_to_promise(async move { object.ring(is_retry).await.map(|()| JsValue::UNDEFINED) })
+        future_to_promise(async move { object.run_alarm(is_retry).await.map(|()| JsValue::UNDEFINED) })
     }
 }
 
 struct WriterObject {
     storage: Storage,
     env: Bindings,
-    /// As it is stored; `None` until it is read.
+    /// A copy of the stored state; `None` until it is read.
     state: RefCell<Option<KeyState>>,
-    alarm: Cell<Alarm>,
-    waiting: RefCell<Vec<WaitingWrite>>,
+    alarm: Cell<AlarmState>,
+    pending: RefCell<Vec<PendingWrite>>,
 }
 
-/// What is known of the object's alarm.
+/// The state of the object's alarm, which tells a write whether it must set the alarm.
 ///
-/// A write looks here whether it must set it. While the alarm rings it need not: `flush` reads the state anew after its put, and
-/// from there to the setting of the next alarm nothing waits, so no write comes in between unseen. One that comes while that
-/// alarm is being set finds `SetFor`, and compares.
+/// A write need not set it while the alarm runs: after its put, `flush` reads the state again
+/// and reaches the next `set_alarm` without an `await`, so it sees every write until then. A
+/// write that comes while that alarm is being set finds `SetFor` and compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Alarm {
-    /// Nothing: the object woke up, or something failed.
+enum AlarmState {
+    /// The object has just woken up, or the last alarm failed.
     Unknown,
-    /// It is set for what is due.
+    /// The alarm is set for this.
     SetFor(Due),
-    /// It rings, and sets the next one when it ends.
-    Rings,
+    /// The alarm runs now, and sets the next one when it ends.
+    Running,
 }
 
-/// A request that is answered when KV has its version or a later one.
-struct WaitingWrite {
+/// A request that waits until KV has its version or a later one. Its tries count from
+/// `arrived_ms`.
+struct PendingWrite {
     version: u64,
     arrived_ms: u64,
     tries: Vec<Try>,
-    told: oneshot::Sender<WriteResult>,
+    sender: oneshot::Sender<WriteResult>,
 }
 
 impl WriterObject {
-    async fn answer(&self, request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
+    async fn handle(&self, request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
         let message = request.headers().get(FIELD)?.unwrap_or_default();
-        match from_field(&message).map_err(|error| thrown(&error))? {
-            WriterRequest::Read { key } => self.read(&Key::new(key).map_err(|error| thrown(&error))?).await,
+        match from_field(&message).map_err(|error| exception(&error))? {
+            WriterRequest::Read { key } => self.read(&Key::new(key).map_err(|error| exception(&error))?).await,
             WriterRequest::Write { key, wait, timeout_ms, preconditions } => {
-                let key = Key::new(key).map_err(|error| thrown(&error))?;
+                let key = Key::new(key).map_err(|error| exception(&error))?;
                 let value = JsFuture::from(request.array_buffer()?).await?.unchecked_into();
                 drop(request);
                 let timeout = Duration::from_millis(timeout_ms.into());
-                let answer = self.write(&key, &preconditions, (wait == Wait::Kv).then_some(timeout), value).await?;
-                replied(&WriterReply::Written(answer), &JsValue::NULL)
+                let result = self.write(&key, &preconditions, (wait == Wait::Kv).then_some(timeout), value).await?;
+                reply_response(&WriterReply::Written(result), &JsValue::NULL)
             }
         }
     }
 
-    /// Stores a value, sees to its alarm, and waits for KV for as long as the request asks.
+    /// Stores a value, sets the alarm, and waits for KV until the timeout, if there is one.
     async fn write(
         &self,
         key: &Key<'_>,
         preconditions: &Preconditions,
-        wait: Option<Duration>,
+        timeout: Option<Duration>,
         value: js_sys::ArrayBuffer,
     ) -> Result<WriteResult, JsValue> {
-        // From here to the alarm nothing waits: writes are accepted one after the other.
+        // No `await` until the value is stored: writes are accepted one after the other.
         let arrived_ms = Clock.now_ms();
         let mut state = self.load(key)?;
         let Ok(version) = state.accept(sha256(&value), preconditions) else {
             let version = state.accepted();
-            self.see_to_alarm(&state).await?;
+            self.ensure_alarm(&state).await?;
             return Ok(WriteResult::NotWritten(NotWritten::PreconditionFailed { version }));
         };
-        self.storage.keep_with_value(&state, &value)?;
-        // It may be long, and the wait too.
+        self.storage.store_with_value(&state, &value)?;
+        // Frees the value before the wait: both may be long.
         drop(value);
         self.state.replace(Some(state.clone()));
-        let flushed = wait.map(|deadline| (deadline, self.wait_for(version, arrived_ms)));
-        self.see_to_alarm(&state).await?;
+        let pending = timeout.map(|timeout| (timeout, self.add_pending(version, arrived_ms)));
+        self.ensure_alarm(&state).await?;
 
-        let Some((deadline, flushed)) = flushed else { return Ok(WriteResult::Stored(version)) };
-        if let Some(Ok(told)) = deadline::within(deadline, flushed).await {
-            return Ok(told);
+        let Some((timeout, receiver)) = pending else { return Ok(WriteResult::Stored(version)) };
+        if let Some(Ok(result)) = deadline::within(timeout, receiver).await {
+            return Ok(result);
         }
-        self.waiting.borrow_mut().retain(|one| one.version != version);
+        self.pending.borrow_mut().retain(|write| write.version != version);
         Ok(WriteResult::NotWritten(NotWritten::TimedOut { version }))
     }
 
-    async fn ring(&self, is_retry: bool) -> Result<(), JsValue> {
+    async fn run_alarm(&self, is_retry: bool) -> Result<(), JsValue> {
         if is_retry {
-            // The runtime calls an alarm that fails six times again, and no more. This one takes its place.
-            self.storage.set_alarm(Clock.now_ms().saturating_add(RINGS_AGAIN_MS)).await?;
+            // The runtime retries an alarm at most six times ("Alarms"), so this one takes over.
+            self.storage.set_alarm(Clock.now_ms().saturating_add(ALARM_RETRY_MS)).await?;
         }
-        self.alarm.set(Alarm::Rings);
+        self.alarm.set(AlarmState::Running);
         let flushed = self.flush().await;
-        self.alarm.set(flushed.as_ref().map_or(Alarm::Unknown, |due| Alarm::SetFor(*due)));
+        self.alarm.set(flushed.as_ref().map_or(AlarmState::Unknown, |due| AlarmState::SetFor(*due)));
         if is_retry && matches!(flushed, Ok(Due::Nothing)) {
             self.storage.delete_alarm().await?;
         }
         flushed.map(|_| ())
     }
 
-    /// Makes the put that is due: one, then sets the alarm for the next.
+    /// Makes the put that is due, if any, and sets the next alarm. Returns what is due then.
     async fn flush(&self) -> Result<Due, JsValue> {
         let Some(state) = self.stored()? else { return Ok(Due::Nothing) };
         let due = state.due(Clock.now_ms());
         let Due::Put(version) = due else { return self.set_alarm(due).await };
-        let key = Key::new(state.key()).map_err(|error| thrown(&error))?;
-        let metadata = serde_json::to_string(&state.metadata()).map_err(|error| thrown(&error))?;
+        let key = Key::new(state.key()).map_err(|error| exception(&error))?;
+        let metadata = serde_json::to_string(&state.metadata()).map_err(|error| exception(&error))?;
         let value = PutValue::bytes(self.storage.value()?);
         let options = PutOptions::with_metadata(&metadata)?;
 
-        // Without a deadline: a put that is given up can still arrive, and replace a later one. The runtime ends an alarm after
-        // 15 minutes and calls it again.
+        // The put has no deadline: one that is abandoned can still arrive and overwrite a later
+        // one. The runtime ends an alarm after 15 minutes and calls it again.
         let started_ms = Clock.now_ms();
         let outcome = self.env.hot_keys().put(&key, &value, Some(&options)).await;
         let ended_ms = Clock.now_ms();
 
-        // Others may have written meanwhile.
+        // Another request may have written during the `await`.
         let Some(mut state) = self.stored()? else { return Ok(Due::Nothing) };
         match &outcome {
             Ok(()) => {
@@ -201,11 +213,11 @@ impl WriterObject {
         }
         let due = state.due(ended_ms);
         if due == Due::Nothing {
-            self.storage.keep_without_value(&state)?;
+            self.storage.store_without_value(&state)?;
         } else {
-            self.storage.keep(&state)?;
+            self.storage.store(&state)?;
         }
-        self.tell(&state, version, started_ms, ended_ms, outcome.as_ref().err());
+        self.resolve_pending(&state, version, started_ms, ended_ms, outcome.as_ref().err());
         self.state.replace(Some(state));
         self.set_alarm(due).await
     }
@@ -214,31 +226,34 @@ impl WriterObject {
         let state = self.load(key)?;
         if let Some(version) = state.unflushed() {
             let value = self.storage.value()?;
-            self.see_to_alarm(&state).await?;
-            return replied(&WriterReply::Found { version: Some(version) }, &value);
+            self.ensure_alarm(&state).await?;
+            return reply_response(&WriterReply::Found { version: Some(version) }, &value);
         }
         let (value, metadata) = match self.env.hot_keys().stream_with_metadata(key).await {
-            Ok(found) => found,
-            Err(error) => return replied(&WriterReply::KvFailed { message: error.to_string() }, &JsValue::NULL),
+            Ok(value_and_metadata) => value_and_metadata,
+            Err(error) => return reply_response(&WriterReply::KvFailed { message: error.to_string() }, &JsValue::NULL),
         };
-        let shown: Option<Metadata> = metadata.and_then(|json| serde_json::from_str(&json).ok());
-        // Others may have written meanwhile.
-        match (self.load(key)?.newest(shown.as_ref(), Clock.now_ms()), value) {
+        let metadata: Option<Metadata> = metadata.and_then(|json| serde_json::from_str(&json).ok());
+        // Another request may have written during the `await`.
+        match (self.load(key)?.newest(metadata.as_ref(), Clock.now_ms()), value) {
             (Newest::Here(version), _) => {
-                replied(&WriterReply::Found { version: Some(version) }, &self.storage.value()?)
+                reply_response(&WriterReply::Found { version: Some(version) }, &self.storage.value()?)
             }
-            (Newest::Shown(version), Some(value)) => replied(&WriterReply::Found { version: Some(version) }, &value),
-            (Newest::NotShownYet, _) => replied(&WriterReply::NotVisibleYet, &JsValue::NULL),
-            (Newest::Unknown, Some(value)) => replied(&WriterReply::Found { version: None }, &value),
-            (Newest::Shown(_) | Newest::Unknown, None) => replied(&WriterReply::NotFound, &JsValue::NULL),
+            (Newest::Shown(version), Some(value)) => {
+                reply_response(&WriterReply::Found { version: Some(version) }, &value)
+            }
+            (Newest::NotShownYet, _) => reply_response(&WriterReply::NotVisibleYet, &JsValue::NULL),
+            (Newest::Unknown, Some(value)) => reply_response(&WriterReply::Found { version: None }, &value),
+            (Newest::Shown(_) | Newest::Unknown, None) => reply_response(&WriterReply::NotFound, &JsValue::NULL),
         }
     }
 
-    /// What is known of the key.
+    /// Returns the stored state of the key, or a new one if nothing was ever accepted.
     fn load(&self, key: &Key<'_>) -> Result<KeyState, JsValue> {
         Ok(self.stored()?.unwrap_or_else(|| KeyState::new(key.as_str())))
     }
 
+    /// Returns the stored state; `None` if nothing was ever accepted.
     fn stored(&self) -> Result<Option<KeyState>, JsValue> {
         if self.state.borrow().is_none() {
             let mut stored = self.storage.state()?;
@@ -250,12 +265,12 @@ impl WriterObject {
         Ok(self.state.borrow().clone())
     }
 
-    /// Sets the alarm for what is due, unless it is set, or rings and sets the next one itself.
-    async fn see_to_alarm(&self, state: &KeyState) -> Result<(), JsValue> {
+    /// Sets the alarm for what is due, unless it is set early enough or runs now.
+    async fn ensure_alarm(&self, state: &KeyState) -> Result<(), JsValue> {
         let due = state.due(Clock.now_ms());
         match (self.alarm.get(), due) {
-            (_, Due::Nothing) | (Alarm::Rings, _) | (Alarm::SetFor(Due::Put(_)), Due::Put(_)) => Ok(()),
-            (Alarm::SetFor(set), due) if set == due => Ok(()),
+            (_, Due::Nothing) | (AlarmState::Running, _) | (AlarmState::SetFor(Due::Put(_)), Due::Put(_)) => Ok(()),
+            (AlarmState::SetFor(set), due) if set == due => Ok(()),
             _ => self.set_alarm(due).await.map(|_| ()),
         }
     }
@@ -266,67 +281,75 @@ impl WriterObject {
             Due::Later(at_ms) => at_ms,
             Due::Put(_) => Clock.now_ms(),
         };
-        // Others who write meanwhile need not set it again.
-        let before = self.alarm.replace(Alarm::SetFor(due));
-        if let Err(failed) = self.storage.set_alarm(at_ms).await {
-            self.alarm.set(Alarm::Unknown);
-            return Err(failed);
+        // Marked before the `await`, so that a write in the meantime does not set it again.
+        let before = self.alarm.replace(AlarmState::SetFor(due));
+        if let Err(error) = self.storage.set_alarm(at_ms).await {
+            self.alarm.set(AlarmState::Unknown);
+            return Err(error);
         }
-        if before == Alarm::Rings {
-            self.alarm.set(Alarm::Rings);
+        if before == AlarmState::Running {
+            self.alarm.set(AlarmState::Running);
         }
         Ok(due)
     }
 
-    fn wait_for(&self, version: u64, arrived_ms: u64) -> oneshot::Receiver<WriteResult> {
-        let (told, flushed) = oneshot::channel();
-        self.waiting.borrow_mut().push(WaitingWrite { version, arrived_ms, tries: Vec::new(), told });
-        flushed
+    fn add_pending(&self, version: u64, arrived_ms: u64) -> oneshot::Receiver<WriteResult> {
+        let (sender, receiver) = oneshot::channel();
+        self.pending.borrow_mut().push(PendingWrite { version, arrived_ms, tries: Vec::new(), sender });
+        receiver
     }
 
-    /// Tells those who wait what became of a put of this version.
-    fn tell(&self, state: &KeyState, version: u64, started_ms: u64, ended_ms: u64, error: Option<&StoreError>) {
+    /// Sends their result to the pending requests that a put of this version decides.
+    fn resolve_pending(
+        &self,
+        state: &KeyState,
+        version: u64,
+        started_ms: u64,
+        ended_ms: u64,
+        error: Option<&StoreError>,
+    ) {
         let refused = error.filter(|error| error.class() == FailureClass::Permanent);
-        let mut still_waiting = Vec::new();
-        for mut one in self.waiting.take() {
-            if one.version == version {
-                one.tries.push(Try {
-                    started_ms: started_ms.saturating_sub(one.arrived_ms),
-                    ended_ms: ended_ms.saturating_sub(one.arrived_ms),
+        let mut still_pending = Vec::new();
+        for mut write in self.pending.take() {
+            if write.version == version {
+                write.tries.push(Try {
+                    started_ms: started_ms.saturating_sub(write.arrived_ms),
+                    ended_ms: ended_ms.saturating_sub(write.arrived_ms),
                     taken: error.is_none(),
                 });
             }
-            let answer = if state.has_flushed(one.version) {
-                WriteResult::InKv { version: one.version, tries: one.tries }
-            } else if let Some(error) = refused.filter(|_| one.version <= version) {
-                WriteResult::NotWritten(NotWritten::Refused { version: one.version, cause: error.to_string() })
+            let result = if state.has_flushed(write.version) {
+                WriteResult::InKv { version: write.version, tries: write.tries }
+            } else if let Some(error) = refused.filter(|_| write.version <= version) {
+                WriteResult::NotWritten(NotWritten::Refused { version: write.version, cause: error.to_string() })
             } else {
-                still_waiting.push(one);
+                still_pending.push(write);
                 continue;
             };
-            // Whoever is gone need not be told.
-            let _gone = one.told.send(answer);
+            // The send fails if the request has ended.
+            let _ended = write.sender.send(result);
         }
-        self.waiting.replace(still_waiting);
+        self.pending.replace(still_pending);
     }
 }
 
-/// A reply, and the value beside it.
-fn replied(reply: &WriterReply, value: &JsValue) -> Result<web_sys::Response, JsValue> {
-    let field = to_field(reply).map_err(|error| thrown(&error))?;
+/// Returns a response with the reply in its header and the value as its body.
+fn reply_response(reply: &WriterReply, value: &JsValue) -> Result<web_sys::Response, JsValue> {
+    let field = to_field(reply).map_err(|error| exception(&error))?;
     response::with_status(200, value, &[(FIELD, &field)])
 }
 
+/// Returns the SHA-256 of a value, in hex.
 fn sha256(value: &js_sys::ArrayBuffer) -> String {
     let length = value.byte_length();
-    let starts = (0..length).step_by(HASHED_AT_ONCE as usize);
+    let starts = (0..length).step_by(HASH_CHUNK_BYTES as usize);
     content_hash::sha256(starts.map(|start| {
-        let end = start.saturating_add(HASHED_AT_ONCE).min(length);
+        let end = start.saturating_add(HASH_CHUNK_BYTES).min(length);
         js_sys::Uint8Array::new_with_byte_offset_and_length(value, start, end.saturating_sub(start)).to_vec()
     }))
 }
 
-/// What the runtime takes for an exception. The Worker logs it; nobody outside sees it.
-fn thrown(error: &dyn std::fmt::Display) -> JsValue {
+/// Returns an error as an exception. The Worker logs it; no client sees it.
+fn exception(error: &dyn std::fmt::Display) -> JsValue {
     JsValue::from_str(&error.to_string())
 }

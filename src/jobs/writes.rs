@@ -1,4 +1,5 @@
-//! `POST /writes/{key}`: writes to one key, many at once. `GET /writes/{key}`: what the key holds.
+//! `POST /writes/{key}` makes many writes to one key at the same time, by one of three strategies.
+//! `GET /writes/{key}` returns the value of the key.
 
 mod page;
 
@@ -28,7 +29,7 @@ use crate::platform::clock::Clock;
 
 const NO_STORE: (&str, &str) = ("cache-control", response::NO_STORE_NO_TRANSFORM);
 
-/// Reads or writes. Both need the token.
+/// Returns the response to a read or a write. Both need the API token.
 pub(crate) async fn answer(
     context: &RequestContext,
     encoded_key: &str,
@@ -58,8 +59,8 @@ async fn read(
             .ok_or(ReadError::NotFound)?;
         return respond(200, &value, &fields);
     }
-    let (newest, value) = context.env().key_writers().read(&read.key).await.map_err(WriterUnavailable)?;
-    match newest {
+    let (reply, value) = context.env().key_writers().read(&read.key).await.map_err(WriterUnavailable)?;
+    match reply {
         WriterReply::Found { version } => {
             let tag = version.map(entity_tag);
             fields.extend(tag.as_deref().map(|tag| ("etag", tag)));
@@ -90,8 +91,8 @@ async fn write(
         if_none_match: if_none_match.as_deref(),
     };
     let run = WriteRun::parse(encoded_key, target, &fields)?;
-    let body = body(context, &run).await?;
-    let value = |number| body.clone().unwrap_or_else(|| PutValue::text(&writes::value(number)));
+    let body_value = body_value(context, &run).await?;
+    let value = |number| body_value.clone().unwrap_or_else(|| PutValue::text(&writes::value(number)));
     let start_ms = Clock.now_ms();
     let mut failure = None;
     let (status, version, attempts) = match run.strategy {
@@ -99,7 +100,8 @@ async fn write(
             let store = context.env().hot_keys();
             let puts = (1..=run.n).map(|number| put(&store, &run, number, value(number), start_ms));
             let (attempts, errors): (Vec<_>, Vec<_>) = join_all(puts).await.into_iter().unzip();
-            // Of the documented demonstration failures are a part. A value that was sent is kept or not.
+            // A failed put fails the request only if the client sent the value: the generated
+            // values demonstrate such failures.
             failure = run.value_bytes.and(errors.into_iter().flatten().next()).map(RequestError::from);
             (200, None, attempts)
         }
@@ -114,7 +116,7 @@ async fn write(
     fields.extend(tag.as_deref().map(|tag| ("etag", tag)));
     let body = if wants_html(context.header("accept").as_deref()) {
         fields.extend([("content-type", "text/html; charset=utf-8"), ("content-security-policy", page::POLICY)]);
-        page::page(&run, &report)?
+        page::render(&run, &report)?
     } else {
         fields.push(("content-type", "application/json"));
         match run.strategy {
@@ -129,14 +131,15 @@ async fn write(
     respond(status, &response::bytes(body.as_bytes()), &fields)
 }
 
-/// The value of the body, where there is one: whole, before anything is sent. So no part of one that breaks off is written, its put
-/// can be tried again, and a slow client does not use up the time that KV has.
-async fn body(context: &RequestContext, run: &WriteRun<'_>) -> Result<Option<PutValue>, RequestError> {
+/// Returns the value in the body; `None` if the request has none. It is read in full before any
+/// put: an aborted upload writes nothing, a put can be retried, and a slow client does not use up
+/// the deadline of the puts.
+async fn body_value(context: &RequestContext, run: &WriteRun<'_>) -> Result<Option<PutValue>, RequestError> {
     let Some(length) = run.value_bytes else { return Ok(None) };
     Ok(Some(PutValue::bytes(context.body_bytes(length).await?)))
 }
 
-/// One of the writes that are made beside each other, each by itself; with the error that ended it.
+/// Makes one of several concurrent writes. Returns its report, and the error if it failed.
 async fn put(
     store: &Store,
     run: &WriteRun<'_>,
@@ -151,20 +154,21 @@ async fn put(
         tries.push(Try { started_ms, ended_ms: since_ms(start_ms), taken: outcome.is_ok() });
         (Attempt::new(number, outcome.as_ref().map(|&()| ())), outcome.err())
     } else {
-        let note = |tried: Try| {
+        let on_try = |made: Try| {
             tries.push(Try {
-                started_ms: tried.started_ms.saturating_sub(start_ms),
-                ended_ms: tried.ended_ms.saturating_sub(start_ms),
-                ..tried
+                started_ms: made.started_ms.saturating_sub(start_ms),
+                ended_ms: made.ended_ms.saturating_sub(start_ms),
+                ..made
             });
         };
-        let outcome = store.put_with_retry(&run.key, &value, None, &run.backoff(), note).await.outcome;
+        let outcome = store.put_with_retry(&run.key, &value, None, &run.backoff(), on_try).await.outcome;
         (Attempt::retried(number, &outcome), outcome.err().map(|(error, _)| error))
     };
     (RetriedAttempt { attempt, tries, started_ms, ended_ms: since_ms(start_ms) }, error)
 }
 
-/// The writes become one, which the key's object keeps: its version, and what became of each.
+/// Sends the last value of the run to the key's Durable Object. Returns its version, and the
+/// report of each write: sent or superseded.
 async fn coalesce(
     writers: &KeyWriters,
     run: &WriteRun<'_>,
@@ -172,36 +176,37 @@ async fn coalesce(
     value: impl Fn(u32) -> PutValue,
     start_ms: u64,
 ) -> Result<(u64, Vec<RetriedAttempt>), RequestError> {
-    let one = WriteCoalescer::new();
+    let coalescer = WriteCoalescer::new();
     let send = async |number| {
         let sent_ms = since_ms(start_ms);
-        writers.write(run, wait, &value(number)).await.map(|answer| (answer, sent_ms))
+        writers.write(run, wait, &value(number)).await.map(|result| (result, sent_ms))
     };
     let started_ms = since_ms(start_ms);
-    let written = join_all((1..=run.n).map(async |number| (number, one.put(number, send).await))).await;
+    let outcomes = join_all((1..=run.n).map(async |number| (number, coalescer.put(number, send).await))).await;
     let ended_ms = since_ms(start_ms);
 
     let mut newest = 0;
-    let mut attempts = Vec::with_capacity(written.len());
-    for (number, carried) in written {
-        let (answer, is_sent) = match carried {
-            Some(CoalescedPut::Sent(answer)) => (answer, true),
-            Some(CoalescedPut::Superseded(answer)) => (answer, false),
+    let mut attempts = Vec::with_capacity(outcomes.len());
+    for (number, outcome) in outcomes {
+        let (result, is_sent) = match outcome {
+            Some(CoalescedPut::Sent(result)) => (result, true),
+            Some(CoalescedPut::Superseded(result)) => (result, false),
             None => (Err("the write was not sent".to_owned()), false),
         };
-        let (answer, sent_ms) = answer.map_err(WriterUnavailable)?;
-        let (version, tries) = match answer {
+        let (result, sent_ms) = result.map_err(WriterUnavailable)?;
+        let (version, tries) = match result {
             WriteResult::Stored(version) => (version, Vec::new()),
             WriteResult::InKv { version, tries } => (version, tries),
             WriteResult::NotWritten(reason) => return Err(reason.into()),
         };
-        let tries = if is_sent { tries.into_iter().map(|tried| tried.counted_from(sent_ms)).collect() } else { vec![] };
+        let tries = if is_sent { tries.into_iter().map(|made| made.counted_from(sent_ms)).collect() } else { vec![] };
         attempts.push(RetriedAttempt { attempt: Attempt::new(number, Ok(())), tries, started_ms, ended_ms });
         newest = version;
     }
     Ok((newest, attempts))
 }
 
+/// Returns the milliseconds since the start of the run.
 fn since_ms(start_ms: u64) -> u64 {
     Clock.now_ms().saturating_sub(start_ms)
 }

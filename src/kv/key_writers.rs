@@ -1,4 +1,4 @@
-//! How the Worker talks to the object of a key.
+//! The Worker's client of the Durable Object that writes a key.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::platform::js_error::message_of;
 
 #[wasm_bindgen]
 extern "C" {
-    /// `KEY_WRITER`: the namespace of the objects.
+    /// `KEY_WRITER`: the Durable Object namespace, with one object per key.
     pub(crate) type KeyWriters;
     #[wasm_bindgen(method, catch, js_name = getByName)]
     fn get_by_name(this: &KeyWriters, name: &str) -> Result<Stub, JsValue>;
@@ -26,12 +26,12 @@ extern "C" {
     fn fetch(this: &Stub, request: &web_sys::Request) -> Result<js_sys::Promise, JsValue>;
 }
 
-/// How long the object may take on top of the time that it is asked to wait.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+/// The time that the object has for its reply, on top of the wait that the request asks for.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl KeyWriters {
-    /// Hands a value to the key's object. An error is what the runtime says if the object gave no
-    /// answer.
+    /// Sends a value to the key's object and returns the result. The error is the message of the
+    /// runtime, or says that there was no reply in time, or no reply to a write.
     pub(crate) async fn write(&self, run: &WriteRun<'_>, wait: Wait, value: &PutValue) -> Result<WriteResult, String> {
         let request = WriterRequest::Write {
             key: run.key.as_str().to_owned(),
@@ -39,24 +39,26 @@ impl KeyWriters {
             timeout_ms: run.timeout_ms,
             preconditions: run.preconditions.clone(),
         };
-        let deadline = Duration::from_millis(run.timeout_ms.into()) + ANSWERS_WITHIN;
-        match self.ask(&run.key, &request, Some(value), deadline).await?.0 {
-            WriterReply::Written(answer) => Ok(answer),
+        let deadline = Duration::from_millis(run.timeout_ms.into()) + REPLY_TIMEOUT;
+        match self.call(&run.key, &request, Some(value), deadline).await?.0 {
+            WriterReply::Written(result) => Ok(result),
             other => Err(format!("the object answered {other:?}")),
         }
     }
 
-    /// Reads the newest value, which is the body beside the reply; a second time if the object
-    /// gave no answer, as during a deploy. An error is what the runtime says then.
+    /// Returns the object's reply, and the newest value of the key as a stream. It asks a second
+    /// time after an error, because a deploy restarts the object. The error is that of the
+    /// second time.
     pub(crate) async fn read(&self, key: &Key<'_>) -> Result<(WriterReply, JsValue), String> {
         let request = WriterRequest::Read { key: key.as_str().to_owned() };
-        match self.ask(key, &request, None, ANSWERS_WITHIN).await {
-            Err(_) => self.ask(key, &request, None, ANSWERS_WITHIN).await,
-            answered => answered,
+        match self.call(key, &request, None, REPLY_TIMEOUT).await {
+            Err(_) => self.call(key, &request, None, REPLY_TIMEOUT).await,
+            reply => reply,
         }
     }
 
-    async fn ask(
+    /// Sends one message to the key's object, and waits for the reply until the deadline.
+    async fn call(
         &self,
         key: &Key<'_>,
         request: &WriterRequest,
@@ -64,7 +66,7 @@ impl KeyWriters {
         deadline: Duration,
     ) -> Result<(WriterReply, JsValue), String> {
         let field = to_field(request).map_err(|error| error.to_string())?;
-        let answer = async {
+        let exchange = async {
             let init = web_sys::RequestInit::new();
             init.set_method("POST");
             if let Some(value) = value {
@@ -76,8 +78,8 @@ impl KeyWriters {
             let response: web_sys::Response = JsFuture::from(stub.fetch(&request)?).await?.unchecked_into();
             Ok((response.headers().get(FIELD)?.unwrap_or_default(), response.body().into()))
         };
-        let answered = deadline::within(deadline, answer).await.ok_or("no answer in time")?;
-        let (reply, value) = answered.map_err(|thrown: JsValue| message_of(&thrown))?;
+        let outcome = deadline::within(deadline, exchange).await.ok_or("no answer in time")?;
+        let (reply, value) = outcome.map_err(|exception: JsValue| message_of(&exception))?;
         Ok((from_field(&reply)?, value))
     }
 }

@@ -1,5 +1,5 @@
-//! The bindings, vars and secrets of `wrangler.toml`: those that several jobs need are here, those
-//! of one job in a file of their own.
+//! The bindings, vars and secrets of `wrangler.toml`. Those that several jobs use are here,
+//! those of one job in a module of its own.
 
 #[cfg(feature = "assets")]
 mod assets;
@@ -23,8 +23,8 @@ use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen]
 extern "C" {
-    /// The `env` object of the runtime. A missing binding is `undefined`; its use throws an
-    /// exception, which becomes an error of KV.
+    /// The `env` object of the runtime. A missing binding is `undefined`; a call on it throws an
+    /// exception, which becomes a KV error.
     pub(crate) type Bindings;
 
     #[wasm_bindgen(method, structural, indexing_getter)]
@@ -32,7 +32,7 @@ extern "C" {
 }
 
 impl Bindings {
-    /// Returns a var as text, empty if it is not set. wrangler passes a number or a boolean of
+    /// Returns a var as text; empty if it is not set. wrangler passes numbers and booleans of
     /// `wrangler.toml` as such.
     #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
     #[expect(clippy::expect_used, reason = "a number that is set must not look like a var that is not")]
@@ -43,18 +43,18 @@ impl Bindings {
                 let number = var.dyn_ref::<js_sys::Number>()?;
                 Some(number.to_string_with_radix(10).expect("10 is a radix").into())
             })
-            .or_else(|| var.as_bool().map(|switch| switch.to_string()))
+            .or_else(|| var.as_bool().map(|flag| flag.to_string()))
             .unwrap_or_default()
     }
 
-    /// Returns a secret; `None` if it is not set or empty.
+    /// Returns a secret; `None` if it is empty or not set.
     #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
     fn secret(&self, name: &str) -> Option<String> {
         self.var(name).as_string().filter(|secret| !secret.is_empty())
     }
 }
 
-/// The vars and secrets, parsed. They do not change while an isolate lives.
+/// The parsed vars and secrets. They are constant for the lifetime of an isolate.
 pub(crate) struct Vars {
     #[cfg(feature = "assets")]
     pub(crate) assets: assets::AssetsVars,
@@ -67,12 +67,13 @@ pub(crate) struct Vars {
     /// The secret `API_TOKEN`.
     #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
     pub(crate) token: Option<String>,
-    /// `UPSTREAM_TIMEOUT_MS`.
+    /// The var `UPSTREAM_TIMEOUT_MS`.
     #[cfg(any(feature = "cache", feature = "storefronts"))]
     pub(crate) upstream_timeout: UpstreamTimeout,
 }
 
 impl Vars {
+    /// Returns the vars of this isolate, which the first call parses.
     pub(crate) fn of(env: &Bindings) -> Rc<Self> {
         thread_local!(static VARS: OnceCell<Rc<Vars>> = const { OnceCell::new() });
         VARS.with(|vars| Rc::clone(vars.get_or_init(|| Rc::new(Self::read(env)))))

@@ -1,4 +1,5 @@
-//! Prints what each strategy makes of many writers of one key, side by side: see [`simulation::writers`].
+//! Prints a table of the strategies, simulated with many writers of one key: see
+//! [`simulation::writers`].
 
 use std::process::ExitCode;
 
@@ -19,57 +20,58 @@ documented  the retry of the Workers KV documentation: 5 tries, waits of 1, 2, 4
 backoff     kv-edge's retry: full jitter, and one budget for all
 coalesce    the writes of a request become one, which the Durable Object of the key puts";
 
-/// Each row is over so many seeds.
+/// The number of runs per row, each with its own seed.
 const SEEDS: u64 = 300;
 
-/// One strategy with one number of writers, over all seeds.
+/// The runs of one strategy with one number of writers.
 struct Row {
     name: String,
     writers: u32,
-    outcomes: Vec<SimulationResult>,
+    results: Vec<SimulationResult>,
 }
 
 impl Row {
     fn new(name: impl Into<String>, strategy: SimulatedStrategy, writers: u32) -> Self {
-        let outcomes = (0..SEEDS).map(|seed| simulate(strategy, writers, seed)).collect();
-        Self { name: name.into(), writers, outcomes }
+        let results = (0..SEEDS).map(|seed| simulate(strategy, writers, seed)).collect();
+        Self { name: name.into(), writers, results }
     }
 
-    /// Of how many in a hundred runs something is true, to a tenth.
-    fn percent(&self, is: impl Fn(&SimulationResult) -> bool) -> f64 {
-        let part = self.outcomes.iter().filter(|outcome| is(outcome)).count();
-        // A few hundred runs. Rounded down, so that 100 means all of them.
+    /// Returns the percentage of the runs that meet a condition, rounded down to a tenth, so
+    /// that 100 means all of them.
+    fn percent(&self, condition: impl Fn(&SimulationResult) -> bool) -> f64 {
+        let count = self.results.iter().filter(|result| condition(result)).count();
+        // Exact: there are a few hundred runs.
         #[allow(clippy::cast_precision_loss)]
-        let percent = (part as f64 / self.outcomes.len() as f64 * 1000.0).floor() / 10.0;
+        let percent = (count as f64 / self.results.len() as f64 * 1000.0).floor() / 10.0;
         percent
     }
 
     fn spread(&self, value: impl Fn(&SimulationResult) -> u64) -> Spread {
-        let mut values: Vec<u64> = self.outcomes.iter().map(value).collect();
+        let mut values: Vec<u64> = self.results.iter().map(value).collect();
         values.sort_unstable();
         let at = |index: usize| values.get(index).copied().unwrap_or(0);
         Spread { least: at(0), median: at(values.len() / 2), most: at(values.len() - 1) }
     }
 
     fn acknowledged(&self) -> Spread {
-        self.spread(|outcome| outcome.acknowledged.into())
+        self.spread(|result| result.acknowledged.into())
     }
 
     fn puts(&self) -> Spread {
-        self.spread(|outcome| outcome.puts.into())
+        self.spread(|result| result.puts.into())
     }
 
     fn elapsed_ms(&self) -> Spread {
-        self.spread(|outcome| outcome.elapsed_ms)
+        self.spread(|result| result.elapsed_ms)
     }
 
-    /// In how many of a hundred runs at most one writer of 20 is left behind.
+    /// Returns the percentage of the runs that acknowledge at least 19 of 20 writers.
     fn nearly_all_percent(&self) -> f64 {
-        self.percent(|outcome| u64::from(outcome.acknowledged) * 20 >= u64::from(self.writers) * 19)
+        self.percent(|result| u64::from(result.acknowledged) * 20 >= u64::from(self.writers) * 19)
     }
 
-    fn last_kept_percent(&self) -> f64 {
-        self.percent(|outcome| outcome.is_last_kept)
+    fn last_write_won_percent(&self) -> f64 {
+        self.percent(|result| result.last_write_won)
     }
 
     fn cells(&self) -> [String; 7] {
@@ -78,7 +80,7 @@ impl Row {
             self.writers.to_string(),
             self.acknowledged().text(u64::to_string),
             format!("{} %", self.nearly_all_percent()),
-            format!("{} %", self.last_kept_percent()),
+            format!("{} %", self.last_write_won_percent()),
             self.puts().text(u64::to_string),
             self.elapsed_ms().text(|ms| format!("{}.{}", ms / 1000, ms / 100 % 10)),
         ]
@@ -90,14 +92,14 @@ impl Row {
             "writers": self.writers,
             "acknowledged": self.acknowledged().json(),
             "nearlyAllPercent": self.nearly_all_percent(),
-            "lastKeptPercent": self.last_kept_percent(),
+            "lastKeptPercent": self.last_write_won_percent(),
             "puts": self.puts().json(),
             "elapsedMs": self.elapsed_ms().json(),
         })
     }
 }
 
-/// The middle of the runs, and the two ends.
+/// The median of the runs, with the least and the greatest value.
 struct Spread {
     least: u64,
     median: u64,
@@ -105,12 +107,12 @@ struct Spread {
 }
 
 impl Spread {
-    fn text(&self, form: impl Fn(&u64) -> String) -> String {
-        let median = form(&self.median);
+    fn text(&self, format: impl Fn(&u64) -> String) -> String {
+        let median = format(&self.median);
         if self.least == self.most {
             return median;
         }
-        format!("{median} ({}–{})", form(&self.least), form(&self.most))
+        format!("{median} ({}–{})", format(&self.least), format(&self.most))
     }
 
     fn json(&self) -> Value {
@@ -118,8 +120,8 @@ impl Spread {
     }
 }
 
-/// The strategies side by side.
-fn strategies() -> Vec<Row> {
+/// Returns a row for each strategy and number of writers.
+fn strategy_rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for writers in [5, 20, 50, 100] {
         rows.push(Row::new("direct", SimulatedStrategy::Direct, writers));
@@ -132,8 +134,8 @@ fn strategies() -> Vec<Row> {
     rows
 }
 
-/// The backoff with other figures.
-fn constants() -> Vec<Row> {
+/// Returns a row for each backoff cap, number of tries and number of writers.
+fn backoff_rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for writers in [20, 50, 100] {
         for cap_ms in [2000, 4000, 8000, 16_000] {
@@ -150,7 +152,7 @@ fn constants() -> Vec<Row> {
     rows
 }
 
-/// A table with a line between the numbers of writers.
+/// Prints a table, with a rule between the numbers of writers.
 fn print_table(rows: &[Row]) {
     let head =
         ["strategy", "writers", "acknowledged", "19 of 20", "last kept", "puts", "elapsed, s"].map(str::to_owned);
@@ -176,7 +178,7 @@ fn print_table(rows: &[Row]) {
     }
 }
 
-/// What the columns mean.
+/// Returns the explanation of the columns.
 fn heading() -> String {
     [
         format!("Writers of one key that begin together; simulated, {SEEDS} seeds: median (least–most). 19 of 20: the runs in"),
@@ -202,7 +204,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    let rows = if with_constants { constants() } else { strategies() };
+    let rows = if with_constants { backoff_rows() } else { strategy_rows() };
     if as_json {
         println!("{}", json!({ "seeds": SEEDS, "rows": rows.iter().map(Row::json).collect::<Vec<_>>() }));
         return ExitCode::SUCCESS;

@@ -1,5 +1,6 @@
-//! A clock that stands still until everybody sleeps, then jumps to the first who wakes: hours of waiting in a moment, and the
-//! same run each time. For the simulation and the tests.
+//! A virtual clock with a small executor. The clock stands still while any task can run, and
+//! jumps to the next wake-up when all of them sleep. So hours pass in a moment, and every run is
+//! the same.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -11,24 +12,25 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use kv_store::retry::Time;
 
-/// Virtual time, from zero, with chance from a seed.
+/// A virtual clock that starts at 0 ms, with random numbers from a seed.
 #[derive(Debug)]
 pub struct VirtualTime {
     now_ms: Cell<u64>,
-    sleepers: RefCell<BTreeSet<u64>>,
-    seed: Cell<u64>,
+    /// The times at which sleeping tasks wake up.
+    wake_times_ms: RefCell<BTreeSet<u64>>,
+    random_state: Cell<u64>,
 }
 
 impl VirtualTime {
-    /// Time zero.
+    /// Returns a clock at 0 ms. The seed fixes its random numbers.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { now_ms: Cell::new(0), sleepers: RefCell::default(), seed: Cell::new(seed) }
+        Self { now_ms: Cell::new(0), wake_times_ms: RefCell::default(), random_state: Cell::new(seed) }
     }
 
-    /// Jumps to the first who wakes; false where nobody sleeps.
+    /// Jumps to the next wake-up. Returns false if no task sleeps.
     fn advance(&self) -> bool {
-        let next = self.sleepers.borrow_mut().pop_first();
+        let next = self.wake_times_ms.borrow_mut().pop_first();
         if let Some(next_ms) = next {
             self.now_ms.set(next_ms.max(self.now_ms.get()));
         }
@@ -43,8 +45,8 @@ impl Time for VirtualTime {
 
     /// `SplitMix64` (Steele, Lea and Flood, 2014).
     fn random(&self) -> f64 {
-        let state = self.seed.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
-        self.seed.set(state);
+        let state = self.random_state.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.random_state.set(state);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         // 32 of the bits, which an f64 holds exactly.
@@ -53,47 +55,49 @@ impl Time for VirtualTime {
     }
 
     async fn sleep(&self, milliseconds: u64) {
-        let wakes_ms = self.now_ms.get() + milliseconds;
+        let wake_ms = self.now_ms.get() + milliseconds;
         poll_fn(|_| {
-            if self.now_ms.get() >= wakes_ms {
+            if self.now_ms.get() >= wake_ms {
                 return Poll::Ready(());
             }
-            self.sleepers.borrow_mut().insert(wakes_ms);
+            self.wake_times_ms.borrow_mut().insert(wake_ms);
             Poll::Pending
         })
         .await;
     }
 }
 
-/// Notes that somebody can go on without the clock.
+/// Set by a waker: a task can proceed before the clock advances.
 #[derive(Default)]
-struct Woken(AtomicBool);
+struct WakeFlag(AtomicBool);
 
-impl Wake for Woken {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// Runs a future that waits for nothing but this clock.
+/// Runs a future to its end and returns its value. The future may wait for this clock, and for
+/// other futures that it runs itself.
 ///
 /// # Panics
-/// Where it waits for something else: it would wait for ever.
+/// If the future waits for anything else: it would never end.
 pub fn block_on<T>(time: &VirtualTime, future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
-    let woken = Arc::new(Woken::default());
-    let waker = Waker::from(Arc::clone(&woken));
+    let wake_flag = Arc::new(WakeFlag::default());
+    let waker = Waker::from(Arc::clone(&wake_flag));
     let mut context = Context::from_waker(&waker);
     loop {
         if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
             return value;
         }
-        let goes_on = woken.0.swap(false, Ordering::Relaxed) || time.advance();
-        assert!(goes_on, "the future waits for something that is not this clock");
+        let can_proceed = wake_flag.0.swap(false, Ordering::Relaxed) || time.advance();
+        assert!(can_proceed, "the future waits for something that is not this clock");
     }
 }
 
-/// Runs futures beside each other; each is asked again at every turn of the clock. Gives their values in order.
+/// Runs futures concurrently and returns their values in the order of the futures. Every pending
+/// future is polled again whenever the clock advances, so none needs a waker.
 pub async fn join_all<T>(futures: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut running: Vec<(Pin<Box<_>>, Option<T>)> =
         futures.into_iter().map(|future| (Box::pin(future), None)).collect();

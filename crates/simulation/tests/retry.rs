@@ -1,14 +1,15 @@
-//! When an operation on KV is tried again, and when not any more, in virtual time.
+//! Tests of `kv_store::retry` in virtual time: which failures are retried, and when a retry
+//! gives up.
 
 use std::cell::RefCell;
 
 use kv_store::retry::{Backoff, Budget, Classify, FailureClass, GaveUp, Time, retry};
 use simulation::virtual_time::{VirtualTime, block_on};
 
-/// Fails with each of these in turn, then succeeds.
-struct Failing(FailureClass);
+/// An error of this class.
+struct TestError(FailureClass);
 
-impl Classify for Failing {
+impl Classify for TestError {
     fn class(&self) -> FailureClass {
         self.0
     }
@@ -17,19 +18,20 @@ impl Classify for Failing {
 const BUSY: FailureClass = FailureClass::RateLimited { retry_after_ms: None };
 const DOWN: FailureClass = FailureClass::Unavailable { retry_after_ms: None };
 
-/// Runs against a list of failures, followed by success; outcome, tries and the time it took.
+/// Runs an operation that fails with each of these in turn and then succeeds. Returns its
+/// outcome, its tries, and the elapsed milliseconds.
 fn run(backoff: &Backoff, budget: &RefCell<Budget>, failures: &[FailureClass]) -> (Result<(), GaveUp>, u32, u64) {
     let time = VirtualTime::new(7);
     let mut failures = failures.iter();
     let retried = block_on(
         &time,
-        retry(backoff, budget, &time, async |_| failures.next().map_or(Ok(()), |class| Err(Failing(*class)))),
+        retry(backoff, budget, &time, async |_| failures.next().map_or(Ok(()), |class| Err(TestError(*class)))),
     );
     (retried.outcome.map_err(|(_, gave_up)| gave_up), retried.tries, time.now_ms())
 }
 
 #[test]
-fn statuses_are_classified_by_what_another_try_can_do() {
+fn a_429_is_rate_limited_a_5xx_unavailable_and_another_4xx_permanent() {
     for (status, class) in [
         (Some(429), BUSY),
         (Some(500), DOWN),
@@ -50,7 +52,7 @@ fn statuses_are_classified_by_what_another_try_can_do() {
 }
 
 #[test]
-fn success_ends_the_tries() {
+fn a_retry_ends_with_the_first_success() {
     let budget = RefCell::new(Budget::new());
     let (outcome, tries, elapsed_ms) = run(&Backoff::PUT, &budget, &[BUSY, DOWN, BUSY]);
     assert_eq!((outcome, tries), (Ok(()), 4));
@@ -58,13 +60,13 @@ fn success_ends_the_tries() {
 }
 
 #[test]
-fn a_permanent_failure_is_told_at_once() {
+fn a_permanent_failure_is_not_retried() {
     let budget = RefCell::new(Budget::new());
     assert_eq!(run(&Backoff::PUT, &budget, &[FailureClass::Permanent]), (Err(GaveUp::Permanent), 1, 0));
 }
 
 #[test]
-fn tries_are_bounded() {
+fn a_retry_gives_up_after_the_maximum_of_tries() {
     let budget = RefCell::new(Budget::new());
     let backoff = Backoff { tries_max: 3, deadline_ms: u64::MAX, ..Backoff::PUT };
     let (outcome, tries, _) = run(&backoff, &budget, &[BUSY; 9]);
@@ -72,7 +74,7 @@ fn tries_are_bounded() {
 }
 
 #[test]
-fn no_wait_begins_that_ends_behind_the_deadline() {
+fn a_retry_gives_up_before_a_wait_that_would_exceed_the_deadline() {
     let budget = RefCell::new(Budget::new());
     let backoff = Backoff { tries_max: u32::MAX, deadline_ms: 10_000, ..Backoff::PUT };
     let (outcome, _, elapsed_ms) = run(&backoff, &budget, &[BUSY; 99]);
@@ -81,25 +83,25 @@ fn no_wait_begins_that_ends_behind_the_deadline() {
 }
 
 #[test]
-fn an_operation_is_told_what_is_left_of_the_deadline() {
+fn an_operation_receives_the_milliseconds_until_the_deadline() {
     let time = VirtualTime::new(1);
     let budget = RefCell::new(Budget::new());
-    let mut left = Vec::new();
+    let mut calls = Vec::new();
     let backoff = Backoff { deadline_ms: 30_000, tries_max: 3, ..Backoff::PUT };
     block_on(
         &time,
         retry(&backoff, &budget, &time, async |left_ms| {
-            left.push((left_ms, time.now_ms()));
+            calls.push((left_ms, time.now_ms()));
             time.sleep(50).await;
-            Err::<(), _>(Failing(BUSY))
+            Err::<(), _>(TestError(BUSY))
         }),
     );
-    assert_eq!(left.len(), 3);
-    assert!(left.iter().all(|(left_ms, now_ms)| left_ms + now_ms == 30_000), "{left:?}");
+    assert_eq!(calls.len(), 3);
+    assert!(calls.iter().all(|(left_ms, now_ms)| left_ms + now_ms == 30_000), "{calls:?}");
 }
 
 #[test]
-fn an_outage_is_not_multiplied_once_the_budget_of_the_isolate_is_used_up() {
+fn retries_stop_when_the_budget_of_the_isolate_is_exhausted() {
     let budget = RefCell::new(Budget::new());
     let puts: u32 = (0..1000).map(|_| run(&Backoff { first_ms: 0, ..Backoff::PUT }, &budget, &[DOWN; 99]).1).sum();
     assert!(puts <= 1000 + 50, "{puts}");
@@ -108,18 +110,18 @@ fn an_outage_is_not_multiplied_once_the_budget_of_the_isolate_is_used_up() {
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    let of_seed = |seed| {
+    let elapsed_ms = |seed| {
         let time = VirtualTime::new(seed);
         let budget = RefCell::new(Budget::new());
         let mut failures = [BUSY; 6].iter();
         block_on(
             &time,
             retry(&Backoff::PUT, &budget, &time, async |_| {
-                failures.next().map_or(Ok(()), |class| Err(Failing(*class)))
+                failures.next().map_or(Ok(()), |class| Err(TestError(*class)))
             }),
         );
         time.now_ms()
     };
-    assert_eq!(of_seed(3), of_seed(3));
-    assert_ne!(of_seed(3), of_seed(4));
+    assert_eq!(elapsed_ms(3), elapsed_ms(3));
+    assert_ne!(elapsed_ms(3), elapsed_ms(4));
 }

@@ -1,4 +1,4 @@
-//! What an object stores: one record, and the value while KV does not have it.
+//! The storage of a Durable Object: one record, and the value until KV has it.
 
 use kv_store::key_writer::KeyState;
 use wasm_bindgen::prelude::*;
@@ -6,12 +6,12 @@ use wasm_bindgen_futures::JsFuture;
 
 #[wasm_bindgen]
 extern "C" {
-    /// The state that the runtime hands to a Durable Object.
+    /// `DurableObjectState`, which the runtime passes to the constructor.
     pub(crate) type DurableObjectState;
     #[wasm_bindgen(method, getter, js_name = storage)]
     fn raw_storage(this: &DurableObjectState) -> DurableObjectStorage;
 
-    /// Its storage, of the kind that stands on `SQLite`.
+    /// `DurableObjectStorage` of a class with an `SQLite` backend.
     type DurableObjectStorage;
     #[wasm_bindgen(method, getter)]
     fn kv(this: &DurableObjectStorage) -> SyncKv;
@@ -25,7 +25,7 @@ extern "C" {
         work: &mut dyn FnMut() -> Result<JsValue, JsValue>,
     ) -> Result<JsValue, JsValue>;
 
-    /// The synchronous key-value side of that storage.
+    /// The synchronous key-value API of that storage, `ctx.storage.kv`.
     type SyncKv;
     #[wasm_bindgen(method, catch)]
     fn get(this: &SyncKv, key: &str) -> Result<JsValue, JsValue>;
@@ -35,12 +35,13 @@ extern "C" {
     fn delete(this: &SyncKv, key: &str) -> Result<bool, JsValue>;
 }
 
-/// A stored value may have 2 MiB with its key; a longer one of ours is cut into parts of this many bytes.
+/// The length of a part, in bytes: the storage takes at most 2 MB for a key with its value
+/// ("Limits" of Durable Objects), so a longer value is split.
 const PART_BYTES: u32 = 1024 * 1024;
 
 const RECORD: &str = "record";
 
-/// The storage of one object. Each method leaves all of its changes behind or none.
+/// The storage of one object. Each method is atomic.
 pub(crate) struct Storage {
     storage: DurableObjectStorage,
     kv: SyncKv,
@@ -53,28 +54,29 @@ impl Storage {
         Self { storage, kv }
     }
 
-    /// The record; `None` where nothing was ever accepted.
+    /// Returns the record; `None` if nothing was ever accepted. The error says where the JSON is
+    /// invalid.
     pub(crate) fn state(&self) -> Result<Option<KeyState>, JsValue> {
         let Some(record) = self.kv.get(RECORD)?.as_string() else { return Ok(None) };
-        serde_json::from_str(&record).map(Some).map_err(|error| broken(&error))
+        serde_json::from_str(&record).map(Some).map_err(|error| invalid_record(&error))
     }
 
-    /// Stores the record alone.
-    pub(crate) fn keep(&self, state: &KeyState) -> Result<(), JsValue> {
-        let record = serde_json::to_string(state).map_err(|error| broken(&error))?;
+    /// Stores the record and leaves the value as it is.
+    pub(crate) fn store(&self, state: &KeyState) -> Result<(), JsValue> {
+        let record = serde_json::to_string(state).map_err(|error| invalid_record(&error))?;
         self.kv.put(RECORD, &JsValue::from_str(&record))
     }
 
-    /// Stores the record with a new value in place of the one before.
-    pub(crate) fn keep_with_value(&self, state: &KeyState, value: &js_sys::ArrayBuffer) -> Result<(), JsValue> {
-        self.together(|| {
-            self.keep(state)?;
+    /// Stores the record and replaces the value.
+    pub(crate) fn store_with_value(&self, state: &KeyState, value: &js_sys::ArrayBuffer) -> Result<(), JsValue> {
+        self.transaction(|| {
+            self.store(state)?;
             let length = value.byte_length();
             let mut parts: u32 = 0;
             let mut start: u32 = 0;
             while start < length || parts == 0 {
                 let end = start.saturating_add(PART_BYTES).min(length);
-                // A value of one part need not be copied.
+                // A value of one part is stored without a copy.
                 let part = if parts == 0 && end == length { value.clone() } else { value.slice_with_end(start, end) };
                 self.kv.put(&part_name(parts), &part)?;
                 parts = parts.saturating_add(1);
@@ -84,15 +86,16 @@ impl Storage {
         })
     }
 
-    /// Stores the record and drops the value.
-    pub(crate) fn keep_without_value(&self, state: &KeyState) -> Result<(), JsValue> {
-        self.together(|| {
-            self.keep(state)?;
+    /// Stores the record and deletes the value.
+    pub(crate) fn store_without_value(&self, state: &KeyState) -> Result<(), JsValue> {
+        self.transaction(|| {
+            self.store(state)?;
             self.delete_parts_from(0)
         })
     }
 
-    /// The value, whole: an `ArrayBuffer`, or a `Uint8Array` where it has several parts.
+    /// Returns the whole value: an `ArrayBuffer`, or a `Uint8Array` if it has several parts. It
+    /// is an error if there is none.
     pub(crate) fn value(&self) -> Result<JsValue, JsValue> {
         let mut parts = Vec::new();
         loop {
@@ -118,14 +121,14 @@ impl Storage {
         }
     }
 
-    /// Sets the alarm, in milliseconds since the Unix epoch, in place of the one before.
+    /// Sets the alarm to a time in milliseconds since the Unix epoch. It replaces the one before.
     pub(crate) async fn set_alarm(&self, unix_ms: u64) -> Result<(), JsValue> {
-        // Exact: 53 bits last for 285,000 years.
+        // Exact: 53 bits of milliseconds last for 285,000 years.
         #[allow(clippy::cast_precision_loss)]
         JsFuture::from(self.storage.set_alarm(unix_ms as f64)?).await.map(|_| ())
     }
 
-    /// Takes the alarm away.
+    /// Removes the alarm, if there is one.
     pub(crate) async fn delete_alarm(&self) -> Result<(), JsValue> {
         JsFuture::from(self.storage.delete_alarm()?).await.map(|_| ())
     }
@@ -138,7 +141,7 @@ impl Storage {
         Ok(())
     }
 
-    fn together(&self, work: impl Fn() -> Result<(), JsValue>) -> Result<(), JsValue> {
+    fn transaction(&self, work: impl Fn() -> Result<(), JsValue>) -> Result<(), JsValue> {
         self.storage.transaction_sync(&mut || work().map(|()| JsValue::UNDEFINED)).map(|_| ())
     }
 }
@@ -147,8 +150,8 @@ fn part_name(part: u32) -> String {
     format!("value/{part}")
 }
 
-/// Says where, not what: the record holds the key.
-fn broken(error: &serde_json::Error) -> JsValue {
+/// Returns an error that gives the position only, because the record holds the key.
+fn invalid_record(error: &serde_json::Error) -> JsValue {
     let (line, column) = (error.line(), error.column());
     JsValue::from_str(&format!("the object's record is broken at line {line}, column {column}"))
 }

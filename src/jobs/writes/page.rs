@@ -1,5 +1,5 @@
-//! The page that shows a run to people: its counts and its writes as a table, and the JSON out of
-//! which a script draws a timeline.
+//! The HTML page of a run: its counts, its writes as a table, and the JSON from which
+//! `timeline.js` draws a timeline.
 
 use html_escape::encode_text;
 use kv_store::writes::{AttemptError, RetriedAttempt, RunReport, Try, Wait, WriteRun, WriteStrategy};
@@ -8,10 +8,11 @@ use serde::Serialize;
 use super::json;
 use crate::http::error::RequestError;
 
-/// The page holds no more than text, styles, and the one script whose hash stands here.
+/// The Content-Security-Policy of the page. It allows inline styles and one script, by the
+/// SHA-256 of `timeline.js`.
 pub(super) const POLICY: &str = "default-src 'none'; script-src 'sha256-ECOEa1BAv9g+PrrbswslN0esuQlX8+wuXOfYUIFu+RA='; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
-/// What the script draws.
+/// The JSON that `timeline.js` reads.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Timeline<'a> {
@@ -19,7 +20,7 @@ struct Timeline<'a> {
     attempts: Vec<AttemptRow<'a>>,
 }
 
-/// A write, and each of its puts.
+/// One write with its puts: an element of the JSON, and a row of the table.
 #[derive(Debug, Serialize)]
 struct AttemptRow<'a> {
     #[serde(flatten)]
@@ -29,8 +30,8 @@ struct AttemptRow<'a> {
 }
 
 impl<'a> AttemptRow<'a> {
-    /// `is_stored`: the answer did not wait for KV, and no later write of the run takes the place
-    /// of this one.
+    /// Returns the row of a write. `is_stored` is true if the response did not wait for KV and
+    /// no later write of the run supersedes this one.
     fn new(write: &'a RetriedAttempt, is_stored: bool) -> Self {
         let outcome = match write {
             _ if !write.attempt.success => "failed",
@@ -53,8 +54,8 @@ impl<'a> AttemptRow<'a> {
     }
 }
 
-/// Shows a run as an HTML page.
-pub(super) fn page(run: &WriteRun<'_>, report: &RunReport) -> Result<String, RequestError> {
+/// Returns the page of a run. The error is an internal one: the JSON could not be written.
+pub(super) fn render(run: &WriteRun<'_>, report: &RunReport) -> Result<String, RequestError> {
     let (strategy, status) = match run.strategy {
         WriteStrategy::Direct => ("direct", "Each write was put once."),
         WriteStrategy::Backoff => ("backoff", "A write that failed was put again after a random wait."),
@@ -81,13 +82,13 @@ pub(super) fn page(run: &WriteRun<'_>, report: &RunReport) -> Result<String, Req
         elapsed = duration(report.elapsed_ms),
         errors = errors(report),
         rows = attempts.iter().map(AttemptRow::html).collect::<String>(),
-        // Else a message could end the script element that holds it.
+        // An unescaped `<` in a message could end the script element that holds the JSON.
         json = json(&Timeline { elapsed_ms: report.elapsed_ms, attempts })?.replace('<', "\\u003c"),
         script = include_str!("timeline.js"),
     ))
 }
 
-/// Each message once, with the writes that it ended.
+/// Returns each error message once, with the numbers of the writes that failed with it.
 fn errors(report: &RunReport) -> String {
     let mut errors: Vec<(&AttemptError, Vec<u32>)> = Vec::new();
     for write in &report.attempts {
@@ -111,12 +112,12 @@ fn errors(report: &RunReport) -> String {
     heading.to_owned() + &errors.iter().map(paragraph).collect::<String>()
 }
 
-/// Milliseconds for people: `340 ms`, `8.53 s`.
+/// Formats milliseconds: `340 ms`, `8.53 s`.
 fn duration(ms: u64) -> String {
     if ms < 1000 { format!("{ms} ms") } else { format!("{}.{:02} s", ms / 1000, ms % 1000 / 10) }
 }
 
-/// Rising numbers: `1, 3–7`.
+/// Formats ascending numbers: `1, 3–7`.
 fn ranges(numbers: &[u32]) -> String {
     let range = |range: &[u32]| match range {
         [first, .., last] => format!("{first}–{last}"),
@@ -136,7 +137,7 @@ mod tests {
 
     const BUSY: Option<&str> = Some("KV PUT failed: 429 Too Many Requests");
 
-    fn tried(ended_ms: u64, taken: bool) -> Try {
+    fn put_until(ended_ms: u64, taken: bool) -> Try {
         Try { started_ms: ended_ms.saturating_sub(20), ended_ms, taken }
     }
 
@@ -146,21 +147,21 @@ mod tests {
         RetriedAttempt { attempt, tries, started_ms: 0, ended_ms }
     }
 
-    fn shown(key: &str, strategy: WriteStrategy, attempts: Vec<RetriedAttempt>) -> String {
+    fn render_run(key: &str, strategy: WriteStrategy, attempts: Vec<RetriedAttempt>) -> String {
         let n = u32::try_from(attempts.len()).unwrap();
         let (key, preconditions) = (Key::new(key).unwrap(), Preconditions::parse(None, None));
         let run = WriteRun { key, n, strategy, timeout_ms: 60_000, value_bytes: None, preconditions };
-        page(&run, &RunReport::new(attempts, 2000)).ok().unwrap()
+        render(&run, &RunReport::new(attempts, 2000)).ok().unwrap()
     }
 
-    /// A write that KV took at once, one at the second try, one never.
-    fn mixed() -> String {
+    /// Renders three writes: one succeeds at once, one at its second try, one never.
+    fn render_mixed_run() -> String {
         let attempts = vec![
-            write(1, None, vec![tried(20, true)], 20),
-            write(2, None, vec![tried(20, false), tried(1000, true)], 1000),
-            write(3, BUSY, vec![tried(20, false), tried(500, false)], 2000),
+            write(1, None, vec![put_until(20, true)], 20),
+            write(2, None, vec![put_until(20, false), put_until(1000, true)], 1000),
+            write(3, BUSY, vec![put_until(20, false), put_until(500, false)], 2000),
         ];
-        shown("hot", WriteStrategy::Backoff, attempts)
+        render_run("hot", WriteStrategy::Backoff, attempts)
     }
 
     fn assert_counts(html: &str, parts: &[(&str, usize)]) {
@@ -170,18 +171,18 @@ mod tests {
     }
 
     #[test]
-    fn what_a_user_sends_and_what_kv_says_is_escaped() {
-        let bad = "</title></script><script>\"&'";
-        let html = shown(bad, WriteStrategy::Direct, vec![write(1, Some(bad), vec![], 0)]);
+    fn keys_and_error_messages_are_escaped() {
+        let markup = "</title></script><script>\"&'";
+        let html = render_run(markup, WriteStrategy::Direct, vec![write(1, Some(markup), vec![], 0)]);
         let escaped = "&lt;/title&gt;&lt;/script&gt;&lt;script&gt;\"&amp;'";
-        // Heading, title and sentence; and the JSON.
+        // In the title, the heading and the list of errors; then in the JSON.
         assert_counts(&html, &[(escaped, 3), (r#""message":"\u003c/title>\u003c/script>\u003cscript>\"&'""#, 1)]);
         assert_counts(&html, &[("<script", 2), ("</script", 2), ("</title", 2)]);
     }
 
     #[test]
     fn each_write_is_a_row_with_its_puts() {
-        let html = mixed();
+        let html = render_mixed_run();
         assert_counts(&html, &[("<tr><td>1<td>taken<td>0 ms<td>20 ms<td>taken 0 ms to 20 ms\n", 1)]);
         assert_counts(
             &html,
@@ -191,34 +192,34 @@ mod tests {
     }
 
     #[test]
-    fn the_script_is_told_each_write_and_each_put() {
-        let html = mixed();
-        let told = r#"{"attempt":2,"success":true,"tries":2,"startedMs":0,"endedMs":1000,"outcome":"taken","puts":[{"startedMs":0,"endedMs":20,"taken":false},{"startedMs":980,"endedMs":1000,"taken":true}]}"#;
-        assert_counts(&html, &[(told, 1), (r#" id="report">{"elapsedMs":2000,"attempts":[{"attempt":1,"#, 1)]);
+    fn the_json_contains_every_write_and_every_put() {
+        let html = render_mixed_run();
+        let second = r#"{"attempt":2,"success":true,"tries":2,"startedMs":0,"endedMs":1000,"outcome":"taken","puts":[{"startedMs":0,"endedMs":20,"taken":false},{"startedMs":980,"endedMs":1000,"taken":true}]}"#;
+        assert_counts(&html, &[(second, 1), (r#" id="report">{"elapsedMs":2000,"attempts":[{"attempt":1,"#, 1)]);
     }
 
     #[test]
     fn a_write_without_a_put_is_superseded_or_stored() {
         let attempts = vec![write(1, None, vec![], 500), write(2, None, vec![], 1000)];
-        let html = shown("hot", WriteStrategy::Coalesce(Wait::Kv), attempts.clone());
+        let html = render_run("hot", WriteStrategy::Coalesce(Wait::Kv), attempts.clone());
         assert_counts(&html, &[("<td>superseded", 2), ("<td>stored", 0)]);
-        let html = shown("hot", WriteStrategy::Coalesce(Wait::Durable), attempts);
+        let html = render_run("hot", WriteStrategy::Coalesce(Wait::Durable), attempts);
         assert_counts(&html, &[("<td>superseded", 1), ("<td>stored", 1)]);
     }
 
     #[test]
-    fn the_counts_and_the_errors_stand_in_it() {
-        let html = mixed();
+    fn the_page_contains_the_counts_and_the_errors() {
+        let html = render_mixed_run();
         assert_counts(&html, &[("<dd>2 of 3</dd>", 1), ("<dt>KV puts</dt><dd>5</dd>", 1), ("taken</dt><dd>3</dd>", 1)]);
         assert!(html.contains("<p>3: KV PUT failed: 429 Too Many Requests.</p>"));
         assert_eq!(ranges(&[1, 3, 4, 5, 9, 10]), "1, 3–5, 9–10");
     }
 
     #[test]
-    fn a_page_is_bounded() {
-        let tries = || (1..=20).map(|number| tried(number * 3000, false)).collect();
+    fn a_page_of_100_writes_with_20_puts_each_is_shorter_than_350_000_bytes() {
+        let tries = || (1..=20).map(|number| put_until(number * 3000, false)).collect();
         let attempts = (1..=100).map(|number| write(number, BUSY, tries(), 60_000)).collect();
-        let html = shown("hot", WriteStrategy::Backoff, attempts);
+        let html = render_run("hot", WriteStrategy::Backoff, attempts);
         assert!(html.len() < 350_000, "{}", html.len());
     }
 }

@@ -1,4 +1,4 @@
-//! Bindings of `/writes` and `/get-started`.
+//! The bindings of `/writes` and `/get-started`.
 
 use wasm_bindgen::prelude::*;
 
@@ -13,18 +13,18 @@ extern "C" {
     #[wasm_bindgen(method, getter, js_name = "USERS_NOTIFICATION_CONFIG")]
     fn users_notification_config(this: &Bindings) -> KvNamespace;
 
-    /// `KEY_WRITER`: a Durable Object for each key of `WRITES`.
+    /// Returns the namespace `KEY_WRITER`, with one Durable Object per key of `WRITES`.
     #[wasm_bindgen(method, getter, js_name = "KEY_WRITER")]
     pub(crate) fn key_writers(this: &Bindings) -> KeyWriters;
 }
 
 impl Bindings {
-    /// `WRITES`: the keys of the concurrent-write example.
+    /// Returns the namespace `WRITES`, whose keys many clients write at the same time.
     pub(crate) fn hot_keys(&self) -> Store {
         Store::new(self.writes())
     }
 
-    /// `USERS_NOTIFICATION_CONFIG`: the namespace of the documented first steps.
+    /// Returns the namespace `USERS_NOTIFICATION_CONFIG` of the KV documentation ("Get started").
     pub(crate) fn notifications(&self) -> Store {
         Store::new(self.users_notification_config())
     }
