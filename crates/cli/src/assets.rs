@@ -26,7 +26,7 @@ use self::push::PushError;
 use self::releases::ReleaseError;
 use self::rollback::RollbackError;
 use crate::Outcome;
-use crate::api::{ApiError, DefaultNamespace, NamespaceArguments, NotOpened};
+use crate::api::{ApiError, DefaultNamespace, NamespaceArguments, OpenError};
 use crate::progress::tell;
 use crate::report::{EQUAL_MAX, more};
 
@@ -74,7 +74,7 @@ impl DefaultNamespace for Assets {
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
-    NotOpened(#[from] NotOpened),
+    OpenError(#[from] OpenError),
     #[error(transparent)]
     Api(#[from] ApiError),
     #[error(transparent)]

@@ -33,18 +33,18 @@ const SLICE_MS: u64 = 100;
 
 /// A [`Time`] for blocking code. It announces each wait with `tell`, and a wait ends soon after
 /// it is cancelled.
-pub(crate) struct Blocking<F, G> {
+pub(crate) struct BlockingTime<F, G> {
     tell: F,
     is_cancelled: G,
 }
 
-impl<F: Fn(u64), G: Fn() -> bool> Blocking<F, G> {
+impl<F: Fn(u64), G: Fn() -> bool> BlockingTime<F, G> {
     pub(crate) fn new(tell: F, is_cancelled: G) -> Self {
         Self { tell, is_cancelled }
     }
 }
 
-impl<F: Fn(u64), G: Fn() -> bool> Time for Blocking<F, G> {
+impl<F: Fn(u64), G: Fn() -> bool> Time for BlockingTime<F, G> {
     fn now_ms(&self) -> u64 {
         now_ms()
     }
@@ -84,9 +84,9 @@ mod tests {
     #[test]
     fn a_wait_takes_its_time_or_ends_once_it_is_cancelled() {
         let start_ms = now_ms();
-        run(Blocking::new(|_| {}, || false).sleep(20));
+        run(BlockingTime::new(|_| {}, || false).sleep(20));
         assert!(now_ms() >= start_ms + 20);
-        run(Blocking::new(|_| {}, || now_ms() >= start_ms + 40).sleep(60_000));
+        run(BlockingTime::new(|_| {}, || now_ms() >= start_ms + 40).sleep(60_000));
         assert!(now_ms() < start_ms + 30_000);
     }
 }

@@ -253,7 +253,7 @@ impl Sync {
         let source = Source::open(&self.query, stop.clone()).map_err(|error| error.to_string())?;
         let namespace = self.common.open(&progress);
         let target = Target {
-            namespace: namespace.map_err(|error| error.to_string())?.discreet().without_retries_after(stop),
+            namespace: namespace.map_err(|error| error.to_string())?.redacted().without_retries_after(stop),
             prefix: self.prefix.clone(),
             snapshot: self.snapshot.clone(),
             delete: !self.no_delete,

@@ -1,4 +1,4 @@
-//! HTTP calls: one attempt ([`Client::send`]), and a call with its retries ([`Client::call`]).
+//! HTTP calls: one attempt ([`ApiClient::send`]), and a call with its retries ([`ApiClient::call`]).
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,19 +11,19 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use ureq::Agent;
 
-use super::endpoint::Endpoint;
-use super::error::{ApiError, Failed};
-use crate::clock::{self, Blocking};
+use super::endpoint::ApiEndpoint;
+use super::error::{ApiAttemptError, ApiError};
+use crate::clock::{self, BlockingTime};
 use crate::progress::Progress;
 
 /// How long a connection may be silent while reading or writing. The local API was seen to take
 /// 77 seconds to respond.
-const STANDSTILL: Duration = Duration::from_secs(120);
-const CONNECT: Duration = Duration::from_secs(15);
+const SILENCE_MAX: Duration = Duration::from_secs(120);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest response body that is read, in bytes: a value has 25 MiB at most.
-const ANSWER_BYTES_MAX: u64 = 64 << 20;
+const RESPONSE_BYTES_MAX: u64 = 64 << 20;
 /// Shorter waits before a retry are not reported, in milliseconds.
-const TOLD_WAIT_MS: u64 = 2000;
+const REPORTED_WAIT_MS: u64 = 2000;
 
 /// `Retry-After` is respected up to five minutes: an account that made its 1,200 calls has to
 /// wait that long.
@@ -32,16 +32,16 @@ const BACKOFF: Backoff =
 
 /// The HTTP client of one API.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct ApiClient {
     agent: Agent,
-    target: Endpoint,
+    endpoint: ApiEndpoint,
     /// The most time that a call may take with all its retries, in milliseconds. Time between
     /// calls, such as compressing, does not count: a command goes on as long as its calls
     /// succeed.
     deadline_ms: u64,
     calls: AtomicU64,
     /// True once the API has responded, to anything.
-    has_answered: AtomicBool,
+    has_responded: AtomicBool,
     progress: Progress,
 }
 
@@ -64,20 +64,20 @@ impl Cancellation {
 
 /// A request. Its path is relative to the account, or to the base of an API without accounts.
 #[derive(Clone, Copy)]
-pub(super) enum Request<'a> {
+pub(super) enum ApiRequest<'a> {
     Get(&'a str),
-    Put(&'a str, Body<'a>),
-    Post(&'a str, Body<'a>),
+    Put(&'a str, ApiRequestBody<'a>),
+    Post(&'a str, ApiRequestBody<'a>),
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Body<'a> {
+pub(super) struct ApiRequestBody<'a> {
     pub(super) content_type: &'a str,
     pub(super) bytes: &'a [u8],
 }
 
 /// A response.
-pub(super) struct Answer {
+pub(super) struct ApiResponse {
     status: u16,
     retry_after_ms: Option<u64>,
     pub(super) body: Vec<u8>,
@@ -85,11 +85,11 @@ pub(super) struct Answer {
 
 /// The JSON envelope of every response except values.
 #[derive(Deserialize)]
-pub(super) struct Envelope<T> {
+pub(super) struct ApiEnvelope<T> {
     #[serde(default = "yes")]
     success: bool,
     #[serde(default)]
-    errors: Vec<Message>,
+    errors: Vec<ApiMessage>,
     #[serde(default = "none")]
     pub(super) result: Option<T>,
     #[serde(default)]
@@ -105,7 +105,7 @@ fn yes() -> bool {
 }
 
 #[derive(Deserialize)]
-struct Message {
+struct ApiMessage {
     code: Option<u64>,
     #[serde(default)]
     message: String,
@@ -118,32 +118,32 @@ pub(super) struct ResultInfo {
     pub(super) total_pages: Option<u64>,
 }
 
-impl Client {
-    pub(super) fn new(target: Endpoint, deadline: Duration, progress: Progress) -> Self {
+impl ApiClient {
+    pub(super) fn new(endpoint: ApiEndpoint, deadline: Duration, progress: Progress) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             // The API does not redirect. Whatever does must not get the token.
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .timeout_connect(Some(CONNECT))
-            .timeout_per_read(Some(STANDSTILL))
-            .timeout_per_write(Some(STANDSTILL))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_per_read(Some(SILENCE_MAX))
+            .timeout_per_write(Some(SILENCE_MAX))
             .user_agent(concat!("kv-edge/", env!("CARGO_PKG_VERSION")));
         // A loopback address is never reached through a proxy.
-        let config = if target.is_loopback() { config.proxy(None) } else { config };
+        let config = if endpoint.is_loopback() { config.proxy(None) } else { config };
         let deadline_ms = clock::milliseconds(deadline);
         Self {
             agent: config.build().new_agent(),
-            target,
+            endpoint,
             deadline_ms,
             calls: AtomicU64::new(0),
-            has_answered: AtomicBool::new(false),
+            has_responded: AtomicBool::new(false),
             progress,
         }
     }
 
     pub(super) fn is_local(&self) -> bool {
-        self.target.is_local()
+        self.endpoint.is_local()
     }
 
     pub(super) fn deadline_ms(&self) -> u64 {
@@ -160,31 +160,31 @@ impl Client {
         &self,
         what: &str,
         cancellation: &Cancellation,
-        mut attempt: impl FnMut(&Self, Duration) -> Result<T, Failed>,
+        mut attempt: impl FnMut(&Self, Duration) -> Result<T, ApiAttemptError>,
     ) -> Result<T, ApiError> {
         let backoff = Backoff { deadline_ms: self.deadline_ms, ..BACKOFF };
         let failure = RefCell::new(String::new());
         let tell = |wait_ms: u64| {
-            if wait_ms >= TOLD_WAIT_MS {
+            if wait_ms >= REPORTED_WAIT_MS {
                 let seconds = wait_ms.div_ceil(1000);
                 self.progress.note(&format!("to {what} again in {seconds} s: {}", failure.borrow()));
             }
         };
-        let time = Blocking::new(tell, || cancellation.is_cancelled(true));
+        let time = BlockingTime::new(tell, || cancellation.is_cancelled(true));
         let is_retry = Cell::new(false);
         // Every call has a retry budget of its own, so the shared budget of an isolate does not
         // apply.
         let budget = RefCell::new(Budget::new());
-        let retried = clock::run(retry(&backoff, &budget, &time, async |left_ms| {
+        let retried = clock::run(retry(&backoff, &budget, &time, async |time_left_ms| {
             if cancellation.is_cancelled(is_retry.replace(true)) {
-                return Err(Failed::cancelled());
+                return Err(ApiAttemptError::cancelled());
             }
-            if left_ms == 0 {
-                return Err(Failed::late());
+            if time_left_ms == 0 {
+                return Err(ApiAttemptError::out_of_time());
             }
             // Messages are cleaned here, before anything can show them.
-            let outcome = attempt(self, Duration::from_millis(left_ms))
-                .map_err(|failed| Failed { kind: failed.kind.shown(self.target.token()), ..failed });
+            let outcome = attempt(self, Duration::from_millis(time_left_ms))
+                .map_err(|failed| ApiAttemptError { kind: failed.kind.for_display(self.endpoint.token()), ..failed });
             if let Err(failed) = &outcome {
                 failure.replace(failed.kind.to_string());
             }
@@ -193,38 +193,38 @@ impl Client {
         retried.outcome.map_err(|(failed, gave_up)| ApiError {
             what: what.to_owned(),
             kind: failed.kind,
-            left_out: 0,
+            unsuccessful_keys: 0,
             tries: retried.tries,
             gave_up,
-            base: self.target.base().to_owned(),
-            is_local: self.target.is_local(),
+            base: self.endpoint.base().to_owned(),
+            is_local: self.endpoint.is_local(),
         })
     }
 
     /// Sends a request once, within the time that is left. A response with an error status is no
     /// error here.
-    pub(super) fn send(&self, request: Request<'_>, left: Duration) -> Result<Answer, Failed> {
+    pub(super) fn send(&self, request: ApiRequest<'_>, time_left: Duration) -> Result<ApiResponse, ApiAttemptError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        self.exchange(request, left)
-            .inspect(|_| self.has_answered.store(true, Ordering::Relaxed))
-            .map_err(|error| Failed::of_transport(&error, self.has_answered.load(Ordering::Relaxed)))
+        self.request_once(request, time_left)
+            .inspect(|_| self.has_responded.store(true, Ordering::Relaxed))
+            .map_err(|error| ApiAttemptError::of_transport(&error, self.has_responded.load(Ordering::Relaxed)))
     }
 
-    fn exchange(&self, request: Request<'_>, left: Duration) -> Result<Answer, ureq::Error> {
-        let left = Some(left);
-        let token = self.target.authorization();
+    fn request_once(&self, request: ApiRequest<'_>, time_left: Duration) -> Result<ApiResponse, ureq::Error> {
+        let time_left = Some(time_left);
+        let token = self.endpoint.authorization();
         let sent = match request {
-            Request::Get(path) => {
-                let get = self.agent.get(self.target.url(path)).config().timeout_global(left).build();
+            ApiRequest::Get(path) => {
+                let get = self.agent.get(self.endpoint.url(path)).config().timeout_global(time_left).build();
                 if let Some(token) = token { get.header("authorization", token) } else { get }.call()
             }
-            Request::Put(path, body) | Request::Post(path, body) => {
-                let url = self.target.url(path);
+            ApiRequest::Put(path, body) | ApiRequest::Post(path, body) => {
+                let url = self.endpoint.url(path);
                 let builder = match request {
-                    Request::Put(..) => self.agent.put(url),
+                    ApiRequest::Put(..) => self.agent.put(url),
                     _ => self.agent.post(url),
                 };
-                let builder = builder.config().timeout_global(left).build();
+                let builder = builder.config().timeout_global(time_left).build();
                 let builder = builder.header("content-type", body.content_type);
                 if let Some(token) = token { builder.header("authorization", token) } else { builder }.send(body.bytes)
             }
@@ -232,26 +232,26 @@ impl Client {
         let mut response = sent?;
         let retry_after = response.headers().get("retry-after").and_then(|field| field.to_str().ok());
         let retry_after_ms = retry_after.and_then(|field| retry_after_ms(field, clock::now_ms()));
-        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
-        Ok(Answer { status: response.status().as_u16(), retry_after_ms, body })
+        let body = response.body_mut().with_config().limit(RESPONSE_BYTES_MAX).read_to_vec()?;
+        Ok(ApiResponse { status: response.status().as_u16(), retry_after_ms, body })
     }
 }
 
-impl Answer {
+impl ApiResponse {
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
     /// Parses the envelope, of a success or an error; None if the body is something else.
-    pub(super) fn envelope<T: DeserializeOwned>(&self) -> Option<Envelope<T>> {
+    pub(super) fn envelope<T: DeserializeOwned>(&self) -> Option<ApiEnvelope<T>> {
         serde_json::from_slice(&self.body).ok()
     }
 
     /// Returns the envelope of a success.
-    pub(super) fn success<T: DeserializeOwned>(&self) -> Result<Envelope<T>, Failed> {
+    pub(super) fn success<T: DeserializeOwned>(&self) -> Result<ApiEnvelope<T>, ApiAttemptError> {
         match self.envelope() {
             Some(envelope) if self.is_success() && envelope.success => Ok(envelope),
-            None if self.is_success() => Err(Failed::strange(self.status)),
+            None if self.is_success() => Err(ApiAttemptError::not_the_api(self.status)),
             _ => Err(self.failed()),
         }
     }
@@ -262,11 +262,11 @@ impl Answer {
     }
 
     /// Returns the error that this response is.
-    pub(super) fn failed(&self) -> Failed {
+    pub(super) fn failed(&self) -> ApiAttemptError {
         let envelope = self.envelope::<Value>();
         let error = envelope.as_ref().and_then(|envelope| envelope.errors.first());
         let message = error.map(|error| error.message.as_str());
-        Failed::of_status(self.status, error.and_then(|error| error.code), message, self.retry_after_ms)
+        ApiAttemptError::of_status(self.status, error.and_then(|error| error.code), message, self.retry_after_ms)
     }
 
     pub(super) fn is_not_found(&self) -> bool {
@@ -283,14 +283,14 @@ mod tests {
     use kv_store::retry::FailureClass;
 
     use super::*;
-    use crate::api::endpoint::Base;
-    use crate::api::error::Kind;
+    use crate::api::endpoint::ApiBase;
+    use crate::api::error::ApiErrorKind;
 
     #[test]
-    fn a_call_that_is_cancelled_is_not_tried_again_or_not_at_all() {
-        let base = Base { url: "http://127.0.0.1:9".to_owned(), is_loopback: true };
-        let target = Endpoint { base, account_path: String::new(), token: None };
-        let client = Client::new(target, Duration::from_secs(3600), Progress::new(true));
+    fn a_cancelled_call_is_not_retried_or_not_made_at_all() {
+        let base = ApiBase { url: "http://127.0.0.1:9".to_owned(), is_loopback: true };
+        let endpoint = ApiEndpoint { base, account_path: String::new(), token: None };
+        let client = ApiClient::new(endpoint, Duration::from_secs(3600), Progress::new(true));
         for (calls, retries, expected) in [(true, false, 0), (false, true, 1), (true, true, 0)] {
             let cancellation = Cancellation::default();
             let mut tries = 0;
@@ -304,7 +304,7 @@ mod tests {
                     cancellation.retries.cancel();
                 }
                 let class = FailureClass::Unavailable { retry_after_ms: Some(3_600_000) };
-                Err::<(), _>(Failed { kind: Kind::Cut("reset".to_owned()), class })
+                Err::<(), _>(ApiAttemptError { kind: ApiErrorKind::Interrupted("reset".to_owned()), class })
             });
             let sentence = called.unwrap_err().to_string();
             assert_eq!(tries, expected, "{sentence}");

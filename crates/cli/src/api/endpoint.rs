@@ -10,25 +10,25 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// The address of an API, without a slash at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Base {
+pub(crate) struct ApiBase {
     pub(super) url: String,
     pub(super) is_loopback: bool,
 }
 
 /// The address and the credentials of an API. `Debug` hides the token.
-pub(super) struct Endpoint {
-    pub(super) base: Base,
+pub(super) struct ApiEndpoint {
+    pub(super) base: ApiBase,
     /// `/accounts/{id}`; empty for the API of `wrangler dev`.
     pub(super) account_path: String,
-    pub(super) token: Option<Token>,
+    pub(super) token: Option<ApiToken>,
 }
 
-pub(super) struct Token {
+pub(super) struct ApiToken {
     pub(super) token: String,
     pub(super) authorization: String,
 }
 
-impl Base {
+impl ApiBase {
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         let url = url.trim_end_matches('/');
         let uri = url.parse::<Uri>().map_err(|error| format!("it is not a URL ({error}); write https://host/path"))?;
@@ -70,7 +70,7 @@ impl Base {
     }
 }
 
-impl Endpoint {
+impl ApiEndpoint {
     pub(super) fn base(&self) -> &str {
         &self.base.url
     }
@@ -96,9 +96,9 @@ impl Endpoint {
     }
 }
 
-impl std::fmt::Debug for Endpoint {
+impl std::fmt::Debug for ApiEndpoint {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Endpoint").field("base", &self.base).finish_non_exhaustive()
+        formatter.debug_struct("ApiEndpoint").field("base", &self.base).finish_non_exhaustive()
     }
 }
 

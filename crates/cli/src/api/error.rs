@@ -29,27 +29,27 @@ const MESSAGE_MAX: usize = 300;
 
 /// Why one attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failed {
-    pub(super) kind: Kind,
+pub(super) struct ApiAttemptError {
+    pub(super) kind: ApiErrorKind,
     pub(super) class: FailureClass,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ApiErrorKind {
     /// The API responds with an error. `message` is None if there is none, or if it is redacted.
     Status { status: u16, code: Option<u64>, message: Option<String> },
     /// The response does not come from the API.
-    Strange(u16),
+    NotTheApi(u16),
     /// A bulk call did not take all keys: how many, and one of them (None if redacted).
-    LeftOut(usize, Option<String>),
+    Unsuccessful(usize, Option<String>),
     /// No connection was established.
-    Unreached(String),
+    Unreachable(String),
     /// The TLS handshake failed.
-    Untrusted(String),
+    Tls(String),
     /// The connection broke before the whole response arrived.
-    Cut(String),
+    Interrupted(String),
     /// The call ran out of time before this attempt.
-    Late,
+    OutOfTime,
     /// The call, or its retry, was cancelled.
     Cancelled,
 }
@@ -59,22 +59,22 @@ pub(super) enum Kind {
 pub(crate) struct ApiError {
     /// What the call does: "list the namespaces".
     pub(super) what: String,
-    pub(super) kind: Kind,
+    pub(super) kind: ApiErrorKind,
     /// For a bulk call: how many keys may not be done. 0 for every other call.
-    pub(super) left_out: usize,
+    pub(super) unsuccessful_keys: usize,
     pub(super) tries: u32,
     pub(super) gave_up: GaveUp,
     pub(super) base: String,
     pub(super) is_local: bool,
 }
 
-impl Classify for Failed {
+impl Classify for ApiAttemptError {
     fn class(&self) -> FailureClass {
         self.class
     }
 }
 
-impl Failed {
+impl ApiAttemptError {
     /// Returns the error for a response, from its status and body. `message` is None if the body
     /// is not the JSON of the API.
     pub(super) fn of_status(
@@ -87,9 +87,9 @@ impl Failed {
             Some(DAILY_LIMIT) => FailureClass::Permanent,
             _ => FailureClass::of_status(Some(status), retry_after_ms),
         };
-        let kind = message.map_or(Kind::Strange(status), |message| {
+        let kind = message.map_or(ApiErrorKind::NotTheApi(status), |message| {
             let message = (!message.is_empty()).then(|| message.to_owned());
-            Kind::Status { status, code, message }
+            ApiErrorKind::Status { status, code, message }
         });
         Self { kind, class }
     }
@@ -97,47 +97,47 @@ impl Failed {
     /// Returns the error for a request without a response. Until the API has responded for the
     /// first time, a host that cannot be reached is taken for a mistake in the address, which no
     /// retry mends.
-    pub(super) fn of_transport(error: &ureq::Error, has_answered: bool) -> Self {
+    pub(super) fn of_transport(error: &ureq::Error, has_responded: bool) -> Self {
         use ureq::Error;
         let kind = match error {
-            Error::Tls(_) | Error::Pem(_) | Error::Rustls(_) => Kind::Untrusted(error.to_string()),
+            Error::Tls(_) | Error::Pem(_) | Error::Rustls(_) => ApiErrorKind::Tls(error.to_string()),
             // rustls reports a bad certificate like this.
-            Error::Io(error) if error.kind() == ErrorKind::InvalidData => Kind::Untrusted(error.to_string()),
+            Error::Io(error) if error.kind() == ErrorKind::InvalidData => ApiErrorKind::Tls(error.to_string()),
             Error::HostNotFound
             | Error::ConnectionFailed
             | Error::ConnectProxyFailed(_)
-            | Error::Timeout(Timeout::Connect | Timeout::Resolve) => Kind::Unreached(error.to_string()),
+            | Error::Timeout(Timeout::Connect | Timeout::Resolve) => ApiErrorKind::Unreachable(error.to_string()),
             // Refused, no route, an unknown host name (which has no kind of its own): everything
             // but a connection that broke.
-            Error::Io(io) if !CUT.contains(&io.kind()) => Kind::Unreached(io.to_string()),
-            _ => Kind::Cut(error.to_string()),
+            Error::Io(io) if !CUT.contains(&io.kind()) => ApiErrorKind::Unreachable(io.to_string()),
+            _ => ApiErrorKind::Interrupted(error.to_string()),
         };
         let class = match kind {
-            Kind::Untrusted(_) => FailureClass::Permanent,
-            Kind::Unreached(_) if !has_answered => FailureClass::Permanent,
+            ApiErrorKind::Tls(_) => FailureClass::Permanent,
+            ApiErrorKind::Unreachable(_) if !has_responded => FailureClass::Permanent,
             _ => FailureClass::Unavailable { retry_after_ms: None },
         };
         Self { kind, class }
     }
 
     /// The response does not come from the API.
-    pub(super) fn strange(status: u16) -> Self {
-        Self { kind: Kind::Strange(status), class: FailureClass::Permanent }
+    pub(super) fn not_the_api(status: u16) -> Self {
+        Self { kind: ApiErrorKind::NotTheApi(status), class: FailureClass::Permanent }
     }
 
     /// Returns the error for keys that a bulk call did not take. The documentation says to send
     /// them again.
-    pub(super) fn left_out(keys: &[String]) -> Self {
-        let kind = Kind::LeftOut(keys.len(), keys.first().cloned());
+    pub(super) fn unsuccessful(keys: &[String]) -> Self {
+        let kind = ApiErrorKind::Unsuccessful(keys.len(), keys.first().cloned());
         Self { kind, class: FailureClass::Unavailable { retry_after_ms: None } }
     }
 
     /// Returns the same error without any key: neither one that was not taken, nor the message of
     /// the API, which may repeat keys and values.
-    pub(super) fn discreet(self) -> Self {
+    pub(super) fn redacted(self) -> Self {
         let kind = match self.kind {
-            Kind::Status { status, code, .. } => Kind::Status { status, code, message: None },
-            Kind::LeftOut(count, _) => Kind::LeftOut(count, None),
+            ApiErrorKind::Status { status, code, .. } => ApiErrorKind::Status { status, code, message: None },
+            ApiErrorKind::Unsuccessful(count, _) => ApiErrorKind::Unsuccessful(count, None),
             kind => kind,
         };
         Self { kind, ..self }
@@ -145,37 +145,37 @@ impl Failed {
 
     /// Returns the error for a call that was cancelled.
     pub(super) fn cancelled() -> Self {
-        Self { kind: Kind::Cancelled, class: FailureClass::Permanent }
+        Self { kind: ApiErrorKind::Cancelled, class: FailureClass::Permanent }
     }
 
     /// Returns the error for a call that ran out of time.
-    pub(super) fn late() -> Self {
-        Self { kind: Kind::Late, class: FailureClass::Permanent }
+    pub(super) fn out_of_time() -> Self {
+        Self { kind: ApiErrorKind::OutOfTime, class: FailureClass::Permanent }
     }
 }
 
-impl Kind {
+impl ApiErrorKind {
     /// Returns the same with messages that may be shown: without the token, which a response may
     /// repeat, in one line and bounded. The token is removed first: after the cut, a part of it
     /// would not be recognised.
-    pub(super) fn shown(self, token: Option<&str>) -> Self {
-        let shown = |text: String| -> String {
+    pub(super) fn for_display(self, token: Option<&str>) -> Self {
+        let for_display = |text: String| -> String {
             let text = token.map_or_else(|| text.clone(), |token| text.replace(token, "…"));
             let text = text.chars().map(|character| if character.is_control() { ' ' } else { character });
             text.take(MESSAGE_MAX).collect()
         };
         match self {
-            Self::Status { status, code, message } => Self::Status { status, code, message: message.map(shown) },
-            Self::Unreached(why) => Self::Unreached(shown(why)),
-            Self::Untrusted(why) => Self::Untrusted(shown(why)),
-            Self::Cut(why) => Self::Cut(shown(why)),
+            Self::Status { status, code, message } => Self::Status { status, code, message: message.map(for_display) },
+            Self::Unreachable(why) => Self::Unreachable(for_display(why)),
+            Self::Tls(why) => Self::Tls(for_display(why)),
+            Self::Interrupted(why) => Self::Interrupted(for_display(why)),
             // These contain only text of this program.
-            Self::Strange(_) | Self::LeftOut(..) | Self::Late | Self::Cancelled => self,
+            Self::NotTheApi(_) | Self::Unsuccessful(..) | Self::OutOfTime | Self::Cancelled => self,
         }
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ApiErrorKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status { status, code, message } => {
@@ -183,15 +183,19 @@ impl fmt::Display for Kind {
                 message.as_ref().map_or(Ok(()), |message| write!(formatter, ", {message:?}"))?;
                 code.map_or(Ok(()), |code| write!(formatter, " (code {code})"))
             }
-            Self::Strange(status) => write!(formatter, "the response, status {status}, does not come from the KV API"),
-            Self::LeftOut(1, None) => formatter.write_str("the API did not take one key"),
-            Self::LeftOut(count, None) => write!(formatter, "the API did not take {count} keys"),
-            Self::LeftOut(1, Some(key)) => write!(formatter, "the API did not take {key:?}"),
-            Self::LeftOut(count, Some(key)) => write!(formatter, "the API did not take {count} keys, such as {key:?}"),
-            Self::Unreached(why) => write!(formatter, "cannot connect ({why})"),
-            Self::Untrusted(why) => write!(formatter, "TLS fails ({why})"),
-            Self::Cut(why) => write!(formatter, "the connection broke ({why})"),
-            Self::Late => formatter.write_str("it ran out of time"),
+            Self::NotTheApi(status) => {
+                write!(formatter, "the response, status {status}, does not come from the KV API")
+            }
+            Self::Unsuccessful(1, None) => formatter.write_str("the API did not take one key"),
+            Self::Unsuccessful(count, None) => write!(formatter, "the API did not take {count} keys"),
+            Self::Unsuccessful(1, Some(key)) => write!(formatter, "the API did not take {key:?}"),
+            Self::Unsuccessful(count, Some(key)) => {
+                write!(formatter, "the API did not take {count} keys, such as {key:?}")
+            }
+            Self::Unreachable(why) => write!(formatter, "cannot connect ({why})"),
+            Self::Tls(why) => write!(formatter, "TLS fails ({why})"),
+            Self::Interrupted(why) => write!(formatter, "the connection broke ({why})"),
+            Self::OutOfTime => formatter.write_str("it ran out of time"),
             Self::Cancelled => formatter.write_str("it was cancelled"),
         }
     }
@@ -203,53 +207,58 @@ impl fmt::Display for ApiError {
         if self.tries > 1 {
             write!(formatter, ", tried {} times", self.tries)?;
         }
-        write!(formatter, "; {}", self.way_out())
+        write!(formatter, "; {}", self.advice())
     }
 }
 
 impl ApiError {
     /// Returns how many keys of a failed bulk call may not be done.
-    pub(crate) fn left_out(&self) -> usize {
-        self.left_out
+    pub(crate) fn unsuccessful_keys(&self) -> usize {
+        self.unsuccessful_keys
     }
 
     /// Returns true if the failure has nothing to do with what was sent, so that every other call
     /// would fail too.
-    pub(crate) fn is_of_all_calls(&self) -> bool {
+    pub(crate) fn affects_all_calls(&self) -> bool {
         match self.kind {
-            Kind::Status { code: Some(code), .. } if code == DAILY_LIMIT || NO_TOKEN.contains(&code) => true,
-            Kind::Status { status, .. } => matches!(status, 300..=399 | 401 | 403 | 404),
-            Kind::Strange(status) => !matches!(status, 408 | 413 | 429 | 500..),
-            Kind::Unreached(_) | Kind::Untrusted(_) => true,
-            Kind::LeftOut(..) | Kind::Cut(_) | Kind::Late | Kind::Cancelled => false,
+            ApiErrorKind::Status { code: Some(code), .. } if code == DAILY_LIMIT || NO_TOKEN.contains(&code) => true,
+            ApiErrorKind::Status { status, .. } => matches!(status, 300..=399 | 401 | 403 | 404),
+            ApiErrorKind::NotTheApi(status) => !matches!(status, 408 | 413 | 429 | 500..),
+            ApiErrorKind::Unreachable(_) | ApiErrorKind::Tls(_) => true,
+            ApiErrorKind::Unsuccessful(..)
+            | ApiErrorKind::Interrupted(_)
+            | ApiErrorKind::OutOfTime
+            | ApiErrorKind::Cancelled => false,
         }
     }
 
     /// Returns what people can do about the failure.
-    fn way_out(&self) -> String {
+    fn advice(&self) -> String {
         let Self { base, is_local, .. } = self;
         let status = match self.kind {
-            Kind::Status { code: Some(DAILY_LIMIT), .. } => {
+            ApiErrorKind::Status { code: Some(DAILY_LIMIT), .. } => {
                 return "continue after 00:00 UTC, or upgrade to the paid plan".to_owned();
             }
-            Kind::Status { code: Some(code), .. } if NO_TOKEN.contains(&code) => 401,
-            Kind::Strange(status) if status < 500 && *is_local => {
+            ApiErrorKind::Status { code: Some(code), .. } if NO_TOKEN.contains(&code) => 401,
+            ApiErrorKind::NotTheApi(status) if status < 500 && *is_local => {
                 return format!("check that `wrangler dev` listens there, or give its address: --local=URL ({base})");
             }
-            Kind::Strange(status) if status < 500 => {
+            ApiErrorKind::NotTheApi(status) if status < 500 => {
                 return format!("check the address of the API, which is {base} (--api-base)");
             }
-            Kind::Status { status, .. } | Kind::Strange(status) => status,
-            Kind::LeftOut(..) | Kind::Cut(_) => 500,
-            Kind::Unreached(_) if *is_local => {
+            ApiErrorKind::Status { status, .. } | ApiErrorKind::NotTheApi(status) => status,
+            ApiErrorKind::Unsuccessful(..) | ApiErrorKind::Interrupted(_) => 500,
+            ApiErrorKind::Unreachable(_) if *is_local => {
                 return format!(
                     "run `npm start` or `npx wrangler dev` first, or give its address: --local=URL ({base})"
                 );
             }
-            Kind::Unreached(_) => return format!("check the network, the proxy and --api-base ({base})"),
-            Kind::Untrusted(_) => return format!("check the clock of this machine, the proxy and --api-base ({base})"),
-            Kind::Cancelled => return "a signal stopped it; run it again, what was written stays".to_owned(),
-            Kind::Late => return "--deadline SECONDS gives each call more time".to_owned(),
+            ApiErrorKind::Unreachable(_) => return format!("check the network, the proxy and --api-base ({base})"),
+            ApiErrorKind::Tls(_) => {
+                return format!("check the clock of this machine, the proxy and --api-base ({base})");
+            }
+            ApiErrorKind::Cancelled => return "a signal stopped it; run it again, what was written stays".to_owned(),
+            ApiErrorKind::OutOfTime => return "--deadline SECONDS gives each call more time".to_owned(),
         };
         match status {
             _ if self.gave_up == GaveUp::Deadline => {
@@ -268,7 +277,7 @@ impl ApiError {
             500.. => "run it again later, what was written stays; https://www.cloudflarestatus.com reports outages"
                 .to_owned(),
             300..=399 => format!("check the address of the API, which is {base} (--api-base)"),
-            _ if matches!(&self.kind, Kind::Status { message: None, .. }) => {
+            _ if matches!(&self.kind, ApiErrorKind::Status { message: None, .. }) => {
                 "its message is hidden because it may name keys; trying again would fail too".to_owned()
             }
             _ => "trying again would fail too, the message says why".to_owned(),

@@ -18,7 +18,7 @@ use static_assets::release::{BlobMetadata, Pointer};
 use super::marks::{self, Mark};
 use super::releases::{self, Release, ReleaseError};
 use super::{Common, Failure, duration};
-use crate::api::{ApiError, Listed, Namespace};
+use crate::api::{ApiError, Namespace, NamespaceKey};
 use crate::clock;
 use crate::number::whole;
 use crate::progress::{Progress, Unit};
@@ -253,9 +253,9 @@ fn reach(reached: &mut HashSet<String>, manifest: &Manifest) {
 }
 
 /// Decides which of the listed blobs are deleted.
-fn sort(listed: Vec<Listed>, reached: &HashSet<String>, now_ms: u64, min_age_ms: u64) -> Blobs {
+fn sort(listed: Vec<NamespaceKey>, reached: &HashSet<String>, now_ms: u64, min_age_ms: u64) -> Blobs {
     let mut blobs = Blobs::default();
-    for Listed { name, metadata } in listed {
+    for NamespaceKey { name, metadata } in listed {
         let is_reached = name.strip_prefix(BLOBS).is_none_or(|hash| reached.contains(hash));
         let metadata = metadata.and_then(|metadata| serde_json::from_value::<BlobMetadata>(metadata).ok());
         let is_old = metadata.is_some_and(|known| !is_young(known.uploaded_ms, now_ms, min_age_ms));

@@ -12,7 +12,7 @@ use kv_store::limits::{Key, KeyError};
 use serde_json::json;
 use static_assets::keys::PUSHES;
 
-use crate::api::{ApiError, Listed, Namespace};
+use crate::api::{ApiError, Namespace, NamespaceKey};
 use crate::clock;
 use crate::progress::Progress;
 
@@ -100,7 +100,7 @@ pub(super) fn away_from_gc<T, E: From<ApiError> + From<KeyError> + From<Busy>>(
 }
 
 /// Returns an error if `assets gc` is running.
-fn no_gc(marks: &[Listed]) -> Result<(), Busy> {
+fn no_gc(marks: &[NamespaceKey]) -> Result<(), Busy> {
     let gc = marks.iter().map(name).find(|name| name.starts_with(GC));
     gc.map_or(Ok(()), |gc| Err(Busy::Gc(gc.to_owned())))
 }
@@ -109,8 +109,8 @@ fn no_gc(marks: &[Listed]) -> Result<(), Busy> {
 ///
 /// # Errors
 /// [`Busy::Other`], for another gc too.
-pub(super) fn nothing_else(marks: &[Listed], own: Option<&Mark>) -> Result<(), Busy> {
-    let is_other = |mark: &&Listed| own.is_none_or(|own| own.key.as_str() != mark.name);
+pub(super) fn nothing_else(marks: &[NamespaceKey], own: Option<&Mark>) -> Result<(), Busy> {
+    let is_other = |mark: &&NamespaceKey| own.is_none_or(|own| own.key.as_str() != mark.name);
     let Some(other) = marks.iter().find(is_other) else { return Ok(()) };
     let name = name(other);
     let what = match name {
@@ -121,7 +121,7 @@ pub(super) fn nothing_else(marks: &[Listed], own: Option<&Mark>) -> Result<(), B
     Err(Busy::Other { what, name: name.to_owned() })
 }
 
-fn name(mark: &Listed) -> &str {
+fn name(mark: &NamespaceKey) -> &str {
     mark.name.strip_prefix(PUSHES).unwrap_or(&mark.name)
 }
 
@@ -162,8 +162,8 @@ impl Mark<'_> {
 mod tests {
     use super::*;
 
-    fn marks(names: &[&str]) -> Vec<Listed> {
-        names.iter().map(|name| Listed { name: format!("{PUSHES}{name}"), metadata: None }).collect()
+    fn marks(names: &[&str]) -> Vec<NamespaceKey> {
+        names.iter().map(|name| NamespaceKey { name: format!("{PUSHES}{name}"), metadata: None }).collect()
     }
 
     #[test]

@@ -5,7 +5,7 @@ use static_assets::keys::{MANIFESTS, POINTER};
 use static_assets::manifest::Manifest;
 use static_assets::release::{ManifestMetadata, Pointer, manifest_key};
 
-use crate::api::{ApiError, Listed, Namespace};
+use crate::api::{ApiError, Namespace, NamespaceKey};
 
 /// A release that has a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(super) fn all(namespace: &Namespace) -> Result<Vec<Release>, ApiError> {
 
 /// Sorts releases, the newest first. An id begins with its second; within a second, the metadata
 /// decides.
-fn newest_first(listed: Vec<Listed>) -> Vec<Release> {
+fn newest_first(listed: Vec<NamespaceKey>) -> Vec<Release> {
     let mut all: Vec<_> = listed.into_iter().filter_map(Release::of).collect();
     all.sort_by(|one, other| other.pushed().cmp(&one.pushed()));
     all
@@ -55,7 +55,7 @@ impl Release {
         (second, self.metadata.as_ref().map_or(0, |metadata| metadata.created_ms), &self.id)
     }
 
-    fn of(listed: Listed) -> Option<Self> {
+    fn of(listed: NamespaceKey) -> Option<Self> {
         let id = listed.name.strip_prefix(MANIFESTS)?.to_owned();
         let metadata = listed.metadata.and_then(|metadata| serde_json::from_value(metadata).ok());
         Some(Self { id, metadata })
@@ -89,8 +89,8 @@ fn read_manifest(id: &str, value: &[u8]) -> Result<Manifest, ReleaseError> {
 mod tests {
     use super::*;
 
-    fn listed(name: &str, metadata: Option<serde_json::Value>) -> Listed {
-        Listed { name: format!("{MANIFESTS}{name}"), metadata }
+    fn listed(name: &str, metadata: Option<serde_json::Value>) -> NamespaceKey {
+        NamespaceKey { name: format!("{MANIFESTS}{name}"), metadata }
     }
 
     #[test]

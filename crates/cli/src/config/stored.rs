@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::metadata;
 use super::summary::Stopped;
-use crate::api::Listed;
+use crate::api::NamespaceKey;
 
 /// A key in KV.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl fmt::Debug for Stored {
 /// Converts the pages of a list into keys for the merge. Returns an error if the list is
 /// unreliable: a key that came out of order would be taken for one without a row, and deleted.
 pub(super) fn stored<E: Into<Stopped>>(
-    pages: impl Iterator<Item = Result<Vec<Listed>, E>>,
+    pages: impl Iterator<Item = Result<Vec<NamespaceKey>, E>>,
     prefix: &str,
     is_reserved: impl Fn(&str) -> bool,
 ) -> impl Iterator<Item = Result<Stored, Stopped>> {
@@ -42,7 +42,7 @@ pub(super) fn stored<E: Into<Stopped>>(
     });
     let mut last: Option<String> = None;
     keys.filter_map(move |listed| {
-        let Listed { name, metadata } = match listed {
+        let NamespaceKey { name, metadata } = match listed {
             Ok(listed) => listed,
             Err(error) => return Some(Err(error)),
         };
@@ -70,11 +70,11 @@ mod tests {
     use super::*;
     use crate::config::metadata::of_row;
 
-    fn listed(name: &str, metadata: Option<Value>) -> Listed {
-        Listed { name: name.to_owned(), metadata }
+    fn listed(name: &str, metadata: Option<Value>) -> NamespaceKey {
+        NamespaceKey { name: name.to_owned(), metadata }
     }
 
-    fn read(pages: Vec<Result<Vec<Listed>, Stopped>>) -> Result<Vec<(String, Option<String>)>, String> {
+    fn read(pages: Vec<Result<Vec<NamespaceKey>, Stopped>>) -> Result<Vec<(String, Option<String>)>, String> {
         let stored = stored(pages.into_iter(), "p:", |key| key == "p:flags");
         let read: Result<Vec<_>, _> = stored.map(|stored| stored.map(|stored| (stored.id, stored.hash))).collect();
         read.map_err(|error| error.to_string())

@@ -23,7 +23,7 @@ use super::stored::{self, Stored};
 use super::summary::{SnapshotOutcome, Stopped, Summary};
 use super::target::Target;
 use super::upload::{Outbox, Tally, Uploader};
-use crate::api::Item;
+use crate::api::KeyValuePair;
 use crate::clock::now_ms;
 use crate::progress::Unit;
 
@@ -109,7 +109,7 @@ impl<'t> Pass<'t> {
         let (mut left, mut more_own) = (Left::default(), 0_u64);
         let lately = self.recent.keys(prefix, now_ms());
         let mut snapshots = Vec::new();
-        let listed = stored::stored(namespace.pages(prefix), prefix, |key| self.keys.is_reserved(key));
+        let listed = stored::stored(namespace.key_pages(prefix), prefix, |key| self.keys.is_reserved(key));
         let listed = listed
             .inspect(|stored| snapshots.extend(stored.as_ref().ok().filter(|stored| stored.is_snapshot).cloned()));
         self.uploader().write(|outbox| {
@@ -262,7 +262,7 @@ impl<'t> Pass<'t> {
             return Ok(());
         }
         let metadata = Some(metadata::of_row(&self.keys.prefix, &hash));
-        let item = Item { key: self.keys.key(&id), value: value.into_bytes(), metadata, expiration_ttl: None };
+        let item = KeyValuePair { key: self.keys.key(&id), value: value.into_bytes(), metadata, expiration_ttl: None };
         outbox.push(item)
     }
 
@@ -281,7 +281,7 @@ impl<'t> Pass<'t> {
         match snapshot::put(self.target, self.recent, &key, records, now_ms(), least) {
             Ok(outcome) => self.tally.change(|summary| summary.snapshot = Some(outcome)),
             Err(few @ SnapshotError::TooFew { .. }) => self.refuse_snapshot(&few.to_string()),
-            Err(SnapshotError::Api(error)) if error.is_of_all_calls() => return Err(error.into()),
+            Err(SnapshotError::Api(error)) if error.affects_all_calls() => return Err(error.into()),
             Err(error) => self.tally.change(|summary| {
                 summary.snapshot = Some(SnapshotOutcome::Failed);
                 summary.call_failed |= matches!(error, SnapshotError::Api(_));

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::metadata;
 use super::recent::{Lately, Recent};
 use super::summary::{Stopped, Summary};
-use crate::api::{ApiError, Batches, Item, Namespace, Taker, in_flight};
+use crate::api::{ApiError, BatchBuilder, CallQueue, KeyValuePair, Namespace, concurrent_calls};
 use crate::clock::now_ms;
 use crate::progress::Phase;
 
@@ -16,8 +16,8 @@ pub(super) struct Tally(Mutex<Summary>);
 
 /// Collects pairs and hands full batches over to the calls.
 pub(super) struct Outbox<'o> {
-    batches: Batches,
-    taker: &'o Taker<'o, Vec<Item>>,
+    batch_builder: BatchBuilder,
+    queue: &'o CallQueue<'o, Vec<KeyValuePair>>,
 }
 
 /// Writes and deletes keys, and records what it did.
@@ -46,13 +46,13 @@ impl Tally {
         called: Result<(), ApiError>,
         done: impl FnOnce(&mut Summary) -> &mut u64,
     ) -> Result<(), Stopped> {
-        let failed = called.as_ref().map_or_else(ApiError::left_out, |()| 0).min(keys);
+        let failed = called.as_ref().map_or_else(ApiError::unsuccessful_keys, |()| 0).min(keys);
         self.change(|summary| {
             let done = done(summary);
             *done += keys.saturating_sub(failed) as u64;
             summary.failed += failed as u64;
             match called {
-                Err(error) if error.is_of_all_calls() => Err(error.into()),
+                Err(error) if error.affects_all_calls() => Err(error.into()),
                 Err(error) => {
                     summary.call_failed = true;
                     summary.problem(error.to_string());
@@ -67,17 +67,17 @@ impl Tally {
 impl Outbox<'_> {
     /// Returns true once a call failed in a way that every other call would, too.
     pub(super) fn is_over(&self) -> bool {
-        self.taker.is_over()
+        self.queue.is_closed()
     }
 
     /// Adds a pair.
     ///
     /// # Errors
     /// [`Stopped::CallFailed`] if no more calls are made.
-    pub(super) fn push(&mut self, item: Item) -> Result<(), Stopped> {
+    pub(super) fn push(&mut self, item: KeyValuePair) -> Result<(), Stopped> {
         // In a batch it would take a call of its own too, and the others would wait for it.
-        let group = if item.needs_call_of_its_own() { Some(vec![item]) } else { self.batches.push(item) };
-        if group.is_none_or(|group| self.taker.take(group)) { Ok(()) } else { Err(Stopped::CallFailed) }
+        let batch = if item.needs_own_call() { Some(vec![item]) } else { self.batch_builder.push(item) };
+        if batch.is_none_or(|batch| self.queue.push(batch)) { Ok(()) } else { Err(Stopped::CallFailed) }
     }
 }
 
@@ -89,14 +89,14 @@ impl Uploader<'_> {
     /// that did not fill a batch yet are not written.
     pub(super) fn write(&self, read: impl FnOnce(&mut Outbox<'_>) -> Result<(), Stopped>) -> Result<(), Stopped> {
         let Self { namespace, tally, .. } = self;
-        in_flight(
-            |taker| {
-                let mut outbox = Outbox { batches: namespace.batches(), taker };
+        concurrent_calls(
+            |queue| {
+                let mut outbox = Outbox { batch_builder: namespace.batch_builder(), queue };
                 read(&mut outbox)?;
-                outbox.batches.finish().map(|items| taker.take(items));
+                outbox.batch_builder.finish().map(|items| queue.push(items));
                 Ok(())
             },
-            |items: Vec<Item>| {
+            |items: Vec<KeyValuePair>| {
                 let (count, written) = (items.len(), self.written(&items));
                 let put = namespace.bulk_put(items);
                 self.note(written, put.is_ok());
@@ -111,10 +111,10 @@ impl Uploader<'_> {
     /// The error of a call if every other call would fail too.
     pub(super) fn delete(&self, keys: &[String], phase: &Phase) -> Result<(), Stopped> {
         let Self { namespace, tally, .. } = self;
-        in_flight(
-            |taker| {
-                for keys in keys.chunks(namespace.items_max()) {
-                    if !taker.take(keys) {
+        concurrent_calls(
+            |queue| {
+                for keys in keys.chunks(namespace.pairs_max()) {
+                    if !queue.push(keys) {
                         break; // The call that failed returns the error.
                     }
                 }
@@ -131,9 +131,9 @@ impl Uploader<'_> {
     }
 
     /// Returns the changes that writing these pairs makes, if they are remembered.
-    fn written(&self, items: &[Item]) -> Vec<(String, Lately)> {
+    fn written(&self, items: &[KeyValuePair]) -> Vec<(String, Lately)> {
         let items = if self.recent.remembers() { items } else { &[] };
-        let written = |item: &Item| {
+        let written = |item: &KeyValuePair| {
             let hash = metadata::hash_in(item.metadata.as_ref()?, self.prefix)?;
             Some((item.key.clone(), Lately::Written(hash.into())))
         };

@@ -3,7 +3,7 @@ use super::*;
 const DOWN: FailureClass = FailureClass::Unavailable { retry_after_ms: None };
 
 #[test]
-fn what_can_pass_is_tried_again_and_nothing_else() {
+fn only_errors_that_may_pass_are_retried() {
     for (status, code, class) in [
         (400, Some(10_001), FailureClass::Permanent),
         (401, Some(10_000), FailureClass::Permanent),
@@ -16,15 +16,15 @@ fn what_can_pass_is_tried_again_and_nothing_else() {
         (500, None, FailureClass::Unavailable { retry_after_ms: Some(7) }),
         (503, Some(10_001), FailureClass::Unavailable { retry_after_ms: Some(7) }),
     ] {
-        assert_eq!(Failed::of_status(status, code, Some(""), Some(7)).class, class, "{status} {code:?}");
-        assert_eq!(Failed::of_status(status, code, None, Some(7)).class, class, "{status} {code:?}, no JSON");
+        assert_eq!(ApiAttemptError::of_status(status, code, Some(""), Some(7)).class, class, "{status} {code:?}");
+        assert_eq!(ApiAttemptError::of_status(status, code, None, Some(7)).class, class, "{status} {code:?}, no JSON");
     }
-    assert_eq!(Failed::strange(200).class, FailureClass::Permanent);
-    assert_eq!(Failed::left_out(&["a".to_owned()]).class, DOWN);
+    assert_eq!(ApiAttemptError::not_the_api(200).class, FailureClass::Permanent);
+    assert_eq!(ApiAttemptError::unsuccessful(&["a".to_owned()]).class, DOWN);
 }
 
 #[test]
-fn a_host_that_never_answered_is_a_mistake_and_a_cut_connection_an_outage() {
+fn a_host_that_never_responded_is_a_mistake_and_a_broken_connection_an_outage() {
     let io = |kind: ErrorKind| ureq::Error::Io(kind.into());
     for (error, first, later) in [
         (io(ErrorKind::ConnectionRefused), FailureClass::Permanent, DOWN),
@@ -40,20 +40,21 @@ fn a_host_that_never_answered_is_a_mistake_and_a_cut_connection_an_outage() {
         (ureq::Error::Tls("no"), FailureClass::Permanent, FailureClass::Permanent),
         (io(ErrorKind::InvalidData), FailureClass::Permanent, FailureClass::Permanent),
     ] {
-        assert_eq!(Failed::of_transport(&error, false).class, first, "{error}");
-        assert_eq!(Failed::of_transport(&error, true).class, later, "{error}");
+        assert_eq!(ApiAttemptError::of_transport(&error, false).class, first, "{error}");
+        assert_eq!(ApiAttemptError::of_transport(&error, true).class, later, "{error}");
     }
 }
 
-fn check(kind: Kind, tries: u32, gave_up: GaveUp, is_local: bool, expected: &str) {
+fn check(kind: ApiErrorKind, tries: u32, gave_up: GaveUp, is_local: bool, expected: &str) {
     let base = "http://h:1/x".to_owned();
-    let error = ApiError { what: "write 3 keys".to_owned(), kind, left_out: 3, tries, gave_up, base, is_local };
+    let error =
+        ApiError { what: "write 3 keys".to_owned(), kind, unsuccessful_keys: 3, tries, gave_up, base, is_local };
     assert_eq!(error.to_string(), expected);
 }
 
 #[test]
-fn each_answer_that_is_an_error_is_a_sentence_with_the_way_out() {
-    let status = |status, code, message: &str| Kind::Status { status, code, message: Some(message.to_owned()) };
+fn each_error_response_is_a_sentence_that_says_what_to_do() {
+    let status = |status, code, message: &str| ApiErrorKind::Status { status, code, message: Some(message.to_owned()) };
     for (kind, tries, gave_up, is_local, expected) in [
         (
             status(403, Some(10_000), "Authentication error"),
@@ -118,10 +119,10 @@ fn each_answer_that_is_an_error_is_a_sentence_with_the_way_out() {
 }
 
 #[test]
-fn no_answer_is_a_sentence_with_the_way_out() {
+fn each_missing_response_is_a_sentence_that_says_what_to_do() {
     for (kind, tries, gave_up, is_local, expected) in [
         (
-            Kind::Strange(502),
+            ApiErrorKind::NotTheApi(502),
             8,
             GaveUp::Tries,
             false,
@@ -129,7 +130,7 @@ fn no_answer_is_a_sentence_with_the_way_out() {
              again later, what was written stays; https://www.cloudflarestatus.com reports outages",
         ),
         (
-            Kind::Strange(200),
+            ApiErrorKind::NotTheApi(200),
             1,
             GaveUp::Permanent,
             false,
@@ -138,7 +139,7 @@ fn no_answer_is_a_sentence_with_the_way_out() {
              http://h:1/x (--api-base)",
         ),
         (
-            Kind::LeftOut(2, Some("a".to_owned())),
+            ApiErrorKind::Unsuccessful(2, Some("a".to_owned())),
             8,
             GaveUp::Tries,
             true,
@@ -146,7 +147,7 @@ fn no_answer_is_a_sentence_with_the_way_out() {
              `wrangler dev` and run it again: what was written stays",
         ),
         (
-            Kind::Unreached("Connection refused".to_owned()),
+            ApiErrorKind::Unreachable("Connection refused".to_owned()),
             1,
             GaveUp::Permanent,
             true,
@@ -154,7 +155,7 @@ fn no_answer_is_a_sentence_with_the_way_out() {
              first, or give its address: --local=URL (http://h:1/x)",
         ),
         (
-            Kind::Late,
+            ApiErrorKind::OutOfTime,
             1,
             GaveUp::Permanent,
             false,
@@ -167,72 +168,73 @@ fn no_answer_is_a_sentence_with_the_way_out() {
 
 #[test]
 fn a_message_of_the_api_is_bounded_and_one_line() {
-    let failed = Failed::of_status(400, None, Some(&format!("a\n\x1b[31m{}", "€".repeat(1000))), None);
-    let Kind::Status { message: Some(message), .. } = failed.kind.shown(None) else { panic!() };
+    let failed = ApiAttemptError::of_status(400, None, Some(&format!("a\n\x1b[31m{}", "€".repeat(1000))), None);
+    let ApiErrorKind::Status { message: Some(message), .. } = failed.kind.for_display(None) else { panic!() };
     assert!(message.starts_with("a  [31m€") && message.chars().count() == 300, "{message}");
 }
 
 #[test]
-fn a_token_that_an_answer_repeats_is_not_shown_even_where_the_message_is_cut_within_it() {
+fn a_token_in_a_response_is_not_shown_even_if_the_message_is_cut_within_it() {
     const TOKEN: &str = "sekrit-token-123";
     let cut = format!("{}Bearer {TOKEN}", "x".repeat(MESSAGE_MAX - 12));
     for message in [format!("proxy refused Bearer {TOKEN}"), cut, format!("{TOKEN}{TOKEN}")] {
         for kind in [
-            Failed::of_status(503, None, Some(&message), None).kind,
-            Kind::Unreached(message.clone()),
-            Kind::Untrusted(message.clone()),
-            Kind::Cut(message.clone()),
+            ApiAttemptError::of_status(503, None, Some(&message), None).kind,
+            ApiErrorKind::Unreachable(message.clone()),
+            ApiErrorKind::Tls(message.clone()),
+            ApiErrorKind::Interrupted(message.clone()),
         ] {
-            let shown = kind.shown(Some(TOKEN)).to_string();
-            assert!(shown.contains('…') && !shown.contains("sekri"), "{shown}");
+            let for_display = kind.for_display(Some(TOKEN)).to_string();
+            assert!(for_display.contains('…') && !for_display.contains("sekri"), "{for_display}");
         }
     }
 }
 
 #[test]
-fn where_keys_are_not_to_be_named_none_is() {
-    let status = Failed::of_status(400, Some(10_012), Some("the key \"user-7\" is bad"), None);
+fn a_redacted_error_names_no_key() {
+    let status = ApiAttemptError::of_status(400, Some(10_012), Some("the key \"user-7\" is bad"), None);
     for (failed, expected) in [
         (status, "the API responds with 400 (code 10012)"),
-        (Failed::of_status(503, None, Some("user-7"), None), "the API responds with 503"),
-        (Failed::left_out(&["user-7".to_owned()]), "the API did not take one key"),
-        (Failed::left_out(&["user-7".to_owned(), "user-8".to_owned()]), "the API did not take 2 keys"),
-        (Failed::strange(502), "the response, status 502, does not come from the KV API"),
+        (ApiAttemptError::of_status(503, None, Some("user-7"), None), "the API responds with 503"),
+        (ApiAttemptError::unsuccessful(&["user-7".to_owned()]), "the API did not take one key"),
+        (ApiAttemptError::unsuccessful(&["user-7".to_owned(), "user-8".to_owned()]), "the API did not take 2 keys"),
+        (ApiAttemptError::not_the_api(502), "the response, status 502, does not come from the KV API"),
     ] {
         let class = failed.class;
-        let discreet = failed.discreet();
-        assert_eq!((discreet.kind.to_string().as_str(), discreet.class), (expected, class));
+        let redacted = failed.redacted();
+        assert_eq!((redacted.kind.to_string().as_str(), redacted.class), (expected, class));
     }
-    let kind = Kind::Status { status: 400, code: None, message: None };
+    let kind = ApiErrorKind::Status { status: 400, code: None, message: None };
     let expected = "cannot write 3 keys: the API responds with 400; its message is hidden because it may name \
      keys; trying again would fail too";
     check(kind, 1, GaveUp::Permanent, false, expected);
 }
 
 #[test]
-fn what_is_not_about_the_values_fails_every_call() {
-    let of_status = |status, code| Failed::of_status(status, code, Some("x"), None).kind;
+fn errors_that_are_not_about_the_pairs_affect_all_calls() {
+    let of_status = |status, code| ApiAttemptError::of_status(status, code, Some("x"), None).kind;
     for (kind, expected) in [
         (of_status(401, None), true),
         (of_status(403, Some(10_000)), true),
         (of_status(404, Some(10_013)), true),
         (of_status(400, Some(6003)), true),
         (of_status(429, Some(DAILY_LIMIT)), true),
-        (Kind::Unreached("refused".to_owned()), true),
-        (Kind::Untrusted("expired".to_owned()), true),
-        (Kind::Strange(200), true),
+        (ApiErrorKind::Unreachable("refused".to_owned()), true),
+        (ApiErrorKind::Tls("expired".to_owned()), true),
+        (ApiErrorKind::NotTheApi(200), true),
         (of_status(400, Some(10_012)), false),
         (of_status(413, None), false),
         (of_status(429, None), false),
         (of_status(500, None), false),
-        (Kind::Strange(413), false),
-        (Kind::Strange(502), false),
-        (Kind::LeftOut(1, None), false),
-        (Kind::Cut("reset".to_owned()), false),
-        (Kind::Late, false),
+        (ApiErrorKind::NotTheApi(413), false),
+        (ApiErrorKind::NotTheApi(502), false),
+        (ApiErrorKind::Unsuccessful(1, None), false),
+        (ApiErrorKind::Interrupted("reset".to_owned()), false),
+        (ApiErrorKind::OutOfTime, false),
     ] {
         let (what, base) = ("write 3 keys".to_owned(), "http://h:1/x".to_owned());
-        let error = ApiError { what, kind, left_out: 3, tries: 1, gave_up: GaveUp::Tries, base, is_local: true };
-        assert_eq!(error.is_of_all_calls(), expected, "{error}");
+        let error =
+            ApiError { what, kind, unsuccessful_keys: 3, tries: 1, gave_up: GaveUp::Tries, base, is_local: true };
+        assert_eq!(error.affects_all_calls(), expected, "{error}");
     }
 }

@@ -13,9 +13,9 @@ fn release(id: &str, hours: Option<u64>) -> Release {
     Release { id: id.to_owned(), metadata }
 }
 
-fn blob(hash: &str, uploaded_ms: Option<u64>) -> Listed {
+fn blob(hash: &str, uploaded_ms: Option<u64>) -> NamespaceKey {
     let metadata = uploaded_ms.map(|uploaded_ms| json!({ "uploadedMs": uploaded_ms }));
-    Listed { name: format!("{BLOBS}{hash}"), metadata }
+    NamespaceKey { name: format!("{BLOBS}{hash}"), metadata }
 }
 
 #[test]
@@ -77,9 +77,9 @@ fn bytes_are_deleted_where_nothing_reaches_them_and_they_are_old() {
         blob("young", Some(NOW_MS - HOUR_MS + 1)),
         blob("from the future", Some(NOW_MS + 1)),
         blob("of unknown age", None),
-        Listed { name: format!("{BLOBS}odd"), metadata: Some(json!("odd")) },
+        NamespaceKey { name: format!("{BLOBS}odd"), metadata: Some(json!("odd")) },
         // Keys of other kinds are never deleted.
-        Listed { name: "index.html".to_owned(), metadata: Some(json!({"uploadedMs": 0})) },
+        NamespaceKey { name: "index.html".to_owned(), metadata: Some(json!({"uploadedMs": 0})) },
     ];
     let blobs = sort(listed, &reached, NOW_MS, HOUR_MS);
     assert_eq!(blobs, Blobs { unneeded: vec![format!("{BLOBS}needed too, but not by name")], needed: 2, young: 4 });

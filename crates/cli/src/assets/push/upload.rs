@@ -13,7 +13,7 @@ use super::plan::{self, Blob, Origin};
 use super::read;
 use super::spool::Spool;
 use super::walk::SourceFile;
-use crate::api::{ApiError, Item, Namespace, Taker, in_flight};
+use crate::api::{ApiError, CallQueue, KeyValuePair, Namespace, concurrent_calls};
 use crate::assets::marks::{self, Mark};
 use crate::assets::releases::{self, ReleaseError};
 use crate::json;
@@ -127,9 +127,9 @@ impl Upload<'_> {
         let total = Count::of(blobs.iter().copied());
         let phase = self.progress.phase(what, total.bytes, Unit::Bytes);
         let uploaded = AtomicU64::new(0);
-        in_flight(
-            |taker| self.batch(blobs, taker),
-            |items: Vec<Item>| {
+        concurrent_calls(
+            |queue| self.batch(blobs, queue),
+            |items: Vec<KeyValuePair>| {
                 let (values, bytes) = (items.len() as u64, items.iter().map(|item| item.value.len() as u64).sum());
                 let put = self.namespace.bulk_put(items).and_then(|()| mark.renew());
                 put.map_err(PushError::NotUploaded)?;
@@ -143,22 +143,22 @@ impl Upload<'_> {
     }
 
     /// Reads values and hands over a batch as soon as it fills a call, until no more are taken.
-    fn batch(&self, blobs: &[&Blob], taker: &Taker<'_, Vec<Item>>) -> Result<(), PushError> {
+    fn batch(&self, blobs: &[&Blob], queue: &CallQueue<'_, Vec<KeyValuePair>>) -> Result<(), PushError> {
         let metadata = Some(json::value(&BlobMetadata { uploaded_ms: self.now_ms }));
-        let mut batches = self.namespace.batches();
+        let mut batch_builder = self.namespace.batch_builder();
         for blob in blobs {
             let item = self.item(blob, metadata.clone())?;
-            if let Some(items) = batches.push(item)
-                && !taker.take(items)
+            if let Some(items) = batch_builder.push(item)
+                && !queue.push(items)
             {
                 return Ok(());
             }
         }
-        batches.finish().map(|items| taker.take(items));
+        batch_builder.finish().map(|items| queue.push(items));
         Ok(())
     }
 
-    fn item(&self, blob: &Blob, metadata: Option<Value>) -> Result<Item, PushError> {
+    fn item(&self, blob: &Blob, metadata: Option<Value>) -> Result<KeyValuePair, PushError> {
         let key = release::blob_key(&blob.hash)?.as_str().to_owned();
         #[expect(clippy::expect_used, reason = "the plan counts the values off the sources")]
         let source = self.sources.get(blob.file).expect("a value is of a file");
@@ -167,7 +167,7 @@ impl Upload<'_> {
             Origin::Spool(segments) => self.spool.read(segments).map_err(PushError::SpoolUnreadable)?,
             Origin::Kv => return Err(PushError::Deleted(source.path.clone())),
         };
-        Ok(Item { key, value, metadata, expiration_ttl: None })
+        Ok(KeyValuePair { key, value, metadata, expiration_ttl: None })
     }
 
     fn write_manifest(&self, manifest: &Manifest) -> Result<(), PushError> {

@@ -10,11 +10,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// The largest number of pairs in a call.
-pub(super) const ITEMS_MAX: usize = 10_000;
+pub(super) const PAIRS_MAX: usize = 10_000;
 
 /// The largest number of pairs in a call to the local API. It takes 10,000 too, but needed 77
 /// seconds for them.
-pub(super) const ITEMS_MAX_LOCAL: usize = 1000;
+pub(super) const PAIRS_MAX_LOCAL: usize = 1000;
 
 /// The longest body of a call, in bytes. The API takes 100 MB; a third of that is sent sooner,
 /// costs less memory per call in flight, and less to send again if the connection breaks.
@@ -28,7 +28,7 @@ const VALUE_CHARACTERS_MAX: usize = 4_000_000;
 
 /// A key-value pair to write.
 #[derive(Clone, PartialEq)]
-pub(crate) struct Item {
+pub(crate) struct KeyValuePair {
     pub(crate) key: String,
     pub(crate) value: Vec<u8>,
     pub(crate) metadata: Option<Value>,
@@ -37,24 +37,24 @@ pub(crate) struct Item {
 }
 
 /// Shows neither key nor value.
-impl fmt::Debug for Item {
+impl fmt::Debug for KeyValuePair {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Item").field("bytes", &self.value.len()).finish_non_exhaustive()
+        formatter.debug_struct("KeyValuePair").field("bytes", &self.value.len()).finish_non_exhaustive()
     }
 }
 
-/// Collects [`Item`]s, in their order, into batches that each fit into one call.
+/// Collects [`KeyValuePair`]s, in their order, into batches that each fit into one call.
 #[derive(Debug)]
-pub(crate) struct Batches {
-    items_max: usize,
-    items: Vec<Item>,
+pub(crate) struct BatchBuilder {
+    pairs_max: usize,
+    pairs: Vec<KeyValuePair>,
     /// The length of the body of the current batch, without its brackets.
     bytes: usize,
 }
 
 /// A pair in the body of a call.
 #[derive(Serialize)]
-struct Pair<'a> {
+struct BulkPair<'a> {
     key: &'a str,
     value: &'a str,
     base64: bool,
@@ -64,20 +64,20 @@ struct Pair<'a> {
     expiration_ttl: Option<u32>,
 }
 
-impl Item {
+impl KeyValuePair {
     /// Returns the pair as JSON for the body of a bulk write.
     pub(super) fn to_json(&self) -> String {
         self.with_value(&STANDARD.encode(&self.value))
     }
 
     /// Returns true if the value is too long for a bulk write.
-    pub(crate) fn needs_call_of_its_own(&self) -> bool {
+    pub(crate) fn needs_own_call(&self) -> bool {
         base64_length(self.value.len()) > VALUE_CHARACTERS_MAX
     }
 
     fn with_value(&self, value: &str) -> String {
         let Self { key, metadata, expiration_ttl, .. } = self;
-        let pair = Pair { key, value, base64: true, metadata: metadata.as_ref(), expiration_ttl: *expiration_ttl };
+        let pair = BulkPair { key, value, base64: true, metadata: metadata.as_ref(), expiration_ttl: *expiration_ttl };
         to_json(&pair)
     }
 
@@ -93,25 +93,25 @@ fn base64_length(bytes: usize) -> usize {
     bytes.div_ceil(3) * 4
 }
 
-impl Batches {
-    /// Starts with an empty batch; each batch will have at most `items_max` items.
-    pub(super) fn new(items_max: usize) -> Self {
-        Self { items_max, items: Vec::new(), bytes: 0 }
+impl BatchBuilder {
+    /// Starts with an empty batch; each batch will have at most `pairs_max` items.
+    pub(super) fn new(pairs_max: usize) -> Self {
+        Self { pairs_max, pairs: Vec::new(), bytes: 0 }
     }
 
     /// Adds an item. Returns the batch before it if the item no longer fits into that.
-    pub(crate) fn push(&mut self, item: Item) -> Option<Vec<Item>> {
-        let bytes = item.body_bytes();
-        let is_full = self.items.len() >= self.items_max || self.bytes + bytes > BODY_BYTES_MAX;
-        let group = if is_full { std::mem::replace(self, Self::new(self.items_max)).finish() } else { None };
-        self.items.push(item);
+    pub(crate) fn push(&mut self, pair: KeyValuePair) -> Option<Vec<KeyValuePair>> {
+        let bytes = pair.body_bytes();
+        let is_full = self.pairs.len() >= self.pairs_max || self.bytes + bytes > BODY_BYTES_MAX;
+        let batch = if is_full { std::mem::replace(self, Self::new(self.pairs_max)).finish() } else { None };
+        self.pairs.push(pair);
         self.bytes += bytes;
-        group
+        batch
     }
 
     /// Returns the last batch, or None if it is empty.
-    pub(crate) fn finish(self) -> Option<Vec<Item>> {
-        (!self.items.is_empty()).then_some(self.items)
+    pub(crate) fn finish(self) -> Option<Vec<KeyValuePair>> {
+        (!self.pairs.is_empty()).then_some(self.pairs)
     }
 }
 
@@ -119,19 +119,19 @@ impl Batches {
 mod tests {
     use super::*;
 
-    fn item(key: &str, bytes: usize) -> Item {
-        Item { key: key.to_owned(), value: vec![0; bytes], metadata: None, expiration_ttl: None }
+    fn pair(key: &str, bytes: usize) -> KeyValuePair {
+        KeyValuePair { key: key.to_owned(), value: vec![0; bytes], metadata: None, expiration_ttl: None }
     }
 
-    fn group(items: impl IntoIterator<Item = Item>) -> Vec<usize> {
-        let mut batches = Batches::new(ITEMS_MAX_LOCAL);
-        let mut groups: Vec<_> = items.into_iter().filter_map(|item| batches.push(item)).collect();
-        groups.extend(batches.finish());
-        groups.iter().map(Vec::len).collect()
+    fn batch(pairs: impl IntoIterator<Item = KeyValuePair>) -> Vec<usize> {
+        let mut batch_builder = BatchBuilder::new(PAIRS_MAX_LOCAL);
+        let mut all_batches: Vec<_> = pairs.into_iter().filter_map(|pair| batch_builder.push(pair)).collect();
+        all_batches.extend(batch_builder.finish());
+        all_batches.iter().map(Vec::len).collect()
     }
 
     #[test]
-    fn the_length_of_a_pair_is_known_before_it_is_written() {
+    fn the_length_of_a_pair_is_computed_without_serializing_its_value() {
         for (key, bytes, metadata, expiration_ttl) in [
             ("a", 0, None, None),
             ("a", 1, None, Some(60)),
@@ -139,44 +139,44 @@ mod tests {
             ("€\"\\\n", 3, Some(serde_json::json!("€\"")), Some(3600)),
             ("a", 1000, None, None),
         ] {
-            let item = Item { metadata, expiration_ttl, ..item(key, bytes) };
-            assert_eq!(item.body_bytes(), item.to_json().len() + 1, "{key} {bytes}");
+            let pair = KeyValuePair { metadata, expiration_ttl, ..pair(key, bytes) };
+            assert_eq!(pair.body_bytes(), pair.to_json().len() + 1, "{key} {bytes}");
         }
     }
 
     #[test]
-    fn a_pair_is_as_the_api_has_it() {
-        let item = Item {
+    fn a_pair_has_the_json_of_the_api() {
+        let pair = KeyValuePair {
             value: b"\0\x01\xff".to_vec(),
             metadata: Some(serde_json::json!({"uploadedMs": 5})),
             expiration_ttl: Some(60),
-            ..item("k", 0)
+            ..pair("k", 0)
         };
         let expected = r#"{"key":"k","value":"AAH/","base64":true,"metadata":{"uploadedMs":5},"expiration_ttl":60}"#;
-        assert_eq!(item.to_json(), expected);
+        assert_eq!(pair.to_json(), expected);
     }
 
     #[test]
-    fn a_group_keeps_both_limits() {
-        let small = |count: usize| (0..count).map(|at| item(&at.to_string(), 1));
+    fn a_batch_stays_within_both_limits() {
+        let small = |count: usize| (0..count).map(|at| pair(&at.to_string(), 1));
         let third = BODY_BYTES_MAX / 4; // A third once it is base64.
         for (name, sizes, expected) in [
-            ("nothing", group([]), vec![]),
-            ("one", group(small(1)), vec![1]),
-            ("the most pairs", group(small(1000)), vec![1000]),
-            ("one pair more", group(small(1001)), vec![1000, 1]),
-            ("many", group(small(2500)), vec![1000, 1000, 500]),
-            ("two thirds", group([item("a", third), item("b", third)]), vec![2]),
-            ("three thirds", group([item("a", third), item("b", third), item("c", third)]), vec![2, 1]),
-            ("a long one alone", group([item("a", 1), item("b", 24 << 20), item("c", 1)]), vec![1, 1, 1]),
+            ("nothing", batch([]), vec![]),
+            ("one", batch(small(1)), vec![1]),
+            ("the most pairs", batch(small(1000)), vec![1000]),
+            ("one pair more", batch(small(1001)), vec![1000, 1]),
+            ("many", batch(small(2500)), vec![1000, 1000, 500]),
+            ("two thirds", batch([pair("a", third), pair("b", third)]), vec![2]),
+            ("three thirds", batch([pair("a", third), pair("b", third), pair("c", third)]), vec![2, 1]),
+            ("a long one alone", batch([pair("a", 1), pair("b", 24 << 20), pair("c", 1)]), vec![1, 1, 1]),
         ] {
             assert_eq!(sizes, expected, "{name}");
         }
     }
 
     #[test]
-    fn a_value_whose_base64_is_too_long_needs_a_call_of_its_own() {
-        assert!(!item("a", 3_000_000).needs_call_of_its_own());
-        assert!(item("a", 3_000_001).needs_call_of_its_own());
+    fn a_value_whose_base64_is_too_long_needs_its_own_call() {
+        assert!(!pair("a", 3_000_000).needs_own_call());
+        assert!(pair("a", 3_000_001).needs_own_call());
     }
 }

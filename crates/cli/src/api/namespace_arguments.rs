@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::Namespace;
-use super::connection::{Connection, NotOpened};
+use super::api_arguments::{ApiArguments, OpenError};
 use crate::progress::Progress;
 
 /// The namespace that a command works on if `--namespace` is not given.
@@ -20,7 +20,7 @@ pub(crate) trait DefaultNamespace {
 #[derive(Debug, clap::Args)]
 pub(crate) struct NamespaceArguments<D: DefaultNamespace> {
     #[command(flatten)]
-    connection: Connection,
+    api: ApiArguments,
 
     #[arg(long, value_name = "ID|TITLE", value_parser = namespace, help = D::HELP)]
     namespace: Option<String>,
@@ -39,9 +39,9 @@ pub(crate) struct NamespaceArguments<D: DefaultNamespace> {
 
 impl<D: DefaultNamespace> NamespaceArguments<D> {
     /// Returns the namespace, looked up by id or title.
-    pub(crate) fn open(&self, progress: &Progress) -> Result<Namespace, NotOpened> {
-        let default = if self.connection.is_local() { D::LOCAL_TITLE } else { D::TITLE };
-        self.connection.open(self.namespace.as_deref().unwrap_or(default), progress)
+    pub(crate) fn open(&self, progress: &Progress) -> Result<Namespace, OpenError> {
+        let default = if self.api.is_local() { D::LOCAL_TITLE } else { D::TITLE };
+        self.api.open(self.namespace.as_deref().unwrap_or(default), progress)
     }
 }
 

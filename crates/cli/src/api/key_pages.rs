@@ -1,9 +1,9 @@
 //! The keys of a namespace, page by page ("List a namespace's keys").
 
-use super::client::Request;
+use super::client::ApiRequest;
 use super::endpoint::segment;
-use super::error::Failed;
-use super::{ApiError, Listed, Namespace};
+use super::error::ApiAttemptError;
+use super::{ApiError, Namespace, NamespaceKey};
 
 /// The most keys that a page may have.
 pub(super) const KEYS_MAX: u32 = 1000;
@@ -12,7 +12,7 @@ pub(super) const KEYS_MIN: u32 = 10;
 
 /// The pages of keys, in order. Ends after an error.
 #[derive(Debug)]
-pub(super) struct Pages {
+pub(super) struct KeyPages {
     namespace: Namespace,
     prefix: String,
     /// The most keys that a page may have.
@@ -21,30 +21,30 @@ pub(super) struct Pages {
     cursor: Option<String>,
 }
 
-impl Pages {
+impl KeyPages {
     pub(super) fn new(namespace: Namespace, prefix: &str, limit: u32) -> Self {
         Self { namespace, prefix: prefix.to_owned(), limit, cursor: Some(String::new()) }
     }
 
-    fn page(&self, cursor: &str) -> Result<(Vec<Listed>, String), ApiError> {
+    fn page(&self, cursor: &str) -> Result<(Vec<NamespaceKey>, String), ApiError> {
         let query = format!("keys?limit={}&prefix={}&cursor={}", self.limit, segment(&self.prefix), segment(cursor));
         let path = self.namespace.path(query.strip_suffix("&cursor=").unwrap_or(&query));
         let what = format!("list the keys that begin with {:?}", self.prefix);
-        self.namespace.call(&what, "list the keys", |client, left| {
-            let answer = client.send(Request::Get(&path), left)?;
-            let envelope = answer.success::<Vec<Listed>>()?;
+        self.namespace.call(&what, "list the keys", |client, time_left| {
+            let response = client.send(ApiRequest::Get(&path), time_left)?;
+            let envelope = response.success::<Vec<NamespaceKey>>()?;
             let next = envelope.result_info.unwrap_or_default().cursor.unwrap_or_default();
             match envelope.result {
                 // The same cursor again would loop forever.
                 Some(page) if next.is_empty() || next != cursor => Ok((page, next)),
-                _ => Err(Failed::strange(answer.status())),
+                _ => Err(ApiAttemptError::not_the_api(response.status())),
             }
         })
     }
 }
 
-impl Iterator for Pages {
-    type Item = Result<Vec<Listed>, ApiError>;
+impl Iterator for KeyPages {
+    type Item = Result<Vec<NamespaceKey>, ApiError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let cursor = self.cursor.take()?;

@@ -3,19 +3,20 @@ use clap::Parser;
 use super::*;
 
 #[derive(Debug, Parser)]
-struct CommandLine {
+struct TestCommandLine {
     #[command(flatten)]
-    connection: Connection,
+    api: ApiArguments,
     folder: Option<String>,
 }
 
-fn target(arguments: &[&str], token: &str) -> Result<Endpoint, String> {
-    let line = CommandLine::try_parse_from([&["kv-edge"], arguments].concat()).map_err(|error| error.to_string())?;
-    line.connection.target(token).map_err(|error| error.to_string())
+fn endpoint(arguments: &[&str], token: &str) -> Result<ApiEndpoint, String> {
+    let line =
+        TestCommandLine::try_parse_from([&["kv-edge"], arguments].concat()).map_err(|error| error.to_string())?;
+    line.api.endpoint(token).map_err(|error| error.to_string())
 }
 
 #[test]
-fn each_api_has_its_address_and_the_local_one_no_account_and_no_token() {
+fn each_api_has_its_address_and_the_local_one_has_neither_account_nor_token() {
     for (arguments, expected, has_token) in [
         (&["--account", "a1"][..], "https://api.cloudflare.com/client/v4/accounts/a1/x", true),
         (&["--account", "a/b"], "https://api.cloudflare.com/client/v4/accounts/a%2Fb/x", true),
@@ -27,14 +28,14 @@ fn each_api_has_its_address_and_the_local_one_no_account_and_no_token() {
         (&["--local=http://h:1/cdn-cgi/explorer/api"], "http://h:1/cdn-cgi/explorer/api/x", false),
         (&["--api-base", "http://h:1/cdn-cgi/explorer/api/"], "http://h:1/cdn-cgi/explorer/api/x", false),
     ] {
-        let target = target(arguments, "secret").unwrap();
-        assert_eq!((target.url("/x").as_str(), target.token().is_some()), (expected, has_token), "{arguments:?}");
-        assert!(!format!("{target:?}").contains("secret"));
+        let endpoint = endpoint(arguments, "secret").unwrap();
+        assert_eq!((endpoint.url("/x").as_str(), endpoint.token().is_some()), (expected, has_token), "{arguments:?}");
+        assert!(!format!("{endpoint:?}").contains("secret"));
     }
 }
 
 #[test]
-fn what_cannot_be_spoken_with_is_told_before_anything_is_sent() {
+fn a_bad_address_or_token_is_reported_before_anything_is_sent() {
     let account = ["--account", "a1"];
     for (arguments, token, expected) in [
         // Given, because CLOUDFLARE_ACCOUNT_ID may be set where this runs.
@@ -50,14 +51,14 @@ fn what_cannot_be_spoken_with_is_told_before_anything_is_sent() {
         (&["--api-base", "https://h.example/", "--local"], "t", "error: the argument"),
         (&["--deadline", "0"], "t", "error: invalid value"),
     ] {
-        let sentence = target(arguments, token).map(|target| target.url("")).unwrap_err();
+        let sentence = endpoint(arguments, token).map(|endpoint| endpoint.url("")).unwrap_err();
         assert!(sentence.starts_with(expected), "{arguments:?}: {sentence}");
     }
 }
 
 #[test]
 fn a_namespace_is_found_by_its_id_and_then_by_its_title() {
-    let known = |id: &str, title: &str| NamespaceTitle { id: id.to_owned(), title: title.to_owned() };
+    let known = |id: &str, title: &str| ListedNamespace { id: id.to_owned(), title: title.to_owned() };
     let all = [known("1", "assets"), known("2", "twice"), known("3", "twice"), known("4", "1")];
     for (name, expected) in [
         ("assets", Ok("1")),

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use super::client::Client;
-use super::endpoint::{Base, Endpoint, Token, segment};
+use super::client::ApiClient;
+use super::endpoint::{ApiBase, ApiEndpoint, ApiToken, segment};
 use super::{ApiError, Namespace};
 use crate::number::whole;
 use crate::progress::Progress;
@@ -19,7 +19,7 @@ const NAMED_MAX: usize = 10;
 
 /// The arguments that select an API and an account.
 #[derive(Debug, Clone, clap::Args)]
-pub(super) struct Connection {
+pub(super) struct ApiArguments {
     /// The ID of the account that the namespace belongs to
     #[arg(long, value_name = "ID", env = "CLOUDFLARE_ACCOUNT_ID", hide_env_values = true, value_parser = account)]
     account: Option<String>,
@@ -27,10 +27,10 @@ pub(super) struct Connection {
     #[arg(
         long,
         value_name = "URL",
-        value_parser = Base::parse,
+        value_parser = ApiBase::parse,
         help = "The API to use, with the token in CLOUDFLARE_API_TOKEN [default: https://api.cloudflare.com/client/v4]"
     )]
-    api_base: Option<Base>,
+    api_base: Option<ApiBase>,
 
     #[arg(
         long,
@@ -41,9 +41,9 @@ pub(super) struct Connection {
         require_equals = true,
         default_missing_value = "http://localhost:8787",
         conflicts_with = "api_base",
-        value_parser = Base::parse_local
+        value_parser = ApiBase::parse_local
     )]
-    local: Option<Base>,
+    local: Option<ApiBase>,
 
     /// Give up a call to the API that has not succeeded after this time, retries included
     #[arg(long, value_name = "SECONDS", default_value_t = 900, allow_negative_numbers = true, value_parser = whole(1_u64..=86_400))]
@@ -52,7 +52,7 @@ pub(super) struct Connection {
 
 /// Why the namespace cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NotOpened {
+pub(crate) enum OpenError {
     #[error(
         "no account is given; use --account ID or set CLOUDFLARE_ACCOUNT_ID (`npx wrangler whoami` lists yours), or use --local \
          for the KV of `wrangler dev`"
@@ -113,29 +113,29 @@ fn there(known: &[String]) -> String {
 
 /// Joins names with commas: the first ten, and how many more there are.
 pub(crate) fn listed<T: AsRef<str>>(names: &[T]) -> String {
-    let shown: Vec<&str> = names.iter().take(NAMED_MAX).map(AsRef::as_ref).collect();
-    let more = names.len() - shown.len();
+    let for_display: Vec<&str> = names.iter().take(NAMED_MAX).map(AsRef::as_ref).collect();
+    let more = names.len() - for_display.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", shown.join(", "))
+    format!("{}{more}", for_display.join(", "))
 }
 
-impl Connection {
+impl ApiArguments {
     /// Returns true for the API of `wrangler dev`.
     pub(super) fn is_local(&self) -> bool {
-        self.local.as_ref().or(self.api_base.as_ref()).is_some_and(Base::is_local)
+        self.local.as_ref().or(self.api_base.as_ref()).is_some_and(ApiBase::is_local)
     }
 
     /// Returns the namespace with this id or title. Lists the namespaces of the account, unless
     /// the name is an id.
-    pub(super) fn open(&self, namespace: &str, progress: &Progress) -> Result<Namespace, NotOpened> {
+    pub(super) fn open(&self, namespace: &str, progress: &Progress) -> Result<Namespace, OpenError> {
         // A token that is not UTF-8 gets replacement characters here and is then refused as
         // broken.
         let token = std::env::var_os(TOKEN).unwrap_or_default();
-        let target = self.target(token.to_string_lossy().trim())?;
+        let endpoint = self.endpoint(token.to_string_lossy().trim())?;
         // The local API accepts any id and serves an empty namespace for it, so a typing mistake
         // would go unnoticed.
-        let is_known = is_id(namespace) && !target.is_local();
-        let client = Client::new(target, Duration::from_secs(self.deadline), progress.clone());
+        let is_known = is_id(namespace) && !endpoint.is_local();
+        let client = ApiClient::new(endpoint, Duration::from_secs(self.deadline), progress.clone());
         let opened = Namespace::new(client, namespace);
         if is_known {
             return Ok(opened);
@@ -145,26 +145,26 @@ impl Connection {
         Ok(opened.with_id(id))
     }
 
-    fn target(&self, token: &str) -> Result<Endpoint, NotOpened> {
+    fn endpoint(&self, token: &str) -> Result<ApiEndpoint, OpenError> {
         let base = self.local.clone().or_else(|| self.api_base.clone());
-        let base = base.unwrap_or_else(|| Base { url: CLOUDFLARE.to_owned(), is_loopback: false });
+        let base = base.unwrap_or_else(|| ApiBase { url: CLOUDFLARE.to_owned(), is_loopback: false });
         if base.is_local() {
-            return Ok(Endpoint { base, account_path: String::new(), token: None });
+            return Ok(ApiEndpoint { base, account_path: String::new(), token: None });
         }
         let account = self.account.as_deref().map(str::trim).filter(|account| !account.is_empty());
-        let account = account.ok_or(NotOpened::NoAccount)?;
+        let account = account.ok_or(OpenError::NoAccount)?;
         if token.is_empty() {
-            return Err(NotOpened::NoToken);
+            return Err(OpenError::NoToken);
         }
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(NotOpened::BrokenToken);
+            return Err(OpenError::BrokenToken);
         }
         if !base.url.starts_with("https:") && !base.is_loopback {
-            return Err(NotOpened::Unencrypted(base.url));
+            return Err(OpenError::Unencrypted(base.url));
         }
         let account_path = format!("/accounts/{}", segment(account));
-        let token = Token { token: token.to_owned(), authorization: format!("Bearer {token}") };
-        Ok(Endpoint { base, account_path, token: Some(token) })
+        let token = ApiToken { token: token.to_owned(), authorization: format!("Bearer {token}") };
+        Ok(ApiEndpoint { base, account_path, token: Some(token) })
     }
 }
 
@@ -174,7 +174,7 @@ fn is_id(namespace: &str) -> bool {
 }
 
 /// Returns the id of the namespace that a name means: an id, or else a title.
-fn find(name: &str, all: &[NamespaceTitle], is_local: bool) -> Result<String, NotOpened> {
+fn find(name: &str, all: &[ListedNamespace], is_local: bool) -> Result<String, OpenError> {
     if let Some(known) = all.iter().find(|known| known.id == name) {
         return Ok(known.id.clone());
     }
@@ -183,19 +183,19 @@ fn find(name: &str, all: &[NamespaceTitle], is_local: bool) -> Result<String, No
         (Some(known), None) => Ok(known.id.clone()),
         (Some(_), Some(_)) => {
             let ids = all.iter().filter(|known| known.title == name).map(|known| known.id.clone()).collect();
-            Err(NotOpened::Ambiguous { name: name.to_owned(), ids })
+            Err(OpenError::Ambiguous { name: name.to_owned(), ids })
         }
         (None, _) => {
             let at = if is_local { "in `wrangler dev`" } else { "in the account" };
             let known = all.iter().map(|known| known.title.clone()).collect();
-            Err(NotOpened::NoNamespace { name: name.to_owned(), at, known })
+            Err(OpenError::NoNamespace { name: name.to_owned(), at, known })
         }
     }
 }
 
 /// A namespace as "List namespaces" returns it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
-pub(super) struct NamespaceTitle {
+pub(super) struct ListedNamespace {
     pub(super) id: String,
     #[serde(default)]
     pub(super) title: String,

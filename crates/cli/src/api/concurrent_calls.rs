@@ -10,20 +10,20 @@ const CALLS: usize = 3;
 
 /// The sending end of the queue of calls.
 #[derive(Debug)]
-pub(crate) struct Taker<'t, G> {
-    groups: SyncSender<G>,
+pub(crate) struct CallQueue<'t, B> {
+    batches: SyncSender<B>,
     has_failed: &'t AtomicBool,
 }
 
-impl<G> Taker<'_, G> {
+impl<B> CallQueue<'_, B> {
     /// Hands a batch over to the next free call, waiting for one. Returns false if a call has
     /// failed and no more are made.
-    pub(crate) fn take(&self, group: G) -> bool {
-        !self.is_over() && self.groups.send(group).is_ok()
+    pub(crate) fn push(&self, batch: B) -> bool {
+        !self.is_closed() && self.batches.send(batch).is_ok()
     }
 
     /// Returns true once a call has failed: no more calls are made, so reading on is useless.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.has_failed.load(Ordering::Relaxed)
     }
 }
@@ -33,36 +33,36 @@ impl<G> Taker<'_, G> {
 ///
 /// # Errors
 /// The error of a call, or else the error of `read`.
-pub(crate) fn in_flight<G: Send, E: Send>(
-    read: impl FnOnce(&Taker<'_, G>) -> Result<(), E>,
-    call: impl Fn(G) -> Result<(), E> + Sync,
+pub(crate) fn concurrent_calls<B: Send, E: Send>(
+    read: impl FnOnce(&CallQueue<'_, B>) -> Result<(), E>,
+    call: impl Fn(B) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
-    let (sender, receiver) = sync_channel::<G>(0);
+    let (sender, receiver) = sync_channel::<B>(0);
     let (receiver, has_failed) = (Mutex::new(Some(receiver)), AtomicBool::new(false));
     thread::scope(|scope| {
-        let calls: Vec<_> = (0..CALLS).map(|_| scope.spawn(|| make(&receiver, &has_failed, &call))).collect();
-        let taker = Taker { groups: sender, has_failed: &has_failed };
-        let mut outcome = read(&taker);
-        drop(taker);
+        let calls: Vec<_> = (0..CALLS).map(|_| scope.spawn(|| run_calls(&receiver, &has_failed, &call))).collect();
+        let queue = CallQueue { batches: sender, has_failed: &has_failed };
+        let mut result = read(&queue);
+        drop(queue);
         for call in calls {
-            let made = call.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked));
-            outcome = made.and(outcome);
+            let called = call.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked));
+            result = called.and(result);
         }
-        outcome
+        result
     })
 }
 
 /// Makes calls until there are no more batches.
-fn make<G, E>(
-    groups: &Mutex<Option<Receiver<G>>>,
+fn run_calls<B, E>(
+    batches: &Mutex<Option<Receiver<B>>>,
     has_failed: &AtomicBool,
-    call: impl Fn(G) -> Result<(), E>,
+    call: impl Fn(B) -> Result<(), E>,
 ) -> Result<(), E> {
-    let locked = || groups.lock().unwrap_or_else(PoisonError::into_inner);
+    let locked = || batches.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let next = locked().as_ref().and_then(|groups| groups.recv().ok());
-        let Some(group) = next.filter(|_| !has_failed.load(Ordering::Relaxed)) else { return Ok(()) };
-        if let Err(error) = call(group) {
+        let next = locked().as_ref().and_then(|batches| batches.recv().ok());
+        let Some(batch) = next.filter(|_| !has_failed.load(Ordering::Relaxed)) else { return Ok(()) };
+        if let Err(error) = call(batch) {
             // Set before locking: another thread may hold the lock until the next batch comes.
             has_failed.store(true, Ordering::Relaxed);
             // Dropping the receiver wakes up a reader that waits to hand over.
@@ -80,43 +80,43 @@ mod tests {
     use crate::clock::now_ms;
 
     #[test]
-    fn each_group_gets_its_call() {
+    fn each_batch_gets_its_call() {
         let sum = AtomicUsize::new(0);
-        let made = in_flight(
-            |taker| {
-                assert!((1..=100).all(|group| taker.take(group)) && !taker.is_over());
+        let result = concurrent_calls(
+            |queue| {
+                assert!((1..=100).all(|batch| queue.push(batch)) && !queue.is_closed());
                 Ok::<_, ()>(())
             },
-            |group| {
-                sum.fetch_add(group, Ordering::Relaxed);
+            |batch| {
+                sum.fetch_add(batch, Ordering::Relaxed);
                 Ok(())
             },
         );
-        assert_eq!((made, sum.into_inner()), (Ok(()), 5050));
+        assert_eq!((result, sum.into_inner()), (Ok(()), 5050));
     }
 
     #[test]
-    fn a_call_that_fails_ends_the_reading_and_wins_over_its_error() {
+    fn a_failed_call_ends_the_reading_and_its_error_takes_precedence() {
         let mut taken = 0;
-        let made = in_flight(
-            |taker| {
-                taken = (0..1000).take_while(|group| taker.take(*group)).count();
+        let result = concurrent_calls(
+            |queue| {
+                taken = (0..1000).take_while(|batch| queue.push(*batch)).count();
                 Err("read")
             },
-            |group| if group == 5 { Err("call") } else { Ok(()) },
+            |batch| if batch == 5 { Err("call") } else { Ok(()) },
         );
-        assert_eq!(made, Err("call"));
+        assert_eq!(result, Err("call"));
         assert!((5..1000).contains(&taken), "{taken}");
-        assert_eq!(in_flight(|_| Err("read"), |(): ()| Ok(())), Err("read"));
+        assert_eq!(concurrent_calls(|_| Err("read"), |(): ()| Ok(())), Err("read"));
     }
 
     #[test]
-    fn who_reads_for_long_before_it_hands_over_again_sees_that_a_call_failed() {
-        let made = in_flight(
-            |taker| {
-                taker.take(());
+    fn a_slow_reader_sees_that_a_call_failed() {
+        let result = concurrent_calls(
+            |queue| {
+                queue.push(());
                 let begun_ms = now_ms();
-                while !taker.is_over() {
+                while !queue.is_closed() {
                     assert!(now_ms() < begun_ms + 60_000);
                     thread::yield_now();
                 }
@@ -124,6 +124,6 @@ mod tests {
             },
             |()| Err("call"),
         );
-        assert_eq!(made, Err("call"));
+        assert_eq!(result, Err("call"));
     }
 }

@@ -8,12 +8,12 @@ use tokio_util::sync::CancellationToken;
 /// The items of an iterator that runs on a thread of its own, one item ahead of the consumer.
 /// Dropping it does not wait: it cancels the token and leaves the thread to end by itself.
 #[derive(Debug)]
-pub(crate) struct Ahead<T> {
+pub(crate) struct Prefetch<T> {
     items: IntoIter<T>,
     token: CancellationToken,
 }
 
-impl<T: Send + 'static> Ahead<T> {
+impl<T: Send + 'static> Prefetch<T> {
     /// Starts the thread. `items` must end soon after `token` is cancelled.
     pub(super) fn new(items: impl Iterator<Item = T> + Send + 'static, token: CancellationToken) -> Self {
         let (sender, receiver) = sync_channel(1);
@@ -28,7 +28,7 @@ impl<T: Send + 'static> Ahead<T> {
     }
 }
 
-impl<T> Iterator for Ahead<T> {
+impl<T> Iterator for Prefetch<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
@@ -36,7 +36,7 @@ impl<T> Iterator for Ahead<T> {
     }
 }
 
-impl<T> Drop for Ahead<T> {
+impl<T> Drop for Prefetch<T> {
     fn drop(&mut self) {
         self.token.cancel();
     }
@@ -50,19 +50,19 @@ mod tests {
     use crate::clock::now_ms;
 
     #[test]
-    fn it_gives_what_the_iterator_gives() {
-        assert_eq!(Ahead::new(0..1000, CancellationToken::new()).collect::<Vec<_>>(), (0..1000).collect::<Vec<_>>());
+    fn it_yields_the_items_of_the_iterator() {
+        assert_eq!(Prefetch::new(0..1000, CancellationToken::new()).collect::<Vec<_>>(), (0..1000).collect::<Vec<_>>());
     }
 
     #[test]
-    fn dropping_it_waits_for_nobody_and_cancels_what_it_does() {
+    fn dropping_it_cancels_the_thread_without_waiting_for_it() {
         let token = CancellationToken::new();
         let begun_ms = now_ms();
         let slow = std::iter::from_fn(|| {
             thread::sleep(Duration::from_secs(3600));
             Some(())
         });
-        drop(Ahead::new(slow, token.clone()));
+        drop(Prefetch::new(slow, token.clone()));
         assert!(token.is_cancelled() && now_ms() < begun_ms + 60_000);
     }
 }
