@@ -3,13 +3,13 @@
 //! A release is a folder of files. `push` uploads the bytes as values under their hash (blobs),
 //! then the manifest, which lists the files, and last the pointer, which names the release that
 //! is served. `rollback` writes the pointer only; `gc` deletes manifests and blobs that no
-//! retained release needs. [`marks`] keeps `gc` and the others apart. `static-assets` describes
+//! retained release needs. [`lease`] keeps `gc` and the others apart. `static-assets` describes
 //! these records and reads them in the Worker.
 
 mod duration;
 mod gc;
+mod lease;
 mod list;
-mod marks;
 mod push;
 mod releases;
 mod rollback;
@@ -21,11 +21,11 @@ use kv_store::limits::KeyError;
 use serde_json::json;
 
 use self::gc::GcError;
-use self::marks::Busy;
+use self::lease::LeaseConflict;
 use self::push::PushError;
 use self::releases::ReleaseError;
 use self::rollback::RollbackError;
-use crate::Outcome;
+use crate::ExitStatus;
 use crate::api::{ApiError, DefaultNamespace, NamespaceArguments, OpenError};
 use crate::progress::tell;
 use crate::report::{EQUAL_MAX, more};
@@ -43,27 +43,27 @@ Exit code: 0 if the command succeeded, 1 if it failed, 2 for a mistake in the co
 /// Uploads folders of files as releases and switches between them (namespace `assets`)
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
-pub(crate) struct Arguments {
+pub(crate) struct AssetsArguments {
     #[command(subcommand)]
-    command: Command,
+    command: AssetsCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    Push(push::Arguments),
-    List(list::Arguments),
-    Rollback(rollback::Arguments),
-    Gc(gc::Arguments),
+enum AssetsCommand {
+    Push(push::PushArguments),
+    List(list::ListArguments),
+    Rollback(rollback::RollbackArguments),
+    Gc(gc::GcArguments),
 }
 
 /// The arguments that all commands of the group take.
-type Common = NamespaceArguments<Assets>;
+type AssetsNamespaceArguments = NamespaceArguments<AssetsNamespace>;
 
 /// The namespace of static files.
 #[derive(Debug)]
-struct Assets;
+struct AssetsNamespace;
 
-impl DefaultNamespace for Assets {
+impl DefaultNamespace for AssetsNamespace {
     const TITLE: &str = "kv-edge-assets";
     const LOCAL_TITLE: &str = "assets";
     const HELP: &str =
@@ -72,7 +72,7 @@ impl DefaultNamespace for Assets {
 
 /// Why a command ends with exit code 1, as a sentence that says what people can do.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum AssetsError {
     #[error(transparent)]
     OpenError(#[from] OpenError),
     #[error(transparent)]
@@ -80,7 +80,7 @@ enum Failure {
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]
-    Busy(#[from] Busy),
+    LeaseConflict(#[from] LeaseConflict),
     #[error(transparent)]
     Release(#[from] ReleaseError),
     #[error(transparent)]
@@ -92,7 +92,7 @@ enum Failure {
     #[error(transparent)]
     Gc(#[from] GcError),
     /// Faults of the folder, one sentence each.
-    #[error("{}", of_folder(.0))]
+    #[error("{}", folder_faults(.0))]
     Folder(Vec<String>),
     /// The output cannot be written.
     #[error(transparent)]
@@ -100,7 +100,7 @@ enum Failure {
 }
 
 /// Returns one fault as a sentence, several as a list of which only the first are shown.
-fn of_folder(faults: &[String]) -> String {
+fn folder_faults(faults: &[String]) -> String {
     if let [fault] = faults {
         return format!("{fault}\nnothing was uploaded");
     }
@@ -110,17 +110,17 @@ fn of_folder(faults: &[String]) -> String {
     format!("the folder has {count} faults:\n  {shown}{more}\nnothing was uploaded")
 }
 
-impl Command {
-    fn common(&self) -> &Common {
+impl AssetsCommand {
+    fn namespace(&self) -> &AssetsNamespaceArguments {
         match self {
-            Self::Push(push) => push.common(),
-            Self::List(list) => list.common(),
-            Self::Rollback(rollback) => rollback.common(),
-            Self::Gc(gc) => gc.common(),
+            Self::Push(push) => push.namespace(),
+            Self::List(list) => list.namespace(),
+            Self::Rollback(rollback) => rollback.namespace(),
+            Self::Gc(gc) => gc.namespace(),
         }
     }
 
-    fn run(self, out: &mut impl Write) -> Result<(), Failure> {
+    fn run(self, out: &mut impl Write) -> Result<(), AssetsError> {
         match self {
             Self::Push(push) => push.run(out),
             Self::List(list) => list.run(out),
@@ -130,23 +130,23 @@ impl Command {
     }
 }
 
-impl Arguments {
-    pub(crate) fn run(self, out: &mut impl Write) -> io::Result<Outcome> {
-        let is_json = self.command.common().json;
+impl AssetsArguments {
+    pub(crate) fn run(self, out: &mut impl Write) -> io::Result<ExitStatus> {
+        let is_json = self.command.namespace().json;
         match self.command.run(out) {
-            Ok(()) => Ok(Outcome::Good),
-            Err(Failure::Output(error)) => Err(error),
+            Ok(()) => Ok(ExitStatus::Success),
+            Err(AssetsError::Output(error)) => Err(error),
             Err(failure) => {
                 let sentence = failure.to_string();
                 tell(&format!("error: {sentence}"));
                 if is_json {
                     let report = match failure {
-                        Failure::Folder(faults) => json!({ "error": sentence, "faults": faults }),
+                        AssetsError::Folder(faults) => json!({ "error": sentence, "faults": faults }),
                         _ => json!({ "error": sentence }),
                     };
                     writeln!(out, "{report}")?;
                 }
-                Ok(Outcome::Faulty)
+                Ok(ExitStatus::Failure)
             }
         }
     }
@@ -157,13 +157,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_faults_of_a_folder_the_first_are_shown() {
+    fn only_the_first_of_many_faults_are_shown() {
         let faults = |count: usize| (1..=count).map(|line| format!("_redirects line {line}: no")).collect::<Vec<_>>();
-        assert_eq!(of_folder(&faults(1)), "_redirects line 1: no\nnothing was uploaded");
+        assert_eq!(folder_faults(&faults(1)), "_redirects line 1: no\nnothing was uploaded");
         for (count, lines, last) in
             [(20, 22, "  _redirects line 20: no"), (2900, 23, "  … and 2880 more faults; --json shows all")]
         {
-            let sentence = of_folder(&faults(count));
+            let sentence = folder_faults(&faults(count));
             assert!(sentence.starts_with(&format!("the folder has {count} faults:\n")), "{sentence}");
             assert_eq!((sentence.lines().count(), sentence.lines().rev().nth(1)), (lines, Some(last)));
         }

@@ -45,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 use self::recent::Recent;
 use self::source::{CHANNEL_MAX, Source};
 use self::target::Target;
-use crate::Outcome;
+use crate::ExitStatus;
 use crate::api::{DefaultNamespace, NamespaceArguments};
 use crate::number::whole;
 use crate::progress::{Progress, tell};
@@ -108,16 +108,16 @@ completes the work."#;
 /// Writes users' records to KV and checks flags (namespace `USER_CONFIGURATION`)
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
-pub(crate) struct Arguments {
+pub(crate) struct ConfigArguments {
     #[command(subcommand)]
-    command: Command,
+    command: ConfigCommand,
 }
 
 #[derive(Debug, Subcommand)]
 #[allow(clippy::large_enum_variant)] // Only one is ever made.
-enum Command {
+enum ConfigCommand {
     Sync(Sync),
-    Validate(validate::Arguments),
+    Validate(validate::ConfigValidateArguments),
 }
 
 /// Makes KV hold what a table of PostgreSQL holds
@@ -213,17 +213,17 @@ fn channel(name: &str) -> Result<String, String> {
     }
 }
 
-impl Arguments {
-    pub(crate) fn run(self, out: &mut impl Write) -> io::Result<Outcome> {
+impl ConfigArguments {
+    pub(crate) fn run(self, out: &mut impl Write) -> io::Result<ExitStatus> {
         match self.command {
-            Command::Sync(sync) => sync.run(out),
-            Command::Validate(validate) => validate.run(out),
+            ConfigCommand::Sync(sync) => sync.run(out),
+            ConfigCommand::Validate(validate) => validate.run(out),
         }
     }
 }
 
 impl Sync {
-    fn run(self, out: &mut impl Write) -> io::Result<Outcome> {
+    fn run(self, out: &mut impl Write) -> io::Result<ExitStatus> {
         let progress = Progress::new(self.common.json);
         let stop = CancellationToken::new();
         let (mut source, target) = match self.opened(progress, &stop) {
@@ -233,7 +233,7 @@ impl Sync {
                 if self.common.json {
                     writeln!(out, "{}", json!({ "error": sentence }))?;
                 }
-                return Ok(Outcome::Faulty);
+                return Ok(ExitStatus::Failure);
             }
         };
         if self.watch {
@@ -243,7 +243,7 @@ impl Sync {
         }
         let summary = sync::run(&mut source, &target, &Recent::nothing());
         summary.write(self.common.json, out)?;
-        Ok(summary.outcome())
+        Ok(summary.exit_status())
     }
 
     fn opened(&self, progress: Progress, stop: &CancellationToken) -> Result<(Source, Target), String> {

@@ -54,16 +54,16 @@ Examples:
 /// Checks and uploads what goes into the KV namespaces of kv-edge
 #[derive(Debug, Parser)]
 #[command(name = "kv-edge", version, after_help = EXAMPLES, arg_required_else_help = true)]
-struct Arguments {
+struct CommandLine {
     #[command(subcommand)]
-    group: Group,
+    group: CommandGroup,
 }
 
 #[derive(Debug, Subcommand)]
-enum Group {
-    Assets(assets::Arguments),
-    Config(config::Arguments),
-    Routes(routes::Arguments),
+enum CommandGroup {
+    Assets(assets::AssetsArguments),
+    Config(config::ConfigArguments),
+    Routes(routes::RoutesArguments),
 }
 
 /// The exit code that a shell reports for a program that SIGPIPE ended: 128 plus the number of
@@ -72,13 +72,13 @@ const CLOSED_PIPE: u8 = 128 + 13;
 
 /// The exit status of a command, the worst one last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Outcome {
+enum ExitStatus {
     /// The command succeeded, and found no fault: exit code 0.
-    Good,
+    Success,
     /// The command found faults, or failed to change KV: exit code 1.
-    Faulty,
+    Failure,
     /// The command could not run: exit code 2.
-    Failed,
+    CannotRun,
 }
 
 fn main() -> ExitCode {
@@ -98,17 +98,17 @@ fn main() -> ExitCode {
         tell(&format!("error: {sentence}"));
         return ExitCode::from(2);
     }
-    let arguments = Arguments::parse();
+    let command_line = CommandLine::parse();
     let mut stdout = io::stdout().lock();
-    let outcome = match arguments.group {
-        Group::Assets(assets) => assets.run(&mut stdout),
-        Group::Config(config) => config.run(&mut stdout),
-        Group::Routes(routes) => routes.run(&mut stdout),
+    let exit_status = match command_line.group {
+        CommandGroup::Assets(assets) => assets.run(&mut stdout),
+        CommandGroup::Config(config) => config.run(&mut stdout),
+        CommandGroup::Routes(routes) => routes.run(&mut stdout),
     };
-    match outcome {
-        Ok(Outcome::Good) => ExitCode::SUCCESS,
-        Ok(Outcome::Faulty) => ExitCode::from(1),
-        Ok(Outcome::Failed) => ExitCode::from(2),
+    match exit_status {
+        Ok(ExitStatus::Success) => ExitCode::SUCCESS,
+        Ok(ExitStatus::Failure) => ExitCode::from(1),
+        Ok(ExitStatus::CannotRun) => ExitCode::from(2),
         // The reader has seen enough, as in `kv-edge … | head`. The work is done: commands write
         // their result last, and `--watch` writes between two passes.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(CLOSED_PIPE),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use kv_store::schema::{FAULTS_MAX, Fault};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::Outcome;
+use crate::ExitStatus;
 use crate::input::Input;
 use crate::json::{SyntaxError, member_path};
 use crate::progress::tell;
@@ -202,23 +202,23 @@ impl Report {
     }
 
     /// Writes lines for people, or one line of JSON for programs.
-    pub(crate) fn write(&self, json: bool, out: &mut impl Write) -> io::Result<Outcome> {
+    pub(crate) fn write(&self, json: bool, out: &mut impl Write) -> io::Result<ExitStatus> {
         if json {
             serde_json::to_writer(&mut *out, self)?;
             writeln!(out)?;
         } else {
             self.write_lines(out)?;
         }
-        Ok(self.outcome())
+        Ok(self.exit_status())
     }
 
-    fn outcome(&self) -> Outcome {
+    fn exit_status(&self) -> ExitStatus {
         let of = |file: &FileReport| match file {
-            FileReport { error: Some(_), .. } => Outcome::Failed,
-            FileReport { faults, .. } if !faults.is_empty() => Outcome::Faulty,
-            _ => Outcome::Good,
+            FileReport { error: Some(_), .. } => ExitStatus::CannotRun,
+            FileReport { faults, .. } if !faults.is_empty() => ExitStatus::Failure,
+            _ => ExitStatus::Success,
         };
-        self.files.iter().map(of).max().unwrap_or(Outcome::Good)
+        self.files.iter().map(of).max().unwrap_or(ExitStatus::Success)
     }
 
     /// Writes a line per fault and per warning, up to the limits, and a line that sums up.
@@ -310,22 +310,22 @@ mod tests {
             }
         };
         for (files, expected, outcome) in [
-            (vec![file(2, 0, 0, None)], "2 storefronts, all valid", Outcome::Good),
-            (vec![file(1, 0, 0, None)], "1 storefront, valid", Outcome::Good),
-            (vec![file(3, 1, 0, None)], "3 storefronts, 1 fault", Outcome::Faulty),
-            (vec![file(0, 1, 0, None)], "0 storefronts, 1 fault", Outcome::Faulty),
-            (vec![file(0, 0, 1, None)], "0 storefronts, 1 warning", Outcome::Good),
-            (vec![file(0, 0, 0, Some(""))], "0 storefronts, 1 unreadable file", Outcome::Failed),
+            (vec![file(2, 0, 0, None)], "2 storefronts, all valid", ExitStatus::Success),
+            (vec![file(1, 0, 0, None)], "1 storefront, valid", ExitStatus::Success),
+            (vec![file(3, 1, 0, None)], "3 storefronts, 1 fault", ExitStatus::Failure),
+            (vec![file(0, 1, 0, None)], "0 storefronts, 1 fault", ExitStatus::Failure),
+            (vec![file(0, 0, 1, None)], "0 storefronts, 1 warning", ExitStatus::Success),
+            (vec![file(0, 0, 0, Some(""))], "0 storefronts, 1 unreadable file", ExitStatus::CannotRun),
             (
                 vec![file(2, 0, 2, None), file(0, 0, 0, Some(""))],
                 "2 storefronts in 2 files, no fault, 2 warnings, 1 unreadable file",
-                Outcome::Failed,
+                ExitStatus::CannotRun,
             ),
-            (vec![file(2, 0, 0, None), file(1, 2, 0, None)], "3 storefronts in 2 files, 2 faults", Outcome::Faulty),
+            (vec![file(2, 0, 0, None), file(1, 2, 0, None)], "3 storefronts in 2 files, 2 faults", ExitStatus::Failure),
         ] {
             let report = Report::new("storefront", files);
-            assert_eq!((report.summary().as_str(), report.outcome()), (expected, outcome));
-            assert_eq!(report.valid, outcome == Outcome::Good);
+            assert_eq!((report.summary().as_str(), report.exit_status()), (expected, outcome));
+            assert_eq!(report.valid, outcome == ExitStatus::Success);
         }
     }
 

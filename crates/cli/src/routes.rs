@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use clap::Subcommand;
 
-use crate::Outcome;
+use crate::ExitStatus;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,20 +17,20 @@ Examples:
 /// Checks records of storefronts (namespace `ROUTING_CONFIG`)
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
-pub(crate) struct Arguments {
+pub(crate) struct RoutesArguments {
     #[command(subcommand)]
-    command: Command,
+    command: RoutesCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    Validate(validate::Arguments),
+enum RoutesCommand {
+    Validate(validate::RoutesValidateArguments),
 }
 
-impl Arguments {
-    pub(crate) fn run(self, out: &mut impl Write) -> io::Result<Outcome> {
+impl RoutesArguments {
+    pub(crate) fn run(self, out: &mut impl Write) -> io::Result<ExitStatus> {
         match self.command {
-            Command::Validate(validate) => validate.run(out),
+            RoutesCommand::Validate(validate) => validate.run(out),
         }
     }
 }

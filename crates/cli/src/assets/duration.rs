@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_of_time_has_a_unit() {
+    fn a_duration_has_a_unit() {
         for (text, expected) in [
             ("0", Some(0)),
             ("0s", Some(0)),
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn words_take_the_largest_unit() {
+    fn words_use_the_largest_unit() {
         for (milliseconds, expected) in [
             (0, "0 seconds"),
             (1999, "1 second"),

@@ -15,16 +15,16 @@ use static_assets::keys::{BLOBS, MANIFESTS, PUSHES};
 use static_assets::manifest::{File, FileBody, Manifest};
 use static_assets::release::{BlobMetadata, Pointer};
 
-use super::marks::{self, Mark};
+use super::lease::{self, Lease};
 use super::releases::{self, Release, ReleaseError};
-use super::{Common, Failure, duration};
+use super::{AssetsError, AssetsNamespaceArguments, duration};
 use crate::api::{ApiError, Namespace, NamespaceKey};
 use crate::clock;
 use crate::number::whole;
 use crate::progress::{Progress, Unit};
 
 /// The number of keys that are deleted between two updates of the progress bar.
-const STEP: usize = 1000;
+const KEYS_PER_STEP: usize = 1000;
 
 const EXAMPLES: &str = r#"These are kept: the release that is served, those that were served before it, the newest ones, whatever was uploaded less than
 --min-age ago or at an unknown time, and all values that these releases need.
@@ -39,7 +39,7 @@ With --json:
 /// Deletes old releases, and the values that only they need
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Arguments {
+pub(super) struct GcArguments {
     /// How many releases to keep: always the one that is served, then those served before it,
     /// then the newest
     #[arg(long, value_name = "N", default_value_t = 5, allow_negative_numbers = true, value_parser = whole(0_usize..=1_000_000))]
@@ -54,14 +54,14 @@ pub(super) struct Arguments {
     force: bool,
 
     #[command(flatten)]
-    common: Common,
+    namespace: AssetsNamespaceArguments,
 }
 
 /// Which releases stay, by id.
 #[derive(Debug, PartialEq, Eq)]
-struct Releases {
+struct ReleaseSelection {
     kept: Vec<String>,
-    dropped: Vec<String>,
+    deleted: Vec<String>,
 }
 
 /// Why nothing is deleted.
@@ -82,9 +82,9 @@ pub(super) enum GcError {
 
 /// Which blobs are deleted, and how many stay.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Blobs {
+struct BlobSelection {
     /// The keys to delete.
-    unneeded: Vec<String>,
+    deletable: Vec<String>,
     /// How many a retained release reaches.
     needed: usize,
     /// How many no release reaches, but which are young or of unknown age.
@@ -98,40 +98,40 @@ struct GcReport<'a> {
     dry_run: bool,
     kept: &'a [String],
     deleted: &'a [String],
-    blobs: Counts,
+    blobs: GcBlobCounts,
     calls: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct Counts {
+struct GcBlobCounts {
     deleted: usize,
     needed: usize,
     young: usize,
 }
 
-impl Arguments {
-    pub(super) fn common(&self) -> &Common {
-        &self.common
+impl GcArguments {
+    pub(super) fn namespace(&self) -> &AssetsNamespaceArguments {
+        &self.namespace
     }
 
-    pub(super) fn run(self, out: &mut impl Write) -> Result<(), Failure> {
-        let progress = Progress::new(self.common.json);
-        let namespace = self.common.open(&progress)?;
-        self.heed_others(&namespace, None)?;
+    pub(super) fn run(self, out: &mut impl Write) -> Result<(), AssetsError> {
+        let progress = Progress::new(self.namespace.json);
+        let namespace = self.namespace.open(&progress)?;
+        self.check_leases(&namespace, None)?;
         let pointer = releases::pointer(&namespace)?;
         let (releases, blobs) = self.plan(&namespace, pointer.as_ref(), &progress)?;
-        if !self.common.dry_run {
+        if !self.namespace.dry_run {
             // Commands that start from now on see the lease and stop. Those that started while
             // the releases were being read are either still running and have a lease, or are
             // finished and have moved the pointer.
-            marks::under(&namespace, &progress, &marks::of_gc(clock::now_ms()), |mark| {
-                self.heed_others(&namespace, Some(mark))?;
+            lease::with_lease(&namespace, &progress, &lease::gc_lease_name(clock::now_ms()), |lease| {
+                self.check_leases(&namespace, Some(lease))?;
                 if releases::pointer(&namespace)? != pointer {
                     return Err(GcError::Switched.into());
                 }
-                let manifests: Vec<_> = releases.dropped.iter().map(|id| format!("{MANIFESTS}{id}")).collect();
-                delete(mark, &namespace, &progress, "deleting releases", &manifests)?;
-                Ok::<_, Failure>(delete(mark, &namespace, &progress, "deleting bytes", &blobs.unneeded)?)
+                let manifests: Vec<_> = releases.deleted.iter().map(|id| format!("{MANIFESTS}{id}")).collect();
+                delete(lease, &namespace, &progress, "deleting releases", &manifests)?;
+                Ok::<_, AssetsError>(delete(lease, &namespace, &progress, "deleting bytes", &blobs.deletable)?)
             })?;
         }
         self.report(&releases, &blobs, namespace.calls(), out)
@@ -139,9 +139,9 @@ impl Arguments {
 
     /// Fails if another command is running: no release reaches yet what a push has uploaded, and
     /// a push relies on the blobs that it found.
-    fn heed_others(&self, namespace: &Namespace, own: Option<&Mark>) -> Result<(), Failure> {
-        let marks = if self.force { Vec::new() } else { namespace.list(PUSHES)? };
-        Ok(marks::nothing_else(&marks, own)?)
+    fn check_leases(&self, namespace: &Namespace, own: Option<&Lease>) -> Result<(), AssetsError> {
+        let leases = if self.force { Vec::new() } else { namespace.list(PUSHES)? };
+        Ok(lease::check_no_other(&leases, own)?)
     }
 
     fn plan(
@@ -149,37 +149,43 @@ impl Arguments {
         namespace: &Namespace,
         pointer: Option<&Pointer>,
         progress: &Progress,
-    ) -> Result<(Releases, Blobs), Failure> {
+    ) -> Result<(ReleaseSelection, BlobSelection), AssetsError> {
         let all = releases::all(namespace)?;
         // Read before the blobs are listed, so that none becomes old enough in between.
         let now_ms = clock::now_ms();
-        let releases = divide(pointer, &all, self.keep, now_ms, self.min_age)?;
+        let releases = select_releases(pointer, &all, self.keep, now_ms, self.min_age)?;
         let total = releases.kept.len() as u64;
         let phase = progress.phase("reading releases", total, Unit::Keys);
-        let mut reached = HashSet::new();
+        let mut reachable = HashSet::new();
         for id in &releases.kept {
             let manifest = releases::manifest(namespace, id)
                 .and_then(|manifest| manifest.ok_or_else(|| ReleaseError::NotFound(id.clone())));
-            reach(&mut reached, &manifest.map_err(GcError::Manifest)?);
+            add_reachable(&mut reachable, &manifest.map_err(GcError::Manifest)?);
             phase.add(1);
         }
         phase.done(&format!("{total}"));
         let phase = progress.phase("listing bytes", 0, Unit::Keys);
         let listed = namespace.list(BLOBS)?;
         phase.done(&format!("{} values", listed.len()));
-        Ok((releases, sort(listed, &reached, now_ms, self.min_age)))
+        Ok((releases, select_blobs(listed, &reachable, now_ms, self.min_age)))
     }
 
-    fn report(&self, releases: &Releases, blobs: &Blobs, calls: u64, out: &mut impl Write) -> Result<(), Failure> {
-        let dry_run = self.common.dry_run;
-        let counts = Counts { deleted: blobs.unneeded.len(), needed: blobs.needed, young: blobs.young };
-        if self.common.json {
-            let report = GcReport { dry_run, kept: &releases.kept, deleted: &releases.dropped, blobs: counts, calls };
+    fn report(
+        &self,
+        releases: &ReleaseSelection,
+        blobs: &BlobSelection,
+        calls: u64,
+        out: &mut impl Write,
+    ) -> Result<(), AssetsError> {
+        let dry_run = self.namespace.dry_run;
+        let counts = GcBlobCounts { deleted: blobs.deletable.len(), needed: blobs.needed, young: blobs.young };
+        if self.namespace.json {
+            let report = GcReport { dry_run, kept: &releases.kept, deleted: &releases.deleted, blobs: counts, calls };
             writeln!(out, "{}", to_json(&report))?;
             return Ok(());
         }
         let deleted = if dry_run { "would delete" } else { "deleted" };
-        for id in &releases.dropped {
+        for id in &releases.deleted {
             writeln!(out, "{deleted} the release {id}")?;
         }
         let young = match counts.young {
@@ -189,7 +195,7 @@ impl Arguments {
         writeln!(
             out,
             "{deleted} {} and {}; kept {} with {}{young}",
-            counted(releases.dropped.len(), "release"),
+            counted(releases.deleted.len(), "release"),
             counted(counts.deleted, "value"),
             counted(releases.kept.len(), "release"),
             counted(counts.needed, "value"),
@@ -205,39 +211,39 @@ fn counted(count: usize, name: &str) -> String {
 /// Decides which releases stay; `all` has the newest first. Releases that were served go before
 /// newer ones, because their hashed files still answer. A current release without a manifest is
 /// retained too, so that reading it fails and stops the command.
-fn divide(
+fn select_releases(
     pointer: Option<&Pointer>,
     all: &[Release],
     keep: usize,
     now_ms: u64,
     min_age_ms: u64,
-) -> Result<Releases, GcError> {
+) -> Result<ReleaseSelection, GcError> {
     let Some(pointer) = pointer else {
         return match all.first() {
-            None => Ok(Releases { kept: Vec::new(), dropped: Vec::new() }),
+            None => Ok(ReleaseSelection { kept: Vec::new(), deleted: Vec::new() }),
             Some(newest) => Err(GcError::NoneServed { newest: newest.id.clone() }),
         };
     };
-    let there: HashSet<&str> = all.iter().map(|release| release.id.as_str()).collect();
-    let mut chosen = HashSet::from([pointer.current.as_str()]);
-    let previous = pointer.previous.iter().map(String::as_str).filter(|id| there.contains(id));
+    let existing: HashSet<&str> = all.iter().map(|release| release.id.as_str()).collect();
+    let mut selected = HashSet::from([pointer.current.as_str()]);
+    let previous = pointer.previous.iter().map(String::as_str).filter(|id| existing.contains(id));
     for id in previous.chain(all.iter().map(|release| release.id.as_str())) {
-        if chosen.len() >= keep {
+        if selected.len() >= keep {
             break;
         }
-        chosen.insert(id);
+        selected.insert(id);
     }
     let is_kept = |release: &&Release| {
         let is_young = release.metadata.as_ref().is_none_or(|known| is_young(known.created_ms, now_ms, min_age_ms));
-        chosen.contains(release.id.as_str()) || is_young
+        selected.contains(release.id.as_str()) || is_young
     };
-    let (kept, dropped): (Vec<_>, Vec<_>) = all.iter().partition(is_kept);
+    let (kept, deleted): (Vec<_>, Vec<_>) = all.iter().partition(is_kept);
     let ids = |releases: Vec<&Release>| -> Vec<String> { releases.iter().map(|release| release.id.clone()).collect() };
     let mut kept = ids(kept);
     if !kept.contains(&pointer.current) {
         kept.push(pointer.current.clone());
     }
-    Ok(Releases { kept, dropped: ids(dropped) })
+    Ok(ReleaseSelection { kept, deleted: ids(deleted) })
 }
 
 /// Returns true if something was uploaded less than `min_age_ms` ago, or has a time in the
@@ -247,22 +253,22 @@ fn is_young(uploaded_ms: u64, now_ms: u64, min_age_ms: u64) -> bool {
 }
 
 /// Adds the hashes of all blobs that a release needs.
-fn reach(reached: &mut HashSet<String>, manifest: &Manifest) {
+fn add_reachable(reachable: &mut HashSet<String>, manifest: &Manifest) {
     let bodies = manifest.files.iter().flat_map(File::bodies);
-    reached.extend(bodies.flat_map(FileBody::parts).map(|(hash, _)| hash.to_owned()));
+    reachable.extend(bodies.flat_map(FileBody::parts).map(|(hash, _)| hash.to_owned()));
 }
 
 /// Decides which of the listed blobs are deleted.
-fn sort(listed: Vec<NamespaceKey>, reached: &HashSet<String>, now_ms: u64, min_age_ms: u64) -> Blobs {
-    let mut blobs = Blobs::default();
+fn select_blobs(listed: Vec<NamespaceKey>, reachable: &HashSet<String>, now_ms: u64, min_age_ms: u64) -> BlobSelection {
+    let mut blobs = BlobSelection::default();
     for NamespaceKey { name, metadata } in listed {
-        let is_reached = name.strip_prefix(BLOBS).is_none_or(|hash| reached.contains(hash));
+        let is_reachable = name.strip_prefix(BLOBS).is_none_or(|hash| reachable.contains(hash));
         let metadata = metadata.and_then(|metadata| serde_json::from_value::<BlobMetadata>(metadata).ok());
         let is_old = metadata.is_some_and(|known| !is_young(known.uploaded_ms, now_ms, min_age_ms));
-        if is_reached {
+        if is_reachable {
             blobs.needed += 1;
         } else if is_old {
-            blobs.unneeded.push(name);
+            blobs.deletable.push(name);
         } else {
             blobs.young += 1;
         }
@@ -271,7 +277,7 @@ fn sort(listed: Vec<NamespaceKey>, reached: &HashSet<String>, now_ms: u64, min_a
 }
 
 fn delete(
-    mark: &Mark,
+    lease: &Lease,
     namespace: &Namespace,
     progress: &Progress,
     what: &str,
@@ -281,9 +287,9 @@ fn delete(
         return Ok(());
     }
     let phase = progress.phase(what, keys.len() as u64, Unit::Keys);
-    for keys in keys.chunks(STEP) {
+    for keys in keys.chunks(KEYS_PER_STEP) {
         namespace.bulk_delete(keys)?;
-        mark.renew()?;
+        lease.renew()?;
         phase.add(keys.len() as u64);
     }
     phase.done(&format!("{}", keys.len()));

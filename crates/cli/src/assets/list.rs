@@ -8,7 +8,7 @@ use serde::Serialize;
 use static_assets::release::Pointer;
 
 use super::releases::{self, Release};
-use super::{Common, Failure, duration};
+use super::{AssetsError, AssetsNamespaceArguments, duration};
 use crate::clock;
 use crate::progress::Progress;
 
@@ -23,9 +23,9 @@ With --json:
 /// Lists the releases, the newest first
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Arguments {
+pub(super) struct ListArguments {
     #[command(flatten)]
-    common: Common,
+    namespace: AssetsNamespaceArguments,
 }
 
 /// The output of `--json`.
@@ -46,16 +46,16 @@ struct ListedRelease<'a> {
     is_current: bool,
 }
 
-impl Arguments {
-    pub(super) fn common(&self) -> &Common {
-        &self.common
+impl ListArguments {
+    pub(super) fn namespace(&self) -> &AssetsNamespaceArguments {
+        &self.namespace
     }
 
-    pub(super) fn run(self, out: &mut impl Write) -> Result<(), Failure> {
-        let namespace = self.common.open(&Progress::new(self.common.json))?;
+    pub(super) fn run(self, out: &mut impl Write) -> Result<(), AssetsError> {
+        let namespace = self.namespace.open(&Progress::new(self.namespace.json))?;
         let pointer = releases::pointer(&namespace)?;
         let all = releases::all(&namespace)?;
-        if self.common.json {
+        if self.namespace.json {
             writeln!(out, "{}", to_json(&report(pointer.as_ref(), &all)))?;
         } else {
             for line in lines(pointer.as_ref(), &all, clock::now_ms()) {
@@ -86,13 +86,13 @@ fn report<'a>(pointer: Option<&'a Pointer>, all: &'a [Release]) -> ReleaseList<'
 fn lines(pointer: Option<&Pointer>, all: &[Release], now_ms: u64) -> Vec<String> {
     let current = pointer.map(|pointer| pointer.current.as_str());
     let line = |release: &Release| {
-        let mark = if current == Some(release.id.as_str()) { '*' } else { ' ' };
+        let star = if current == Some(release.id.as_str()) { '*' } else { ' ' };
         let known = release.metadata.as_ref().map(|metadata| {
             let ago = duration::words(now_ms.saturating_sub(metadata.created_ms));
             let files = if metadata.files == 1 { "file" } else { "files" };
             format!("  {} {files}, {}, {ago} old", metadata.files, DecimalBytes(metadata.bytes))
         });
-        format!("{mark} {}{}", release.id, known.unwrap_or_default())
+        format!("{star} {}{}", release.id, known.unwrap_or_default())
     };
     let mut lines: Vec<_> = all.iter().map(line).collect();
     if lines.is_empty() {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_said() {
+    fn missing_releases_are_reported() {
         assert_eq!(lines(None, &[], 0), ["there is no release; `kv-edge assets push DIR` creates one"]);
         let lines = lines(Some(&Pointer::switched(None, "a", 3, 1)), &[release("b", None)], 0);
         assert!(

@@ -14,12 +14,12 @@
 mod compress;
 mod digest;
 mod error;
+mod gitignore_pattern;
 mod languages;
 mod parallel;
-mod pattern;
-mod plan;
-mod read;
-mod report;
+mod push_report;
+mod release_plan;
+mod source_file;
 mod spool;
 mod upload;
 mod walk;
@@ -40,14 +40,14 @@ use static_assets::media_type::is_compressible;
 use static_assets::redirect_rules::RedirectRules;
 
 pub(super) use self::error::PushError;
-use self::plan::{Encodings, Served, Settings};
-use self::read::{FileError, Known};
-use self::report::PushReport;
+use self::push_report::PushReport;
+use self::release_plan::{CurrentRelease, FileEncodings, ReleaseSettings};
+use self::source_file::{HashedFile, SourceFileError};
 use self::spool::Spool;
-use self::upload::{Count, Upload};
+use self::upload::{BlobTotals, ReleaseUpload};
 use self::walk::SourceFile;
 use super::releases::{self, ReleaseError};
-use super::{Common, Failure};
+use super::{AssetsError, AssetsNamespaceArguments};
 use crate::api::Namespace;
 use crate::clock::now_ms;
 use crate::number::whole;
@@ -67,7 +67,7 @@ Examples:
 /// Uploads a folder as a release and switches to it
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Arguments {
+pub(super) struct PushArguments {
     /// The folder whose files are served
     #[arg(value_name = "DIR")]
     folder: PathBuf,
@@ -100,7 +100,7 @@ pub(super) struct Arguments {
     previous: u8,
 
     #[command(flatten)]
-    common: Common,
+    namespace: AssetsNamespaceArguments,
 }
 
 fn html_handling() -> impl TypedValueParser<Value = HtmlHandling> {
@@ -124,7 +124,7 @@ fn glob(glob: &str) -> Result<String, String> {
     if names.is_ok_and(|names| names.is_empty()) {
         return Err("no file can match this pattern; write one such as '/static/**' or '*.woff2'".to_owned());
     }
-    pattern::check(glob).map(|()| glob.to_owned())
+    gitignore_pattern::check(glob).map(|()| glob.to_owned())
 }
 
 fn language(tag: &str) -> Result<String, String> {
@@ -134,39 +134,39 @@ fn language(tag: &str) -> Result<String, String> {
 }
 
 /// The files of the folder, and what reading them told.
-struct Folder {
+struct HashedFolder {
     sources: Vec<SourceFile>,
-    known: Vec<Known>,
+    hashed: Vec<HashedFile>,
 }
 
-impl Arguments {
-    pub(super) fn common(&self) -> &Common {
-        &self.common
+impl PushArguments {
+    pub(super) fn namespace(&self) -> &AssetsNamespaceArguments {
+        &self.namespace
     }
 
-    pub(super) fn run(self, out: &mut impl Write) -> Result<(), Failure> {
+    pub(super) fn run(self, out: &mut impl Write) -> Result<(), AssetsError> {
         let started_ms = now_ms();
-        let progress = Progress::new(self.common.json);
-        let (sources, settings) = self.found().map_err(Failure::Folder)?;
-        let namespace = self.common.open(&progress)?;
+        let progress = Progress::new(self.namespace.json);
+        let (sources, settings) = self.read_folder().map_err(AssetsError::Folder)?;
+        let namespace = self.namespace.open(&progress)?;
         let report = self.push(sources, &settings, &namespace, &progress)?;
         #[allow(clippy::cast_precision_loss)] // Nobody waits for 2^53 milliseconds.
         let seconds = now_ms().saturating_sub(started_ms) as f64 / 1000.0;
-        PushReport { calls: namespace.calls(), seconds, ..report }.write(self.common.json, out)?;
+        PushReport { calls: namespace.calls(), seconds, ..report }.write(self.namespace.json, out)?;
         Ok(())
     }
 
     /// Returns the files and the settings for all of them, or all faults of the folder.
-    fn found(&self) -> Result<(Vec<SourceFile>, Settings), Vec<String>> {
+    fn read_folder(&self) -> Result<(Vec<SourceFile>, ReleaseSettings), Vec<String>> {
         // If there is no folder, further faults say nothing new.
         walk::root(&self.folder).map_err(|fault| vec![fault])?;
         let sources = walk::walk(&self.folder);
-        let redirects = rules(&self.folder, "_redirects", RedirectRules::parse);
-        let headers = rules(&self.folder, "_headers", HeaderRules::parse);
-        let immutable = immutable(&self.immutable).map_err(|fault| vec![fault]);
+        let redirects = read_rules(&self.folder, "_redirects", RedirectRules::parse);
+        let headers = read_rules(&self.folder, "_headers", HeaderRules::parse);
+        let immutable = immutable_patterns(&self.immutable).map_err(|fault| vec![fault]);
         match (sources, redirects, headers, immutable) {
             (Ok(sources), Ok(redirects), Ok(headers), Ok(immutable)) => {
-                let settings = Settings {
+                let settings = ReleaseSettings {
                     html_handling: self.html_handling,
                     not_found: self.not_found,
                     unversioned_keys: !self.no_plain_keys,
@@ -187,46 +187,46 @@ impl Arguments {
     fn push(
         &self,
         sources: Vec<SourceFile>,
-        settings: &Settings,
+        settings: &ReleaseSettings,
         namespace: &Namespace,
         progress: &Progress,
     ) -> Result<PushReport, PushError> {
-        let folder = hashed(sources, progress)?;
-        let (served, warnings) = served(namespace)?;
-        let before = served.as_ref().and_then(|served| served.manifest.as_ref());
-        let there = upload::there(namespace)?;
+        let folder = hash_files(sources, progress)?;
+        let (current, warnings) = current_release(namespace)?;
+        let before = current.as_ref().and_then(|current| current.manifest.as_ref());
+        let in_kv = upload::blobs_in_kv(namespace)?;
         let spool = Spool::new().map_err(PushError::NoSpool)?;
-        let encodings = encoded(&folder, &plan::kept(before, &there), &spool, progress)?;
+        let encodings = encode_files(&folder, &release_plan::reusable_encodings(before, &in_kv), &spool, progress)?;
 
         let now_ms = now_ms();
         let mut manifest =
-            plan::manifest(settings, &folder.sources, &folder.known, &encodings, served.as_ref(), now_ms)?;
-        let content = plan::content_hash(&manifest);
-        let unchanged = before.filter(|before| plan::content_hash(before) == content);
-        manifest.id = unchanged.map_or_else(|| plan::id(now_ms, &content), |unchanged| unchanged.id.clone());
-        plan::check_length(&manifest, plan::json(&manifest).len())?;
+            release_plan::manifest(settings, &folder.sources, &folder.hashed, &encodings, current.as_ref(), now_ms)?;
+        let content = release_plan::content_hash(&manifest);
+        let unchanged = before.filter(|before| release_plan::content_hash(before) == content);
+        manifest.id = unchanged.map_or_else(|| release_plan::id(now_ms, &content), |unchanged| unchanged.id.clone());
+        release_plan::check_length(&manifest, release_plan::json(&manifest).len())?;
 
-        let blobs = plan::blobs(&manifest, &encodings);
-        let lacking = || blobs.iter().filter(|blob| !there.contains(blob.hash.as_ref()));
-        let upload = Upload { namespace, sources: &folder.sources, spool: &spool, progress, now_ms };
+        let blobs = release_plan::blobs(&manifest, &encodings);
+        let missing = || blobs.iter().filter(|blob| !in_kv.contains(blob.hash.as_ref()));
+        let upload = ReleaseUpload { namespace, sources: &folder.sources, spool: &spool, progress, now_ms };
         let uploaded = match unchanged {
-            _ if self.common.dry_run => Count::of(lacking()),
-            Some(_) if lacking().next().is_none() => Count::default(),
-            Some(_) => upload.mend(&manifest.id, &blobs, &there)?,
-            None => upload.release(&manifest, &blobs, &there, self.previous.into())?,
+            _ if self.namespace.dry_run => BlobTotals::of(missing()),
+            Some(_) if missing().next().is_none() => BlobTotals::default(),
+            Some(_) => upload.restore(&manifest.id, &blobs, &in_kv)?,
+            None => upload.release(&manifest, &blobs, &in_kv, self.previous.into())?,
         };
-        let all = Count::of(&blobs);
-        let skipped = Count { values: all.values - uploaded.values, bytes: all.bytes - uploaded.bytes };
+        let all = BlobTotals::of(&blobs);
+        let skipped = BlobTotals { values: all.values - uploaded.values, bytes: all.bytes - uploaded.bytes };
         Ok(PushReport {
-            before: served.as_ref().map(|served| served.pointer.current.clone()),
-            dry_run: self.common.dry_run,
+            before: current.as_ref().map(|current| current.pointer.current.clone()),
+            dry_run: self.namespace.dry_run,
             unchanged: unchanged.is_some(),
             files: manifest.files.len(),
             bytes: folder.sources.iter().map(|source| source.length).sum(),
             uploaded: uploaded.into(),
             skipped: skipped.into(),
-            encodings: report::saved(&manifest),
-            upload: self.common.dry_run.then(|| report::planned(&manifest, lacking())),
+            encodings: push_report::encoding_savings(&manifest),
+            upload: self.namespace.dry_run.then(|| push_report::planned_uploads(&manifest, missing())),
             warnings,
             release: manifest.id,
             ..PushReport::default()
@@ -235,18 +235,20 @@ impl Arguments {
 }
 
 /// Reads a file of rules, if there is one. Faults name the file and the line.
-fn rules<T: Default, E: ToString>(
+fn read_rules<T: Default, E: ToString>(
     folder: &Path,
     name: &str,
     parse: impl Fn(&str) -> Result<T, Vec<E>>,
 ) -> Result<T, Vec<String>> {
-    let Some(text) = walk::told(folder, name).map_err(|fault| vec![fault])? else { return Ok(T::default()) };
+    let Some(text) = walk::read_control_file(folder, name).map_err(|fault| vec![fault])? else {
+        return Ok(T::default());
+    };
     parse(&walk::form_c(&text))
         .map_err(|errors| errors.iter().map(|error| format!("{name} {}", error.to_string())).collect())
 }
 
 /// Returns the patterns of `--immutable`, relative to the folder.
-fn immutable(globs: &[String]) -> Result<Gitignore, String> {
+fn immutable_patterns(globs: &[String]) -> Result<Gitignore, String> {
     let mut builder = GitignoreBuilder::new("");
     for glob in globs {
         builder.add_line(None, &walk::form_c(glob)).map_err(|error| format!("--immutable: {error}"))?;
@@ -255,7 +257,7 @@ fn immutable(globs: &[String]) -> Result<Gitignore, String> {
 }
 
 /// Returns the release that is served, with warnings if parts of it cannot be read.
-fn served(namespace: &Namespace) -> Result<(Option<Served>, Vec<String>), ReleaseError> {
+fn current_release(namespace: &Namespace) -> Result<(Option<CurrentRelease>, Vec<String>), ReleaseError> {
     let pointer = match releases::pointer(namespace) {
         Err(ReleaseError::Pointer(fault)) => return Ok((None, vec![format!("{fault}; it is replaced")])),
         read => read?,
@@ -270,49 +272,53 @@ fn served(namespace: &Namespace) -> Result<(Option<Served>, Vec<String>), Releas
         }
         Err(error) => return Err(error),
     };
-    Ok((Some(Served { pointer, manifest }), warnings))
+    Ok((Some(CurrentRelease { pointer, manifest }), warnings))
 }
 
-fn hashed(sources: Vec<SourceFile>, progress: &Progress) -> Result<Folder, FileError> {
+fn hash_files(sources: Vec<SourceFile>, progress: &Progress) -> Result<HashedFolder, SourceFileError> {
     let bytes = sources.iter().map(|source| source.length).sum();
     let phase = progress.phase("hashing", bytes, Unit::Bytes);
-    let known = parallel::map(&sources, |source| {
-        let known = read::know(source);
+    let hashed = parallel::map(&sources, |source| {
+        let hashed = source_file::hash_file(source);
         phase.add(source.length);
-        known
+        hashed
     })?;
     phase.done(&format!("{} files", sources.len()));
-    Ok(Folder { sources, known })
+    Ok(HashedFolder { sources, hashed })
 }
 
 /// Encodes compressible files. Each content is encoded once, whatever paths have it, and only if
 /// no earlier push did it.
-fn encoded(
-    folder: &Folder,
-    kept: &HashMap<&str, &[EncodedBody]>,
+fn encode_files(
+    folder: &HashedFolder,
+    reusable: &HashMap<&str, &[EncodedBody]>,
     spool: &Spool,
     progress: &Progress,
-) -> Result<HashMap<Box<str>, Encodings>, FileError> {
+) -> Result<HashMap<Box<str>, FileEncodings>, SourceFileError> {
     let mut seen = HashSet::new();
-    let files = folder.sources.iter().zip(&folder.known);
-    let files = files.filter(|(source, known)| {
-        is_compressible(&plan::media_type_of(&source.path)) && seen.insert(known.body.hash.as_ref())
+    let files = folder.sources.iter().zip(&folder.hashed);
+    let files = files.filter(|(source, hashed)| {
+        is_compressible(&release_plan::media_type_of(&source.path)) && seen.insert(hashed.body.hash.as_ref())
     });
-    let (old, mut new): (Vec<_>, Vec<_>) = files.partition(|(_, known)| kept.contains_key(known.body.hash.as_ref()));
+    let (old, mut new): (Vec<_>, Vec<_>) =
+        files.partition(|(_, hashed)| reusable.contains_key(hashed.body.hash.as_ref()));
     // Longest first, so that no core waits at the end for a long file that was started late.
     new.sort_by_key(|(source, _)| std::cmp::Reverse(source.length));
     let bytes = new.iter().map(|(source, _)| source.length).sum();
     let phase = progress.phase("compressing", bytes, Unit::Bytes);
-    let variants = parallel::map(&new, |(source, known)| {
-        let variants = read::encode(source, &known.body, spool);
+    let encoded_files = parallel::map(&new, |(source, hashed)| {
+        let encoded_files = source_file::encode(source, &hashed.body, spool);
         phase.add(source.length);
-        variants
+        encoded_files
     })?;
     phase.done(&format!("{} files, {} reused", new.len(), old.len()));
-    let new = new.into_iter().zip(variants).map(|((_, known), new)| (known.body.hash.clone(), Encodings::New(new)));
-    let old = old.into_iter().filter_map(|(_, known)| {
-        let kept = kept.get(known.body.hash.as_ref())?;
-        Some((known.body.hash.clone(), Encodings::Kept(kept.to_vec())))
+    let new = new
+        .into_iter()
+        .zip(encoded_files)
+        .map(|((_, hashed), new)| (hashed.body.hash.clone(), FileEncodings::New(new)));
+    let old = old.into_iter().filter_map(|(_, hashed)| {
+        let reusable = reusable.get(hashed.body.hash.as_ref())?;
+        Some((hashed.body.hash.clone(), FileEncodings::InKv(reusable.to_vec())))
     });
     Ok(new.chain(old).collect())
 }

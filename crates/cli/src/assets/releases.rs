@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_manifest_of_that_release_is_told() {
+    fn an_unreadable_manifest_is_reported() {
         for (value, expected) in [
             ("", "the manifest of the release r cannot be read: "),
             ("{}", "the manifest of the release r cannot be read: "),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pointer_is_told() {
+    fn an_unreadable_pointer_is_reported() {
         let sentence = read_pointer(b"[]").unwrap_err().to_string();
         assert!(sentence.contains(", which names the release that is served, cannot be read"), "{sentence}");
         assert!(read_pointer(br#"{"current": "a", "switchedMs": 1}"#).is_ok());

@@ -7,7 +7,7 @@ use static_assets::keys::POINTER;
 use static_assets::release::Pointer;
 
 use super::releases::{self, Release};
-use super::{Common, Failure, marks};
+use super::{AssetsError, AssetsNamespaceArguments, lease};
 use crate::api::listed;
 use crate::clock;
 use crate::progress::Progress;
@@ -30,13 +30,13 @@ With --json:
 /// Goes back to an earlier release
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Arguments {
+pub(super) struct RollbackArguments {
     /// The release, as `assets list` shows it [default: the one that was served before]
     #[arg(value_name = "RELEASE", value_parser = release)]
     release: Option<String>,
 
     #[command(flatten)]
-    common: Common,
+    namespace: AssetsNamespaceArguments,
 }
 
 /// Why there is no release to go back to.
@@ -66,14 +66,14 @@ fn release(name: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
-impl Arguments {
-    pub(super) fn common(&self) -> &Common {
-        &self.common
+impl RollbackArguments {
+    pub(super) fn namespace(&self) -> &AssetsNamespaceArguments {
+        &self.namespace
     }
 
-    pub(super) fn run(self, out: &mut impl Write) -> Result<(), Failure> {
-        let progress = Progress::new(self.common.json);
-        let namespace = self.common.open(&progress)?;
+    pub(super) fn run(self, out: &mut impl Write) -> Result<(), AssetsError> {
+        let progress = Progress::new(self.namespace.json);
+        let namespace = self.namespace.open(&progress)?;
         let all = releases::all(&namespace)?;
         let before = releases::pointer(&namespace)?;
         let (before, to) = target(before.as_ref(), self.release.as_deref(), &all)?;
@@ -82,26 +82,26 @@ impl Arguments {
             // The list may contain a release that cannot be read any more, or not yet, and an
             // unreadable one must not be served.
             let check = || match releases::manifest(&namespace, to)? {
-                None => Err(Failure::from(RollbackError::not_there(to, &all))),
+                None => Err(AssetsError::from(RollbackError::not_there(to, &all))),
                 Some(_) => Ok(()),
             };
             let now_ms = clock::now_ms();
-            if self.common.dry_run {
+            if self.namespace.dry_run {
                 check()?;
             } else {
                 // Read under the lease: a gc that was running before may have deleted the
                 // release.
-                marks::away_from_gc(&namespace, &progress, &marks::of_rollback(now_ms), |_| {
+                lease::with_lease_unless_gc(&namespace, &progress, &lease::rollback_lease_name(now_ms), |_| {
                     check()?;
                     let previous_max = before.previous.len().max(PREVIOUS_MIN);
                     let after = Pointer::rolled_back(before, to, previous_max, now_ms);
                     let value = serde_json::to_vec(&after)?;
-                    Ok::<(), Failure>(namespace.put(&POINTER, &value, None, None)?)
+                    Ok::<(), AssetsError>(namespace.put(&POINTER, &value, None, None)?)
                 })?;
             }
         }
-        let dry_run = self.common.dry_run;
-        if self.common.json {
+        let dry_run = self.namespace.dry_run;
+        if self.namespace.json {
             writeln!(out, "{}", json!({ "from": from, "to": to, "changed": is_changed, "dryRun": dry_run }))?;
         } else if !is_changed {
             writeln!(out, "{to} is served already")?;
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rollback_goes_to_what_was_served_before_or_to_what_is_named() {
+    fn a_rollback_goes_to_the_previous_release_or_to_the_given_one() {
         let all: Vec<_> = ["d", "c", "a"].map(|id| Release { id: id.to_owned(), metadata: None }).into();
         let pointer = |current: &str, previous: &[&str]| Pointer {
             previous: previous.iter().map(|id| (*id).to_owned()).collect(),

@@ -7,7 +7,7 @@ use kv_store::limits::KeyError;
 use serde::{Serialize, Serializer};
 
 use super::source::SourceError;
-use crate::Outcome;
+use crate::ExitStatus;
 use crate::api::ApiError;
 use crate::progress::tell;
 
@@ -119,9 +119,9 @@ impl Summary {
     }
 
     /// Returns success only if everything is in KV.
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(super) fn exit_status(&self) -> ExitStatus {
         let is_good = self.problems.is_empty() && self.failed == 0 && self.stopped.is_none();
-        if is_good { Outcome::Good } else { Outcome::Faulty }
+        if is_good { ExitStatus::Success } else { ExitStatus::Failure }
     }
 
     /// Writes lines for people, or one line of JSON for programs. Problems go to stderr.
@@ -184,12 +184,12 @@ mod tests {
     fn a_pass_is_good_only_where_all_is_in_kv() {
         let stopped = Some(Stopped::CallFailed);
         for (summary, expected) in [
-            (Summary::default(), Outcome::Good),
-            (Summary { failed: 1, ..Summary::default() }, Outcome::Faulty),
-            (Summary { problems: vec!["no".to_owned()], ..Summary::default() }, Outcome::Faulty),
-            (Summary { stopped, ..Summary::default() }, Outcome::Faulty),
+            (Summary::default(), ExitStatus::Success),
+            (Summary { failed: 1, ..Summary::default() }, ExitStatus::Failure),
+            (Summary { problems: vec!["no".to_owned()], ..Summary::default() }, ExitStatus::Failure),
+            (Summary { stopped, ..Summary::default() }, ExitStatus::Failure),
         ] {
-            assert_eq!(summary.outcome(), expected, "{summary:?}");
+            assert_eq!(summary.exit_status(), expected, "{summary:?}");
         }
     }
 

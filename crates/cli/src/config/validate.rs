@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use feature_flags::flags::Definitions;
 use kv_store::schema::FAULTS_MAX;
 
-use crate::Outcome;
+use crate::ExitStatus;
 use crate::json::Tree;
 use crate::report::{FileReport, Finding, Report};
 
@@ -29,7 +29,7 @@ Exit code: 0 if everything is valid, 1 if there are faults, 2 if a file cannot b
 /// Checks definitions of flags before they are uploaded
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Arguments {
+pub(super) struct ConfigValidateArguments {
     /// JSON files with definitions; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -39,8 +39,8 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-impl Arguments {
-    pub(super) fn run(self, out: &mut impl Write) -> io::Result<Outcome> {
+impl ConfigValidateArguments {
+    pub(super) fn run(self, out: &mut impl Write) -> io::Result<ExitStatus> {
         Report::of_files("flag", self.files, check).write(self.json, out)
     }
 }

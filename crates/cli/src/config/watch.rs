@@ -27,7 +27,7 @@ use super::source::Source;
 use super::summary::{Stopped, Summary};
 use super::sync;
 use super::target::Target;
-use crate::Outcome;
+use crate::ExitStatus;
 use crate::clock::{self, now_ms};
 use crate::progress::tell;
 
@@ -48,7 +48,7 @@ pub(super) fn watch(
     options: &Options,
     stop: CancellationToken,
     out: &mut impl Write,
-) -> io::Result<Outcome> {
+) -> io::Result<ExitStatus> {
     heed_signals(stop.clone())?;
     // If listening fails now, it always will.
     if let Err(error) = source.listen(&options.channel) {
@@ -56,7 +56,7 @@ pub(super) fn watch(
         if options.json {
             writeln!(out, "{}", json!({ "error": error.to_string() }))?;
         }
-        return Ok(Outcome::Faulty);
+        return Ok(ExitStatus::Failure);
     }
     let full_every_ms = options.full_every.map(clock::milliseconds);
     let schedule = Schedule::new(now_ms(), full_every_ms, target.snapshot.is_some());
@@ -186,7 +186,7 @@ impl Watch<'_> {
         }
     }
 
-    fn end(mut self, out: &mut impl Write) -> io::Result<Outcome> {
+    fn end(mut self, out: &mut impl Write) -> io::Result<ExitStatus> {
         self.sum.behind = self.schedule.is_behind();
         if self.options.json {
             serde_json::to_writer(&mut *out, &self.sum)?;
@@ -194,7 +194,7 @@ impl Watch<'_> {
         } else {
             writeln!(out, "{}", self.sum)?;
         }
-        Ok(if self.sum.behind { Outcome::Faulty } else { Outcome::Good })
+        Ok(if self.sum.behind { ExitStatus::Failure } else { ExitStatus::Success })
     }
 }
 
@@ -203,7 +203,7 @@ impl Watch<'_> {
 fn how_it_ended(summary: &Summary) -> Ended {
     if summary.stopped.is_some() || summary.call_failed {
         Ended::Failed
-    } else if summary.outcome() == Outcome::Good {
+    } else if summary.exit_status() == ExitStatus::Success {
         Ended::Good
     } else {
         Ended::Behind

@@ -11,7 +11,7 @@ use tenant_router::storefront_address::{DOMAIN_KEY, HostMatch, Hosts};
 use tenant_router::storefront_record::{OriginPolicy, RoutingEntry};
 
 use super::entries::{Entries, Entry};
-use crate::Outcome;
+use crate::ExitStatus;
 use crate::json::{Tree, member_path};
 use crate::progress::tell;
 use crate::report::{FileReport, Finding, Report};
@@ -39,7 +39,7 @@ Exit code: 0 if everything is valid, 1 if there are faults, 2 if a file cannot b
 /// Checks records of storefronts before they are uploaded
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Arguments {
+pub(super) struct RoutesValidateArguments {
     /// JSON files with records; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -80,11 +80,11 @@ fn key(key: &str) -> Result<String, String> {
     Key::new(key).map(|key| key.as_str().to_owned()).map_err(|error| error.to_string())
 }
 
-impl Arguments {
-    pub(super) fn run(self, out: &mut impl Write) -> io::Result<Outcome> {
+impl RoutesValidateArguments {
+    pub(super) fn run(self, out: &mut impl Write) -> io::Result<ExitStatus> {
         if self.key.is_some() && self.files.len() > 1 {
             tell("error: --key is the key of a single record; give exactly one FILE with it");
-            return Ok(Outcome::Failed);
+            return Ok(ExitStatus::CannotRun);
         }
         let policy = self.origins.as_deref().map(|origins| OriginPolicy::parse(origins, self.insecure));
         let check = |text: &str| check(text, self.key.as_deref(), policy.as_ref());

@@ -19,7 +19,7 @@ fn blob(hash: &str, uploaded_ms: Option<u64>) -> NamespaceKey {
 }
 
 #[test]
-fn the_newest_the_served_and_the_young_releases_are_kept() {
+fn the_newest_the_served_and_the_young_releases_are_retained() {
     let all = [
         release("e", Some(0)),
         release("d", Some(2)),
@@ -48,28 +48,28 @@ fn the_newest_the_served_and_the_young_releases_are_kept() {
     ] {
         let previous = previous.chars().map(String::from).collect();
         let pointer = Pointer { previous, ..Pointer::switched(None, current, 3, 1) };
-        let releases = divide(Some(&pointer), &all, keep, NOW_MS, min_age_ms).unwrap();
+        let releases = select_releases(Some(&pointer), &all, keep, NOW_MS, min_age_ms).unwrap();
         assert_eq!(
             releases.kept.concat(),
             kept.replace(' ', ""),
             "{current} {:?} {keep} {min_age_ms}",
             pointer.previous
         );
-        let dropped: Vec<_> = all.iter().filter(|release| !releases.kept.contains(&release.id)).collect();
-        assert_eq!(releases.dropped, dropped.iter().map(|release| release.id.clone()).collect::<Vec<_>>());
+        let deleted: Vec<_> = all.iter().filter(|release| !releases.kept.contains(&release.id)).collect();
+        assert_eq!(releases.deleted, deleted.iter().map(|release| release.id.clone()).collect::<Vec<_>>());
     }
 }
 
 #[test]
 fn without_a_pointer_no_release_is_deleted() {
-    assert_eq!(divide(None, &[], 5, NOW_MS, 0).unwrap(), Releases { kept: vec![], dropped: vec![] });
-    let sentence = divide(None, &[release("a", None)], 5, NOW_MS, 0).unwrap_err().to_string();
+    assert_eq!(select_releases(None, &[], 5, NOW_MS, 0).unwrap(), ReleaseSelection { kept: vec![], deleted: vec![] });
+    let sentence = select_releases(None, &[release("a", None)], 5, NOW_MS, 0).unwrap_err().to_string();
     assert!(sentence.starts_with("there are releases, such as a, but none of them is served"), "{sentence}");
 }
 
 #[test]
-fn bytes_are_deleted_where_nothing_reaches_them_and_they_are_old() {
-    let reached = HashSet::from(["needed".to_owned()]);
+fn blobs_are_deleted_if_no_release_reaches_them_and_they_are_old() {
+    let reachable = HashSet::from(["needed".to_owned()]);
     let old = Some(NOW_MS - HOUR_MS);
     let listed = vec![
         blob("needed", old),
@@ -81,8 +81,11 @@ fn bytes_are_deleted_where_nothing_reaches_them_and_they_are_old() {
         // Keys of other kinds are never deleted.
         NamespaceKey { name: "index.html".to_owned(), metadata: Some(json!({"uploadedMs": 0})) },
     ];
-    let blobs = sort(listed, &reached, NOW_MS, HOUR_MS);
-    assert_eq!(blobs, Blobs { unneeded: vec![format!("{BLOBS}needed too, but not by name")], needed: 2, young: 4 });
+    let blobs = select_blobs(listed, &reachable, NOW_MS, HOUR_MS);
+    assert_eq!(
+        blobs,
+        BlobSelection { deletable: vec![format!("{BLOBS}needed too, but not by name")], needed: 2, young: 4 }
+    );
 }
 
 #[test]
@@ -94,50 +97,50 @@ fn a_release_reaches_all_its_encodings_and_chunks() {
         ]
     }))
     .unwrap();
-    let mut reached = HashSet::new();
-    reach(&mut reached, &manifest);
-    let mut reached: Vec<_> = reached.into_iter().collect();
-    reached.sort();
-    assert_eq!(reached, ["c1", "c2", "h1", "h2"]);
+    let mut reachable = HashSet::new();
+    add_reachable(&mut reachable, &manifest);
+    let mut reachable: Vec<_> = reachable.into_iter().collect();
+    reachable.sort();
+    assert_eq!(reachable, ["c1", "c2", "h1", "h2"]);
 }
 
 #[test]
-fn a_manifest_that_cannot_be_read_stops_it() {
+fn a_manifest_that_cannot_be_read_stops_gc() {
     let sentence = GcError::Manifest(ReleaseError::NotFound("r".to_owned())).to_string();
     assert!(sentence.starts_with("the manifest of the release r does not exist. Nothing was deleted"), "{sentence}");
 }
 
 proptest! {
     #[test]
-    fn what_is_served_reached_or_young_is_never_deleted(
+    fn nothing_served_reachable_or_young_is_ever_deleted(
         ages in proptest::collection::vec(proptest::option::of(0_u64..100), 1..9),
         current in 0_usize..9,
         previous in proptest::collection::hash_set(0_usize..9, 0..5),
         keep in 0_usize..12,
         min_age in 0_u64..100,
         blobs in proptest::collection::vec((0_u8..20, proptest::option::of(0_u64..100)), 0..30),
-        reached in proptest::collection::hash_set(0_u8..20, 0..20),
+        reachable in proptest::collection::hash_set(0_u8..20, 0..20),
     ) {
         let all: Vec<_> = ages.iter().enumerate().rev().map(|(at, hours)| release(&at.to_string(), *hours)).collect();
         let previous = previous.iter().map(usize::to_string).filter(|id| *id != current.to_string()).collect();
         let pointer = Pointer { previous, ..Pointer::switched(None, &current.to_string(), 3, 1) };
-        let releases = divide(Some(&pointer), &all, keep, NOW_MS, min_age * HOUR_MS).unwrap();
+        let releases = select_releases(Some(&pointer), &all, keep, NOW_MS, min_age * HOUR_MS).unwrap();
         prop_assert!(releases.kept.contains(&pointer.current));
         prop_assert!(releases.kept.len() >= keep.min(all.len()));
         let mut before = pointer.previous.iter().filter(|id| all.iter().any(|release| release.id == **id));
         prop_assert!(before.by_ref().take(keep.saturating_sub(1)).all(|id| releases.kept.contains(id)));
-        for id in &releases.dropped {
+        for id in &releases.deleted {
             let hours = ages[id.parse::<usize>().unwrap()];
             prop_assert!(hours.is_some_and(|hours| hours >= min_age));
         }
 
-        let reached: HashSet<_> = reached.iter().map(u8::to_string).collect();
+        let reachable: HashSet<_> = reachable.iter().map(u8::to_string).collect();
         let uploaded_ms = |hours: &Option<u64>| hours.map(|hours| NOW_MS - hours * HOUR_MS);
         let listed: Vec<_> = blobs.iter().map(|(hash, hours)| blob(&hash.to_string(), uploaded_ms(hours))).collect();
-        let sorted = sort(listed.clone(), &reached, NOW_MS, min_age * HOUR_MS);
-        prop_assert_eq!(sorted.unneeded.len() + sorted.needed + sorted.young, listed.len());
-        for name in &sorted.unneeded {
-            prop_assert!(!reached.contains(name.strip_prefix(BLOBS).unwrap()));
+        let sorted = select_blobs(listed.clone(), &reachable, NOW_MS, min_age * HOUR_MS);
+        prop_assert_eq!(sorted.deletable.len() + sorted.needed + sorted.young, listed.len());
+        for name in &sorted.deletable {
+            prop_assert!(!reachable.contains(name.strip_prefix(BLOBS).unwrap()));
             // The generated lists may have a key twice, which no real list does: one old entry is
             // enough.
             let old = blobs.iter().any(|(hash, hours)| {

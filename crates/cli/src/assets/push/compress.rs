@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_decodes_to_the_same_and_is_always_the_same() {
+    fn encoding_is_lossless_and_deterministic() {
         let text = "<li>Straße der Pariser Kommune</li>\n".repeat(80_000).into_bytes();
         assert!(text.len() as u64 > BEST_BROTLI_BYTES_MAX);
         for coding in CODINGS {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_names_neither_file_nor_time() {
+    fn gzip_contains_neither_file_name_nor_time() {
         // No flags, no time (RFC 1952 §2.3.1).
         assert_eq!(encoded(ContentCoding::Gzip, b"abc")[..8], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0]);
     }

@@ -6,36 +6,40 @@ use static_assets::release::{CHUNK_BYTES, WHOLE_BYTES_MAX};
 
 /// The sizes that decide whether a body is one value or several, in bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sizes {
+pub(super) struct ChunkSizes {
     /// The longest body that is one value; longer ones are split into chunks.
     pub(super) whole_max: u64,
     pub(super) chunk: usize,
 }
 
 /// The sizes that releases use.
-pub(super) const SIZES: Sizes = Sizes { whole_max: WHOLE_BYTES_MAX, chunk: CHUNK_BYTES };
+pub(super) const RELEASE_SIZES: ChunkSizes = ChunkSizes { whole_max: WHOLE_BYTES_MAX, chunk: CHUNK_BYTES };
 
 /// Hashes bytes as they come: all of them, and each chunk.
-pub(super) struct Digest {
-    sizes: Sizes,
+pub(super) struct BodyDigest {
+    sizes: ChunkSizes,
     whole: ContentHasher,
     length: u64,
-    chunks: Option<Chunks>,
+    chunks: Option<ChunkDigest>,
 }
 
-struct Chunks {
+struct ChunkDigest {
     size: usize,
     done: Vec<Chunk>,
     current: ContentHasher,
     current_length: usize,
 }
 
-impl Digest {
+impl BodyDigest {
     /// Starts a digest of at most `length_max` bytes. Chunks are hashed only if that is long
     /// enough to be split.
-    pub(super) fn new(length_max: u64, sizes: Sizes) -> Self {
-        let chunks =
-            || Chunks { size: sizes.chunk, done: Vec::new(), current: ContentHasher::default(), current_length: 0 };
+    pub(super) fn new(length_max: u64, sizes: ChunkSizes) -> Self {
+        let chunks = || ChunkDigest {
+            size: sizes.chunk,
+            done: Vec::new(),
+            current: ContentHasher::default(),
+            current_length: 0,
+        };
         Self { sizes, whole: ContentHasher::default(), length: 0, chunks: (length_max > sizes.whole_max).then(chunks) }
     }
 
@@ -55,12 +59,13 @@ impl Digest {
 
     /// Returns the hash, the length and the chunks, as the manifest lists them.
     pub(super) fn finish(self) -> FileBody {
-        let chunks = self.chunks.filter(|_| self.length > self.sizes.whole_max).map(Chunks::finish).unwrap_or_default();
+        let chunks =
+            self.chunks.filter(|_| self.length > self.sizes.whole_max).map(ChunkDigest::finish).unwrap_or_default();
         FileBody { hash: self.whole.finish().into(), length: self.length, chunks }
     }
 }
 
-impl Chunks {
+impl ChunkDigest {
     fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let free = self.size - self.current_length;
@@ -95,14 +100,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_exceeds_a_value_is_in_chunks_and_nothing_else() {
-        let sizes = Sizes { whole_max: 2400, chunk: 800 };
+    fn only_bodies_that_exceed_a_value_are_split_into_chunks() {
+        let sizes = ChunkSizes { whole_max: 2400, chunk: 800 };
         for (length, chunks) in [(0, 0), (1, 0), (800, 0), (2400, 0), (2401, 4), (3200, 4), (3201, 5)] {
             let bytes: Vec<u8> =
                 (0..length).map(|at: usize| at.to_le_bytes().into_iter().fold(0, |all, byte| all ^ byte)).collect();
             // Pieces that do not align with chunks, and some that are longer.
             for piece in [1, 999, 3000] {
-                let mut digest = Digest::new(length as u64, sizes);
+                let mut digest = BodyDigest::new(length as u64, sizes);
                 bytes.chunks(piece).for_each(|piece| digest.update(piece));
                 let body = digest.finish();
                 assert_eq!((body.hash.as_ref(), body.length), (hash(&bytes).as_str(), length as u64), "{length}");
@@ -115,8 +120,8 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_came_out_shorter_than_feared_are_whole() {
-        let mut digest = Digest::new(WHOLE_BYTES_MAX + 1, SIZES);
+    fn a_body_shorter_than_announced_is_not_split() {
+        let mut digest = BodyDigest::new(WHOLE_BYTES_MAX + 1, RELEASE_SIZES);
         digest.update(b"abc");
         assert_eq!(digest.finish(), FileBody { hash: hash(b"abc").into(), length: 3, chunks: Vec::new() });
     }

@@ -4,11 +4,11 @@ use std::io;
 
 use kv_store::limits::KeyError;
 
-use super::languages::SameLanguage;
-use super::plan::ManifestTooLong;
-use super::read::FileError;
+use super::languages::DuplicateLanguage;
+use super::release_plan::ManifestTooLong;
+use super::source_file::SourceFileError;
 use crate::api::ApiError;
-use crate::assets::marks::Busy;
+use crate::assets::lease::LeaseConflict;
 use crate::assets::releases::ReleaseError;
 
 /// Why a push fails, as a sentence that says what people can do.
@@ -19,13 +19,13 @@ pub(in crate::assets) enum PushError {
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]
-    Busy(#[from] Busy),
+    LeaseConflict(#[from] LeaseConflict),
     #[error(transparent)]
     Release(#[from] ReleaseError),
     #[error(transparent)]
-    File(#[from] FileError),
+    File(#[from] SourceFileError),
     #[error(transparent)]
-    SameLanguage(#[from] SameLanguage),
+    DuplicateLanguage(#[from] DuplicateLanguage),
     #[error(transparent)]
     ManifestTooLong(#[from] ManifestTooLong),
     #[error(transparent)]

@@ -19,29 +19,29 @@ const HTML: &str = ".html";
 /// which of the two a visitor gets.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
-pub(in crate::assets) struct SameLanguage(Vec<String>);
+pub(in crate::assets) struct DuplicateLanguage(Vec<String>);
 
 /// Sets the language and the translations of each page. `declared` has the languages that the
-/// pages declare, in the order of the files; `usual` is the language of pages that declare none.
+/// pages declare, in the order of the files; `default_language` is the language of pages that declare none.
 /// The files are sorted by path.
 ///
 /// # Errors
-/// [`SameLanguage`]
+/// [`DuplicateLanguage`]
 pub(super) fn describe(
     files: &mut [File],
     declared: &[Option<String>],
-    usual: Option<&str>,
-) -> Result<(), SameLanguage> {
+    default_language: Option<&str>,
+) -> Result<(), DuplicateLanguage> {
     for (file, declared) in files.iter_mut().zip(declared) {
         if is_html(&file.media_type) {
-            file.language = declared.as_deref().or(usual).map(Into::into);
+            file.language = declared.as_deref().or(default_language).map(Into::into);
         }
     }
     let found: Vec<(usize, usize, Box<str>)> = files
         .iter()
         .enumerate()
         .filter_map(|(at, file)| {
-            let (page, tag) = named(&file.path)?;
+            let (page, tag) = translation_of(&file.path)?;
             let page = files.binary_search_by(|file| file.path.as_ref().cmp(&page)).ok()?;
             Some((page, at, tag.into()))
         })
@@ -60,9 +60,9 @@ pub(super) fn describe(
             }
         }
     }
-    let twins: Vec<String> = files.iter().filter_map(twin).collect();
-    if !twins.is_empty() {
-        return Err(SameLanguage(twins));
+    let faults: Vec<String> = files.iter().filter_map(translation_fault).collect();
+    if !faults.is_empty() {
+        return Err(DuplicateLanguage(faults));
     }
     for file in files {
         file.translations.sort_unstable_by(|one, other| one.language.cmp(&other.language));
@@ -71,7 +71,7 @@ pub(super) fn describe(
 }
 
 /// Returns the fault of a page that has a translation into its own language.
-fn twin(page: &File) -> Option<String> {
+fn translation_fault(page: &File) -> Option<String> {
     let language = page.language.as_deref()?;
     let other = page.translations.iter().find(|other| other.language.eq_ignore_ascii_case(language))?;
     let (page, other) = (&page.path, &other.path);
@@ -83,7 +83,7 @@ fn twin(page: &File) -> Option<String> {
 
 /// Returns the page that a path would be a translation of, and its language: `/about.html` and
 /// `de` for `/about.de.html`.
-fn named(path: &str) -> Option<(String, &str)> {
+fn translation_of(path: &str) -> Option<(String, &str)> {
     let (stem, tag) = path.strip_suffix(HTML)?.rsplit_once('.')?;
     // Languages have two or three letters (RFC 5646 §2.2.1). `about.min.html` is taken for
     // Minangkabau if `about.html` exists; .assetsignore can leave it out.
@@ -95,7 +95,7 @@ fn named(path: &str) -> Option<(String, &str)> {
 
 /// Returns the language that a page declares with `<html lang="…">`, if that stands within its
 /// first [`HEAD_BYTES`].
-pub(super) fn declared(head: &[u8]) -> Option<String> {
+pub(super) fn declared_language(head: &[u8]) -> Option<String> {
     // Markup is ASCII: replaced bytes can stand neither in the name of a tag nor in a language.
     let head = String::from_utf8_lossy(head.get(..HEAD_BYTES).unwrap_or(head));
     let mut rest = head.as_ref();

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_stand_in_the_order_of_the_items() {
+    fn results_have_the_order_of_the_items() {
         let items: Vec<u32> = (0..1000).collect();
         let doubled = map(&items, |item| Ok::<_, ()>(item * 2)).unwrap();
         assert!(doubled.iter().zip(&items).all(|(doubled, item)| *doubled == item * 2));

@@ -7,11 +7,11 @@ use std::sync::{Mutex, PoisonError};
 
 use static_assets::manifest::FileBody;
 
-use super::digest::{Digest, Sizes};
+use super::digest::{BodyDigest, ChunkSizes};
 
 /// A range of bytes in the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Segment {
+pub(super) struct SpoolSegment {
     offset: u64,
     length: usize,
 }
@@ -26,18 +26,18 @@ impl Spool {
         Ok(Self(Mutex::new(tempfile::tempfile()?)))
     }
 
-    fn append(&self, bytes: &[u8]) -> io::Result<Segment> {
+    fn append(&self, bytes: &[u8]) -> io::Result<SpoolSegment> {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let offset = file.seek(SeekFrom::End(0))?;
         file.write_all(bytes)?;
-        Ok(Segment { offset, length: bytes.len() })
+        Ok(SpoolSegment { offset, length: bytes.len() })
     }
 
     /// Returns the bytes of the segments, one after the other.
     ///
     /// # Errors
     /// If the temporary file cannot be read.
-    pub(super) fn read(&self, segments: &[Segment]) -> io::Result<Vec<u8>> {
+    pub(super) fn read(&self, segments: &[SpoolSegment]) -> io::Result<Vec<u8>> {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = Vec::with_capacity(segments.iter().map(|segment| segment.length).sum());
         for segment in segments {
@@ -50,21 +50,21 @@ impl Spool {
 
 /// Writes one encoded file into the spool, and fails as soon as the file is too long to be worth
 /// it.
-pub(super) struct Sink<'s> {
+pub(super) struct SpoolWriter<'s> {
     spool: &'s Spool,
     length_max: u64,
-    sizes: Sizes,
+    sizes: ChunkSizes,
     /// False once the encoded file is too long to be worth it.
     is_worth_it: bool,
-    digest: Digest,
-    waiting: Vec<u8>,
-    segments: Vec<Segment>,
+    digest: BodyDigest,
+    buffer: Vec<u8>,
+    segments: Vec<SpoolSegment>,
 }
 
-impl<'s> Sink<'s> {
-    pub(super) fn new(spool: &'s Spool, length_max: u64, sizes: Sizes) -> Self {
-        let (digest, waiting) = (Digest::new(length_max, sizes), Vec::new());
-        Self { spool, length_max, sizes, is_worth_it: true, digest, waiting, segments: Vec::new() }
+impl<'s> SpoolWriter<'s> {
+    pub(super) fn new(spool: &'s Spool, length_max: u64, sizes: ChunkSizes) -> Self {
+        let (digest, buffer) = (BodyDigest::new(length_max, sizes), Vec::new());
+        Self { spool, length_max, sizes, is_worth_it: true, digest, buffer, segments: Vec::new() }
     }
 
     /// False once the encoded file is too long to be worth it.
@@ -77,27 +77,27 @@ impl<'s> Sink<'s> {
     ///
     /// # Errors
     /// If the temporary file cannot be written.
-    pub(super) fn finish(mut self) -> io::Result<(FileBody, Vec<Segment>)> {
-        if !self.waiting.is_empty() {
-            self.segments.push(self.spool.append(&self.waiting)?);
+    pub(super) fn finish(mut self) -> io::Result<(FileBody, Vec<SpoolSegment>)> {
+        if !self.buffer.is_empty() {
+            self.segments.push(self.spool.append(&self.buffer)?);
         }
         Ok((self.digest.finish(), self.segments))
     }
 }
 
-impl Write for Sink<'_> {
+impl Write for SpoolWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.digest.length() + bytes.len() as u64 > self.length_max {
             self.is_worth_it = false;
             return Err(io::Error::other("too long to be worth it"));
         }
-        let free = self.sizes.chunk - self.waiting.len();
+        let free = self.sizes.chunk - self.buffer.len();
         let (now, _) = bytes.split_at_checked(free).unwrap_or((bytes, &[]));
         self.digest.update(now);
-        self.waiting.extend_from_slice(now);
-        if self.waiting.len() == self.sizes.chunk {
-            self.segments.push(self.spool.append(&self.waiting)?);
-            self.waiting.clear();
+        self.buffer.extend_from_slice(now);
+        if self.buffer.len() == self.sizes.chunk {
+            self.segments.push(self.spool.append(&self.buffer)?);
+            self.buffer.clear();
         }
         Ok(now.len())
     }
@@ -113,16 +113,16 @@ mod tests {
 
     use super::*;
 
-    const SIZES: Sizes = Sizes { whole_max: 24, chunk: 8 };
+    const SIZES: ChunkSizes = ChunkSizes { whole_max: 24, chunk: 8 };
 
     #[test]
     fn bytes_come_back_chunk_by_chunk() {
         let spool = Spool::new().unwrap();
         let long: Vec<u8> = (0..30).collect();
         for bytes in [b"".as_slice(), b"abc", &long, b"def"] {
-            let mut sink = Sink::new(&spool, long.len() as u64, SIZES);
-            sink.write_all(bytes).unwrap();
-            let (body, segments) = sink.finish().unwrap();
+            let mut writer = SpoolWriter::new(&spool, long.len() as u64, SIZES);
+            writer.write_all(bytes).unwrap();
+            let (body, segments) = writer.finish().unwrap();
             assert_eq!((body.hash.as_ref(), body.length), (hash(bytes).as_str(), bytes.len() as u64));
             assert!(spool.read(&segments).unwrap() == bytes);
             for (chunk, segment) in body.chunks.iter().zip(segments) {
@@ -132,10 +132,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_refused() {
+    fn a_file_that_is_too_long_is_refused() {
         let spool = Spool::new().unwrap();
-        let mut sink = Sink::new(&spool, 3, SIZES);
-        assert!(sink.write_all(b"abc").is_ok() && sink.is_worth_it());
-        assert!(sink.write_all(b"d").is_err() && !sink.is_worth_it());
+        let mut writer = SpoolWriter::new(&spool, 3, SIZES);
+        assert!(writer.write_all(b"abc").is_ok() && writer.is_worth_it());
+        assert!(writer.write_all(b"d").is_err() && !writer.is_worth_it());
     }
 }

@@ -9,18 +9,18 @@ use static_assets::manifest::Manifest;
 use static_assets::release::{self, BlobMetadata, ManifestMetadata, Pointer};
 
 use super::error::PushError;
-use super::plan::{self, Blob, Origin};
-use super::read;
+use super::release_plan::{self, Blob, BlobLocation};
+use super::source_file;
 use super::spool::Spool;
 use super::walk::SourceFile;
 use crate::api::{ApiError, CallQueue, KeyValuePair, Namespace, concurrent_calls};
-use crate::assets::marks::{self, Mark};
+use crate::assets::lease::{self, Lease};
 use crate::assets::releases::{self, ReleaseError};
 use crate::json;
 use crate::progress::{Progress, Unit};
 
 /// What an upload needs.
-pub(super) struct Upload<'a> {
+pub(super) struct ReleaseUpload<'a> {
     pub(super) namespace: &'a Namespace,
     pub(super) sources: &'a [SourceFile],
     pub(super) spool: &'a Spool,
@@ -30,12 +30,12 @@ pub(super) struct Upload<'a> {
 
 /// A number of values, and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Count {
+pub(super) struct BlobTotals {
     pub(super) values: u64,
     pub(super) bytes: u64,
 }
 
-impl Count {
+impl BlobTotals {
     pub(super) fn of<'b>(blobs: impl IntoIterator<Item = &'b Blob>) -> Self {
         blobs
             .into_iter()
@@ -44,7 +44,7 @@ impl Count {
 }
 
 /// Returns the hashes of the blobs that KV has.
-pub(super) fn there(namespace: &Namespace) -> Result<HashSet<String>, ApiError> {
+pub(super) fn blobs_in_kv(namespace: &Namespace) -> Result<HashSet<String>, ApiError> {
     let listed = namespace.list(static_assets::keys::BLOBS)?;
     Ok(listed
         .into_iter()
@@ -52,7 +52,7 @@ pub(super) fn there(namespace: &Namespace) -> Result<HashSet<String>, ApiError> 
         .collect())
 }
 
-impl Upload<'_> {
+impl ReleaseUpload<'_> {
     /// Uploads a release and switches to it, in this order:
     ///
     /// 1. The lease. `assets gc` deletes nothing while one is held; if it is deleting already,
@@ -73,21 +73,21 @@ impl Upload<'_> {
         &self,
         manifest: &Manifest,
         blobs: &[Blob],
-        there: &HashSet<String>,
-        keep: usize,
-    ) -> Result<Count, PushError> {
-        marks::away_from_gc(self.namespace, self.progress, &manifest.id, |mark| {
-            let uploaded = self.values(mark, blobs, there)?;
+        in_kv: &HashSet<String>,
+        previous_max: usize,
+    ) -> Result<BlobTotals, PushError> {
+        lease::with_lease_unless_gc(self.namespace, self.progress, &manifest.id, |lease| {
+            let uploaded = self.upload_values(lease, blobs, in_kv)?;
             self.progress.note("writing the manifest and switching");
             self.write_manifest(manifest)?;
-            mark.renew()?;
+            lease.renew()?;
             // Read again, so that a rollback in the meantime is recorded among the previous
             // releases.
             let before = match releases::pointer(self.namespace) {
                 Err(ReleaseError::Pointer(_)) => None,
                 read => read?,
             };
-            let pointer = Pointer::switched(before.as_ref(), &manifest.id, keep, self.now_ms);
+            let pointer = Pointer::switched(before.as_ref(), &manifest.id, previous_max, self.now_ms);
             let json = serde_json::to_vec(&pointer)?;
             self.namespace.put(&static_assets::keys::POINTER, &json, None, None)?;
             Ok(uploaded)
@@ -98,40 +98,40 @@ impl Upload<'_> {
     ///
     /// # Errors
     /// [`PushError`]
-    pub(super) fn mend(&self, id: &str, blobs: &[Blob], there: &HashSet<String>) -> Result<Count, PushError> {
-        marks::away_from_gc(self.namespace, self.progress, id, |mark| self.values(mark, blobs, there))
+    pub(super) fn restore(&self, id: &str, blobs: &[Blob], in_kv: &HashSet<String>) -> Result<BlobTotals, PushError> {
+        lease::with_lease_unless_gc(self.namespace, self.progress, id, |lease| self.upload_values(lease, blobs, in_kv))
     }
 
     /// Steps 2 and 3.
-    fn values(&self, mark: &Mark, blobs: &[Blob], there: &HashSet<String>) -> Result<Count, PushError> {
-        let (skipped, lacking): (Vec<&Blob>, Vec<&Blob>) =
-            blobs.iter().partition(|blob| there.contains(blob.hash.as_ref()));
-        self.send(mark, &lacking, "uploading")?;
+    fn upload_values(&self, lease: &Lease, blobs: &[Blob], in_kv: &HashSet<String>) -> Result<BlobTotals, PushError> {
+        let (skipped, missing): (Vec<&Blob>, Vec<&Blob>) =
+            blobs.iter().partition(|blob| in_kv.contains(blob.hash.as_ref()));
+        self.send(lease, &missing, "uploading")?;
         if skipped.is_empty() {
-            return Ok(Count::of(lacking));
+            return Ok(BlobTotals::of(missing));
         }
         // Only the values that were not uploaded: a list may not have yet what was just written.
-        let there = self::there(self.namespace)?;
-        mark.renew()?;
-        let lost: Vec<&Blob> = skipped.into_iter().filter(|blob| !there.contains(blob.hash.as_ref())).collect();
-        self.send(mark, &lost, "uploading what was deleted meanwhile")?;
-        Ok(Count::of(lacking.into_iter().chain(lost)))
+        let in_kv = blobs_in_kv(self.namespace)?;
+        lease.renew()?;
+        let lost: Vec<&Blob> = skipped.into_iter().filter(|blob| !in_kv.contains(blob.hash.as_ref())).collect();
+        self.send(lease, &lost, "uploading what was deleted meanwhile")?;
+        Ok(BlobTotals::of(missing.into_iter().chain(lost)))
     }
 
     /// Uploads values, a few calls at a time. Values are read only when a call is free, so that
     /// few are in memory.
-    fn send(&self, mark: &Mark, blobs: &[&Blob], what: &str) -> Result<(), PushError> {
+    fn send(&self, lease: &Lease, blobs: &[&Blob], what: &str) -> Result<(), PushError> {
         if blobs.is_empty() {
             return Ok(());
         }
-        let total = Count::of(blobs.iter().copied());
+        let total = BlobTotals::of(blobs.iter().copied());
         let phase = self.progress.phase(what, total.bytes, Unit::Bytes);
         let uploaded = AtomicU64::new(0);
         concurrent_calls(
-            |queue| self.batch(blobs, queue),
-            |items: Vec<KeyValuePair>| {
-                let (values, bytes) = (items.len() as u64, items.iter().map(|item| item.value.len() as u64).sum());
-                let put = self.namespace.bulk_put(items).and_then(|()| mark.renew());
+            |queue| self.read_batches(blobs, queue),
+            |pairs: Vec<KeyValuePair>| {
+                let (values, bytes) = (pairs.len() as u64, pairs.iter().map(|pair| pair.value.len() as u64).sum());
+                let put = self.namespace.bulk_put(pairs).and_then(|()| lease.renew());
                 put.map_err(PushError::NotUploaded)?;
                 uploaded.fetch_add(values, Ordering::Relaxed);
                 phase.add(bytes);
@@ -143,29 +143,29 @@ impl Upload<'_> {
     }
 
     /// Reads values and hands over a batch as soon as it fills a call, until no more are taken.
-    fn batch(&self, blobs: &[&Blob], queue: &CallQueue<'_, Vec<KeyValuePair>>) -> Result<(), PushError> {
+    fn read_batches(&self, blobs: &[&Blob], queue: &CallQueue<'_, Vec<KeyValuePair>>) -> Result<(), PushError> {
         let metadata = Some(json::value(&BlobMetadata { uploaded_ms: self.now_ms }));
         let mut batch_builder = self.namespace.batch_builder();
         for blob in blobs {
-            let item = self.item(blob, metadata.clone())?;
-            if let Some(items) = batch_builder.push(item)
-                && !queue.push(items)
+            let pair = self.pair(blob, metadata.clone())?;
+            if let Some(pairs) = batch_builder.push(pair)
+                && !queue.push(pairs)
             {
                 return Ok(());
             }
         }
-        batch_builder.finish().map(|items| queue.push(items));
+        batch_builder.finish().map(|pairs| queue.push(pairs));
         Ok(())
     }
 
-    fn item(&self, blob: &Blob, metadata: Option<Value>) -> Result<KeyValuePair, PushError> {
+    fn pair(&self, blob: &Blob, metadata: Option<Value>) -> Result<KeyValuePair, PushError> {
         let key = release::blob_key(&blob.hash)?.as_str().to_owned();
         #[expect(clippy::expect_used, reason = "the plan counts the values off the sources")]
         let source = self.sources.get(blob.file).expect("a value is of a file");
-        let value = match &blob.origin {
-            Origin::File(offset) => read::part(source, *offset, blob.length, &blob.hash)?,
-            Origin::Spool(segments) => self.spool.read(segments).map_err(PushError::SpoolUnreadable)?,
-            Origin::Kv => return Err(PushError::Deleted(source.path.clone())),
+        let value = match &blob.location {
+            BlobLocation::File(offset) => source_file::part(source, *offset, blob.length, &blob.hash)?,
+            BlobLocation::Spool(segments) => self.spool.read(segments).map_err(PushError::SpoolUnreadable)?,
+            BlobLocation::Kv => return Err(PushError::Deleted(source.path.clone())),
         };
         Ok(KeyValuePair { key, value, metadata, expiration_ttl: None })
     }
@@ -175,6 +175,6 @@ impl Upload<'_> {
         let bytes = manifest.files.iter().map(|file| file.body.length).sum();
         let metadata = ManifestMetadata { created_ms: manifest.created_ms, files: manifest.files.len() as u64, bytes };
         let metadata = serde_json::to_value(metadata)?;
-        Ok(self.namespace.put(&key, &plan::json(manifest), Some(&metadata), None)?)
+        Ok(self.namespace.put(&key, &release_plan::json(manifest), Some(&metadata), None)?)
     }
 }

@@ -12,15 +12,15 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ignore::{DirEntry, WalkBuilder};
 use unicode_normalization::UnicodeNormalization;
 
-use super::pattern;
+use super::gitignore_pattern;
 
 /// The file that lists what is left out, in the syntax of .gitignore (Workers static assets,
 /// "Ignoring assets").
 const IGNORE_FILE: &str = ".assetsignore";
 /// Left out by default. A line `!name` in `.assetsignore` takes a name back.
-const LEFT_OUT: [&str; 6] = [".DS_Store", ".git", "node_modules", ".dev.vars*", ".env", ".env.*"];
+const IGNORED_BY_DEFAULT: [&str; 6] = [".DS_Store", ".git", "node_modules", ".dev.vars*", ".env", ".env.*"];
 /// The files that configure the release, which are not served themselves.
-const TOLD: [&str; 3] = ["/.assetsignore", "/_headers", "/_redirects"];
+const CONTROL_FILES: [&str; 3] = ["/.assetsignore", "/_headers", "/_redirects"];
 
 /// A file to push.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,11 +44,11 @@ type Faults = Arc<Mutex<Vec<String>>>;
 /// A sentence for each file that cannot be pushed, and for each invalid line of `.assetsignore`.
 pub(super) fn walk(folder: &Path) -> Result<Vec<SourceFile>, Vec<String>> {
     let root = root(folder).map_err(|fault| vec![fault])?;
-    let ignored = ignored(&root)?;
+    let ignore_patterns = ignore_patterns(&root)?;
     let faults = Faults::default();
     let mut sources = Vec::new();
-    for entry in entries(&root, ignored, &faults) {
-        match entry.map_err(|error| unread(&error)).and_then(|entry| source(&root, &entry)) {
+    for entry in entries(&root, ignore_patterns, &faults) {
+        match entry.map_err(|error| walk_fault(&error)).and_then(|entry| source(&root, &entry)) {
             Ok(source) => sources.extend(source),
             Err(fault) => note(&faults, Some(fault)),
         }
@@ -65,8 +65,8 @@ pub(super) fn walk(folder: &Path) -> Result<Vec<SourceFile>, Vec<String>> {
         )]);
     }
     sources.sort_by(|one, other| (&one.path, &one.file).cmp(&(&other.path, &other.file)));
-    let twins: Vec<String> = sources.windows(2).filter_map(twins).collect();
-    if twins.is_empty() { Ok(sources) } else { Err(twins) }
+    let same_path: Vec<String> = sources.windows(2).filter_map(same_path).collect();
+    if same_path.is_empty() { Ok(sources) } else { Err(same_path) }
 }
 
 /// Returns a text in Normalization Form C (UAX #15), which links and typed URLs use. macOS may
@@ -77,7 +77,7 @@ pub(super) fn form_c(text: &str) -> String {
 }
 
 /// Returns the fault of two files that would have the same path.
-fn twins(pair: &[SourceFile]) -> Option<String> {
+fn same_path(pair: &[SourceFile]) -> Option<String> {
     let [one, other] = pair else { return None };
     (one.path == other.path).then(|| {
         let (one, other, path) = (one.file.display(), other.file.display(), &one.path);
@@ -120,7 +120,7 @@ fn why(error: &io::Error) -> String {
 }
 
 /// Returns where the walk could not go on, and why.
-fn unread(error: &ignore::Error) -> String {
+fn walk_fault(error: &ignore::Error) -> String {
     let mut within = error;
     let mut path = None;
     loop {
@@ -143,7 +143,7 @@ fn unread(error: &ignore::Error) -> String {
 ///
 /// # Errors
 /// A sentence if the file exists but cannot be read.
-pub(super) fn told(folder: &Path, name: &str) -> Result<Option<String>, String> {
+pub(super) fn read_control_file(folder: &Path, name: &str) -> Result<Option<String>, String> {
     match fs::read_to_string(folder.join(name)) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -153,28 +153,32 @@ pub(super) fn told(folder: &Path, name: &str) -> Result<Option<String>, String> 
 
 /// Returns the patterns of what is left out. Later patterns override earlier ones, so nothing
 /// takes back the files that configure the release.
-fn ignored(root: &Path) -> Result<Gitignore, Vec<String>> {
-    let own = told(root, IGNORE_FILE).map_err(|fault| vec![fault])?.unwrap_or_default();
+fn ignore_patterns(root: &Path) -> Result<Gitignore, Vec<String>> {
+    let own = read_control_file(root, IGNORE_FILE).map_err(|fault| vec![fault])?.unwrap_or_default();
     let own = own.strip_prefix('\u{feff}').unwrap_or(&own);
     let mut builder = GitignoreBuilder::new(root);
     let mut faults = Vec::new();
     let lines = own.lines().zip(1..).map(|(line, number)| (line, Some(number)));
     let built_in = |lines: &'static [&'static str]| lines.iter().map(|line| (*line, None));
-    for (line, number) in built_in(&LEFT_OUT).chain(lines).chain(built_in(&TOLD)) {
+    for (line, number) in built_in(&IGNORED_BY_DEFAULT).chain(lines).chain(built_in(&CONTROL_FILES)) {
         let added = builder.add_line(None, &form_c(line)).map(drop).map_err(|error| error.to_string());
-        if let (Err(error), number) = (added.and_then(|()| pattern::check(line)), number.unwrap_or(0)) {
+        if let (Err(error), number) = (added.and_then(|()| gitignore_pattern::check(line)), number.unwrap_or(0)) {
             faults.push(format!("{IGNORE_FILE} line {number}: {error}"));
         }
     }
     match builder.build() {
-        Ok(ignored) if faults.is_empty() => Ok(ignored),
+        Ok(ignore_patterns) if faults.is_empty() => Ok(ignore_patterns),
         Ok(_) => Err(faults),
         Err(error) => Err(vec![format!("{IGNORE_FILE}: {error}")]),
     }
 }
 
 /// Returns everything below a folder that is not left out, except folders.
-fn entries(root: &Path, ignored: Gitignore, faults: &Faults) -> impl Iterator<Item = Result<DirEntry, ignore::Error>> {
+fn entries(
+    root: &Path,
+    ignore_patterns: Gitignore,
+    faults: &Faults,
+) -> impl Iterator<Item = Result<DirEntry, ignore::Error>> {
     let (inside, noted) = (root.to_owned(), Arc::clone(faults));
     let is_folder = |entry: &DirEntry| entry.file_type().is_some_and(|kind| kind.is_dir());
     let is_pushed = move |entry: &DirEntry| {
@@ -184,11 +188,11 @@ fn entries(root: &Path, ignored: Gitignore, faults: &Faults) -> impl Iterator<It
         // A pattern matches the name in Form C, in whatever form the disk has it.
         let below = entry.path().strip_prefix(&inside).ok().and_then(Path::to_str).map(form_c);
         let path = below.map_or_else(|| entry.path().to_owned(), |below| inside.join(below));
-        if ignored.matched(path, is_folder(entry)).is_ignore() {
+        if ignore_patterns.matched(path, is_folder(entry)).is_ignore() {
             return false;
         }
         // Checked before the walk goes down: a link may lead to the root of the disk.
-        let fault = misnamed(entry).or_else(|| leads_out(&inside, entry));
+        let fault = name_fault(entry).or_else(|| link_fault(&inside, entry));
         let is_good = fault.is_none();
         note(&noted, fault);
         is_good
@@ -203,12 +207,12 @@ fn note(faults: &Faults, fault: Option<String>) {
 
 /// Returns the fault of a name that is not UTF-8: paths of URLs are text in UTF-8 (RFC 3986
 /// §2.5).
-fn misnamed(entry: &DirEntry) -> Option<String> {
+fn name_fault(entry: &DirEntry) -> Option<String> {
     let is_text = entry.file_name().to_str().is_some();
     (!is_text).then(|| format!("{}: the name is not UTF-8; rename it", entry.path().display()))
 }
 
-fn leads_out(root: &Path, entry: &DirEntry) -> Option<String> {
+fn link_fault(root: &Path, entry: &DirEntry) -> Option<String> {
     if !entry.path_is_symlink() {
         return None;
     }

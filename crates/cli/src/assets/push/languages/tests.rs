@@ -16,7 +16,7 @@ fn file(path: &str) -> File {
 }
 
 #[test]
-fn a_translation_stands_beside_its_page() {
+fn a_translation_belongs_to_the_page_beside_it() {
     let paths = [
         "/.de.html",
         "/.html",
@@ -77,8 +77,8 @@ fn a_translation_stands_beside_its_page() {
 }
 
 #[test]
-fn two_files_are_not_the_same_page_in_one_language() {
-    for (declared, usual, other, is_taken) in [
+fn a_page_has_no_translation_into_its_own_language() {
+    for (declared, default_language, other, is_taken) in [
         (Some("en"), None, "/about.en.html", false),
         (Some("EN"), None, "/about.en.html", false),
         (None, Some("en"), "/about.en.html", false),
@@ -87,8 +87,8 @@ fn two_files_are_not_the_same_page_in_one_language() {
         (None, None, "/about.en.html", true),
     ] {
         let mut files = [file(other), file("/about.html")];
-        let described = describe(&mut files, &[None, declared.map(str::to_owned)], usual);
-        assert_eq!(described.is_ok(), is_taken, "{declared:?} {usual:?} {other}");
+        let described = describe(&mut files, &[None, declared.map(str::to_owned)], default_language);
+        assert_eq!(described.is_ok(), is_taken, "{declared:?} {default_language:?} {other}");
         if let Err(error) = described {
             let sentence = error.to_string();
             assert!(sentence.contains("/about.html") && sentence.contains("/about.en.html"), "{sentence}");
@@ -97,7 +97,7 @@ fn two_files_are_not_the_same_page_in_one_language() {
 }
 
 #[test]
-fn a_page_names_its_language_in_its_first_tag() {
+fn a_page_declares_its_language_in_its_html_tag() {
     let far = format!("<!-- {} --><html lang=de>", "x".repeat(HEAD_BYTES));
     let cut = format!("{}<html lang=\"de", " ".repeat(HEAD_BYTES - 14));
     for (page, expected) in [
@@ -120,14 +120,14 @@ fn a_page_names_its_language_in_its_first_tag() {
         (far.as_str(), None),
         (cut.as_str(), None),
     ] {
-        assert_eq!(declared(page.as_bytes()).as_deref(), expected, "{page}");
+        assert_eq!(declared_language(page.as_bytes()).as_deref(), expected, "{page}");
     }
-    assert_eq!(declared(b"\xff\xfe<html lang=\"de\xff\">"), None);
+    assert_eq!(declared_language(b"\xff\xfe<html lang=\"de\xff\">"), None);
 }
 
 proptest::proptest! {
     #[test]
     fn any_page_is_read(head in ".*", tag in "<(html|!--)? *(lang)? *[=\"'> /a]{0,9}") {
-        let _language = declared(format!("{tag}{head}{tag}").as_bytes());
+        let _language = declared_language(format!("{tag}{head}{tag}").as_bytes());
     }
 }

@@ -15,7 +15,7 @@ fn paths(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn all_files_are_pushed_but_those_that_are_never_meant() {
+fn all_files_are_pushed_except_those_ignored_by_default() {
     let folder = folder(&[
         ("index.html", "12"),
         ("a b/ä #%?.txt", ""),
@@ -97,7 +97,7 @@ fn names_are_in_normalization_form_c() {
 }
 
 #[test]
-fn all_faults_are_told_at_once() {
+fn all_faults_are_reported_at_once() {
     let folder = folder(&[(".assetsignore", "good\n[z-a]\n{\n"), ("a.txt", "")]);
     let faults = walk(folder.path()).unwrap_err();
     assert!(faults[0].starts_with(".assetsignore line 2: "), "{faults:?}");

@@ -18,20 +18,20 @@ use static_assets::media_type::{self, is_compressible};
 use static_assets::redirect_rules::RedirectRules;
 use static_assets::release::{CHUNK_BYTES, Pointer};
 
-use super::languages::{self, SameLanguage};
-use super::read::{Known, Variant};
-use super::spool::Segment;
+use super::languages::{self, DuplicateLanguage};
+use super::source_file::{EncodedFile, HashedFile};
+use super::spool::SpoolSegment;
 use super::walk::SourceFile;
 
 /// The release that is served when the push begins.
-pub(super) struct Served {
+pub(super) struct CurrentRelease {
     pub(super) pointer: Pointer,
     /// None if it cannot be read: then nothing of it is reused.
     pub(super) manifest: Option<Manifest>,
 }
 
 /// The settings for all files, out of the arguments and the rule files of the folder.
-pub(super) struct Settings {
+pub(super) struct ReleaseSettings {
     pub(super) html_handling: HtmlHandling,
     pub(super) not_found: NotFoundHandling,
     pub(super) unversioned_keys: bool,
@@ -44,11 +44,11 @@ pub(super) struct Settings {
 }
 
 /// The encodings of a file.
-pub(super) enum Encodings {
+pub(super) enum FileEncodings {
     /// Made by this push: the bytes are in the spool.
-    New(Vec<Variant>),
+    New(Vec<EncodedFile>),
     /// Made by an earlier push: the bytes are in KV.
-    Kept(Vec<EncodedBody>),
+    InKv(Vec<EncodedBody>),
 }
 
 /// A value that KV must have.
@@ -60,16 +60,16 @@ pub(super) struct Blob {
     pub(super) file: usize,
     /// Its content coding; None for the file as it is.
     pub(super) coding: Option<ContentCoding>,
-    pub(super) origin: Origin,
+    pub(super) location: BlobLocation,
 }
 
 /// Where the bytes of a value are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum BlobLocation {
     /// In the file, from this byte on.
     File(u64),
     /// In the spool.
-    Spool(Vec<Segment>),
+    Spool(Vec<SpoolSegment>),
     /// In KV, written by an earlier push.
     Kv,
 }
@@ -86,32 +86,37 @@ pub(super) fn media_type_of(path: &str) -> Box<str> {
 /// made an encoded value, it decodes to them. A push tries all encodings of a compressible file
 /// or none, so one that is missing saved too little. Files of other types are skipped, because
 /// for them nothing was tried.
-pub(super) fn kept<'m>(served: Option<&'m Manifest>, there: &HashSet<String>) -> HashMap<&'m str, &'m [EncodedBody]> {
-    let files = served.into_iter().flat_map(|manifest| &manifest.files);
+pub(super) fn reusable_encodings<'m>(
+    current: Option<&'m Manifest>,
+    in_kv: &HashSet<String>,
+) -> HashMap<&'m str, &'m [EncodedBody]> {
+    let files = current.into_iter().flat_map(|manifest| &manifest.files);
     let are_there = |file: &&File| {
         let mut parts = file.encoded.iter().flat_map(|encoded| encoded.body.parts());
-        is_compressible(&file.media_type) && parts.all(|(hash, _)| there.contains(hash))
+        is_compressible(&file.media_type) && parts.all(|(hash, _)| in_kv.contains(hash))
     };
     files.filter(are_there).map(|file| (file.body.hash.as_ref(), file.encoded.as_slice())).collect()
 }
 
-/// Returns the manifest of a release, still without its id. `known` is in the order of `sources`;
+/// Returns the manifest of a release, still without its id. `hashed` is in the order of `sources`;
 /// `encodings` is by the hash of the file.
 ///
 /// # Errors
-/// [`SameLanguage`]
+/// [`DuplicateLanguage`]
 pub(super) fn manifest(
-    settings: &Settings,
+    settings: &ReleaseSettings,
     sources: &[SourceFile],
-    known: &[Known],
-    encodings: &HashMap<Box<str>, Encodings>,
-    served: Option<&Served>,
+    hashed: &[HashedFile],
+    encodings: &HashMap<Box<str>, FileEncodings>,
+    current: Option<&CurrentRelease>,
     now_ms: u64,
-) -> Result<Manifest, SameLanguage> {
-    let files = sources.iter().zip(known).map(|(source, known)| {
-        let encoded = match encodings.get(&known.body.hash) {
-            Some(Encodings::New(variants)) => variants.iter().map(|variant| variant.encoded.clone()).collect(),
-            Some(Encodings::Kept(encoded)) => encoded.clone(),
+) -> Result<Manifest, DuplicateLanguage> {
+    let files = sources.iter().zip(hashed).map(|(source, hashed)| {
+        let encoded = match encodings.get(&hashed.body.hash) {
+            Some(FileEncodings::New(encoded_files)) => {
+                encoded_files.iter().map(|encoded_file| encoded_file.encoded.clone()).collect()
+            }
+            Some(FileEncodings::InKv(encoded)) => encoded.clone(),
             None => Vec::new(),
         };
         let media_type = media_type_of(&source.path);
@@ -120,17 +125,17 @@ pub(super) fn manifest(
         let is_immutable = is_named || has_content_hash(&source.path);
         File {
             path: source.path.as_str().into(),
-            body: known.body.clone(),
+            body: hashed.body.clone(),
             encoded: if is_compressible(&media_type) { encoded } else { Vec::new() },
             media_type,
-            modified_seconds: served.and_then(|served| since(served, source, known)).unwrap_or(now_ms / 1000),
+            modified_seconds: current.and_then(|current| since(current, source, hashed)).unwrap_or(now_ms / 1000),
             is_immutable,
             language: None,
             translations: Vec::new(),
         }
     });
     let mut files: Vec<File> = files.collect();
-    let declared: Vec<Option<String>> = known.iter().map(|known| known.language.clone()).collect();
+    let declared: Vec<Option<String>> = hashed.iter().map(|hashed| hashed.language.clone()).collect();
     languages::describe(&mut files, &declared, settings.language.as_deref())?;
     Ok(Manifest {
         version: VERSION,
@@ -147,9 +152,9 @@ pub(super) fn manifest(
 
 /// Returns since when the current release has a file with these bytes, in seconds since the Unix
 /// epoch, as visitors were told.
-fn since(served: &Served, source: &SourceFile, known: &Known) -> Option<u64> {
-    let before = served.manifest.as_ref()?.file(&source.path)?;
-    (before.body.hash == known.body.hash).then(|| served.pointer.modified_seconds(before))
+fn since(current: &CurrentRelease, source: &SourceFile, hashed: &HashedFile) -> Option<u64> {
+    let before = current.manifest.as_ref()?.file(&source.path)?;
+    (before.body.hash == hashed.body.hash).then(|| current.pointer.modified_seconds(before))
 }
 
 /// Returns the hash of a manifest without its id and times: the same folder gives the same hash.
@@ -211,12 +216,12 @@ fn date(days: u64) -> (u64, u64, u64) {
 
 /// Returns the values that KV must have before the manifest, each once, in the order of the
 /// files.
-pub(super) fn blobs(manifest: &Manifest, encodings: &HashMap<Box<str>, Encodings>) -> Vec<Blob> {
+pub(super) fn blobs(manifest: &Manifest, encodings: &HashMap<Box<str>, FileEncodings>) -> Vec<Blob> {
     let mut seen = HashSet::new();
     let mut blobs = Vec::new();
     for (at, file) in manifest.files.iter().enumerate() {
-        let new: &[Variant] = match encodings.get(&file.body.hash) {
-            Some(Encodings::New(variants)) => variants,
+        let new: &[EncodedFile] = match encodings.get(&file.body.hash) {
+            Some(FileEncodings::New(encoded_files)) => encoded_files,
             _ => &[],
         };
         let segments = |coding| new.iter().find(|new| new.encoded.coding == coding).map(|new| new.segments.as_slice());
@@ -225,8 +230,8 @@ pub(super) fn blobs(manifest: &Manifest, encodings: &HashMap<Box<str>, Encodings
             let segments = coding.and_then(segments);
             for (part, (hash, length)) in body.parts().enumerate() {
                 if seen.insert(hash) {
-                    let origin = origin(body, part, coding, segments);
-                    blobs.push(Blob { hash: hash.into(), length, file: at, coding, origin });
+                    let location = blob_location(body, part, coding, segments);
+                    blobs.push(Blob { hash: hash.into(), length, file: at, coding, location });
                 }
             }
         }
@@ -234,11 +239,16 @@ pub(super) fn blobs(manifest: &Manifest, encodings: &HashMap<Box<str>, Encodings
     blobs
 }
 
-fn origin(body: &FileBody, part: usize, coding: Option<ContentCoding>, segments: Option<&[Segment]>) -> Origin {
+fn blob_location(
+    body: &FileBody,
+    part: usize,
+    coding: Option<ContentCoding>,
+    segments: Option<&[SpoolSegment]>,
+) -> BlobLocation {
     match (coding, segments) {
-        (None, _) => Origin::File(part as u64 * CHUNK_BYTES as u64),
-        (Some(_), None) => Origin::Kv,
-        (Some(_), Some(segments)) if body.chunks.is_empty() => Origin::Spool(segments.to_vec()),
-        (Some(_), Some(segments)) => Origin::Spool(segments.get(part).copied().into_iter().collect()),
+        (None, _) => BlobLocation::File(part as u64 * CHUNK_BYTES as u64),
+        (Some(_), None) => BlobLocation::Kv,
+        (Some(_), Some(segments)) if body.chunks.is_empty() => BlobLocation::Spool(segments.to_vec()),
+        (Some(_), Some(segments)) => BlobLocation::Spool(segments.get(part).copied().into_iter().collect()),
     }
 }

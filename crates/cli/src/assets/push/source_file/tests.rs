@@ -12,16 +12,16 @@ fn source(folder: &Path, bytes: &[u8]) -> SourceFile {
 }
 
 #[test]
-fn a_file_is_known_by_its_bytes_and_its_language() {
+fn a_file_is_hashed_and_its_language_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let long = format!("<html lang=de>{}", "x".repeat(3 * BUFFER_BYTES));
     for (bytes, language) in [("", None), ("<html lang=\"en\">", Some("en")), (&long, Some("de"))] {
-        let known = know(&source(folder.path(), bytes.as_bytes())).unwrap();
+        let hashed = hash_file(&source(folder.path(), bytes.as_bytes())).unwrap();
         assert_eq!(
-            known.body,
+            hashed.body,
             FileBody { hash: hash(bytes.as_bytes()).into(), length: bytes.len() as u64, chunks: Vec::new() }
         );
-        assert_eq!(known.language.as_deref(), language);
+        assert_eq!(hashed.language.as_deref(), language);
     }
 }
 
@@ -39,38 +39,39 @@ fn encodings_that_save_less_than_a_tenth_are_dropped() {
     .collect();
     for (bytes, kept) in [(text.as_slice(), 3), (&noise, 0), (b"", 0), (b"abc", 0)] {
         let source = source(folder.path(), bytes);
-        let known = know(&source).unwrap();
-        let variants = encode(&source, &known.body, &spool).unwrap();
-        assert_eq!(variants.len(), kept, "{} bytes", bytes.len());
-        for (at, Variant { encoded, segments }) in variants.iter().enumerate() {
+        let hashed = hash_file(&source).unwrap();
+        let encoded_files = encode(&source, &hashed.body, &spool).unwrap();
+        assert_eq!(encoded_files.len(), kept, "{} bytes", bytes.len());
+        for (at, EncodedFile { encoded, segments }) in encoded_files.iter().enumerate() {
             let stored = spool.read(segments).unwrap();
             assert_eq!(
                 (hash(&stored).as_str(), stored.len() as u64),
                 (encoded.body.hash.as_ref(), encoded.body.length)
             );
-            assert!(encoded.body.length <= compress::length_max(known.body.length));
-            assert!(at == 0 || variants[at - 1].encoded.body.length <= encoded.body.length);
+            assert!(encoded.body.length <= compress::length_max(hashed.body.length));
+            assert!(at == 0 || encoded_files[at - 1].encoded.body.length <= encoded.body.length);
         }
-        let codings: Vec<ContentCoding> = variants.iter().map(|variant| variant.encoded.coding).collect();
+        let codings: Vec<ContentCoding> =
+            encoded_files.iter().map(|encoded_file| encoded_file.encoded.coding).collect();
         assert!(kept == 0 || CODINGS.iter().all(|coding| codings.contains(coding)), "{codings:?}");
     }
 }
 
 #[test]
-fn a_file_that_changes_is_named() {
+fn a_file_that_changes_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::new().unwrap();
     let before = "abcdefgh".repeat(1000);
     for after in ["abcdefgx".repeat(1000), "abcdefgh".repeat(999), "abcdefgh".repeat(1001), String::new()] {
         let source = source(folder.path(), before.as_bytes());
-        let known = know(&source).unwrap();
+        let hashed = hash_file(&source).unwrap();
         fs::write(&source.file, &after).unwrap();
         // A longer file still has the bytes that were hashed; only the first pass sees its
         // length.
         let is_longer = after.len() > before.len();
-        assert_eq!(know(&source).is_err(), after.len() != before.len());
-        assert_eq!(encode(&source, &known.body, &spool).is_err(), !is_longer, "{}", after.len());
-        let fault = part(&source, 0, known.body.length, &known.body.hash);
+        assert_eq!(hash_file(&source).is_err(), after.len() != before.len());
+        assert_eq!(encode(&source, &hashed.body, &spool).is_err(), !is_longer, "{}", after.len());
+        let fault = part(&source, 0, hashed.body.length, &hashed.body.hash);
         assert_eq!(fault.is_err(), !is_longer, "{}", after.len());
         if let Err(fault) = fault {
             let fault = fault.to_string();
@@ -79,5 +80,5 @@ fn a_file_that_changes_is_named() {
     }
     let gone = source(folder.path(), b"");
     fs::remove_file(&gone.file).unwrap();
-    assert!(know(&gone).unwrap_err().to_string().contains("file.html cannot be read: "));
+    assert!(hash_file(&gone).unwrap_err().to_string().contains("file.html cannot be read: "));
 }

@@ -17,17 +17,17 @@ use crate::clock;
 use crate::progress::Progress;
 
 /// The prefix of the names of `assets gc`; all other names belong to pushes and rollbacks.
-const GC: &str = "gc-";
+const GC_PREFIX: &str = "gc-";
 /// How long a lease lasts at least, in seconds, after its command has died.
-const SECONDS_MIN: u64 = 3600;
+const LEASE_SECONDS_MIN: u64 = 3600;
 /// How much longer a lease lasts than the longest call, in seconds.
-const SECONDS_MORE: u64 = 600;
+const LEASE_MARGIN_SECONDS: u64 = 600;
 /// A lease that is older than this is renewed after a call, in milliseconds: well within
-/// [`SECONDS_MORE`].
+/// [`LEASE_MARGIN_SECONDS`].
 const RENEW_MS: u64 = 300_000;
 
-/// A lease. It is held until [`Mark::over`].
-pub(super) struct Mark<'a> {
+/// A lease. It is held until [`Lease::end`].
+pub(super) struct Lease<'a> {
     namespace: &'a Namespace,
     progress: &'a Progress,
     key: Key<'static>,
@@ -37,7 +37,7 @@ pub(super) struct Mark<'a> {
 
 /// Another command is running in the namespace.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Busy {
+pub(super) enum LeaseConflict {
     /// `assets gc` is running under this name, which stops pushes and rollbacks.
     #[error(
         "`assets gc` is running ({0}), so nothing was switched; run this again when it has finished. If it has \
@@ -53,12 +53,12 @@ pub(super) enum Busy {
 }
 
 /// Returns the name of a lease of `assets gc`.
-pub(super) fn of_gc(now_ms: u64) -> String {
-    format!("{GC}{now_ms}")
+pub(super) fn gc_lease_name(now_ms: u64) -> String {
+    format!("{GC_PREFIX}{now_ms}")
 }
 
 /// Returns the name of a lease of a rollback.
-pub(super) fn of_rollback(now_ms: u64) -> String {
+pub(super) fn rollback_lease_name(now_ms: u64) -> String {
     format!("rollback-{now_ms}")
 }
 
@@ -66,18 +66,18 @@ pub(super) fn of_rollback(now_ms: u64) -> String {
 ///
 /// # Errors
 /// Those of the work, or that of the call if the lease cannot be written.
-pub(super) fn under<T, E: From<ApiError> + From<KeyError>>(
+pub(super) fn with_lease<T, E: From<ApiError> + From<KeyError>>(
     namespace: &Namespace,
     progress: &Progress,
     id: &str,
-    work: impl FnOnce(&Mark) -> Result<T, E>,
+    work: impl FnOnce(&Lease) -> Result<T, E>,
 ) -> Result<T, E> {
     let key = Key::new(format!("{PUSHES}{id}"))?;
     let started_ms = clock::now_ms();
-    let mark = Mark { namespace, progress, key, started_ms, written_ms: AtomicU64::new(started_ms) };
-    mark.write()?;
-    let done = work(&mark);
-    mark.over();
+    let lease = Lease { namespace, progress, key, started_ms, written_ms: AtomicU64::new(started_ms) };
+    lease.write()?;
+    let done = work(&lease);
+    lease.end();
     done
 }
 
@@ -85,52 +85,52 @@ pub(super) fn under<T, E: From<ApiError> + From<KeyError>>(
 /// or uploads one.
 ///
 /// # Errors
-/// [`Busy::Gc`], the errors of the work, and those of the calls for the lease.
-pub(super) fn away_from_gc<T, E: From<ApiError> + From<KeyError> + From<Busy>>(
+/// [`LeaseConflict::Gc`], the errors of the work, and those of the calls for the lease.
+pub(super) fn with_lease_unless_gc<T, E: From<ApiError> + From<KeyError> + From<LeaseConflict>>(
     namespace: &Namespace,
     progress: &Progress,
     id: &str,
-    work: impl FnOnce(&Mark) -> Result<T, E>,
+    work: impl FnOnce(&Lease) -> Result<T, E>,
 ) -> Result<T, E> {
-    under(namespace, progress, id, |mark| {
-        let marks = namespace.list(PUSHES)?;
-        no_gc(&marks)?;
-        work(mark)
+    with_lease(namespace, progress, id, |lease| {
+        let leases = namespace.list(PUSHES)?;
+        check_no_gc(&leases)?;
+        work(lease)
     })
 }
 
 /// Returns an error if `assets gc` is running.
-fn no_gc(marks: &[NamespaceKey]) -> Result<(), Busy> {
-    let gc = marks.iter().map(name).find(|name| name.starts_with(GC));
-    gc.map_or(Ok(()), |gc| Err(Busy::Gc(gc.to_owned())))
+fn check_no_gc(leases: &[NamespaceKey]) -> Result<(), LeaseConflict> {
+    let gc = leases.iter().map(name).find(|name| name.starts_with(GC_PREFIX));
+    gc.map_or(Ok(()), |gc| Err(LeaseConflict::Gc(gc.to_owned())))
 }
 
 /// Returns an error if any other command is running; `own` is the lease of the caller.
 ///
 /// # Errors
-/// [`Busy::Other`], for another gc too.
-pub(super) fn nothing_else(marks: &[NamespaceKey], own: Option<&Mark>) -> Result<(), Busy> {
-    let is_other = |mark: &&NamespaceKey| own.is_none_or(|own| own.key.as_str() != mark.name);
-    let Some(other) = marks.iter().find(is_other) else { return Ok(()) };
+/// [`LeaseConflict::Other`], for another gc too.
+pub(super) fn check_no_other(leases: &[NamespaceKey], own: Option<&Lease>) -> Result<(), LeaseConflict> {
+    let is_other = |lease: &&NamespaceKey| own.is_none_or(|own| own.key.as_str() != lease.name);
+    let Some(other) = leases.iter().find(is_other) else { return Ok(()) };
     let name = name(other);
     let what = match name {
-        gc if gc.starts_with(GC) => "another gc",
+        gc if gc.starts_with(GC_PREFIX) => "another gc",
         rollback if rollback.starts_with("rollback-") => "a rollback",
         _ => "a push",
     };
-    Err(Busy::Other { what, name: name.to_owned() })
+    Err(LeaseConflict::Other { what, name: name.to_owned() })
 }
 
-fn name(mark: &NamespaceKey) -> &str {
-    mark.name.strip_prefix(PUSHES).unwrap_or(&mark.name)
+fn name(lease: &NamespaceKey) -> &str {
+    lease.name.strip_prefix(PUSHES).unwrap_or(&lease.name)
 }
 
 /// Returns how long a lease lasts, in seconds: longer than any call, after which it is renewed.
-fn seconds(deadline_seconds: u64) -> u32 {
-    u32::try_from(deadline_seconds.saturating_add(SECONDS_MORE).max(SECONDS_MIN)).unwrap_or(u32::MAX)
+fn lease_seconds(deadline_seconds: u64) -> u32 {
+    u32::try_from(deadline_seconds.saturating_add(LEASE_MARGIN_SECONDS).max(LEASE_SECONDS_MIN)).unwrap_or(u32::MAX)
 }
 
-impl Mark<'_> {
+impl Lease<'_> {
     /// Renews the lease if it is some minutes old. Called after each call of a long command.
     ///
     /// # Errors
@@ -145,14 +145,14 @@ impl Mark<'_> {
 
     fn write(&self) -> Result<(), ApiError> {
         let started = json!({ "startedMs": self.started_ms }).to_string();
-        let seconds = seconds(self.namespace.deadline_seconds());
+        let seconds = lease_seconds(self.namespace.deadline_seconds());
         self.namespace.put(&self.key, started.as_bytes(), None, Some(seconds))
     }
 
-    fn over(self) {
+    fn end(self) {
         let key = self.key.as_str();
         if let Err(error) = self.namespace.bulk_delete(&[key.to_owned()]) {
-            let minutes = seconds(self.namespace.deadline_seconds()) / 60;
+            let minutes = lease_seconds(self.namespace.deadline_seconds()) / 60;
             self.progress.note(&format!("the lease {key:?} stays for up to {minutes} minutes: {error}"));
         }
     }
@@ -162,7 +162,7 @@ impl Mark<'_> {
 mod tests {
     use super::*;
 
-    fn marks(names: &[&str]) -> Vec<NamespaceKey> {
+    fn leases(names: &[&str]) -> Vec<NamespaceKey> {
         names.iter().map(|name| NamespaceKey { name: format!("{PUSHES}{name}"), metadata: None }).collect()
     }
 
@@ -175,22 +175,23 @@ mod tests {
             (&["gc-5"], Some("`assets gc` is running (gc-5),"), Some("another gc is running (gc-5);")),
             (&["2026", "gc-5"], Some("`assets gc` is running (gc-5),"), Some("a push is running (2026);")),
         ] {
-            for (found, expected) in [(no_gc(&marks(names)), gc), (nothing_else(&marks(names), None), other)] {
+            for (found, expected) in [(check_no_gc(&leases(names)), gc), (check_no_other(&leases(names), None), other)]
+            {
                 let found = found.err().map(|busy| busy.to_string());
-                let is_said = match (&found, expected) {
+                let is_expected = match (&found, expected) {
                     (Some(found), Some(expected)) => found.starts_with(expected),
                     (found, expected) => found.is_none() && expected.is_none(),
                 };
-                assert!(is_said, "{names:?} {found:?}");
+                assert!(is_expected, "{names:?} {found:?}");
             }
         }
-        assert!(of_gc(5).starts_with(GC) && !of_rollback(5).starts_with(GC));
+        assert!(gc_lease_name(5).starts_with(GC_PREFIX) && !rollback_lease_name(5).starts_with(GC_PREFIX));
     }
 
     #[test]
-    fn a_mark_outlives_the_longest_call() {
+    fn a_lease_outlives_the_longest_call() {
         for (deadline, expected) in [(1, 3600), (900, 3600), (3000, 3600), (3001, 3601), (86_400, 87_000)] {
-            assert_eq!(seconds(deadline), expected, "{deadline}");
+            assert_eq!(lease_seconds(deadline), expected, "{deadline}");
         }
     }
 }

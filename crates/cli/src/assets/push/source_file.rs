@@ -14,16 +14,16 @@ use http_semantics::content_hash;
 use static_assets::manifest::{EncodedBody, FileBody};
 
 use super::compress::{self, CODINGS};
-use super::digest::{Digest, SIZES};
+use super::digest::{BodyDigest, RELEASE_SIZES};
 use super::languages::{self, HEAD_BYTES};
-use super::spool::{Segment, Sink, Spool};
+use super::spool::{Spool, SpoolSegment, SpoolWriter};
 use super::walk::SourceFile;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// What the first pass tells about a file.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct HashedFile {
     pub(super) body: FileBody,
     /// The language that the file declares if it is a page.
     pub(super) language: Option<String>,
@@ -31,15 +31,15 @@ pub(super) struct Known {
 
 /// An encoded file, and where its bytes are in the spool.
 #[derive(Debug, Clone)]
-pub(super) struct Variant {
+pub(super) struct EncodedFile {
     pub(super) encoded: EncodedBody,
     /// One segment per chunk if the encoded file has chunks.
-    pub(super) segments: Vec<Segment>,
+    pub(super) segments: Vec<SpoolSegment>,
 }
 
 /// Why a file cannot be pushed.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::assets) enum FileError {
+pub(in crate::assets) enum SourceFileError {
     #[error("{}: permission denied; change its permissions (chmod u+r), or leave it out with \
      .assetsignore", .0.display())]
     Forbidden(PathBuf),
@@ -59,11 +59,11 @@ pub(in crate::assets) enum FileError {
 ///
 /// # Errors
 /// If it cannot be read, or has changed since it was found.
-pub(super) fn know(source: &SourceFile) -> Result<Known, FileError> {
+pub(super) fn hash_file(source: &SourceFile) -> Result<HashedFile, SourceFileError> {
     let mut file = open(source)?;
     let mut head = Vec::with_capacity(HEAD_BYTES);
     (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(|error| unreadable(source, error))?;
-    let mut digest = Digest::new(source.length, SIZES);
+    let mut digest = BodyDigest::new(source.length, RELEASE_SIZES);
     digest.update(&head);
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
@@ -78,20 +78,21 @@ pub(super) fn know(source: &SourceFile) -> Result<Known, FileError> {
     if body.length != source.length {
         return Err(changed(source));
     }
-    Ok(Known { body, language: languages::declared(&head) })
+    Ok(HashedFile { body, language: languages::declared_language(&head) })
 }
 
 /// Encodes a file. Returns the encodings that save at least a tenth, smallest first.
 ///
 /// # Errors
 /// If it cannot be read, has changed since it was hashed, or the spool cannot be written.
-pub(super) fn encode(source: &SourceFile, body: &FileBody, spool: &Spool) -> Result<Vec<Variant>, FileError> {
-    let mut variants = Vec::new();
+pub(super) fn encode(source: &SourceFile, body: &FileBody, spool: &Spool) -> Result<Vec<EncodedFile>, SourceFileError> {
+    let mut encoded_files = Vec::new();
     for coding in CODINGS {
-        let mut from = Checked { file: open(source)?.take(body.length), digest: Digest::new(0, SIZES) };
-        let mut sink = Sink::new(spool, compress::length_max(body.length), SIZES);
-        let outcome = compress::encode(coding, body.length, &mut from, &mut sink);
-        if !sink.is_worth_it() {
+        let mut from =
+            HashingReader { file: open(source)?.take(body.length), digest: BodyDigest::new(0, RELEASE_SIZES) };
+        let mut writer = SpoolWriter::new(spool, compress::length_max(body.length), RELEASE_SIZES);
+        let outcome = compress::encode(coding, body.length, &mut from, &mut writer);
+        if !writer.is_worth_it() {
             continue;
         }
         // Some encoders fail if the file became shorter.
@@ -99,21 +100,25 @@ pub(super) fn encode(source: &SourceFile, body: &FileBody, spool: &Spool) -> Res
         if outcome.is_ok() && !is_same {
             return Err(changed(source));
         }
-        let finished = outcome.and_then(|()| sink.finish());
+        let finished = outcome.and_then(|()| writer.finish());
         let (body, segments) = finished.map_err(|error| {
-            if is_same { FileError::NotEncoded { file: source.file.clone(), coding, error } } else { changed(source) }
+            if is_same {
+                SourceFileError::NotEncoded { file: source.file.clone(), coding, error }
+            } else {
+                changed(source)
+            }
         })?;
-        variants.push(Variant { encoded: EncodedBody { coding, body }, segments });
+        encoded_files.push(EncodedFile { encoded: EncodedBody { coding, body }, segments });
     }
-    variants.sort_by_key(|variant| variant.encoded.body.length);
-    Ok(variants)
+    encoded_files.sort_by_key(|encoded_file| encoded_file.encoded.body.length);
+    Ok(encoded_files)
 }
 
 /// Returns the bytes of a file that one value holds.
 ///
 /// # Errors
 /// If it cannot be read, or has changed since it was hashed.
-pub(super) fn part(source: &SourceFile, offset: u64, length: u64, hash: &str) -> Result<Vec<u8>, FileError> {
+pub(super) fn part(source: &SourceFile, offset: u64, length: u64, hash: &str) -> Result<Vec<u8>, SourceFileError> {
     let mut file = open(source)?;
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.take(length).read_to_end(&mut bytes));
@@ -121,29 +126,29 @@ pub(super) fn part(source: &SourceFile, offset: u64, length: u64, hash: &str) ->
     if content_hash::hash(&bytes) == hash { Ok(bytes) } else { Err(changed(source)) }
 }
 
-fn open(source: &SourceFile) -> Result<Disk, FileError> {
+fn open(source: &SourceFile) -> Result<Disk, SourceFileError> {
     Disk::open(&source.file).map_err(|error| unreadable(source, error))
 }
 
-fn unreadable(source: &SourceFile, error: io::Error) -> FileError {
+fn unreadable(source: &SourceFile, error: io::Error) -> SourceFileError {
     let file = source.file.clone();
     match error.kind() {
-        io::ErrorKind::PermissionDenied => FileError::Forbidden(file),
-        _ => FileError::Unreadable { file, error },
+        io::ErrorKind::PermissionDenied => SourceFileError::Forbidden(file),
+        _ => SourceFileError::Unreadable { file, error },
     }
 }
 
-fn changed(source: &SourceFile) -> FileError {
-    FileError::Changed(source.file.clone())
+fn changed(source: &SourceFile) -> SourceFileError {
+    SourceFileError::Changed(source.file.clone())
 }
 
 /// A reader that hashes what passes through it.
-struct Checked<R> {
+struct HashingReader<R> {
     file: R,
-    digest: Digest,
+    digest: BodyDigest,
 }
 
-impl<R: Read> Read for Checked<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.file.read(buffer)?;
         self.digest.update(buffer.get(..length).unwrap_or_default());

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_class_is_closed() {
+    fn an_unclosed_class_is_a_fault() {
         for (line, expected) in [
             ("", true),
             ("*.map", true),

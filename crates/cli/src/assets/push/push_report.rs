@@ -8,8 +8,8 @@ use serde::Serialize;
 use static_assets::manifest::Manifest;
 
 use super::compress::CODINGS;
-use super::plan::Blob;
-use super::upload::Count;
+use super::release_plan::Blob;
+use super::upload::BlobTotals;
 use crate::progress::tell;
 
 /// The result of a push.
@@ -25,26 +25,26 @@ pub(super) struct PushReport {
     pub(super) unchanged: bool,
     pub(super) files: usize,
     pub(super) bytes: u64,
-    pub(super) uploaded: Values,
-    pub(super) skipped: Values,
-    pub(super) encodings: Vec<Saved>,
+    pub(super) uploaded: ReportedTotals,
+    pub(super) skipped: ReportedTotals,
+    pub(super) encodings: Vec<EncodingSavings>,
     /// What would be uploaded; only with `--dry-run`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) upload: Option<Vec<Planned>>,
+    pub(super) upload: Option<Vec<PlannedUpload>>,
     pub(super) warnings: Vec<String>,
     pub(super) calls: u64,
     pub(super) seconds: f64,
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize)]
-pub(super) struct Values {
+pub(super) struct ReportedTotals {
     values: u64,
     bytes: u64,
 }
 
 /// What one content coding saves.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Saved {
+pub(super) struct EncodingSavings {
     coding: ContentCoding,
     /// How many files have it.
     files: u64,
@@ -56,27 +56,27 @@ pub(super) struct Saved {
 
 /// A file that would be uploaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Planned {
+pub(super) struct PlannedUpload {
     path: String,
     coding: Option<ContentCoding>,
     values: u64,
     bytes: u64,
 }
 
-impl From<Count> for Values {
-    fn from(count: Count) -> Self {
+impl From<BlobTotals> for ReportedTotals {
+    fn from(count: BlobTotals) -> Self {
         Self { values: count.values, bytes: count.bytes }
     }
 }
 
 /// Returns what each content coding saves in a release.
-pub(super) fn saved(manifest: &Manifest) -> Vec<Saved> {
+pub(super) fn encoding_savings(manifest: &Manifest) -> Vec<EncodingSavings> {
     let of = |coding| {
         let encoded = manifest.files.iter().filter_map(|file| {
             let encoded = file.encoded.iter().find(|encoded| encoded.coding == coding)?;
             Some((file.body.length, encoded.body.length))
         });
-        encoded.fold(Saved { coding, files: 0, from: 0, to: 0 }, |saved, (from, to)| Saved {
+        encoded.fold(EncodingSavings { coding, files: 0, from: 0, to: 0 }, |saved, (from, to)| EncodingSavings {
             coding,
             files: saved.files + 1,
             from: saved.from + from,
@@ -87,15 +87,18 @@ pub(super) fn saved(manifest: &Manifest) -> Vec<Saved> {
 }
 
 /// Returns what would be uploaded, one entry per file and encoding.
-pub(super) fn planned<'b>(manifest: &Manifest, blobs: impl IntoIterator<Item = &'b Blob>) -> Vec<Planned> {
-    let mut planned: Vec<Planned> = Vec::new();
+pub(super) fn planned_uploads<'b>(
+    manifest: &Manifest,
+    blobs: impl IntoIterator<Item = &'b Blob>,
+) -> Vec<PlannedUpload> {
+    let mut planned: Vec<PlannedUpload> = Vec::new();
     for blob in blobs {
         let path = manifest.files.get(blob.file).map_or("", |file| file.path.as_ref());
         if let Some(last) = planned.last_mut().filter(|last| last.path == path && last.coding == blob.coding) {
             last.values += 1;
             last.bytes += blob.length;
         } else {
-            planned.push(Planned { path: path.to_owned(), coding: blob.coding, values: 1, bytes: blob.length });
+            planned.push(PlannedUpload { path: path.to_owned(), coding: blob.coding, values: 1, bytes: blob.length });
         }
     }
     planned
@@ -128,12 +131,12 @@ impl PushReport {
         if let Some(before) = self.before.as_ref().filter(|_| !self.unchanged) {
             writeln!(out, "  before    {before}")?;
         }
-        writeln!(out, "  files     {} ({})", self.files, Bytes(self.bytes))?;
+        writeln!(out, "  files     {} ({})", self.files, HumanBytes(self.bytes))?;
         let verb = if self.dry_run { "to upload" } else { "uploaded " };
-        writeln!(out, "  {verb} {} values ({})", self.uploaded.values, Bytes(self.uploaded.bytes))?;
-        writeln!(out, "  skipped   {} values ({}), which KV has", self.skipped.values, Bytes(self.skipped.bytes))?;
-        for Saved { coding, files, from, to } in &self.encodings {
-            let (from, to) = (Bytes(*from), Bytes(*to));
+        writeln!(out, "  {verb} {} values ({})", self.uploaded.values, HumanBytes(self.uploaded.bytes))?;
+        writeln!(out, "  skipped   {} values ({}), which KV has", self.skipped.values, HumanBytes(self.skipped.bytes))?;
+        for EncodingSavings { coding, files, from, to } in &self.encodings {
+            let (from, to) = (HumanBytes(*from), HumanBytes(*to));
             writeln!(out, "  {:<9} {from} are {to} in {files} files", coding.as_str())?;
         }
         writeln!(out, "  took      {:.1} s, {} calls", self.seconds, self.calls)
@@ -141,9 +144,9 @@ impl PushReport {
 }
 
 /// Displays a number of bytes for people, in decimal units.
-struct Bytes(u64);
+struct HumanBytes(u64);
 
-impl Display for Bytes {
+impl Display for HumanBytes {
     #[allow(clippy::cast_precision_loss)] // Two digits are shown.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {

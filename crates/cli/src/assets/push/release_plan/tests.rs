@@ -4,14 +4,14 @@ use ignore::gitignore::GitignoreBuilder;
 use static_assets::release::WHOLE_BYTES_MAX;
 
 use super::*;
-use crate::assets::push::read;
+use crate::assets::push::source_file;
 use crate::assets::push::spool::Spool;
 use crate::assets::push::walk;
 
-fn settings() -> Settings {
+fn settings() -> ReleaseSettings {
     let mut immutable = GitignoreBuilder::new("");
     immutable.add_line(None, "/static/**").unwrap().add_line(None, "*.woff2").unwrap();
-    Settings {
+    ReleaseSettings {
         html_handling: HtmlHandling::default(),
         not_found: NotFoundHandling::default(),
         unversioned_keys: true,
@@ -23,12 +23,12 @@ fn settings() -> Settings {
 }
 
 /// The plan of a push.
-struct Pushed {
+struct PlannedPush {
     manifest: Manifest,
     blobs: Vec<Blob>,
 }
 
-fn push(files: &[(&str, String)], served: Option<&Served>, there: &[Blob], now_ms: u64) -> Pushed {
+fn push(files: &[(&str, String)], current: Option<&CurrentRelease>, in_kv: &[Blob], now_ms: u64) -> PlannedPush {
     let folder = tempfile::tempdir().unwrap();
     for (path, text) in files {
         let path = folder.path().join(path);
@@ -36,28 +36,28 @@ fn push(files: &[(&str, String)], served: Option<&Served>, there: &[Blob], now_m
         fs::write(path, text).unwrap();
     }
     let sources = walk::walk(folder.path()).unwrap();
-    let known: Vec<Known> = sources.iter().map(|source| read::know(source).unwrap()).collect();
+    let hashed: Vec<HashedFile> = sources.iter().map(|source| source_file::hash_file(source).unwrap()).collect();
     let spool = Spool::new().unwrap();
-    let there: HashSet<String> = there.iter().map(|blob| blob.hash.clone().into()).collect();
-    let kept = kept(served.and_then(|served| served.manifest.as_ref()), &there);
-    let compressible = |(source, _): &(&SourceFile, &Known)| is_compressible(&media_type_of(&source.path));
-    let encodings = sources.iter().zip(&known).filter(compressible).map(|(source, known)| {
-        let encodings = kept.get(known.body.hash.as_ref()).map_or_else(
-            || Encodings::New(read::encode(source, &known.body, &spool).unwrap()),
-            |kept| Encodings::Kept(kept.to_vec()),
+    let in_kv: HashSet<String> = in_kv.iter().map(|blob| blob.hash.clone().into()).collect();
+    let reusable = reusable_encodings(current.and_then(|current| current.manifest.as_ref()), &in_kv);
+    let compressible = |(source, _): &(&SourceFile, &HashedFile)| is_compressible(&media_type_of(&source.path));
+    let encodings = sources.iter().zip(&hashed).filter(compressible).map(|(source, hashed)| {
+        let encodings = reusable.get(hashed.body.hash.as_ref()).map_or_else(
+            || FileEncodings::New(source_file::encode(source, &hashed.body, &spool).unwrap()),
+            |reusable| FileEncodings::InKv(reusable.to_vec()),
         );
-        (known.body.hash.clone(), encodings)
+        (hashed.body.hash.clone(), encodings)
     });
     let encodings = encodings.collect();
-    let mut manifest = manifest(&settings(), &sources, &known, &encodings, served, now_ms).unwrap();
+    let mut manifest = manifest(&settings(), &sources, &hashed, &encodings, current, now_ms).unwrap();
     manifest.id = id(now_ms, &content_hash(&manifest));
     let blobs = blobs(&manifest, &encodings);
-    Pushed { manifest, blobs }
+    PlannedPush { manifest, blobs }
 }
 
-fn served(manifest: &Manifest, rolled_back_ms: Option<u64>) -> Served {
+fn current_release(manifest: &Manifest, rolled_back_ms: Option<u64>) -> CurrentRelease {
     let pointer = Pointer { rolled_back_ms, ..Pointer::switched(None, &manifest.id, 3, manifest.created_ms) };
-    Served { pointer, manifest: Some(manifest.clone()) }
+    CurrentRelease { pointer, manifest: Some(manifest.clone()) }
 }
 
 fn page(of: &str) -> String {
@@ -65,14 +65,14 @@ fn page(of: &str) -> String {
 }
 
 #[test]
-fn the_same_folder_gives_the_same_manifest_whatever_the_time() {
+fn the_same_folder_gives_the_same_manifest_at_any_time() {
     let files = [("index.html", page("a")), ("static/a.txt", "a".to_owned()), ("b.woff2", "b".to_owned())];
     let first = push(&files, None, &[], 1_000_000);
     let later = push(&files, None, &[], 9_000_000);
     assert_eq!(content_hash(&first.manifest), content_hash(&later.manifest));
     assert_eq!(first.blobs, later.blobs);
     // The same if parts of the current release are reused.
-    let again = push(&files, Some(&served(&first.manifest, None)), &first.blobs, 9_000_000);
+    let again = push(&files, Some(&current_release(&first.manifest, None)), &first.blobs, 9_000_000);
     assert_eq!(content_hash(&first.manifest), content_hash(&again.manifest));
     assert_eq!(first.manifest.files, again.manifest.files);
     let other = push(&[("index.html", page("b"))], None, &[], 1_000_000);
@@ -82,7 +82,7 @@ fn the_same_folder_gives_the_same_manifest_whatever_the_time() {
 }
 
 #[test]
-fn a_file_is_as_old_as_its_bytes_under_its_path() {
+fn a_file_is_as_old_as_its_bytes_at_its_path() {
     let before = push(&[("a.txt", "a".to_owned()), ("b.txt", "b".to_owned())], None, &[], 100_000);
     let files = [("a.txt", "a".to_owned()), ("b.txt", "B".to_owned()), ("c.txt", "b".to_owned())];
     for (rolled_back_ms, expected) in [
@@ -90,7 +90,7 @@ fn a_file_is_as_old_as_its_bytes_under_its_path() {
         // Visitors have the bytes of the release that was rolled back, with a later date.
         (Some(200_000), [("/a.txt", 200), ("/b.txt", 300), ("/c.txt", 300)]),
     ] {
-        let now = push(&files, Some(&served(&before.manifest, rolled_back_ms)), &[], 300_000);
+        let now = push(&files, Some(&current_release(&before.manifest, rolled_back_ms)), &[], 300_000);
         let found: Vec<(&str, u64)> =
             now.manifest.files.iter().map(|file| (file.path.as_ref(), file.modified_seconds)).collect();
         assert_eq!(found, expected);
@@ -98,31 +98,35 @@ fn a_file_is_as_old_as_its_bytes_under_its_path() {
 }
 
 #[test]
-fn what_was_encoded_before_is_not_encoded_anew_as_long_as_kv_has_it() {
+fn encodings_in_kv_are_reused() {
     let files = [("a.html", page("a")), ("b.html", page("b"))];
     let first = push(&files, None, &[], 1);
-    assert!(first.blobs.iter().all(|blob| blob.origin != Origin::Kv));
-    let served = served(&first.manifest, None);
+    assert!(first.blobs.iter().all(|blob| blob.location != BlobLocation::Kv));
+    let current = current_release(&first.manifest, None);
     // A file with another path, too.
     let moved = [("c.html", page("a")), ("b.html", page("b"))];
-    let second = push(&moved, Some(&served), &first.blobs, 2);
-    assert!(second.blobs.iter().all(|blob| (blob.origin == Origin::Kv) == blob.coding.is_some()), "{:?}", second.blobs);
-    let hashes = |pushed: &Pushed| pushed.blobs.iter().map(|blob| blob.hash.clone()).collect::<HashSet<_>>();
+    let second = push(&moved, Some(&current), &first.blobs, 2);
+    assert!(
+        second.blobs.iter().all(|blob| (blob.location == BlobLocation::Kv) == blob.coding.is_some()),
+        "{:?}",
+        second.blobs
+    );
+    let hashes = |pushed: &PlannedPush| pushed.blobs.iter().map(|blob| blob.hash.clone()).collect::<HashSet<_>>();
     assert_eq!(hashes(&first), hashes(&second));
     // If one encoded value is gone, all encodings of that file are made again, with the same
     // result.
     let of_a = first.blobs.iter().position(|blob| blob.file == 0 && blob.coding.is_some()).unwrap();
-    let there: Vec<Blob> =
+    let in_kv: Vec<Blob> =
         first.blobs.iter().enumerate().filter(|(at, _)| *at != of_a).map(|(_, blob)| blob.clone()).collect();
-    let third = push(&files, Some(&served), &there, 3);
+    let third = push(&files, Some(&current), &in_kv, 3);
     assert_eq!(hashes(&first), hashes(&third));
     for blob in third.blobs.iter().filter(|blob| blob.coding.is_some()) {
-        assert_eq!(blob.origin == Origin::Kv, blob.file == 1, "{blob:?}");
+        assert_eq!(blob.location == BlobLocation::Kv, blob.file == 1, "{blob:?}");
     }
 }
 
 #[test]
-fn each_value_is_uploaded_once_and_knows_where_its_bytes_are() {
+fn each_value_is_uploaded_once_from_where_its_bytes_are() {
     let long = "0123456789abcdefghijklmnopq".repeat(1_000_000);
     assert!(long.len() as u64 > WHOLE_BYTES_MAX);
     let pushed = push(&[("a.bin", long.clone()), ("b.html", page("c")), ("c.html", page("c"))], None, &[], 1);
@@ -133,15 +137,17 @@ fn each_value_is_uploaded_once_and_knows_where_its_bytes_are() {
     assert_eq!(chunks.len(), long.len().div_ceil(CHUNK_BYTES));
     for (at, (chunk, bytes)) in chunks.iter().zip(long.as_bytes().chunks(CHUNK_BYTES)).enumerate() {
         assert_eq!((chunk.hash.as_ref(), chunk.length), (content_hash::hash(bytes).as_str(), bytes.len() as u64));
-        assert_eq!(chunk.origin, Origin::File((at * CHUNK_BYTES) as u64));
+        assert_eq!(chunk.location, BlobLocation::File((at * CHUNK_BYTES) as u64));
     }
     assert!(of(2, None).is_empty());
-    assert_eq!(of(1, None)[0].origin, Origin::File(0));
-    assert!(matches!(&of(1, Some(ContentCoding::Br))[0].origin, Origin::Spool(segments) if segments.len() == 1));
+    assert_eq!(of(1, None)[0].location, BlobLocation::File(0));
+    assert!(
+        matches!(&of(1, Some(ContentCoding::Br))[0].location, BlobLocation::Spool(segments) if segments.len() == 1)
+    );
 }
 
 #[test]
-fn a_file_can_be_kept_for_ever_by_its_name_or_because_it_is_said() {
+fn a_file_is_immutable_by_its_name_or_by_an_option() {
     let files = ["a.txt", "static/deep/a.txt", "fonts/a.woff2", "app.3f2a1b9c.js"].map(|path| (path, "a".to_owned()));
     let found: Vec<String> = push(&files, None, &[], 1)
         .manifest
@@ -169,7 +175,7 @@ fn a_release_is_named_after_its_time_and_content() {
 }
 
 #[test]
-fn a_manifest_that_is_too_long_names_the_way_out() {
+fn a_manifest_that_is_too_long_says_what_to_do() {
     let manifest = push(&[("a.txt", String::new())], None, &[], 1).manifest;
     let longest = usize::try_from(VALUE_BYTES_MAX).unwrap();
     assert_eq!(check_length(&manifest, longest), Ok(()));
