@@ -229,9 +229,9 @@ impl Namespace {
         self.bulk_put(vec![KeyValuePair { key, value, metadata: metadata.cloned(), expiration_ttl }])
     }
 
-    /// Writes a batch of [`BatchBuilder`] with distinct keys ("Write multiple key-value pairs"). This
-    /// takes one call, and one more for each value that is too long for a bulk write. Retries
-    /// send only what was not written.
+    /// Writes a batch of [`BatchBuilder`] with distinct keys ("Write multiple key-value pairs").
+    /// This takes one call, and one more for each value that is too long for a bulk write.
+    /// Retries send only what was not written.
     pub(crate) fn bulk_put(&self, pairs: Vec<KeyValuePair>) -> Result<(), ApiError> {
         let (alone, together): (Vec<_>, Vec<_>) = pairs.into_iter().partition(KeyValuePair::needs_own_call);
         for (at, pair) in alone.iter().enumerate() {

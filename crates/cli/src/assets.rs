@@ -28,7 +28,7 @@ use self::rollback::RollbackError;
 use crate::ExitStatus;
 use crate::api::{ApiError, DefaultNamespace, NamespaceArguments, OpenError};
 use crate::progress::tell;
-use crate::report::{EQUAL_MAX, more};
+use crate::validation_report::{EQUAL_LINES_MAX, more};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -104,7 +104,7 @@ fn folder_faults(faults: &[String]) -> String {
     if let [fault] = faults {
         return format!("{fault}\nnothing was uploaded");
     }
-    let shown = faults.get(..EQUAL_MAX).unwrap_or(faults);
+    let shown = faults.get(..EQUAL_LINES_MAX).unwrap_or(faults);
     let more = more(faults.len() - shown.len(), "fault").map(|more| format!("\n  {more}"));
     let (count, shown, more) = (faults.len(), shown.join("\n  "), more.unwrap_or_default());
     format!("the folder has {count} faults:\n  {shown}{more}\nnothing was uploaded")

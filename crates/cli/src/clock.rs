@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_takes_its_time_or_ends_once_it_is_cancelled() {
+    fn a_wait_takes_its_time_or_ends_when_it_is_cancelled() {
         let start_ms = now_ms();
         run(BlockingTime::new(|_| {}, || false).sleep(20));
         assert!(now_ms() >= start_ms + 20);

@@ -4,30 +4,30 @@
 //! `sync` makes KV hold what a table of PostgreSQL holds. One pass goes like this:
 //!
 //! ```text
-//! source   rows of the query, ordered by key ───┐
-//!                                               ├─> plan ─┬─> upload, a few calls at a time
-//! stored   keys of KV with the prefix, ordered ─┘         └─> sync::deletions, then snapshot
+//! source       rows of the query, ordered by key ───┐
+//!                                                   ├─> row_plan ─┬─> batch_writer
+//! stored_keys  keys of KV with the prefix, ordered ─┘             └─> sync::deletions, snapshot
 //! ```
 //!
 //! Each key that `sync` writes carries [`metadata`] with the hash of its value. So a pass writes
 //! only what differs, and deletes only keys that it owns. `--watch` repeats passes when
-//! PostgreSQL notifies of changes ([`watch`]); [`recent`] remembers what KV's list cannot show
-//! yet.
+//! PostgreSQL notifies of changes ([`watch`]); [`recent_changes`] remembers what KV's list cannot
+//! show yet.
 //!
 //! `validate` checks definitions of flags with the parser of the Worker.
 
+mod batch_writer;
 mod merge;
 mod metadata;
-mod plan;
-mod recent;
-mod row;
+mod pass_summary;
+mod recent_changes;
+mod row_plan;
 mod snapshot;
 mod source;
-mod stored;
-mod summary;
+mod source_row;
+mod stored_keys;
 mod sync;
-mod target;
-mod upload;
+mod sync_target;
 mod validate;
 mod watch;
 
@@ -42,9 +42,9 @@ use kv_store::limits::{KEY_BYTES_MAX, Key, METADATA_BYTES_MAX};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use self::recent::Recent;
-use self::source::{CHANNEL_MAX, Source};
-use self::target::Target;
+use self::recent_changes::RecentChanges;
+use self::source::{CHANNEL_MAX, PostgresSource};
+use self::sync_target::SyncTarget;
 use crate::ExitStatus;
 use crate::api::{DefaultNamespace, NamespaceArguments};
 use crate::number::whole;
@@ -116,7 +116,7 @@ pub(crate) struct ConfigArguments {
 #[derive(Debug, Subcommand)]
 #[allow(clippy::large_enum_variant)] // Only one is ever made.
 enum ConfigCommand {
-    Sync(Sync),
+    Sync(SyncArguments),
     Validate(validate::ConfigValidateArguments),
 }
 
@@ -124,7 +124,7 @@ enum ConfigCommand {
 #[derive(Debug, clap::Args)]
 #[command(after_help = SYNC_EXAMPLES)]
 #[allow(clippy::struct_excessive_bools)] // Flags of a command line.
-struct Sync {
+struct SyncArguments {
     /// The query for the rows: the first column is the key, the others become the JSON value
     #[arg(long, value_name = "SQL", default_value = "SELECT id, preview_features_enabled FROM users")]
     query: String,
@@ -164,14 +164,14 @@ struct Sync {
     full_every: u64,
 
     #[command(flatten)]
-    common: NamespaceArguments<UserConfiguration>,
+    common: NamespaceArguments<UserConfigurationNamespace>,
 }
 
 /// The namespace of users' records and flags.
 #[derive(Debug)]
-struct UserConfiguration;
+struct UserConfigurationNamespace;
 
-impl DefaultNamespace for UserConfiguration {
+impl DefaultNamespace for UserConfigurationNamespace {
     const TITLE: &str = "kv-edge-user-configuration";
     const LOCAL_TITLE: &str = "USER_CONFIGURATION";
     const HELP: &str =
@@ -222,7 +222,7 @@ impl ConfigArguments {
     }
 }
 
-impl Sync {
+impl SyncArguments {
     fn run(self, out: &mut impl Write) -> io::Result<ExitStatus> {
         let progress = Progress::new(self.common.json);
         let stop = CancellationToken::new();
@@ -238,21 +238,21 @@ impl Sync {
         };
         if self.watch {
             let full_every = (self.full_every > 0).then(|| Duration::from_secs(self.full_every.saturating_mul(60)));
-            let options = watch::Options { channel: self.channel, full_every, json: self.common.json };
+            let options = watch::WatchOptions { channel: self.channel, full_every, json: self.common.json };
             return watch::watch(&mut source, &target, &options, stop, out);
         }
-        let summary = sync::run(&mut source, &target, &Recent::nothing());
+        let summary = sync::run(&mut source, &target, &RecentChanges::disabled());
         summary.write(self.common.json, out)?;
         Ok(summary.exit_status())
     }
 
-    fn opened(&self, progress: Progress, stop: &CancellationToken) -> Result<(Source, Target), String> {
+    fn opened(&self, progress: Progress, stop: &CancellationToken) -> Result<(PostgresSource, SyncTarget), String> {
         if self.query.trim().is_empty() {
             return Err("--query is empty; write a SELECT that returns the key and the values".to_owned());
         }
-        let source = Source::open(&self.query, stop.clone()).map_err(|error| error.to_string())?;
+        let source = PostgresSource::open(&self.query, stop.clone()).map_err(|error| error.to_string())?;
         let namespace = self.common.open(&progress);
-        let target = Target {
+        let target = SyncTarget {
             namespace: namespace.map_err(|error| error.to_string())?.redacted().without_retries_after(stop),
             prefix: self.prefix.clone(),
             snapshot: self.snapshot.clone(),
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_stands_under_no_key_of_something_else() {
+    fn a_snapshot_has_no_reserved_key() {
         for (key, expected) in [("users", true), ("", false), (".", false), ("flags", false)] {
             assert_eq!(snapshot_key(key).is_ok(), expected, "{key}");
         }

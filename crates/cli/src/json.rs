@@ -11,17 +11,17 @@ use serde_json::Value;
 
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Tree {
+pub(crate) enum JsonTree {
     /// The members in their order.
-    Object(Vec<(String, Tree)>),
-    Array(Vec<Tree>),
+    Object(Vec<(String, JsonTree)>),
+    Array(Vec<JsonTree>),
     /// A string, a number, a boolean or null.
     Scalar(Value),
 }
 
 /// Why a text is not JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SyntaxError {
+pub(crate) struct JsonSyntaxError {
     /// Counted from 1.
     pub(crate) line: usize,
     /// Counted from 1, in bytes.
@@ -29,13 +29,13 @@ pub(crate) struct SyntaxError {
     pub(crate) problem: String,
 }
 
-impl Tree {
-    pub(crate) fn parse(text: &str) -> Result<Self, SyntaxError> {
+impl JsonTree {
+    pub(crate) fn parse(text: &str) -> Result<Self, JsonSyntaxError> {
         serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let whole = error.to_string();
             let problem = whole.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&whole);
-            SyntaxError { line: line.max(1), column: column.max(1), problem: format!("not JSON: {problem}") }
+            JsonSyntaxError { line: line.max(1), column: column.max(1), problem: format!("not JSON: {problem}") }
         })
     }
 
@@ -49,12 +49,12 @@ impl Tree {
     }
 
     /// Returns the members of an object, or an empty slice for every other value.
-    pub(crate) fn members(&self) -> &[(String, Tree)] {
+    pub(crate) fn members(&self) -> &[(String, JsonTree)] {
         if let Self::Object(members) = self { members } else { &[] }
     }
 
     /// Returns the member with this name: the last one, which is the one that counts.
-    pub(crate) fn member(&self, name: &str) -> Option<&Tree> {
+    pub(crate) fn member(&self, name: &str) -> Option<&JsonTree> {
         self.members().iter().rev().find(|member| member.0 == name).map(|member| &member.1)
     }
 
@@ -87,8 +87,8 @@ impl Tree {
 /// Returns the texts that occur more than once, each once.
 pub(crate) fn repeated<'t>(texts: impl Iterator<Item = &'t str>) -> impl Iterator<Item = &'t str> {
     let mut seen = HashSet::new();
-    let mut told = HashSet::new();
-    texts.filter(move |text| !seen.insert(*text) && told.insert(*text))
+    let mut reported = HashSet::new();
+    texts.filter(move |text| !seen.insert(*text) && reported.insert(*text))
 }
 
 /// Returns the path of a member as `kv_store::schema` writes it: `a.b`, but `a["b c"]`.
@@ -103,7 +103,7 @@ pub(crate) fn member_path(parent: &str, name: &str) -> String {
     }
 }
 
-impl Serialize for Tree {
+impl Serialize for JsonTree {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Object(members) => serializer.collect_map(members.iter().map(|(name, value)| (name, value))),
@@ -113,59 +113,59 @@ impl Serialize for Tree {
     }
 }
 
-impl<'de> Deserialize<'de> for Tree {
+impl<'de> Deserialize<'de> for JsonTree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TreeVisitor)
+        deserializer.deserialize_any(JsonTreeVisitor)
     }
 }
 
-struct TreeVisitor;
+struct JsonTreeVisitor;
 
-impl<'de> Visitor<'de> for TreeVisitor {
-    type Value = Tree;
+impl<'de> Visitor<'de> for JsonTreeVisitor {
+    type Value = JsonTree;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("JSON")
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
+    fn visit_bool<E>(self, value: bool) -> Result<JsonTree, E> {
+        Ok(JsonTree::Scalar(value.into()))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
+    fn visit_i64<E>(self, value: i64) -> Result<JsonTree, E> {
+        Ok(JsonTree::Scalar(value.into()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
+    fn visit_u64<E>(self, value: u64) -> Result<JsonTree, E> {
+        Ok(JsonTree::Scalar(value.into()))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
+    fn visit_f64<E>(self, value: f64) -> Result<JsonTree, E> {
+        Ok(JsonTree::Scalar(value.into()))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
+    fn visit_str<E>(self, value: &str) -> Result<JsonTree, E> {
+        Ok(JsonTree::Scalar(value.into()))
     }
 
-    fn visit_unit<E>(self) -> Result<Tree, E> {
-        Ok(Tree::Scalar(Value::Null))
+    fn visit_unit<E>(self) -> Result<JsonTree, E> {
+        Ok(JsonTree::Scalar(Value::Null))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Tree, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<JsonTree, A::Error> {
         let mut elements = Vec::new();
         while let Some(element) = access.next_element()? {
             elements.push(element);
         }
-        Ok(Tree::Array(elements))
+        Ok(JsonTree::Array(elements))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Tree, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<JsonTree, A::Error> {
         let mut members = Vec::new();
         while let Some(member) = access.next_entry()? {
             members.push(member);
         }
-        Ok(Tree::Object(members))
+        Ok(JsonTree::Object(members))
     }
 }
 
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_that_stand_twice_are_found_at_any_depth_and_told_once() {
+    fn repeated_members_are_found_at_any_depth_and_reported_once() {
         for (json, expected) in [
             (r#"{"a": {"b": 1}, "c": [{"b": 1}, {"b": 1}]}"#, &[] as &[&str]),
             (r#"{"a": 1, "a": 1, "a": 1, "b": 2}"#, &["a"]),
@@ -191,25 +191,25 @@ mod tests {
             (r#"{"a": {"b c": 1, "b c": 2}, "d": [0, {"e": 1, "e": 1}]}"#, &["a[\"b c\"]", "d[1].e"]),
             (r#"[[{"": 1, "": 1}]]"#, &["[0][0][\"\"]"]),
         ] {
-            assert_eq!(Tree::parse(json).unwrap().repeated(), expected, "{json}");
+            assert_eq!(JsonTree::parse(json).unwrap().repeated(), expected, "{json}");
         }
     }
 
     #[test]
     fn a_syntax_error_has_a_place() {
         for (json, line, column) in [("{", 1, 1), ("{\n  \"a\": 1,\n}", 3, 1), ("{} {}", 1, 4), ("{\"a\" 1}", 1, 6)] {
-            let error = Tree::parse(json).unwrap_err();
+            let error = JsonTree::parse(json).unwrap_err();
             assert_eq!((error.line, error.column), (line, column), "{json}: {error:?}");
             assert!(error.problem.starts_with("not JSON: ") && !error.problem.contains(" at line "), "{error:?}");
         }
-        assert!(Tree::parse(&"[".repeat(200)).is_err());
+        assert!(JsonTree::parse(&"[".repeat(200)).is_err());
     }
 
     proptest! {
         #[test]
         fn a_tree_is_the_same_json(text in r#"(-?[1-9][0-9]{0,18}|-?[1-9]\.[0-9]{1,3}|true|null|"(\\n|\\u00e9|[a-z{]){0,9}")"#) {
             let json = format!(r#"{{"b": [{text}], "a": {{"x": {text}}}}}"#);
-            let tree = Tree::parse(&json).unwrap();
+            let tree = JsonTree::parse(&json).unwrap();
             let value: Value = serde_json::from_str(&json).unwrap();
             prop_assert_eq!(serde_json::from_str::<Value>(&tree.to_json()).unwrap(), value);
         }

@@ -11,8 +11,8 @@
 //! - [`routes`]: checking records of storefronts (`validate`).
 //!
 //! The other modules are what the groups share: [`api`] is the client of the KV REST API,
-//! [`progress`] writes to stderr, [`report`] prints what `validate` found, [`json`] keeps
-//! duplicate members, [`input`] reads files and standard input.
+//! [`progress`] writes to stderr, [`validation_report`] prints what `validate` found, [`json`]
+//! keeps duplicate members, [`input_file`] reads files and standard input.
 //!
 //! The exit code of a command that checks is 0 if everything is valid, 1 if it found faults, and
 //! 2 if it could not check: a mistake in the command line, a file that cannot be read. The exit
@@ -28,12 +28,12 @@ mod api;
 mod assets;
 mod clock;
 mod config;
-mod input;
+mod input_file;
 mod json;
 mod number;
 mod progress;
-mod report;
 mod routes;
+mod validation_report;
 
 use std::io::{self, ErrorKind};
 use std::path::Path;

@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_whole_and_of_its_range() {
+    fn a_number_is_whole_and_within_its_range() {
         for (text, expected) in [
             ("0", Some(0)),
             ("20", Some(20)),

@@ -8,17 +8,17 @@ use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressFinish, Progre
 use crate::clock;
 
 /// How often a plain line reports progress, in milliseconds.
-const LINE_EACH_MS: u64 = 10_000;
+const LINE_INTERVAL_MS: u64 = 10_000;
 
 /// Reports the progress of a command. Clones share the output.
 #[derive(Debug, Clone)]
-pub(crate) struct Progress(Place);
+pub(crate) struct Progress(ProgressOutput);
 
 #[derive(Debug, Clone)]
-enum Place {
+enum ProgressOutput {
     Terminal(MultiProgress),
     Lines,
-    Nowhere,
+    Silent,
 }
 
 /// What a [`Phase`] counts.
@@ -32,39 +32,39 @@ pub(crate) enum Unit {
 /// done, its bar disappears.
 #[derive(Debug)]
 pub(crate) struct Phase {
-    place: Place,
+    output: ProgressOutput,
     bar: ProgressBar,
     what: String,
     unit: Unit,
     total: u64,
     done: AtomicU64,
     /// When the last line was written, in milliseconds since the Unix epoch.
-    told_ms: AtomicU64,
+    reported_ms: AtomicU64,
 }
 
 impl Progress {
     /// Nothing is reported with `json`, because a program reads the output.
     pub(crate) fn new(json: bool) -> Self {
         Self(match json {
-            true => Place::Nowhere,
-            false if io::stderr().is_terminal() => Place::Terminal(MultiProgress::new()),
-            false => Place::Lines,
+            true => ProgressOutput::Silent,
+            false if io::stderr().is_terminal() => ProgressOutput::Terminal(MultiProgress::new()),
+            false => ProgressOutput::Lines,
         })
     }
 
     /// Starts a phase of `total` units; 0 if the number is unknown.
     pub(crate) fn phase(&self, what: &str, total: u64, unit: Unit) -> Phase {
         let bar = match &self.0 {
-            Place::Terminal(bars) => {
+            ProgressOutput::Terminal(bars) => {
                 let bar = ProgressBar::new(total).with_finish(ProgressFinish::AndClear).with_message(what.to_owned());
                 let bar = bars.add(bar.with_style(style(unit, total)));
                 bar.enable_steady_tick(std::time::Duration::from_millis(100));
                 bar
             }
-            Place::Lines | Place::Nowhere => ProgressBar::hidden(),
+            ProgressOutput::Lines | ProgressOutput::Silent => ProgressBar::hidden(),
         };
-        let (done, told_ms) = (AtomicU64::new(0), AtomicU64::new(clock::now_ms()));
-        Phase { place: self.0.clone(), bar, what: what.to_owned(), unit, total, done, told_ms }
+        let (done, reported_ms) = (AtomicU64::new(0), AtomicU64::new(clock::now_ms()));
+        Phase { output: self.0.clone(), bar, what: what.to_owned(), unit, total, done, reported_ms }
     }
 
     /// Writes a message, for example that a call will be retried.
@@ -78,13 +78,13 @@ pub(crate) fn tell(line: &str) {
     drop(writeln!(io::stderr().lock(), "{line}"));
 }
 
-impl Place {
+impl ProgressOutput {
     fn tell(&self, line: &str) {
         match self {
             // If the terminal is gone, the line is lost.
             Self::Terminal(bars) => drop(bars.println(line)),
             Self::Lines => tell(line),
-            Self::Nowhere => {}
+            Self::Silent => {}
         }
     }
 }
@@ -94,20 +94,20 @@ impl Phase {
     pub(crate) fn add(&self, units: u64) {
         self.bar.inc(units);
         let done = self.done.fetch_add(units, Ordering::Relaxed) + units;
-        let (now_ms, told_ms) = (clock::now_ms(), self.told_ms.load(Ordering::Relaxed));
-        if matches!(self.place, Place::Lines)
-            && now_ms.saturating_sub(told_ms) >= LINE_EACH_MS
+        let (now_ms, reported_ms) = (clock::now_ms(), self.reported_ms.load(Ordering::Relaxed));
+        if matches!(self.output, ProgressOutput::Lines)
+            && now_ms.saturating_sub(reported_ms) >= LINE_INTERVAL_MS
             // Only one of several threads writes the line.
-            && self.told_ms.compare_exchange(told_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && self.reported_ms.compare_exchange(reported_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
-            self.place.tell(&format!("{}: {}", self.what, so_far(done, self.total, self.unit)));
+            self.output.tell(&format!("{}: {}", self.what, so_far(done, self.total, self.unit)));
         }
     }
 
     /// Ends the phase with a summary.
     pub(crate) fn done(self, summary: &str) {
         self.bar.finish_and_clear();
-        self.place.tell(&format!("{}: {summary}", self.what));
+        self.output.tell(&format!("{}: {summary}", self.what));
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn how_far_a_phase_is_has_its_unit() {
+    fn progress_has_a_unit() {
         for (done, total, unit, expected) in [
             (3, 12, Unit::Keys, "3 of 12 keys"),
             (3, 0, Unit::Keys, "3 keys"),

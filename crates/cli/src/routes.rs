@@ -1,6 +1,6 @@
 //! `kv-edge routes`: records of storefronts, which the namespace `ROUTING_CONFIG` holds.
 
-mod entries;
+mod record_file;
 mod validate;
 
 use std::io::{self, Write};

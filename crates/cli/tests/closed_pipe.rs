@@ -4,19 +4,19 @@
 // All of this is test code; Clippy recognises only functions with `#[test]`.
 #![allow(clippy::unwrap_used)]
 
-mod folder;
+mod test_folder;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use folder::Folder;
+use test_folder::TestFolder;
 
 /// The exit code that a shell reports for a program that SIGPIPE ended.
 const CLOSED_PIPE: i32 = 141;
 
 /// The streams that are connected to the closed pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Closed {
+enum ClosedStream {
     Stdout,
     Stderr,
     Both,
@@ -24,15 +24,15 @@ enum Closed {
 
 /// Runs the program after the reader is gone. Returns the exit code, and the output of the other
 /// stream.
-fn run(folder: &Folder, arguments: &[&str], stdin: &[u8], closed: Closed) -> (Option<i32>, String) {
+fn run(folder: &TestFolder, arguments: &[&str], stdin: &[u8], closed: ClosedStream) -> (Option<i32>, String) {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut command = Command::new(env!("CARGO_BIN_EXE_kv-edge"));
     command.args(arguments).current_dir(&folder.0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    if closed != Closed::Stderr {
+    if closed != ClosedStream::Stderr {
         command.stdout(writer.try_clone().unwrap());
     }
-    if closed != Closed::Stdout {
+    if closed != ClosedStream::Stdout {
         command.stderr(writer);
     }
     let mut child = command.spawn().unwrap();
@@ -42,9 +42,9 @@ fn run(folder: &Folder, arguments: &[&str], stdin: &[u8], closed: Closed) -> (Op
 }
 
 #[test]
-fn nobody_reads_the_output() {
-    let folder = Folder::new("closed-pipe", &[]);
-    for closed in [Closed::Stdout, Closed::Both] {
+fn a_closed_stdout_ends_the_program_like_sigpipe() {
+    let folder = TestFolder::new("closed-pipe", &[]);
+    for closed in [ClosedStream::Stdout, ClosedStream::Both] {
         for arguments in
             [&["config", "validate", "-"][..], &["config", "validate", "-", "--json"], &["routes", "validate", "-"]]
         {
@@ -58,12 +58,12 @@ fn nobody_reads_the_output() {
 }
 
 #[test]
-fn nobody_reads_what_is_told_beside_and_the_work_goes_on() {
-    let folder = Folder::new(
+fn a_closed_stderr_does_not_stop_the_work() {
+    let folder = TestFolder::new(
         "closed-pipe-stderr",
         &[("site/a.txt", b"a"), ("good.json", br#"{"flags": {"a": {"default": "off"}}}"#)],
     );
-    let run = |arguments: &[&str]| run(&folder, arguments, b"", Closed::Stderr);
+    let run = |arguments: &[&str]| run(&folder, arguments, b"", ClosedStream::Stderr);
     let (code, stdout) = run(&["config", "validate", "missing.json", "good.json"]);
     assert_eq!((code, stdout.as_str()), (Some(2), "1 flag in 2 files, no fault, 1 unreadable file\n"));
     assert_eq!(run(&["assets", "push", "site", "--local=1"]).0, Some(1));
@@ -73,8 +73,8 @@ fn nobody_reads_what_is_told_beside_and_the_work_goes_on() {
 }
 
 #[test]
-fn nobody_reads_the_help_or_what_is_wrong_with_the_command_line() {
-    let folder = Folder::new("closed-pipe-help", &[]);
+fn closed_streams_do_not_change_the_exit_code_of_help_and_usage_errors() {
+    let folder = TestFolder::new("closed-pipe-help", &[]);
     for (arguments, code) in [
         (&["--help"][..], 0),
         (&["config", "sync", "--help"], 0),
@@ -84,6 +84,6 @@ fn nobody_reads_the_help_or_what_is_wrong_with_the_command_line() {
         (&["routes", "validate", "--key", "a", "a.json", "b.json"], 2),
         (&["assets", "list", "--local", "8800"], 2),
     ] {
-        assert_eq!(run(&folder, arguments, b"", Closed::Both).0, Some(code), "{arguments:?}");
+        assert_eq!(run(&folder, arguments, b"", ClosedStream::Both).0, Some(code), "{arguments:?}");
     }
 }

@@ -1,13 +1,13 @@
 //! Tests of `kv-edge config validate`, as the built program.
 
-mod folder;
+mod test_folder;
 
-use folder::Folder;
 use serde_json::{Value, json};
+use test_folder::TestFolder;
 
 #[test]
-fn each_file_is_a_line_for_each_fault_and_the_code_says_what_came_of_it() {
-    let folder = Folder::new(
+fn each_fault_is_a_line_and_the_exit_code_is_the_result() {
+    let folder = TestFolder::new(
         "flags",
         &[
             ("good.json", br#"{"flags": {"a": {"default": "off"}, "b": {"default": "on"}}}"#),
@@ -34,7 +34,7 @@ fn each_file_is_a_line_for_each_fault_and_the_code_says_what_came_of_it() {
 
 #[test]
 fn standard_input_and_json() {
-    let folder = Folder::new("flags-json", &[]);
+    let folder = TestFolder::new("flags-json", &[]);
     let input = br#"{"flags": {"a": {"default": "off", "rules": [{"percentage": 101, "variant": "on"}]}}}"#;
     let (code, stdout, _) = folder.run(&["config", "validate", "--json", "-"], input);
     let report: Value = serde_json::from_str(&stdout).unwrap();

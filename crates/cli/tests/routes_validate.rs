@@ -3,31 +3,31 @@
 // All of this is test code; Clippy recognises only functions with `#[test]`.
 #![allow(clippy::unwrap_used)]
 
-mod folder;
+mod test_folder;
 
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use folder::Folder;
+use test_folder::TestFolder;
 
 const VALID: &str =
     r#"{"storefrontA": {"origin": "https://a.example"}, "storefrontB": {"origin": "http://b.example/shop"}}"#;
 
-fn validate(folder: &Folder, arguments: &[&str]) -> (i32, String, String) {
+fn validate(folder: &TestFolder, arguments: &[&str]) -> (i32, String, String) {
     folder.run(&[&["routes", "validate"], arguments].concat(), b"")
 }
 
 #[test]
 fn the_demo_is_valid() {
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../demo/storefronts.json");
-    let (code, stdout, stderr) = validate(&Folder::new("demo", &[]), &[demo]);
+    let (code, stdout, stderr) = validate(&TestFolder::new("demo", &[]), &[demo]);
     assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, "4 storefronts, all valid\n", ""));
 }
 
 #[test]
 fn each_form_of_a_file_is_read() {
-    let folder = Folder::new(
+    let folder = TestFolder::new(
         "forms",
         &[
             ("record.json", br#"{"origin": "https://a.example"}"#),
@@ -50,7 +50,7 @@ fn each_form_of_a_file_is_read() {
 
 #[test]
 fn each_fault_is_a_line_that_names_its_place() {
-    let folder = Folder::new(
+    let folder = TestFolder::new(
         "faults",
         &[
             ("one.json", br#"{"origin": "https://a.example", "timeoutMs": 0}"#),
@@ -90,8 +90,8 @@ fn each_fault_is_a_line_that_names_its_place() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told_in_one_sentence_and_the_others_are_checked() {
-    let folder = Folder::new(
+fn an_unreadable_file_is_reported_in_one_sentence_and_the_others_are_checked() {
+    let folder = TestFolder::new(
         "unreadable",
         &[
             ("good.json", VALID.as_bytes()),
@@ -119,8 +119,8 @@ fn a_file_that_cannot_be_read_is_told_in_one_sentence_and_the_others_are_checked
 }
 
 #[test]
-fn standard_input_is_a_file_called_hyphen() {
-    let folder = Folder::new("stdin", &[]);
+fn a_hyphen_is_standard_input() {
+    let folder = TestFolder::new("stdin", &[]);
     let (code, stdout, _) = folder.run(&["routes", "validate", "-"], VALID.as_bytes());
     assert_eq!((code, stdout.as_str()), (0, "2 storefronts, all valid\n"));
     let (code, stdout, _) = folder.run(&["routes", "validate", "-"], br#"{"origin": "a"}"#);
@@ -131,8 +131,9 @@ fn standard_input_is_a_file_called_hyphen() {
 }
 
 #[test]
-fn options_say_what_the_worker_admits_and_where_a_record_stands() {
-    let folder = Folder::new("options", &[("map.json", VALID.as_bytes()), ("alias.json", br#"{"storefront": "tea"}"#)]);
+fn options_set_the_allowed_origins_and_the_key() {
+    let folder =
+        TestFolder::new("options", &[("map.json", VALID.as_bytes()), ("alias.json", br#"{"storefront": "tea"}"#)]);
     for (arguments, code) in [
         (&["--origins", "a.example,b.example", "--insecure", "map.json"][..], 0),
         (&["--origins", "a.example,b.example", "map.json"], 1),
@@ -156,7 +157,7 @@ fn options_say_what_the_worker_admits_and_where_a_record_stands() {
 #[test]
 fn warnings_do_not_make_a_file_faulty() {
     let records = br#"{"domain:tea.example": {"storefront": "tea"}}"#;
-    let (code, stdout, _) = validate(&Folder::new("warnings", &[("map.json", records)]), &["map.json"]);
+    let (code, stdout, _) = validate(&TestFolder::new("warnings", &[("map.json", records)]), &["map.json"]);
     assert_eq!(code, 0);
     assert_eq!(
         stdout,
@@ -166,8 +167,8 @@ fn warnings_do_not_make_a_file_faulty() {
 }
 
 #[test]
-fn json_says_the_same_to_programs() {
-    let folder = Folder::new(
+fn json_has_the_same_results() {
+    let folder = TestFolder::new(
         "json",
         &[
             ("good.json", VALID.as_bytes()),
@@ -197,8 +198,8 @@ fn json_says_the_same_to_programs() {
 }
 
 #[test]
-fn help_stands_at_each_level_with_examples() {
-    let folder = Folder::new("help", &[]);
+fn help_has_examples_at_each_level() {
+    let folder = TestFolder::new("help", &[]);
     for arguments in [
         &["--help"][..],
         &["-h"],
@@ -223,8 +224,8 @@ fn help_stands_at_each_level_with_examples() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_panic() {
-    let folder = Folder::new("pipe", &[("map.json", VALID.as_bytes())]);
+fn a_closed_pipe_causes_no_panic() {
+    let folder = TestFolder::new("pipe", &[("map.json", VALID.as_bytes())]);
     let mut command = Command::new(env!("CARGO_BIN_EXE_kv-edge"));
     command.args(["routes", "validate", "map.json"]).current_dir(&folder.0).stderr(Stdio::piped());
     let (reader, writer) = std::io::pipe().unwrap();

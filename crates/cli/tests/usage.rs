@@ -4,13 +4,13 @@
 // All of this is test code; Clippy recognises only functions with `#[test]`.
 #![allow(clippy::unwrap_used)]
 
-mod folder;
+mod test_folder;
 
-use folder::Folder;
+use test_folder::TestFolder;
 
 #[test]
-fn a_mistake_in_the_command_line_is_told_with_the_way_out() {
-    let folder = Folder::new("usage", &[("site/a.txt", b"a"), ("a.json", br#"{"flags": {}}"#)]);
+fn a_mistake_in_the_command_line_says_what_to_do() {
+    let folder = TestFolder::new("usage", &[("site/a.txt", b"a"), ("a.json", br#"{"flags": {}}"#)]);
     let local = |address| format!("--local={address}");
     for (arguments, part) in [
         (
@@ -49,7 +49,7 @@ fn a_mistake_in_the_command_line_is_told_with_the_way_out() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_pushed_is_told_in_one_sentence() {
+fn a_folder_that_cannot_be_pushed_is_reported() {
     let redirects = "/only-a-source\n".repeat(2900);
     let files: &[(&str, &[u8])] = &[
         ("file.txt", b"a"),
@@ -63,7 +63,7 @@ fn a_folder_that_cannot_be_pushed_is_told_in_one_sentence() {
         ("redirects/a.txt", b"a"),
         ("redirects/_redirects", redirects.as_bytes()),
     ];
-    let folder = Folder::new("usage-folders", files);
+    let folder = TestFolder::new("usage-folders", files);
     for (pushed, expected) in [
         ("nowhere", "error: nowhere: there is no such folder; check the path, which is relative to "),
         ("file.txt", "error: file.txt is a file; give the folder that contains it\n"),
@@ -85,8 +85,8 @@ fn a_folder_that_cannot_be_pushed_is_told_in_one_sentence() {
 }
 
 #[test]
-fn an_address_where_nobody_is_or_somebody_else_is_told_with_the_way_out() {
-    let folder = Folder::new("usage-addresses", &[]);
+fn an_address_without_the_api_says_what_to_do() {
+    let folder = TestFolder::new("usage-addresses", &[]);
     let (code, _, stderr) = folder.run(&["assets", "list", "--local=1"], b"");
     assert_eq!(code, 1);
     assert!(
@@ -95,22 +95,22 @@ fn an_address_where_nobody_is_or_somebody_else_is_told_with_the_way_out() {
         ),
         "{stderr}"
     );
-    let server = Answering::new(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let server = CannedServer::new(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     let (code, _, stderr) = folder.run(&["assets", "list", &format!("--local={}", server.0)], b"");
     assert_eq!(code, 1);
     assert!(stderr.contains("check that `wrangler dev` listens there"), "{stderr}");
 }
 
 #[test]
-fn a_query_that_is_empty_is_told_before_anybody_is_asked() {
-    let folder = Folder::new("usage-query", &[]);
+fn an_empty_query_is_reported_before_any_request() {
+    let folder = TestFolder::new("usage-query", &[]);
     let (code, _, stderr) = folder.run(&["config", "sync", "--query", " ", "--local=1"], b"");
     assert_eq!((code, stderr.starts_with("error: --query is empty; write a SELECT")), (1, true), "{stderr}");
 }
 
 #[test]
-fn a_port_that_is_no_postgresql_is_told() {
-    let folder = Folder::new("usage-postgres", &[]);
+fn a_port_without_postgresql_is_reported() {
+    let folder = TestFolder::new("usage-postgres", &[]);
     for (answer, modes) in [
         (&b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"[..], &["disable", "prefer", "require"][..]),
         (b"SSH-2.0-OpenSSH_9.6\r\n", &["disable", "prefer", "require"]),
@@ -118,7 +118,7 @@ fn a_port_that_is_no_postgresql_is_told() {
         (b"", &["disable", "prefer", "require"]),
     ] {
         for mode in modes {
-            let server = Answering::new(answer);
+            let server = CannedServer::new(answer);
             let url = format!("postgres://u@127.0.0.1:{}/d?sslmode={mode}&connect_timeout=2", server.0);
             let arguments = ["config", "sync", "--local=1"];
             let (code, _, stderr) = folder.run_with(&arguments, b"", &[("DATABASE_URL", &url)]);
@@ -131,9 +131,9 @@ fn a_port_that_is_no_postgresql_is_told() {
 }
 
 /// A server on a port of its own that sends the same response to every connection and closes it.
-struct Answering(u16);
+struct CannedServer(u16);
 
-impl Answering {
+impl CannedServer {
     fn new(answer: &'static [u8]) -> Self {
         use std::io::{Read, Write};
         let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -141,8 +141,8 @@ impl Answering {
         std::thread::spawn(move || {
             for socket in server.incoming() {
                 let mut socket = socket.unwrap();
-                let _asked = socket.read(&mut [0; 1024]);
-                let _gone = socket.write_all(answer);
+                let _request = socket.read(&mut [0; 1024]);
+                let _sent = socket.write_all(answer);
             }
         });
         Self(port)
@@ -151,12 +151,14 @@ impl Answering {
 
 #[cfg(unix)]
 #[test]
-fn what_may_not_be_read_is_told() {
+fn missing_permissions_are_reported() {
     use std::fs::{Permissions, set_permissions};
     use std::os::unix::fs::PermissionsExt;
 
-    let folder =
-        Folder::new("usage-permissions", &[("closed/a.txt", b"a"), ("inner/sub/a.txt", b"a"), ("file/a.txt", b"a")]);
+    let folder = TestFolder::new(
+        "usage-permissions",
+        &[("closed/a.txt", b"a"), ("inner/sub/a.txt", b"a"), ("file/a.txt", b"a")],
+    );
     let set = |mode| {
         for path in ["closed", "inner/sub", "file/a.txt"] {
             set_permissions(folder.0.join(path), Permissions::from_mode(mode)).unwrap();
@@ -165,11 +167,11 @@ fn what_may_not_be_read_is_told() {
     set(0o000);
     // Root can read everything.
     let is_root = std::fs::read_dir(folder.0.join("closed")).is_ok();
-    let told: Vec<_> =
+    let results: Vec<_> =
         ["closed", "inner"].map(|pushed| folder.run(&["assets", "push", pushed, "--local=1"], b"")).into();
     set(0o755);
     if !is_root {
-        for (code, _, stderr) in told {
+        for (code, _, stderr) in results {
             assert_eq!(code, 1);
             assert!(stderr.contains("permission denied; change its permissions (chmod -R u+rX)"), "{stderr}");
         }

@@ -1,4 +1,5 @@
-//! HTTP calls: one attempt ([`ApiClient::send`]), and a call with its retries ([`ApiClient::call`]).
+//! HTTP calls: one attempt ([`ApiClient::send`]), and a call with its retries
+//! ([`ApiClient::call`]).
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

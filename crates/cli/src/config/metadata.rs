@@ -10,11 +10,11 @@ use crate::json;
 /// delete it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct RowMetadata {
-    sync: SyncMark,
+    sync: SyncMetadata,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct SyncMark {
+struct SyncMetadata {
     prefix: String,
     /// The hash of the bytes of the value.
     hash: String,
@@ -22,7 +22,7 @@ struct SyncMark {
 
 /// Returns the metadata of the key of a row.
 pub(super) fn of_row(prefix: &str, hash: &str) -> Value {
-    let sync = SyncMark { prefix: prefix.to_owned(), hash: hash.to_owned() };
+    let sync = SyncMetadata { prefix: prefix.to_owned(), hash: hash.to_owned() };
     json::value(&RowMetadata { sync })
 }
 
@@ -41,12 +41,12 @@ pub(super) fn prefix_in(metadata: &Value) -> Option<String> {
 /// can tell which keys are no user's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct SnapshotMetadata {
-    snapshot: Told,
+    snapshot: SnapshotInfo,
 }
 
 /// The description of a snapshot in its metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Told {
+pub(super) struct SnapshotInfo {
     /// Milliseconds since the Unix epoch, and larger than the version before.
     pub(super) version: u64,
     /// The hash of the bytes of the records; empty if it is unknown whether the snapshot was
@@ -56,12 +56,12 @@ pub(super) struct Told {
 }
 
 /// Returns the metadata of a snapshot.
-pub(super) fn of_snapshot(snapshot: &Told) -> Value {
+pub(super) fn of_snapshot(snapshot: &SnapshotInfo) -> Value {
     json::value(&SnapshotMetadata { snapshot: snapshot.clone() })
 }
 
 /// Returns the description of the snapshot in this metadata, or None if it is not that of a
 /// snapshot.
-pub(super) fn snapshot_in(metadata: &Value) -> Option<Told> {
+pub(super) fn snapshot_in(metadata: &Value) -> Option<SnapshotInfo> {
     SnapshotMetadata::deserialize(metadata).ok().map(|metadata| metadata.snapshot)
 }

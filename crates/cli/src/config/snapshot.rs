@@ -10,10 +10,10 @@ use kv_store::limits::Key;
 use kv_store::record::to_json;
 use serde_json::Value;
 
-use super::metadata::{self, Told};
-use super::recent::Recent;
-use super::summary::SnapshotOutcome;
-use super::target::Target;
+use super::metadata::{self, SnapshotInfo};
+use super::pass_summary::SnapshotOutcome;
+use super::recent_changes::RecentChanges;
+use super::sync_target::SyncTarget;
 use crate::api::ApiError;
 use crate::clock;
 
@@ -47,7 +47,7 @@ const LENGTH_MAX: u64 = BYTES_MAX as u64;
 
 /// The records of a snapshot, collected in the order of their ids.
 #[derive(Default)]
-pub(super) struct Records {
+pub(super) struct SnapshotBuilder {
     /// The JSON without its brackets; empty once it is too long.
     json: String,
     /// The length of the JSON in bytes, which goes on counting once it is too long.
@@ -56,17 +56,17 @@ pub(super) struct Records {
 }
 
 /// Shows no contents: they may be personal data.
-impl fmt::Debug for Records {
+impl fmt::Debug for SnapshotBuilder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
-            .debug_struct("Records")
+            .debug_struct("SnapshotBuilder")
             .field("count", &self.count)
             .field("length", &self.length)
             .finish_non_exhaustive()
     }
 }
 
-impl Records {
+impl SnapshotBuilder {
     pub(super) fn push(&mut self, id: &str, value: &str) {
         let comma = if self.count > 0 { "," } else { "" };
         let id = to_json(id);
@@ -85,7 +85,11 @@ impl Records {
     ///
     /// # Errors
     /// [`SnapshotError::TooLong`]
-    fn finish(mut self, before: Option<&Told>, now_ms: u64) -> Result<Option<(Vec<u8>, Told)>, SnapshotError> {
+    fn finish(
+        mut self,
+        before: Option<&SnapshotInfo>,
+        now_ms: u64,
+    ) -> Result<Option<(Vec<u8>, SnapshotInfo)>, SnapshotError> {
         if self.length > LENGTH_MAX {
             return Err(SnapshotError::TooLong(self.length));
         }
@@ -102,29 +106,29 @@ impl Records {
         if length > LENGTH_MAX {
             return Err(SnapshotError::TooLong(length));
         }
-        Ok(Some((json.into_bytes(), Told { version, hash, count })))
+        Ok(Some((json.into_bytes(), SnapshotInfo { version, hash, count })))
     }
 }
 
-/// Writes the snapshot, if it has changed and its key holds no row of another sync. With `least`,
-/// it must have at least so many percent of the records of the one before.
+/// Writes the snapshot, if it has changed and its key holds no row of another sync. With
+/// `min_percent`, it must have at least so many percent of the records of the one before.
 pub(super) fn put(
-    target: &Target,
-    recent: &Recent,
+    target: &SyncTarget,
+    recent: &RecentChanges,
     key: &Key<'_>,
-    records: Records,
+    records: SnapshotBuilder,
     now_ms: u64,
-    least: Option<u64>,
+    min_percent: Option<u64>,
 ) -> Result<SnapshotOutcome, SnapshotError> {
-    let Target { namespace, prefix, dry_run, .. } = target;
+    let SyncTarget { namespace, prefix, dry_run, .. } = target;
     let before = match recent.snapshot(now_ms) {
-        Some(told) => Some(told),
+        Some(info) => Some(info),
         None => before(namespace.find(key.as_str())?.and_then(|listed| listed.metadata).as_ref(), prefix)?,
     };
     let before = before.as_ref();
-    let Records { count, .. } = records;
-    if let (Some(least), Some(before)) = (least, before)
-        && count.saturating_mul(100) < before.count.saturating_mul(least)
+    let SnapshotBuilder { count, .. } = records;
+    if let (Some(min_percent), Some(before)) = (min_percent, before)
+        && count.saturating_mul(100) < before.count.saturating_mul(min_percent)
     {
         return Err(SnapshotError::TooFew { count, before: before.count });
     }
@@ -133,14 +137,14 @@ pub(super) fn put(
         let metadata = Some(metadata::of_snapshot(&snapshot));
         let written = namespace.put(key, &json, metadata.as_ref(), None);
         let hash = if written.is_ok() { snapshot.hash } else { String::new() };
-        recent.note_snapshot(Told { hash, ..snapshot }, clock::now_ms());
+        recent.note_snapshot(SnapshotInfo { hash, ..snapshot }, clock::now_ms());
         written?;
     }
     Ok(SnapshotOutcome::Written)
 }
 
 /// Returns the snapshot that a key with this metadata holds, as far as KV's list shows it.
-fn before(metadata: Option<&Value>, prefix: &str) -> Result<Option<Told>, SnapshotError> {
+fn before(metadata: Option<&Value>, prefix: &str) -> Result<Option<SnapshotInfo>, SnapshotError> {
     let Some(metadata) = metadata else { return Ok(None) };
     match metadata::prefix_in(metadata).filter(|of_row| of_row != prefix) {
         Some(prefix) => Err(SnapshotError::Row { prefix }),
@@ -154,32 +158,32 @@ mod tests {
 
     use super::*;
 
-    fn records(rows: &[(&str, &str)]) -> Records {
-        let mut records = Records::default();
+    fn records(rows: &[(&str, &str)]) -> SnapshotBuilder {
+        let mut records = SnapshotBuilder::default();
         for (id, value) in rows {
             records.push(id, value);
         }
         records
     }
 
-    fn told(version: u64, hash: &str) -> Told {
-        Told { version, hash: hash.to_owned(), count: 9 }
+    fn info(version: u64, hash: &str) -> SnapshotInfo {
+        SnapshotInfo { version, hash: hash.to_owned(), count: 9 }
     }
 
     #[test]
-    fn a_snapshot_is_one_object_whose_records_stand_in_their_order() {
+    fn a_snapshot_is_one_object_with_its_records_in_order() {
         for (rows, text) in [
             (&[][..], "{}"),
             (&[("a", "{\"x\":1}")], r#"{"a":{"x":1}}"#),
             (&[("a\"\n", "{}"), ("b", "{}"), ("é", "{}")], r#"{"a\"\n":{},"b":{},"é":{}}"#),
         ] {
-            let (json, told) = records(rows).finish(None, 7).unwrap().unwrap();
+            let (json, info) = records(rows).finish(None, 7).unwrap().unwrap();
             let hash = hash(text.as_bytes());
             let count = rows.len() as u64;
             let expected = format!(r#"{{"format":1,"version":7,"hash":"{hash}","count":{count},"records":{text}}}"#);
             assert_eq!(String::from_utf8(json.clone()).unwrap(), expected);
             assert!(serde_json::from_slice::<Value>(&json).is_ok());
-            let metadata = metadata::of_snapshot(&told);
+            let metadata = metadata::of_snapshot(&info);
             assert_eq!(metadata, json!({"snapshot": {"version": 7, "hash": hash, "count": count}}));
         }
     }
@@ -191,7 +195,7 @@ mod tests {
             (None, Ok(None)),
             (Some(Value::Null), Ok(None)),
             (Some(json!({"plan": "by hand"})), Ok(None)),
-            (Some(metadata::of_snapshot(&told(7, "h"))), Ok(Some(told(7, "h")))),
+            (Some(metadata::of_snapshot(&info(7, "h"))), Ok(Some(info(7, "h")))),
             (Some(metadata::of_row("p:", "h")), Ok(None)),
             (Some(metadata::of_row("q:", "h")), of_another),
         ] {
@@ -200,16 +204,16 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_larger_than_the_one_before_and_the_same_records_make_none() {
+    fn a_version_is_larger_than_the_one_before_and_equal_records_make_no_snapshot() {
         for (before, now_ms, expected) in [
             (None, 5, Some(5)),
-            (Some(told(4, "")), 5, Some(5)),
-            (Some(told(5, "")), 5, Some(6)),
-            (Some(told(9, "")), 5, Some(10)),
-            (Some(told(4, &hash(b"{}"))), 5, None),
+            (Some(info(4, "")), 5, Some(5)),
+            (Some(info(5, "")), 5, Some(6)),
+            (Some(info(9, "")), 5, Some(10)),
+            (Some(info(4, &hash(b"{}"))), 5, None),
         ] {
             let finished = records(&[]).finish(before.as_ref(), now_ms).unwrap();
-            assert_eq!(finished.map(|(_, told)| told.version), expected, "{before:?}");
+            assert_eq!(finished.map(|(_, info)| info.version), expected, "{before:?}");
         }
     }
 

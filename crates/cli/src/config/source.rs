@@ -4,14 +4,15 @@
 //! PostgreSQL itself converts the values to JSON (`row_to_json`), by their SQL types, so no digit
 //! and no type is lost. Rows are streamed: the server sends more as they are consumed.
 //!
-//! - [`address`] parses `DATABASE_URL`; [`tls`] sets up TLS as libpq's `sslmode` asks for it.
+//! - [`database_address`] parses `DATABASE_URL`; [`tls`] sets up TLS as libpq's `sslmode` asks
+//!   for it.
 //! - [`connect`] and [`session`] make connections whose every wait can be cancelled.
 //! - [`sql`] wraps the query into the statements that are sent.
-//! - [`listen`] and [`changed`] collect the notifications for `--watch`.
+//! - [`listen`] and [`changed_rows`] collect the notifications for `--watch`.
 
-mod address;
-mod changed;
+mod changed_rows;
 mod connect;
+mod database_address;
 mod error;
 mod listen;
 mod session;
@@ -31,13 +32,13 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, IsolationLevel, RowStream, SimpleQueryMessage, Transaction};
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::changed::Changed;
-use self::connect::Connector;
+pub(super) use self::changed_rows::ChangedRows;
+use self::connect::DatabaseConnector;
 pub(super) use self::error::SourceError;
 pub(super) use self::listen::CHANNEL_MAX;
-use self::session::{Link, Session};
-use self::sql::Shape;
-use super::row::Row;
+use self::session::{DatabaseSession, SessionDriver};
+use self::sql::QueryShape;
+use super::source_row::SourceRow;
 
 /// Settings for each transaction, whatever the role, the database or a connection pool has set:
 /// no time limits, and one way to write each value, since a value that is written differently
@@ -50,11 +51,11 @@ const SETTINGS: &str = "\
     WHERE current_setting(name, true) IS NOT NULL";
 
 /// A query and the connection that it runs on.
-pub(super) struct Source {
-    connector: Connector,
-    session: Session,
+pub(super) struct PostgresSource {
+    connector: DatabaseConnector,
+    session: DatabaseSession,
     query: String,
-    shape: Shape,
+    shape: QueryShape,
     /// True if the columns differ from those when all rows were last read.
     has_new_columns: bool,
     /// How long no notification has come.
@@ -62,25 +63,25 @@ pub(super) struct Source {
 }
 
 /// Shows neither the address nor the password in it.
-impl std::fmt::Debug for Source {
+impl std::fmt::Debug for PostgresSource {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Source").field("columns", &self.columns()).finish_non_exhaustive()
+        formatter.debug_struct("PostgresSource").field("columns", &self.columns()).finish_non_exhaustive()
     }
 }
 
-impl Source {
+impl PostgresSource {
     /// Connects to the database of `DATABASE_URL` and checks the query. Once `stop` is cancelled,
     /// every wait for the database ends with an error.
     pub(super) fn open(query: &str, stop: CancellationToken) -> Result<Self, SourceError> {
-        Self::open_at(Connector::from_environment(stop)?, query)
+        Self::open_at(DatabaseConnector::from_environment(stop)?, query)
     }
 
-    fn open_at(connector: Connector, query: &str) -> Result<Self, SourceError> {
+    fn open_at(connector: DatabaseConnector, query: &str) -> Result<Self, SourceError> {
         let mut session = connector.connect()?;
-        let Session { client, link } = &mut session;
-        let (transaction, encoding) = begin(client, link)?;
-        let shape = shape(&transaction, link, query, &encoding)?;
-        link.end(transaction);
+        let DatabaseSession { client, driver } = &mut session;
+        let (transaction, encoding) = begin(client, driver)?;
+        let shape = shape(&transaction, driver, query, &encoding)?;
+        driver.end(transaction);
         let query = query.to_owned();
         Ok(Self { connector, session, query, shape, has_new_columns: false, silent_for: Duration::ZERO })
     }
@@ -112,10 +113,10 @@ impl Source {
 
     /// Returns about how many rows there are, by the estimate of the planner.
     pub(super) fn estimate(&mut self) -> Option<u64> {
-        let Session { client, link } = &mut self.session;
-        let transaction = begin(client, link).ok()?.0;
-        let lines = link.run(transaction.simple_query(&explain(&self.shape)));
-        link.end(transaction);
+        let DatabaseSession { client, driver } = &mut self.session;
+        let transaction = begin(client, driver).ok()?.0;
+        let lines = driver.run(transaction.simple_query(&explain(&self.shape)));
+        driver.end(transaction);
         let lines = lines.ok()?;
         let text = lines.iter().find_map(|line| match line {
             SimpleQueryMessage::Row(row) => row.get(0),
@@ -128,15 +129,15 @@ impl Source {
     /// come last. They are of one moment, with the columns that the query has then, and only as
     /// many are in memory as the network buffers. An error, which cancelling the token causes
     /// too, means that some rows are missing.
-    pub(super) fn rows(&mut self, each: &mut dyn FnMut(Row) -> ControlFlow<()>) -> Result<(), SourceError> {
+    pub(super) fn rows(&mut self, each: &mut dyn FnMut(SourceRow) -> ControlFlow<()>) -> Result<(), SourceError> {
         self.has_new_columns = false;
         let (session, query, known) = (&mut self.session, &self.query, &mut self.shape);
-        read_only(session, |transaction, link, encoding| {
-            *known = shape(transaction, link, query, encoding)?;
+        read_only(session, |transaction, driver, encoding| {
+            *known = shape(transaction, driver, query, encoding)?;
             // Unlike [`shape`], this sends a generated statement: positions in errors mean
             // nothing to the user.
             let all = known.all();
-            stream(link, transaction.query_typed_raw(&all, std::iter::empty::<(&str, Type)>()), each)
+            stream(driver, transaction.query_typed_raw(&all, std::iter::empty::<(&str, Type)>()), each)
         })
     }
 
@@ -144,12 +145,12 @@ impl Source {
     pub(super) fn rows_of(
         &mut self,
         keys: &[String],
-        each: &mut dyn FnMut(Row) -> ControlFlow<()>,
+        each: &mut dyn FnMut(SourceRow) -> ControlFlow<()>,
     ) -> Result<(), SourceError> {
         let (session, query, known) = (&mut self.session, &self.query, &mut self.shape);
         let has_new_columns = &mut self.has_new_columns;
-        read_only(session, |transaction, link, encoding| {
-            let now = shape(transaction, link, query, encoding)?;
+        read_only(session, |transaction, driver, encoding| {
+            let now = shape(transaction, driver, query, encoding)?;
             if now != *known {
                 (*known, *has_new_columns) = (now, true);
             }
@@ -158,7 +159,7 @@ impl Source {
                 return Ok(ControlFlow::Continue(()));
             }
             let some = known.some();
-            stream(link, transaction.query_typed_raw(&some, [(&keys, Type::TEXT_ARRAY)]), each)
+            stream(driver, transaction.query_typed_raw(&some, [(&keys, Type::TEXT_ARRAY)]), each)
         })
     }
 }
@@ -166,30 +167,30 @@ impl Source {
 /// Runs `read` in a read-only transaction, which sees one moment. `read` gets the encoding of the
 /// database.
 fn read_only(
-    session: &mut Session,
-    read: impl FnOnce(&Transaction<'_>, &Link, &str) -> Result<ControlFlow<()>, SourceError>,
+    session: &mut DatabaseSession,
+    read: impl FnOnce(&Transaction<'_>, &SessionDriver, &str) -> Result<ControlFlow<()>, SourceError>,
 ) -> Result<(), SourceError> {
-    let Session { client, link } = session;
-    let (transaction, encoding) = begin(client, link)?;
-    let outcome = read(&transaction, link, &encoding);
+    let DatabaseSession { client, driver } = session;
+    let (transaction, encoding) = begin(client, driver)?;
+    let outcome = read(&transaction, driver, &encoding);
     if let Ok(ControlFlow::Continue(())) = outcome {
-        link.run(transaction.commit())
+        driver.run(transaction.commit())
     } else {
-        link.end(transaction);
+        driver.end(transaction);
         outcome.map(drop)
     }
 }
 
 /// Passes rows on as they come.
 fn stream(
-    link: &Link,
+    driver: &SessionDriver,
     rows: impl Future<Output = Result<RowStream, Error>>,
-    each: &mut dyn FnMut(Row) -> ControlFlow<()>,
+    each: &mut dyn FnMut(SourceRow) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, SourceError> {
-    let mut rows = pin!(link.run(rows)?);
+    let mut rows = pin!(driver.run(rows)?);
     let mut next = || {
-        let row = link.run(async { poll_fn(|context| rows.as_mut().poll_next(context)).await.transpose() })?;
-        row.map(|row| if link.is_stopped() { Err(SourceError::Stopped) } else { read(&row) }).transpose()
+        let row = driver.run(async { poll_fn(|context| rows.as_mut().poll_next(context)).await.transpose() })?;
+        row.map(|row| if driver.is_stopped() { Err(SourceError::Stopped) } else { read(&row) }).transpose()
     };
     loop {
         match next().map(|row| row.map(&mut *each)) {
@@ -197,7 +198,7 @@ fn stream(
             Ok(Some(ControlFlow::Continue(()))) => {}
             ended => {
                 // Otherwise the server would send all the other rows first.
-                link.cancel();
+                driver.cancel();
                 return ended.map(|_| ControlFlow::Break(()));
             }
         }
@@ -206,17 +207,22 @@ fn stream(
 
 /// Checks what the query returns. PostgreSQL first parses it unchanged, so that the positions in
 /// its errors are right.
-fn shape(transaction: &Transaction<'_>, link: &Link, query: &str, encoding: &str) -> Result<Shape, SourceError> {
+fn shape(
+    transaction: &Transaction<'_>,
+    driver: &SessionDriver,
+    query: &str,
+    encoding: &str,
+) -> Result<QueryShape, SourceError> {
     let of_query = |error: &Error| SourceError::of_statement(error, Some(query));
-    let statement = link.run_as(transaction.prepare(query), of_query)?;
+    let statement = driver.run_as(transaction.prepare(query), of_query)?;
     if !statement.params().is_empty() {
         return Err(SourceError::new("the query has a parameter such as $1; write the value instead"));
     }
     let columns: Vec<_> =
         statement.columns().iter().map(|column| (column.name().to_owned(), column.type_().clone())).collect();
-    let shape = Shape::new(query, &columns, encoding == "UTF8")?;
+    let shape = QueryShape::new(query, &columns, encoding == "UTF8")?;
     // PostgreSQL checks permissions here.
-    link.run_as(transaction.batch_execute(&explain(&shape)), |error| match error.code() {
+    driver.run_as(transaction.batch_execute(&explain(&shape)), |error| match error.code() {
         // The query alone was valid, so it is not a SELECT, or it writes.
         Some(&(SqlState::SYNTAX_ERROR | SqlState::FEATURE_NOT_SUPPORTED)) => SourceError::new(
             "the query must be a SELECT, VALUES or TABLE that only reads, without INSERT, UPDATE, DELETE, SHOW or EXPLAIN",
@@ -226,23 +232,23 @@ fn shape(transaction: &Transaction<'_>, link: &Link, query: &str, encoding: &str
     Ok(shape)
 }
 
-fn explain(shape: &Shape) -> String {
+fn explain(shape: &QueryShape) -> String {
     format!("EXPLAIN (FORMAT JSON) {}", shape.all())
 }
 
 /// Starts a read-only transaction, which sees one moment. Returns it with the encoding of the
 /// database.
-fn begin<'c>(client: &'c mut Client, link: &Link) -> Result<(Transaction<'c>, String), SourceError> {
+fn begin<'c>(client: &'c mut Client, driver: &SessionDriver) -> Result<(Transaction<'c>, String), SourceError> {
     let builder = client.build_transaction().read_only(true).isolation_level(IsolationLevel::RepeatableRead);
-    let transaction = link.run(builder.start())?;
-    let settings = link.run(transaction.query_typed_one(SETTINGS, &[]))?;
+    let transaction = driver.run(builder.start())?;
+    let settings = driver.run(transaction.query_typed_one(SETTINGS, &[]))?;
     let encoding = settings.try_get(1).map_err(|error| SourceError::of_statement(&error, None))?;
     Ok((transaction, encoding))
 }
 
-fn read(row: &tokio_postgres::Row) -> Result<Row, SourceError> {
+fn read(row: &tokio_postgres::Row) -> Result<SourceRow, SourceError> {
     let failed = |error| SourceError::of_statement(&error, None);
-    Ok(Row { key: row.try_get(0).map_err(failed)?, value: row.try_get(1).map_err(failed)? })
+    Ok(SourceRow { key: row.try_get(0).map_err(failed)?, value: row.try_get(1).map_err(failed)? })
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! A pass of the sync: makes KV hold what the table holds.
 //!
-//! Rows and keys are merged ([`plan`](super::plan)), and what differs is written as it is found,
-//! a few calls at a time ([`upload`](super::upload)). Deletions come after all rows were seen,
-//! the snapshot last. If a pass dies at any point, it has written some rows, each as it is in the
-//! table, and the next pass does the rest.
+//! Rows and keys are merged ([`row_plan`](super::plan)), and what differs is written as it is
+//! found, a few calls at a time ([`batch_writer`](super::upload)). Deletions come after all rows
+//! were seen, the snapshot last. If a pass dies at any point, it has written some rows, each as
+//! it is in the table, and the next pass does the rest.
 
 mod deletions;
 
@@ -12,33 +12,33 @@ use std::ops::ControlFlow;
 
 use kv_store::limits::Key;
 
-use super::merge::{self, Left};
+use super::batch_writer::{BatchWriter, SharedSummary, SyncWriter};
+use super::merge::{self, UnmatchedKeys};
 use super::metadata;
-use super::plan::{Fault, Kept, Keys, Plan, State, Step};
-use super::recent::{Lately, Recent};
-use super::row::Row;
-use super::snapshot::{self, Records, SnapshotError};
-use super::source::{Source, SourceError};
-use super::stored::{self, Stored};
-use super::summary::{SnapshotOutcome, Stopped, Summary};
-use super::target::Target;
-use super::upload::{Outbox, Tally, Uploader};
+use super::pass_summary::{PassError, PassSummary, SnapshotOutcome};
+use super::recent_changes::{RecentChange, RecentChanges};
+use super::row_plan::{AcceptedRow, KeyRules, RowDecision, RowFault, RowPlan, RowState};
+use super::snapshot::{self, SnapshotBuilder, SnapshotError};
+use super::source::{PostgresSource, SourceError};
+use super::source_row::SourceRow;
+use super::stored_keys::{self, StoredKey};
+use super::sync_target::SyncTarget;
 use crate::api::KeyValuePair;
 use crate::clock::now_ms;
 use crate::progress::Unit;
 
 /// The most keys that [`apply`] looks up one by one: each takes a call, and an account may make
 /// 1,200 in five minutes.
-const LOOKED_UP_MAX: u64 = 100;
+const LOOK_UPS_MAX: u64 = 100;
 /// The number of keys on a page of KV's list.
-const PAGE: u64 = 1000;
+const KEYS_PER_PAGE: u64 = 1000;
 /// If deletions are guarded, a snapshot that is written on its own must have this percentage of
 /// the records before.
-const RECORDS_LEAST: u64 = 80;
+const RECORDS_MIN_PERCENT: u64 = 80;
 
 /// Compares everything: all rows, all keys, then the snapshot.
-pub(super) fn run(source: &mut Source, target: &Target, recent: &Recent) -> Summary {
-    let pass = Pass::begin(target, recent);
+pub(super) fn run(source: &mut PostgresSource, target: &SyncTarget, recent: &RecentChanges) -> PassSummary {
+    let pass = SyncPass::begin(target, recent);
     let ended = pass.compare(source);
     pass.end(ended, target.snapshot.is_some())
 }
@@ -47,8 +47,13 @@ pub(super) fn run(source: &mut Source, target: &Target, recent: &Recent) -> Summ
 /// them. Leaves the snapshot as it is. Falls back to comparing everything, as [`run`] does, if
 /// too many keys are gone to be looked up one by one, or to be deleted without knowing exactly
 /// how many there are.
-pub(super) fn apply(source: &mut Source, target: &Target, recent: &Recent, keys: &[String]) -> Summary {
-    let pass = Pass::begin(target, recent);
+pub(super) fn apply(
+    source: &mut PostgresSource,
+    target: &SyncTarget,
+    recent: &RecentChanges,
+    keys: &[String],
+) -> PassSummary {
+    let pass = SyncPass::begin(target, recent);
     let (ended, is_whole) = match pass.apply(source, keys) {
         Ok(None) => (Ok(()), false),
         Ok(Some(gone)) => (pass.compare_after(source, gone), true),
@@ -58,231 +63,235 @@ pub(super) fn apply(source: &mut Source, target: &Target, recent: &Recent, keys:
 }
 
 /// Writes the snapshot, as [`run`] does at its end.
-pub(super) fn snapshot(source: &mut Source, target: &Target, recent: &Recent) -> Summary {
-    let pass = Pass::begin(target, recent);
+pub(super) fn snapshot(source: &mut PostgresSource, target: &SyncTarget, recent: &RecentChanges) -> PassSummary {
+    let pass = SyncPass::begin(target, recent);
     let ended = pass.snapshot_alone(source);
     pass.end(ended, target.snapshot.is_some())
 }
 
-struct Pass<'t> {
-    target: &'t Target,
-    recent: &'t Recent,
-    keys: Keys,
-    tally: Tally,
+struct SyncPass<'t> {
+    target: &'t SyncTarget,
+    recent: &'t RecentChanges,
+    keys: KeyRules,
+    summary: SharedSummary,
     started_ms: u64,
 }
 
-impl<'t> Pass<'t> {
-    fn begin(target: &'t Target, recent: &'t Recent) -> Self {
-        let keys = Keys { prefix: target.prefix.clone(), snapshot: target.snapshot.clone() };
-        let tally = Tally::default();
-        tally.change(|summary| summary.dry_run = target.dry_run);
-        Self { target, recent, keys, tally, started_ms: now_ms() }
+impl<'t> SyncPass<'t> {
+    fn begin(target: &'t SyncTarget, recent: &'t RecentChanges) -> Self {
+        let keys = KeyRules { prefix: target.prefix.clone(), snapshot: target.snapshot.clone() };
+        let summary = SharedSummary::default();
+        summary.change(|summary| summary.dry_run = target.dry_run);
+        Self { target, recent, keys, summary, started_ms: now_ms() }
     }
 
-    fn end(self, ended: Result<(), Stopped>, has_snapshot: bool) -> Summary {
+    fn end(self, ended: Result<(), PassError>, has_snapshot: bool) -> PassSummary {
         let calls = self.target.namespace.calls();
         #[allow(clippy::cast_precision_loss)] // Nobody waits for 2^53 milliseconds.
         let seconds = now_ms().saturating_sub(self.started_ms) as f64 / 1000.0;
-        let mut summary = self.tally.into_inner();
+        let mut summary = self.summary.into_inner();
         if has_snapshot {
             summary.snapshot.get_or_insert(SnapshotOutcome::Failed);
         }
         let calls = calls.saturating_sub(self.target.summed_calls.replace(calls));
-        Summary { calls, seconds, stopped: ended.err(), ..summary }
+        PassSummary { calls, seconds, stopped: ended.err(), ..summary }
     }
 
-    fn uploader(&self) -> Uploader<'_> {
-        let Target { namespace, prefix, .. } = self.target;
-        Uploader { namespace, prefix, recent: self.recent, tally: &self.tally }
+    fn sync_writer(&self) -> SyncWriter<'_> {
+        let SyncTarget { namespace, prefix, .. } = self.target;
+        SyncWriter { namespace, prefix, recent: self.recent, summary: &self.summary }
     }
 
-    fn compare(&self, source: &mut Source) -> Result<(), Stopped> {
+    fn compare(&self, source: &mut PostgresSource) -> Result<(), PassError> {
         self.compare_after(source, Vec::new())
     }
 
     /// Compares everything. `gone` are ids that had no row a moment ago.
-    fn compare_after(&self, source: &mut Source, gone: Vec<String>) -> Result<(), Stopped> {
-        let Target { namespace, prefix, progress, .. } = self.target;
+    fn compare_after(&self, source: &mut PostgresSource, gone: Vec<String>) -> Result<(), PassError> {
+        let SyncTarget { namespace, prefix, progress, .. } = self.target;
         let phase = progress.phase("comparing", source.estimate().unwrap_or_default(), Unit::Keys);
-        let mut records = self.keys.snapshot.as_ref().map(|_| Records::default());
-        let (mut left, mut more_own) = (Left::default(), 0_u64);
-        let lately = self.recent.keys(prefix, now_ms());
+        let mut records = self.keys.snapshot.as_ref().map(|_| SnapshotBuilder::default());
+        let (mut unmatched, mut more_own) = (UnmatchedKeys::default(), 0_u64);
+        let recent_changes = self.recent.keys(prefix, now_ms());
         let mut snapshots = Vec::new();
-        let listed = stored::stored(namespace.key_pages(prefix), prefix, |key| self.keys.is_reserved(key));
+        let listed = stored_keys::stored_keys(namespace.key_pages(prefix), prefix, |key| self.keys.is_reserved(key));
         let listed = listed
             .inspect(|stored| snapshots.extend(stored.as_ref().ok().filter(|stored| stored.is_snapshot).cloned()));
-        self.uploader().write(|outbox| {
-            left = self.walk(source, merge::believed(listed, lately), |kept| {
+        self.sync_writer().write(|writer| {
+            unmatched = self.walk(source, merge::with_recent_changes(listed, recent_changes), |row| {
                 phase.add(1);
                 if let Some(records) = &mut records {
-                    records.push(&kept.id, &kept.value);
+                    records.push(&row.id, &row.value);
                 }
-                let becomes_own = !matches!(kept.state, State::Unchanged | State::Changed { was_own: true });
+                let becomes_own = !matches!(row.state, RowState::Unchanged | RowState::Changed { was_own: true });
                 more_own += u64::from(becomes_own);
-                self.keep(kept, outbox)
+                self.write_row(row, writer)
             })?;
             Ok(())
         })?;
-        phase.done(&format!("{} rows", self.tally.change(|summary| summary.read)));
+        phase.done(&format!("{} rows", self.summary.change(|summary| summary.read)));
         self.recent.note_snapshots(snapshots);
-        self.note_unlisted(gone, &left);
-        let is_refused = self.is_refused(&left);
-        self.recent.note_compared(left.own + more_own, is_refused);
+        self.note_unlisted(gone, &unmatched);
+        let is_refused = self.is_refused(&unmatched);
+        self.recent.note_compared(unmatched.own + more_own, is_refused);
         if is_refused {
-            self.tally.change(|summary| summary.snapshot = records.map(|_| SnapshotOutcome::Refused));
+            self.summary.change(|summary| summary.snapshot = records.map(|_| SnapshotOutcome::Refused));
             return Ok(());
         }
-        self.delete(source, left)?;
+        self.delete(source, unmatched)?;
         self.put_snapshot(records, None)
     }
 
     /// Returns None if it is done, or the ids without a row if everything has to be compared
     /// instead.
-    fn apply(&self, source: &mut Source, ids: &[String]) -> Result<Option<Vec<String>>, Stopped> {
-        let mut there = HashSet::new();
-        self.uploader().write(|outbox| {
-            let mut plan = Plan::new(&self.keys, self.recent.snapshots().into_iter().map(Ok));
-            let mut steps = |step| match step {
-                Step::Keep(kept) => self.keep(kept, outbox),
-                Step::Fault(Fault { why, .. }) => self.fault(format!(
+    fn apply(&self, source: &mut PostgresSource, ids: &[String]) -> Result<Option<Vec<String>>, PassError> {
+        let mut found = HashSet::new();
+        self.sync_writer().write(|writer| {
+            let mut plan = RowPlan::new(&self.keys, self.recent.snapshots().into_iter().map(Ok));
+            let mut decisions = |decision| match decision {
+                RowDecision::Accept(row) => self.write_row(row, writer),
+                RowDecision::Reject(RowFault { why, .. }) => self.reject(format!(
                     "a changed row: {why}; `kv-edge config sync --dry-run` with the same options shows how to find it"
                 )),
             };
             self.read(
                 |each| source.rows_of(ids, each),
                 |row| {
-                    there.extend(row.key.clone());
-                    plan.row(row, &mut steps)
+                    found.extend(row.key.clone());
+                    plan.row(row, &mut decisions)
                 },
             )?;
-            plan.finish(&mut steps).map(drop)
+            plan.finish(&mut decisions).map(drop)
         })?;
         // An invalid key is in no list.
         let can_be = |id: &&String| Key::new(self.keys.key(id)).is_ok_and(|key| !self.keys.is_reserved(key.as_str()));
-        let gone: Vec<String> = ids.iter().filter(|id| !there.contains(*id)).filter(can_be).cloned().collect();
+        let gone: Vec<String> = ids.iter().filter(|id| !found.contains(*id)).filter(can_be).cloned().collect();
         if !self.target.delete || gone.is_empty() {
             return Ok(None);
         }
-        let unknown = gone.iter().filter(|id| !matches!(self.lately(id), Some(Lately::Written(_) | Lately::Deleted)));
+        let unknown = gone
+            .iter()
+            .filter(|id| !matches!(self.recent_change(id), Some(RecentChange::Written(_) | RecentChange::Deleted)));
         // A comparison takes one call per page.
         let own = self.recent.own();
-        let look_ups_max = (own / PAGE + 1).min(LOOKED_UP_MAX);
+        let look_ups_max = (own / KEYS_PER_PAGE + 1).min(LOOK_UPS_MAX);
         // The number of keys is exact only after a comparison.
-        if unknown.count() as u64 > look_ups_max || self.is_mass(gone.len() as u64, own) {
-            self.tally.change(|summary| {
+        if unknown.count() as u64 > look_ups_max || self.needs_permission(gone.len() as u64, own) {
+            self.summary.change(|summary| {
                 // The comparison counts all rows again.
-                let Summary { dry_run, written, .. } = *summary;
-                *summary = Summary { dry_run, read: written, written, ..Summary::default() };
+                let PassSummary { dry_run, written, .. } = *summary;
+                *summary = PassSummary { dry_run, read: written, written, ..PassSummary::default() };
             });
             return Ok(Some(gone));
         }
-        let (mut left, mut unlisted) = (Left { gone: Vec::new(), own }, Vec::new());
+        let (mut unmatched, mut unlisted) = (UnmatchedKeys { gone: Vec::new(), own }, Vec::new());
         for id in gone {
             match self.look_up(&id)? {
-                Some(true) => left.gone.push(id),
+                Some(true) => unmatched.gone.push(id),
                 Some(false) => {}
                 None => unlisted.push(id),
             }
         }
-        self.tally.change(|summary| summary.unlisted.0 = unlisted);
-        self.delete(source, left)?;
+        self.summary.change(|summary| summary.unlisted.0 = unlisted);
+        self.delete(source, unmatched)?;
         Ok(None)
     }
 
-    fn snapshot_alone(&self, source: &mut Source) -> Result<(), Stopped> {
+    fn snapshot_alone(&self, source: &mut PostgresSource) -> Result<(), PassError> {
         let is_guarded = self.target.delete && !self.target.allow_mass_delete;
         if is_guarded && self.recent.is_refused() {
             self.refuse_snapshot("deletions were refused");
             return Ok(());
         }
-        let mut records = Records::default();
-        let mut plan = Plan::new(&self.keys, self.recent.snapshots().into_iter().map(Ok));
+        let mut records = SnapshotBuilder::default();
+        let mut plan = RowPlan::new(&self.keys, self.recent.snapshots().into_iter().map(Ok));
         // The pass that wrote the rows has reported their faults.
-        let mut steps = |step| {
-            if let Step::Keep(kept) = step {
-                records.push(&kept.id, &kept.value);
+        let mut decisions = |decision| {
+            if let RowDecision::Accept(row) = decision {
+                records.push(&row.id, &row.value);
             }
             Ok(())
         };
-        self.read(|each| source.rows(each), |row| plan.row(row, &mut steps))?;
-        plan.finish(&mut steps)?;
-        self.put_snapshot(Some(records), is_guarded.then_some(RECORDS_LEAST))
+        self.read(|each| source.rows(each), |row| plan.row(row, &mut decisions))?;
+        plan.finish(&mut decisions)?;
+        self.put_snapshot(Some(records), is_guarded.then_some(RECORDS_MIN_PERCENT))
     }
 
     /// Merges all rows with the keys of KV.
     fn walk(
         &self,
-        source: &mut Source,
-        stored: impl Iterator<Item = Result<Stored, Stopped>>,
-        mut keep: impl FnMut(Kept) -> Result<(), Stopped>,
-    ) -> Result<Left, Stopped> {
-        let mut plan = Plan::new(&self.keys, stored);
+        source: &mut PostgresSource,
+        stored: impl Iterator<Item = Result<StoredKey, PassError>>,
+        mut accept: impl FnMut(AcceptedRow) -> Result<(), PassError>,
+    ) -> Result<UnmatchedKeys, PassError> {
+        let mut plan = RowPlan::new(&self.keys, stored);
         let how_to_find = source.how_to_find();
-        let mut steps = |step| match step {
-            Step::Keep(kept) => keep(kept),
-            Step::Fault(Fault { row, why }) => self.fault(format!("row {row}: {why} ({})", how_to_find(row))),
+        let mut decisions = |decision| match decision {
+            RowDecision::Accept(row) => accept(row),
+            RowDecision::Reject(RowFault { row, why }) => {
+                self.reject(format!("row {row}: {why} ({})", how_to_find(row)))
+            }
         };
-        self.read(|each| source.rows(each), |row| plan.row(row, &mut steps))?;
-        plan.finish(&mut steps)
+        self.read(|each| source.rows(each), |row| plan.row(row, &mut decisions))?;
+        plan.finish(&mut decisions)
     }
 
     /// Reads rows and counts them; `give` streams them.
     fn read(
         &self,
-        give: impl FnOnce(&mut dyn FnMut(Row) -> ControlFlow<()>) -> Result<(), SourceError>,
-        mut each: impl FnMut(Row) -> Result<(), Stopped>,
-    ) -> Result<(), Stopped> {
+        give: impl FnOnce(&mut dyn FnMut(SourceRow) -> ControlFlow<()>) -> Result<(), SourceError>,
+        mut each: impl FnMut(SourceRow) -> Result<(), PassError>,
+    ) -> Result<(), PassError> {
         let (mut read, mut outcome) = (0_u64, Ok(()));
         let streamed = give(&mut |row| {
             read += 1;
             outcome = each(row);
             if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        self.tally.change(|summary| summary.read += read);
-        outcome.and(streamed.map_err(Stopped::from))
+        self.summary.change(|summary| summary.read += read);
+        outcome.and(streamed.map_err(PassError::from))
     }
 
     /// Writes a row if it differs from KV.
-    fn keep(&self, kept: Kept, outbox: &mut Outbox<'_>) -> Result<(), Stopped> {
-        if outbox.is_over() {
-            return Err(Stopped::CallFailed);
+    fn write_row(&self, row: AcceptedRow, writer: &mut BatchWriter<'_>) -> Result<(), PassError> {
+        if writer.is_closed() {
+            return Err(PassError::CallFailed);
         }
-        let Kept { id, value, hash, state } = kept;
-        if state == State::Unchanged {
-            self.tally.change(|summary| summary.unchanged += 1);
+        let AcceptedRow { id, value, hash, state } = row;
+        if state == RowState::Unchanged {
+            self.summary.change(|summary| summary.unchanged += 1);
             return Ok(());
         }
         if self.target.dry_run {
-            self.tally.change(|summary| {
+            self.summary.change(|summary| {
                 summary.written += 1;
                 let new = summary.new.get_or_insert_default();
-                *new += u64::from(state == State::New);
+                *new += u64::from(state == RowState::New);
             });
             return Ok(());
         }
         let metadata = Some(metadata::of_row(&self.keys.prefix, &hash));
-        let item = KeyValuePair { key: self.keys.key(&id), value: value.into_bytes(), metadata, expiration_ttl: None };
-        outbox.push(item)
+        let pair = KeyValuePair { key: self.keys.key(&id), value: value.into_bytes(), metadata, expiration_ttl: None };
+        writer.push(pair)
     }
 
     /// Records a row that KV cannot hold.
-    fn fault(&self, sentence: String) -> Result<(), Stopped> {
-        self.tally.change(|summary| {
+    fn reject(&self, sentence: String) -> Result<(), PassError> {
+        self.summary.change(|summary| {
             summary.failed += 1;
             summary.problem(sentence);
-            if self.target.strict { Err(Stopped::Strict) } else { Ok(()) }
+            if self.target.strict { Err(PassError::Strict) } else { Ok(()) }
         })
     }
 
-    fn put_snapshot(&self, records: Option<Records>, least: Option<u64>) -> Result<(), Stopped> {
+    fn put_snapshot(&self, records: Option<SnapshotBuilder>, min_percent: Option<u64>) -> Result<(), PassError> {
         let (Some(key), Some(records)) = (self.keys.snapshot.as_deref(), records) else { return Ok(()) };
         let key = Key::new(key)?;
-        match snapshot::put(self.target, self.recent, &key, records, now_ms(), least) {
-            Ok(outcome) => self.tally.change(|summary| summary.snapshot = Some(outcome)),
+        match snapshot::put(self.target, self.recent, &key, records, now_ms(), min_percent) {
+            Ok(outcome) => self.summary.change(|summary| summary.snapshot = Some(outcome)),
             Err(few @ SnapshotError::TooFew { .. }) => self.refuse_snapshot(&few.to_string()),
             Err(SnapshotError::Api(error)) if error.affects_all_calls() => return Err(error.into()),
-            Err(error) => self.tally.change(|summary| {
+            Err(error) => self.summary.change(|summary| {
                 summary.snapshot = Some(SnapshotOutcome::Failed);
                 summary.call_failed |= matches!(error, SnapshotError::Api(_));
                 summary.problem(error.to_string());
@@ -292,7 +301,7 @@ impl<'t> Pass<'t> {
     }
 
     fn refuse_snapshot(&self, why: &str) {
-        self.tally.change(|summary| {
+        self.summary.change(|summary| {
             summary.snapshot = Some(SnapshotOutcome::Refused);
             summary.problem(format!(
                 "the snapshot was not changed: {why}; check that the query returns all rows, and use \

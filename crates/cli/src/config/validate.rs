@@ -7,8 +7,8 @@ use feature_flags::flags::Definitions;
 use kv_store::schema::FAULTS_MAX;
 
 use crate::ExitStatus;
-use crate::json::Tree;
-use crate::report::{FileReport, Finding, Report};
+use crate::json::JsonTree;
+use crate::validation_report::{FileReport, Finding, ValidationReport};
 
 const EXAMPLES: &str = r#"A FILE holds the value of the key `flags`:
   {"flags": {"new-checkout": {"default": "off", "rules": [{"percentage": 25, "variant": "on"}]}}}
@@ -41,13 +41,13 @@ pub(super) struct ConfigValidateArguments {
 
 impl ConfigValidateArguments {
     pub(super) fn run(self, out: &mut impl Write) -> io::Result<ExitStatus> {
-        Report::of_files("flag", self.files, check).write(self.json, out)
+        ValidationReport::of_files("flag", self.files, check).write(self.json, out)
     }
 }
 
 /// Checks definitions with the parser of the Worker.
 fn check(text: &str) -> FileReport {
-    let tree = match Tree::parse(text) {
+    let tree = match JsonTree::parse(text) {
         Ok(tree) => tree,
         Err(error) => return FileReport { faults: vec![Finding::of_syntax(error)], ..FileReport::default() },
     };
@@ -81,14 +81,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_has_no_fault() {
+    fn valid_definitions_have_no_fault() {
         let valid = r#"{"flags": {"a": {"default": "off"}, "b": {"variants": {"x": 1, "y": 2}, "default": "x", "rules": [{"percentage": 5, "variant": "y"}]}}}"#;
         assert_eq!(lines(valid), (2, Vec::new(), Vec::new()));
         assert_eq!(lines(r#"{"flags": {}}"#), (0, Vec::new(), vec!["there is no flag in it".to_owned()]));
     }
 
     #[test]
-    fn each_fault_names_its_place_and_all_are_told() {
+    fn each_fault_names_its_path_and_all_are_reported() {
         let (count, faults, _) = lines(
             r#"{"flags": {
                 "a": {"default": "maybe", "on": true, "on": false},
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_hardly_meant_is_a_warning() {
+    fn a_probable_mistake_is_a_warning() {
         let rules = r#"[{"percentage": 100, "variant": "on"}, {"percentage": 50, "variant": "on"}]"#;
         let (_, faults, warnings) = lines(&format!(r#"{{"flags": {{"a": {{"default": "off", "rules": {rules}}}}}}}"#));
         assert!(faults.is_empty(), "{faults:?}");

@@ -5,7 +5,7 @@
 //! those rows are read. After a lost connection or a failed pass, something may have been missed,
 //! so everything is compared.
 
-mod schedule;
+mod pass_schedule;
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -21,19 +21,19 @@ use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use self::schedule::{Ended, Schedule, Todo, wait_ms};
-use super::recent::Recent;
-use super::source::Source;
-use super::summary::{Stopped, Summary};
+use self::pass_schedule::{PassResult, PassSchedule, ScheduledAction, wait_ms};
+use super::pass_summary::{PassError, PassSummary};
+use super::recent_changes::RecentChanges;
+use super::source::PostgresSource;
 use super::sync;
-use super::target::Target;
+use super::sync_target::SyncTarget;
 use crate::ExitStatus;
 use crate::clock::{self, now_ms};
 use crate::progress::tell;
 
 /// The options of `--watch`.
 #[derive(Debug, Clone)]
-pub(super) struct Options {
+pub(super) struct WatchOptions {
     pub(super) channel: String,
     /// How often everything is compared; None for never.
     pub(super) full_every: Option<Duration>,
@@ -43,13 +43,13 @@ pub(super) struct Options {
 /// Follows changes until a signal cancels `stop`. Returns success if everything that it was
 /// notified of is in KV then.
 pub(super) fn watch(
-    source: &mut Source,
-    target: &Target,
-    options: &Options,
+    source: &mut PostgresSource,
+    target: &SyncTarget,
+    options: &WatchOptions,
     stop: CancellationToken,
     out: &mut impl Write,
 ) -> io::Result<ExitStatus> {
-    heed_signals(stop.clone())?;
+    stop_on_signals(stop.clone())?;
     // If listening fails now, it always will.
     if let Err(error) = source.listen(&options.channel) {
         tell(&format!("error: {error}"));
@@ -59,14 +59,22 @@ pub(super) fn watch(
         return Ok(ExitStatus::Failure);
     }
     let full_every_ms = options.full_every.map(clock::milliseconds);
-    let schedule = Schedule::new(now_ms(), full_every_ms, target.snapshot.is_some());
-    let mut watch = Watch { source, target, options, stop, schedule, recent: Recent::new(), sum: Sum::default() };
+    let schedule = PassSchedule::new(now_ms(), full_every_ms, target.snapshot.is_some());
+    let mut watch = WatchLoop {
+        source,
+        target,
+        options,
+        stop,
+        schedule,
+        recent: RecentChanges::new(),
+        totals: WatchTotals::default(),
+    };
     watch.follow(out)?;
     watch.end(out)
 }
 
 /// The first signal stops `--watch` after the current work, the second at once.
-fn heed_signals(stop: CancellationToken) -> io::Result<()> {
+fn stop_on_signals(stop: CancellationToken) -> io::Result<()> {
     const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
     let is_second = Arc::new(AtomicBool::new(false));
     for signal in SIGNALS {
@@ -85,19 +93,19 @@ fn heed_signals(stop: CancellationToken) -> io::Result<()> {
     Ok(())
 }
 
-struct Watch<'a> {
-    source: &'a mut Source,
-    target: &'a Target,
-    options: &'a Options,
+struct WatchLoop<'a> {
+    source: &'a mut PostgresSource,
+    target: &'a SyncTarget,
+    options: &'a WatchOptions,
     stop: CancellationToken,
-    schedule: Schedule,
-    recent: Recent,
-    sum: Sum,
+    schedule: PassSchedule,
+    recent: RecentChanges,
+    totals: WatchTotals,
 }
 
 /// The sums of all passes.
 #[derive(Debug, Default, Serialize)]
-struct Sum {
+struct WatchTotals {
     passes: u64,
     read: u64,
     written: u64,
@@ -111,17 +119,17 @@ struct Sum {
     behind: bool,
 }
 
-impl Watch<'_> {
+impl WatchLoop<'_> {
     fn follow(&mut self, out: &mut impl Write) -> io::Result<()> {
         while !self.is_stopped() {
             let summary = match self.schedule.next(now_ms()) {
-                Todo::Wait(milliseconds) => {
+                ScheduledAction::Wait(milliseconds) => {
                     self.wait(milliseconds);
                     continue;
                 }
-                Todo::Compare => sync::run(self.source, self.target, &self.recent),
-                Todo::Apply(keys) => sync::apply(self.source, self.target, &self.recent, &keys),
-                Todo::Snapshot => sync::snapshot(self.source, self.target, &self.recent),
+                ScheduledAction::Compare => sync::run(self.source, self.target, &self.recent),
+                ScheduledAction::Apply(keys) => sync::apply(self.source, self.target, &self.recent, &keys),
+                ScheduledAction::Snapshot => sync::snapshot(self.source, self.target, &self.recent),
             };
             self.note(summary, out)?;
         }
@@ -135,7 +143,7 @@ impl Watch<'_> {
     /// Waits for notifications, at most so long.
     fn wait(&mut self, milliseconds: u64) {
         match self.source.wait(Duration::from_millis(milliseconds)) {
-            Ok(changed) => self.schedule.heard(changed, now_ms()),
+            Ok(changed) => self.schedule.add_changes(changed, now_ms()),
             Err(_) if self.is_stopped() => {}
             Err(error) => {
                 tell(&format!("error: {error}"));
@@ -145,19 +153,19 @@ impl Watch<'_> {
     }
 
     /// Writes the summary of a pass and schedules what follows from it.
-    fn note(&mut self, mut summary: Summary, out: &mut impl Write) -> io::Result<()> {
+    fn note(&mut self, mut summary: PassSummary, out: &mut impl Write) -> io::Result<()> {
         summary.write(self.options.json, out)?;
-        self.sum.add(&summary);
+        self.totals.add(&summary);
         let now = now_ms();
-        self.schedule.ended(now, how_it_ended(&summary), fastrand::f64());
-        self.schedule.look_again(std::mem::take(&mut summary.unlisted.0), now);
-        if let Some(until) = self.recent.unsure_until(now) {
-            self.schedule.unsure_until(until);
+        self.schedule.pass_ended(now, pass_result(&summary), fastrand::f64());
+        self.schedule.recheck_later(std::mem::take(&mut summary.unlisted.0), now);
+        if let Some(until) = self.recent.list_unreliable_until(now) {
+            self.schedule.list_unreliable_until(until);
         }
         if self.source.has_new_columns() {
             self.schedule.compare_now(now);
         }
-        if let Some(Stopped::Source(error)) = &summary.stopped
+        if let Some(PassError::Source(error)) = &summary.stopped
             && error.is_lost()
         {
             self.connect_again();
@@ -187,31 +195,31 @@ impl Watch<'_> {
     }
 
     fn end(mut self, out: &mut impl Write) -> io::Result<ExitStatus> {
-        self.sum.behind = self.schedule.is_behind();
+        self.totals.behind = self.schedule.is_behind();
         if self.options.json {
-            serde_json::to_writer(&mut *out, &self.sum)?;
+            serde_json::to_writer(&mut *out, &self.totals)?;
             writeln!(out)?;
         } else {
-            writeln!(out, "{}", self.sum)?;
+            writeln!(out, "{}", self.totals)?;
         }
-        Ok(if self.sum.behind { ExitStatus::Failure } else { ExitStatus::Success })
+        Ok(if self.totals.behind { ExitStatus::Failure } else { ExitStatus::Success })
     }
 }
 
 /// Returns what a pass means for the next one. Waiting helps only if the database or the API
 /// failed.
-fn how_it_ended(summary: &Summary) -> Ended {
+fn pass_result(summary: &PassSummary) -> PassResult {
     if summary.stopped.is_some() || summary.call_failed {
-        Ended::Failed
+        PassResult::Failed
     } else if summary.exit_status() == ExitStatus::Success {
-        Ended::Good
+        PassResult::Complete
     } else {
-        Ended::Behind
+        PassResult::Incomplete
     }
 }
 
-impl Sum {
-    fn add(&mut self, summary: &Summary) {
+impl WatchTotals {
+    fn add(&mut self, summary: &PassSummary) {
         for (sum, more) in [
             (&mut self.passes, 1),
             (&mut self.read, summary.read),
@@ -228,7 +236,7 @@ impl Sum {
     }
 }
 
-impl std::fmt::Display for Sum {
+impl std::fmt::Display for WatchTotals {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { passes, read, written, unchanged, deleted, failed, refused, calls, seconds, behind } = self;
         write!(
@@ -248,39 +256,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_database_or_an_api_that_fails_makes_a_pass_that_is_tried_again_soon() {
+    fn only_a_failed_database_or_api_makes_a_pass_fail() {
         let told = |sentence: &str| vec![sentence.to_owned()];
         for (summary, expected) in [
-            (Summary::default(), Ended::Good),
-            (Summary { failed: 1, problems: told("its key is NULL"), ..Summary::default() }, Ended::Behind),
-            (Summary { refused: 5, problems: told("5 of 9 keys"), ..Summary::default() }, Ended::Behind),
-            (Summary { problems: told("the snapshot would have"), ..Summary::default() }, Ended::Behind),
-            (Summary { failed: 1, call_failed: true, ..Summary::default() }, Ended::Failed),
-            (Summary { stopped: Some(Stopped::CallFailed), ..Summary::default() }, Ended::Failed),
+            (PassSummary::default(), PassResult::Complete),
+            (
+                PassSummary { failed: 1, problems: told("its key is NULL"), ..PassSummary::default() },
+                PassResult::Incomplete,
+            ),
+            (
+                PassSummary { refused: 5, problems: told("5 of 9 keys"), ..PassSummary::default() },
+                PassResult::Incomplete,
+            ),
+            (
+                PassSummary { problems: told("the snapshot would have"), ..PassSummary::default() },
+                PassResult::Incomplete,
+            ),
+            (PassSummary { failed: 1, call_failed: true, ..PassSummary::default() }, PassResult::Failed),
+            (PassSummary { stopped: Some(PassError::CallFailed), ..PassSummary::default() }, PassResult::Failed),
         ] {
-            assert_eq!(how_it_ended(&summary), expected, "{summary:?}");
+            assert_eq!(pass_result(&summary), expected, "{summary:?}");
         }
     }
 
     #[test]
     fn the_last_line_has_every_figure() {
-        let pass = |written| Summary {
+        let pass = |written| PassSummary {
             read: 9,
             written,
             unchanged: 8,
             deleted: 2,
             calls: 5,
             seconds: 1.25,
-            ..Summary::default()
+            ..PassSummary::default()
         };
-        let mut sum = Sum::default();
+        let mut sum = WatchTotals::default();
         sum.add(&pass(1));
-        sum.add(&Summary { failed: 1, ..pass(3) });
+        sum.add(&PassSummary { failed: 1, ..pass(3) });
         assert_eq!(
             sum.to_string(),
             "stopped after 2 passes: 18 read, 4 written, 16 unchanged, 4 deleted, 1 failed, 10 calls, 2.5 s; all of it is in KV"
         );
-        sum.add(&Summary { refused: 7, ..pass(0) });
+        sum.add(&PassSummary { refused: 7, ..pass(0) });
         sum.behind = true;
         let json = serde_json::to_string(&sum).unwrap();
         let expected = r#"{"passes":3,"read":27,"written":4,"unchanged":24,"deleted":6,"failed":1,"refused":7,"calls":15,"seconds":3.75,"behind":true}"#;

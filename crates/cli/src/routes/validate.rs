@@ -10,11 +10,11 @@ use kv_store::schema::FAULTS_MAX;
 use tenant_router::storefront_address::{DOMAIN_KEY, HostMatch, Hosts};
 use tenant_router::storefront_record::{OriginPolicy, RoutingEntry};
 
-use super::entries::{Entries, Entry};
+use super::record_file::{RecordEntry, RecordFile};
 use crate::ExitStatus;
-use crate::json::{Tree, member_path};
+use crate::json::{JsonTree, member_path};
 use crate::progress::tell;
-use crate::report::{FileReport, Finding, Report};
+use crate::validation_report::{FileReport, Finding, ValidationReport};
 
 const EXAMPLES: &str = r#"A FILE holds one of these:
   {"origin": "https://a.example"}                       one record
@@ -88,23 +88,23 @@ impl RoutesValidateArguments {
         }
         let policy = self.origins.as_deref().map(|origins| OriginPolicy::parse(origins, self.insecure));
         let check = |text: &str| check(text, self.key.as_deref(), policy.as_ref());
-        Report::of_files("storefront", self.files, check).write(self.json, out)
+        ValidationReport::of_files("storefront", self.files, check).write(self.json, out)
     }
 }
 
 /// Checks the contents of a file. If there is a `key`, the file is a single record with this key.
 fn check(text: &str, key: Option<&str>, policy: Option<&OriginPolicy>) -> FileReport {
-    let tree = match Tree::parse(text) {
+    let tree = match JsonTree::parse(text) {
         Ok(tree) => tree,
         Err(error) => return FileReport { faults: vec![Finding::of_syntax(error)], ..FileReport::default() },
     };
-    let entries = if key.is_some() { Entries::of_record(&tree) } else { Entries::of(&tree) };
-    let mut report = FileReport { count: entries.count, faults: entries.faults, ..FileReport::default() };
-    if entries.count == 0 && report.faults.is_empty() {
+    let file = if key.is_some() { RecordFile::of_record(&tree) } else { RecordFile::of(&tree) };
+    let mut report = FileReport { count: file.count, faults: file.faults, ..FileReport::default() };
+    if file.count == 0 && report.faults.is_empty() {
         report.warnings.push(Finding::of_file("", "there is no storefront in it"));
     }
-    let keys: HashSet<&str> = entries.list.iter().filter_map(|entry| entry.key.as_deref()).collect();
-    for entry in &entries.list {
+    let keys: HashSet<&str> = file.list.iter().filter_map(|entry| entry.key.as_deref()).collect();
+    for entry in &file.list {
         let key = key.or(entry.key.as_deref());
         let Some(stored) = read(entry, key, policy, &mut report) else { continue };
         let warn = |path, problem| Finding::of_record(entry.key.as_deref(), path, problem);
@@ -122,7 +122,7 @@ fn check(text: &str, key: Option<&str>, policy: Option<&OriginPolicy>) -> FileRe
 
 /// Parses a record as the Worker does and records its faults.
 fn read(
-    entry: &Entry,
+    entry: &RecordEntry,
     key: Option<&str>,
     policy: Option<&OriginPolicy>,
     report: &mut FileReport,
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_record_stands_under_a_plain_id_or_the_key_that_is_said() {
+    fn a_single_record_has_a_plain_id_or_the_given_key() {
         let alias = r#"{"storefront": "tea"}"#;
         assert_eq!(lines(alias, Some("domain:www.tea.example"), None), (Vec::new(), Vec::new()));
         let (faults, _) = lines(alias, None, None);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_with_an_entry_that_is_no_origin_is_a_mistake() {
+    fn a_list_with_an_entry_that_is_not_an_origin_is_refused() {
         for list in ["", "a.example, https://*.shops.example,", "http://127.0.0.1:8789", "[::1]:80"] {
             assert_eq!(origin_list(list), Ok(list.to_owned()));
         }
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_valid_but_hardly_meant_is_a_warning() {
+    fn a_valid_but_probable_mistake_is_a_warning() {
         for (records, expected) in [
             (r#"{"domain:a.example": {"storefront": "Tea"}, "Tea": {"origin": "https://a.example"}}"#, &[] as &[&str]),
             (

@@ -22,8 +22,8 @@ const HTML: &str = ".html";
 pub(in crate::assets) struct DuplicateLanguage(Vec<String>);
 
 /// Sets the language and the translations of each page. `declared` has the languages that the
-/// pages declare, in the order of the files; `default_language` is the language of pages that declare none.
-/// The files are sorted by path.
+/// pages declare, in the order of the files; `default_language` is the language of pages that
+/// declare none. The files are sorted by path.
 ///
 /// # Errors
 /// [`DuplicateLanguage`]

@@ -6,25 +6,25 @@ use std::io::{self, ErrorKind};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
-use super::address::Address;
-use super::error::{SourceError, cause, told};
-use super::session::{ConnectError, Session, Waiter};
+use super::database_address::DatabaseAddress;
+use super::error::{SourceError, cause, describe};
+use super::session::{CancellableRuntime, ConnectError, DatabaseSession};
 use super::tls;
 
 /// The message for a response in another protocol.
-const OTHER: &str = "the server there is not PostgreSQL; correct host and port in DATABASE_URL";
+const NOT_POSTGRESQL: &str = "the server there is not PostgreSQL; correct host and port in DATABASE_URL";
 /// What to do if there is no response.
-const SLOW: &str = "correct host and port in DATABASE_URL, check that PostgreSQL listens there and no firewall is \
+const SLOW_ADVICE: &str = "correct host and port in DATABASE_URL, check that PostgreSQL listens there and no firewall is \
  in between, or allow more time with connect_timeout=SECONDS";
 
 /// The address of the database and how to connect to it, any number of times.
-pub(super) struct Connector {
-    address: Address,
+pub(super) struct DatabaseConnector {
+    address: DatabaseAddress,
     tls: MakeRustlsConnect,
-    pub(super) waiter: Waiter,
+    pub(super) runtime: CancellableRuntime,
 }
 
-impl Connector {
+impl DatabaseConnector {
     /// Reads `DATABASE_URL`. It is no argument, because all users of a machine can see arguments.
     pub(super) fn from_environment(stop: CancellationToken) -> Result<Self, SourceError> {
         match std::env::var("DATABASE_URL") {
@@ -39,18 +39,18 @@ impl Connector {
     }
 
     pub(super) fn new(url: &str, stop: CancellationToken) -> Result<Self, SourceError> {
-        let address = Address::parse(url)?;
+        let address = DatabaseAddress::parse(url)?;
         let tls = tls::connector(&address.tls)?;
-        Ok(Self { address, tls, waiter: Waiter::new(stop)? })
+        Ok(Self { address, tls, runtime: CancellableRuntime::new(stop)? })
     }
 
-    /// Connects within [`Address::patience`]: the client library limits only the time until there
-    /// is a socket.
-    pub(super) fn connect(&self) -> Result<Session, SourceError> {
-        let Self { address, tls, waiter } = self;
-        Session::connect(&address.config, tls, waiter, address.patience()).map_err(|error| match error {
+    /// Connects within [`DatabaseAddress::connect_limit`]: the client library limits only the
+    /// time until there is a socket.
+    pub(super) fn connect(&self) -> Result<DatabaseSession, SourceError> {
+        let Self { address, tls, runtime } = self;
+        DatabaseSession::connect(&address.config, tls, runtime, address.connect_limit()).map_err(|error| match error {
             slow @ ConnectError::Slow => {
-                SourceError::lost(format!("PostgreSQL at {}: {slow}; {SLOW}", address.place()))
+                SourceError::lost(format!("PostgreSQL at {}: {slow}; {SLOW_ADVICE}", address.place()))
             }
             ConnectError::Refused(error) => self.refusal(&error),
             ConnectError::Source(error) => error,
@@ -61,7 +61,7 @@ impl Connector {
         let place = self.address.place();
         let user = self.address.config.get_user().unwrap_or_default();
         if let Some(error) = error.as_db_error() {
-            let way_out = match error.code().code() {
+            let advice = match error.code().code() {
                 "28P01" => "correct user and password in DATABASE_URL",
                 // pg_hba.conf rejects the connection.
                 "28000" => {
@@ -73,8 +73,8 @@ impl Connector {
                 _ => "see the server's log",
             };
             return SourceError::lost(format!(
-                "PostgreSQL at {place} rejects the user {user:?}: {}; {way_out}",
-                told(error, None)
+                "PostgreSQL at {place} rejects the user {user:?}: {}; {advice}",
+                describe(error, None)
             ));
         }
         let mut source: Option<&(dyn Error + 'static)> = Some(error);
@@ -96,7 +96,7 @@ impl Connector {
             ("connection closed", _) => {
                 "the server closed the connection; check that PostgreSQL listens there, and its log".to_owned()
             }
-            (what, _) if what.starts_with("unexpected message from server") => OTHER.to_owned(),
+            (what, _) if what.starts_with("unexpected message from server") => NOT_POSTGRESQL.to_owned(),
             (what, cause) if what == cause => format!("{what}; see the server's log"),
             (what, cause) => format!("{what} ({cause}); correct DATABASE_URL, or see the server's log"),
         };
@@ -107,10 +107,10 @@ impl Connector {
 /// Returns true for the errors of the client library about bytes that are not messages of
 /// PostgreSQL.
 fn is_of_another_protocol(error: &io::Error) -> bool {
-    const SAID: [&str; 4] =
+    const MESSAGES: [&str; 4] =
         ["bytes remaining on stream", "unknown message tag", "unknown authentication tag", "invalid message length"];
     let said = error.to_string();
-    SAID.iter().any(|of_reader| said.starts_with(of_reader))
+    MESSAGES.iter().any(|of_reader| said.starts_with(of_reader))
 }
 
 fn of_io(error: &io::Error) -> String {
@@ -118,13 +118,13 @@ fn of_io(error: &io::Error) -> String {
         return tls::refusal(refused);
     }
     if is_of_another_protocol(error) {
-        return OTHER.to_owned();
+        return NOT_POSTGRESQL.to_owned();
     }
     match error.kind() {
         ErrorKind::ConnectionRefused => {
             format!("{error}; check that the server runs, and correct host and port in DATABASE_URL")
         }
-        ErrorKind::TimedOut => format!("{error}; {SLOW}"),
+        ErrorKind::TimedOut => format!("{error}; {SLOW_ADVICE}"),
         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => {
             format!("the server closed the connection ({error}); check that PostgreSQL listens there, and its log")
         }
@@ -143,12 +143,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_says_nothing_is_given_up_and_leaves_nothing_behind() {
+    fn a_silent_server_is_given_up_and_leaves_nothing_behind() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = server.local_addr().unwrap().port();
         let (url, stop) =
             (format!("postgres://u:hunter2@127.0.0.1:{port}/d?connect_timeout=1"), CancellationToken::new());
-        let connector = Connector::new(&url, stop.clone()).unwrap();
+        let connector = DatabaseConnector::new(&url, stop.clone()).unwrap();
         let sentence = connector.connect().err().unwrap().to_string();
         assert!(sentence.contains("the connection takes too long") && !sentence.contains("hunter2"), "{sentence}");
         let (mut socket, _) = server.accept().unwrap();

@@ -41,7 +41,8 @@ impl SourceError {
     /// None if the user did not write it.
     pub(super) fn of_statement(error: &tokio_postgres::Error, query: Option<&str>) -> Self {
         if let Some(error) = error.as_db_error() {
-            let sentence = format!("PostgreSQL refuses the query: {}; {}", told(error, query), way_out(error.code()));
+            let sentence =
+                format!("PostgreSQL refuses the query: {}; {}", describe(error, query), advice(error.code()));
             return if ends_connection(error.code()) { Self::lost(sentence) } else { Self::new(sentence) };
         }
         let cause = cause(error);
@@ -67,16 +68,16 @@ fn ends_connection(code: &SqlState) -> bool {
 
 /// Returns true if the message may name tables, columns, users or settings, but cannot quote a
 /// value.
-fn is_told(code: &SqlState) -> bool {
+fn may_be_shown(code: &SqlState) -> bool {
     const CLASSES: [&str; 13] = ["08", "0A", "25", "28", "3D", "3F", "40", "42", "53", "54", "55", "57", "58"];
     code.code().get(..2).is_some_and(|class| CLASSES.contains(&class))
 }
 
 /// Returns an error of PostgreSQL for messages: `relation "userz" does not exist (line 1, column
 /// 16, SQLSTATE 42P01)`.
-pub(super) fn told(error: &DbError, query: Option<&str>) -> String {
+pub(super) fn describe(error: &DbError, query: Option<&str>) -> String {
     let code = error.code().code();
-    if !is_told(error.code()) {
+    if !may_be_shown(error.code()) {
         return format!(
             "it failed on the contents of a row (SQLSTATE {code}, its message is hidden because it may quote the row)"
         );
@@ -101,7 +102,7 @@ fn line_and_column(text: &str, position: u32) -> (usize, usize) {
 }
 
 /// Returns what people can do about it.
-fn way_out(code: &SqlState) -> &'static str {
+fn advice(code: &SqlState) -> &'static str {
     match code.code() {
         "42P01" => {
             "correct the name in --query, add its schema (shop.users), or check that DATABASE_URL has the right \
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_may_quote_a_row_is_not_told() {
+    fn a_message_that_may_quote_a_row_is_not_shown() {
         for (code, expected) in [
             (SqlState::UNDEFINED_TABLE, true),
             (SqlState::INSUFFICIENT_PRIVILEGE, true),
@@ -151,7 +152,7 @@ mod tests {
             (SqlState::UNIQUE_VIOLATION, false),
             (SqlState::INTERNAL_ERROR, false),
         ] {
-            assert_eq!(is_told(&code), expected, "{}", code.code());
+            assert_eq!(may_be_shown(&code), expected, "{}", code.code());
         }
     }
 }

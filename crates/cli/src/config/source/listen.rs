@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::Source;
-use super::changed::Changed;
-use super::error::{SourceError, told};
-use super::session::Session;
+use super::PostgresSource;
+use super::changed_rows::ChangedRows;
+use super::error::{SourceError, describe};
+use super::session::DatabaseSession;
 use super::sql::quoted;
 
 /// The longest name of a channel in bytes, as PostgreSQL is usually built (NAMEDATALEN − 1).
@@ -15,15 +15,15 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// How long the check may take.
 const ANSWER: Duration = Duration::from_secs(10);
 
-impl Source {
+impl PostgresSource {
     /// Starts listening to a channel.
     pub(in crate::config) fn listen(&mut self, channel: &str) -> Result<(), SourceError> {
-        let Session { client, link } = &self.session;
-        link.run_as(client.batch_execute(&format!("LISTEN {}", quoted(channel))), |error| match error.as_db_error() {
+        let DatabaseSession { client, driver } = &self.session;
+        driver.run_as(client.batch_execute(&format!("LISTEN {}", quoted(channel))), |error| match error.as_db_error() {
             Some(refused) => SourceError::new(format!(
                 "PostgreSQL refuses to listen to {channel:?}: {}; --watch needs a connection to the primary server: \
                  not to a replica, and not through a pool that shares connections",
-                told(refused, None)
+                describe(refused, None)
             )),
             None => SourceError::of_statement(error, None),
         })
@@ -31,9 +31,9 @@ impl Source {
 
     /// Waits for notifications, at most so long, and returns all changes that were notified. An
     /// error means that the connection is lost, or that it was stopped.
-    pub(in crate::config) fn wait(&mut self, limit: Duration) -> Result<Changed, SourceError> {
+    pub(in crate::config) fn wait(&mut self, limit: Duration) -> Result<ChangedRows, SourceError> {
         let limit = limit.min(SILENCE);
-        let changed = self.session.link.heard(limit)?;
+        let changed = self.session.driver.wait_for_changes(limit)?;
         if !changed.is_nothing() {
             // Returned even if the connection is lost by now.
             self.silent_for = Duration::ZERO;

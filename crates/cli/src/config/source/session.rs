@@ -17,21 +17,21 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection, Erro
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
-use super::changed::Changed;
+use super::changed_rows::ChangedRows;
 use super::error::SourceError;
 
 /// How long a server may take to end a statement or a connection.
-const BYE: Duration = Duration::from_secs(2);
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// The runtime that drives connections, on the thread that waits for them.
 #[derive(Debug, Clone)]
-pub(super) struct Waiter {
+pub(super) struct CancellableRuntime {
     /// Never dropped, because dropping it would wait for host names that are being looked up.
     runtime: &'static Runtime,
     pub(super) stop: CancellationToken,
 }
 
-impl Waiter {
+impl CancellableRuntime {
     /// Creates the runtime. Once `stop` is cancelled, all waits end with an error.
     pub(super) fn new(stop: CancellationToken) -> Result<Self, SourceError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
@@ -76,36 +76,36 @@ pub(super) enum ConnectError {
 }
 
 /// A connection.
-pub(super) struct Session {
-    /// Must be the first field: dropping the client tells the server, and `link`, dropped next,
+pub(super) struct DatabaseSession {
+    /// Must be the first field: dropping the client tells the server, and `driver`, dropped next,
     /// sends that.
     pub(super) client: Client,
-    pub(super) link: Link,
+    pub(super) driver: SessionDriver,
 }
 
 /// The part of a connection that runs in the background.
-pub(super) struct Link {
-    pub(super) waiter: Waiter,
+pub(super) struct SessionDriver {
+    pub(super) runtime: CancellableRuntime,
     task: JoinHandle<()>,
-    heard: Arc<Heard>,
+    notifications: Arc<NotificationQueue>,
     token: CancelToken,
     tls: MakeRustlsConnect,
 }
 
 /// Notifications that were not taken yet.
 #[derive(Debug)]
-struct Heard {
-    changed: Mutex<Changed>,
+struct NotificationQueue {
+    changed: Mutex<ChangedRows>,
     is_more: Notify,
 }
 
-impl Heard {
-    fn changed(&self) -> MutexGuard<'_, Changed> {
+impl NotificationQueue {
+    fn changed(&self) -> MutexGuard<'_, ChangedRows> {
         self.changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Session {
+impl DatabaseSession {
     /// Connects.
     ///
     /// # Errors
@@ -113,25 +113,26 @@ impl Session {
     pub(super) fn connect(
         config: &Config,
         tls: &MakeRustlsConnect,
-        waiter: &Waiter,
-        patience: Duration,
+        runtime: &CancellableRuntime,
+        connect_limit: Duration,
     ) -> Result<Self, ConnectError> {
         // A timer has to be created within the runtime.
-        let connecting = async { timeout(patience, config.connect(tls.clone())).await };
-        let (client, connection) = waiter.wait(connecting)?.map_err(|_| ConnectError::Slow)??;
-        let heard = Arc::new(Heard { changed: Mutex::new(Changed::nothing()), is_more: Notify::new() });
-        let task = waiter.runtime.spawn(serve(connection, Arc::clone(&heard)));
-        let (waiter, token, tls) = (waiter.clone(), client.cancel_token(), tls.clone());
-        Ok(Self { client, link: Link { waiter, task, heard, token, tls } })
+        let connecting = async { timeout(connect_limit, config.connect(tls.clone())).await };
+        let (client, connection) = runtime.wait(connecting)?.map_err(|_| ConnectError::Slow)??;
+        let notifications =
+            Arc::new(NotificationQueue { changed: Mutex::new(ChangedRows::nothing()), is_more: Notify::new() });
+        let task = runtime.runtime.spawn(serve(connection, Arc::clone(&notifications)));
+        let (runtime, token, tls) = (runtime.clone(), client.cancel_token(), tls.clone());
+        Ok(Self { client, driver: SessionDriver { runtime, task, notifications, token, tls } })
     }
 
     /// Returns true if the connection still responds within the limit.
     pub(super) fn answers(&self, limit: Duration) -> bool {
-        self.link.waiter.wait_at_most(limit, self.client.simple_query("")).is_some_and(|answer| answer.is_ok())
+        self.driver.runtime.wait_at_most(limit, self.client.simple_query("")).is_some_and(|answer| answer.is_ok())
     }
 }
 
-impl Link {
+impl SessionDriver {
     /// Runs one statement and returns its result.
     pub(super) fn run<T>(&self, statement: impl Future<Output = Result<T, Error>>) -> Result<T, SourceError> {
         self.run_as(statement, |error| SourceError::of_statement(error, None))
@@ -143,7 +144,7 @@ impl Link {
         statement: impl Future<Output = Result<T, Error>>,
         failed: impl FnOnce(&Error) -> SourceError,
     ) -> Result<T, SourceError> {
-        match self.waiter.wait(statement) {
+        match self.runtime.wait(statement) {
             Ok(outcome) => outcome.map_err(|error| failed(&error)),
             Err(stopped) => {
                 // It may be waiting for a lock, and would go on waiting after nobody reads its
@@ -156,38 +157,38 @@ impl Link {
 
     /// Cancels the running statement. If that fails, closing the connection does it.
     pub(super) fn cancel(&self) {
-        self.waiter.wait_at_most(BYE, self.token.cancel_query(self.tls.clone()));
+        self.runtime.wait_at_most(GOODBYE, self.token.cancel_query(self.tls.clone()));
     }
 
     /// Ends a transaction that has changed nothing. If it were only dropped, it would stay open,
     /// with its locks, until the next statement.
     pub(super) fn end(&self, transaction: Transaction<'_>) {
-        self.waiter.wait_at_most(BYE, transaction.rollback());
+        self.runtime.wait_at_most(GOODBYE, transaction.rollback());
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.waiter.is_stopped()
+        self.runtime.is_stopped()
     }
 
     /// Waits for notifications, at most so long, and returns all changes that were notified.
-    pub(super) fn heard(&self, limit: Duration) -> Result<Changed, SourceError> {
-        self.waiter.wait(async {
+    pub(super) fn wait_for_changes(&self, limit: Duration) -> Result<ChangedRows, SourceError> {
+        self.runtime.wait(async {
             // A notification that came during other work has left a permit.
-            timeout(limit, self.heard.is_more.notified()).await.ok();
+            timeout(limit, self.notifications.is_more.notified()).await.ok();
         })?;
-        Ok(std::mem::replace(&mut *self.heard.changed(), Changed::nothing()))
+        Ok(std::mem::replace(&mut *self.notifications.changed(), ChangedRows::nothing()))
     }
 }
 
-impl Drop for Link {
+impl Drop for SessionDriver {
     fn drop(&mut self) {
-        self.waiter.wait_at_most(BYE, &mut self.task);
+        self.runtime.wait_at_most(GOODBYE, &mut self.task);
         self.task.abort();
     }
 }
 
 /// Drives the connection until it ends, and collects notifications.
-async fn serve<S, T>(mut connection: Connection<S, T>, heard: Arc<Heard>)
+async fn serve<S, T>(mut connection: Connection<S, T>, notifications: Arc<NotificationQueue>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
@@ -195,11 +196,11 @@ where
     // An error also ends the running statement, which reports it.
     while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
         if let AsyncMessage::Notification(notice) = message {
-            heard.changed().add(notice.payload());
-            heard.is_more.notify_one();
+            notifications.changed().add(notice.payload());
+            notifications.is_more.notify_one();
         }
     }
     // Wakes up whoever waits for notifications: no more will come.
     drop(connection);
-    heard.is_more.notify_one();
+    notifications.is_more.notify_one();
 }

@@ -7,19 +7,19 @@ use super::error::SourceError;
 
 /// A query and its columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Shape {
+pub(super) struct QueryShape {
     /// The query without a `;` at its end.
     query: String,
     /// The names of all columns, the key first.
     names: Vec<String>,
-    key: KeyType,
+    key: KeyColumnType,
     /// False if the database's encoding is not UTF-8, so that its bytes may sort differently.
     is_utf8: bool,
 }
 
 /// The type of the key. An index is only used if the comparison is in the type of the column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum KeyType {
+enum KeyColumnType {
     Text,
     Int2,
     Int4,
@@ -28,7 +28,7 @@ enum KeyType {
     Other,
 }
 
-impl Shape {
+impl QueryShape {
     /// Checks the columns that PostgreSQL describes.
     pub(super) fn new(query: &str, columns: &[(String, Type)], is_utf8: bool) -> Result<Self, SourceError> {
         let query = without_end(query).to_owned();
@@ -54,7 +54,7 @@ impl Shape {
                 )));
             }
         }
-        let key_type = KeyType::of(&key.1).ok_or_else(|| {
+        let key_type = KeyColumnType::of(&key.1).ok_or_else(|| {
             SourceError::new(format!(
                 "the first column, {:?}, has the type {}, which cannot be a key; select a column with an id first \
                  (or one member, as in id->>'name')",
@@ -132,7 +132,7 @@ impl Shape {
     }
 }
 
-impl KeyType {
+impl KeyColumnType {
     /// Returns None if values of the type are not scalars.
     fn of(key: &Type) -> Option<Self> {
         match *key {

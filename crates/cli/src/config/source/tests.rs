@@ -10,35 +10,35 @@ fn url() -> String {
     std::env::var("TEST_DATABASE_URL").expect("TEST_DATABASE_URL names a database")
 }
 
-fn connector(url: &str) -> Result<Connector, SourceError> {
-    Connector::new(url, CancellationToken::new())
+fn connector(url: &str) -> Result<DatabaseConnector, SourceError> {
+    DatabaseConnector::new(url, CancellationToken::new())
 }
 
 /// Lets a stopped source continue on the same connection.
-fn go_on(source: &mut Source) {
+fn go_on(source: &mut PostgresSource) {
     let token = CancellationToken::new();
-    source.connector.waiter.stop = token.clone();
-    source.session.link.waiter.stop = token;
+    source.connector.runtime.stop = token.clone();
+    source.session.driver.runtime.stop = token;
 }
 
-fn try_open(query: &str) -> Result<Source, SourceError> {
-    Source::open_at(connector(&url())?, query)
+fn try_open(query: &str) -> Result<PostgresSource, SourceError> {
+    PostgresSource::open_at(connector(&url())?, query)
 }
 
-fn open(query: &str) -> Source {
+fn open(query: &str) -> PostgresSource {
     try_open(query).unwrap()
 }
 
 /// Executes SQL on another connection.
 fn execute(sql: &str) {
     let session = connector(&url()).unwrap().connect().unwrap();
-    session.link.run(session.client.batch_execute(sql)).unwrap();
+    session.driver.run(session.client.batch_execute(sql)).unwrap();
 }
 
-fn rows_of(source: &mut Source, keys: &[&str]) -> Vec<String> {
+fn rows_of(source: &mut PostgresSource, keys: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     let keys: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
-    let each = &mut |row: Row| {
+    let each = &mut |row: SourceRow| {
         found.push(row.key.unwrap());
         ControlFlow::Continue(())
     };
@@ -46,7 +46,7 @@ fn rows_of(source: &mut Source, keys: &[&str]) -> Vec<String> {
     found
 }
 
-fn all(source: &mut Source) -> Vec<(Option<String>, String)> {
+fn all(source: &mut PostgresSource) -> Vec<(Option<String>, String)> {
     let mut all = Vec::new();
     source
         .rows(&mut |row| {
@@ -66,7 +66,7 @@ fn refused(query: &str) -> String {
 
 #[test]
 #[ignore = "needs a PostgreSQL"]
-fn values_come_by_their_sql_types() {
+fn values_are_converted_by_their_sql_types() {
     for (sql, expected) in [
         ("true", "true"),
         ("NULL::bool", "null"),
@@ -108,8 +108,8 @@ fn the_settings_of_a_role_change_no_value() {
     let mut source =
         open(r"SELECT 'a', '2026-01-02 03:04+00'::timestamptz AS t, 0.1::float8 + 0.2 AS f, '\x00'::bytea AS b");
     let before = all(&mut source);
-    let Session { client, link } = &source.session;
-    link.run(client.batch_execute(database)).unwrap();
+    let DatabaseSession { client, driver } = &source.session;
+    driver.run(client.batch_execute(database)).unwrap();
     assert_eq!(all(&mut source), before);
 }
 
@@ -139,7 +139,8 @@ fn the_order_is_that_of_utf8_whatever_the_database_holds() {
         execute(&format!("CREATE DATABASE other_{encoding} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"));
         let list = keys.iter().map(|key| format!("('{key}')")).collect::<Vec<_>>().join(", ");
         let connector = connector(&format!("{base}/other_{}", encoding.to_lowercase())).unwrap();
-        let mut source = Source::open_at(connector, &format!("SELECT k, k AS v FROM (VALUES {list}) AS t(k)")).unwrap();
+        let mut source =
+            PostgresSource::open_at(connector, &format!("SELECT k, k AS v FROM (VALUES {list}) AS t(k)")).unwrap();
         let mut expected: Vec<_> =
             keys.iter().map(|key| (Some((*key).to_owned()), format!("{{\"v\":\"{key}\"}}"))).collect();
         expected.sort();
@@ -153,7 +154,7 @@ fn the_order_is_that_of_utf8_whatever_the_database_holds() {
 
 #[test]
 #[ignore = "needs a PostgreSQL"]
-fn each_form_of_a_query_is_taken() {
+fn each_form_of_a_query_is_accepted() {
     for query in [
         "SELECT 'a' AS id, 1 AS n",
         "SELECT 'a', 1 AS n ; -- that is all;",
@@ -201,7 +202,7 @@ fn rows_are_found_by_their_keys() {
 
 #[test]
 #[ignore = "needs a PostgreSQL"]
-fn a_query_that_does_not_do_says_what_to_do() {
+fn a_bad_query_says_what_to_do() {
     execute("DROP TABLE IF EXISTS written; CREATE TABLE written (id text, n int); INSERT INTO written VALUES ('a', 1)");
     execute(
         "CREATE OR REPLACE FUNCTION writes() RETURNS int LANGUAGE sql AS 'INSERT INTO written VALUES (''x'', 0) RETURNING 1'",
@@ -238,7 +239,7 @@ fn a_query_that_does_not_do_says_what_to_do() {
 
 #[test]
 #[ignore = "needs a PostgreSQL"]
-fn a_connection_that_is_not_to_be_had_says_why() {
+fn a_failed_connection_says_why() {
     let url = url();
     let (base, _) = url.split_once('?').unwrap_or((&url, ""));
     let (scheme, rest) = base.split_once("://").unwrap();
@@ -263,7 +264,7 @@ fn a_connection_that_is_not_to_be_had_says_why() {
             "permission denied for table locked",
         ),
     ] {
-        let source = connector(&url).and_then(|connector| Source::open_at(connector, query));
+        let source = connector(&url).and_then(|connector| PostgresSource::open_at(connector, query));
         let sentence = source.expect_err(query).to_string();
         assert!(sentence.contains(expected), "{sentence}");
         assert!(!sentence.contains("hunter2"), "{sentence}");
@@ -273,7 +274,7 @@ fn a_connection_that_is_not_to_be_had_says_why() {
 
 #[test]
 #[ignore = "needs a PostgreSQL"]
-fn a_stream_that_is_stopped_ends_and_the_source_goes_on() {
+fn a_stopped_stream_ends_and_the_source_goes_on() {
     let mut source = open("SELECT g, repeat('x', 100) AS x FROM generate_series(1, 300000) AS g");
     assert!(source.estimate().is_some_and(|estimate| estimate > 100_000));
     let mut count = 0;
@@ -284,7 +285,7 @@ fn a_stream_that_is_stopped_ends_and_the_source_goes_on() {
         })
         .unwrap();
     assert_eq!(count, 3);
-    let stop = source.connector.waiter.stop.clone();
+    let stop = source.connector.runtime.stop.clone();
     let error = source.rows(&mut |_| {
         stop.cancel();
         ControlFlow::Continue(())
@@ -301,9 +302,9 @@ fn a_statement_that_waits_for_a_lock_is_stopped_and_cancelled() {
     execute("DROP TABLE IF EXISTS waits; CREATE TABLE waits (id text, n int); INSERT INTO waits VALUES ('a', 1)");
     let mut source = open("SELECT id, n FROM waits");
     let holder = connector(&url()).unwrap().connect().unwrap();
-    let run = |sql: &str| holder.link.run(holder.client.query(sql, &[]));
-    holder.link.run(holder.client.batch_execute("BEGIN; LOCK TABLE waits IN ACCESS EXCLUSIVE MODE")).unwrap();
-    let stop = source.connector.waiter.stop.clone();
+    let run = |sql: &str| holder.driver.run(holder.client.query(sql, &[]));
+    holder.driver.run(holder.client.batch_execute("BEGIN; LOCK TABLE waits IN ACCESS EXCLUSIVE MODE")).unwrap();
+    let stop = source.connector.runtime.stop.clone();
     let stopper = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
         stop.cancel();
@@ -325,7 +326,7 @@ fn a_statement_that_waits_for_a_lock_is_stopped_and_cancelled() {
 
 #[test]
 #[ignore = "needs a PostgreSQL"]
-fn the_columns_are_those_of_the_moment() {
+fn the_columns_are_read_anew_each_time() {
     execute("DROP TABLE IF EXISTS wide; CREATE TABLE wide (id text, n int); INSERT INTO wide VALUES ('a', 1)");
     let mut source = open("SELECT * FROM wide");
     let row = |json: &str| [(Some("a".to_owned()), json.to_owned())];
@@ -345,16 +346,16 @@ fn the_columns_are_those_of_the_moment() {
 #[test]
 #[ignore = "needs a PostgreSQL"]
 #[allow(clippy::disallowed_methods)]
-fn notices_are_heard_and_a_lost_connection_is_told() {
+fn notifications_are_received_and_a_lost_connection_is_reported() {
     let second = Duration::from_secs(1);
     let mut source = open("SELECT 'a', 1 AS n");
     source.listen("Odd \"channel\"").unwrap();
-    let heard = |source: &mut Source| source.wait(second);
+    let heard = |source: &mut PostgresSource| source.wait(second);
     let start = Instant::now();
-    assert_eq!(heard(&mut source).unwrap(), Changed::nothing());
+    assert_eq!(heard(&mut source).unwrap(), ChangedRows::nothing());
     assert!(start.elapsed() >= second);
     execute("SELECT pg_notify('Odd \"channel\"', 'b'), pg_notify('Odd \"channel\"', 'a')");
-    assert_eq!(heard(&mut source).unwrap(), Changed::Keys(["a", "b"].map(str::to_owned).into()));
+    assert_eq!(heard(&mut source).unwrap(), ChangedRows::Keys(["a", "b"].map(str::to_owned).into()));
     // Notifications during a pass are not lost.
     source
         .rows(&mut |_| {
@@ -362,7 +363,7 @@ fn notices_are_heard_and_a_lost_connection_is_told() {
             ControlFlow::Continue(())
         })
         .unwrap();
-    assert_eq!(heard(&mut source).unwrap(), Changed::Everything);
+    assert_eq!(heard(&mut source).unwrap(), ChangedRows::Everything);
     execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'kv-edge config sync' AND pid <> pg_backend_pid() AND query LIKE '%COMMIT%' ",
     );
@@ -375,7 +376,7 @@ fn notices_are_heard_and_a_lost_connection_is_told() {
 #[test]
 #[ignore = "needs a PostgreSQL, and takes a minute"]
 #[allow(clippy::disallowed_methods)]
-fn a_million_rows_take_the_memory_of_a_few() {
+fn a_million_rows_take_no_more_memory_than_a_few() {
     let memory = || -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();

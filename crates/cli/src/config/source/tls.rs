@@ -13,18 +13,18 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::address::{Roots, TlsSettings, Trust};
+use super::database_address::{TlsSettings, TlsTrust, TrustRoots};
 use super::error::SourceError;
 
 /// Returns what makes TLS connections, if the server supports them.
 pub(super) fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, SourceError> {
     let provider = Arc::new(ring::default_provider());
     let (anchors, for_host) = match &settings.trust {
-        Trust::Anything => (None, false),
-        Trust::Signed(roots) => (Some(anchors(roots)?), false),
-        Trust::SignedForHost(roots) => (Some(anchors(roots)?), true),
+        TlsTrust::Anything => (None, false),
+        TlsTrust::Signed(roots) => (Some(anchors(roots)?), false),
+        TlsTrust::SignedForHost(roots) => (Some(anchors(roots)?), true),
     };
-    let verifier = Verifier { anchors, for_host, provider: Arc::clone(&provider) };
+    let verifier = ServerVerifier { anchors, for_host, provider: Arc::clone(&provider) };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| {
@@ -54,26 +54,26 @@ pub(super) fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, Sou
 
 /// The trusted authorities, with their certificates.
 #[derive(Debug)]
-struct Anchors {
+struct TrustAnchors {
     store: RootCertStore,
     /// The certificates as they were read: a server may present one of them itself.
     certificates: Vec<CertificateDer<'static>>,
 }
 
-fn anchors(roots: &Roots) -> Result<Anchors, SourceError> {
+fn anchors(roots: &TrustRoots) -> Result<TrustAnchors, SourceError> {
     let certificates = match roots {
-        Roots::File(path) => certificates_of(path)?,
-        Roots::System => rustls_native_certs::load_native_certs().certs,
+        TrustRoots::File(path) => certificates_of(path)?,
+        TrustRoots::System => rustls_native_certs::load_native_certs().certs,
     };
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(certificates.iter().cloned());
-    if store.is_empty() && *roots == Roots::System {
+    if store.is_empty() && *roots == TrustRoots::System {
         return Err(SourceError::new(
             "this machine trusts no certificate authorities; install them (ca-certificates), or give a PEM file \
              with sslrootcert=FILE in DATABASE_URL",
         ));
     }
-    Ok(Anchors { store, certificates })
+    Ok(TrustAnchors { store, certificates })
 }
 
 fn certificates_of(path: &Path) -> Result<Vec<CertificateDer<'static>>, SourceError> {
@@ -93,17 +93,17 @@ fn certificates_of(path: &Path) -> Result<Vec<CertificateDer<'static>>, SourceEr
 /// Checks as much of the server's certificate as `sslmode` asks for. That the server has the
 /// private key is always checked.
 #[derive(Debug)]
-struct Verifier {
+struct ServerVerifier {
     /// None if any certificate is accepted.
-    anchors: Option<Anchors>,
+    anchors: Option<TrustAnchors>,
     for_host: bool,
     provider: Arc<CryptoProvider>,
 }
 
-impl Verifier {
+impl ServerVerifier {
     fn verify_signed(
         &self,
-        anchors: &Anchors,
+        anchors: &TrustAnchors,
         shown: &CertificateDer<'_>,
         parsed: &ParsedCertificate<'_>,
         between: &[CertificateDer<'_>],
@@ -123,7 +123,7 @@ impl Verifier {
     }
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -176,7 +176,7 @@ pub(super) fn refusal(error: &Error) -> String {
     let Error::InvalidCertificate(certificate) = error else {
         return format!("TLS fails: {error}; check the server's log");
     };
-    let (what, way_out) = match certificate {
+    let (what, advice) = match certificate {
         CertificateError::UnknownIssuer => (
             "is not signed by a trusted authority".to_owned(),
             "give the file with its authority: sslrootcert=FILE in DATABASE_URL (or sslmode=require to encrypt \
@@ -198,5 +198,5 @@ pub(super) fn refusal(error: &Error) -> String {
              without TLS",
         ),
     };
-    format!("the server's certificate {what}; {way_out}")
+    format!("the server's certificate {what}; {advice}")
 }

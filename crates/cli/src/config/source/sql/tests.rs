@@ -2,13 +2,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn shape(columns: &[(&str, Type)]) -> Result<Shape, String> {
+fn shape(columns: &[(&str, Type)]) -> Result<QueryShape, String> {
     let columns: Vec<_> = columns.iter().map(|(name, column)| ((*name).to_owned(), column.clone())).collect();
-    Shape::new("SELECT 1;", &columns, true).map_err(|error| error.to_string())
+    QueryShape::new("SELECT 1;", &columns, true).map_err(|error| error.to_string())
 }
 
 #[test]
-fn what_ends_a_statement_is_left_out() {
+fn the_end_of_a_statement_is_removed() {
     for (query, expected) in [
         ("SELECT 1", "SELECT 1"),
         ("SELECT 1;", "SELECT 1"),
@@ -78,21 +78,21 @@ fn the_statement_stands_around_the_query() {
 }
 
 #[test]
-fn keys_that_no_row_can_have_are_not_asked_for() {
+fn keys_that_no_row_can_have_are_not_queried() {
     let uuid = "0b2f7c3e-1d1a-4c6e-9a57-0123456789ab";
     for (key_type, key, expected) in [
-        (KeyType::Text, "", true),
-        (KeyType::Text, "a\0", false),
-        (KeyType::Int2, "32767", true),
-        (KeyType::Int2, "32768", false),
-        (KeyType::Int4, "-1", true),
-        (KeyType::Int4, "a", false),
-        (KeyType::Int8, "9223372036854775807", true),
-        (KeyType::Int8, "9223372036854775808", false),
-        (KeyType::Uuid, uuid, true),
-        (KeyType::Uuid, "0b2f7c3e1d1a4c6e9a570123456789ab", false),
-        (KeyType::Uuid, "------------------------------------", false),
-        (KeyType::Other, "anything", true),
+        (KeyColumnType::Text, "", true),
+        (KeyColumnType::Text, "a\0", false),
+        (KeyColumnType::Int2, "32767", true),
+        (KeyColumnType::Int2, "32768", false),
+        (KeyColumnType::Int4, "-1", true),
+        (KeyColumnType::Int4, "a", false),
+        (KeyColumnType::Int8, "9223372036854775807", true),
+        (KeyColumnType::Int8, "9223372036854775808", false),
+        (KeyColumnType::Uuid, uuid, true),
+        (KeyColumnType::Uuid, "0b2f7c3e1d1a4c6e9a570123456789ab", false),
+        (KeyColumnType::Uuid, "------------------------------------", false),
+        (KeyColumnType::Other, "anything", true),
     ] {
         assert_eq!(key_type.can_be(key), expected, "{key_type:?} {key:?}");
     }
@@ -118,7 +118,7 @@ fn a_row_is_found_by_its_number_whatever_its_columns_are_called() {
         (&["id", "a"], false, r#"AS q ORDER BY convert_to((q."id")::text, 'UTF8') OFFSET 3 LIMIT 1"#),
     ] {
         let columns: Vec<_> = names.iter().map(|name| ((*name).to_owned(), Type::TEXT)).collect();
-        let shape = Shape::new("SELECT 1", &columns, is_utf8).unwrap();
+        let shape = QueryShape::new("SELECT 1", &columns, is_utf8).unwrap();
         assert_eq!(shape.how_to_find(4), format!("SELECT * FROM (the query) {expected}"), "{names:?}");
     }
 }

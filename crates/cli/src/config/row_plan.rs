@@ -8,18 +8,18 @@ use feature_flags::config::user_record::UserRecord;
 use http_semantics::content_hash::hash;
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
 
-use super::merge::{Left, Merge};
-use super::row::Row;
-use super::stored::Stored;
-use super::summary::Stopped;
+use super::merge::{KeyMerge, UnmatchedKeys};
+use super::pass_summary::PassError;
+use super::source_row::SourceRow;
+use super::stored_keys::StoredKey;
 
 /// The fault of a row whose key holds a snapshot.
-const SNAPSHOT: &str = "its key holds a snapshot that another run wrote (--snapshot), which no row replaces; \
+const SNAPSHOT_FAULT: &str = "its key holds a snapshot that another run wrote (--snapshot), which no row replaces; \
  choose another --prefix, or delete that key if the snapshot is no longer used";
 
 /// The keys that rows may have.
 #[derive(Debug, Clone)]
-pub(super) struct Keys {
+pub(super) struct KeyRules {
     pub(super) prefix: String,
     /// The key of the snapshot, which no row may have.
     pub(super) snapshot: Option<String>,
@@ -27,32 +27,32 @@ pub(super) struct Keys {
 
 /// The decision about one row.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum RowDecision {
     /// KV can hold the row.
-    Keep(Kept),
+    Accept(AcceptedRow),
     /// KV cannot hold the row.
-    Fault(Fault),
+    Reject(RowFault),
 }
 
 /// A row that KV can hold.
 #[derive(PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct AcceptedRow {
     pub(super) id: String,
     pub(super) value: String,
     pub(super) hash: String,
-    pub(super) state: State,
+    pub(super) state: RowState,
 }
 
 /// Shows no contents: they may be personal data.
-impl std::fmt::Debug for Kept {
+impl std::fmt::Debug for AcceptedRow {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Kept").field("state", &self.state).finish_non_exhaustive()
+        formatter.debug_struct("AcceptedRow").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
 /// How a row differs from what KV has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum RowState {
     /// KV has no such key.
     New,
     /// The key has another value, or the sync does not own it yet.
@@ -64,29 +64,29 @@ pub(super) enum State {
 
 /// Why KV cannot hold a row. Names no contents.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct RowFault {
     /// The number of the row, counted from 1 in the order of the keys.
     pub(super) row: u64,
     pub(super) why: Cow<'static, str>,
 }
 
 /// A row that is not decided yet, because the next one may have the same key.
-struct Waiting {
+struct PendingRow {
     number: u64,
     id: String,
     value: String,
-    has_twin: bool,
+    has_duplicate: bool,
 }
 
 /// Takes rows one by one and returns decisions. A row is decided when the next one comes.
-pub(super) struct Plan<'k, I: Iterator> {
-    keys: &'k Keys,
-    merge: Merge<I>,
-    waiting: Option<Waiting>,
+pub(super) struct RowPlan<'k, I: Iterator> {
+    keys: &'k KeyRules,
+    merge: KeyMerge<I>,
+    pending: Option<PendingRow>,
     rows: u64,
 }
 
-impl Keys {
+impl KeyRules {
     /// Returns why a row cannot have this id, or None if it can.
     fn fault(&self, id: &str) -> Option<Cow<'static, str>> {
         if id.is_empty() {
@@ -110,53 +110,64 @@ impl Keys {
     }
 }
 
-impl<'k, I: Iterator<Item = Result<Stored, Stopped>>> Plan<'k, I> {
+impl<'k, I: Iterator<Item = Result<StoredKey, PassError>>> RowPlan<'k, I> {
     /// Starts a plan; `stored` are the keys of KV under the prefix, in order.
-    pub(super) fn new(keys: &'k Keys, stored: I) -> Self {
-        Self { keys, merge: Merge::new(stored), waiting: None, rows: 0 }
+    pub(super) fn new(keys: &'k KeyRules, stored: I) -> Self {
+        Self { keys, merge: KeyMerge::new(stored), pending: None, rows: 0 }
     }
 
-    /// Takes the next row. Errors of `steps` are returned unchanged.
-    pub(super) fn row(&mut self, row: Row, steps: &mut impl FnMut(Step) -> Result<(), Stopped>) -> Result<(), Stopped> {
+    /// Takes the next row. Errors of `decisions` are returned unchanged.
+    pub(super) fn row(
+        &mut self,
+        row: SourceRow,
+        decisions: &mut impl FnMut(RowDecision) -> Result<(), PassError>,
+    ) -> Result<(), PassError> {
         self.rows += 1;
         let number = self.rows;
         let Some(id) = row.key else {
-            return steps(Step::Fault(Fault { row: number, why: "its key is NULL".into() }));
+            return decisions(RowDecision::Reject(RowFault { row: number, why: "its key is NULL".into() }));
         };
-        if let Some(before) = &mut self.waiting {
+        if let Some(before) = &mut self.pending {
             match before.id.cmp(&id) {
                 Ordering::Less => {}
                 Ordering::Equal => {
                     // It is unknown which of them counts, so none is written.
                     let why = "another row has the same key";
-                    if !std::mem::replace(&mut before.has_twin, true) {
-                        steps(Step::Fault(Fault { row: before.number, why: why.into() }))?;
+                    if !std::mem::replace(&mut before.has_duplicate, true) {
+                        decisions(RowDecision::Reject(RowFault { row: before.number, why: why.into() }))?;
                     }
-                    return steps(Step::Fault(Fault { row: number, why: why.into() }));
+                    return decisions(RowDecision::Reject(RowFault { row: number, why: why.into() }));
                 }
                 Ordering::Greater => {
-                    return Err(Stopped::Unordered(number));
+                    return Err(PassError::Unordered(number));
                 }
             }
         }
-        let next = Waiting { number, id, value: row.value, has_twin: false };
-        let before = self.waiting.replace(next);
-        before.map_or(Ok(()), |before| self.decide(before, steps))
+        let next = PendingRow { number, id, value: row.value, has_duplicate: false };
+        let before = self.pending.replace(next);
+        before.map_or(Ok(()), |before| self.decide(before, decisions))
     }
 
     /// Ends the plan: there are no more rows. Returns the keys without a row.
-    pub(super) fn finish(mut self, steps: &mut impl FnMut(Step) -> Result<(), Stopped>) -> Result<Left, Stopped> {
-        if let Some(last) = self.waiting.take() {
-            self.decide(last, steps)?;
+    pub(super) fn finish(
+        mut self,
+        decisions: &mut impl FnMut(RowDecision) -> Result<(), PassError>,
+    ) -> Result<UnmatchedKeys, PassError> {
+        if let Some(last) = self.pending.take() {
+            self.decide(last, decisions)?;
         }
         self.merge.finish()
     }
 
-    fn decide(&mut self, row: Waiting, steps: &mut impl FnMut(Step) -> Result<(), Stopped>) -> Result<(), Stopped> {
-        let Waiting { number, id, value, has_twin } = row;
+    fn decide(
+        &mut self,
+        row: PendingRow,
+        decisions: &mut impl FnMut(RowDecision) -> Result<(), PassError>,
+    ) -> Result<(), PassError> {
+        let PendingRow { number, id, value, has_duplicate } = row;
         // Also for rows with a fault: their key still has a row.
-        let stored = self.merge.meet(&id)?;
-        if has_twin {
+        let stored = self.merge.advance_to(&id)?;
+        if has_duplicate {
             return Ok(());
         }
         let too_long = || {
@@ -165,32 +176,32 @@ impl<'k, I: Iterator<Item = Result<Stored, Stopped>>> Plan<'k, I> {
                 Cow::Owned(format!("its value has {length} bytes; Workers KV takes {VALUE_BYTES_MAX} at most"))
             })
         };
-        let of_snapshot = || stored.as_ref().is_some_and(|stored| stored.is_snapshot).then_some(SNAPSHOT.into());
+        let of_snapshot = || stored.as_ref().is_some_and(|stored| stored.is_snapshot).then_some(SNAPSHOT_FAULT.into());
         if let Some(why) = self.keys.fault(&id).or_else(of_snapshot).or_else(too_long) {
-            return steps(Step::Fault(Fault { row: number, why }));
+            return decisions(RowDecision::Reject(RowFault { row: number, why }));
         }
         let hash = hash(value.as_bytes());
         let state = match stored.map(|stored| stored.hash) {
-            None => State::New,
-            Some(Some(stored)) if stored == hash => State::Unchanged,
-            Some(stored) => State::Changed { was_own: stored.is_some() },
+            None => RowState::New,
+            Some(Some(stored)) if stored == hash => RowState::Unchanged,
+            Some(stored) => RowState::Changed { was_own: stored.is_some() },
         };
         // The Worker could not read a number that no double holds, JSON that is nested too
         // deeply, or a switch that is no boolean. It is better to report that here.
-        if state != State::Unchanged
+        if state != RowState::Unchanged
             && let Err(broken) = UserRecord::parse(&value)
         {
             let why = format!("the Worker cannot read its value: {broken}");
-            return steps(Step::Fault(Fault { row: number, why: why.into() }));
+            return decisions(RowDecision::Reject(RowFault { row: number, why: why.into() }));
         }
-        steps(Step::Keep(Kept { id, value, hash, state }))
+        decisions(RowDecision::Accept(AcceptedRow { id, value, hash, state }))
     }
 }
 
 /// Returns true if so many deletions need permission: more than 20 % of the keys that the sync
-/// owns. `lately` is how many were deleted a short time ago; they count on both sides.
-pub(super) fn is_mass(deletions: u64, own: u64, lately: u64) -> bool {
-    deletions > 0 && (deletions + lately) * 5 > own + lately
+/// owns. `recent_deletions` is how many were deleted a short time ago; they count on both sides.
+pub(super) fn needs_permission(deletions: u64, own: u64, recent_deletions: u64) -> bool {
+    deletions > 0 && (deletions + recent_deletions) * 5 > own + recent_deletions
 }
 
 #[cfg(test)]

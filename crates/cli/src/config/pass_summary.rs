@@ -16,7 +16,7 @@ const PROBLEMS_MAX: usize = 20;
 
 /// Why a pass was aborted.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Stopped {
+pub(super) enum PassError {
     /// The database failed; `--watch` connects again if the connection is lost.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -58,7 +58,7 @@ pub(super) enum SnapshotOutcome {
 /// The result of a pass, or what it would be with `--dry-run`. Holds no contents.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Summary {
+pub(super) struct PassSummary {
     pub(super) dry_run: bool,
     /// Rows that the query returned.
     pub(super) read: u64,
@@ -83,32 +83,32 @@ pub(super) struct Summary {
     pub(super) more_problems: u64,
     /// Why the pass was aborted.
     #[serde(rename = "error", skip_serializing_if = "Option::is_none", serialize_with = "sentence")]
-    pub(super) stopped: Option<Stopped>,
+    pub(super) stopped: Option<PassError>,
     /// True if a call failed that may succeed later.
     #[serde(skip)]
     pub(super) call_failed: bool,
     /// Requested ids that have no row and are not in KV's list either, which may lack a key that
     /// is in KV.
     #[serde(skip)]
-    pub(super) unlisted: Ids,
+    pub(super) unlisted: RedactedIds,
 }
 
 /// Ids that `Debug` hides.
 #[derive(Default)]
-pub(super) struct Ids(pub(super) Vec<String>);
+pub(super) struct RedactedIds(pub(super) Vec<String>);
 
-impl fmt::Debug for Ids {
+impl fmt::Debug for RedactedIds {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} ids", self.0.len())
     }
 }
 
 #[allow(clippy::ref_option)] // The signature that serde calls.
-fn sentence<S: Serializer>(stopped: &Option<Stopped>, serializer: S) -> Result<S::Ok, S::Error> {
+fn sentence<S: Serializer>(stopped: &Option<PassError>, serializer: S) -> Result<S::Ok, S::Error> {
     stopped.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
-impl Summary {
+impl PassSummary {
     /// Records a problem, as a sentence without contents.
     pub(super) fn problem(&mut self, sentence: String) {
         if self.problems.len() < PROBLEMS_MAX {
@@ -174,20 +174,20 @@ impl Summary {
 mod tests {
     use super::*;
 
-    fn lines(summary: &Summary) -> String {
+    fn lines(summary: &PassSummary) -> String {
         let mut out = Vec::new();
         summary.write_lines(&mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn a_pass_is_good_only_where_all_is_in_kv() {
-        let stopped = Some(Stopped::CallFailed);
+    fn a_pass_succeeds_only_if_everything_is_in_kv() {
+        let stopped = Some(PassError::CallFailed);
         for (summary, expected) in [
-            (Summary::default(), ExitStatus::Success),
-            (Summary { failed: 1, ..Summary::default() }, ExitStatus::Failure),
-            (Summary { problems: vec!["no".to_owned()], ..Summary::default() }, ExitStatus::Failure),
-            (Summary { stopped, ..Summary::default() }, ExitStatus::Failure),
+            (PassSummary::default(), ExitStatus::Success),
+            (PassSummary { failed: 1, ..PassSummary::default() }, ExitStatus::Failure),
+            (PassSummary { problems: vec!["no".to_owned()], ..PassSummary::default() }, ExitStatus::Failure),
+            (PassSummary { stopped, ..PassSummary::default() }, ExitStatus::Failure),
         ] {
             assert_eq!(summary.exit_status(), expected, "{summary:?}");
         }
@@ -195,14 +195,26 @@ mod tests {
 
     #[test]
     fn the_lines_have_every_figure() {
-        let summary =
-            Summary { read: 9, written: 1, unchanged: 8, deleted: 2, calls: 5, seconds: 1.25, ..Summary::default() };
+        let summary = PassSummary {
+            read: 9,
+            written: 1,
+            unchanged: 8,
+            deleted: 2,
+            calls: 5,
+            seconds: 1.25,
+            ..PassSummary::default()
+        };
         assert_eq!(
             lines(&summary),
             "read       9\nwritten    1\nunchanged  8\ndeleted    2\nfailed     0\ntook       1.2 s, 5 calls\n"
         );
-        let planned =
-            Summary { dry_run: true, new: Some(1), refused: 3, snapshot: Some(SnapshotOutcome::Written), ..summary };
+        let planned = PassSummary {
+            dry_run: true,
+            new: Some(1),
+            refused: 3,
+            snapshot: Some(SnapshotOutcome::Written),
+            ..summary
+        };
         assert_eq!(
             lines(&planned),
             "read       9\nto write   1 (1 new)\nunchanged  8\nto delete  2\nrefused    3\nfailed     0\nsnapshot   to write\n\
@@ -212,7 +224,7 @@ mod tests {
 
     #[test]
     fn programs_get_one_object() {
-        let mut summary = Summary { stopped: Some(Stopped::CallFailed), ..Summary::default() };
+        let mut summary = PassSummary { stopped: Some(PassError::CallFailed), ..PassSummary::default() };
         (0..25).for_each(|row| summary.problem(format!("row {row}")));
         let json = serde_json::to_value(&summary).unwrap();
         assert_eq!(

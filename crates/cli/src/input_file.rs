@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// A file, or standard input.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Input {
+pub(crate) enum InputFile {
     /// `-`
     Stdin,
     File(PathBuf),
@@ -14,7 +14,7 @@ pub(crate) enum Input {
 
 /// Why a file cannot be read as text. Each message says what people can do.
 #[derive(Debug)]
-pub(crate) enum Unreadable {
+pub(crate) enum InputError {
     /// There is no such file. Has the folder that a relative path is relative to.
     Missing(Option<PathBuf>),
     Directory,
@@ -27,13 +27,13 @@ pub(crate) enum Unreadable {
     Other(io::Error),
 }
 
-impl From<PathBuf> for Input {
+impl From<PathBuf> for InputFile {
     fn from(path: PathBuf) -> Self {
         if path.as_os_str() == "-" { Self::Stdin } else { Self::File(path) }
     }
 }
 
-impl fmt::Display for Input {
+impl fmt::Display for InputFile {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdin => formatter.write_str("stdin"),
@@ -42,13 +42,13 @@ impl fmt::Display for Input {
     }
 }
 
-impl Input {
+impl InputFile {
     /// Reads the whole text.
-    pub(crate) fn read(&self) -> Result<String, Unreadable> {
+    pub(crate) fn read(&self) -> Result<String, InputError> {
         let bytes = match self {
             Self::Stdin => {
                 let mut bytes = Vec::new();
-                io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes).map_err(Unreadable::Other)
+                io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes).map_err(InputError::Other)
             }
             Self::File(path) => std::fs::read(path).map_err(|error| unreadable(path, error)),
         }?;
@@ -56,31 +56,31 @@ impl Input {
     }
 }
 
-fn unreadable(path: &Path, error: io::Error) -> Unreadable {
+fn unreadable(path: &Path, error: io::Error) -> InputError {
     match error.kind() {
-        ErrorKind::NotFound if path.is_relative() => Unreadable::Missing(std::env::current_dir().ok()),
-        ErrorKind::NotFound => Unreadable::Missing(None),
+        ErrorKind::NotFound if path.is_relative() => InputError::Missing(std::env::current_dir().ok()),
+        ErrorKind::NotFound => InputError::Missing(None),
         // Windows reports "access denied" for a directory.
-        _ if path.is_dir() => Unreadable::Directory,
-        ErrorKind::PermissionDenied => Unreadable::Denied,
-        _ => Unreadable::Other(error),
+        _ if path.is_dir() => InputError::Directory,
+        ErrorKind::PermissionDenied => InputError::Denied,
+        _ => InputError::Other(error),
     }
 }
 
-fn text(bytes: Vec<u8>) -> Result<String, Unreadable> {
+fn text(bytes: Vec<u8>) -> Result<String, InputError> {
     if bytes.trim_ascii().is_empty() {
-        return Err(Unreadable::Empty);
+        return Err(InputError::Empty);
     }
     if bytes.starts_with(b"\xEF\xBB\xBF") {
-        return Err(Unreadable::ByteOrderMark);
+        return Err(InputError::ByteOrderMark);
     }
     if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
-        return Err(Unreadable::Utf16);
+        return Err(InputError::Utf16);
     }
-    String::from_utf8(bytes).map_err(|error| Unreadable::NotUtf8(error.utf8_error().valid_up_to() + 1))
+    String::from_utf8(bytes).map_err(|error| InputError::NotUtf8(error.utf8_error().valid_up_to() + 1))
 }
 
-impl fmt::Display for Unreadable {
+impl fmt::Display for InputError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(Some(folder)) => {
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_text_is_told_in_a_sentence() {
+    fn a_file_that_is_no_text_is_reported_in_a_sentence() {
         for (bytes, expected) in [
             (&b""[..], "it is empty"),
             (b" \r\n", "it is empty"),
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_hyphen_is_standard_input() {
-        assert_eq!(Input::from(PathBuf::from("-")), Input::Stdin);
-        assert_eq!(Input::from(PathBuf::from("./-")), Input::File(PathBuf::from("./-")));
+        assert_eq!(InputFile::from(PathBuf::from("-")), InputFile::Stdin);
+        assert_eq!(InputFile::from(PathBuf::from("./-")), InputFile::File(PathBuf::from("./-")));
     }
 }

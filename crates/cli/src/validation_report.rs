@@ -10,12 +10,12 @@ use kv_store::schema::{FAULTS_MAX, Fault};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::ExitStatus;
-use crate::input::Input;
-use crate::json::{SyntaxError, member_path};
+use crate::input_file::InputFile;
+use crate::json::{JsonSyntaxError, member_path};
 use crate::progress::tell;
 
 /// The most lines that show the same problem.
-pub(crate) const EQUAL_MAX: usize = 20;
+pub(crate) const EQUAL_LINES_MAX: usize = 20;
 /// The most lines for faults, and for warnings.
 const LINES_MAX: usize = 200;
 
@@ -29,11 +29,11 @@ pub(crate) struct Finding {
     problem: Cow<'static, str>,
     /// Where the syntax error is, if the file is not JSON.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    position: Option<Position>,
+    position: Option<TextPosition>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-struct Position {
+struct TextPosition {
     line: usize,
     column: usize,
 }
@@ -56,35 +56,35 @@ pub(crate) struct FileReport {
 /// Limits the lines that are shown: in a generated file, thousands of records may have the same
 /// mistake.
 #[derive(Debug, Default)]
-struct Shown<'r> {
+struct LineLimit<'r> {
     /// How often each problem was shown.
     equal: HashMap<&'r str, usize>,
     count: usize,
     /// How many lines are not shown.
-    left: usize,
+    hidden: usize,
 }
 
-impl<'r> Shown<'r> {
+impl<'r> LineLimit<'r> {
     /// Returns true if a line is to be shown, and counts it.
-    fn shows(&mut self, problem: &'r str) -> bool {
+    fn show(&mut self, problem: &'r str) -> bool {
         let equal = self.equal.entry(problem).or_default();
-        let is_shown = *equal < EQUAL_MAX && self.count < LINES_MAX;
+        let is_shown = *equal < EQUAL_LINES_MAX && self.count < LINES_MAX;
         *equal += 1;
-        let counter = if is_shown { &mut self.count } else { &mut self.left };
+        let counter = if is_shown { &mut self.count } else { &mut self.hidden };
         *counter += 1;
         is_shown
     }
 }
 
-/// Returns `… and 2880 more faults; --json shows all`, or None if there are none.
-pub(crate) fn more(left: usize, name: &str) -> Option<String> {
-    let ending = if left == 1 { "" } else { "s" };
-    (left > 0).then(|| format!("… and {left} more {name}{ending}; --json shows all"))
+/// Returns `… and 2880 more faults; --json show all`, or None if there are none.
+pub(crate) fn more(hidden: usize, name: &str) -> Option<String> {
+    let ending = if hidden == 1 { "" } else { "s" };
+    (hidden > 0).then(|| format!("… and {hidden} more {name}{ending}; --json shows all"))
 }
 
 /// The results for all files.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub(crate) struct ValidationReport {
     /// What the files hold, in the singular: "storefront".
     noun: &'static str,
     files: Vec<FileReport>,
@@ -92,14 +92,14 @@ pub(crate) struct Report {
 }
 
 /// A file in the JSON output, where the plural of `noun` is the name of the count.
-struct Named<'r> {
+struct FileReportJson<'r> {
     noun: &'static str,
     file: &'r FileReport,
 }
 
-impl Serialize for Report {
+impl Serialize for ValidationReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let files: Vec<_> = self.files.iter().map(|file| Named { noun: self.noun, file }).collect();
+        let files: Vec<_> = self.files.iter().map(|file| FileReportJson { noun: self.noun, file }).collect();
         let mut map = serializer.serialize_map(Some(2))?;
         map.serialize_entry("files", &files)?;
         map.serialize_entry("valid", &self.valid)?;
@@ -107,7 +107,7 @@ impl Serialize for Report {
     }
 }
 
-impl Serialize for Named<'_> {
+impl Serialize for FileReportJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let FileReport { file, count, faults, warnings, is_cut, error } = self.file;
         let mut map = serializer.serialize_map(None)?;
@@ -145,13 +145,13 @@ impl Finding {
         Self::of_record(key, &fault.path, fault.problem)
     }
 
-    pub(crate) fn of_syntax(error: SyntaxError) -> Self {
-        let position = Some(Position { line: error.line, column: error.column });
+    pub(crate) fn of_syntax(error: JsonSyntaxError) -> Self {
+        let position = Some(TextPosition { line: error.line, column: error.column });
         Self { position, ..Self::of_file("", error.problem) }
     }
 
     /// Returns the key and the path in its record as one path: `storefrontA.routes[1].origin`.
-    fn place(&self) -> String {
+    fn path_in_file(&self) -> String {
         let Some(key) = &self.key else { return self.path.clone() };
         let key = member_path("", key);
         let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
@@ -161,15 +161,15 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = self.place();
-        if !place.is_empty() {
-            write!(formatter, "{place}: ")?;
+        let path_in_file = self.path_in_file();
+        if !path_in_file.is_empty() {
+            write!(formatter, "{path_in_file}: ")?;
         }
         formatter.write_str(&self.problem)
     }
 }
 
-impl Report {
+impl ValidationReport {
     fn new(noun: &'static str, files: Vec<FileReport>) -> Self {
         let valid = files.iter().all(|file| file.faults.is_empty() && file.error.is_none());
         Self { noun, files, valid }
@@ -183,19 +183,19 @@ impl Report {
         check: impl Fn(&str) -> FileReport,
     ) -> Self {
         let mut unreadable = 0_usize;
-        let files = files.into_iter().map(Input::from);
+        let files = files.into_iter().map(InputFile::from);
         let files = files.map(|source| match source.read() {
             Ok(text) => FileReport { file: source.to_string(), ..check(&text) },
             Err(error) => {
                 unreadable += 1;
-                if unreadable <= EQUAL_MAX {
+                if unreadable <= EQUAL_LINES_MAX {
                     tell(&format!("error: {source}: {error}"));
                 }
                 FileReport { file: source.to_string(), error: Some(error.to_string()), ..FileReport::default() }
             }
         });
         let files = files.collect::<Vec<_>>();
-        if let Some(more) = more(unreadable.saturating_sub(EQUAL_MAX), "unreadable file") {
+        if let Some(more) = more(unreadable.saturating_sub(EQUAL_LINES_MAX), "unreadable file") {
             tell(&more);
         }
         Self::new(noun, files)
@@ -223,15 +223,15 @@ impl Report {
 
     /// Writes a line per fault and per warning, up to the limits, and a line that sums up.
     fn write_lines(&self, out: &mut impl Write) -> io::Result<()> {
-        let (mut of_faults, mut of_warnings) = (Shown::default(), Shown::default());
+        let (mut fault_limit, mut warning_limit) = (LineLimit::default(), LineLimit::default());
         for FileReport { file, faults, warnings, is_cut, .. } in &self.files {
-            for fault in faults.iter().filter(|fault| of_faults.shows(&fault.problem)) {
+            for fault in faults.iter().filter(|fault| fault_limit.show(&fault.problem)) {
                 match fault.position {
-                    Some(Position { line, column }) => writeln!(out, "{file}:{line}:{column}: {fault}")?,
+                    Some(TextPosition { line, column }) => writeln!(out, "{file}:{line}:{column}: {fault}")?,
                     None => writeln!(out, "{file}: {fault}")?,
                 }
             }
-            for warning in warnings.iter().filter(|warning| of_warnings.shows(&warning.problem)) {
+            for warning in warnings.iter().filter(|warning| warning_limit.show(&warning.problem)) {
                 writeln!(out, "{file}: warning: {warning}")?;
             }
             if *is_cut {
@@ -241,7 +241,7 @@ impl Report {
                 )?;
             }
         }
-        for more in [more(of_faults.left, "fault"), more(of_warnings.left, "warning")].into_iter().flatten() {
+        for more in [more(fault_limit.hidden, "fault"), more(warning_limit.hidden, "warning")].into_iter().flatten() {
             writeln!(out, "{more}")?;
         }
         writeln!(out, "{}", self.summary())
@@ -280,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_starts_with_the_key_quoted_where_it_is_not_plain() {
+    fn a_path_starts_with_the_key_quoted_if_necessary() {
         for (key, path, expected) in [
             (None, "", ": no"),
             (None, "routes[1].origin", "routes[1].origin: no"),
@@ -323,7 +323,7 @@ mod tests {
             ),
             (vec![file(2, 0, 0, None), file(1, 2, 0, None)], "3 storefronts in 2 files, 2 faults", ExitStatus::Failure),
         ] {
-            let report = Report::new("storefront", files);
+            let report = ValidationReport::new("storefront", files);
             assert_eq!((report.summary().as_str(), report.exit_status()), (expected, outcome));
             assert_eq!(report.valid, outcome == ExitStatus::Success);
         }
@@ -331,7 +331,7 @@ mod tests {
 
     fn lines(files: Vec<FileReport>) -> Vec<String> {
         let mut out = Vec::new();
-        Report::new("flag", files).write_lines(&mut out).unwrap();
+        ValidationReport::new("flag", files).write_lines(&mut out).unwrap();
         String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
     }
 
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_problem_is_told_20_times_and_others_stay_to_be_seen() {
+    fn the_same_problem_is_shown_20_times_and_others_stay_visible() {
         let same = || with_faults(2900, |_| "no".to_owned());
         let mut file = same();
         file.faults.push(Finding::of_file("last", "something else"));
@@ -356,14 +356,14 @@ mod tests {
         assert_eq!(lines(vec![with_faults(201, |n| n.to_string())])[200], "… and 1 more fault; --json shows all");
         let warnings = FileReport { warnings: same().faults, ..FileReport::default() };
         assert_eq!(lines(vec![warnings])[20], "… and 2880 more warnings; --json shows all");
-        let json = serde_json::to_value(Report::new("flag", vec![same()])).unwrap();
+        let json = serde_json::to_value(ValidationReport::new("flag", vec![same()])).unwrap();
         assert_eq!(json["files"][0]["faults"].as_array().unwrap().len(), 2900);
     }
 
     #[test]
-    fn that_faults_may_be_missing_is_said() {
+    fn a_report_says_that_faults_may_be_missing() {
         let cut = FileReport { is_cut: true, ..with_faults(100, |n| n.to_string()) };
-        let json = serde_json::to_value(Report::new("flag", vec![cut])).unwrap();
+        let json = serde_json::to_value(ValidationReport::new("flag", vec![cut])).unwrap();
         assert_eq!(json["files"][0]["moreFaults"], true);
         let cut = FileReport { is_cut: true, ..with_faults(100, |n| n.to_string()) };
         assert_eq!(
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_read_how_many_under_the_name_of_what_they_are() {
+    fn in_json_the_count_has_the_name_of_what_is_counted() {
         let file = FileReport {
             file: "f".into(),
             count: 2,
@@ -384,7 +384,7 @@ mod tests {
             ..FileReport::default()
         };
         let unreadable = FileReport { file: "g".into(), error: Some("no".into()), ..FileReport::default() };
-        let json = serde_json::to_string(&Report::new("flag", vec![file, unreadable])).unwrap();
+        let json = serde_json::to_string(&ValidationReport::new("flag", vec![file, unreadable])).unwrap();
         assert_eq!(
             json,
             r#"{"files":[{"file":"f","flags":2,"faults":[{"key":null,"path":"a","problem":"no"}],"warnings":[]},{"file":"g","flags":0,"faults":[],"warnings":[],"error":"no"}],"valid":false}"#

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use crate::json::{Tree, member_path, repeated};
-use crate::report::Finding;
+use crate::json::{JsonTree, member_path, repeated};
+use crate::validation_report::Finding;
 
 /// A record and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct RecordEntry {
     /// None if the file is a single record.
     pub(super) key: Option<String>,
     /// The record as KV would hold it.
@@ -18,23 +18,23 @@ pub(super) struct Entry {
 
 /// The contents of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Entries {
-    pub(super) list: Vec<Entry>,
+pub(super) struct RecordFile {
+    pub(super) list: Vec<RecordEntry>,
     /// Problems outside of the records.
     pub(super) faults: Vec<Finding>,
     /// How many entries the file has, including those that cannot be read.
     pub(super) count: usize,
 }
 
-impl Entries {
+impl RecordFile {
     /// Splits a file into records. It is a single record, an object of keys and records, or the
     /// array that `wrangler kv bulk put` takes.
-    pub(super) fn of(tree: &Tree) -> Self {
+    pub(super) fn of(tree: &JsonTree) -> Self {
         match tree {
-            Tree::Array(elements) => Self::of_bulk(elements),
-            Tree::Object(members) if is_record(members) => Self::of_record(tree),
-            Tree::Object(members) => Self::of_map(tree, members),
-            Tree::Scalar(_) => {
+            JsonTree::Array(elements) => Self::of_bulk(elements),
+            JsonTree::Object(members) if is_record(members) => Self::of_record(tree),
+            JsonTree::Object(members) => Self::of_map(tree, members),
+            JsonTree::Scalar(_) => {
                 let problem = "it must be a record, an object of keys and records, or the array that `wrangler kv bulk put` \
                      takes";
                 Self { faults: vec![Finding::of_file("", problem)], ..Self::default() }
@@ -43,18 +43,18 @@ impl Entries {
     }
 
     /// Reads a file as a single record, whatever it looks like.
-    pub(super) fn of_record(tree: &Tree) -> Self {
-        let entry = Entry { key: None, json: tree.to_json(), repeated: tree.repeated() };
+    pub(super) fn of_record(tree: &JsonTree) -> Self {
+        let entry = RecordEntry { key: None, json: tree.to_json(), repeated: tree.repeated() };
         Self { list: vec![entry], faults: Vec::new(), count: 1 }
     }
 
-    fn of_map(tree: &Tree, members: &[(String, Tree)]) -> Self {
+    fn of_map(tree: &JsonTree, members: &[(String, JsonTree)]) -> Self {
         let mut entries = Self { count: members.len(), ..Self::default() };
-        entries.faults.extend(tree.repeated_names().map(stands_twice));
+        entries.faults.extend(tree.repeated_names().map(repeated_key));
         for (key, record) in members {
-            if let Tree::Object(_) = record {
+            if let JsonTree::Object(_) = record {
                 let (json, repeated) = (record.to_json(), record.repeated());
-                entries.list.push(Entry { key: Some(key.clone()), json, repeated });
+                entries.list.push(RecordEntry { key: Some(key.clone()), json, repeated });
             } else {
                 let problem = r#"it must be a record, a JSON object such as {"origin": "https://shop.example.com"}"#;
                 entries.faults.push(Finding::of_record(Some(key), "", problem));
@@ -63,7 +63,7 @@ impl Entries {
         entries
     }
 
-    fn of_bulk(elements: &[Tree]) -> Self {
+    fn of_bulk(elements: &[JsonTree]) -> Self {
         let mut entries = Self { count: elements.len(), ..Self::default() };
         for (index, element) in elements.iter().enumerate() {
             match of_bulk_element(element, &format!("[{index}]")) {
@@ -72,55 +72,55 @@ impl Entries {
             }
         }
         let keys = entries.list.iter().filter_map(|entry| entry.key.as_deref());
-        entries.faults.extend(repeated(keys).map(stands_twice));
+        entries.faults.extend(repeated(keys).map(repeated_key));
         entries
     }
 }
 
-fn stands_twice(key: &str) -> Finding {
+fn repeated_key(key: &str) -> Finding {
     Finding::of_record(Some(key), "", "the file has this key more than once; only the last one counts")
 }
 
 /// Reads one element of the array.
-fn of_bulk_element(element: &Tree, path: &str) -> Result<Entry, Finding> {
+fn of_bulk_element(element: &JsonTree, path: &str) -> Result<RecordEntry, Finding> {
     let fault = |name, problem| Err(Finding::of_file(&member_path(path, name), problem));
-    if !matches!(element, Tree::Object(_)) {
+    if !matches!(element, JsonTree::Object(_)) {
         let problem = r#"it must be an object such as {"key": "storefrontA", "value": "…"}"#;
         return Err(Finding::of_file(path, problem));
     }
     if let Some(name) = element.repeated_names().next() {
         return fault(name, "it occurs more than once");
     }
-    let Some(key) = element.member("key").and_then(Tree::as_text) else {
+    let Some(key) = element.member("key").and_then(JsonTree::as_text) else {
         return fault("key", "it is missing, or is not a string");
     };
-    if element.member("base64") == Some(&Tree::Scalar(Value::Bool(true))) {
+    if element.member("base64") == Some(&JsonTree::Scalar(Value::Bool(true))) {
         return fault("base64", "base64 is not supported; write the record as JSON text and leave base64 out");
     }
-    let Some(json) = element.member("value").and_then(Tree::as_text) else {
+    let Some(json) = element.member("value").and_then(JsonTree::as_text) else {
         return fault("value", "it is missing, or is not a string; write the record as JSON text");
     };
     // The parser of records reports a text that is not JSON.
-    let repeated = Tree::parse(json).map(|record| record.repeated()).unwrap_or_default();
-    Ok(Entry { key: Some(key.to_owned()), json: json.to_owned(), repeated })
+    let repeated = JsonTree::parse(json).map(|record| record.repeated()).unwrap_or_default();
+    Ok(RecordEntry { key: Some(key.to_owned()), json: json.to_owned(), repeated })
 }
 
 /// Returns true for the members of a record, false for keys with records. A key may have the name
 /// of a member, so the type of the value must match, too. An object that contains no object is
 /// rather a record with misspelt members.
-fn is_record(members: &[(String, Tree)]) -> bool {
-    let has = |value: &Tree, names: &[&str]| names.iter().any(|name| value.member(name).is_some());
-    let fits = |(name, value): &(String, Tree)| match (name.as_str(), value) {
-        ("origin" | "active" | "storefront" | "fallback", Tree::Scalar(Value::String(_)))
-        | ("timeoutMs", Tree::Scalar(Value::Number(_)))
-        | ("routes" | "variants", Tree::Array(_)) => true,
+fn is_record(members: &[(String, JsonTree)]) -> bool {
+    let has = |value: &JsonTree, names: &[&str]| names.iter().any(|name| value.member(name).is_some());
+    let fits = |(name, value): &(String, JsonTree)| match (name.as_str(), value) {
+        ("origin" | "active" | "storefront" | "fallback", JsonTree::Scalar(Value::String(_)))
+        | ("timeoutMs", JsonTree::Scalar(Value::Number(_)))
+        | ("routes" | "variants", JsonTree::Array(_)) => true,
         ("split", object) => has(object, &["by"]),
         ("headers", object) => has(object, &["request", "response"]),
         ("access", object) => has(object, &["allow", "deny"]),
         ("fallback", object) => has(object, &["asset"]),
         _ => false,
     };
-    let is_misspelt = !members.is_empty() && !members.iter().any(|(_, value)| matches!(value, Tree::Object(_)));
+    let is_misspelt = !members.is_empty() && !members.iter().any(|(_, value)| matches!(value, JsonTree::Object(_)));
     members.iter().any(fits) || is_misspelt
 }
 
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     fn read(json: &str) -> (Vec<Option<String>>, Vec<String>) {
-        let entries = Entries::of(&Tree::parse(json).unwrap());
+        let entries = RecordFile::of(&JsonTree::parse(json).unwrap());
         let keys = entries.list.into_iter().map(|entry| entry.key).collect();
         (keys, entries.faults.iter().map(ToString::to_string).collect())
     }
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_stand_in_the_order_of_the_file_and_none_is_lost() {
+    fn keys_keep_the_order_of_the_file_and_none_is_lost() {
         let (keys, faults) = read(r#"{"b": {}, "a": {}, "b": {}, "c": 1}"#);
         assert_eq!(keys, ["b", "a", "b"].map(|key| Some(key.to_owned())));
         let [twice, no_record] = faults.as_slice() else { panic!("{faults:?}") };
@@ -176,9 +176,9 @@ mod tests {
     #[test]
     fn the_array_of_bulk_put_holds_each_record_as_text() {
         let json = r#"[{"key": "a", "value": "{\"origin\": 1}", "metadata": {"b": 1}, "expiration_ttl": 60, "base64": false}]"#;
-        let entries = Entries::of(&Tree::parse(json).unwrap());
-        let entry = Entry { key: Some("a".into()), json: r#"{"origin": 1}"#.into(), repeated: Vec::new() };
-        assert_eq!(entries, Entries { list: vec![entry], faults: Vec::new(), count: 1 });
+        let entries = RecordFile::of(&JsonTree::parse(json).unwrap());
+        let entry = RecordEntry { key: Some("a".into()), json: r#"{"origin": 1}"#.into(), repeated: Vec::new() };
+        assert_eq!(entries, RecordFile { list: vec![entry], faults: Vec::new(), count: 1 });
         for (element, expected) in [
             ("1", "[0]: it must be an object"),
             ("{}", "[0].key: it is missing"),

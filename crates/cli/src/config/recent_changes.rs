@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::metadata::Told;
-use super::stored::Stored;
+use super::metadata::SnapshotInfo;
+use super::stored_keys::StoredKey;
 
 /// How long the list is not trusted, in milliseconds: twice the 60 seconds of the documentation.
 const LAG_MS: u64 = 120_000;
@@ -24,7 +24,7 @@ const GUARD_STEP_MS: u64 = 60_000;
 
 /// What happened to a key.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Lately {
+pub(super) enum RecentChange {
     /// It was written, with a value that has this hash.
     Written(Box<str>),
     Deleted,
@@ -33,7 +33,7 @@ pub(super) enum Lately {
 }
 
 /// Shows no contents.
-impl fmt::Debug for Lately {
+impl fmt::Debug for RecentChange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Written(_) => "Written",
@@ -45,26 +45,27 @@ impl fmt::Debug for Lately {
 
 /// The recent changes of this process, and what the guard against mass deletions counts.
 ///
-/// `--watch` creates one with [`Recent::new`], keeps it for as long as it runs, reconnects
+/// `--watch` creates one with [`RecentChanges::new`], keeps it for as long as it runs, reconnects
 /// included, and passes it to every [`run`](super::sync::run), [`apply`](super::sync::apply) and
 /// [`snapshot`](super::sync::snapshot), which read and update it. A command that makes a single
-/// pass passes [`Recent::nothing`]. One `Recent` is for one prefix of one namespace.
+/// pass passes [`RecentChanges::disabled`]. One `RecentChanges` is for one prefix of one
+/// namespace.
 ///
-/// `--watch` itself only calls [`unsure_until`](Self::unsure_until): if it returns a time, a
-/// comparison is due then.
-pub(super) struct Recent {
+/// `--watch` itself only calls [`list_unreliable_until`](Self::list_unreliable_until): if it
+/// returns a time, a comparison is due then.
+pub(super) struct RecentChanges {
     keys_max: usize,
-    memory: Mutex<Memory>,
+    state: Mutex<RecentState>,
 }
 
 #[derive(Default)]
-struct Memory {
+struct RecentState {
     /// The changes by full key, with their time.
-    keys: BTreeMap<Box<str>, (Lately, u64)>,
-    snapshot: Option<(Told, u64)>,
+    keys: BTreeMap<Box<str>, (RecentChange, u64)>,
+    snapshot: Option<(SnapshotInfo, u64)>,
     /// The keys that held snapshots at the last comparison, in order.
-    snapshots: Vec<Stored>,
-    unsure_until: Option<u64>,
+    snapshots: Vec<StoredKey>,
+    list_unreliable_until: Option<u64>,
     /// How many keys were deleted, and when, in steps of a minute.
     deleted: VecDeque<(u64, u64)>,
     /// How many keys the sync owns, as far as known.
@@ -74,88 +75,89 @@ struct Memory {
 }
 
 /// Shows no keys.
-impl fmt::Debug for Recent {
+impl fmt::Debug for RecentChanges {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Recent").field("keys", &self.memory().keys.len()).finish_non_exhaustive()
+        formatter.debug_struct("RecentChanges").field("keys", &self.state().keys.len()).finish_non_exhaustive()
     }
 }
 
-impl Recent {
+impl RecentChanges {
     /// For a process that makes many passes.
     pub(super) fn new() -> Self {
-        Self { keys_max: KEYS_MAX, memory: Mutex::default() }
+        Self { keys_max: KEYS_MAX, state: Mutex::default() }
     }
 
     /// For a single pass: remembers nothing.
-    pub(super) fn nothing() -> Self {
-        Self { keys_max: 0, memory: Mutex::default() }
+    pub(super) fn disabled() -> Self {
+        Self { keys_max: 0, state: Mutex::default() }
     }
 
     /// Returns when the list can be trusted again, in milliseconds since the Unix epoch, if more
     /// was written than can be remembered. A comparison before that time may leave a row as it
     /// was. Returns None if everything is remembered, or that time has passed.
-    pub(super) fn unsure_until(&self, now_ms: u64) -> Option<u64> {
-        self.memory().unsure_until.filter(|until| *until > now_ms)
+    pub(super) fn list_unreliable_until(&self, now_ms: u64) -> Option<u64> {
+        self.state().list_unreliable_until.filter(|until| *until > now_ms)
     }
 
     /// Returns true if changes are remembered.
-    pub(super) fn remembers(&self) -> bool {
+    pub(super) fn is_enabled(&self) -> bool {
         self.keys_max > 0
     }
 
     /// Records what a call did to keys that begin with the prefix.
-    pub(super) fn note(&self, keys: impl IntoIterator<Item = (String, Lately)>, now_ms: u64) {
-        if !self.remembers() {
+    pub(super) fn note(&self, keys: impl IntoIterator<Item = (String, RecentChange)>, now_ms: u64) {
+        if !self.is_enabled() {
             return;
         }
-        let mut memory = self.memory();
-        memory.forget_old(now_ms);
-        for (key, lately) in keys {
-            if memory.keys.len() < self.keys_max || memory.keys.contains_key(key.as_str()) {
-                memory.keys.insert(key.into(), (lately, now_ms));
+        let mut state = self.state();
+        state.forget_expired(now_ms);
+        for (key, recent_change) in keys {
+            if state.keys.len() < self.keys_max || state.keys.contains_key(key.as_str()) {
+                state.keys.insert(key.into(), (recent_change, now_ms));
             } else {
-                memory.unsure_until = Some(now_ms.saturating_add(LAG_MS));
+                state.list_unreliable_until = Some(now_ms.saturating_add(LAG_MS));
             }
         }
     }
 
     /// Returns what happened to keys lately, by id (the key without the prefix), in the order of
     /// bytes.
-    pub(super) fn keys(&self, prefix: &str, now_ms: u64) -> Vec<(String, Lately)> {
-        let mut memory = self.memory();
-        memory.forget_old(now_ms);
-        let ids = memory.keys.iter().filter_map(|(key, (lately, _))| Some((key.strip_prefix(prefix)?, lately)));
-        ids.map(|(id, lately)| (id.to_owned(), lately.clone())).collect()
+    pub(super) fn keys(&self, prefix: &str, now_ms: u64) -> Vec<(String, RecentChange)> {
+        let mut state = self.state();
+        state.forget_expired(now_ms);
+        let ids =
+            state.keys.iter().filter_map(|(key, (recent_change, _))| Some((key.strip_prefix(prefix)?, recent_change)));
+        ids.map(|(id, recent_change)| (id.to_owned(), recent_change.clone())).collect()
     }
 
     /// Returns what happened to a key lately.
-    pub(super) fn key(&self, key: &str, now_ms: u64) -> Option<Lately> {
-        let memory = self.memory();
-        memory.keys.get(key).filter(|(_, at)| is_fresh(*at, now_ms)).map(|(lately, _)| lately.clone())
+    pub(super) fn key(&self, key: &str, now_ms: u64) -> Option<RecentChange> {
+        let state = self.state();
+        state.keys.get(key).filter(|(_, at)| is_fresh(*at, now_ms)).map(|(recent_change, _)| recent_change.clone())
     }
 
     /// Records the snapshot that was written; with an empty hash if it is unknown whether it was.
-    pub(super) fn note_snapshot(&self, told: Told, now_ms: u64) {
-        if self.remembers() {
-            self.memory().snapshot = Some((told, now_ms));
+    pub(super) fn note_snapshot(&self, info: SnapshotInfo, now_ms: u64) {
+        if self.is_enabled() {
+            self.state().snapshot = Some((info, now_ms));
         }
     }
 
     /// Returns the snapshot that was written lately.
-    pub(super) fn snapshot(&self, now_ms: u64) -> Option<Told> {
-        self.memory().snapshot.as_ref().filter(|(_, at)| is_fresh(*at, now_ms)).map(|(told, _)| told.clone())
+    pub(super) fn snapshot(&self, now_ms: u64) -> Option<SnapshotInfo> {
+        self.state().snapshot.as_ref().filter(|(_, at)| is_fresh(*at, now_ms)).map(|(info, _)| info.clone())
     }
 
     /// Records which keys held snapshots during a comparison, in order, those of other runs
     /// included.
-    pub(super) fn note_snapshots(&self, snapshots: Vec<Stored>) {
-        self.memory().snapshots = snapshots;
+    pub(super) fn note_snapshots(&self, snapshots: Vec<StoredKey>) {
+        self.state().snapshots = snapshots;
     }
 
     /// Returns the keys that held snapshots at the last comparison, in order. No row replaces
     /// them, not even in a pass that does not list the keys of KV.
-    pub(super) fn snapshots(&self) -> Vec<Stored> {
-        self.memory().snapshots.clone()
+    pub(super) fn snapshots(&self) -> Vec<StoredKey> {
+        self.state().snapshots.clone()
     }
 
     /// Records that so many keys were deleted.
@@ -163,13 +165,13 @@ impl Recent {
         if count == 0 {
             return;
         }
-        let mut memory = self.memory();
-        memory.own = memory.own.saturating_sub(count);
-        match memory.deleted.back_mut() {
+        let mut state = self.state();
+        state.own = state.own.saturating_sub(count);
+        match state.deleted.back_mut() {
             Some((at, deleted)) if now_ms.saturating_sub(*at) < GUARD_STEP_MS => {
                 *deleted += count;
             }
-            _ => memory.deleted.push_back((now_ms, count)),
+            _ => state.deleted.push_back((now_ms, count)),
         }
     }
 
@@ -178,38 +180,38 @@ impl Recent {
     ///
     /// [`apply`]: super::sync::apply
     pub(super) fn own(&self) -> u64 {
-        self.memory().own
+        self.state().own
     }
 
     /// Records the result of a comparison: how many keys the sync owns, and whether it would have
     /// deleted too many.
     pub(super) fn note_compared(&self, own: u64, is_refused: bool) {
-        let mut memory = self.memory();
-        (memory.own, memory.is_refused) = (own, is_refused);
+        let mut state = self.state();
+        (state.own, state.is_refused) = (own, is_refused);
     }
 
     /// Returns true if the last comparison would have deleted too many keys.
     pub(super) fn is_refused(&self) -> bool {
-        self.memory().is_refused
+        self.state().is_refused
     }
 
     /// Returns how many keys were deleted within the last hour. The guard counts them too;
     /// otherwise many small passes could delete everything.
     pub(super) fn deleted(&self, now_ms: u64) -> u64 {
-        let mut memory = self.memory();
-        while memory.deleted.front().is_some_and(|(at, _)| now_ms.saturating_sub(*at) >= GUARD_MS) {
-            memory.deleted.pop_front();
+        let mut state = self.state();
+        while state.deleted.front().is_some_and(|(at, _)| now_ms.saturating_sub(*at) >= GUARD_MS) {
+            state.deleted.pop_front();
         }
-        memory.deleted.iter().map(|(_, count)| count).sum()
+        state.deleted.iter().map(|(_, count)| count).sum()
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, RecentState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Memory {
-    fn forget_old(&mut self, now_ms: u64) {
+impl RecentState {
+    fn forget_expired(&mut self, now_ms: u64) {
         self.keys.retain(|_, (_, at)| is_fresh(*at, now_ms));
     }
 }
@@ -222,62 +224,62 @@ fn is_fresh(at_ms: u64, now_ms: u64) -> bool {
 mod tests {
     use super::*;
 
-    fn written(hash: &str) -> Lately {
-        Lately::Written(hash.into())
+    fn written(hash: &str) -> RecentChange {
+        RecentChange::Written(hash.into())
     }
 
-    fn note(recent: &Recent, key: &str, lately: Lately, now_ms: u64) {
-        recent.note([(key.to_owned(), lately)], now_ms);
+    fn note(recent: &RecentChanges, key: &str, recent_change: RecentChange, now_ms: u64) {
+        recent.note([(key.to_owned(), recent_change)], now_ms);
     }
 
     #[test]
-    fn the_last_that_became_of_a_key_is_remembered_for_two_minutes() {
-        let recent = Recent::new();
+    fn the_last_change_of_a_key_is_remembered_for_two_minutes() {
+        let recent = RecentChanges::new();
         note(&recent, "p:b", written("1"), 1000);
-        note(&recent, "p:a", Lately::Deleted, 1000);
+        note(&recent, "p:a", RecentChange::Deleted, 1000);
         note(&recent, "p:b", written("2"), 2000);
         note(&recent, "other", written("3"), 2000);
-        assert_eq!(recent.keys("p:", 2000), [("a".to_owned(), Lately::Deleted), ("b".to_owned(), written("2"))]);
-        assert_eq!(recent.key("p:a", 120_999), Some(Lately::Deleted));
+        assert_eq!(recent.keys("p:", 2000), [("a".to_owned(), RecentChange::Deleted), ("b".to_owned(), written("2"))]);
+        assert_eq!(recent.key("p:a", 120_999), Some(RecentChange::Deleted));
         assert_eq!(recent.key("p:a", 121_000), None);
         assert_eq!(recent.keys("p:", 121_000), [("b".to_owned(), written("2"))]);
         assert_eq!(recent.keys("p:", 122_000), []);
-        assert_eq!(recent.unsure_until(0), None);
+        assert_eq!(recent.list_unreliable_until(0), None);
     }
 
     #[test]
     fn a_snapshot_is_remembered_for_two_minutes() {
-        let told = Told { version: 5, hash: "h".to_owned(), count: 2 };
+        let info = SnapshotInfo { version: 5, hash: "h".to_owned(), count: 2 };
         for (recent, now_ms, expected) in [
-            (Recent::new(), 1000, true),
-            (Recent::new(), 120_999, true),
-            (Recent::new(), 121_000, false),
-            (Recent::nothing(), 1000, false),
+            (RecentChanges::new(), 1000, true),
+            (RecentChanges::new(), 120_999, true),
+            (RecentChanges::new(), 121_000, false),
+            (RecentChanges::disabled(), 1000, false),
         ] {
-            recent.note_snapshot(told.clone(), 1000);
+            recent.note_snapshot(info.clone(), 1000);
             assert_eq!(recent.snapshot(now_ms).is_some(), expected, "{now_ms}");
         }
     }
 
     #[test]
-    fn more_than_is_remembered_makes_it_unsure_for_two_minutes() {
-        let recent = Recent { keys_max: 2, ..Recent::new() };
+    fn with_more_changes_than_fit_the_list_is_unreliable_for_two_minutes() {
+        let recent = RecentChanges { keys_max: 2, ..RecentChanges::new() };
         for key in ["a", "b", "b"] {
             note(&recent, key, written("1"), 1000);
         }
-        assert_eq!(recent.unsure_until(1000), None);
+        assert_eq!(recent.list_unreliable_until(1000), None);
         note(&recent, "c", written("1"), 2000);
-        assert_eq!((recent.unsure_until(2000), recent.unsure_until(122_000)), (Some(122_000), None));
+        assert_eq!((recent.list_unreliable_until(2000), recent.list_unreliable_until(122_000)), (Some(122_000), None));
         // Old entries make room.
         note(&recent, "d", written("1"), 122_000);
-        assert_eq!((recent.keys("", 122_000).len(), recent.unsure_until(122_000)), (1, None));
+        assert_eq!((recent.keys("", 122_000).len(), recent.list_unreliable_until(122_000)), (1, None));
     }
 
     #[test]
-    fn what_remembers_nothing_holds_nothing() {
-        let recent = Recent::nothing();
+    fn disabled_it_remembers_nothing() {
+        let recent = RecentChanges::disabled();
         note(&recent, "a", written("1"), 1000);
-        assert_eq!((recent.key("a", 1000), recent.unsure_until(1000)), (None, None));
+        assert_eq!((recent.key("a", 1000), recent.list_unreliable_until(1000)), (None, None));
     }
 
     #[test]
@@ -290,7 +292,7 @@ mod tests {
             (&[(0, 5), (1, 5), (2, 10)], 60, 15),
             (&[(0, 5), (1, 5), (2, 10)], 62, 0),
         ] {
-            let recent = Recent::new();
+            let recent = RecentChanges::new();
             recent.note_compared(100, false);
             for (minute, count) in deleted {
                 recent.note_deleted(*count, minutes(*minute));

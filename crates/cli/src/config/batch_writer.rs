@@ -4,37 +4,37 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::metadata;
-use super::recent::{Lately, Recent};
-use super::summary::{Stopped, Summary};
+use super::pass_summary::{PassError, PassSummary};
+use super::recent_changes::{RecentChange, RecentChanges};
 use crate::api::{ApiError, BatchBuilder, CallQueue, KeyValuePair, Namespace, concurrent_calls};
 use crate::clock::now_ms;
 use crate::progress::Phase;
 
 /// The summary of a pass, which several threads update.
 #[derive(Debug, Default)]
-pub(super) struct Tally(Mutex<Summary>);
+pub(super) struct SharedSummary(Mutex<PassSummary>);
 
 /// Collects pairs and hands full batches over to the calls.
-pub(super) struct Outbox<'o> {
+pub(super) struct BatchWriter<'o> {
     batch_builder: BatchBuilder,
     queue: &'o CallQueue<'o, Vec<KeyValuePair>>,
 }
 
 /// Writes and deletes keys, and records what it did.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Uploader<'u> {
+pub(super) struct SyncWriter<'u> {
     pub(super) namespace: &'u Namespace,
     pub(super) prefix: &'u str,
-    pub(super) recent: &'u Recent,
-    pub(super) tally: &'u Tally,
+    pub(super) recent: &'u RecentChanges,
+    pub(super) summary: &'u SharedSummary,
 }
 
-impl Tally {
-    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Summary) -> R) -> R {
+impl SharedSummary {
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut PassSummary) -> R) -> R {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn into_inner(self) -> Summary {
+    pub(super) fn into_inner(self) -> PassSummary {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -44,8 +44,8 @@ impl Tally {
         &self,
         keys: usize,
         called: Result<(), ApiError>,
-        done: impl FnOnce(&mut Summary) -> &mut u64,
-    ) -> Result<(), Stopped> {
+        done: impl FnOnce(&mut PassSummary) -> &mut u64,
+    ) -> Result<(), PassError> {
         let failed = called.as_ref().map_or_else(ApiError::unsuccessful_keys, |()| 0).min(keys);
         self.change(|summary| {
             let done = done(summary);
@@ -64,43 +64,46 @@ impl Tally {
     }
 }
 
-impl Outbox<'_> {
+impl BatchWriter<'_> {
     /// Returns true once a call failed in a way that every other call would, too.
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.queue.is_closed()
     }
 
     /// Adds a pair.
     ///
     /// # Errors
-    /// [`Stopped::CallFailed`] if no more calls are made.
-    pub(super) fn push(&mut self, item: KeyValuePair) -> Result<(), Stopped> {
+    /// [`PassError::CallFailed`] if no more calls are made.
+    pub(super) fn push(&mut self, pair: KeyValuePair) -> Result<(), PassError> {
         // In a batch it would take a call of its own too, and the others would wait for it.
-        let batch = if item.needs_own_call() { Some(vec![item]) } else { self.batch_builder.push(item) };
-        if batch.is_none_or(|batch| self.queue.push(batch)) { Ok(()) } else { Err(Stopped::CallFailed) }
+        let batch = if pair.needs_own_call() { Some(vec![pair]) } else { self.batch_builder.push(pair) };
+        if batch.is_none_or(|batch| self.queue.push(batch)) { Ok(()) } else { Err(PassError::CallFailed) }
     }
 }
 
-impl Uploader<'_> {
+impl SyncWriter<'_> {
     /// Writes the pairs that `read` pushes, as they come.
     ///
     /// # Errors
     /// The error of a call if every other call would fail too, or the error of `read`: then pairs
     /// that did not fill a batch yet are not written.
-    pub(super) fn write(&self, read: impl FnOnce(&mut Outbox<'_>) -> Result<(), Stopped>) -> Result<(), Stopped> {
-        let Self { namespace, tally, .. } = self;
+    pub(super) fn write(
+        &self,
+        read: impl FnOnce(&mut BatchWriter<'_>) -> Result<(), PassError>,
+    ) -> Result<(), PassError> {
+        let Self { namespace, summary, .. } = self;
         concurrent_calls(
             |queue| {
-                let mut outbox = Outbox { batch_builder: namespace.batch_builder(), queue };
-                read(&mut outbox)?;
-                outbox.batch_builder.finish().map(|items| queue.push(items));
+                let mut writer = BatchWriter { batch_builder: namespace.batch_builder(), queue };
+                read(&mut writer)?;
+                writer.batch_builder.finish().map(|pairs| queue.push(pairs));
                 Ok(())
             },
-            |items: Vec<KeyValuePair>| {
-                let (count, written) = (items.len(), self.written(&items));
-                let put = namespace.bulk_put(items);
+            |pairs: Vec<KeyValuePair>| {
+                let (count, written) = (pairs.len(), self.written(&pairs));
+                let put = namespace.bulk_put(pairs);
                 self.note(written, put.is_ok());
-                tally.count(count, put, |summary| &mut summary.written)
+                summary.count(count, put, |summary| &mut summary.written)
             },
         )
     }
@@ -109,8 +112,8 @@ impl Uploader<'_> {
     ///
     /// # Errors
     /// The error of a call if every other call would fail too.
-    pub(super) fn delete(&self, keys: &[String], phase: &Phase) -> Result<(), Stopped> {
-        let Self { namespace, tally, .. } = self;
+    pub(super) fn delete(&self, keys: &[String], phase: &Phase) -> Result<(), PassError> {
+        let Self { namespace, summary, .. } = self;
         concurrent_calls(
             |queue| {
                 for keys in keys.chunks(namespace.pairs_max()) {
@@ -122,8 +125,8 @@ impl Uploader<'_> {
             },
             |keys: &[String]| {
                 let gone = namespace.bulk_delete(keys);
-                self.note(keys.iter().map(|key| (key.clone(), Lately::Deleted)), gone.is_ok());
-                tally.count(keys.len(), gone, |summary| &mut summary.deleted)?;
+                self.note(keys.iter().map(|key| (key.clone(), RecentChange::Deleted)), gone.is_ok());
+                summary.count(keys.len(), gone, |summary| &mut summary.deleted)?;
                 phase.add(keys.len() as u64);
                 Ok(())
             },
@@ -131,19 +134,19 @@ impl Uploader<'_> {
     }
 
     /// Returns the changes that writing these pairs makes, if they are remembered.
-    fn written(&self, items: &[KeyValuePair]) -> Vec<(String, Lately)> {
-        let items = if self.recent.remembers() { items } else { &[] };
-        let written = |item: &KeyValuePair| {
-            let hash = metadata::hash_in(item.metadata.as_ref()?, self.prefix)?;
-            Some((item.key.clone(), Lately::Written(hash.into())))
+    fn written(&self, pairs: &[KeyValuePair]) -> Vec<(String, RecentChange)> {
+        let pairs = if self.recent.is_enabled() { pairs } else { &[] };
+        let written = |pair: &KeyValuePair| {
+            let hash = metadata::hash_in(pair.metadata.as_ref()?, self.prefix)?;
+            Some((pair.key.clone(), RecentChange::Written(hash.into())))
         };
-        items.iter().filter_map(written).collect()
+        pairs.iter().filter_map(written).collect()
     }
 
     /// Records the changes of a call. If it failed, its effect is unknown, because only the
     /// response may have been lost.
-    fn note(&self, keys: impl IntoIterator<Item = (String, Lately)>, is_done: bool) {
-        let known = |(key, lately)| (key, if is_done { lately } else { Lately::Unknown });
+    fn note(&self, keys: impl IntoIterator<Item = (String, RecentChange)>, is_done: bool) {
+        let known = |(key, recent_change)| (key, if is_done { recent_change } else { RecentChange::Unknown });
         self.recent.note(keys.into_iter().map(known), now_ms());
     }
 }

@@ -22,7 +22,7 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
 
 /// The address of the database, with user and password.
-pub(super) struct Address {
+pub(super) struct DatabaseAddress {
     pub(super) config: Config,
     pub(super) tls: TlsSettings,
 }
@@ -31,7 +31,7 @@ pub(super) struct Address {
 /// Support").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TlsSettings {
-    pub(super) trust: Trust,
+    pub(super) trust: TlsTrust,
     /// The certificate and the key of the client, both PEM files.
     pub(super) client: Option<(PathBuf, PathBuf)>,
     /// True if TLS starts without asking PostgreSQL for it first (`sslnegotiation=direct`).
@@ -40,18 +40,18 @@ pub(super) struct TlsSettings {
 
 /// What is checked of the server's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trust {
+pub(super) enum TlsTrust {
     /// Nothing (`prefer`, `require`).
     Anything,
     /// One of these authorities signed it (`verify-ca`).
-    Signed(Roots),
+    Signed(TrustRoots),
     /// One of these authorities signed it, for this host (`verify-full`).
-    SignedForHost(Roots),
+    SignedForHost(TrustRoots),
 }
 
 /// The trusted authorities.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Roots {
+pub(super) enum TrustRoots {
     /// Those that this machine trusts.
     System,
     /// Those in a PEM file.
@@ -60,7 +60,7 @@ pub(super) enum Roots {
 
 /// The TLS parameters that were taken out of the address.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Taken {
+struct TlsParameters {
     mode: Option<String>,
     root: Option<String>,
     cert: Option<String>,
@@ -69,7 +69,7 @@ struct Taken {
     has_password: bool,
 }
 
-impl Taken {
+impl TlsParameters {
     /// Takes a parameter. Returns false if it is not one of TLS.
     fn take(&mut self, name: &str, value: &str) -> bool {
         self.has_password |= name == "password";
@@ -95,24 +95,24 @@ impl Taken {
     }
 }
 
-impl Address {
+impl DatabaseAddress {
     pub(super) fn parse(text: &str) -> Result<Self, SourceError> {
-        let mut taken = Taken::default();
+        let mut parameters = TlsParameters::default();
         let rest = match text.split_once("://") {
-            Some(("postgres" | "postgresql", _)) => without_tls_of_url(text, &mut taken)?,
+            Some(("postgres" | "postgresql", _)) => without_tls_of_url(text, &mut parameters)?,
             Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {
                 return Err(SourceError::new(
                     "DATABASE_URL is not an address of PostgreSQL; it must begin with postgres://",
                 ));
             }
-            _ => without_tls_of_words(text, &mut taken)?,
+            _ => without_tls_of_words(text, &mut parameters)?,
         };
         let mut config: Config =
-            rest.parse().map_err(|error: tokio_postgres::Error| malformed(&error, taken.has_password))?;
+            rest.parse().map_err(|error: tokio_postgres::Error| malformed(&error, parameters.has_password))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(SourceError::new("DATABASE_URL has no host; write postgres://user@host/database"));
         }
-        let (mode, trust) = taken.mode_and_trust()?;
+        let (mode, trust) = parameters.mode_and_trust()?;
         // A Unix socket is never encrypted, whatever sslmode says.
         let is_local = |host: &Host| !matches!(host, Host::Tcp(_));
         let all_local = !config.get_hosts().is_empty() && config.get_hosts().iter().all(is_local);
@@ -128,7 +128,7 @@ impl Address {
         if config.get_application_name().is_none() {
             config.application_name("kv-edge config sync");
         }
-        let client = match (taken.cert, taken.key) {
+        let client = match (parameters.cert, parameters.key) {
             (Some(cert), Some(key)) => Some((cert.into(), key.into())),
             (None, None) => None,
             _ => {
@@ -143,7 +143,7 @@ impl Address {
 
     /// Returns how long connecting may take in total: a socket to each host, and then TLS and the
     /// password.
-    pub(super) fn patience(&self) -> Duration {
+    pub(super) fn connect_limit(&self) -> Duration {
         let each = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
         let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len());
         each.saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX).saturating_add(1))
@@ -167,20 +167,20 @@ impl Address {
     }
 }
 
-impl Taken {
+impl TlsParameters {
     /// Follows libpq: `prefer` is the default, a root of one's own makes `require` check it,
     /// `sslrootcert=system` allows only `verify-full`, and `verify-ca` needs a root of one's own.
-    fn mode_and_trust(&self) -> Result<(SslMode, Trust), SourceError> {
+    fn mode_and_trust(&self) -> Result<(SslMode, TlsTrust), SourceError> {
         let root = self.root.as_deref().filter(|root| !root.is_empty());
         let is_system = root == Some("system");
         let roots = match root {
-            Some(file) if !is_system => Roots::File(file.into()),
-            _ => Roots::System,
+            Some(file) if !is_system => TrustRoots::File(file.into()),
+            _ => TrustRoots::System,
         };
         let mode = self.mode.as_deref().unwrap_or(if is_system { "verify-full" } else { "prefer" });
         let wrong = |sentence: &str| Err(SourceError::new(format!("DATABASE_URL has {sentence}")));
         match mode {
-            "disable" => Ok((SslMode::Disable, Trust::Anything)),
+            "disable" => Ok((SslMode::Disable, TlsTrust::Anything)),
             "prefer" | "require" | "verify-ca" if is_system => {
                 wrong("sslrootcert=system with a weaker sslmode; write sslmode=verify-full")
             }
@@ -188,23 +188,23 @@ impl Taken {
             "allow" => {
                 wrong("sslmode=allow, which is not supported; write sslmode=prefer, which encrypts if the server can")
             }
-            "prefer" => Ok((SslMode::Prefer, Trust::Anything)),
-            "require" if root.is_some() => Ok((SslMode::Require, Trust::Signed(roots))),
-            "require" => Ok((SslMode::Require, Trust::Anything)),
+            "prefer" => Ok((SslMode::Prefer, TlsTrust::Anything)),
+            "require" if root.is_some() => Ok((SslMode::Require, TlsTrust::Signed(roots))),
+            "require" => Ok((SslMode::Require, TlsTrust::Anything)),
             // Without a check of the host name, everyone with a certificate of a public authority
             // could pose as the server.
             "verify-ca" if root.is_none() => wrong(
                 "sslmode=verify-ca without an authority to trust; name its PEM file with sslrootcert=FILE, or write sslmode=verify-full",
             ),
-            "verify-ca" => Ok((SslMode::Require, Trust::Signed(roots))),
-            "verify-full" => Ok((SslMode::Require, Trust::SignedForHost(roots))),
+            "verify-ca" => Ok((SslMode::Require, TlsTrust::Signed(roots))),
+            "verify-full" => Ok((SslMode::Require, TlsTrust::SignedForHost(roots))),
             _ => wrong("an unknown sslmode; use disable, prefer, require, verify-ca or verify-full"),
         }
     }
 }
 
 /// The parameters of libpq ("Parameter Key Words") that the client library does not support.
-const NOT_KNOWN: [&str; 23] = [
+const UNSUPPORTED: [&str; 23] = [
     "gssdelegation",
     "gsslib",
     "keepalives_count",
@@ -240,7 +240,7 @@ fn malformed(error: &tokio_postgres::Error, has_password: bool) -> SourceError {
     // The client library never quotes a value, and quotes a name only if it is unknown.
     let what = if cause.starts_with("invalid value for option") {
         format!("its {quoted} is not valid")
-    } else if NOT_KNOWN.contains(&quoted) || (cause.starts_with("unknown option") && is_word && !has_password) {
+    } else if UNSUPPORTED.contains(&quoted) || (cause.starts_with("unknown option") && is_word && !has_password) {
         format!("the parameter {quoted} is not supported, leave it out")
     } else {
         "it has a part that cannot be recognised".to_owned()
@@ -252,7 +252,7 @@ fn malformed(error: &tokio_postgres::Error, has_password: bool) -> SourceError {
 }
 
 /// Returns the URL without the parameters of TLS.
-fn without_tls_of_url(url: &str, taken: &mut Taken) -> Result<String, SourceError> {
+fn without_tls_of_url(url: &str, parameters: &mut TlsParameters) -> Result<String, SourceError> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let (_, behind_scheme) = base.split_once("://").unwrap_or_default();
     let (authority, path) = behind_scheme.split_once('/').unwrap_or((behind_scheme, ""));
@@ -268,8 +268,8 @@ fn without_tls_of_url(url: &str, taken: &mut Taken) -> Result<String, SourceErro
         let (name, value) =
             (percent_decode_str(name).decode_utf8_lossy(), percent_decode_str(value).decode_utf8_lossy());
         if name == "ssl" && value == "true" {
-            taken.take("sslmode", "require");
-        } else if !taken.take(&name, &value) {
+            parameters.take("sslmode", "require");
+        } else if !parameters.take(&name, &value) {
             kept.push(pair);
         }
     }
@@ -278,7 +278,7 @@ fn without_tls_of_url(url: &str, taken: &mut Taken) -> Result<String, SourceErro
 
 /// Returns the keywords and values without the parameters of TLS. Values with special characters
 /// are quoted, with a backslash before quotes and backslashes.
-fn without_tls_of_words(text: &str, taken: &mut Taken) -> Result<String, SourceError> {
+fn without_tls_of_words(text: &str, parameters: &mut TlsParameters) -> Result<String, SourceError> {
     let unfinished = || {
         SourceError::new(
             "DATABASE_URL cannot be read; it is like postgres://user:password@host:5432/database, or host=… user=… dbname=…",
@@ -294,7 +294,7 @@ fn without_tls_of_words(text: &str, taken: &mut Taken) -> Result<String, SourceE
         }
         let (value, length) = word(behind).ok_or_else(unfinished)?;
         rest = behind[length..].trim_start();
-        if !taken.take(name, &value) {
+        if !parameters.take(name, &value) {
             let value = value.replace('\\', "\\\\").replace('\'', "\\'");
             kept.push(format!("{name}='{value}'"));
         }

@@ -7,7 +7,7 @@ pub(in crate::config) const KEYS_MAX: usize = 1000;
 
 /// The changed rows.
 #[derive(Clone, PartialEq, Eq)]
-pub(in crate::config) enum Changed {
+pub(in crate::config) enum ChangedRows {
     /// The rows with these keys; the set may be empty.
     Keys(BTreeSet<String>),
     /// Everything may have changed, or more keys than are read one by one.
@@ -15,7 +15,7 @@ pub(in crate::config) enum Changed {
 }
 
 /// Shows no keys: they may be personal data.
-impl std::fmt::Debug for Changed {
+impl std::fmt::Debug for ChangedRows {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Keys(keys) => write!(formatter, "{} keys", keys.len()),
@@ -24,7 +24,7 @@ impl std::fmt::Debug for Changed {
     }
 }
 
-impl Changed {
+impl ChangedRows {
     pub(in crate::config) fn nothing() -> Self {
         Self::Keys(BTreeSet::new())
     }
@@ -51,15 +51,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn notices_add_up() {
-        let keys = |keys: &[&str]| Changed::Keys(keys.iter().map(|key| (*key).to_owned()).collect());
+    fn notifications_are_collected() {
+        let keys = |keys: &[&str]| ChangedRows::Keys(keys.iter().map(|key| (*key).to_owned()).collect());
         for (payloads, expected) in [
-            (&[][..], Changed::nothing()),
+            (&[][..], ChangedRows::nothing()),
             (&["b", "a", "b"], keys(&["a", "b"])),
-            (&["a", ""], Changed::Everything),
-            (&["", "a"], Changed::Everything),
+            (&["a", ""], ChangedRows::Everything),
+            (&["", "a"], ChangedRows::Everything),
         ] {
-            let mut changed = Changed::nothing();
+            let mut changed = ChangedRows::nothing();
             for payload in payloads {
                 changed.add(payload);
             }
@@ -68,11 +68,11 @@ mod tests {
     }
 
     #[test]
-    fn more_keys_than_are_looked_at_one_by_one_are_everything() {
-        let mut changed = Changed::nothing();
+    fn too_many_keys_count_as_everything() {
+        let mut changed = ChangedRows::nothing();
         (0..KEYS_MAX).chain(0..KEYS_MAX).for_each(|key| changed.add(&key.to_string()));
-        assert!(matches!(&changed, Changed::Keys(keys) if keys.len() == KEYS_MAX));
+        assert!(matches!(&changed, ChangedRows::Keys(keys) if keys.len() == KEYS_MAX));
         changed.add("one more");
-        assert_eq!(changed, Changed::Everything);
+        assert_eq!(changed, ChangedRows::Everything);
     }
 }

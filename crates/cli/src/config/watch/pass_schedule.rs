@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kv_store::retry::{Backoff, FailureClass};
 
-use crate::config::source::Changed;
+use crate::config::source::ChangedRows;
 
 /// How long notifications are gathered, in milliseconds. Workers KV takes one write per second to
 /// a key ("Limits").
@@ -15,7 +15,7 @@ const SNAPSHOT_MS: u64 = 10_000;
 /// works").
 const LAG_MS: u64 = 60_000;
 /// More keys than this are not checked again one by one.
-const AGAIN_MAX: usize = 1000;
+const RECHECKS_MAX: usize = 1000;
 /// The waits after failed passes: they grow to five minutes and never give up.
 const BACKOFF: Backoff =
     Backoff { first_ms: 2000, cap_ms: 300_000, retry_after_cap_ms: 0, tries_max: u32::MAX, deadline_ms: u64::MAX };
@@ -24,7 +24,7 @@ const RECONNECT: Backoff = Backoff { cap_ms: 30_000, ..BACKOFF };
 
 /// What to do now.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Todo {
+pub(super) enum ScheduledAction {
     /// Compare everything.
     Compare,
     /// Write the rows of these ids.
@@ -37,37 +37,37 @@ pub(super) enum Todo {
 
 /// The result of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum PassResult {
     /// Everything that the pass was about is in KV.
-    Good,
+    Complete,
     /// Something is not in KV, and repeating the pass would not change that: a row that KV cannot
     /// hold, deletions that the guard refused.
-    Behind,
+    Incomplete,
     /// The database or the API failed.
     Failed,
 }
 
 /// The passes that are due, and when.
-pub(super) struct Schedule {
+pub(super) struct PassSchedule {
     full_every_ms: Option<u64>,
     has_snapshot: bool,
     compare_at: Option<u64>,
     /// When KV's list can be trusted again, if the last comparison could not rely on it.
-    sure_at: Option<u64>,
+    list_reliable_at: Option<u64>,
     snapshot_at: Option<u64>,
     /// When the last snapshot was written.
-    snapshot_made: u64,
-    changed: Changed,
+    snapshot_written_at: u64,
+    changed: ChangedRows,
     /// When the first of the changes was notified.
     changed_at: u64,
     /// Ids without a row whose key KV's list may lack, and when to check them again.
-    again: BTreeMap<String, u64>,
+    recheck: BTreeMap<String, u64>,
     /// The pass that is running, and when it started.
-    under_way: Option<(PassKind, u64)>,
+    running: Option<(PassKind, u64)>,
     /// The ids that the running pass checks again, for the last time.
-    last_look: Vec<String>,
+    last_recheck: Vec<String>,
     /// When the last comparison ended, and how long it took.
-    compared: Option<(u64, u64)>,
+    last_comparison: Option<(u64, u64)>,
     failures: u32,
     /// True if a row is not in KV as it should be.
     is_behind: bool,
@@ -82,22 +82,22 @@ enum PassKind {
     Snapshot,
 }
 
-impl Schedule {
+impl PassSchedule {
     /// Begins with a comparison.
     pub(super) fn new(now: u64, full_every_ms: Option<u64>, has_snapshot: bool) -> Self {
         Self {
             full_every_ms,
             has_snapshot,
             compare_at: Some(now),
-            sure_at: None,
+            list_reliable_at: None,
             snapshot_at: None,
-            snapshot_made: 0,
-            changed: Changed::nothing(),
+            snapshot_written_at: 0,
+            changed: ChangedRows::nothing(),
             changed_at: now,
-            again: BTreeMap::new(),
-            under_way: None,
-            last_look: Vec::new(),
-            compared: None,
+            recheck: BTreeMap::new(),
+            running: None,
+            last_recheck: Vec::new(),
+            last_comparison: None,
             failures: 0,
             is_behind: false,
             snapshot_is_behind: false,
@@ -105,7 +105,7 @@ impl Schedule {
     }
 
     /// Adds changes that were notified.
-    pub(super) fn heard(&mut self, changed: Changed, now: u64) {
+    pub(super) fn add_changes(&mut self, changed: ChangedRows, now: u64) {
         if changed.is_nothing() {
             return;
         }
@@ -113,97 +113,98 @@ impl Schedule {
             self.changed_at = now;
         }
         match changed {
-            Changed::Everything => self.changed = Changed::Everything,
-            Changed::Keys(keys) => keys.iter().for_each(|key| self.changed.add(key)),
+            ChangedRows::Everything => self.changed = ChangedRows::Everything,
+            ChangedRows::Keys(keys) => keys.iter().for_each(|key| self.changed.add(key)),
         }
     }
 
     /// Takes ids of the pass that has just ended that have no row and are not in KV's list. Their
     /// keys may be in KV all the same, so they are checked again.
-    pub(super) fn look_again(&mut self, keys: Vec<String>, now: u64) {
+    pub(super) fn recheck_later(&mut self, keys: Vec<String>, now: u64) {
         let at = now.saturating_add(LAG_MS);
-        let last_look = std::mem::take(&mut self.last_look);
-        self.again.extend(keys.into_iter().filter(|key| last_look.binary_search(key).is_err()).map(|key| (key, at)));
-        if self.again.len() > AGAIN_MAX {
-            self.again.clear();
-            self.sure_at = Some(at);
+        let last_recheck = std::mem::take(&mut self.last_recheck);
+        self.recheck
+            .extend(keys.into_iter().filter(|key| last_recheck.binary_search(key).is_err()).map(|key| (key, at)));
+        if self.recheck.len() > RECHECKS_MAX {
+            self.recheck.clear();
+            self.list_reliable_at = Some(at);
         }
     }
 
     /// Records that a comparison could not rely on KV's list, which can be trusted again at that
     /// time.
-    pub(super) fn unsure_until(&mut self, at: u64) {
-        self.sure_at = Some(at);
+    pub(super) fn list_unreliable_until(&mut self, at: u64) {
+        self.list_reliable_at = Some(at);
     }
 
     /// Returns what to do now. Unless it is to wait, the pass counts as started, and
-    /// [`ended`](Self::ended) must be called after it.
-    pub(super) fn next(&mut self, now: u64) -> Todo {
-        let again_at = self.again.values().min().copied();
+    /// [`pass_ended`](Self::pass_ended) must be called after it.
+    pub(super) fn next(&mut self, now: u64) -> ScheduledAction {
+        let recheck_at = self.recheck.values().min().copied();
         let apply_at = match &self.changed {
             // After a failure, a comparison does all the work.
             _ if self.failures > 0 => None,
-            Changed::Keys(keys) if keys.is_empty() => again_at,
-            Changed::Keys(_) => Some(self.changed_at.saturating_add(GATHER_MS)),
-            Changed::Everything => {
+            ChangedRows::Keys(keys) if keys.is_empty() => recheck_at,
+            ChangedRows::Keys(_) => Some(self.changed_at.saturating_add(GATHER_MS)),
+            ChangedRows::Everything => {
                 // Comparisons take at most half of the time.
-                let rested = self.compared.map_or(0, |(ended, length)| ended.saturating_add(length));
+                let rested = self.last_comparison.map_or(0, |(ended, length)| ended.saturating_add(length));
                 let due = self.changed_at.saturating_add(GATHER_MS).max(rested);
                 self.compare_at = Some(self.compare_at.map_or(due, |at| at.min(due)));
                 None
             }
         };
-        let sure_at = self.sure_at.filter(|_| self.failures == 0);
+        let list_reliable_at = self.list_reliable_at.filter(|_| self.failures == 0);
         let due = [
             (self.compare_at, PassKind::Compare),
-            (sure_at, PassKind::Compare),
+            (list_reliable_at, PassKind::Compare),
             (apply_at, PassKind::Apply),
             (self.snapshot_at, PassKind::Snapshot),
         ];
         let due = due.into_iter().filter_map(|(at, pass)| at.map(|at| (at, pass)));
         // If several passes are due, a comparison comes first, because it does the work of the
         // others.
-        let Some((at, pass)) = due.min_by_key(|(at, _)| (*at).max(now)) else { return Todo::Wait(u64::MAX) };
+        let Some((at, pass)) = due.min_by_key(|(at, _)| (*at).max(now)) else { return ScheduledAction::Wait(u64::MAX) };
         if at > now {
-            return Todo::Wait(at.saturating_sub(now));
+            return ScheduledAction::Wait(at.saturating_sub(now));
         }
-        self.under_way = Some((pass, now));
+        self.running = Some((pass, now));
         match pass {
-            PassKind::Snapshot => Todo::Snapshot,
+            PassKind::Snapshot => ScheduledAction::Snapshot,
             PassKind::Compare => {
                 // Notifications from now on are about later changes.
-                self.changed = Changed::nothing();
-                self.sure_at = self.sure_at.filter(|at| *at > now);
-                Todo::Compare
+                self.changed = ChangedRows::nothing();
+                self.list_reliable_at = self.list_reliable_at.filter(|at| *at > now);
+                ScheduledAction::Compare
             }
-            PassKind::Apply => match std::mem::replace(&mut self.changed, Changed::nothing()) {
-                Changed::Keys(mut keys) => {
-                    let again = std::mem::take(&mut self.again).into_iter().filter(|(key, _)| !keys.contains(key));
+            PassKind::Apply => match std::mem::replace(&mut self.changed, ChangedRows::nothing()) {
+                ChangedRows::Keys(mut keys) => {
+                    let again = std::mem::take(&mut self.recheck).into_iter().filter(|(key, _)| !keys.contains(key));
                     let (last, later): (BTreeMap<_, _>, _) = again.partition(|(_, at)| *at <= now);
-                    (self.last_look, self.again) = (last.into_keys().collect(), later);
-                    keys.extend(self.last_look.iter().cloned());
-                    Todo::Apply(keys.into_iter().collect())
+                    (self.last_recheck, self.recheck) = (last.into_keys().collect(), later);
+                    keys.extend(self.last_recheck.iter().cloned());
+                    ScheduledAction::Apply(keys.into_iter().collect())
                 }
-                Changed::Everything => Todo::Compare,
+                ChangedRows::Everything => ScheduledAction::Compare,
             },
         }
     }
 
     /// Records that the running pass has ended. `random` is uniformly distributed from 0 to 1.
-    pub(super) fn ended(&mut self, now: u64, ended: Ended, random: f64) {
-        let Some((pass, since)) = self.under_way.take() else { return };
+    pub(super) fn pass_ended(&mut self, now: u64, result: PassResult, random: f64) {
+        let Some((pass, since)) = self.running.take() else { return };
         if pass == PassKind::Compare {
-            self.compared = Some((now, now.saturating_sub(since)));
+            self.last_comparison = Some((now, now.saturating_sub(since)));
         }
         if pass != PassKind::Apply {
-            (self.snapshot_at, self.snapshot_made) = (None, now);
+            (self.snapshot_at, self.snapshot_written_at) = (None, now);
         }
-        if ended == Ended::Failed {
+        if result == PassResult::Failed {
             self.failures += 1;
             self.compare_at = Some(now.saturating_add(wait(&BACKOFF, self.failures, random)));
             return;
         }
-        let is_behind = ended == Ended::Behind;
+        let is_behind = result == PassResult::Incomplete;
         match pass {
             PassKind::Compare => {
                 (self.failures, self.is_behind, self.snapshot_is_behind) = (0, is_behind, false);
@@ -214,7 +215,7 @@ impl Schedule {
             PassKind::Snapshot => self.snapshot_is_behind = is_behind,
         }
         if pass == PassKind::Apply && self.has_snapshot {
-            let at = self.snapshot_made.saturating_add(SNAPSHOT_MS).max(now);
+            let at = self.snapshot_written_at.saturating_add(SNAPSHOT_MS).max(now);
             self.snapshot_at = Some(self.snapshot_at.map_or(at, |before| before.min(at)));
         }
     }
@@ -226,8 +227,8 @@ impl Schedule {
 
     /// Returns true if something that was notified is not in KV yet.
     pub(super) fn is_behind(&self) -> bool {
-        let lacks = self.compared.is_none() || self.failures > 0 || self.is_behind || self.snapshot_is_behind;
-        let is_more_due = self.sure_at.is_some() || self.snapshot_at.is_some() || !self.again.is_empty();
+        let lacks = self.last_comparison.is_none() || self.failures > 0 || self.is_behind || self.snapshot_is_behind;
+        let is_more_due = self.list_reliable_at.is_some() || self.snapshot_at.is_some() || !self.recheck.is_empty();
         lacks || is_more_due || !self.changed.is_nothing()
     }
 }

@@ -6,59 +6,59 @@ use super::*;
 
 const PREFIX: &str = "p:";
 
-fn keys() -> Keys {
-    Keys { prefix: PREFIX.to_owned(), snapshot: Some("p:all".to_owned()) }
+fn keys() -> KeyRules {
+    KeyRules { prefix: PREFIX.to_owned(), snapshot: Some("p:all".to_owned()) }
 }
 
-fn row(key: Option<&str>, value: &str) -> Row {
-    Row { key: key.map(str::to_owned), value: value.to_owned() }
+fn row(key: Option<&str>, value: &str) -> SourceRow {
+    SourceRow { key: key.map(str::to_owned), value: value.to_owned() }
 }
 
 /// Returns all decisions of a plan, and the keys without a row.
 fn planned(
-    keys: &Keys,
-    rows: impl IntoIterator<Item = Row>,
-    stored: impl IntoIterator<Item = Stored>,
-) -> Result<(Vec<Step>, Left), Stopped> {
-    let mut plan = Plan::new(keys, stored.into_iter().map(Ok));
-    let mut steps = Vec::new();
-    let mut push = |step| {
-        steps.push(step);
+    keys: &KeyRules,
+    rows: impl IntoIterator<Item = SourceRow>,
+    stored: impl IntoIterator<Item = StoredKey>,
+) -> Result<(Vec<RowDecision>, UnmatchedKeys), PassError> {
+    let mut plan = RowPlan::new(keys, stored.into_iter().map(Ok));
+    let mut decisions = Vec::new();
+    let mut push = |decision| {
+        decisions.push(decision);
         Ok(())
     };
     rows.into_iter().try_for_each(|row| plan.row(row, &mut push))?;
-    let left = plan.finish(&mut push)?;
-    Ok((steps, left))
+    let unmatched = plan.finish(&mut push)?;
+    Ok((decisions, unmatched))
 }
 
 /// Formats a decision: `a New`, `row 2: its key is NULL`.
-fn line(step: &Step) -> String {
-    match step {
-        Step::Keep(Kept { id, state, .. }) => format!("{id} {state:?}"),
-        Step::Fault(Fault { row, why }) => format!("row {row}: {why}"),
+fn line(decision: &RowDecision) -> String {
+    match decision {
+        RowDecision::Accept(AcceptedRow { id, state, .. }) => format!("{id} {state:?}"),
+        RowDecision::Reject(RowFault { row, why }) => format!("row {row}: {why}"),
     }
 }
 
-fn own(id: &str, value: &str) -> Stored {
-    Stored { id: id.to_owned(), hash: Some(hash(value.as_bytes())), is_snapshot: false }
+fn own(id: &str, value: &str) -> StoredKey {
+    StoredKey { id: id.to_owned(), hash: Some(hash(value.as_bytes())), is_snapshot: false }
 }
 
-fn foreign(id: &str) -> Stored {
-    Stored { id: id.to_owned(), hash: None, is_snapshot: false }
+fn foreign(id: &str) -> StoredKey {
+    StoredKey { id: id.to_owned(), hash: None, is_snapshot: false }
 }
 
 #[test]
-fn what_a_row_comes_to() {
+fn a_row_is_new_changed_or_unchanged() {
     let rows = ["a", "b", "c", "d"].map(|id| row(Some(id), "{}"));
     let stored = [own("0", "{}"), own("b", "{}"), own("c", "{\"x\":1}"), foreign("d"), own("e", "{}"), foreign("f")];
-    let (steps, left) = planned(&keys(), rows, stored).unwrap();
-    let lines: Vec<_> = steps.iter().map(line).collect();
+    let (decisions, unmatched) = planned(&keys(), rows, stored).unwrap();
+    let lines: Vec<_> = decisions.iter().map(line).collect();
     assert_eq!(lines, ["a New", "b Unchanged", "c Changed { was_own: true }", "d Changed { was_own: false }"]);
-    assert_eq!(left, Left { gone: vec!["0".to_owned(), "e".to_owned()], own: 4 });
+    assert_eq!(unmatched, UnmatchedKeys { gone: vec!["0".to_owned(), "e".to_owned()], own: 4 });
 }
 
 #[test]
-fn a_row_that_kv_cannot_take_is_told_by_its_number_and_the_rest_goes_on() {
+fn a_row_that_kv_cannot_hold_is_reported_by_its_number_and_the_others_go_on() {
     let long = "k".repeat(511);
     let longest = "k".repeat(510);
     let too_much = format!("{{\"a\":\"{}\"}}", "x".repeat(25 << 20));
@@ -98,39 +98,39 @@ fn a_row_that_kv_cannot_take_is_told_by_its_number_and_the_rest_goes_on() {
             vec!["row 1: its value has 26214408 bytes; Workers KV takes 26214400 at most", "b New"],
         ),
     ] {
-        let (steps, _) = planned(&keys(), rows, []).unwrap();
-        let lines: Vec<_> = steps.iter().map(line).collect();
+        let (decisions, _) = planned(&keys(), rows, []).unwrap();
+        let lines: Vec<_> = decisions.iter().map(line).collect();
         assert_eq!(lines.len(), expected.len(), "{name}: {lines:?}");
         assert!(
             lines.iter().zip(&expected).all(|(line, expected)| expected.is_empty() || line == expected),
             "{name}: {lines:?}"
         );
     }
-    let plain = Keys { prefix: String::new(), snapshot: None };
+    let plain = KeyRules { prefix: String::new(), snapshot: None };
     let rows = [".", "..", "flags"].map(|id| row(Some(id), "{}"));
-    let (steps, _) = planned(&plain, rows, []).unwrap();
-    assert!(steps.iter().all(|step| matches!(step, Step::Fault(_))), "{steps:?}");
+    let (decisions, _) = planned(&plain, rows, []).unwrap();
+    assert!(decisions.iter().all(|decision| matches!(decision, RowDecision::Reject(_))), "{decisions:?}");
 }
 
 #[test]
-fn no_row_takes_the_place_of_a_snapshot_that_another_run_made_and_without_a_row_it_stays() {
-    let plain = Keys { prefix: String::new(), snapshot: None };
-    let snapshot = || Stored { is_snapshot: true, ..foreign("all") };
-    let (steps, left) = planned(&plain, ["all", "b"].map(|id| row(Some(id), "{}")), [snapshot()]).unwrap();
-    let lines: Vec<_> = steps.iter().map(line).collect();
+fn no_row_replaces_a_snapshot_of_another_run_and_none_deletes_it() {
+    let plain = KeyRules { prefix: String::new(), snapshot: None };
+    let snapshot = || StoredKey { is_snapshot: true, ..foreign("all") };
+    let (decisions, unmatched) = planned(&plain, ["all", "b"].map(|id| row(Some(id), "{}")), [snapshot()]).unwrap();
+    let lines: Vec<_> = decisions.iter().map(line).collect();
     assert!(lines[0].starts_with("row 1: its key holds a snapshot"), "{lines:?}");
     assert_eq!((lines.len(), lines[1].as_str()), (2, "b New"));
-    assert_eq!(left, Left::default());
-    let (_, left) = planned(&plain, [row(Some("b"), "{}")], [snapshot()]).unwrap();
-    assert_eq!(left, Left::default());
+    assert_eq!(unmatched, UnmatchedKeys::default());
+    let (_, unmatched) = planned(&plain, [row(Some("b"), "{}")], [snapshot()]).unwrap();
+    assert_eq!(unmatched, UnmatchedKeys::default());
 }
 
 #[test]
-fn the_key_of_a_row_with_a_fault_is_not_gone() {
+fn the_key_of_a_rejected_row_is_not_deleted() {
     let rows = [row(Some("a"), "{}"), row(Some("a"), "{}"), row(Some("b"), "{}")];
-    let (steps, left) = planned(&keys(), rows, [own("a", "{\"x\":1}"), own("b", "{}")]).unwrap();
-    assert_eq!(steps.len(), 3);
-    assert_eq!(left, Left { gone: Vec::new(), own: 2 });
+    let (decisions, unmatched) = planned(&keys(), rows, [own("a", "{\"x\":1}"), own("b", "{}")]).unwrap();
+    assert_eq!(decisions.len(), 3);
+    assert_eq!(unmatched, UnmatchedKeys { gone: Vec::new(), own: 2 });
 }
 
 #[test]
@@ -141,8 +141,8 @@ fn rows_out_of_order_end_the_plan() {
 }
 
 #[test]
-fn more_than_a_fifth_is_a_mass() {
-    for (deletions, own, lately, expected) in [
+fn more_than_a_fifth_needs_permission() {
+    for (deletions, own, recent_deletions, expected) in [
         (0, 0, 0, false),
         (0, 9, 0, false),
         (1, 0, 0, true),
@@ -158,28 +158,32 @@ fn more_than_a_fifth_is_a_mass() {
         (1, 90, 20, false),
         (0, 10, 90, false),
     ] {
-        assert_eq!(is_mass(deletions, own, lately), expected, "{deletions} of {own} after {lately}");
+        assert_eq!(
+            needs_permission(deletions, own, recent_deletions),
+            expected,
+            "{deletions} of {own} after {recent_deletions}"
+        );
     }
 }
 
 /// The keys of KV, with their value, and whether the sync owns them.
-type Kv = BTreeMap<String, (String, bool)>;
+type TestKv = BTreeMap<String, (String, bool)>;
 
-fn list(kv: &Kv) -> Vec<Stored> {
+fn list(kv: &TestKv) -> Vec<StoredKey> {
     kv.iter().map(|(id, (value, is_own))| if *is_own { own(id, value) } else { foreign(id) }).collect()
 }
 
 /// Applies a plan, except for writes and deletions that fail.
-fn apply(kv: &mut Kv, steps: Vec<Step>, left: Left, is_failing: impl Fn(&str) -> bool) {
-    for step in steps {
-        if let Step::Keep(Kept { id, value, state, .. }) = step
-            && state != State::Unchanged
+fn apply(kv: &mut TestKv, decisions: Vec<RowDecision>, unmatched: UnmatchedKeys, is_failing: impl Fn(&str) -> bool) {
+    for decision in decisions {
+        if let RowDecision::Accept(AcceptedRow { id, value, state, .. }) = decision
+            && state != RowState::Unchanged
             && !is_failing(&id)
         {
             kv.insert(id, (value, true));
         }
     }
-    for id in left.gone {
+    for id in unmatched.gone {
         if !is_failing(&id) {
             kv.remove(&id);
         }
@@ -205,9 +209,9 @@ proptest! {
     ) {
         let table = || rows.iter().map(|(id, value)| row(Some(id), value));
         let mut kv = before.clone();
-        let (steps, left) = planned(&keys(), table(), list(&kv)).unwrap();
-        prop_assert_eq!(left.own, before.values().filter(|(_, is_own)| *is_own).count() as u64);
-        apply(&mut kv, steps, left, |id| failing.contains(id));
+        let (decisions, unmatched) = planned(&keys(), table(), list(&kv)).unwrap();
+        prop_assert_eq!(unmatched.own, before.values().filter(|(_, is_own)| *is_own).count() as u64);
+        apply(&mut kv, decisions, unmatched, |id| failing.contains(id));
         for id in before.keys().chain(rows.keys()).collect::<BTreeSet<_>>() {
             let wanted = match (rows.get(id), before.get(id)) {
                 _ if failing.contains(id) => before.get(id).cloned(),
@@ -217,17 +221,17 @@ proptest! {
             };
             prop_assert_eq!(kv.get(id), wanted.as_ref(), "{}", id);
         }
-        let (steps, left) = planned(&keys(), table(), list(&kv)).unwrap();
-        apply(&mut kv, steps, left, |_| false);
+        let (decisions, unmatched) = planned(&keys(), table(), list(&kv)).unwrap();
+        apply(&mut kv, decisions, unmatched, |_| false);
         let all_own: BTreeMap<_, _> = kv.iter().filter(|(_, (_, is_own))| *is_own).map(|(id, (value, _))| (id.clone(), value.clone())).collect();
         prop_assert_eq!(&all_own, &rows);
-        let foreign = |kv: &Kv| kv.iter().filter(|(id, (_, is_own))| !is_own && !rows.contains_key(*id)).map(|(id, kept)| (id.clone(), kept.clone())).collect::<Kv>();
+        let foreign = |kv: &TestKv| kv.iter().filter(|(id, (_, is_own))| !is_own && !rows.contains_key(*id)).map(|(id, kept)| (id.clone(), kept.clone())).collect::<TestKv>();
         prop_assert_eq!(foreign(&kv), foreign(&before));
         // Then nothing is left to do.
-        let (steps, left) = planned(&keys(), table(), list(&kv)).unwrap();
-        prop_assert!(left.gone.is_empty());
-        let is_unchanged = |step: &Step| matches!(step, Step::Keep(Kept { state: State::Unchanged, .. }));
-        prop_assert!(steps.iter().all(is_unchanged), "{:?}", steps);
+        let (decisions, unmatched) = planned(&keys(), table(), list(&kv)).unwrap();
+        prop_assert!(unmatched.gone.is_empty());
+        let is_unchanged = |decision: &RowDecision| matches!(decision, RowDecision::Accept(AcceptedRow { state: RowState::Unchanged, .. }));
+        prop_assert!(decisions.iter().all(is_unchanged), "{:?}", decisions);
     }
 
     /// Each row is written, unchanged or a fault; the key of no row is deleted.
@@ -240,11 +244,11 @@ proptest! {
         // NULL sorts last.
         ids.sort_by_key(|id| (id.is_none(), id.clone()));
         let rows = ids.iter().map(|id| row(id.as_deref(), "{}"));
-        let (steps, left) = planned(&Keys { prefix: String::new(), snapshot: Some("all".to_owned()) }, rows, list(&before)).unwrap();
-        prop_assert_eq!(steps.len(), ids.len());
-        prop_assert!(left.gone.iter().all(|gone| !ids.contains(&Some(gone.clone()))));
-        let kept = |step: &Step| if let Step::Keep(kept) = step { Some(kept.id.clone()) } else { None };
-        for id in steps.iter().filter_map(kept) {
+        let (decisions, unmatched) = planned(&KeyRules { prefix: String::new(), snapshot: Some("all".to_owned()) }, rows, list(&before)).unwrap();
+        prop_assert_eq!(decisions.len(), ids.len());
+        prop_assert!(unmatched.gone.iter().all(|gone| !ids.contains(&Some(gone.clone()))));
+        let accepted = |decision: &RowDecision| if let RowDecision::Accept(row) = decision { Some(row.id.clone()) } else { None };
+        for id in decisions.iter().filter_map(accepted) {
             prop_assert!(Key::new(id.as_str()).is_ok() && id != "all" && id != "flags");
             prop_assert_eq!(ids.iter().filter(|other| other.as_deref() == Some(&id)).count(), 1);
         }

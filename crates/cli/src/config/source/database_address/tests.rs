@@ -1,31 +1,31 @@
 use super::*;
 
-fn tls(url: &str) -> Result<(SslMode, Trust), String> {
-    let address = Address::parse(url).map_err(|error| error.to_string())?;
+fn tls(url: &str) -> Result<(SslMode, TlsTrust), String> {
+    let address = DatabaseAddress::parse(url).map_err(|error| error.to_string())?;
     Ok((address.config.get_ssl_mode(), address.tls.trust))
 }
 
 #[test]
-fn both_forms_say_how_the_server_is_trusted() {
-    let file = || Roots::File("/ca.pem".into());
+fn both_formats_say_how_the_server_is_trusted() {
+    let file = || TrustRoots::File("/ca.pem".into());
     for (settings, mode, trust) in [
-        (&[][..], SslMode::Prefer, Trust::Anything),
-        (&["sslmode=disable"], SslMode::Disable, Trust::Anything),
-        (&["sslmode=prefer"], SslMode::Prefer, Trust::Anything),
-        (&["sslmode=require"], SslMode::Require, Trust::Anything),
-        (&["sslmode=require", "sslrootcert=/ca.pem"], SslMode::Require, Trust::Signed(file())),
-        (&["sslmode=verify-ca", "sslrootcert=/ca.pem"], SslMode::Require, Trust::Signed(file())),
-        (&["sslrootcert=/ca.pem", "sslmode=verify-full"], SslMode::Require, Trust::SignedForHost(file())),
-        (&["sslmode=verify-full"], SslMode::Require, Trust::SignedForHost(Roots::System)),
-        (&["sslmode=verify-full", "sslrootcert=system"], SslMode::Require, Trust::SignedForHost(Roots::System)),
-        (&["sslrootcert=system"], SslMode::Require, Trust::SignedForHost(Roots::System)),
+        (&[][..], SslMode::Prefer, TlsTrust::Anything),
+        (&["sslmode=disable"], SslMode::Disable, TlsTrust::Anything),
+        (&["sslmode=prefer"], SslMode::Prefer, TlsTrust::Anything),
+        (&["sslmode=require"], SslMode::Require, TlsTrust::Anything),
+        (&["sslmode=require", "sslrootcert=/ca.pem"], SslMode::Require, TlsTrust::Signed(file())),
+        (&["sslmode=verify-ca", "sslrootcert=/ca.pem"], SslMode::Require, TlsTrust::Signed(file())),
+        (&["sslrootcert=/ca.pem", "sslmode=verify-full"], SslMode::Require, TlsTrust::SignedForHost(file())),
+        (&["sslmode=verify-full"], SslMode::Require, TlsTrust::SignedForHost(TrustRoots::System)),
+        (&["sslmode=verify-full", "sslrootcert=system"], SslMode::Require, TlsTrust::SignedForHost(TrustRoots::System)),
+        (&["sslrootcert=system"], SslMode::Require, TlsTrust::SignedForHost(TrustRoots::System)),
     ] {
         let url = format!("postgresql://u:p@h/d?application_name=x&{}", settings.join("&"));
         assert_eq!(tls(&url), Ok((mode, trust.clone())), "{url}");
         let words = format!("host=h user = u {} dbname='d'", settings.join(" "));
         assert_eq!(tls(&words), Ok((mode, trust)), "{words}");
     }
-    assert_eq!(tls("postgres:///d?host=/run/postgresql&sslmode=require"), Ok((SslMode::Disable, Trust::Anything)));
+    assert_eq!(tls("postgres:///d?host=/run/postgresql&sslmode=require"), Ok((SslMode::Disable, TlsTrust::Anything)));
 }
 
 #[test]
@@ -42,13 +42,13 @@ fn a_word_may_be_quoted() {
     ] {
         assert_eq!(word(text), expected.map(|(value, length)| (value.to_owned(), length)), "{text:?}");
     }
-    let address = Address::parse(r"host=h user=u password='it\'s a \\' port=99").unwrap();
+    let address = DatabaseAddress::parse(r"host=h user=u password='it\'s a \\' port=99").unwrap();
     assert_eq!(address.config.get_password(), Some(&br"it's a \"[..]));
     assert_eq!(address.place(), "h:99");
 }
 
 #[test]
-fn a_place_names_each_host() {
+fn messages_name_each_host() {
     for (url, expected) in [
         ("postgres://u:secret@db.example/d", "db.example:5432"),
         ("postgres://u@a:1,b:2/d", "a:1, b:2"),
@@ -56,12 +56,12 @@ fn a_place_names_each_host() {
         ("postgres:///d?host=/run/postgresql", "/run/postgresql"),
         ("hostaddr=127.0.0.1 user=u", "127.0.0.1"),
     ] {
-        assert_eq!(Address::parse(url).unwrap().place(), expected, "{url}");
+        assert_eq!(DatabaseAddress::parse(url).unwrap().place(), expected, "{url}");
     }
 }
 
 #[test]
-fn what_cannot_be_read_is_told_without_a_word_of_it() {
+fn a_bad_address_is_reported_without_quoting_it() {
     for url in [
         "postgres://u:sec@ret@h/d",
         "postgres://u:sec/ret@h/d",
@@ -84,14 +84,14 @@ fn what_cannot_be_read_is_told_without_a_word_of_it() {
         "host=h password=p secret=1",
         "host=h secret='1' password=p",
     ] {
-        let sentence = Address::parse(url).err().map(|error| error.to_string()).unwrap_or_default();
+        let sentence = DatabaseAddress::parse(url).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(sentence.starts_with("DATABASE_URL "), "{url}: {sentence}");
         assert!(!sentence.to_lowercase().contains("sec"), "{url}: {sentence}");
     }
 }
 
 #[test]
-fn a_parameter_that_is_not_known_is_named_where_it_is_no_piece_of_a_password() {
+fn an_unknown_parameter_is_named_unless_it_may_be_a_piece_of_a_password() {
     for (url, expected) in [
         ("postgres://u:p@h/d?no_such=1", "the parameter no_such is not supported, leave it out"),
         ("host=h user=u no_such=1", "the parameter no_such is not supported, leave it out"),
@@ -101,13 +101,13 @@ fn a_parameter_that_is_not_known_is_named_where_it_is_no_piece_of_a_password() {
         ("postgres://u:p@h/d?keepalives_retries=x", "its keepalives_retries is not valid"),
         ("postgres://u:p@h:x/d", "its port is not valid"),
     ] {
-        let sentence = Address::parse(url).err().map(|error| error.to_string()).unwrap_or_default();
+        let sentence = DatabaseAddress::parse(url).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(sentence.starts_with(&format!("DATABASE_URL cannot be read: {expected}; ")), "{url}: {sentence}");
     }
 }
 
 #[test]
-fn a_mode_that_checks_less_than_it_says_is_refused() {
+fn an_sslmode_that_would_check_less_than_it_says_is_refused() {
     for (settings, expected) in [
         ("sslmode=verify-ca", "without an authority to trust"),
         ("sslmode=verify-ca&sslrootcert=", "without an authority to trust"),

@@ -4,12 +4,12 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use super::metadata;
-use super::summary::Stopped;
+use super::pass_summary::PassError;
 use crate::api::NamespaceKey;
 
 /// A key in KV.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Stored {
+pub(super) struct StoredKey {
     /// The key without the prefix.
     pub(super) id: String,
     /// The hash of the value, or None if the sync does not own the key.
@@ -20,19 +20,19 @@ pub(super) struct Stored {
 }
 
 /// Shows no key: it may be personal data.
-impl fmt::Debug for Stored {
+impl fmt::Debug for StoredKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Stored").field("is_own", &self.hash.is_some()).finish_non_exhaustive()
+        formatter.debug_struct("StoredKey").field("is_own", &self.hash.is_some()).finish_non_exhaustive()
     }
 }
 
 /// Converts the pages of a list into keys for the merge. Returns an error if the list is
 /// unreliable: a key that came out of order would be taken for one without a row, and deleted.
-pub(super) fn stored<E: Into<Stopped>>(
+pub(super) fn stored_keys<E: Into<PassError>>(
     pages: impl Iterator<Item = Result<Vec<NamespaceKey>, E>>,
     prefix: &str,
     is_reserved: impl Fn(&str) -> bool,
-) -> impl Iterator<Item = Result<Stored, Stopped>> {
+) -> impl Iterator<Item = Result<StoredKey, PassError>> {
     let keys = pages.flat_map(|page| {
         let (keys, error) = match page {
             Ok(keys) => (keys, None),
@@ -47,17 +47,17 @@ pub(super) fn stored<E: Into<Stopped>>(
             Err(error) => return Some(Err(error)),
         };
         let Some(id) = name.strip_prefix(prefix).map(str::to_owned) else {
-            return Some(Err(Stopped::UnreliableList("a key without the prefix that was asked for")));
+            return Some(Err(PassError::UnreliableList("a key without the prefix that was asked for")));
         };
         match last.as_deref().map(|last| last.cmp(&id)) {
-            Some(Ordering::Greater) => return Some(Err(Stopped::UnreliableList("keys that are not in order"))),
+            Some(Ordering::Greater) => return Some(Err(PassError::UnreliableList("keys that are not in order"))),
             // The last key of a page may be the first of the next.
             Some(Ordering::Equal) => return None,
             _ => last = Some(id.clone()),
         }
         let is_snapshot = metadata.as_ref().and_then(metadata::snapshot_in).is_some();
         let hash = metadata.filter(|_| !is_reserved(&name)).and_then(|metadata| metadata::hash_in(&metadata, prefix));
-        Some(Ok(Stored { id, hash, is_snapshot }))
+        Some(Ok(StoredKey { id, hash, is_snapshot }))
     })
 }
 
@@ -74,14 +74,14 @@ mod tests {
         NamespaceKey { name: name.to_owned(), metadata }
     }
 
-    fn read(pages: Vec<Result<Vec<NamespaceKey>, Stopped>>) -> Result<Vec<(String, Option<String>)>, String> {
-        let stored = stored(pages.into_iter(), "p:", |key| key == "p:flags");
+    fn read(pages: Vec<Result<Vec<NamespaceKey>, PassError>>) -> Result<Vec<(String, Option<String>)>, String> {
+        let stored = stored_keys(pages.into_iter(), "p:", |key| key == "p:flags");
         let read: Result<Vec<_>, _> = stored.map(|stored| stored.map(|stored| (stored.id, stored.hash))).collect();
         read.map_err(|error| error.to_string())
     }
 
     #[test]
-    fn a_key_is_own_where_its_metadata_names_the_very_prefix() {
+    fn a_key_is_owned_if_its_metadata_has_this_prefix() {
         for (metadata, expected) in [
             (Some(of_row("p:", "h")), Some("h")),
             (Some(json!({"sync": {"prefix": "p:", "hash": "h", "more": 1}, "more": 1})), Some("h")),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_cannot_be_relied_on_is_an_error() {
+    fn an_unreliable_list_is_an_error() {
         let page = |names: &[&str]| Ok(names.iter().map(|name| listed(name, None)).collect());
         let ids = |read: Vec<(String, Option<String>)>| read.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
         // Pages may be empty, and a key may end one page and begin the next.
@@ -120,24 +120,24 @@ mod tests {
                 vec![page(&["a"])],
                 "the API lists a key without the prefix that was asked for; nothing was deleted, run this again",
             ),
-            (vec![page(&["p:a"]), Err(Stopped::CallFailed)], "a call failed"),
+            (vec![page(&["p:a"]), Err(PassError::CallFailed)], "a call failed"),
         ] {
             assert_eq!(read(pages).unwrap_err(), expected);
         }
     }
 
     #[test]
-    fn a_snapshot_is_known_by_its_metadata() {
-        let told = json!({"snapshot": {"version": 7, "hash": "h", "count": 2}});
+    fn a_snapshot_is_recognised_by_its_metadata() {
+        let info = json!({"snapshot": {"version": 7, "hash": "h", "count": 2}});
         for (metadata, expected) in [
-            (Some(told.clone()), true),
+            (Some(info.clone()), true),
             (Some(json!({"snapshot": {"version": 7, "hash": "h", "count": 2, "more": 1}, "more": 1})), true),
             (Some(json!({"snapshot": true})), false),
             (Some(of_row("p:", "h")), false),
             (None, false),
         ] {
-            let page = Ok::<_, Stopped>(vec![listed("p:all", metadata.clone())]);
-            let stored = stored(iter::once(page), "p:", |_| false).next().unwrap().unwrap();
+            let page = Ok::<_, PassError>(vec![listed("p:all", metadata.clone())]);
+            let stored = stored_keys(iter::once(page), "p:", |_| false).next().unwrap().unwrap();
             assert_eq!(stored.is_snapshot, expected, "{metadata:?}");
             assert_eq!(stored.hash.is_some(), metadata.is_some_and(|metadata| metadata.get("sync").is_some()));
         }

@@ -8,7 +8,7 @@ use crate::progress::Progress;
 /// Where a sync writes, and with which options.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // Flags of a command line.
-pub(super) struct Target {
+pub(super) struct SyncTarget {
     pub(super) namespace: Namespace,
     pub(super) prefix: String,
     /// The key of the snapshot.

@@ -2,7 +2,7 @@
 
 /// A row of the query.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct SourceRow {
     /// The first column as text, or None if it is NULL.
     pub(super) key: Option<String>,
     /// The other columns, as a JSON object.
@@ -10,8 +10,8 @@ pub(super) struct Row {
 }
 
 /// Shows no contents: rows belong in no log.
-impl std::fmt::Debug for Row {
+impl std::fmt::Debug for SourceRow {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Row").field("bytes", &self.value.len()).finish_non_exhaustive()
+        formatter.debug_struct("SourceRow").field("bytes", &self.value.len()).finish_non_exhaustive()
     }
 }
