@@ -249,10 +249,10 @@ impl ValidationReport {
 
     fn summary(&self) -> String {
         let sum = |count: fn(&FileReport) -> usize| self.files.iter().map(count).sum::<usize>();
-        let held = sum(|file| file.count);
+        let total = sum(|file| file.count);
         let files = if self.files.len() > 1 { format!(" in {} files", self.files.len()) } else { String::new() };
-        let mut parts = vec![format!("{}{files}", counted(held, self.noun))];
-        match (sum(|file| file.faults.len()), held) {
+        let mut parts = vec![format!("{}{files}", counted(total, self.noun))];
+        match (sum(|file| file.faults.len()), total) {
             (0, 0) => {}
             (0, _) if !self.valid => parts.push("no fault".to_owned()),
             (0, 1) => parts.push("valid".to_owned()),

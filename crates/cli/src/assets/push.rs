@@ -133,7 +133,7 @@ fn language(tag: &str) -> Result<String, String> {
         .ok_or_else(|| "it is not a language tag such as en or pt-BR".to_owned())
 }
 
-/// The files of the folder, and what reading them told.
+/// The files of the folder, with their hashes and languages.
 struct HashedFolder {
     sources: Vec<SourceFile>,
     hashed: Vec<HashedFile>,

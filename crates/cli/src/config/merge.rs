@@ -141,12 +141,12 @@ mod tests {
             ("nothing lately", Some(Some("1")), None, Some(Some("1"))),
             ("written, and not listed yet", None, Some(written()), Some(Some("2"))),
             ("written, and the list has the value before", Some(Some("1")), Some(written()), Some(Some("2"))),
-            ("written, and the list has what somebody else had there", Some(None), Some(written()), Some(Some("2"))),
+            ("written, and the list has the value of another owner", Some(None), Some(written()), Some(Some("2"))),
             ("deleted, and still listed", Some(Some("1")), Some(RecentChange::Deleted), None),
             ("deleted", None, Some(RecentChange::Deleted), None),
             ("a call failed for a key that is own", Some(Some("1")), Some(RecentChange::Unknown), Some(Some(""))),
             ("a call failed for a key that was not there", None, Some(RecentChange::Unknown), Some(Some(""))),
-            ("a call failed for a key of somebody else", Some(None), Some(RecentChange::Unknown), Some(None)),
+            ("a call failed for a key of another owner", Some(None), Some(RecentChange::Unknown), Some(None)),
         ] {
             let listed: Vec<_> = listed.map(|hash| key("b", hash)).into_iter().collect();
             let recent_changes: Vec<_> = recent_change.map(|change| ("b".to_owned(), change)).into_iter().collect();

@@ -1,9 +1,9 @@
 //! A pass of the sync: makes KV hold what the table holds.
 //!
-//! Rows and keys are merged ([`row_plan`](super::plan)), and what differs is written as it is
-//! found, a few calls at a time ([`batch_writer`](super::upload)). Deletions come after all rows
-//! were seen, the snapshot last. If a pass dies at any point, it has written some rows, each as
-//! it is in the table, and the next pass does the rest.
+//! Rows and keys are merged ([`row_plan`](super::row_plan)), and what differs is written as it is
+//! found, a few calls at a time ([`batch_writer`](super::batch_writer)). Deletions come after all
+//! rows were seen, the snapshot last. If a pass dies at any point, it has written some rows, each
+//! as it is in the table, and the next pass does the rest.
 
 mod deletions;
 

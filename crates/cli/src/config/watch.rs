@@ -257,19 +257,19 @@ mod tests {
 
     #[test]
     fn only_a_failed_database_or_api_makes_a_pass_fail() {
-        let told = |sentence: &str| vec![sentence.to_owned()];
+        let problems_of = |sentence: &str| vec![sentence.to_owned()];
         for (summary, expected) in [
             (PassSummary::default(), PassResult::Complete),
             (
-                PassSummary { failed: 1, problems: told("its key is NULL"), ..PassSummary::default() },
+                PassSummary { failed: 1, problems: problems_of("its key is NULL"), ..PassSummary::default() },
                 PassResult::Incomplete,
             ),
             (
-                PassSummary { refused: 5, problems: told("5 of 9 keys"), ..PassSummary::default() },
+                PassSummary { refused: 5, problems: problems_of("5 of 9 keys"), ..PassSummary::default() },
                 PassResult::Incomplete,
             ),
             (
-                PassSummary { problems: told("the snapshot would have"), ..PassSummary::default() },
+                PassSummary { problems: problems_of("the snapshot would have"), ..PassSummary::default() },
                 PassResult::Incomplete,
             ),
             (PassSummary { failed: 1, call_failed: true, ..PassSummary::default() }, PassResult::Failed),

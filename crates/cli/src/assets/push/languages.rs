@@ -9,8 +9,8 @@ use static_assets::manifest::{File, Translation};
 use static_assets::media_type::is_html;
 
 /// How many bytes of a page are searched for its language. HTML puts the encoding of a page into
-/// the first 1,024 ("Specifying the document's character encoding"); `<html lang>` stands about
-/// there.
+/// the first 1,024 ("Specifying the document's character encoding"); `<html lang>` usually comes
+/// soon after that.
 pub(super) const HEAD_BYTES: usize = 4096;
 
 const HTML: &str = ".html";
@@ -93,7 +93,7 @@ fn translation_of(path: &str) -> Option<(String, &str)> {
     (has_name && is_language && is_language_tag(tag)).then(|| (format!("{stem}{HTML}"), tag))
 }
 
-/// Returns the language that a page declares with `<html lang="…">`, if that stands within its
+/// Returns the language that a page declares with `<html lang="…">`, if that is within its
 /// first [`HEAD_BYTES`].
 pub(super) fn declared_language(head: &[u8]) -> Option<String> {
     // Markup is ASCII: replaced bytes can stand neither in the name of a tag nor in a language.

@@ -225,7 +225,7 @@ proptest! {
         apply(&mut kv, decisions, unmatched, |_| false);
         let all_own: BTreeMap<_, _> = kv.iter().filter(|(_, (_, is_own))| *is_own).map(|(id, (value, _))| (id.clone(), value.clone())).collect();
         prop_assert_eq!(&all_own, &rows);
-        let foreign = |kv: &TestKv| kv.iter().filter(|(id, (_, is_own))| !is_own && !rows.contains_key(*id)).map(|(id, kept)| (id.clone(), kept.clone())).collect::<TestKv>();
+        let foreign = |kv: &TestKv| kv.iter().filter(|(id, (_, is_own))| !is_own && !rows.contains_key(*id)).map(|(id, entry)| (id.clone(), entry.clone())).collect::<TestKv>();
         prop_assert_eq!(foreign(&kv), foreign(&before));
         // Then nothing is left to do.
         let (decisions, unmatched) = planned(&keys(), table(), list(&kv)).unwrap();

@@ -262,7 +262,7 @@ fn without_tls_of_url(url: &str, parameters: &mut TlsParameters) -> Result<Strin
             "DATABASE_URL has an @ in a wrong place; in user and password write %40 for @, %2F for / and %3F for ?",
         ));
     }
-    let mut kept = Vec::new();
+    let mut other_parameters = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let (name, value) =
@@ -270,10 +270,10 @@ fn without_tls_of_url(url: &str, parameters: &mut TlsParameters) -> Result<Strin
         if name == "ssl" && value == "true" {
             parameters.take("sslmode", "require");
         } else if !parameters.take(&name, &value) {
-            kept.push(pair);
+            other_parameters.push(pair);
         }
     }
-    Ok(if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) })
+    Ok(if other_parameters.is_empty() { base.to_owned() } else { format!("{base}?{}", other_parameters.join("&")) })
 }
 
 /// Returns the keywords and values without the parameters of TLS. Values with special characters
@@ -284,7 +284,7 @@ fn without_tls_of_words(text: &str, parameters: &mut TlsParameters) -> Result<St
             "DATABASE_URL cannot be read; it is like postgres://user:password@host:5432/database, or host=… user=… dbname=…",
         )
     };
-    let mut kept = Vec::new();
+    let mut other_parameters = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
         let (name, behind) = rest.split_once('=').ok_or_else(unfinished)?;
@@ -296,10 +296,10 @@ fn without_tls_of_words(text: &str, parameters: &mut TlsParameters) -> Result<St
         rest = behind[length..].trim_start();
         if !parameters.take(name, &value) {
             let value = value.replace('\\', "\\\\").replace('\'', "\\'");
-            kept.push(format!("{name}='{value}'"));
+            other_parameters.push(format!("{name}='{value}'"));
         }
     }
-    Ok(kept.join(" "))
+    Ok(other_parameters.join(" "))
 }
 
 /// Returns a value, and how many bytes of the text it takes.

@@ -145,10 +145,10 @@ fn the_order_is_that_of_utf8_whatever_the_database_holds() {
             keys.iter().map(|key| (Some((*key).to_owned()), format!("{{\"v\":\"{key}\"}}"))).collect();
         expected.sort();
         assert_eq!(all(&mut source), expected, "{encoding}");
-        let mut asked = keys.to_vec();
-        asked.sort_unstable_by(|one, other| other.cmp(one));
+        let mut requested = keys.to_vec();
+        requested.sort_unstable_by(|one, other| other.cmp(one));
         let expected: Vec<_> = expected.into_iter().filter_map(|(key, _)| key).collect();
-        assert_eq!(rows_of(&mut source, &asked), expected, "{encoding}");
+        assert_eq!(rows_of(&mut source, &requested), expected, "{encoding}");
     }
 }
 

@@ -37,11 +37,11 @@ fn encodings_that_save_less_than_a_tenth_are_dropped() {
     })
     .take(100_000)
     .collect();
-    for (bytes, kept) in [(text.as_slice(), 3), (&noise, 0), (b"", 0), (b"abc", 0)] {
+    for (bytes, count) in [(text.as_slice(), 3), (&noise, 0), (b"", 0), (b"abc", 0)] {
         let source = source(folder.path(), bytes);
         let hashed = hash_file(&source).unwrap();
         let encoded_files = encode(&source, &hashed.body, &spool).unwrap();
-        assert_eq!(encoded_files.len(), kept, "{} bytes", bytes.len());
+        assert_eq!(encoded_files.len(), count, "{} bytes", bytes.len());
         for (at, EncodedFile { encoded, segments }) in encoded_files.iter().enumerate() {
             let stored = spool.read(segments).unwrap();
             assert_eq!(
@@ -53,7 +53,7 @@ fn encodings_that_save_less_than_a_tenth_are_dropped() {
         }
         let codings: Vec<ContentCoding> =
             encoded_files.iter().map(|encoded_file| encoded_file.encoded.coding).collect();
-        assert!(kept == 0 || CODINGS.iter().all(|coding| codings.contains(coding)), "{codings:?}");
+        assert!(count == 0 || CODINGS.iter().all(|coding| codings.contains(coding)), "{codings:?}");
     }
 }
 
