@@ -150,6 +150,7 @@ impl<'a> ProxiedRequest<'a> {
             return attempt;
         }
         let now_ms = Clock.now_ms();
+        // The clock may have been set back in the meantime.
         let spent = Duration::from_millis(now_ms.saturating_sub(began_ms));
         let after = failover(|failover| failover.after(self.plan, first, attempt.result, spent, now_ms));
         self.warn_of_opened(after.opened, first);

@@ -73,6 +73,7 @@ pub(crate) enum BatchError {
 ///
 /// # Errors
 /// [`BatchError`] if an id is invalid or the records are too long.
+#[expect(clippy::expect_used, reason = "a user must not get the record of another one")]
 pub(crate) async fn find_all(context: &RequestContext, ids: &[&str]) -> Result<Vec<UserConfig>, BatchError> {
     let vars = context.vars();
     let with_key = |(index, id): (usize, &&str)| match key(&vars.flags.prefix, (*id).to_owned()) {
@@ -88,7 +89,7 @@ pub(crate) async fn find_all(context: &RequestContext, ids: &[&str]) -> Result<V
     for keys in wanted.chunks(BULK_READ_KEYS_MAX) {
         for record in Users.get_all(context, keys, Clock.now_ms()).await {
             let length = record.as_ref().ok().and_then(Option::as_ref).and_then(|held| Option::as_ref(&held.value));
-            bytes = bytes.saturating_add(length.map_or(0, |record| record.json().len()));
+            bytes += length.map_or(0, |record| record.json().len());
             read.push(record);
         }
         if bytes > RESPONSE_BYTES_MAX {
@@ -97,19 +98,20 @@ pub(crate) async fn find_all(context: &RequestContext, ids: &[&str]) -> Result<V
     }
     let mut read = read.into_iter();
     let mut users = Vec::with_capacity(ids.len());
-    let mut shared = None;
+    let mut shared_snapshot = None;
     for (id, key) in ids.iter().zip(&keys) {
         users.push(if is_reserved_key(&vars, key) {
             UserConfig { record: ResolvedRecord::None, source: ConfigSource::NoRecord }
         } else {
-            match own(read.next().unwrap_or(Ok(None))) {
+            match own(read.next().expect("each wanted key was read")) {
                 Ok(user) => user,
                 Err(without) => {
                     // One read of the snapshot serves all users.
-                    if shared.is_none() {
-                        shared = Some(snapshot(context).await);
-                    }
-                    in_snapshot(context, shared.as_ref().unwrap_or(&Ok(None)), id, without)
+                    let snapshot = match &shared_snapshot {
+                        Some(snapshot) => snapshot,
+                        None => shared_snapshot.insert(snapshot(context).await),
+                    };
+                    in_snapshot(context, snapshot, id, without)
                 }
             }
         });
@@ -138,8 +140,8 @@ fn own(read: RecordRead<Users>) -> Result<UserConfig, ConfigSource> {
 /// has none.
 fn in_snapshot(context: &RequestContext, snapshot: &SnapshotRead, id: &str, without: ConfigSource) -> UserConfig {
     let nothing = |source| UserConfig { record: ResolvedRecord::None, source };
-    let Ok(shared) = snapshot else { return nothing(ConfigSource::Default) };
-    let Some(CachedRecord { value, record_state }) = shared else { return nothing(without) };
+    let Ok(snapshot) = snapshot else { return nothing(ConfigSource::Default) };
+    let Some(CachedRecord { value, record_state }) = snapshot else { return nothing(without) };
     match value.record(id).map(UserRecord::parse) {
         Some(Ok(record)) => {
             UserConfig { record: ResolvedRecord::Snapshot(record), source: ConfigSource::of_snapshot(*record_state) }

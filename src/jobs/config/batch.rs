@@ -20,6 +20,7 @@ struct BatchResponse<'a> {
 }
 
 /// Returns the source and the record of each user. A user who is named twice is listed once.
+#[expect(clippy::expect_used, reason = "an error must name the id that it is about")]
 pub(super) async fn answer(context: &RequestContext) -> Result<Response, RequestError> {
     context.authorize()?;
     let body = context.short_body(REQUEST_BYTES_MAX).await.map_err(|error| match error {
@@ -33,8 +34,8 @@ pub(super) async fn answer(context: &RequestContext) -> Result<Response, Request
     let found = users::find_all(context, &ids).await.map_err(|error| match error {
         BatchError::Key(index, error) => {
             // The position among all ids of the request, duplicates included.
-            let id = ids.get(index).copied().unwrap_or_default();
-            let index = requested.iter().position(|requested| requested == id).unwrap_or(index);
+            let id = ids.get(index).expect("it is the position of an id");
+            let index = requested.iter().position(|requested| requested == id).expect("each id was requested");
             ConfigError::BatchKey { index, error }
         }
         BatchError::TooLong => ConfigError::BatchResponseTooLong,
