@@ -1,7 +1,8 @@
-// The Worker that `npm start` serves: the built one, with a limit that Workers KV has and the local
-// KV has not. Workers KV takes one write a second to a key and answers 429 to the others. Here that
-// holds for the keys of WRITES that begin with `limited-`, which the switch of the demo page uses;
-// nothing else changes. `npm run deploy` takes build/entry.js, so it never contains this file.
+// The Worker that `npm start` serves: the built one, with a limit that Workers KV has and the
+// local KV has not. Workers KV takes one write a second to a key and answers 429 to the others.
+// Here that holds for the keys of WRITES that begin with `limited-`, which the switch of the demo
+// page uses; nothing else changes. `npm run deploy` takes build/entry.js, so it never contains
+// this file.
 //
 // https://developers.cloudflare.com/kv/platform/limits/
 import { DurableObject } from "cloudflare:workers";
@@ -10,7 +11,7 @@ import worker, { KeyWriter as BuiltKeyWriter } from "../build/entry.js";
 const LIMITED = "limited-";
 const INTERVAL_MS = 1000;
 
-/** When each limited key was last put. The Worker and its objects share the isolate, and so this. */
+/** When each limited key was last put. The Worker and its objects share it with the isolate. */
 const lastPutMs = new Map();
 
 /** Throws the error of Workers KV if the key was put less than a second ago. */

@@ -31,8 +31,8 @@ let answers = 0;
 let isDown = false;
 
 /**
- * Responds with the time, fresh for 5 seconds in shared caches. `POST /outage` stops the clock, and
- * starts it again.
+ * Responds with the time, fresh for 5 seconds in shared caches. `POST /outage` stops the clock,
+ * and starts it again.
  */
 function clock(response) {
   if (isDown) return response.writeHead(503, { "content-type": "text/plain" }).end("The clock is down.\n");

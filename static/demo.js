@@ -1,5 +1,5 @@
-// The panels of the demo page: each button sends the request of its attributes, and the panel shows
-// it with its answer. writes.js has the panel of concurrent writes.
+// The panels of the demo page: each button sends the request of its attributes, and the panel
+// shows it with its answer. writes.js has the panel of concurrent writes.
 import { answerArea, send, summary } from "./exchange.js";
 
 /** The `ETag` that a path had last. */
@@ -32,12 +32,13 @@ function flagsRequest(form) {
   return { method: "POST", path, headers: { "Content-Type": "application/json" }, body: JSON.stringify({ context }) };
 }
 
-/** Sends a request as so many visitors. Returns the last answer, and what to say. */
+/** Sends a request so many times. Returns the last answer, and a sentence about all of them. */
 async function sendAll(request, visitors) {
   const answers = await Promise.all(Array.from({ length: visitors }, () => send(request)));
+  if (visitors === 1) return { answer: answers[0], sentence: "" };
   const variants = Map.groupBy(answers, ({ headers }) => headers.get("x-variant") ?? "none");
   const counts = [...variants].sort(([, a], [, b]) => b.length - a.length).map(([name, { length }]) => `${length} ${name}`);
-  return { answer: answers.at(-1), sentence: [`${visitors} visitors: ${counts.join(", ")}. The last one: `] };
+  return { answer: answers.at(-1), sentence: `${visitors} visitors: ${counts.join(", ")}. The last one: ` };
 }
 
 for (const panel of document.querySelectorAll(".panel:not(#writes)")) {
@@ -54,12 +55,14 @@ for (const panel of document.querySelectorAll(".panel:not(#writes)")) {
       const { answer, sentence } = await sendAll(request, visitors);
       if (answer.headers.has("etag")) etags.set(request.path, answer.headers.get("etag"));
       if (latest !== own) return;
-      area.say(...(visitors > 1 ? sentence : []), ...summary(answer));
+      area.say(sentence, ...summary(answer));
       area.show(request, answer);
     } catch (error) {
-      if (latest === own) area.say(`No answer: ${error.message}`);
+      if (latest !== own) return;
+      area.say(`No answer: ${error.message}`);
+      area.show();
     }
-    if (latest === own) panel.ariaBusy = "false";
+    panel.ariaBusy = "false";
   };
 
   panel.addEventListener("click", ({ target }) => {

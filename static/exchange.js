@@ -43,12 +43,13 @@ export function answerArea(panel) {
   const exchange = panel.querySelector(".exchange");
   const telling = panel.dataset.fields.split(" ");
   return {
-    /** Sets the sentence that a screen reader says, and scrolls to it if it is below the window. */
+    /** Sets what a screen reader says, and scrolls to it if it is below the window. */
     say(...what) {
       outcome.replaceChildren(...what);
       if (outcome.getBoundingClientRect().bottom > innerHeight) outcome.scrollIntoView({ block: "center" });
     },
-    show: (request, answer) => exchange.replaceChildren(...shownRequest(request), ...shownAnswer(request, answer, telling)),
+    /** Shows a request and its answer; nothing without them. */
+    show: (request, answer) => exchange.replaceChildren(...(answer ? [...shownRequest(request), ...shownAnswer(request, answer, telling)] : [])),
   };
 }
 
@@ -71,7 +72,10 @@ function shownAnswer(request, answer, telling) {
   return [...(present.length > 0 ? [fields] : []), shownBody(request, answer), details];
 }
 
-/** Shows a page in a frame, JSON indented, a picture as such, other bytes as text or in hexadecimal. */
+/**
+ * Shows a page in a frame, JSON indented, a picture as such, and other bytes as text if they are
+ * UTF-8, else the first 256 in hexadecimal.
+ */
 function shownBody({ path }, { status, type, bytes }) {
   if (bytes.length === 0) return element("p", { className: "hint" }, "No body");
   if (type.startsWith("image/") && status === 200) return element("img", { className: "body", src: path, alt: `The picture ${path}` });

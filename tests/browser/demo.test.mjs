@@ -169,6 +169,18 @@ describe("the panel", () => {
   });
 });
 
+test("a server that does not answer, and one that refuses, are shown as such", async () => {
+  const { page, panel } = await open();
+  const { press, outcome, body } = panel("config");
+  await page.route("**/config?*", (route) => route.abort());
+  await press("user-id-abc");
+  assert.match(await outcome(), /^No answer: /);
+  await page.route("**/ofrep/**", (route) => route.fulfill({ status: 503, json: { code: "flags_unavailable" } }));
+  await press("Evaluate");
+  assert.match(await outcome(), /^503 Service Unavailable in /);
+  assert.equal(await body(), '{\n  "code": "flags_unavailable"\n}');
+});
+
 describe("the panel of writes", () => {
   /** Makes the writes; returns the rows of the table by their names. */
   async function compare({ panel }, writes, limited) {
