@@ -11,7 +11,7 @@ import worker, { KeyWriter as BuiltKeyWriter } from "../build/entry.js";
 const LIMITED = "limited-";
 const INTERVAL_MS = 1000;
 
-/** When each limited key was last put. The Worker and its objects share it with the isolate. */
+/** When each limited key was last put. The Worker and its objects run in one isolate. */
 const lastPutMs = new Map();
 
 /** Throws the error of Workers KV if the key was put less than a second ago. */
