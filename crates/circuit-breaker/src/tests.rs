@@ -77,7 +77,7 @@ fn five_failures_within_ten_seconds_open_a_circuit() {
 }
 
 #[test]
-fn a_circuit_stays_closed_where_more_requests_succeed_than_fail() {
+fn a_circuit_stays_closed_if_more_requests_succeed_than_fail() {
     for (successes_each, opens) in [(0, true), (1, true), (2, false), (9, false)] {
         let mut circuits = Circuits::new(BYTES);
         for _ in 0..100 {
@@ -317,7 +317,7 @@ fn an_origin_is_down_only_if_most_requests_get_no_answer_at_all() {
 }
 
 #[test]
-fn an_outlier_is_asked_if_there_is_no_alternative() {
+fn an_outlier_is_admitted_if_there_is_no_alternative() {
     let mut circuits = opened_at(T);
     assert_eq!(stranger(&mut circuits, true, T), open(10_000));
     assert_eq!(stranger(&mut circuits, false, T), Closed);

@@ -1,8 +1,8 @@
 //! The configuration of users (KV documentation, "Build a distributed configuration store").
 //!
-//! [`user_id`] finds out which user a request is for. [`user_record`] and [`snapshot`] parse what KV
-//! holds. [`config_source`] names where a user's configuration came from. [`page`] is the documented
-//! page, and [`batch`] is the request for many users at once.
+//! [`user_id`] finds out which user a request is for. [`user_record`] and [`snapshot`] parse
+//! what KV holds. [`config_source`] names where a user's configuration came from. [`page`] is
+//! the documented page, and [`batch`] is the request for many users at once.
 
 pub mod batch;
 pub mod config_source;
@@ -51,14 +51,14 @@ pub enum ConfigError {
 
 impl HttpError for ConfigError {
     fn response(&self) -> ErrorResponse {
-        let told = |status, code| ErrorResponse::new(status, code, self.to_string());
+        let shown = |status, code| ErrorResponse::new(status, code, self.to_string());
         match self {
-            Self::MissingUserId(_) => told(Status::BadRequest, "missing_user_id"),
+            Self::MissingUserId(_) => shown(Status::BadRequest, "missing_user_id"),
             Self::Encoding(error) => error.response(),
-            Self::BatchKey { .. } => told(Status::BadRequest, "invalid_key"),
-            Self::InvalidBatch(_) => told(Status::BadRequest, "invalid_user_ids"),
-            Self::BatchResponseTooLong => told(Status::BadRequest, "answer_too_large"),
-            Self::BatchTooLong => told(Status::ContentTooLarge, "user_ids_too_large"),
+            Self::BatchKey { .. } => shown(Status::BadRequest, "invalid_key"),
+            Self::InvalidBatch(_) => shown(Status::BadRequest, "invalid_user_ids"),
+            Self::BatchResponseTooLong => shown(Status::BadRequest, "answer_too_large"),
+            Self::BatchTooLong => shown(Status::ContentTooLarge, "user_ids_too_large"),
         }
     }
 
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_keys_of_flags_and_snapshot_are_nobodys() {
+    fn the_keys_of_flags_and_snapshot_belong_to_no_user() {
         assert!(is_reserved("flags", None) && is_reserved("all", Some("all")));
         assert!(!is_reserved("all", None) && !is_reserved("user:flags", Some("all")));
     }

@@ -24,7 +24,7 @@
 //! # Example
 //!
 //! ```
-//! use feature_flags::flags::{Definitions, UserAttributes, Reason, Subject};
+//! use feature_flags::flags::{Definitions, Reason, Subject, UserAttributes};
 //! use serde_json::{Map, Value};
 //!
 //! let definitions = Definitions::parse(
@@ -35,7 +35,8 @@
 //! )
 //! .unwrap();
 //! let context = Map::from_iter([("plan".to_owned(), Value::from("pro"))]);
-//! let subject = Subject { targeting_key: Some("ann"), context: &context, record: UserAttributes::NoRecord };
+//! let record = UserAttributes::NoRecord;
+//! let subject = Subject { targeting_key: Some("ann"), context: &context, record };
 //! let flag = definitions.get("new-checkout").unwrap();
 //! let result = flag.evaluate("new-checkout", &subject).unwrap();
 //! assert_eq!((result.variant, result.value_json), ("on", "true"));

@@ -117,8 +117,8 @@ impl OfrepError {
 
 impl HttpError for OfrepError {
     fn response(&self) -> ErrorResponse {
-        let told = ErrorResponse::new(self.status, self.code.as_str(), self.details.clone());
-        if self.status == Status::ServiceUnavailable { told.retry_after(5) } else { told }
+        let response = ErrorResponse::new(self.status, self.code.as_str(), self.details.clone());
+        if self.status == Status::ServiceUnavailable { response.retry_after(5) } else { response }
     }
 
     fn examples() -> Vec<(Self, &'static str)> {

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_hold_what_shares_their_prefix() {
+    fn a_range_contains_the_addresses_with_its_prefix() {
         for (range, inside, outside) in [
             (
                 "10.0.0.0/8",
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_says_why() {
+    fn an_invalid_range_says_why() {
         let address = "it is not an IP address or a range such as 192.0.2.0/24";
         let v4_length = "its prefix length is not a number from 0 to 32";
         let v6_length = "its prefix length is not a number from 0 to 128";
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_rule_names_is_needed() {
+    fn only_fields_that_a_rule_names_are_needed() {
         for (allow, deny, ip, country) in [
             (None, who(&[], &[]), false, false),
             (Some(who(&[], &[])), who(&[], &[]), false, false),
@@ -314,7 +314,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_range_holds_an_address_exactly_where_the_first_bits_agree((ip, length) in range(), flip in 0..128_u32) {
+        fn a_range_contains_an_address_exactly_if_the_first_bits_agree((ip, length) in range(), flip in 0..128_u32) {
             let range = IpRange { network: masked(ip, length), length };
             prop_assert_eq!(IpRange::parse(&range.to_string()), Ok(range));
             prop_assert!(range.contains(ip));
@@ -339,7 +339,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_can_be_asked_for(ip in ".*", country in ".*") {
+        fn any_text_is_checked_without_a_panic(ip in ".*", country in ".*") {
             let access = AccessRules { allow: Some(who(&["CH"], &["10.0.0.0/8"])), ..AccessRules::default() };
             let _ = IpRange::parse(&ip);
             prop_assert!(!access.admits(Some(&ip), None));

@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_either_try_stands_before_none() {
+    fn a_response_of_either_try_is_preferred_to_none() {
         let (answered, none) = (TryResult::Response(503), [TryResult::Unreached, TryResult::TimedOut]);
         assert!(TryResult::Response(200).replaces(answered) && answered.replaces(answered));
         for none in none {
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_server_whose_circuit_is_closed_is_asked_and_another_one_after_it() {
+    fn the_first_upstream_with_a_closed_circuit_is_tried_and_then_another_one() {
         let upstreams = upstreams();
         let [a, b, same_origin] = upstreams.each_ref().map(|upstream| RouteTarget { variant: None, upstream });
         let mut failover = Failover::new(BYTES);
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_second_try_after_the_deadline_nor_for_what_cannot_be_sent_again() {
+    fn there_is_no_second_try_after_the_deadline_or_for_a_request_that_cannot_be_sent_again() {
         let upstreams = upstreams();
         let [a, b, _] = upstreams.each_ref().map(|upstream| RouteTarget { variant: None, upstream });
         let again = plan(a, &[b]);
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_the_visitors_fault_is_not_held_against_the_origin() {
+    fn a_failure_that_may_be_the_visitors_is_not_recorded_for_the_origin() {
         let upstreams = upstreams();
         let [a, ..] = upstreams.each_ref().map(|upstream| RouteTarget { variant: None, upstream });
         let streamed = RequestPlan { body: BodyMode::Streamed, may_resend: false, ..plan(a, &[]) };
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fallback_answers_where_the_servers_failed_and_the_request_can_be_sent_to_it() {
+    fn the_fallback_serves_if_the_upstreams_failed_and_the_request_can_be_sent_to_it() {
         let upstreams = upstreams();
         let [a, b, _] = upstreams.each_ref().map(|upstream| RouteTarget { variant: None, upstream });
         let page = Fallback::Page(Key::literal("maintenance.html"));
@@ -590,7 +590,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outlier_is_passed_over_for_an_alternative_and_asked_if_that_fails() {
+    fn an_outlier_is_passed_over_for_an_alternative_and_tried_if_that_fails() {
         let upstreams = upstreams();
         let [a, b, _] = upstreams.each_ref().map(|upstream| RouteTarget { variant: None, upstream });
         let [other, here] = ["/other", "/x"];

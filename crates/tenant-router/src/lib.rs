@@ -7,8 +7,8 @@
 //! # Concepts, in the order in which a request meets them
 //!
 //! 1. Its **address**: the host or the path names the storefront ([`storefront_address`]).
-//! 2. The storefront's **record** lists its upstreams and how they are used ([`storefront_record`],
-//!    [`upstream`]).
+//! 2. The storefront's **record** lists its upstreams and how they are used
+//!    ([`storefront_record`], [`upstream`]).
 //! 3. **Access rules** admit or refuse the visitor by country and IP address ([`access`]).
 //! 4. A route serves a path, or the visitor gets one of several **variants**. A signed cookie,
 //!    or a user id, gives a returning visitor the same one ([`visitor`]).
@@ -33,8 +33,8 @@
 //! use http_semantics::fields::HeaderSection;
 //! use http_semantics::request_target::RequestTarget;
 //! use http_semantics::upstream_timeout::UpstreamTimeout;
-//! use tenant_router::storefront_address::{StorefrontAddress, Hosts};
-//! use tenant_router::request_plan::{RoutedRequest, RequestPlan, RoutingSettings};
+//! use tenant_router::request_plan::{RequestPlan, RoutedRequest, RoutingSettings};
+//! use tenant_router::storefront_address::{Hosts, StorefrontAddress};
 //! use tenant_router::storefront_record::RoutingEntry;
 //!
 //! let target = RequestTarget::parse("https://shops.example/stores/tea/cart?step=1");
@@ -42,9 +42,11 @@
 //! let address = StorefrontAddress::of(&host, &target).unwrap();
 //!
 //! let json = r#"{"origin": "https://tea.example/shop"}"#;
-//! let Ok(RoutingEntry::Record(record)) = RoutingEntry::parse("tea", json, None) else { panic!("a fault") };
+//! let entry = RoutingEntry::parse("tea", json, None).unwrap();
+//! let RoutingEntry::Record(record) = entry else { panic!("it is a storefront") };
 //! let fields = HeaderSection::from(&[("cf-connecting-ip", "192.0.2.1")]);
-//! let request = RoutedRequest { method: "GET", target: &target, fields: &fields, has_body: false };
+//! let (method, has_body) = ("GET", false);
+//! let request = RoutedRequest { method, target: &target, fields: &fields, has_body };
 //! let timeout = UpstreamTimeout::from_milliseconds(10_000);
 //! let settings = RoutingSettings { token: None, visitor_key: None, timeout };
 //! let plan = RequestPlan::new(&request, &address, &record, &settings, || 0).unwrap();

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_visitor_says_of_proxies_is_replaced_by_what_is_true() {
+    fn a_visitors_claims_about_proxies_are_replaced_by_true_values() {
         let (removed, set) = edited(
             &[
                 ("cf-connecting-ip", "192.0.2.1"),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_client_is_quoted_and_an_unknown_one_is_said_to_be() {
+    fn an_ipv6_client_is_quoted_and_a_missing_one_is_unknown() {
         let forwarded = |fields: &[(&'static str, &str)]| edited(fields, &FieldEdits::default()).unwrap().1;
         let set = forwarded(&[("cf-connecting-ip", "2001:DB8::1")]);
         assert!(set.contains(&"x-forwarded-for: 2001:db8::1".to_owned()), "{set:?}");

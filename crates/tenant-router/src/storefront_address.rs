@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_url_parser_would_drop_is_refused() {
+    fn characters_that_a_url_parser_drops_are_refused() {
         for url in
             ["http://h/stores/a/\n", "http://h/stores/a/x?a b", "http://h/stores/a/\u{7f}", "http://h/stores/a/ x"]
         {

@@ -163,7 +163,7 @@ mod tests {
         }
 
         #[test]
-        fn asking_for_a_rewritten_path_reaches_what_the_server_meant(
+        fn a_request_for_a_rewritten_path_reaches_the_url_of_the_upstream(
             value in "(/shop|/admin|\\.\\.?)?(/(x|old|admin|\\.\\.?|%2E|%2F|;|shop)?){0,5}(\\?[a-z/?.]{0,4})?",
             prefix in "(/stores/a)?",
         ) {

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_signed_for_this_tenant_with_this_key_is_ignored() {
+    fn a_cookie_for_another_tenant_or_key_is_ignored() {
         let key = VisitorKey::derive("secret");
         let visitor = Visitor::new(0xab_cdef);
         let valid = pair(&visitor, "shop", &key);

@@ -53,7 +53,7 @@ impl<'a> BatchEntry<'a> {
     #[expect(
         clippy::expect_used,
         clippy::missing_panics_doc,
-        reason = "a user whose record is known must not be told that there is none"
+        reason = "a user whose record is known must not be entry that there is none"
     )]
     #[must_use]
     pub fn new(source: ConfigSource, record: Option<&'a UserRecord>) -> Self {
@@ -83,11 +83,11 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_told_with_every_digit() {
+    fn an_entry_has_the_record_with_every_digit() {
         let record = UserRecord::parse("{ \"n\": 1.50 }").unwrap();
-        let told = BatchEntry::new(ConfigSource::Record, Some(&record));
-        assert_eq!(serde_json::to_string(&told).unwrap(), r#"{"source":"record","config":{ "n": 1.50 }}"#);
-        let told = BatchEntry::new(ConfigSource::NoRecord, None);
-        assert_eq!(serde_json::to_string(&told).unwrap(), r#"{"source":"none","config":null}"#);
+        let entry = BatchEntry::new(ConfigSource::Record, Some(&record));
+        assert_eq!(serde_json::to_string(&entry).unwrap(), r#"{"source":"record","config":{ "n": 1.50 }}"#);
+        let entry = BatchEntry::new(ConfigSource::NoRecord, None);
+        assert_eq!(serde_json::to_string(&entry).unwrap(), r#"{"source":"none","config":null}"#);
     }
 }

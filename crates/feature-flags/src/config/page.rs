@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn preview_banner_stands_where_the_record_says_so() {
+    fn the_page_has_the_banner_if_preview_features_are_on() {
         for has_preview in [true, false] {
             let page = page(has_preview);
             assert_eq!(page.contains("class=\"preview-banner\""), has_preview);

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_snapshot_is_an_error() {
+    fn an_invalid_snapshot_is_an_error() {
         for text in [
             "",
             "[]",
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_is_told_from_a_users_record_by_its_beginning() {
+    fn a_snapshot_is_recognized_by_its_first_members() {
         let long = "x".repeat(1000);
         for (text, expected) in [
             (format!(r#"{{"format":1,"version":7,"hash":"{HASH}","count":1,"records":{{"a":{{}}}}}}"#), true),
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_with_a_hash_is_known_by_what_stands_before_its_records() {
+    fn the_head_with_the_hash_identifies_a_snapshot() {
         let head = format!(r#"{{"format":1,"version":7,"hash":"{HASH}","count":1,"#);
         let text = format!(r#"{head}"records":{{"a":{{}}}}}}"#);
         assert_eq!(Snapshot::identity(&text), head);

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_ordered_by_what_they_are_worth() {
+    fn numbers_are_ordered_by_value() {
         let ascending = [
             json!(-1e300),
             json!(i64::MIN),

@@ -172,7 +172,7 @@ fn a_percentage_that_is_reached_needs_a_targeting_key() {
 }
 
 #[test]
-fn what_is_known_of_a_user_goes_before_what_a_client_says() {
+fn the_record_takes_precedence_over_the_context() {
     let flag =
         |attribute| flag(&json!({"rules": [{"match": [{"attribute": attribute, "eq": "pro"}], "variant": "a"}]}));
     for (rule, attribute, record, context, is_taken) in [

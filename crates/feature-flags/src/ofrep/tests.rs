@@ -19,7 +19,7 @@ fn read(body: impl AsRef<[u8]>) -> Result<EvaluationContext, (&'static str, Stri
 }
 
 #[test]
-fn what_a_request_says() {
+fn a_context_is_parsed_with_its_targeting_key_and_attributes() {
     for (body, key, attributes) in [
         ("", None, json!({})),
         (" \r\n", None, json!({})),
@@ -53,7 +53,7 @@ fn what_a_request_says() {
 }
 
 #[test]
-fn bodies_that_cannot_be_read() {
+fn invalid_bodies_are_refused_with_their_place() {
     let nested = |depth: usize| format!("{{\"context\": {{\"a\": {}{}}}}}", "[".repeat(depth), "]".repeat(depth));
     assert!(read(nested(100)).is_ok());
     for (body, place) in [
@@ -75,7 +75,7 @@ fn bodies_that_cannot_be_read() {
 }
 
 #[test]
-fn contexts_that_are_none() {
+fn invalid_contexts_are_refused() {
     let key = "the targetingKey cannot be a user's id: ";
     for (context, details) in [
         (json!(null), "the context must be an object".to_owned()),
@@ -134,7 +134,7 @@ fn all_flags() {
 }
 
 #[test]
-fn who_has_the_bytes_need_not_get_them_again() {
+fn a_matching_entity_tag_is_not_modified() {
     let subject = Subject { targeting_key: None, context: &Map::new(), record: UserAttributes::NoRecord };
     let BulkEvaluation { etag, .. } = bulk(&definitions(), &subject);
     assert_eq!(etag.len(), 34);

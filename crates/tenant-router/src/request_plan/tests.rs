@@ -181,7 +181,7 @@ fn only_a_new_visitor_needs_a_random_number() {
 }
 
 #[test]
-fn a_short_body_is_kept_aside_and_an_idempotent_request_is_sent_again_unless_its_body_streams() {
+fn a_short_body_is_buffered_and_an_idempotent_request_is_resent_unless_its_body_is_streamed() {
     let record = record(r#""origin": "https://a.example""#);
     for (method, is_idempotent) in [
         ("OPTIONS", true),
@@ -233,16 +233,16 @@ fn a_get_or_head_has_no_body() {
 
 #[test]
 fn the_records_timeout_counts_or_the_deployments_and_a_streamed_body_has_ten_times_that() {
-    let (kept, streamed): (FieldSlice<'_>, FieldSlice<'_>) =
+    let (buffered, streamed): (FieldSlice<'_>, FieldSlice<'_>) =
         (&[("content-length", "9")], &[("content-length", "65537")]);
     for (members, method, fields, milliseconds) in [
         ("", "GET", &[] as FieldSlice<'_>, 5000),
-        ("", "PUT", kept, 5000),
+        ("", "PUT", buffered, 5000),
         ("", "PUT", streamed, 50_000),
-        ("", "POST", kept, 5000),
+        ("", "POST", buffered, 5000),
         ("", "POST", streamed, 50_000),
         (r#", "timeoutMs": 1"#, "GET", &[], 1),
-        (r#", "timeoutMs": 7"#, "PUT", kept, 7),
+        (r#", "timeoutMs": 7"#, "PUT", buffered, 7),
         (r#", "timeoutMs": 60000"#, "POST", streamed, 600_000),
     ] {
         let record = record(&format!(r#""origin": "https://a.example"{members}"#));
@@ -253,7 +253,7 @@ fn the_records_timeout_counts_or_the_deployments_and_a_streamed_body_has_ten_tim
 }
 
 #[test]
-fn what_goes_to_no_origin_says_why() {
+fn a_refused_request_says_why() {
     let open = r#""origin": "https://a.example""#;
     let closed = &format!(r#"{open}, "access": {{"deny": {{"countries": ["KP"], "ips": ["203.0.113.0/24"]}}}}"#);
     let some = &format!(r#"{open}, "access": {{"allow": {{"countries": ["CH"]}}}}"#);

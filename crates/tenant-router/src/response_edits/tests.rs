@@ -113,7 +113,7 @@ fn every_answer_says_who_served_it() {
 }
 
 #[test]
-fn an_answer_that_did_not_come_about_as_usual_says_so() {
+fn routing_source_names_fallbacks_and_outdated_records() {
     for (record_state, by, source) in [
         (RecordState::Current, ServedBy::Blue, None),
         (RecordState::LastKnownGood, ServedBy::Blue, Some("last-good")),
@@ -149,7 +149,7 @@ fn fields_of_the_connection_and_alternative_services_are_removed() {
 }
 
 #[test]
-fn a_url_becomes_the_visitors_where_a_route_a_variant_or_the_fallback_reaches_it() {
+fn a_url_is_rewritten_if_a_route_a_variant_or_the_fallback_reaches_it() {
     let all = record("");
     for (by, location, seen) in [
         (ServedBy::Blue, "/shop/z?q#f", Some("/stores/shop/z?q#f")),
@@ -196,7 +196,7 @@ fn a_url_becomes_the_visitors_where_a_route_a_variant_or_the_fallback_reaches_it
 }
 
 #[test]
-fn a_relative_url_starts_from_what_was_asked_of_the_server() {
+fn a_relative_url_is_resolved_against_the_upstream_url() {
     for (url, seen) in [
         ("https://v.example/stores/shop", "/stores/shop/z"),
         ("https://v.example/stores/shop/", "/stores/shop/z"),
@@ -262,7 +262,7 @@ fn a_record_that_removes_cookies_removes_the_rewritten_ones_and_not_the_visitors
 }
 
 #[test]
-fn a_field_with_bytes_that_the_platform_does_not_show_is_handed_on_as_it_is() {
+fn a_field_with_lost_bytes_is_passed_on_unchanged() {
     for (name, value) in [
         ("location", "/shop/caf\u{fffd}"),
         ("content-location", "https://blue.example/shop/caf\u{fffd}"),
@@ -278,7 +278,7 @@ fn a_field_with_bytes_that_the_platform_does_not_show_is_handed_on_as_it_is() {
 }
 
 #[test]
-fn a_cookie_with_such_bytes_loses_them_if_it_reaches_other_hosts_or_stands_beside_one_that_has_to_change() {
+fn a_cookie_with_lost_bytes_is_rewritten_only_for_its_domain_or_another_cookie() {
     for (fields, expected) in [
         (
             &[("set-cookie", "n=J\u{fffd}rgen; Domain=v.example; Path=/")] as &[_],

@@ -113,7 +113,7 @@ fn every_member_is_read() {
 }
 
 #[test]
-fn what_decides_between_variants_is_read() {
+fn each_split_is_parsed() {
     for (split, expected) in [
         (r#"{"by": "cookie"}"#, Split::Cookie),
         (r#"{"by": "header", "name": "X-Group"}"#, Split::Header("x-group".into())),
@@ -126,7 +126,7 @@ fn what_decides_between_variants_is_read() {
 }
 
 #[test]
-fn null_is_a_fault_wherever_it_stands_so_that_no_empty_list_passes_for_none() {
+fn null_is_a_fault_everywhere() {
     for (member, path) in [
         (r#""routes": null"#, "routes"),
         (r#""active": null"#, "active"),
@@ -292,7 +292,7 @@ fn routed(routes: impl Iterator<Item = (&'static str, &'static str)>, others: &s
 }
 
 #[test]
-fn the_longest_route_wins_on_the_borders_of_segments_in_whatever_order_it_stands() {
+fn the_longest_route_of_whole_segments_wins_in_any_order() {
     let origin = r#""origin": "https://origin.shops.example""#;
     let (forth, back) = (routed(ROUTES.into_iter(), origin), routed(ROUTES.into_iter().rev(), origin));
     for (rest, server) in [
@@ -339,7 +339,7 @@ fn a_route_of_all_paths_comes_last_and_before_everything_else() {
 }
 
 #[test]
-fn variants_serve_where_one_is_active_or_has_a_weight_and_else_the_origin_does() {
+fn variants_serve_if_one_is_active_or_has_a_weight_and_otherwise_the_origin_does() {
     let variants = |weights: [u32; 2]| {
         let variant =
             |(name, weight)| format!(r#"{{"name": "{name}", "origin": "https://a.example", "weight": {weight}}}"#);

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_heeds_the_forwarded_prefix_is_the_visitors_already() {
+    fn a_path_with_the_forwarded_prefix_stays_as_it_is() {
         let root = Storefront::of("https://a.example", &[]);
         let shop = Storefront::shop();
         for (value, at_root, at_shop) in [
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_becomes_the_visitors_only_where_asking_for_it_reaches_its_server() {
+    fn a_url_is_rewritten_only_if_a_request_for_it_reaches_its_upstream() {
         for (value, expected) in [
             ("https://a.example/admin/x", Some("https://v.example/stores/a/admin/x")),
             ("/admin/x", Some("/stores/a/admin/x")),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_scheme_reads_what_has_none_and_the_visitors_is_written() {
+    fn a_url_without_a_scheme_has_the_upstreams_and_gets_the_visitors() {
         let shop = Storefront::of("http://a.example:8080/shop", &[]);
         let view = VisitorView { scheme: "http", host: "localhost:8787", ..view(&shop, "/stores/a") };
         for (value, expected) in [

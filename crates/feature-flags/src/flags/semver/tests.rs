@@ -47,7 +47,7 @@ fn precedence_of_semantic_versioning_2_0_0_section_11() {
 }
 
 #[test]
-fn what_has_the_same_precedence() {
+fn build_metadata_and_missing_zeros_do_not_change_precedence() {
     // §10: build metadata does not count. The others are beyond the standard.
     for (one, other) in [
         ("1.0.0+20130313144700", "1.0.0"),
@@ -62,7 +62,7 @@ fn what_has_the_same_precedence() {
 }
 
 #[test]
-fn what_is_no_version() {
+fn invalid_versions_are_refused() {
     for text in [
         "",
         "v",

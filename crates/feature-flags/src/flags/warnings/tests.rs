@@ -13,7 +13,7 @@ fn of_rules(rules: &Value) -> Vec<String> {
 }
 
 #[test]
-fn rules_that_take_nobody() {
+fn a_rule_that_matches_nobody_is_a_warning() {
     let pro = json!({"attribute": "plan", "eq": "pro"});
     let not_pro = json!({"attribute": "plan", "eq": "pro", "not": true});
     let old = json!({"attribute": "age", "gt": 60});
@@ -117,7 +117,7 @@ fn rules_that_take_nobody() {
 }
 
 #[test]
-fn variants_that_nobody_gets() {
+fn a_variant_that_nobody_gets_is_a_warning() {
     let variants = json!({"a": 1, "b": 2, "c d": 3, "e": 4});
     let flag = json!({"variants": variants, "default": "a", "off": "b", "rules": [{"percentage": 0, "variant": "e"}]});
     assert_eq!(

@@ -2,7 +2,7 @@ use super::*;
 
 /// Visitor 7 and user u1 get blue; visitor 2 and user u2 get green.
 #[test]
-fn what_splits_visitors_decides_and_where_it_says_nothing_the_cookie_does() {
+fn the_split_decides_and_the_cookie_does_if_it_names_no_variant() {
     let cookie = Visitor::new(2).set_cookie("shop", "/", &key());
     let greens = cookie.split_once(';').unwrap().0;
     let twice = format!("uid=1; {greens}");
@@ -60,7 +60,7 @@ fn the_others_are_those_with_a_weight_and_not_the_chosen_one() {
 }
 
 #[test]
-fn the_first_of_the_others_is_whom_the_visitor_would_get_without_the_chosen_one() {
+fn the_first_other_variant_is_the_one_without_the_chosen_one() {
     let weights = |chosen: Option<&str>| {
         let variant = |name: &str| {
             let weight = if chosen == Some(name) { 0 } else { 5 };

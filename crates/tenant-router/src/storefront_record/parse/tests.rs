@@ -156,7 +156,7 @@ fn each_fault_of_a_member_names_its_place() {
 }
 
 #[test]
-fn each_fault_of_a_record_as_a_whole_is_told() {
+fn each_fault_of_a_whole_record_is_reported() {
     let neither = "it has neither an origin nor an active variant nor one with a weight";
     for (json, expected) in [
         ("", "no JSON object at line 1, column 1"),
@@ -276,10 +276,10 @@ fn a_fields_value_has_8192_bytes_at_most() {
 }
 
 #[test]
-fn all_faults_are_found_up_to_a_hundred_and_five_are_told() {
+fn up_to_a_hundred_faults_are_found_and_five_displayed() {
     let routes = vec!["1"; 100].join(",");
     let error = parsed("shop", &format!(r#"{{"origin": 1, "a": 1, "routes": [{routes}], "split": 1}}"#)).unwrap_err();
     assert_eq!(error.faults.len(), 100);
-    let told = error.to_string();
-    assert!(told.starts_with("a: unknown member; ") && told.ends_with("routes[3]: it must be an object"), "{told}");
+    let text = error.to_string();
+    assert!(text.starts_with("a: unknown member; ") && text.ends_with("routes[3]: it must be an object"), "{text}");
 }
