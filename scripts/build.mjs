@@ -69,7 +69,7 @@ function compile(profile, features, env) {
 
 const compiled = (profile, env) => join(targetFolder(env), WASM_TARGET, profile, "kv_edge.wasm");
 
-/** Compiles crates/wasm-bindings for this machine, without the settings that are for the Worker. */
+/** Compiles crates/wasm-bindings for this machine, without the settings of the Worker. */
 function buildBindingsTool(env) {
   const { CARGO_BUILD_TARGET, RUSTFLAGS, ...own } = env;
   const args = ["build", "--package", "wasm-bindings", ...(existsSync(bindingsTool(env)) ? ["--quiet"] : [])];

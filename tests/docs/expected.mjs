@@ -1,5 +1,5 @@
-// Compares what an example prints with what its page shows. `…` stands for what differs from run to
-// run; the head of examples.test.mjs says where.
+// Compares what an example prints with what its page shows. `…` matches whatever differs from run
+// to run; the head of examples.test.mjs says where.
 import { isDeepStrictEqual } from "node:util";
 
 const ANY = "…";

@@ -221,7 +221,7 @@ fn key(encoded_key: &str) -> Result<Key<'_>, WriteError> {
 }
 
 impl<'a> WriteRun<'a> {
-    /// Parses `/writes/{key}?n=20&strategy=direct|backoff|coalesce&wait=durable|kv&timeoutMs=60000`.
+    /// Parses `/writes/{key}` with the parameters `n`, `strategy`, `wait` and `timeoutMs`.
     /// `encoded_key` is the path after `/writes/`.
     ///
     /// # Errors

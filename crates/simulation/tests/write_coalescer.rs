@@ -15,14 +15,14 @@ fn run(writes: &[(u64, u32)]) -> (Vec<u32>, Vec<Option<CoalescedPut<u32>>>) {
     let time = VirtualTime::new(0);
     let coalescer = WriteCoalescer::new();
     let sent = RefCell::new(Vec::new());
-    let send = async |value| {
+    let record = async |value| {
         sent.borrow_mut().push(value);
         time.sleep(100).await;
         value
     };
     let puts = writes.iter().map(async |(at_ms, value)| {
         time.sleep(*at_ms).await;
-        coalescer.put(*value, send).await
+        coalescer.put(*value, record).await
     });
     let outcomes = block_on(&time, join_all(puts));
     (sent.into_inner(), outcomes)

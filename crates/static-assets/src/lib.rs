@@ -61,7 +61,8 @@
 //!
 //! let manifest = Manifest::parse(
 //!     r#"{"version": 1, "id": "20261121T114435Z-9f86d081", "createdMs": 1795261475000, "files": [
-//!         {"p": "/about.html", "b": {"h": "27bc102a", "n": 76}, "t": "text/html", "m": 1795261475}
+//!         {"p": "/about.html", "b": {"h": "27bc102a", "n": 76}, "t": "text/html",
+//!          "m": 1795261475}
 //!     ]}"#,
 //! )?;
 //! let pointer = Pointer::switched(None, &manifest.id, 5, 1_795_261_475_000);

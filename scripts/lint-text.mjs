@@ -1,0 +1,50 @@
+// Lints that no other linter here has: comments end before column 100, and a type name means one
+// thing in the whole workspace.
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Failure, ROOT } from "./run.mjs";
+
+const COLUMNS = 99;
+
+/** Matches a comment that cannot be broken: one long word, or a long address. */
+const UNBREAKABLE = /^\s*(\/\/[/!]?|\*)\s*\S+\s*$|https?:\/\/\S{40,}/;
+
+/** Matches the definition of a type. Associated types are indented, and belong to their trait. */
+const TYPE = /^\s*(?:pub(?:\([^)]*\))? )?(?:struct|enum|union|trait) ([A-Z]\w*)|^(?:pub(?:\([^)]*\))? )?type ([A-Z]\w*)/;
+
+/** Matches files whose types no other file sees. */
+const IN_TESTS = /(^|\/)(tests|examples)(\/|\.rs$)/;
+
+/** Throws a `Failure` that lists every place at fault. */
+export function lintText() {
+  const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { cwd: ROOT, encoding: "utf8" }).trim().split("\n");
+  const sources = files.filter((file) => /\.(rs|mjs|js)$/.test(file));
+  const faults = sources.flatMap(longComments);
+  faults.push(...repeatedTypes(sources.filter((file) => file.endsWith(".rs") && !IN_TESTS.test(file))));
+  if (faults.length > 0) throw new Failure(`${faults.join("\n")}\n${faults.length} faults in comments and names.`);
+}
+
+const linesOf = (file) => readFileSync(join(ROOT, file), "utf8").split("\n");
+
+function longComments(file) {
+  return linesOf(file).flatMap((line, index) => {
+    const isComment = /^\s*(\/\/|\/?\*)/.test(line);
+    if (!isComment || line.length <= COLUMNS || UNBREAKABLE.test(line)) return [];
+    return [`${file}:${index + 1}: the comment ends at column ${line.length}; ${COLUMNS} at most.`];
+  });
+}
+
+function repeatedTypes(files) {
+  const places = new Map();
+  for (const file of files) {
+    linesOf(file).forEach((line, index) => {
+      const [, name, alias] = TYPE.exec(line) ?? [];
+      const type = name ?? alias;
+      if (type) places.set(type, [...(places.get(type) ?? []), `${file}:${index + 1}`]);
+    });
+  }
+  return [...places]
+    .filter(([, where]) => where.length > 1)
+    .map(([type, where]) => `The type ${type} is defined in ${where.join(" and ")}: a name means one thing.`);
+}
