@@ -29,7 +29,7 @@ const linesOf = (file) => readFileSync(join(ROOT, file), "utf8").split("\n");
 
 function longComments(file) {
   return linesOf(file).flatMap((line, index) => {
-    const isComment = /^\s*(\/\/|\/?\*)/.test(line);
+    const isComment = (file.endsWith(".rs") ? /^\s*\/\// : /^\s*(\/\/|\/?\*)/).test(line);
     if (!isComment || line.length <= COLUMNS || UNBREAKABLE.test(line)) return [];
     return [`${file}:${index + 1}: the comment ends at column ${line.length}; ${COLUMNS} at most.`];
   });

@@ -5,11 +5,13 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { allFeatures, build } from "./build.mjs";
 import { buildTool } from "./cli.mjs";
+import { lintText } from "./lint-text.mjs";
 import { Failure, main, outputOf, ROOT, run } from "./run.mjs";
 import { findChromium, setUp } from "./setup.mjs";
 
 const STAGES = {
   fmt: { about: "formatting (cargo fmt --check)", component: "rustfmt", cargo: ["fmt", "--all", "--check"] },
+  "lint-text": { about: "lints, comments and names of types", run: lintText },
   "lint-js": { about: "lints, JavaScript (biome ci)", run: lintJavaScript },
   clippy: { about: "lints, native (cargo clippy)", component: "clippy", cargo: ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"] },
   "clippy-wasm": {
@@ -147,11 +149,11 @@ async function withPostgres(env) {
 }
 
 /**
- * Runs two files at a time, since many of them mostly wait. The time limit, far above the slowest
+ * Runs four files at a time, since many of them mostly wait. The time limit, far above the slowest
  * file on a slow machine, fails a test that never ends.
  */
 function integration(env, words) {
-  return nodeTests("tests", words, STAGES.integration.about, ["--test-timeout=900000", "--test-concurrency=2"], env);
+  return nodeTests("tests", words, STAGES.integration.about, ["--test-timeout=900000", "--test-concurrency=4"], env);
 }
 
 /** Runs one file at a time: the examples of all pages share one `npm start`, in their order. */

@@ -161,7 +161,7 @@ impl Store {
         retry::retry(backoff, &Isolate::current().retry_budget, &Clock, async |left_ms| {
             let delete = settled(self.namespace.delete(key.as_str()));
             let outcome = deadline::within(Duration::from_millis(left_ms), delete).await;
-            outcome.unwrap_or_else(|| Err(StoreError::put_timeout())).map(|_| ())
+            outcome.unwrap_or_else(|| Err(StoreError::delete_timeout())).map(|_| ())
         })
         .await
     }

@@ -43,14 +43,14 @@ pub(crate) async fn answer(
 ) -> Result<Response, RequestError> {
     let mut address = StorefrontAddress::of(host, target)?;
     let now_ms = Clock.now_ms();
-    let mut held = routing_entry(context, &address.key, now_ms).await?.ok_or_else(|| address.not_found())?;
-    if let RoutingEntry::CustomDomain(id) = &*held.value {
+    let mut cached = routing_entry(context, &address.key, now_ms).await?.ok_or_else(|| address.not_found())?;
+    if let RoutingEntry::CustomDomain(id) = &*cached.value {
         let id = id.clone();
         let dangling = || TenantError::DanglingDomain(id.as_str().to_owned());
-        held = routing_entry(context, &id, now_ms).await?.ok_or_else(dangling)?;
+        cached = routing_entry(context, &id, now_ms).await?.ok_or_else(dangling)?;
         address.key = id;
     }
-    let RoutingEntry::Record(record) = &*held.value else { return Err(address.not_found().into()) };
+    let RoutingEntry::Record(record) = &*cached.value else { return Err(address.not_found().into()) };
 
     let vars = context.vars();
     let fields = MessageFields::of_request(context.request());
@@ -82,7 +82,7 @@ pub(crate) async fn answer(
         record,
         plan: &plan,
         sent,
-        record_state: held.record_state,
+        record_state: cached.record_state,
     };
     proxied.answer(began_ms).await
 }

@@ -31,13 +31,13 @@ use crate::platform::clock::Clock;
 /// background after `ASSETS_REFRESH`. If KV fails, the last one that could be read stays.
 pub(crate) async fn current(context: &RequestContext) -> Result<CachedRecord<Rc<AssetStore>>, RequestError> {
     match AssetStores.get(context, &POINTER, Clock.now_ms()).await {
-        Ok(Some(held)) => {
-            if matches!(&*held.value, AssetStore::Release(release) if release.is_behind()) {
+        Ok(Some(cached)) => {
+            if matches!(&*cached.value, AssetStore::Release(release) if release.is_behind()) {
                 // The manifest of the current release may be visible at the next read.
                 AssetStores::memory().borrow_mut().mark_incomplete(POINTER.as_str());
-                return Ok(CachedRecord { record_state: RecordState::LastKnownGood, ..held });
+                return Ok(CachedRecord { record_state: RecordState::LastKnownGood, ..cached });
             }
-            Ok(held)
+            Ok(cached)
         }
         // Not reached: `load` returns something even without a pointer.
         Ok(None) => {
@@ -226,6 +226,6 @@ pub(crate) async fn translations(
         }
     };
     let file = TranslationsFile { is_in_release: in_release.is_some() };
-    let held = file.get(context, in_release.as_ref().unwrap_or(key), Clock.now_ms()).await?;
-    Ok(held.map(|held| held.value))
+    let cached = file.get(context, in_release.as_ref().unwrap_or(key), Clock.now_ms()).await?;
+    Ok(cached.map(|cached| cached.value))
 }

@@ -16,19 +16,19 @@ use crate::platform::clock::Clock;
 
 /// The definitions, and whether they are the ones in KV, the last valid ones, or stale.
 pub(crate) struct LoadedFlags {
-    held: CachedRecord<Rc<Option<Definitions>>>,
+    cached: CachedRecord<Rc<Option<Definitions>>>,
 }
 
 impl LoadedFlags {
     /// Returns the definitions; they are empty if KV has none.
     pub(crate) fn definitions(&self) -> &Definitions {
         static NONE: Definitions = Definitions::none();
-        Option::as_ref(&self.held.value).unwrap_or(&NONE)
+        Option::as_ref(&self.cached.value).unwrap_or(&NONE)
     }
 
     /// Returns whether they are the ones in KV, the last valid ones, or stale.
     pub(crate) fn record_state(&self) -> RecordState {
-        self.held.record_state
+        self.cached.record_state
     }
 }
 
@@ -38,20 +38,20 @@ impl LoadedFlags {
 /// # Errors
 /// [`ReadFailure`] if there are none in memory, and KV fails or has invalid ones.
 pub(crate) async fn flags(context: &RequestContext) -> Result<LoadedFlags, ReadFailure<Fault>> {
-    let held = FlagDefinitions.get(context, &KEY, Clock.now_ms()).await?;
+    let cached = FlagDefinitions.get(context, &KEY, Clock.now_ms()).await?;
     // `parse` makes something of every text, also of none.
-    let held = held.unwrap_or(CachedRecord { value: Rc::new(None), record_state: RecordState::Current });
-    match (held.record_state, fault()) {
+    let cached = cached.unwrap_or(CachedRecord { value: Rc::new(None), record_state: RecordState::Current });
+    match (cached.record_state, fault()) {
         (RecordState::Current, _) => {
             Isolate::current().flags_fault.take();
         }
         // KV had no definitions before, and has invalid ones now.
-        (RecordState::LastKnownGood | RecordState::Stale, Some(fault)) if held.value.is_none() => {
+        (RecordState::LastKnownGood | RecordState::Stale, Some(fault)) if cached.value.is_none() => {
             return Err(ReadFailure::Broken(fault));
         }
         _ => {}
     }
-    Ok(LoadedFlags { held })
+    Ok(LoadedFlags { cached })
 }
 
 /// Returns the fault in the definitions in KV that this isolate found last, if any.

@@ -56,12 +56,12 @@ pub(crate) trait Keyspace: Sized + 'static {
         let lifetime = self.lifetime(&context.vars());
         let look = Self::memory().borrow_mut().look_up(key.as_str(), lifetime, now_ms);
         match look {
-            RecordLookup::Fresh(held) => Ok(Some(held)),
-            RecordLookup::Refresh(held) => {
+            RecordLookup::Fresh(cached) => Ok(Some(cached)),
+            RecordLookup::Refresh(cached) => {
                 let (key, reader) = (key.to_static(), Reader::of::<Self>(context));
                 // A failure is logged, and the next request finds its result in the cache.
                 context.wait_until(async move { drop(self.read(&reader, &key).await) });
-                Ok(Some(held))
+                Ok(Some(cached))
             }
             RecordLookup::Read => self.read(&Reader::of::<Self>(context), key).await,
             RecordLookup::Failed(why) => Err(why),
@@ -74,7 +74,7 @@ pub(crate) trait Keyspace: Sized + 'static {
     async fn get_all(&self, context: &RequestContext, keys: &[Key<'_>], now_ms: u64) -> Vec<RecordRead<Self>> {
         let lifetime = self.lifetime(&context.vars());
         let look = |key: &Key<'_>| match Self::memory().borrow_mut().look_up(key.as_str(), lifetime, now_ms) {
-            RecordLookup::Fresh(held) => Some(Ok(Some(held))),
+            RecordLookup::Fresh(cached) => Some(Ok(Some(cached))),
             RecordLookup::Refresh(_) | RecordLookup::Read => None,
             RecordLookup::Failed(why) => Some(Err(why)),
         };
@@ -87,7 +87,8 @@ pub(crate) trait Keyspace: Sized + 'static {
         for ((key, record), read) in wanted.iter_mut().zip(read) {
             **record = Some(self.settle(&reader, key.as_str(), read, asked_ms).await);
         }
-        records.into_iter().flatten().collect()
+        #[expect(clippy::expect_used, reason = "`texts` returns one result for each key")]
+        records.into_iter().map(|record| record.expect("each key that was not in memory was read")).collect()
     }
 
     #[doc(hidden)]
@@ -114,8 +115,8 @@ pub(crate) trait Keyspace: Sized + 'static {
         let why = match read {
             Ok(json) => {
                 let source = json.as_deref().map(Self::identity);
-                if let Some(held) = memory.borrow_mut().revalidate(key, source, asked_ms) {
-                    return Ok(Some(held));
+                if let Some(cached) = memory.borrow_mut().revalidate(key, source, asked_ms) {
+                    return Ok(Some(cached));
                 }
                 let (source, bytes) = (source.map(str::to_owned), json.as_ref().map_or(0, String::len));
                 match self.parse(reader, key, json).await {
@@ -132,13 +133,13 @@ pub(crate) trait Keyspace: Sized + 'static {
             Err(error) => ReadFailure::Store(error),
         };
         let mut memory = memory.borrow_mut();
-        let held = memory.read_failed(key, why.clone(), self.lifetime(&reader.vars).fresh_ms, asked_ms);
+        let cached = memory.read_failed(key, why.clone(), self.lifetime(&reader.vars).fresh_ms, asked_ms);
         // An error that the visitor gets is logged by the renderer, unless it is cached and so
         // not returned again for a while.
-        if held.is_ok() || memory.has_negative_cache() {
+        if cached.is_ok() || memory.has_negative_cache() {
             let (code, cause): (_, &dyn Display) = match &why {
                 ReadFailure::Broken(broken) => ("broken_record", broken),
-                ReadFailure::Store(error) if held.is_ok() => ("kv_read_failed", error),
+                ReadFailure::Store(error) if cached.is_ok() => ("kv_read_failed", error),
                 ReadFailure::Store(error) => ("kv_unavailable", error),
             };
             if Self::IS_PRIVATE {
@@ -147,7 +148,7 @@ pub(crate) trait Keyspace: Sized + 'static {
                 reader.log.warning(code, &format!("{key}: {cause}"));
             }
         }
-        held.map(Some)
+        cached.map(Some)
     }
 }
 

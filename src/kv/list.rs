@@ -51,7 +51,7 @@ impl Store {
         options.set_prefix(prefix);
         for _ in 0..pages_max {
             let page = deadline::within(READ_DEADLINE, settled(self.namespace.list(&options)));
-            let page: ListPage = page.await.unwrap_or_else(|| Err(StoreError::read_timeout()))?.unchecked_into();
+            let page: ListPage = page.await.unwrap_or_else(|| Err(StoreError::list_timeout()))?.unchecked_into();
             for key in page.keys().iter() {
                 metadata.extend(json(&key.unchecked_into::<ListedKey>().listed_metadata())?);
             }

@@ -88,7 +88,7 @@ pub(crate) async fn find_all(context: &RequestContext, ids: &[&str]) -> Result<V
     // an isolate.
     for keys in wanted.chunks(BULK_READ_KEYS_MAX) {
         for record in Users.get_all(context, keys, Clock.now_ms()).await {
-            let length = record.as_ref().ok().and_then(Option::as_ref).and_then(|held| Option::as_ref(&held.value));
+            let length = record.as_ref().ok().and_then(Option::as_ref).and_then(|cached| Option::as_ref(&cached.value));
             bytes += length.map_or(0, |record| record.json().len());
             read.push(record);
         }

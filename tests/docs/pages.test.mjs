@@ -16,7 +16,7 @@ const prose = pages().filter((page) => page === "README.md" || (page.startsWith(
 /** The targets of inline links, pictures, and reference definitions. */
 const LINK = /\]\(<?([^)\s>]+)>?(?:\s+"[^"]*")?\)|^\s*\[[^\]]+\]:\s+<?([^\s>]+)>?/g;
 
-/** Returns what is wrong with a link of a page; undefined if it is absolute or its target exists. */
+/** Returns what is wrong with a link; undefined if it is absolute or its target exists. */
 function fault(page, link) {
   if (/^[a-z][a-z0-9+.-]*:/i.test(link)) return undefined;
   const [path, anchor] = link.split("#");

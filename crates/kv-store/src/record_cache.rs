@@ -154,10 +154,10 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
         } else if age_ms < lifetime.fresh_ms
             || entry.refresh_ms.is_some_and(|began_ms| now_ms.saturating_sub(began_ms) < REFRESH_LOST_MS)
         {
-            RecordLookup::Fresh(entry.held())
+            RecordLookup::Fresh(entry.cached())
         } else {
             entry.refresh_ms = Some(now_ms);
-            RecordLookup::Refresh(entry.held())
+            RecordLookup::Refresh(entry.cached())
         }
     }
 
@@ -195,7 +195,7 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
         asked_ms: u64,
     ) -> CachedRecord<T> {
         if let Some(newer) = self.get_mut(key).filter(|entry| entry.asked_ms > asked_ms) {
-            return newer.held();
+            return newer.cached();
         }
         self.forget(key);
         let bytes = bytes.saturating_add(source.as_ref().map_or(0, String::len));
@@ -249,9 +249,9 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
             record_state == RecordState::LastKnownGood || asked_ms.saturating_sub(entry.answered_ms) < STALE_MS
         };
         if self.get_mut(key).is_some_and(is_usable)
-            && let Some(held) = self.note(key, asked_ms, record_state)
+            && let Some(cached) = self.note(key, asked_ms, record_state)
         {
-            return Ok(held);
+            return Ok(cached);
         }
         self.unread.insert(
             key,
@@ -280,7 +280,7 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
                 entry.answered_ms = asked_ms;
             }
         }
-        Some(entry.held())
+        Some(entry.cached())
     }
 
     fn get_mut(&mut self, key: &str) -> Option<&mut CacheEntry<T>> {
@@ -297,7 +297,7 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
 }
 
 impl<T: Clone> CacheEntry<T> {
-    fn held(&self) -> CachedRecord<T> {
+    fn cached(&self) -> CachedRecord<T> {
         CachedRecord { value: self.value.clone(), record_state: self.record_state }
     }
 }

@@ -59,19 +59,35 @@ impl StoreError {
     /// Returns the error for a put that did not end in time. KV may have accepted it.
     #[must_use]
     pub fn put_timeout() -> Self {
-        Self { message: "KV PUT did not end in time".to_owned(), kind: StoreErrorKind::NoAnswer }
+        Self::timeout("PUT")
     }
 
-    /// Returns the error for a required key that KV does not have.
+    /// Returns the error for a delete that did not end in time. KV may have deleted the key.
     #[must_use]
-    pub fn missing() -> Self {
-        Self { message: "KV GET gave nothing for what must be there".to_owned(), kind: StoreErrorKind::NoAnswer }
+    pub fn delete_timeout() -> Self {
+        Self::timeout("DELETE")
     }
 
     /// Returns the error for a read that did not end in time.
     #[must_use]
     pub fn read_timeout() -> Self {
-        Self { message: "KV GET did not end in time".to_owned(), kind: StoreErrorKind::NoAnswer }
+        Self::timeout("GET")
+    }
+
+    /// Returns the error for a list that did not end in time.
+    #[must_use]
+    pub fn list_timeout() -> Self {
+        Self::timeout("LIST")
+    }
+
+    fn timeout(operation: &str) -> Self {
+        Self { message: format!("KV {operation} did not end in time"), kind: StoreErrorKind::NoAnswer }
+    }
+
+    /// Returns the error for a required key that KV does not have.
+    #[must_use]
+    pub fn missing() -> Self {
+        Self { message: "KV GET found no value under a key that must exist".to_owned(), kind: StoreErrorKind::NoAnswer }
     }
 
     /// Returns true for 429: the key accepts one write a second ("Limits to KV writes to the
@@ -183,6 +199,14 @@ mod tests {
     fn a_call_that_kv_never_saw_is_not_tried_again_and_one_without_an_answer_is() {
         assert_eq!(StoreError::not_asked("put is not a function").class(), FailureClass::Permanent);
         assert_eq!(StoreError::not_asked("put is not a function").public_message(), "KV PUT failed");
+        for (error, message) in [
+            (StoreError::put_timeout(), "KV PUT did not end in time"),
+            (StoreError::delete_timeout(), "KV DELETE did not end in time"),
+            (StoreError::read_timeout(), "KV GET did not end in time"),
+            (StoreError::list_timeout(), "KV LIST did not end in time"),
+        ] {
+            assert_eq!(error.to_string(), message);
+        }
         assert_eq!(StoreError::put_timeout().class(), FailureClass::Unavailable { retry_after_ms: None });
     }
 }

@@ -42,20 +42,11 @@
 //! let address = StorefrontAddress::of(&host, &target).unwrap();
 //!
 //! let json = r#"{"origin": "https://tea.example/shop"}"#;
-<<<<<<< HEAD
 //! let entry = RoutingEntry::parse("tea", json, None).unwrap();
 //! let RoutingEntry::Record(record) = entry else { panic!("it is a storefront") };
 //! let fields = HeaderSection::from(&[("cf-connecting-ip", "192.0.2.1")]);
 //! let (method, has_body) = ("GET", false);
 //! let request = RoutedRequest { method, target: &target, fields: &fields, has_body };
-=======
-//! let Ok(RoutingEntry::Record(record)) = RoutingEntry::parse("tea", json, None) else {
-//!     panic!("a fault")
-//! };
-//! let fields = HeaderSection::from(&[("cf-connecting-ip", "192.0.2.1")]);
-//! let request =
-//!     RoutedRequest { method: "GET", target: &target, fields: &fields, has_body: false };
->>>>>>> c2c2bc5 (Comments that were too long are wrapped; lint-text checks them and the names of types)
 //! let timeout = UpstreamTimeout::from_milliseconds(10_000);
 //! let settings = RoutingSettings { token: None, visitor_key: None, timeout };
 //! let plan = RequestPlan::new(&request, &address, &record, &settings, || 0).unwrap();

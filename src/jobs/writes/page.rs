@@ -10,7 +10,7 @@ use crate::http::error::RequestError;
 
 /// The Content-Security-Policy of the page. It allows inline styles and one script, by the
 /// SHA-256 of `timeline.js`.
-pub(super) const POLICY: &str = "default-src 'none'; script-src 'sha256-TXHOH6JoUaWAB+DOiFzkeV0yRgyjHsRyqMbbTXQuWBY='; style-src 'unsafe-inline'; frame-ancestors 'none'";
+pub(super) const POLICY: &str = "default-src 'none'; script-src 'sha256-xcvHGTFVKOr4fokJdDrGYXz4NHffoMwEiCImEuyzIFs='; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
 /// The JSON that `timeline.js` reads.
 #[derive(Debug, Serialize)]

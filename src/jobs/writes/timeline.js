@@ -1,6 +1,6 @@
 // Draws the run that is in the page's JSON: a row for each write, and a mark at the time of each
-// put. Times are percentages of the width, everything else is in pixels, so text and marks have the
-// same size on every screen. A change needs a new hash in `POLICY` of page.rs and in
+// put. Times are percentages of the width, everything else is in pixels, so text and marks have
+// the same size on every screen. A change needs a new hash in `POLICY` of page.rs and in
 // static/_headers; the tests print it.
 {
   const ROW = 18;
