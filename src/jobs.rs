@@ -1,5 +1,5 @@
 //! The jobs, one module for each family of routes. A job reads what its decision needs, asks its
-//! crate to decide, and renders the answer.
+//! crate to decide, and renders the response.
 
 #[cfg(feature = "assets")]
 pub(crate) mod assets;

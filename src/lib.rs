@@ -1,13 +1,13 @@
 //! The Worker: its events and exports.
 //!
-//! This package knows workerd; the crates in `crates/` know their subjects and nothing of Workers.
-//! A request takes one way:
+//! This package knows workerd; the crates in `crates/` know their subjects and nothing about
+//! Workers. A request takes these steps:
 //!
-//! 1. `routes` names the job that answers it.
+//! 1. `routes` names the job that responds to it.
 //! 2. The job, in `jobs`, reads the few header fields that its decision needs and as little of
 //!    KV as possible. What earlier requests left in memory is in `isolate`.
 //! 3. A crate decides what to do.
-//! 4. The job does it, and renders the answer. An error becomes a response in one place,
+//! 4. The job does it, and renders the response. An error becomes a response in one place,
 //!    `http::error`.
 
 // A build without any job has unused parts.

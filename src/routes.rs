@@ -7,7 +7,7 @@ use http_semantics::status::Status;
 #[cfg(feature = "storefronts")]
 use tenant_router::storefront_address::{HostMatch, Hosts};
 
-/// The job that answers a request, with the part of the path that it needs.
+/// The job that responds to a request, with the part of the path that it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route<'p> {
     /// `GET /healthz`
@@ -48,7 +48,7 @@ pub(crate) enum Route<'p> {
         /// Still percent-encoded.
         key: &'p str,
     },
-    /// `GET /{key}`: a file. A build without `assets` answers 404.
+    /// `GET /{key}`: a file. A build without `assets` responds 404.
     Asset {
         /// Still percent-encoded.
         path: &'p str,
@@ -73,7 +73,7 @@ impl HttpError for MethodNotAllowed {
     }
 }
 
-/// No job of this build answers the path. The answer is the one of `static-assets` for a path
+/// No job of this build has the path. The response is the one of `static-assets` for a path
 /// without a file.
 #[cfg(not(feature = "assets"))]
 pub(crate) struct RouteNotFound;

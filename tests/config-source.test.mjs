@@ -29,7 +29,7 @@ describe("without a snapshot", async () => {
   });
 
   for (const broken of ["{", "", "[]", "null", '{"preview_features_enabled":"yes"}', new Uint8Array([0xff, 0xfe])]) {
-    const shown = typeof broken === "string" ? JSON.stringify(broken) : "bytes that are no UTF-8";
+    const shown = typeof broken === "string" ? JSON.stringify(broken) : "bytes that are not UTF-8";
     test(`a record that an edit breaks is served as it was before: ${shown}`, async () => {
       const id = uniqueName("edited");
       await config.putRecord(id, on);

@@ -6,7 +6,7 @@ import { assertFigures, changingCalls, hashOf, keysOfCall, kindOfCall, makeRows,
 const sync = await startSync({ vars: { CONFIG_REFRESH: "0" } });
 
 describe("passes", () => {
-  test("the first pass writes all rows, the next one nothing, each further one what changed", async () => {
+  test("the first pass writes all rows, the second nothing, and the third what changed", async () => {
     const users = await sync.table(makeRows(50));
     const first = await users.sync([], { read: 50, written: 50, unchanged: 0, deleted: 0, failed: 0, refused: 0, dryRun: false });
     assert.equal(first.summary.calls, first.calls.length);
@@ -47,7 +47,7 @@ describe("passes", () => {
     await users.assertSynced();
   });
 
-  test("a foreign key that has a row is taken over", async () => {
+  test("a key that another writer put is taken over if it has a row", async () => {
     const users = await sync.table(makeRows(5));
     await sync.put([
       { key: users.prefix + userId("00002"), value: users.expectedEntry(userId("00002"))[1].value },
@@ -134,7 +134,7 @@ describe("deletes", () => {
     ["one of five passes", { before: 5, gone: 1 }, { deleted: 1, refused: 0 }],
     ["--allow-mass-delete lets them pass", { before: 10, gone: 9, args: ["--allow-mass-delete"] }, { deleted: 9, refused: 0 }],
     ["--allow-mass-delete and an empty table", { before: 10, gone: 10, args: ["--allow-mass-delete"] }, { deleted: 10, refused: 0 }],
-    ["--no-delete leaves what is gone", { before: 10, gone: 1, args: ["--no-delete"] }, { deleted: 0, refused: 0 }],
+    ["--no-delete keeps keys whose row was deleted", { before: 10, gone: 1, args: ["--no-delete"] }, { deleted: 0, refused: 0 }],
     ["--no-delete needs no guard", { before: 10, gone: 9, args: ["--no-delete"] }, { deleted: 0, refused: 0 }],
   ]) {
     test(`${what}, and writes are made in any case`, async () => {

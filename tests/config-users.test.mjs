@@ -42,7 +42,7 @@ describe("who may ask, and for what", async () => {
   }
 
   const wrong = [
-    ["no JSON", "{"],
+    ["not JSON", "{"],
     ["an empty body", ""],
     ["a list", "[]"],
     ["null", "null"],
@@ -54,8 +54,8 @@ describe("who may ask, and for what", async () => {
     ["an id is null", { userIds: ["a", null] }],
     ["an id is a list", { userIds: ["a", ["a"]] }],
     ["another member", { userIds: ["a"], user: "b" }],
-    ["bytes that are no UTF-8", Buffer.from([0x7b, 0xff, 0x7d])],
-    ["an id that is no UTF-8", Buffer.from('{"userIds":["a\xff"]}', "latin1")],
+    ["bytes that are not UTF-8", Buffer.from([0x7b, 0xff, 0x7d])],
+    ["an id that is not UTF-8", Buffer.from('{"userIds":["a\xff"]}', "latin1")],
     ["1001 ids", { userIds: Array.from({ length: IDS_MAX + 1 }, (_, index) => `${index}`) }],
   ];
   for (const [what, body] of wrong) {
@@ -166,7 +166,7 @@ describe("the response", async () => {
     assert.match((await config.postUsers([id])).text, /9007199254740993/);
   });
 
-  test("has an id that is requested twice once, for one read", async () => {
+  test("reads an id that is requested twice only once, and returns it once", async () => {
     const [a, b] = ids(2);
     const { response, reads } = await config.recordReads(() => config.postUsers([a, b, a, a]));
     assert.deepEqual(Object.keys(usersOf(response)).toSorted(), [a, b].toSorted());
@@ -192,7 +192,7 @@ describe("the response", async () => {
     assert.ok(!reads.flat().includes("flags"), `${reads}`);
   });
 
-  /** The calls, of 100 keys each at most, that so many ids cost. */
+  /** The number of keys in each call that so many ids cost: at most 100 a call. */
   for (const [count, calls] of [
     [1, [1]],
     [99, [99]],

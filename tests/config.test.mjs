@@ -59,7 +59,7 @@ const brokenRecords = [
   new Uint8Array([0xff, 0xfe, 0x00, 0x80]),
 ];
 for (const record of brokenRecords) {
-  const shown = typeof record === "string" ? JSON.stringify(record) : "bytes that are no UTF-8";
+  const shown = typeof record === "string" ? JSON.stringify(record) : "bytes that are not UTF-8";
   test(`the broken record ${shown} gets the regular page, and is reported in a header and in the log`, async () => {
     const id = uniqueName("broken");
     await USER_CONFIGURATION.put(id, record);

@@ -33,7 +33,7 @@ describe("edits", async () => {
   const config = await startConfig();
 
   for (const edit of brokenEdits) {
-    const shown = typeof edit === "string" ? JSON.stringify(edit) : "bytes that are no UTF-8";
+    const shown = typeof edit === "string" ? JSON.stringify(edit) : "bytes that are not UTF-8";
     test(`a broken edit keeps the last good definitions, with Config-Source: ${shown}`, async () => {
       await config.putFlags(on);
       assertEvaluated(await config.evaluate("plain", {}), plain("on"));

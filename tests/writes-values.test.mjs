@@ -32,7 +32,7 @@ const kinds = [
   ["one byte", Buffer.from("x")],
   ["text that is no ASCII", Buffer.from("Grüße, 世界 🎉")],
   ["every byte", Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))],
-  ["bytes that are no UTF-8", Buffer.from([0xff, 0xfe, 0xc3, 0x28, 0x00, 0xed, 0xa0, 0x80])],
+  ["bytes that are not UTF-8", Buffer.from([0xff, 0xfe, 0xc3, 0x28, 0x00, 0xed, 0xa0, 0x80])],
   ["zeros alone", Buffer.alloc(1000)],
   ["what looks like a chunk", Buffer.from("0\r\n\r\n5\r\nhello\r\n")],
 ];

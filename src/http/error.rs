@@ -30,13 +30,13 @@ use crate::platform::js_error::message_of;
 use crate::platform::log::RequestLog;
 use crate::routes::{MethodNotAllowed, Route};
 
-/// An error that ends a request instead of the answer of its job.
+/// An error that replaces the response of a job.
 #[derive(Debug)]
 pub(crate) struct RequestError {
     response: ErrorResponse,
     /// The body in the JSON form of a protocol that does not use problem details.
     json: Option<String>,
-    /// What `_headers` changes in the answer, if a release of files gives it.
+    /// What `_headers` changes in the response, if a release of files gives it.
     #[cfg(feature = "assets")]
     changes: Option<Box<HeaderChanges>>,
 }
@@ -119,7 +119,7 @@ impl RequestError {
         Self { response: self.response.at(place), ..self }
     }
 
-    /// Adds a header field to the answer.
+    /// Adds a header field to the response.
     #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts"))]
     pub(crate) fn with_field(self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         Self { response: self.response.with_field(name, value), ..self }
@@ -131,14 +131,14 @@ impl RequestError {
         Self { json: Some(json), ..self }
     }
 
-    /// Adds what `_headers` changes in the answer. A 5xx is not an answer of the site, so it stays
-    /// as it is.
+    /// Adds what `_headers` changes in the response. A 5xx is not a response of the site, so it
+    /// stays as it is.
     #[cfg(feature = "assets")]
     pub(crate) fn changed(self, changes: HeaderChanges) -> Self {
         if self.response.status().is_server_error() { self } else { Self { changes: Some(Box::new(changes)), ..self } }
     }
 
-    /// Returns the status and `Retry-After` of the answer.
+    /// Returns the status and `Retry-After` of the response.
     #[cfg(feature = "writes")]
     pub(crate) fn status(&self) -> (u16, Option<&str>) {
         (self.response.status().code(), self.response.field("Retry-After"))
@@ -149,8 +149,8 @@ impl RequestError {
         self.response.cause()
     }
 
-    /// Writes the log line of a 5xx and returns its id, which the answer names; `None` for any
-    /// other status.
+    /// Writes the log line of a 5xx and returns its id, which the response names; `None` for
+    /// any other status.
     pub(crate) fn log<'l>(&self, log: &'l RequestLog) -> Option<&'l str> {
         let status = self.response.status();
         if !status.is_server_error() {

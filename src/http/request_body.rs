@@ -32,7 +32,7 @@ impl RequestContext {
     }
 }
 
-/// Awaits the reading of a body of so many bytes, for as long as [`request_body::deadline`]
+/// Awaits the reading of a body of this many bytes, for as long as [`request_body::deadline`]
 /// allows.
 async fn whole(reading: js_sys::Promise, bytes: u64) -> Result<JsValue, RequestBodyError> {
     let read = deadline::within(request_body::deadline(bytes), JsFuture::from(reading)).await;

@@ -25,12 +25,12 @@ extern "C" {
     fn set_encode_body(this: &ResponseOptions, how: &str);
 }
 
-/// `Cache-Control` of an answer whose entity tag must arrive unchanged (RFC 9111 §5.2.2.6).
+/// `Cache-Control` of a response whose entity tag must arrive unchanged (RFC 9111 §5.2.2.6).
 pub(crate) const NO_STORE_NO_TRANSFORM: &str = "no-store, no-transform";
 
 /// Returns a 200 whose fields are used again and again: the runtime's form of them is remembered.
-/// If `fields` have no `Cache-Control`, the answer says `no-cache`, so that a cache in front of
-/// the Worker never decides by itself how long it stores the answer.
+/// If `fields` have no `Cache-Control`, the response says `no-cache`, so that a cache in front
+/// of the Worker never uses a heuristic lifetime (RFC 9111 §4.2.2).
 pub(crate) fn ok(body: &JsValue, fields: &[(&str, &str)]) -> Result<web_sys::Response, JsValue> {
     let is_silent = !fields.iter().any(|(name, _)| *name == "cache-control");
     let own =

@@ -42,7 +42,8 @@ use storage::Storage;
 /// memory of WebAssembly never shrinks.
 const HASH_CHUNK_BYTES: u32 = 1024 * 1024;
 
-/// An alarm that has failed runs again after this many milliseconds, unless it succeeds now.
+/// An alarm that is retried first sets the next one this many milliseconds ahead, in case it fails
+/// again.
 const ALARM_RETRY_MS: u64 = 5000;
 
 /// The class of the Durable Object. It does not use `#[durable_object]`, which reads every header
@@ -67,8 +68,8 @@ impl KeyWriter {
         }))
     }
 
-    /// Does nothing. Any call into WebAssembly after a trap creates a new instance, which
-    /// `entry.mjs` waits for.
+    /// Does nothing. The first call into WebAssembly after a trap creates a new instance:
+    /// `entry.mjs` calls this to find out whether there is one.
     pub fn touch() {}
 
     /// Returns the response to a request of the Worker: a [`WriterRequest`] in its header and,
@@ -106,13 +107,13 @@ struct WriterObject {
 enum AlarmState {
     /// The object has just woken up, or the last alarm failed.
     Unknown,
-    /// The alarm is set for this.
+    /// The alarm is set for this; no alarm is set if it is [`Due::Nothing`].
     SetFor(Due),
     /// The alarm runs now, and sets the next one when it ends.
     Running,
 }
 
-/// A request that waits until KV has its version or a later one. Its tries count from
+/// A request that waits until KV has its version or a later one. The times of its tries count from
 /// `arrived_ms`.
 struct PendingWrite {
     version: u64,
@@ -154,7 +155,7 @@ impl WriterObject {
             return Ok(WriteResult::NotWritten(NotWritten::PreconditionFailed { version }));
         };
         self.storage.store_with_value(&state, &value)?;
-        // Frees the value before the wait: both may be long.
+        // Frees the value before the wait: the value may be large, and the wait long.
         drop(value);
         self.state.replace(Some(state.clone()));
         let pending = timeout.map(|timeout| (timeout, self.add_pending(version, arrived_ms)));
@@ -170,7 +171,8 @@ impl WriterObject {
 
     async fn run_alarm(&self, is_retry: bool) -> Result<(), JsValue> {
         if is_retry {
-            // The runtime retries an alarm at most six times ("Alarms"), so this one takes over.
+            // The runtime retries an alarm at most six times ("Alarms"), so this alarm replaces
+            // its retries.
             self.storage.set_alarm(Clock.now_ms().saturating_add(ALARM_RETRY_MS)).await?;
         }
         self.alarm.set(AlarmState::Running);
@@ -299,7 +301,7 @@ impl WriterObject {
         receiver
     }
 
-    /// Sends their result to the pending requests that a put of this version decides.
+    /// Sends the result to each pending request that the put of this version decides.
     fn resolve_pending(
         &self,
         state: &KeyState,
@@ -326,7 +328,7 @@ impl WriterObject {
                 still_pending.push(write);
                 continue;
             };
-            // The send fails if the request has ended.
+            // The send fails if the request has timed out or was aborted.
             let _ended = write.sender.send(result);
         }
         self.pending.replace(still_pending);

@@ -55,8 +55,7 @@ pub(crate) async fn answer(
     let vars = context.vars();
     let fields = MessageFields::of_request(context.request());
     let method = context.method();
-    // The plan does not look at it for these methods, and the question costs a call into
-    // JavaScript.
+    // The plan ignores `has_body` for these methods, and reading it costs a call into JavaScript.
     let has_body = !matches!(method, "GET" | "HEAD") && context.has_body();
     let request = RoutedRequest { method, target, fields: &fields, has_body };
     let settings = RoutingSettings {
@@ -69,7 +68,7 @@ pub(crate) async fn answer(
         BodyMode::None => (JsValue::UNDEFINED, now_ms),
         BodyMode::Buffered => {
             let body = context.body_bytes(BUFFERED_BODY_BYTES_MAX).await?;
-            // A visitor who sends slowly does not use up the upstream's time.
+            // A body that the visitor sends slowly does not use up the upstream's time.
             (body.into(), Clock.now_ms())
         }
         BodyMode::Streamed => (context.body(), now_ms),
@@ -107,11 +106,12 @@ struct ProxiedRequest<'a> {
     record: &'a StorefrontRecord,
     plan: &'a RequestPlan<'a>,
     sent: UpstreamRequest<'a>,
-    /// Whether the record is the one in KV, the last valid one, or stale.
+    /// How the record relates to the one in KV.
     record_state: RecordState,
 }
 
-/// One try and its result. A 502, 503 or 504 is a failure, but `response` has the response.
+/// One try and its result. A 502, 503 or 504 is a failure in `result`, but a response in
+/// `response`.
 struct UpstreamAttempt<'a> {
     target: RouteTarget<'a>,
     result: TryResult,
@@ -145,7 +145,7 @@ impl<'a> ProxiedRequest<'a> {
     /// Makes one try, and a second one if [`Failover::after`] chooses an upstream for it.
     async fn attempt(&self, first: RouteTarget<'a>, began_ms: u64) -> UpstreamAttempt<'a> {
         let attempt = self.send(first, self.plan.timeout).await;
-        // A usual response does not need the clock.
+        // The clock is read only if there is something to record.
         if failover(|failover| failover.is_uneventful(first, attempt.result)) {
             return attempt;
         }
@@ -179,8 +179,8 @@ impl<'a> ProxiedRequest<'a> {
         UpstreamAttempt { target, result, response }
     }
 
-    /// Returns the response of the record's fallback, or `None` if there is none. Then the result
-    /// of the tries is served.
+    /// Returns the response of the record's fallback. Returns `None` if no fallback is needed, the
+    /// record has none, or the fallback fails; then the result of the tries is served.
     async fn fall_back(
         &self,
         attempt: &Result<UpstreamAttempt<'a>, RequestError>,
@@ -314,7 +314,7 @@ fn failover<R>(operation: impl FnOnce(&mut Failover) -> R) -> R {
 
 /// A build without the feature `assets` has no pages.
 #[cfg(not(feature = "assets"))]
-#[expect(clippy::unused_async)] // The one with files is async.
+#[expect(clippy::unused_async)] // The function that this replaces is async.
 async fn page_file(_: &RequestContext, _: &Key<'_>) -> Result<JsValue, RequestError> {
     Err(RouteNotFound.into())
 }

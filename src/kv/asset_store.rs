@@ -49,7 +49,7 @@ pub(crate) async fn current(context: &RequestContext) -> Result<CachedRecord<Rc<
 }
 
 /// Returns a previous release, if its manifest is there and can be parsed. One that is too long
-/// to stay in memory beside the others is passed over from then on.
+/// to stay in memory with the others is returned this once, and never read again.
 pub(crate) async fn previous_release(
     context: &RequestContext,
     release: &LoadedRelease,

@@ -1,5 +1,5 @@
 //! The records of users in `USER_CONFIGURATION`: one for each user, which an isolate caches,
-//! and the snapshot. Every job reads them through this module.
+//! and the snapshot of all users. Every job reads them through this module.
 
 use std::rc::Rc;
 
@@ -76,20 +76,20 @@ pub(crate) enum BatchError {
 #[expect(clippy::expect_used, reason = "a user must not get the record of another one")]
 pub(crate) async fn find_all(context: &RequestContext, ids: &[&str]) -> Result<Vec<UserConfig>, BatchError> {
     let vars = context.vars();
-    let with_key = |(index, id): (usize, &&str)| match key(&vars.flags.prefix, (*id).to_owned()) {
+    let to_key = |(index, id): (usize, &&str)| match key(&vars.flags.prefix, (*id).to_owned()) {
         Ok(key) => Ok(key),
         Err(error) => Err(BatchError::Key(index, error)),
     };
-    let keys = ids.iter().enumerate().map(with_key).collect::<Result<Vec<Key<'_>>, _>>()?;
+    let keys = ids.iter().enumerate().map(to_key).collect::<Result<Vec<Key<'_>>, _>>()?;
     let wanted: Vec<Key<'_>> = keys.iter().filter(|key| !is_reserved_key(&vars, key)).cloned().collect();
     let mut read = Vec::with_capacity(wanted.len());
     let mut bytes = 0_usize;
-    // The reads are made one after another, because all records at once could be too long for
-    // an isolate.
+    // The reads are made one after another, so that records that are too long together are noticed
+    // before all of them are in memory.
     for keys in wanted.chunks(BULK_READ_KEYS_MAX) {
         for record in Users.get_all(context, keys, Clock.now_ms()).await {
-            let length = record.as_ref().ok().and_then(Option::as_ref).and_then(|cached| Option::as_ref(&cached.value));
-            bytes += length.map_or(0, |record| record.json().len());
+            let valid = record.as_ref().ok().and_then(Option::as_ref).and_then(|cached| Option::as_ref(&cached.value));
+            bytes += valid.map_or(0, |record| record.json().len());
             read.push(record);
         }
         if bytes > RESPONSE_BYTES_MAX {
@@ -123,8 +123,8 @@ fn is_reserved_key(vars: &Vars, key: &Key<'_>) -> bool {
     is_reserved(key.as_str(), vars.flags.snapshot.as_ref().map(Key::as_str))
 }
 
-/// Returns the user with their own record, or the source to report for a user without a valid
-/// one.
+/// Returns the configuration from the user's own record. If there is no valid one, the error is
+/// the source to report, unless the snapshot has the user.
 fn own(read: RecordRead<Users>) -> Result<UserConfig, ConfigSource> {
     match read {
         Ok(Some(CachedRecord { value, record_state })) if value.is_some() => {
@@ -136,8 +136,8 @@ fn own(read: RecordRead<Users>) -> Result<UserConfig, ConfigSource> {
     }
 }
 
-/// Returns the user with the record in the snapshot. `without` is the source if the snapshot
-/// has none.
+/// Returns the configuration from the snapshot. `without` is the source to report if the snapshot
+/// does not have the user.
 fn in_snapshot(context: &RequestContext, snapshot: &SnapshotRead, id: &str, without: ConfigSource) -> UserConfig {
     let nothing = |source| UserConfig { record: ResolvedRecord::None, source };
     let Ok(snapshot) = snapshot else { return nothing(ConfigSource::Default) };

@@ -17,12 +17,12 @@ use crate::platform::clock::Clock;
 #[serde(rename_all = "camelCase")]
 struct LogLine<'a> {
     level: LogLevel,
-    /// The id of the request, which the answer carries as `X-Request-Id`.
+    /// The id of the request, which the response carries as `X-Request-Id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
     /// The name of the error.
     code: &'a str,
-    /// The status of the answer.
+    /// The status of the response.
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     /// The route, without anything that the visitor wrote.
@@ -51,7 +51,7 @@ impl LogLine<'_> {
     }
 }
 
-/// Writes the log lines of one request, including those of work after its answer.
+/// Writes the log lines of one request, including those of work after its response.
 #[derive(Clone)]
 pub(crate) struct RequestLog(Rc<RequestLogState>);
 

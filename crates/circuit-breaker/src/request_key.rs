@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use sha2::{Digest, Sha256};
 
-/// A visitor and their request, as hashes: they are short, and nobody can construct a path that
-/// is taken for another one.
+/// A visitor and their request, as hashes: they are short, and nobody can construct a path with a
+/// given hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestKey {
     /// The hash of the visitor's address or network.

@@ -204,7 +204,7 @@ fn a_clock_that_is_set_back_by_seconds_keeps_a_circuit_open_and_one_by_hours_doe
     assert_eq!(circuits.admit_one(A, T - 900_000), open(1000));
 }
 
-/// Ends so many requests with this outcome, of the visitors and at the paths in turn.
+/// Ends this many requests with this outcome, of the visitors and at the paths in turn.
 fn end(circuits: &mut Circuits, requests: u64, outcome: Outcome, (clients, paths): (u64, u64), now_ms: u64) {
     for number in 0..requests {
         circuits.record_outcome(A, || of(number % clients, number % paths), outcome, now_ms);

@@ -245,7 +245,8 @@ impl Namespace {
         })
     }
 
-    /// Deletes keys ("Delete multiple key-value pairs"). Keys that do not exist are no error.
+    /// Deletes keys ("Delete multiple key-value pairs"). A key that does not exist is not
+    /// an error.
     pub(crate) fn bulk_delete(&self, keys: &[String]) -> Result<(), ApiError> {
         let path = self.path("bulk/delete");
         let mut rest = keys.len();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use kv_store::retry::Time;
 
 /// The first reading of the clock. Later times are counted from there with a monotonic clock, so
-/// that they never go back if somebody sets the clock.
+/// that they never go back, even if the system clock does.
 static START: OnceLock<(Instant, u64)> = OnceLock::new();
 
 /// Returns milliseconds since the Unix epoch.

@@ -42,7 +42,7 @@ struct TextPosition {
 #[derive(Debug, Default)]
 pub(crate) struct FileReport {
     pub(crate) file: String,
-    /// How many of the things that the report is about the file holds.
+    /// The number of storefronts or flags in the file, valid or not.
     pub(crate) count: usize,
     pub(crate) faults: Vec<Finding>,
     /// What the Worker accepts, but is probably a mistake.
@@ -76,7 +76,7 @@ impl<'r> LineLimit<'r> {
     }
 }
 
-/// Returns `… and 2880 more faults; --json show all`, or None if there are none.
+/// Returns `… and 2880 more faults; --json shows all`, or None if there are none.
 pub(crate) fn more(hidden: usize, name: &str) -> Option<String> {
     let ending = if hidden == 1 { "" } else { "s" };
     (hidden > 0).then(|| format!("… and {hidden} more {name}{ending}; --json shows all"))
@@ -126,17 +126,17 @@ impl Serialize for FileReportJson<'_> {
 }
 
 impl Finding {
-    /// A problem in a record.
+    /// Returns a problem in a record.
     pub(crate) fn of_record(key: Option<&str>, path: &str, problem: impl Into<Cow<'static, str>>) -> Self {
         Self { key: key.map(str::to_owned), path: path.to_owned(), problem: problem.into(), position: None }
     }
 
-    /// A problem outside of the records.
+    /// Returns a problem outside of the records.
     pub(crate) fn of_file(path: &str, problem: impl Into<Cow<'static, str>>) -> Self {
         Self::of_record(None, path, problem)
     }
 
-    /// A member whose name occurs again in the same object.
+    /// Returns the problem of a member whose name occurs again in the same object.
     pub(crate) fn of_repeated(key: Option<&str>, path: &str) -> Self {
         Self::of_record(key, path, "it occurs more than once; only the last one counts")
     }

@@ -209,7 +209,7 @@ impl Flag {
     #[expect(
         clippy::expect_used,
         clippy::missing_panics_doc,
-        reason = "a value that the flag does not have must not be told"
+        reason = "a value that the flag does not have must not be returned"
     )]
     pub fn evaluate<'f>(
         &'f self,

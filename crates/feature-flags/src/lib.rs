@@ -1,8 +1,8 @@
 //! Feature flags in the terms of OpenFeature, and the configuration of users.
 //!
 //! A *flag* has *variants*, each with a value, and *targeting rules* that decide which variant
-//! a user gets. So a feature can be switched on for some users, without a deploy, and another
-//! day for more of them.
+//! a user gets. So a feature can be switched on for some users without a deploy, and later for
+//! more of them.
 //!
 //! # Concepts, in the order in which an evaluation needs them
 //!
@@ -18,8 +18,8 @@
 //!    growing percentage only adds users.
 //! 5. The result is a variant, its value, and the **reason** ([`flags::Reason`]). [`ofrep`] is
 //!    the JSON that OpenFeature's clients exchange (OpenFeature Remote Evaluation Protocol).
-//! 6. A **user's configuration** is the record that rules look at ([`config`]). It has a key of
-//!    its own or is part of one snapshot of all users.
+//! 6. A **user's configuration** is the record whose attributes rules match ([`config`]). It has
+//!    a key of its own or is part of one snapshot of all users.
 //!
 //! # Example
 //!

@@ -124,7 +124,7 @@ impl HttpError for OfrepError {
     fn examples() -> Vec<(Self, &'static str)> {
         vec![
             (
-                Self::of_request(ErrorCode::ParseError, "the body is no JSON"),
+                Self::of_request(ErrorCode::ParseError, "the body is not JSON"),
                 "The request's body is not what the protocol asks for.",
             ),
             (KeyError::TooLong(513).into(), "The `targetingKey` is not one that a user can have."),

@@ -62,7 +62,7 @@ pub enum CacheStatus {
         is_stored: bool,
         /// Seconds until the stored response becomes stale.
         ttl: Option<i64>,
-        /// What went wrong in the cache, or its own rule by which it did not store.
+        /// What went wrong in the cache, or the rule of kv-edge that prevented storing.
         detail: Option<&'static str>,
     },
 }

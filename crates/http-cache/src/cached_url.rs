@@ -2,7 +2,7 @@
 //!
 //! Every response is stored under a *cache key*, made of the method and the URL (RFC 9111 §2).
 //! Two spellings of one URL must give one key, so a URL is brought into canonical form first
-//! ([`CachedUrl`]), and only URLs of listed origins are accepted: the cache is no open proxy.
+//! ([`CachedUrl`]), and only URLs of listed origins are accepted: the cache is not an open proxy.
 //!
 //! ```
 //! use http_cache::cached_url::CachedUrl;

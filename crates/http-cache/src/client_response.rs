@@ -148,7 +148,7 @@ impl ClientResponse<'_> {
 
     fn add_diagnostics(&mut self, diagnostics: &Diagnostics, fields: &HeaderSection) {
         // Another cache in front could store a response without `Cache-Control` (RFC 9111
-        // §4.2.2), whoever it was made for.
+        // §4.2.2), although it may be for one client only.
         if !fields.has("cache-control") {
             self.edits.set("cache-control", "private");
         }

@@ -1,7 +1,7 @@
 //! How old a response is, and how long it is fresh (RFC 9111 §4.2).
 //!
 //! ```text
-//!     freshness lifetime   s-maxage, else max-age, else Expires - Date, else a guess
+//!     freshness lifetime   s-maxage, max-age, Expires - Date, or a heuristic
 //!   - current age          how old it was when it was received + the time since then
 //!   = ttl                  fresh while it is above 0
 //! ```

@@ -3,7 +3,7 @@
 //! A *shared* cache answers many clients with one stored response. It saves requests to the
 //! *upstream*, the server it caches for, and must never give one client what was made for
 //! another. This crate decides; it does no I/O and has no clock. The Worker reads KV, asks the
-//! upstream and stores responses as it is told.
+//! upstream and stores responses as the crate decides.
 //!
 //! # Concepts, in the order in which a lookup needs them
 //!

@@ -92,8 +92,8 @@ pub fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-/// Returns the fields under which the view of a redirected page is stored: fresh for so many
-/// seconds, which the redirects limit, and with the tags of all responses on the way, so that a
+/// Returns the fields under which the view of a redirected page is stored: fresh for `seconds`,
+/// which the redirects limit, and with the tags of all responses on the way, so that a
 /// purge of any of them covers the view. It is not stored if `seconds` is 0 or less.
 #[must_use]
 pub fn redirected_fields(seconds: i64, tags: &[String]) -> HeaderSection {

@@ -55,7 +55,7 @@ impl Vary {
 /// values can be secrets, or `-` if the request does not have the field.
 pub type SelectingFields = Vec<(String, String)>;
 
-/// Stands for the value of a missing field. No hash is as short.
+/// Replaces the hash of the value if the field is missing. No hash is as short.
 const ABSENT: &str = "-";
 
 /// Returns the selecting fields of a request for these names.

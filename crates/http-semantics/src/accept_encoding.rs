@@ -1,4 +1,4 @@
-//! The content coding of an answer: `Accept-Encoding` (RFC 9110 §12.5.3).
+//! The content coding of a response: `Accept-Encoding` (RFC 9110 §12.5.3).
 //!
 //! ```
 //! use http_semantics::accept_encoding::{AcceptEncoding, ContentCoding, NegotiatedCoding};
@@ -37,8 +37,8 @@ impl ContentCoding {
     }
 }
 
-/// The codings that a client accepts, as weights in thousandths. `None` stands for a coding that
-/// the field does not list, 0 for one that it refuses.
+/// The codings that a client accepts, as weights in thousandths. `None` means that the field does
+/// not list the coding, and 0 that it refuses it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AcceptEncoding {
     br: Option<u16>,
@@ -56,15 +56,15 @@ pub enum NegotiatedCoding {
     Identity,
     /// The body in this coding.
     Encoded(ContentCoding),
-    /// The client accepts none of the forms: 406 (RFC 9110 §15.5.7).
+    /// The client accepts no available form: 406 (RFC 9110 §15.5.7).
     NotAcceptable,
 }
 
-/// At most so many members are read; the rest is ignored. Fewer codings are registered.
+/// The most members that are read; the rest is ignored. Fewer codings are registered.
 const CODINGS_MAX: usize = 32;
 
 impl AcceptEncoding {
-    /// Parses the field. A member that is no coding, or has an invalid weight, is ignored. If a
+    /// Parses the field. A member that is not a coding, or has an invalid weight, is ignored. If a
     /// coding is listed twice, the smaller weight counts, so that a refused coding is never sent.
     ///
     /// Without the field every coding is acceptable (RFC 9110 §12.5.3, rule 1), but this reads it

@@ -30,8 +30,8 @@ pub struct Preconditions {
 pub enum EntityTags {
     /// `*`: any representation.
     Any,
-    /// Entity tags, as they were sent. Members that are no entity tag are left out, so they match
-    /// nothing.
+    /// Entity tags, as they were sent. Members that are not entity tags are left out, so they
+    /// match nothing.
     List(Vec<EntityTag>),
 }
 
@@ -49,16 +49,16 @@ pub struct Validators<'a> {
     pub etag: Option<&'a str>,
     /// `Last-Modified`, in milliseconds since the Unix epoch.
     pub last_modified_ms: Option<u64>,
-    /// `Date`, or without it the time when the answer was received (RFC 9111 §4.3.2), in
-    /// milliseconds since the Unix epoch. `u64::MAX` for an answer that the caller generates
-    /// itself: then no date of a request is late enough to count.
+    /// `Date`, or without it the time when the response was received (RFC 9111 §4.3.2), in
+    /// milliseconds since the Unix epoch. `u64::MAX` for a response that the caller
+    /// generates itself: then no date of a request is late enough to count.
     pub received_ms: u64,
 }
 
-/// What the preconditions of a request come to.
+/// The result of evaluating the preconditions of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PreconditionResult {
-    /// All hold, or there are none: the request is answered.
+    /// All hold, or there are none: the method is performed.
     Holds,
     /// The client has the representation already: 304 (RFC 9110 §15.4.5).
     NotModified,
@@ -159,9 +159,9 @@ impl EntityTag {
         Self { is_weak: false, opaque: version.to_string() }
     }
 
-    /// Returns the first member of a list, or `None` if that is no entity tag, and the rest behind
-    /// its comma. A comma within quotes belongs to the tag. If a quote is not closed properly, the
-    /// member ends at the next comma.
+    /// Returns the first member of a list, or `None` if that is not an entity tag, and the rest
+    /// behind its comma. A comma within quotes belongs to the tag. If a quote is not closed
+    /// properly, the member ends at the next comma.
     ///
     /// Two mistakes are forgiven, because they are not ambiguous: missing quotes (`If-Match: 7`,
     /// typed by hand), and `w/` for `W/`.
@@ -185,9 +185,9 @@ impl EntityTag {
     }
 }
 
-/// Evaluates the preconditions of a request against the representation that would answer it, in
-/// the order of RFC 9110 §13.2.2 without the last step, which is [`crate::range::Range::of`]. The
-/// caller has made sure that the answer without preconditions is a 2xx (§13.2.1).
+/// Evaluates the preconditions of a request against the selected representation (§13.2.1), in the
+/// order of RFC 9110 §13.2.2 without the last step, which is [`crate::range::Range::of`]. The
+/// caller has made sure that the response without preconditions is a 2xx (§13.2.1).
 #[must_use]
 pub fn evaluate(method: &str, request: &impl Fields, validators: &Validators<'_>) -> PreconditionResult {
     // §13.2.1: methods without "the selection or modification of a selected representation".

@@ -1,10 +1,10 @@
-//! Which pages of other sites may read an answer (Fetch Standard, "CORS protocol").
+//! Which pages of other sites may read a response (Fetch Standard, "CORS protocol").
 
 use std::borrow::Cow;
 
 use crate::origin::{Origin, OriginAllowList};
 
-/// The origins whose pages may read answers.
+/// The origins whose pages may read responses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CorsOrigins {
     is_any: bool,
@@ -13,8 +13,8 @@ pub struct CorsOrigins {
 
 impl CorsOrigins {
     /// Parses the var: origins such as `https://shop.example` or `https://*.shop.example`,
-    /// separated by commas, or `*` for all. An entry without a scheme stands for https. An entry
-    /// that is no origin admits nothing.
+    /// separated by commas, or `*` for all. An entry without a scheme means https. An entry
+    /// that is not an origin admits nothing.
     #[must_use]
     pub fn parse(var: &str) -> Self {
         let is_any = var.split(',').any(|entry| entry.trim() == "*");
@@ -22,8 +22,8 @@ impl CorsOrigins {
     }
 
     /// Returns the value of `Access-Control-Allow-Origin` for a request with this `Origin`, or
-    /// `None` if its page may not read the answer. Unless the value is `*`, the answer depends on
-    /// the request and needs `Vary: Origin`.
+    /// `None` if its page may not read the response. Unless the value is `*`, the response depends
+    /// on the request and needs `Vary: Origin`.
     #[must_use]
     pub fn admits<'a>(&self, origin: &'a str) -> Option<Cow<'a, str>> {
         if self.is_any {

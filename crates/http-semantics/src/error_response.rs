@@ -1,6 +1,6 @@
-//! What an error is answered with. Each crate implements [`HttpError`] for its own errors, so that
-//! status, code and sentence stand beside the variant; the Worker renders all of them in one
-//! place.
+//! The response to a request that ends with an error. Each crate implements [`HttpError`] for its
+//! own errors, so that status, code and sentence are next to the variant; the Worker renders all
+//! of them in one place.
 //!
 //! ```
 //! use http_semantics::error_response::{ErrorResponse, HttpError};
@@ -38,12 +38,12 @@ use crate::status::Status;
 /// The sentence of a 5xx whose cause is of no use to the visitor.
 pub const UNAVAILABLE: &str = "The service is not available at the moment. Please try again.";
 
-/// The same for an answer that another server should have given.
+/// The sentence of a 502: another server should have responded.
 pub const BAD_GATEWAY: &str = "The server behind this page did not give a usable answer.";
 
 /// An error that a request can end with.
 pub trait HttpError: Sized {
-    /// Returns what the visitor and the log are error.
+    /// Returns the response for the visitor, with the cause for the log.
     fn response(&self) -> ErrorResponse;
 
     /// Returns one example of each kind with its meaning: the rows of `docs/errors.md`. In an
@@ -63,7 +63,7 @@ macro_rules! one_of_each {
     }};
 }
 
-/// The answer to a request that ends with an error, and what the log says about it.
+/// The response to a request that ends with an error, and what the log says about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorResponse {
     status: Status,

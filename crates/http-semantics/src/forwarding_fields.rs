@@ -2,13 +2,13 @@
 //! the client is. A client must not be able to send these itself.
 //!
 //! Servers and frameworks read host, scheme, path, method and client from such fields instead of
-//! from the request. None of the fields is part of a cache key. So an answer that a visitor
-//! distorted with one would be stored for everybody ("web cache poisoning by unkeyed headers"; RFC
-//! 7239 §8.1; RFC 9440 §2.4 for `Client-Cert`). kv-edge stands right behind the proxy of
-//! Cloudflare, which sends none of these: a request that has one got it from the visitor.
+//! from the request. No cache key includes these fields. So a response that a visitor
+//! distorted with one would be stored for all visitors ("web cache poisoning by unkeyed headers";
+//! RFC 7239 §8.1; RFC 9440 §2.4 for `Client-Cert`). kv-edge is directly behind the proxy of
+//! Cloudflare, which sends no such field: a request that has one got it from the visitor.
 //!
 //! Fields that browsers and their scripts send stay (`Origin`, `Referer`, `X-Requested-With`,
-//! `X-Nextjs-Data`, …): a server whose answer depends on them has to say so in `Vary`.
+//! `X-Nextjs-Data`, …): a server whose response depends on them has to say so in `Vary`.
 //!
 //! ```
 //! use http_semantics::forwarding_fields::{is_set_by_cloudflare, is_stripped};
@@ -59,7 +59,7 @@ const PREFIXES: [&str; 33] = [
 ];
 
 /// Whole names; sorted. CGI turns `Proxy` into the variable `HTTP_PROXY` ("httpoxy"), and
-/// `Surrogate-Capability` makes a server answer with markup that only a surrogate understands.
+/// `Surrogate-Capability` makes a server respond with markup that only a surrogate understands.
 const NAMES: [&str; 133] = [
     "akamai-origin-hop",
     "ali-cdn-real-ip",
@@ -210,8 +210,9 @@ pub fn is_stripped(name: &str) -> bool {
 
 /// Returns true for a field by which Cloudflare says who the visitor is (`CF-Connecting-IP`,
 /// `CF-IPCountry`, `CF-Ray`, `CF-Visitor`, `CF-Access-*`, …). On Cloudflare the value is
-/// true, so a server that answers each visitor by itself may get it. But it describes one visitor
-/// and is part of no cache key, so a request whose answer is stored for everybody is sent without.
+/// true, so a server whose responses are not shared may get it. But it describes one visitor, and
+/// no cache key includes it, so a request whose response is stored for all visitors is sent
+/// without.
 #[must_use]
 pub fn is_set_by_cloudflare(name: &str) -> bool {
     normalized(name).starts_with("cf-")

@@ -14,9 +14,9 @@ pub fn format(at_ms: u64) -> String {
 }
 
 /// Parses a date in any of the three formats; returns milliseconds since the Unix epoch, 0 for a
-/// date before it, and `None` if the text is no date.
+/// date before it, and `None` if the text is not a date.
 ///
-/// The case of letters does not matter, and `UTC` stands for `GMT`: RFC 9111 §4.2 asks caches for
+/// The case of letters does not matter, and `UTC` means `GMT`: RFC 9111 §4.2 asks caches for
 /// both.
 #[must_use]
 pub fn parse_ms(text: &str) -> Option<u64> {

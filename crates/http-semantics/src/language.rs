@@ -1,4 +1,4 @@
-//! The language of an answer: `Accept-Language` (RFC 9110 §12.5.4), matched by lookup (RFC 4647
+//! The language of a response: `Accept-Language` (RFC 9110 §12.5.4), matched by lookup (RFC 4647
 //! §3.4).
 //!
 //! Lookup shortens a range, never a tag: `pt` does not find `pt-BR`, and `en-GB` does not find
@@ -20,8 +20,8 @@
 //! ```
 //!
 //! The crate `accept-language` is used only in tests. It reads an invalid weight as 0, does not
-//! bound weights, and sorts by floats: `q=NaN` breaks the order, which Rust's sort may answer with
-//! a panic. No request may be able to cause one.
+//! bound weights, and sorts by floats: `q=NaN` breaks the order, so Rust's sort may panic, and no
+//! request may be able to cause that.
 
 mod subtags;
 
@@ -46,14 +46,15 @@ struct LanguageRange<'a> {
     weight: u16,
 }
 
-/// At most so many ranges are read; the rest is ignored. No browser sends more.
+/// The most ranges that are read; the rest is ignored. No browser sends more.
 const RANGES_MAX: usize = 64;
 
 /// In practice a language tag has at most 35 characters (RFC 5646 §4.4.1).
 const TAG_LENGTH_MAX: usize = 35;
 
 impl<'a> AcceptLanguage<'a> {
-    /// Parses the field. A member that is no language range, or has an invalid weight, is ignored.
+    /// Parses the field. A member that is not a language range, or has an invalid weight, is
+    /// ignored.
     #[must_use]
     pub fn parse(field: &'a str) -> Self {
         let mut parsed = Self { wanted: Vec::new(), excluded: Vec::new() };
@@ -81,8 +82,8 @@ impl<'a> AcceptLanguage<'a> {
     ///
     /// 1. Of the tags in the language and script of the range: the one that lookup finds, which
     ///    shortens the range from its end until a tag equals it, ignoring case (`de-CH-1996`,
-    ///    `de-CH`, `de`); else the one that lookup finds for a later range (`pt-AO, pt-PT` gets
-    ///    `pt-PT`); else the first one (`de-AT` for `de-CH`).
+    ///    `de-CH`, `de`); otherwise the one that lookup finds for a later range (`pt-AO, pt-PT`
+    ///    gets `pt-PT`); otherwise the first one (`de-AT` for `de-CH`).
     /// 2. The tag that lookup finds in another script: `zh` for `zh-TW`.
     ///
     /// If no range gives a tag, the first tag in the language of a range comes next, in any
@@ -152,11 +153,11 @@ fn equal<'t>(range: &str, tags: &[&'t str]) -> Option<&'t str> {
 pub struct NegotiatedLanguage<'t> {
     /// One of the available tags; `None` if the caller should use its default.
     pub tag: Option<&'t str>,
-    /// True if the answer depends on the fields of [`VARY`].
+    /// True if the response depends on the fields of [`VARY`].
     pub varies: bool,
 }
 
-/// The value of `Vary` for an answer whose language the URL does not fix (RFC 9110 §12.5.5).
+/// The value of `Vary` for a response whose language the URL does not fix (RFC 9110 §12.5.5).
 pub const VARY: &str = "Accept-Language, Cookie";
 
 /// Chooses a language by the URL parameter `lang`, then by the cookie `lang`, then by

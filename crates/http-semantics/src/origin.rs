@@ -16,7 +16,7 @@ use std::net::Ipv6Addr;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(String);
 
-/// Why a text is no http(s) URL that kv-edge fetches from.
+/// Why a text is not an http(s) URL that kv-edge fetches from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
     /// It does not start with `http://` or `https://`.
@@ -93,8 +93,8 @@ pub struct OriginAllowList {
 }
 
 impl OriginAllowList {
-    /// Parses the list. An entry that is no origin admits nothing. `bare` are the schemes of an
-    /// entry that names none.
+    /// Parses the list. An entry that is not an origin admits nothing. `bare` are the schemes of
+    /// an entry without a scheme.
     #[must_use]
     pub fn parse(list: &str, bare: &[&str]) -> Self {
         let mut parsed = Self::default();
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_without_a_scheme_stands_for_the_given_schemes() {
+    fn an_entry_without_a_scheme_means_the_given_schemes() {
         let admits = |bare: &[&str], url: &str| {
             OriginAllowList::parse("a.example,*.shops.example,b.example:8443", bare)
                 .admits(&Origin::split(url).unwrap().0)

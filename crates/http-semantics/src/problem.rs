@@ -33,8 +33,8 @@ impl<'a> ProblemDetails<'a> {
         Self { kind: "about:blank", title: status.phrase(), status: status.code(), code, detail, request_id: None }
     }
 
-    /// Returns content type and body of the answer: problem details if the client asks for JSON,
-    /// else the sentence alone.
+    /// Returns content type and body of the response: problem details if the client asks for
+    /// JSON, otherwise the sentence alone.
     #[must_use]
     pub fn render(&self, wants_json: bool) -> (&'static str, Cow<'a, str>) {
         if wants_json && let Ok(json) = serde_json::to_string(self) {
@@ -69,7 +69,7 @@ fn accepts(accept: Option<&str>, media_types: &[&str]) -> bool {
 
 /// Returns the id that Cloudflare gave a request (`cf-ray`), if the value looks like one. Without
 /// Cloudflare in front a visitor can send any value in this field, and such a value must reach
-/// neither the log nor the answer.
+/// neither the log nor the response.
 #[must_use]
 pub fn ray_id(field: Option<String>) -> Option<String> {
     let is_id = |id: &String| {

@@ -134,7 +134,7 @@ fn if_range_holds(if_range: &str, validators: &Validators<'_>) -> bool {
         let is_tag = EntityTag::parse(if_range).is_some();
         return is_tag && validators.etag.is_some_and(|etag| etag.trim() == if_range);
     }
-    // §8.8.2.2: a date is a strong validator if the answer was made at least a second after it.
+    // §8.8.2.2: a date is a strong validator if the response is dated at least a second later.
     let strong = validators.last_modified_ms.filter(|at| at.saturating_add(1000) <= validators.received_ms);
     strong.is_some() && http_date::parse_ms(if_range) == strong
 }

@@ -47,7 +47,7 @@ impl HttpError for BadPercentEncoding {
     fn examples() -> Vec<(Self, &'static str)> {
         vec![(
             Self,
-            "The path or a parameter cannot be decoded: `%` without two hex digits, or bytes that are no UTF-8.",
+            "The path or a parameter cannot be decoded: `%` without two hex digits, or bytes that are not UTF-8.",
         )]
     }
 }

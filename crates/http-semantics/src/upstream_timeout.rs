@@ -1,20 +1,20 @@
-//! How long another server may take to begin its answer.
+//! How long another server may take to begin its response.
 
 use std::time::Duration;
 
 /// The longest timeout, in milliseconds.
 const MILLISECONDS_MAX: u64 = 60_000;
 
-/// The timeout of a request with a body is so many times longer: the time to send the body is the
-/// visitor's, not the upstream's.
+/// The factor by which the timeout of a request with a body is longer, because it includes the
+/// time that the visitor takes to send the body.
 const UPLOAD_FACTOR: u32 = 10;
 
-/// How long an upstream may take to begin its answer: 1 to 60,000 milliseconds.
+/// How long an upstream may take to begin its response: 1 to 60,000 milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpstreamTimeout(Duration);
 
 impl UpstreamTimeout {
-    /// Returns a timeout of so many milliseconds, clamped to 1 and 60,000.
+    /// Returns a timeout of this many milliseconds, clamped to 1 and 60,000.
     #[must_use]
     pub fn from_milliseconds(milliseconds: u64) -> Self {
         Self(Duration::from_millis(milliseconds.clamp(1, MILLISECONDS_MAX)))

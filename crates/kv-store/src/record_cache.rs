@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn that_there_is_none_is_not_an_empty_text() {
+    fn a_missing_value_is_not_an_empty_text() {
         let mut memory = memory();
         memory.store("a", None, 1, 0, 0);
         assert_eq!(memory.revalidate("a", None, 1), Some(current(1)));

@@ -1,4 +1,4 @@
-//! The one retry policy: when to try again, and how long to wait before.
+//! The one retry policy: whether to try again, and how long to wait before it.
 //!
 //! The clock, the sleep and the randomness come from the caller ([`Time`]), so a test with a
 //! virtual clock and a seeded generator is exact.
@@ -34,8 +34,8 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
-    /// Returns the class of a response status; `None` if there was no response (RFC 9110 §15.5,
-    /// §15.6; RFC 6585 §4).
+    /// Returns the class of a failure by its response status (RFC 9110 §15.5, §15.6; RFC 6585 §4).
+    /// `status` is `None` if there was no response.
     #[must_use]
     pub fn of_status(status: Option<u16>, retry_after_ms: Option<u64>) -> Self {
         match status {
@@ -88,8 +88,8 @@ pub struct Try {
 }
 
 impl Try {
-    /// Returns the same try with times from another start. `from_ms` is the old start by the new
-    /// count.
+    /// Returns the same try with times from another start. `from_ms` is the old start, counted
+    /// from the new one.
     #[must_use]
     pub fn counted_from(self, from_ms: u64) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl Try {
 }
 
 impl GaveUp {
-    /// Returns the reason as JSON and logs have it.
+    /// Returns the name of the reason in JSON and in the log.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -116,7 +116,7 @@ impl GaveUp {
 /// The outcome of an operation with retries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retried<T, E> {
-    /// The outcome of the last try, with the reason why no other followed an error.
+    /// The outcome of the last try; an error has the reason why no other try followed.
     pub outcome: Result<T, (E, GaveUp)>,
     /// The number of tries, at least 1.
     pub tries: u32,
@@ -125,8 +125,8 @@ pub struct Retried<T, E> {
 /// Runs an operation until it succeeds or [`Backoff::next_wait_ms`] gives up. The operation gets
 /// the milliseconds that are left until the deadline, and must end by then.
 ///
-/// The operation must be repeatable. The body of a request can be a stream only once, for
-/// example.
+/// The operation must be repeatable: it cannot send a stream as the body of a request, for
+/// example, because a stream can be read only once.
 pub async fn retry<T, E: Classify>(
     backoff: &Backoff,
     budget: &RefCell<Budget>,

@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_precondition_is_refused_where_it_could_not_be_kept() {
+    fn a_precondition_that_cannot_be_kept_is_refused() {
         let fields = WriteFields { if_match: Some("\"1\""), ..NO_BODY };
         assert_eq!(parse("hot", "?strategy=backoff", &fields).map(|run| run.n), Err(WriteError::Conditional));
         assert!(parse("hot", "?strategy=coalesce", &fields).is_ok_and(|run| !run.preconditions.is_empty()));

@@ -1,4 +1,4 @@
-//! Static files and translated pages out of Workers KV: which file answers a path, and with
+//! Static files and translated pages from Workers KV: which file is served for a path, and with
 //! which header fields, language, encoding and bytes (KV documentation, "Store and retrieve
 //! static assets"; Workers static assets, "Headers", "Redirects" and "HTML handling").
 //!

@@ -1,6 +1,6 @@
 //! Patterns: the sources of `_redirects` and `_headers` (Workers static assets, "Redirects" and
 //! "Headers"). A pattern is a path in which `*` matches any text and `:name` a part of one
-//! segment. `https://` and a host may stand before it.
+//! segment. `https://` and a host may precede it.
 //!
 //! A slash is matched by itself or by `*`, never by `:name`. So a path is compared segment by
 //! segment, and each segment from its end. Each literal is taken as far right as possible, so

@@ -58,7 +58,7 @@ pub struct ManifestMetadata {
 /// Returns the key of a file's bytes.
 ///
 /// # Errors
-/// [`KeyError`] if the hash is too long for a key of Workers KV, so it is no hash.
+/// [`KeyError`] if the hash is too long for a key of Workers KV, so it is not a hash.
 pub fn blob_key(hash: &str) -> Result<Key<'static>, KeyError> {
     Key::new(format!("{BLOBS}{hash}"))
 }

@@ -92,7 +92,7 @@ pub enum ContentPart {
     Bytes(ops::Range<u64>),
 }
 
-/// Returns the response out of the release that is served.
+/// Returns the response from the release that is served.
 ///
 /// # Errors
 /// [`AssetError`] if a precondition fails, or no representation fits the range or
@@ -148,9 +148,10 @@ pub fn may_be_in_previous_release(path: &AssetPath<'_>) -> bool {
     has_extension && media_type::of_path(path).is_none_or(|media_type| !media_type::is_html(&media_type))
 }
 
-/// Returns the response out of a previous release, so that pages that are still open find their
+/// Returns the response from a previous release, so that pages that are still open find their
 /// scripts and styles. Only files that have, or may have, a content hash in their name are
-/// served: somebody who removes another file, such as a service worker, wants it gone.
+/// served: another file that a release removes, such as a service worker, must disappear
+/// immediately.
 ///
 /// # Errors
 /// As [`from_release`].

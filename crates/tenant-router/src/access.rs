@@ -57,7 +57,7 @@ pub struct VisitorSet {
     pub ranges: Vec<IpRange>,
 }
 
-/// The access rules of a storefront. The default admits everybody.
+/// The access rules of a storefront. The default admits all visitors.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccessRules {
     /// If set, only these visitors are admitted; an empty set admits nobody.

@@ -3,8 +3,8 @@
 //!
 //! [`Failover::first`] chooses the upstream, and [`Failover::after`] a second one if that
 //! fails. [`Failover::fallback`] decides whether the record's fallback serves the request, and
-//! [`Failover::outlier_of_last_resort`] tries an outlier after all. The circuit breakers are
-//! those of [`circuit_breaker`]. Times are milliseconds since the Unix epoch.
+//! [`Failover::outlier_of_last_resort`] chooses an outlier if nothing else is left. The circuit
+//! breakers are those of [`circuit_breaker`]. Times are milliseconds since the Unix epoch.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ impl TryResult {
     }
 
     /// Returns what is recorded for the origin, or `None` if the failure may be the visitor's:
-    /// a streamed body breaks off, or takes its time, as they send it.
+    /// the visitor may have broken off or slowed down a streamed body.
     fn outcome(self, plan: &RequestPlan<'_>, deadline: Duration) -> Option<Outcome> {
         match self {
             Self::Response(_) if self.is_failure() => Some(Outcome::GatewayError),
@@ -90,8 +90,8 @@ impl Failover {
     /// Chooses the upstream of a request: the first whose circuits admit it.
     ///
     /// An outlier is passed over if another variant or a fallback can take its place, at an
-    /// origin that has not failed lately. Otherwise it is tried all the same: it is better than
-    /// nothing (Envoy's panic threshold), and a stranger may have made it an outlier.
+    /// origin that has not failed lately. Otherwise it is still tried: it is better than nothing
+    /// (Envoy's panic threshold), and the requests of other visitors may have made it an outlier.
     ///
     /// # Errors
     /// [`TenantError::CircuitOpen`] if no circuit admits the request, with the shortest time
@@ -168,8 +168,8 @@ impl Failover {
     }
 
     /// Returns the request's own upstream if it was passed over as an outlier. It gets the full
-    /// time again and costs no second try, because it would have been tried first but for the
-    /// failures of others.
+    /// time again and costs no second try, because only the failures of other requests kept it
+    /// from being tried first.
     fn passed_over<'r>(
         &mut self,
         plan: &RequestPlan<'r>,

@@ -22,8 +22,8 @@ use http_semantics::upstream_timeout::UpstreamTimeout;
 /// The longest body that is buffered, in bytes. Longer ones are streamed.
 pub const BUFFERED_BODY_BYTES_MAX: u64 = 64 * 1024;
 
-/// The request field that forces a variant for one request, whatever the visitor's own is. It
-/// needs [`FORCE_TOKEN`].
+/// The request field that forces a variant for one request, whatever the visitor's own variant is.
+/// It needs [`FORCE_TOKEN`].
 const FORCE: &str = "x-force-variant";
 
 /// The request field for the token that [`FORCE`] needs, `API_TOKEN`. `Authorization` is left
@@ -38,7 +38,7 @@ pub struct RoutedRequest<'a, F> {
     pub target: &'a RequestTarget<'a>,
     /// The header fields.
     pub fields: &'a F,
-    /// True if the runtime has a body. It is not looked at for `GET` and `HEAD`.
+    /// True if the runtime has a body. It is ignored for `GET` and `HEAD`.
     pub has_body: bool,
 }
 

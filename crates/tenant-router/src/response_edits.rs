@@ -19,7 +19,7 @@ pub const RESPONSE_FIELDS: &str = "connection,proxy-authenticate,proxy-authoriza
                               service-worker-allowed,clear-site-data,cache-control";
 
 /// The character that the runtime shows in place of bytes that are not UTF-8. The bytes
-/// themselves survive only if the field is not set anew.
+/// themselves survive only if the field is not set again.
 const LOST_BYTES: char = char::REPLACEMENT_CHARACTER;
 
 /// The value of `X-Served-By`, as documented.
@@ -132,11 +132,11 @@ impl<F: Fields> ProxiedResponse<'_, F> {
         if self.fields.has("set-cookie") {
             let lines = self.fields.set_cookies();
             let visible: Vec<String> = lines.iter().map(|line| view.set_cookie(line)).collect();
-            // If no line needs a change, the fields are left alone byte for byte, because a
-            // line may not be UTF-8. Otherwise all lines are set anew. A line with lost bytes
-            // is no reason for that unless it has a `Domain` and so reaches other hosts: its
-            // path remains the server's, which is no security boundary (RFC 6265 §8.5). If
-            // another line must change, perhaps a session, it loses its bytes.
+            // If no line needs a change, the fields stay as they are, because setting them loses
+            // the bytes of a line that is not UTF-8. A change of such a line alone is not a reason
+            // to set them, unless it has a `Domain` and so reaches other hosts: without the change
+            // it keeps the path of the server, but paths are not a security boundary (RFC 6265
+            // §8.5).
             let mut changed = lines.iter().zip(&visible).filter(|(line, visible)| line != visible).peekable();
             let has_changed = changed.peek().is_some();
             if has_changed && !changed.all(|(line, _)| line.contains(LOST_BYTES) && !has_domain(line)) {
@@ -171,8 +171,8 @@ struct StorefrontUpstreams<'a> {
 impl StorefrontUpstreams<'_> {
     /// Returns true if the visitor's next request can reach this upstream as a variant. A
     /// visitor whom a variant served reaches only that one: a redirect to another variant would
-    /// lead them back to their own. A visitor whom none served may reach each variant that they
-    /// can get.
+    /// lead them back to their own. A visitor whom no variant served may reach each one that
+    /// they can get.
     fn reaches_variant(&self, upstream: &Upstream) -> bool {
         let is = |variant: &SplitVariant, upstream: &Upstream| variant.upstream == *upstream;
         let variants = self.record.variants();

@@ -91,8 +91,8 @@ pub enum Split {
     /// A signed cookie that kv-edge sets.
     #[default]
     Cookie,
-    /// The value of this header field is the name of the variant. If it names none, the cookie
-    /// decides.
+    /// The name of a variant in this header field. If the field names none of the variants, the
+    /// cookie decides.
     Header(String),
     /// The user id in this header field. Without one, the cookie decides.
     UserHeader(String),
@@ -127,7 +127,7 @@ pub enum Serving<'r> {
     Variants,
 }
 
-/// Why a record cannot be used. It displays the first five faults.
+/// Why a record cannot be used. `Display` shows the first five faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordError {
     /// The faults; there is at least one.

@@ -22,7 +22,7 @@ pub struct VisitorView<'a> {
     pub prefix: &'a str,
     /// The upstream that sent the response.
     pub upstream: &'a Upstream,
-    /// The path of the upstream request, without query, below the base path.
+    /// The path of the upstream request: it starts with the base path, and has no query.
     pub path: &'a str,
 }
 
@@ -38,7 +38,7 @@ pub trait ReachableUpstreams {
 
 impl VisitorView<'_> {
     /// Returns true if an absolute path is already the visitor's, because the upstream applied
-    /// `X-Forwarded-Prefix`. A path below the upstream's own base path is never taken for one.
+    /// `X-Forwarded-Prefix`. A path below the upstream's own base path is always the upstream's.
     fn is_visitors(&self, path: &str) -> bool {
         let base = self.upstream.base();
         let after = path.strip_prefix(self.prefix).filter(|_| !self.prefix.is_empty());

@@ -16,7 +16,7 @@ pub const COOKIE: &str = "kv-edge-visitor";
 
 /// The lifetime of the cookie in seconds: a year.
 const MAX_AGE: u32 = 31_536_000;
-/// The most cookies of one request that are verified, because each costs a hash.
+/// The most cookies of one request that are verified. There is a limit because each costs a hash.
 const TRIED_MAX: usize = 8;
 /// Separates the derived key from other uses of the secret: no cookie holds a MAC under the
 /// secret itself.
@@ -60,7 +60,7 @@ fn keyed(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new(&block)
 }
 
-/// A visitor whom the cookie recognizes.
+/// A visitor, as their cookie identifies them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visitor {
     id: String,
@@ -96,7 +96,7 @@ impl Visitor {
     }
 
     /// Returns the `Set-Cookie` field (RFC 6265 §4.1) that identifies the visitor for a year.
-    /// `path` starts with `/`; characters that cannot stand in the field are percent-encoded.
+    /// `path` starts with `/`; characters that the field cannot contain are percent-encoded.
     #[must_use]
     pub fn set_cookie(&self, tenant: &str, path: &str, key: &VisitorKey) -> String {
         let id = &self.id;

@@ -50,7 +50,7 @@ export function respond(status, lines, edits, body) {
 /**
  * Returns a response of another server with its own header fields, changed, and this body, which
  * has the content coding they name already. Only the `Headers` of the received response keep bytes
- * above 0x7F that are no UTF-8: as text they become U+FFFD.
+ * above 0x7F that are not UTF-8: as text they become U+FFFD.
  */
 export function passBack(received, edits, body) {
   const response = new Response(body, { status: received.status, headers: received.headers, encodeBody: "manual" });

@@ -11,8 +11,8 @@ use crate::number::whole;
 use crate::progress::Progress;
 
 const CLOUDFLARE: &str = "https://api.cloudflare.com/client/v4";
-/// The variable that holds the token. It is no argument, because all users of a machine can see
-/// arguments.
+/// The variable that holds the token. It is not an argument, because all users of a machine can
+/// see arguments.
 const TOKEN: &str = "CLOUDFLARE_API_TOKEN";
 /// The most names that a message lists.
 const NAMED_MAX: usize = 10;

@@ -87,7 +87,7 @@ impl KeyValuePair {
     }
 }
 
-/// Returns the length of so many bytes in base64: four characters for every three bytes, padded
+/// Returns the length of this many bytes in base64: four characters for every three bytes, padded
 /// (RFC 4648 §4).
 fn base64_length(bytes: usize) -> usize {
     bytes.div_ceil(3) * 4

@@ -4,7 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::Uri;
 
 /// The path at which `wrangler dev` serves the API of its local KV.
-const LOCAL: &str = "/cdn-cgi/explorer/api";
+const LOCAL_API_PATH: &str = "/cdn-cgi/explorer/api";
 /// The characters that stay as they are in a path segment: the unreserved ones (RFC 3986 §2.3).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -60,13 +60,13 @@ impl ApiBase {
         };
         let base =
             Self::parse(&url).map_err(|error| error.replace("https://host/path", "--local=http://localhost:8787"))?;
-        let url = if base.is_local() { base.url } else { base.url + LOCAL };
+        let url = if base.is_local() { base.url } else { base.url + LOCAL_API_PATH };
         Ok(Self { url, ..base })
     }
 
     /// Returns true for the API of `wrangler dev`, which has neither accounts nor tokens.
     pub(super) fn is_local(&self) -> bool {
-        self.url.contains(LOCAL)
+        self.url.contains(LOCAL_API_PATH)
     }
 }
 

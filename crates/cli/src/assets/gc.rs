@@ -1,10 +1,10 @@
 //! `kv-edge assets gc`: deletes releases that are not retained, and blobs that no retained
 //! release reaches.
 //!
-//! All that the decision depends on is read before anything is deleted, and a read that fails
-//! stops the command. Manifests are deleted before blobs: if the command dies in between, blobs
-//! are left that nobody needs, and the next `gc` finds them. A release without its blobs cannot
-//! occur.
+//! Everything that the decision depends on is read before anything is deleted, and a read that
+//! fails stops the command. Manifests are deleted before blobs: if the command dies in between,
+//! blobs are left that no release needs, and the next `gc` finds them. A release without its
+//! blobs cannot occur.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -26,8 +26,8 @@ use crate::progress::{Progress, Unit};
 /// The number of keys that are deleted between two updates of the progress bar.
 const KEYS_PER_STEP: usize = 1000;
 
-const EXAMPLES: &str = r#"These are kept: the release that is served, those that were served before it, the newest ones, whatever was uploaded less than
---min-age ago or at an unknown time, and all values that these releases need.
+const EXAMPLES: &str = r#"These are kept: as many releases as --keep says, whatever was uploaded less than --min-age ago or at an unknown time, and all values
+that the kept releases need.
 
 Examples:
   kv-edge assets gc --dry-run
@@ -85,9 +85,9 @@ pub(super) enum GcError {
 struct BlobSelection {
     /// The keys to delete.
     deletable: Vec<String>,
-    /// How many a retained release reaches.
+    /// How many blobs a retained release reaches.
     needed: usize,
-    /// How many no release reaches, but which are young or of unknown age.
+    /// How many no retained release reaches, but which are young or of unknown age.
     young: usize,
 }
 
@@ -137,8 +137,8 @@ impl GcArguments {
         self.report(&releases, &blobs, namespace.calls(), out)
     }
 
-    /// Fails if another command is running: no release reaches yet what a push has uploaded, and
-    /// a push relies on the blobs that it found.
+    /// Fails if another command is running: no release reaches the blobs of a running push yet,
+    /// and the push relies on those that it found in KV.
     fn check_leases(&self, namespace: &Namespace, own: Option<&Lease>) -> Result<(), AssetsError> {
         let leases = if self.force { Vec::new() } else { namespace.list(PUSHES)? };
         Ok(lease::check_no_other(&leases, own)?)
@@ -208,9 +208,9 @@ fn counted(count: usize, name: &str) -> String {
     format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Decides which releases stay; `all` has the newest first. Releases that were served go before
-/// newer ones, because their hashed files still answer. A current release without a manifest is
-/// retained too, so that reading it fails and stops the command.
+/// Decides which releases stay; `all` has the newest first. Releases that were served take
+/// precedence over newer ones, because their hashed files are still served. A current release
+/// without a manifest is retained too, so that reading it fails and stops the command.
 fn select_releases(
     pointer: Option<&Pointer>,
     all: &[Release],

@@ -12,8 +12,8 @@ use crate::api::listed;
 use crate::clock;
 use crate::progress::Progress;
 
-/// The number of previous releases whose hashed files still answer, unless the pointer already
-/// lists more.
+/// The number of previous releases whose hashed files are still served, unless the pointer
+/// already lists more.
 const PREVIOUS_MIN: usize = 3;
 
 const EXAMPLES: &str = r#"A rollback writes one key, the one that names the release to serve. Nothing is uploaded, and the release before stays, so a rollback

@@ -38,7 +38,7 @@ pub(super) fn prefix_in(metadata: &Value) -> Option<String> {
 }
 
 /// The metadata of a snapshot. Rows have other metadata, so every run, whatever its arguments,
-/// can tell which keys are no user's.
+/// recognizes the keys that hold a snapshot and not the record of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct SnapshotMetadata {
     snapshot: SnapshotInfo,
@@ -47,7 +47,7 @@ struct SnapshotMetadata {
 /// The description of a snapshot in its metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SnapshotInfo {
-    /// Milliseconds since the Unix epoch, and larger than the version before.
+    /// Milliseconds since the Unix epoch, and larger than the previous version.
     pub(super) version: u64,
     /// The hash of the bytes of the records; empty if it is unknown whether the snapshot was
     /// written.

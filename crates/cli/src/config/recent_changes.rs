@@ -19,7 +19,7 @@ const LAG_MS: u64 = 120_000;
 const KEYS_MAX: usize = 100_000;
 /// How long a deletion counts for the guard against mass deletions, in milliseconds: an hour.
 const GUARD_MS: u64 = 3_600_000;
-/// Deletions within so many milliseconds are counted together: a minute.
+/// Deletions within this many milliseconds are counted together: a minute.
 const GUARD_STEP_MS: u64 = 60_000;
 
 /// What happened to a key.
@@ -28,7 +28,7 @@ pub(super) enum RecentChange {
     /// It was written, with a value that has this hash.
     Written(Box<str>),
     Deleted,
-    /// A call failed that was to change it; it may have had its effect all the same.
+    /// A call that was to change it failed, but may have had its effect.
     Unknown,
 }
 
@@ -160,7 +160,7 @@ impl RecentChanges {
         self.state().snapshots.clone()
     }
 
-    /// Records that so many keys were deleted.
+    /// Records that this many keys were deleted.
     pub(super) fn note_deleted(&self, count: u64, now_ms: u64) {
         if count == 0 {
             return;

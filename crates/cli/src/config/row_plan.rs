@@ -62,7 +62,7 @@ pub(super) enum RowState {
     Unchanged,
 }
 
-/// Why KV cannot hold a row. Names no contents.
+/// Why KV cannot hold a row. It names no contents.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RowFault {
     /// The number of the row, counted from 1 in the order of the keys.
@@ -70,7 +70,7 @@ pub(super) struct RowFault {
     pub(super) why: Cow<'static, str>,
 }
 
-/// A row that is not decided yet, because the next one may have the same key.
+/// A row that is not decided yet.
 struct PendingRow {
     number: u64,
     id: String,
@@ -78,7 +78,8 @@ struct PendingRow {
     has_duplicate: bool,
 }
 
-/// Takes rows one by one and returns decisions. A row is decided when the next one comes.
+/// Takes rows one by one and passes on the decision about each. A row is usually decided when the
+/// next one comes, because both may have the same key.
 pub(super) struct RowPlan<'k, I: Iterator> {
     keys: &'k KeyRules,
     merge: KeyMerge<I>,
@@ -116,7 +117,8 @@ impl<'k, I: Iterator<Item = Result<StoredKey, PassError>>> RowPlan<'k, I> {
         Self { keys, merge: KeyMerge::new(stored), pending: None, rows: 0 }
     }
 
-    /// Takes the next row. Errors of `decisions` are returned unchanged.
+    /// Takes the next row, and passes the decisions that are made now to `decisions`, whose errors
+    /// are returned unchanged.
     pub(super) fn row(
         &mut self,
         row: SourceRow,
@@ -148,7 +150,7 @@ impl<'k, I: Iterator<Item = Result<StoredKey, PassError>>> RowPlan<'k, I> {
         before.map_or(Ok(()), |before| self.decide(before, decisions))
     }
 
-    /// Ends the plan: there are no more rows. Returns the keys without a row.
+    /// Decides the last row. Returns the keys without a row.
     pub(super) fn finish(
         mut self,
         decisions: &mut impl FnMut(RowDecision) -> Result<(), PassError>,
@@ -165,7 +167,7 @@ impl<'k, I: Iterator<Item = Result<StoredKey, PassError>>> RowPlan<'k, I> {
         decisions: &mut impl FnMut(RowDecision) -> Result<(), PassError>,
     ) -> Result<(), PassError> {
         let PendingRow { number, id, value, has_duplicate } = row;
-        // Also for rows with a fault: their key still has a row.
+        // Also for rows with a fault: their key has a row, so it must not be deleted.
         let stored = self.merge.advance_to(&id)?;
         if has_duplicate {
             return Ok(());
@@ -186,8 +188,8 @@ impl<'k, I: Iterator<Item = Result<StoredKey, PassError>>> RowPlan<'k, I> {
             Some(Some(stored)) if stored == hash => RowState::Unchanged,
             Some(stored) => RowState::Changed { was_own: stored.is_some() },
         };
-        // The Worker could not read a number that no double holds, JSON that is nested too
-        // deeply, or a switch that is no boolean. It is better to report that here.
+        // PostgreSQL accepts values that the Worker does not: a number that no double holds, JSON
+        // that is nested too deeply, a switch that is not a boolean. They are reported here.
         if state != RowState::Unchanged
             && let Err(broken) = UserRecord::parse(&value)
         {
@@ -198,8 +200,9 @@ impl<'k, I: Iterator<Item = Result<StoredKey, PassError>>> RowPlan<'k, I> {
     }
 }
 
-/// Returns true if so many deletions need permission: more than 20 % of the keys that the sync
-/// owns. `recent_deletions` is how many were deleted a short time ago; they count on both sides.
+/// Returns true if this many deletions need permission: more than 20 % of the keys that the sync
+/// owns. `recent_deletions` is how many were deleted within the last hour; they count on both
+/// sides.
 pub(super) fn needs_permission(deletions: u64, own: u64, recent_deletions: u64) -> bool {
     deletions > 0 && (deletions + recent_deletions) * 5 > own + recent_deletions
 }

@@ -26,7 +26,7 @@ pub(super) enum SnapshotError {
          key with --snapshot"
     )]
     Row { prefix: String },
-    /// It would have at least so many bytes.
+    /// It would have at least this many bytes.
     #[error(
         "the snapshot would have {0} bytes or more, but the Worker takes at most {mib} MiB, which have to fit \
          into the memory of an isolate: omit --snapshot, or let the query return less; the rows themselves were \
@@ -111,7 +111,8 @@ impl SnapshotBuilder {
 }
 
 /// Writes the snapshot, if it has changed and its key holds no row of another sync. With
-/// `min_percent`, it must have at least so many percent of the records of the one before.
+/// `min_percent`, it must have at least this percentage of the records of the previous
+/// snapshot.
 pub(super) fn put(
     target: &SyncTarget,
     recent: &RecentChanges,

@@ -22,9 +22,9 @@ With --json:
   "flags" is the number of flags; a fault of the JSON itself also has "line" and "column". "moreFaults" is true if there may be more
   faults than the first 100, which are listed.
 
-Without --json, the same problem is shown at most 20 times.
+Without --json, the same problem is shown at most 20 times, and at most 200 faults and 200 warnings are shown.
 
-Exit code: 0 if everything is valid, 1 if there are faults, 2 if a file cannot be read."#;
+Exit code: 0 if everything is valid, 1 if there are faults, 2 if a file cannot be read or the command line has a mistake."#;
 
 /// Checks definitions of flags before they are uploaded
 #[derive(Debug, clap::Args)]

@@ -29,12 +29,12 @@ Examples:
 
 With --json:
   {"files": [{"file", "storefronts", "faults": [{"key", "path", "problem"}], "warnings": […], "moreFaults"?, "error"?}], "valid"}
-  A fault of the JSON itself also has "line" and "column"; "key" is null for a file that is a single record; "moreFaults" is true if a
-  record may have more faults than the first 100, which are listed.
+  A fault of the JSON itself also has "line" and "column"; "key" is null for a file that is a single record, and outside of records;
+  "moreFaults" is true if a record may have more faults than the first 100, which are listed.
 
-Without --json, the same problem is shown at most 20 times.
+Without --json, the same problem is shown at most 20 times, and at most 200 faults and 200 warnings are shown.
 
-Exit code: 0 if everything is valid, 1 if there are faults, 2 if a file cannot be read."#;
+Exit code: 0 if everything is valid, 1 if there are faults, 2 if a file cannot be read or the command line has a mistake."#;
 
 /// Checks records of storefronts before they are uploaded
 #[derive(Debug, clap::Args)]
@@ -62,7 +62,8 @@ pub(super) struct RoutesValidateArguments {
     json: bool,
 }
 
-/// The Worker skips an entry that is not an origin; here someone can correct it.
+/// Refuses a list with an entry that is not an origin. The Worker skips such an entry, but here
+/// its author can correct it.
 fn origin_list(list: &str) -> Result<String, String> {
     let is_origin = |entry: &&str| OriginAllowList::parse(entry, &["https"]) != OriginAllowList::default();
     let mut entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
@@ -146,8 +147,8 @@ fn read(
 /// Returns why no request would find the record of a custom domain, or None if one does.
 fn unreachable(key: &str) -> Option<String> {
     let host = key.strip_prefix(DOMAIN_KEY)?;
-    // Hosts name storefronts only if there is a TENANT_DOMAIN; this one belongs to nobody (RFC
-    // 2606 §2).
+    // Without a TENANT_DOMAIN, no host names a storefront. This one is below `.invalid`, which is
+    // never registered (RFC 2606 §2), so no custom domain is below it.
     match Hosts::parse("tenants.invalid", "").match_host(host) {
         HostMatch::Storefront(canonical) if canonical.as_str() == key => None,
         HostMatch::Storefront(canonical) => {

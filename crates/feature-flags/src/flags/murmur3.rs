@@ -1,6 +1,6 @@
-//! ``MurmurHash3``, the x86 variant of 32 bits (Austin Appleby, public domain). It is fast,
-//! evenly spread, and the same in every flag service that uses it. It does not resist somebody
-//! who searches for ids of one bucket, and need not.
+//! `MurmurHash3_x86_32` (Austin Appleby, public domain). It is fast, evenly spread, and the same
+//! in every flag service that uses it. It is not cryptographic: ids of a given bucket can be
+//! searched for, which a rollout does not have to prevent.
 
 const C1: u32 = 0xcc9e_2d51;
 const C2: u32 = 0x1b87_3593;

@@ -33,60 +33,60 @@ fn user_between(from: f64, to: f64) -> String {
 #[test]
 fn every_reason() {
     let pro = json!({"plan": "pro"});
-    let nobody = json!({});
+    let empty = json!({});
     let is_pro = json!({"attribute": "plan", "eq": "pro"});
     for (rule, members, key, context, expected) in [
-        ("no rules", json!({}), None, &nobody, ("none", "STATIC")),
-        ("an empty list of rules", json!({"rules": []}), None, &nobody, ("none", "STATIC")),
-        ("off", json!({"on": false, "off": "b"}), None, &nobody, ("b", "DISABLED")),
-        ("off without a variant for it", json!({"on": false}), None, &nobody, ("none", "DISABLED")),
+        ("no rules", json!({}), None, &empty, ("none", "STATIC")),
+        ("an empty list of rules", json!({"rules": []}), None, &empty, ("none", "STATIC")),
+        ("off", json!({"on": false, "off": "b"}), None, &empty, ("b", "DISABLED")),
+        ("off without a variant for it", json!({"on": false}), None, &empty, ("none", "DISABLED")),
         (
             "off goes before rules",
             json!({"on": false, "rules": [{"allow": ["u"], "variant": "a"}]}),
             Some("u"),
-            &nobody,
+            &empty,
             ("none", "DISABLED"),
         ),
-        ("on, with a variant for off", json!({"on": true, "off": "b"}), None, &nobody, ("none", "STATIC")),
+        ("on, with a variant for off", json!({"on": true, "off": "b"}), None, &empty, ("none", "STATIC")),
         (
             "allowed",
             json!({"rules": [{"allow": ["t", "u"], "variant": "a"}]}),
             Some("u"),
-            &nobody,
+            &empty,
             ("a", "TARGETING_MATCH"),
         ),
-        ("not allowed", json!({"rules": [{"allow": ["t"], "variant": "a"}]}), Some("u"), &nobody, ("none", "DEFAULT")),
+        ("not allowed", json!({"rules": [{"allow": ["t"], "variant": "a"}]}), Some("u"), &empty, ("none", "DEFAULT")),
         (
             "ids as they are",
             json!({"rules": [{"allow": ["U"], "variant": "a"}]}),
             Some("u"),
-            &nobody,
+            &empty,
             ("none", "DEFAULT"),
         ),
-        ("nobody is allowed", json!({"rules": [{"allow": ["u"], "variant": "a"}]}), None, &nobody, ("none", "DEFAULT")),
+        ("nobody is allowed", json!({"rules": [{"allow": ["u"], "variant": "a"}]}), None, &empty, ("none", "DEFAULT")),
         (
-            "an empty key is none",
+            "an empty key counts as no key",
             json!({"rules": [{"allow": ["u"], "variant": "a"}]}),
             Some(""),
-            &nobody,
+            &empty,
             ("none", "DEFAULT"),
         ),
         (
-            "denied: the default, whatever comes",
+            "denied: the default, whatever rules follow",
             json!({"rules": [{"deny": ["u"]}, {"allow": ["u"], "variant": "a"}]}),
             Some("u"),
-            &nobody,
+            &empty,
             ("none", "TARGETING_MATCH"),
         ),
         (
             "denied with a variant",
             json!({"rules": [{"deny": ["u"], "variant": "c"}, {"allow": ["u"], "variant": "a"}]}),
             Some("u"),
-            &nobody,
+            &empty,
             ("c", "TARGETING_MATCH"),
         ),
         ("a match", json!({"rules": [{"match": [is_pro], "variant": "a"}]}), None, &pro, ("a", "TARGETING_MATCH")),
-        ("no match", json!({"rules": [{"match": [is_pro], "variant": "a"}]}), None, &nobody, ("none", "DEFAULT")),
+        ("no match", json!({"rules": [{"match": [is_pro], "variant": "a"}]}), None, &empty, ("none", "DEFAULT")),
         (
             "all conditions must hold",
             json!({"rules": [{"match": [is_pro, {"attribute": "age", "gt": 3}], "variant": "a"}]}),
@@ -108,41 +108,47 @@ fn every_reason() {
 
 #[test]
 fn every_reason_of_a_percentage() {
-    let (pro, nobody) = (json!({"plan": "pro"}), json!({}));
+    let (pro, empty) = (json!({"plan": "pro"}), json!({}));
     let is_pro = json!({"attribute": "plan", "eq": "pro"});
     let (low, high) = (user_between(0.0, 25.0), user_between(25.0, 50.0));
     let (low, high) = (Some(low.as_str()), Some(high.as_str()));
     for (rule, members, key, context, expected) in [
-        ("a percentage", json!({"rules": [{"percentage": 25, "variant": "a"}]}), low, &nobody, ("a", "SPLIT")),
-        ("100 %", json!({"rules": [{"percentage": 100, "variant": "a"}]}), high, &nobody, ("a", "SPLIT")),
-        ("turned away", json!({"rules": [{"percentage": 25, "variant": "a"}]}), high, &nobody, ("none", "SPLIT")),
-        ("0 %", json!({"rules": [{"percentage": 0, "variant": "a"}]}), low, &nobody, ("none", "SPLIT")),
+        ("a percentage", json!({"rules": [{"percentage": 25, "variant": "a"}]}), low, &empty, ("a", "SPLIT")),
+        ("100 %", json!({"rules": [{"percentage": 100, "variant": "a"}]}), high, &empty, ("a", "SPLIT")),
+        (
+            "not in the percentage",
+            json!({"rules": [{"percentage": 25, "variant": "a"}]}),
+            high,
+            &empty,
+            ("none", "SPLIT"),
+        ),
+        ("0 %", json!({"rules": [{"percentage": 0, "variant": "a"}]}), low, &empty, ("none", "SPLIT")),
         (
             "percentages of a flag look at the same bucket",
             json!({"rules": [{"percentage": 25, "variant": "a"}, {"percentage": 50, "variant": "b"}]}),
             high,
-            &nobody,
+            &empty,
             ("b", "SPLIT"),
         ),
         (
-            "turned away, and then a match",
+            "not in the percentage, and then a match",
             json!({"rules": [{"percentage": 25, "variant": "a"}, {"match": [is_pro], "variant": "b"}]}),
             high,
             &pro,
             ("b", "TARGETING_MATCH"),
         ),
         (
-            "a percentage that is not reached turns nobody away",
+            "a percentage that is not reached excludes nobody",
             json!({"rules": [{"match": [is_pro], "percentage": 25, "variant": "a"}]}),
             high,
-            &nobody,
+            &empty,
             ("none", "DEFAULT"),
         ),
         (
             "and needs no key",
             json!({"rules": [{"match": [is_pro], "percentage": 25, "variant": "a"}]}),
             None,
-            &nobody,
+            &empty,
             ("none", "DEFAULT"),
         ),
         (
@@ -185,7 +191,7 @@ fn the_record_takes_precedence_over_the_context() {
         ("a path", "org.plan", json!({"org": {"plan": "pro"}}), json!({}), true),
         ("a path in the context", "org.plan", json!({}), json!({"org": {"plan": "pro"}}), true),
         ("a long path", "a.b.c.d", json!({"a": {"b": {"c": {"d": "pro"}}}}), json!({}), true),
-        ("a path into no object", "org.plan.x", json!({"org": {"plan": "pro"}}), json!({}), false),
+        ("no path into a string", "org.plan.x", json!({"org": {"plan": "pro"}}), json!({}), false),
         ("no path into an array", "org.0", json!({"org": ["pro"]}), json!({}), false),
         ("the whole name first", "org.plan", json!({"org.plan": "pro", "org": {"plan": "free"}}), json!({}), true),
         (
@@ -196,12 +202,12 @@ fn the_record_takes_precedence_over_the_context() {
             false,
         ),
         ("also over the whole name", "org.plan", json!({"org": {"plan": "free"}}), json!({"org.plan": "pro"}), false),
-        ("and where it ends early", "org.plan", json!({"org": {}}), json!({"org": {"plan": "pro"}}), false),
-        ("or is no object", "org.plan", json!({"org": null}), json!({"org.plan": "pro"}), false),
-        ("an object is no scalar", "org", json!({"org": {"plan": "pro"}}), json!({}), false),
+        ("even if it ends early", "org.plan", json!({"org": {}}), json!({"org": {"plan": "pro"}}), false),
+        ("or is not an object", "org.plan", json!({"org": null}), json!({"org.plan": "pro"}), false),
+        ("an object is not a scalar", "org", json!({"org": {"plan": "pro"}}), json!({}), false),
         ("the user's id", "targetingKey", json!({}), json!({}), false),
         (
-            "which nobody else names",
+            "which neither record nor context can set",
             "targetingKey",
             json!({"targetingKey": "pro"}),
             json!({"targetingKey": "pro"}),
@@ -273,7 +279,7 @@ proptest! {
     }
 
     #[test]
-    fn evaluation_takes_whatever_a_client_says(key in any::<Option<String>>(), name in ".*", text in ".*", number in any::<f64>()) {
+    fn evaluation_accepts_any_context(key in any::<Option<String>>(), name in ".*", text in ".*", number in any::<f64>()) {
         let context = object(&json!({"a": text, "b": number, "c": {"d": [text]}, name.clone(): {"x": text}}));
         let flag = flag(&json!({"rules": [
             {"match": [{"attribute": "a", "semverGte": "1"}, {"attribute": "b", "lt": 3}], "variant": "a"},

@@ -69,7 +69,7 @@ fn matches_nobody(rule: &TargetingRule) -> Option<(String, &'static str)> {
 }
 
 impl TargetingRule {
-    /// Returns true if this rule, tried first, matches everybody whom the other one would
+    /// Returns true if this rule, tried first, matches all users whom the other one would
     /// match: it has no condition that the other one lacks, and its percentage is at least as
     /// large.
     fn covers(&self, other: &Self) -> bool {

@@ -28,8 +28,8 @@ pub enum Charset {
 
 impl Charset {
     /// Finds the encoding from the first [`HEAD_BYTES`] of a page and its `Content-Type`: a byte
-    /// order mark, else the `charset` of `Content-Type`, else what the page declares, else
-    /// UTF-8. `encoding` returns the name of the encoding for a label; a label that names none
+    /// order mark, the `charset` of `Content-Type`, what the page declares, or UTF-8, in this
+    /// order. `encoding` returns the name of the encoding for a label; a label that names none
     /// is ignored.
     #[must_use]
     pub fn sniff(head: &[u8], content_type: Option<&str>, encoding: impl Fn(&str) -> Option<String>) -> Self {
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_goes_before_all_and_content_type_before_what_the_page_declares() {
+    fn a_byte_order_mark_wins_over_content_type_and_that_over_the_page() {
         let windows = Some("text/html; charset=windows-1251");
         for (head, content_type, name) in [
             (&b"\xef\xbb\xbf<meta charset=euc-jp>"[..], windows, "utf-8"),

@@ -36,7 +36,7 @@ fn purges(targets: impl IntoIterator<Item = (PurgeTarget, u64)>) -> PurgeList {
 }
 
 #[test]
-fn a_record_is_read_back_and_a_broken_one_is_none() {
+fn a_record_is_read_back_and_a_broken_one_is_ignored() {
     for (target, key, metadata) in [
         (url("https://a/b"), "purge:url:https://a/b", r#"{"url":"https://a/b","atMs":7}"#),
         (prefix("https://a/"), "purge:prefix:https://a/", r#"{"prefix":"https://a/","atMs":7}"#),

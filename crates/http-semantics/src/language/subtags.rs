@@ -198,7 +198,8 @@ impl<'a> Subtags<'a> {
         self.language.eq_ignore_ascii_case(other.language)
     }
 
-    /// Returns true if whoever reads one reads the other: the same language in the same script.
+    /// Returns true if a reader of one can read the other: both are the same language in the same
+    /// script.
     pub(super) fn has_same_readers(&self, other: &Subtags<'_>) -> bool {
         self.is_language_of(other) && self.script.eq_ignore_ascii_case(other.script)
     }
@@ -305,7 +306,7 @@ mod tests {
         let regions: Vec<String> = two().map(|region| region.to_uppercase()).filter(is_region).collect();
         assert!(regions.len() > 150, "{}", regions.len());
         let mut checked = 0;
-        // Pali is written in the script of whoever prints it.
+        // Pali has no script of its own: it depends on the edition.
         for language in two().filter(|two| two != "pi").chain(three.filter(|three| script(&common, three).is_some())) {
             let Some(of_language) = script(&extended, &language) else { continue };
             if !is_canonical(&language) {

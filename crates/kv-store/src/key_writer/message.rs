@@ -64,7 +64,7 @@ pub enum WriterReply {
 /// it.
 ///
 /// # Errors
-/// The message cannot be JSON, which is true of no message here.
+/// The message cannot be written as JSON. All messages of this module can.
 pub fn to_field(message: &impl Serialize) -> Result<String, serde_json::Error> {
     let json = serde_json::to_string(message)?;
     Ok(utf8_percent_encode(&json, ENCODED).to_string())

@@ -52,20 +52,22 @@ pub enum NotWritten {
 impl HttpError for NotWritten {
     /// Each response has the key's version as its `ETag`.
     fn response(&self) -> ErrorResponse {
-        let told = |status, code| ErrorResponse::new(status, code, self.to_string());
-        let (told, version) = match self {
-            Self::PreconditionFailed { version } => (told(Status::PreconditionFailed, "precondition_failed"), *version),
+        let response = |status, code| ErrorResponse::new(status, code, self.to_string());
+        let (response, version) = match self {
+            Self::PreconditionFailed { version } => {
+                (response(Status::PreconditionFailed, "precondition_failed"), *version)
+            }
             Self::TimedOut { version } => {
                 let cause = "KV did not take the value within timeoutMs";
-                (told(Status::GatewayTimeout, "kv_timeout").because(cause), Some(*version))
+                (response(Status::GatewayTimeout, "kv_timeout").because(cause), Some(*version))
             }
             Self::Refused { version, cause } => {
-                (told(Status::ServiceUnavailable, "kv_refused").because(cause).retry_after(300), Some(*version))
+                (response(Status::ServiceUnavailable, "kv_refused").because(cause).retry_after(300), Some(*version))
             }
         };
         match version {
-            Some(version) => told.with_field("ETag", entity_tag(version)),
-            None => told,
+            Some(version) => response.with_field("ETag", entity_tag(version)),
+            None => response,
         }
     }
 

@@ -224,7 +224,7 @@ fn a_record_with_other_faults_too_is_broken_and_not_refused() {
 }
 
 #[test]
-fn without_a_policy_every_origin_will_do() {
+fn without_a_policy_every_valid_origin_is_admitted() {
     let json = r#"{"origin": "http://127.0.0.1:1", "fallback": "https://[::1]"}"#;
     assert!(RoutingEntry::parse("shop", json, None).is_ok());
     assert!(!RoutingEntry::parse("shop", r#"{"origin": "ftp://a.example"}"#, None).unwrap_err().is_refused);
@@ -330,7 +330,7 @@ fn the_longest_route_of_whole_segments_wins_in_any_order() {
 }
 
 #[test]
-fn a_route_of_all_paths_comes_last_and_before_everything_else() {
+fn a_route_of_all_paths_comes_after_other_routes_and_before_variants() {
     let all = ROUTES.into_iter().chain([("/", "all")]);
     let record = routed(all, r#""variants": [{"name": "a", "origin": "https://a.example", "weight": 1}]"#);
     for (rest, server) in [("", "all"), ("/", "all"), ("/x", "all"), ("/administrator", "all"), ("/admin", "admin")] {

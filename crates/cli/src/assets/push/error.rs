@@ -11,7 +11,7 @@ use crate::api::ApiError;
 use crate::assets::lease::LeaseConflict;
 use crate::assets::releases::ReleaseError;
 
-/// Why a push fails, as a sentence that says what people can do.
+/// Why a push fails. The text of each error says what people can do.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::assets) enum PushError {
     #[error(transparent)]
@@ -36,7 +36,7 @@ pub(in crate::assets) enum PushError {
     SpoolUnreadable(io::Error),
     #[error("{0}; nothing was switched, the previous release is still served")]
     NotUploaded(ApiError),
-    /// An encoded value of the file at this path is gone.
+    /// A compressed value of the file at this path was deleted during the push.
     #[error("a compressed value of {0} was deleted from KV during this push; nothing was switched, push again")]
     Deleted(String),
 }

@@ -30,7 +30,7 @@ pub(super) struct CurrentRelease {
     pub(super) manifest: Option<Manifest>,
 }
 
-/// The settings for all files, out of the arguments and the rule files of the folder.
+/// The settings for all files, from the arguments and the rule files of the folder.
 pub(super) struct ReleaseSettings {
     pub(super) html_handling: HtmlHandling,
     pub(super) not_found: NotFoundHandling,
@@ -151,7 +151,7 @@ pub(super) fn manifest(
 }
 
 /// Returns since when the current release has a file with these bytes, in seconds since the Unix
-/// epoch, as visitors were told.
+/// epoch: the `Last-Modified` that visitors know.
 fn since(current: &CurrentRelease, source: &SourceFile, hashed: &HashedFile) -> Option<u64> {
     let before = current.manifest.as_ref()?.file(&source.path)?;
     (before.body.hash == hashed.body.hash).then(|| current.pointer.modified_seconds(before))

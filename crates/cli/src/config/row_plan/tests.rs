@@ -151,10 +151,10 @@ fn more_than_a_fifth_needs_permission() {
         (2, 9, 0, true),
         (20, 100, 0, false),
         (21, 100, 0, true),
-        // 80 of 100 are left: not one more may go, however small the steps were.
+        // 80 of 100 keys are left: no further one may be deleted, however small the steps were.
         (1, 80, 20, true),
         (1, 81, 19, false),
-        // New rows allow more deletions.
+        // Rows that were written in the meantime allow more deletions.
         (1, 90, 20, false),
         (0, 10, 90, false),
     ] {
@@ -227,14 +227,14 @@ proptest! {
         prop_assert_eq!(&all_own, &rows);
         let foreign = |kv: &TestKv| kv.iter().filter(|(id, (_, is_own))| !is_own && !rows.contains_key(*id)).map(|(id, entry)| (id.clone(), entry.clone())).collect::<TestKv>();
         prop_assert_eq!(foreign(&kv), foreign(&before));
-        // Then nothing is left to do.
+        // A third pass has nothing to do.
         let (decisions, unmatched) = planned(&keys(), table(), list(&kv)).unwrap();
         prop_assert!(unmatched.gone.is_empty());
         let is_unchanged = |decision: &RowDecision| matches!(decision, RowDecision::Accept(AcceptedRow { state: RowState::Unchanged, .. }));
         prop_assert!(decisions.iter().all(is_unchanged), "{:?}", decisions);
     }
 
-    /// Each row is written, unchanged or a fault; the key of no row is deleted.
+    /// Each row is written, unchanged or rejected, and no key that has a row is deleted.
     #[test]
     fn every_row_is_accounted_for(
         ids in proptest::collection::vec(proptest::option::weighted(0.9, "(\\.|\\.\\.|all|flags|[a-c]{0,2})"), 0..12),

@@ -33,7 +33,7 @@ impl ChangedRows {
         matches!(self, Self::Keys(keys) if keys.is_empty())
     }
 
-    /// Adds the payload of a notification: a key, or an empty text, which stands for everything.
+    /// Adds the payload of a notification: a key, or an empty text, which means all rows.
     pub(in crate::config) fn add(&mut self, payload: &str) {
         if let Self::Keys(keys) = self {
             if !payload.is_empty() {

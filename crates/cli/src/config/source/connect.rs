@@ -25,7 +25,7 @@ pub(super) struct DatabaseConnector {
 }
 
 impl DatabaseConnector {
-    /// Reads `DATABASE_URL`. It is no argument, because all users of a machine can see arguments.
+    /// Reads `DATABASE_URL`. It is not an argument, because all users of a machine can see those.
     pub(super) fn from_environment(stop: CancellationToken) -> Result<Self, SourceError> {
         match std::env::var("DATABASE_URL") {
             Ok(url) if !url.trim().is_empty() => Self::new(url.trim(), stop),
@@ -44,8 +44,8 @@ impl DatabaseConnector {
         Ok(Self { address, tls, runtime: CancellableRuntime::new(stop)? })
     }
 
-    /// Connects within [`DatabaseAddress::connect_limit`]: the client library limits only the
-    /// time until there is a socket.
+    /// Connects within [`DatabaseAddress::connect_limit`]. The `connect_timeout` of the client
+    /// library limits only the time until there is a socket.
     pub(super) fn connect(&self) -> Result<DatabaseSession, SourceError> {
         let Self { address, tls, runtime } = self;
         DatabaseSession::connect(&address.config, tls, runtime, address.connect_limit()).map_err(|error| match error {
@@ -80,7 +80,7 @@ impl DatabaseConnector {
         let mut source: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(inner) = source {
             if let Some(error) = inner.downcast_ref::<io::Error>() {
-                return SourceError::lost(format!("PostgreSQL at {place}: {}", of_io(error)));
+                return SourceError::lost(format!("PostgreSQL at {place}: {}", describe_io(error)));
             }
             source = inner.source();
         }
@@ -104,16 +104,16 @@ impl DatabaseConnector {
     }
 }
 
-/// Returns true for the errors of the client library about bytes that are not messages of
-/// PostgreSQL.
+/// Returns true for an error by which the client library says that it received something else
+/// than messages of PostgreSQL.
 fn is_of_another_protocol(error: &io::Error) -> bool {
     const MESSAGES: [&str; 4] =
         ["bytes remaining on stream", "unknown message tag", "unknown authentication tag", "invalid message length"];
     let said = error.to_string();
-    MESSAGES.iter().any(|of_reader| said.starts_with(of_reader))
+    MESSAGES.iter().any(|message| said.starts_with(message))
 }
 
-fn of_io(error: &io::Error) -> String {
+fn describe_io(error: &io::Error) -> String {
     if let Some(refused) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return tls::refusal(refused);
     }

@@ -147,8 +147,8 @@ impl SessionDriver {
         match self.runtime.wait(statement) {
             Ok(outcome) => outcome.map_err(|error| failed(&error)),
             Err(stopped) => {
-                // It may be waiting for a lock, and would go on waiting after nobody reads its
-                // result any more.
+                // The statement may be waiting for a lock. It would keep waiting, although nothing
+                // reads its result any more.
                 self.cancel();
                 Err(stopped)
             }
@@ -200,7 +200,7 @@ where
             notifications.is_more.notify_one();
         }
     }
-    // Wakes up whoever waits for notifications: no more will come.
+    // Wakes up the waiting task, if there is one: no more notifications will come.
     drop(connection);
     notifications.is_more.notify_one();
 }

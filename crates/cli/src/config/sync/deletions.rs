@@ -43,7 +43,7 @@ impl SyncPass<'_> {
         Ok(stored.map(|stored| stored.hash.is_some()))
     }
 
-    /// Returns true if so many deletions need `--allow-mass-delete`.
+    /// Returns true if this many deletions need `--allow-mass-delete`.
     pub(super) fn needs_permission(&self, count: u64, own: u64) -> bool {
         !self.target.allow_mass_delete && needs_permission(count, own, self.recent.deleted(now_ms()))
     }

@@ -31,7 +31,7 @@ pub(super) enum ScheduledAction {
     Apply(Vec<String>),
     /// Write the snapshot.
     Snapshot,
-    /// Wait for notifications, at most so many milliseconds.
+    /// Wait for notifications, at most this many milliseconds.
     Wait(u64),
 }
 
@@ -119,7 +119,7 @@ impl PassSchedule {
     }
 
     /// Takes ids of the pass that has just ended that have no row and are not in KV's list. Their
-    /// keys may be in KV all the same, so they are checked again.
+    /// keys may still be in KV, because the list lags, so they are checked again.
     pub(super) fn recheck_later(&mut self, keys: Vec<String>, now: u64) {
         let at = now.saturating_add(LAG_MS);
         let last_recheck = std::mem::take(&mut self.last_recheck);

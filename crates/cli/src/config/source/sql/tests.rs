@@ -64,7 +64,7 @@ fn columns_that_make_no_key_or_no_value_are_refused() {
 }
 
 #[test]
-fn the_statement_stands_around_the_query() {
+fn the_statement_encloses_the_query() {
     let shape = shape(&[("id", Type::INT4), ("a \"b\"", Type::BOOL), ("c", Type::BOOL)]).unwrap();
     let select = "SELECT (q.c0)::text, row_to_json((SELECT r FROM (SELECT q.c1 AS \"a \"\"b\"\"\", q.c2 AS \"c\") AS r))::text \
                   FROM (\nSELECT 1\n) AS q(c0, c1, c2)";
