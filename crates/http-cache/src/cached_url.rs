@@ -20,16 +20,12 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::error::CacheError;
+use crate::error::{CacheError, URL_BYTES_MAX};
 use crate::vary::SelectingFields;
 use http_semantics::content_hash;
 use http_semantics::origin::{Origin, OriginAllowList, OriginError};
 use http_semantics::request_target::{RequestTarget, normalize_escapes, resolve_dot_segments};
 use kv_store::limits::{KEY_BYTES_MAX, Key};
-
-/// The longest URL that is fetched, in bytes. RFC 9110 §4.1 recommends support for at least
-/// 8000.
-pub const URL_BYTES_MAX: usize = 8192;
 
 const PATH_PREFIX: &str = "/cache/";
 

@@ -1,11 +1,13 @@
 //! Why the cache answers with an error, and with which status and `code`.
 
-use crate::cached_url::URL_BYTES_MAX;
 use http_semantics::error_response::{BAD_GATEWAY, ErrorResponse, HttpError};
 use http_semantics::one_of_each;
 use http_semantics::origin::OriginError;
 use http_semantics::request_target::BadPercentEncoding;
 use http_semantics::status::Status;
+
+/// The longest URL that is fetched, in bytes. RFC 9110 §4.1 recommends support for at least 8000.
+pub const URL_BYTES_MAX: usize = 8192;
 
 /// Why the cache answers with an error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

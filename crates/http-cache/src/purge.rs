@@ -25,8 +25,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cached_url::{CachedUrl, URL_BYTES_MAX, encoded};
-use crate::error::CacheError;
+use crate::cached_url::{CachedUrl, encoded};
+use crate::error::{CacheError, URL_BYTES_MAX};
 use crate::stale::EXPIRATION_TTL_MAX_SECONDS;
 use crate::stored_response::StoredMetadata;
 use http_semantics::content_hash;
