@@ -5,7 +5,7 @@ import { hash, STYLESHEET } from "./fixtures.mjs";
 
 export const API_TOKEN = "bench-token";
 
-const SMALL = 1.15;
+const DEFAULT_GOAL = 1.15;
 const WRITES = 20;
 const CONNECTIONS = 8;
 
@@ -28,8 +28,8 @@ const json = (body) => ({ "content-type": "application/json", "content-length": 
 let pages = 1_000_000;
 
 /**
- * Returns a source of requests for pages that nobody has requested before, so that none can be in
- * the cache.
+ * Returns a function that returns the next request: for a page that nobody has requested before,
+ * so that none can be in the cache.
  */
 function newPage(route, page) {
   return () => {
@@ -40,7 +40,7 @@ function newPage(route, page) {
 
 let keys = 1_000_000;
 
-/** Returns a source of writes to keys that nobody has written before. */
+/** Returns a function that returns the next write: to a key that nobody has written before. */
 function newKey(query, fields) {
   return () => {
     keys += 1;
@@ -163,7 +163,7 @@ export function examples(upstream) {
     },
   ];
   return [
-    ...small.map((example) => ({ goal: SMALL, connections: CONNECTIONS, ...example })),
+    ...small.map((example) => ({ goal: DEFAULT_GOAL, connections: CONNECTIONS, ...example })),
     { name: "asset-100k", what: "100 KiB image of a release", source: same("GET /photo.png"), goal: 0.65, connections: CONNECTIONS },
     {
       name: "asset-200k",

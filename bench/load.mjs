@@ -34,12 +34,12 @@ export async function sendRequest(port, request) {
   const connection = await connect(port, { keepsBody: true });
   try {
     return await new Promise((resolve, reject) => {
-      connection.onLost = reject;
+      connection.onClosed = reject;
       connection.onMessage = (head, _, body) => resolve({ ...parseHead(head), body });
       connection.send(request);
     });
   } finally {
-    connection.onLost = null;
+    connection.onClosed = null;
     connection.close();
   }
 }
@@ -79,7 +79,7 @@ export async function generateLoad({ port, next, expected, connections, millisec
     await Promise.all(all.map((connection) => run(connection)));
   } finally {
     for (const connection of all) {
-      connection.onLost = null;
+      connection.onClosed = null;
       connection.close();
     }
   }
@@ -92,7 +92,7 @@ export async function generateLoad({ port, next, expected, connections, millisec
   function run(connection) {
     return new Promise((resolve, reject) => {
       let sent = performance.now();
-      connection.onLost = reject;
+      connection.onClosed = reject;
       connection.onMessage = (head, bytes, body) => {
         const isExpected = head.startsWith(`HTTP/1.1 ${status}`);
         const [got, wanted] = acknowledges && isExpected ? [acknowledged(body), acknowledges] : [bytes, length];

@@ -40,8 +40,9 @@ async function timeWindow(candidate, example, milliseconds) {
   try {
     window = await generateLoad({ ...load, milliseconds, counters });
   } catch (error) {
-    if (candidate.process.isRunning && error instanceof Failure) throw new Failure(`${example.name}, ${candidate.name}: ${error.message}`);
-    throw new Failure(`${example.name}: the workerd of ${candidate.name} ended. ${candidate.process.errors}`);
+    if (!candidate.process.isRunning) throw new Failure(`${example.name}: the workerd of ${candidate.name} ended. ${candidate.process.errors}`);
+    if (error instanceof Failure) throw new Failure(`${example.name}, ${candidate.name}: ${error.message}`);
+    throw error;
   }
   const requests = window.latencies.length;
   return {

@@ -20,7 +20,10 @@ const IGNORED_AGE = "This edition wants it stale; RFC 9111 §5.1 has an invalid 
 const FIRST_AGE = "This edition wants it stale; RFC 9111 §5.1 has the first of several Age values count, as later editions of the suite do.";
 const NO_METHOD = "workerd answers the method M-SEARCH with 501 before a Worker sees the request.";
 
-/** Required tests that kv-edge fails, with the reason. Any other failure sets exit code 1. */
+/**
+ * Required tests that kv-edge fails, with the reason. Any other required test that fails sets exit
+ * code 1.
+ */
 const KNOWN = {
   "age-parse-nonnumeric": IGNORED_AGE,
   "age-parse-negative": IGNORED_AGE,

@@ -86,7 +86,7 @@ macro_rules! caches {
 }
 
 // A `RecordCache` has three bounds in bytes: for records, for keys that KV does not have, and for
-// its negative cache.
+// failed reads.
 
 #[cfg(feature = "assets")]
 mod assets {

@@ -185,7 +185,7 @@ describe("the pointer", () => {
     await assertUnavailable((headers) => site.get("/a.txt", headers));
   });
 
-  test("names previous releases that are gone: the current one is served", async () => {
+  test("names previous releases that are missing: the current one is served", async () => {
     await site.kv.put(POINTER, JSON.stringify({ ...JSON.parse(good), previous: ["20200101T000000Z-00000000", "20200101T000001Z-00000000"] }));
     assert.equal((await site.get("/a.txt")).text, "file a");
     assert.equal((await site.get("/old.3f2a1b9c.js")).status, 404);
@@ -236,7 +236,7 @@ describe("bytes that the manifest names", () => {
   });
 
   for (const path of ["/b.txt", "/image.png"]) {
-    test(`${path} is gone: it is read again once, then 503, never an empty 200`, async () => {
+    test(`${path} is missing: it is read again once, then 503, never an empty 200`, async () => {
       const [key] = (await site.file(path)).keys;
       const bytes = await site.kv.get(key, "arrayBuffer");
       await site.kv.delete(key);
@@ -271,7 +271,7 @@ describe("bytes that the manifest names", () => {
     assert.equal((await site.get("/b.txt")).text, files["b.txt"]);
   });
 
-  test("a chunk is gone: ranges in other chunks are served, its own are 503, and the whole file breaks off", async () => {
+  test("a chunk is missing: ranges in other chunks are served, its own are 503, and the whole file breaks off", async () => {
     const {
       keys: [, key],
       lengths: [length],
@@ -311,7 +311,7 @@ describe("bytes that the manifest names", () => {
     await site.kv.put(key, bytes);
   });
 
-  test("an encoding is gone: the others are served", async () => {
+  test("an encoding is missing: the others are served", async () => {
     const prose = "prose ".repeat(2000);
     await site.push({ "prose.txt": prose });
     const { encoded } = await site.file("/prose.txt");

@@ -87,7 +87,7 @@ describe("an API that fails for a while", () => {
     await assertServes(1);
   });
 
-  test("an API that stays down: exit code 1 and a sentence within the deadline, and the old release stays", async () => {
+  test("an API that stays down: exit code 1 and an error message within the deadline, and the old release stays", async () => {
     await site.push(filesOfRelease(1));
     api.intercept = (call, pass) => (writingCalls([call]).length > 0 ? apiError(503, 10001, "out of order") : pass());
     const started = Date.now();
@@ -114,7 +114,7 @@ describe("against an account of Cloudflare", () => {
   });
 
   for (const status of [400, 401, 403]) {
-    test(`${status}: exit code 1, a sentence, and no second try`, async () => {
+    test(`${status}: exit code 1, an error message, and no second try`, async () => {
       const before = api.calls.length;
       api.intercept = () => apiError(status, 10000, "Authentication error");
       const { code, stdout, stderr } = await account(1);
@@ -140,7 +140,7 @@ describe("against an account of Cloudflare", () => {
     assert.ok(!(stdout + stderr).includes(CLOUDFLARE_TOKEN.slice(0, 4)), stderr);
   });
 
-  test("without a token: a sentence that names the variable, and no call", async () => {
+  test("without a token: an error message that names the variable, and no call", async () => {
     const before = api.calls.length;
     const { code, stderr } = await account(1, { env: { CLOUDFLARE_ACCOUNT_ID: ACCOUNT_ID } });
     assert.ok(code === 1 || code === 2);

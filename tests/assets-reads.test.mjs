@@ -144,7 +144,7 @@ describe("with the manifest in memory", () => {
     }
   });
 
-  test("many different paths that are not there do not push files out of memory", async () => {
+  test("many different missing paths do not evict files from memory", async () => {
     await site.get("/small.txt");
     for (let number = 0; number < 3000; number += 50) {
       await Promise.all(Array.from({ length: 50 }, (_, index) => send({ url: site.worker.directUrl }, `/scan-${number + index}.php`)));

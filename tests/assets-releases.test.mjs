@@ -172,7 +172,7 @@ describe("rollback", () => {
     ["a release that is not there", ["20200101T000000Z-00000000"]],
     ["what is no release", ["../current"]],
   ]) {
-    test(`${what}: exit code 1 and a sentence, and nothing is switched`, async () => {
+    test(`${what}: fails with a message, and nothing is switched`, async () => {
       const [, id] = await pushed(2);
       const { code, stderr } = await site.run("rollback", args);
       assert.ok(code === 1 || (code === 2 && what.startsWith("what")), `${code}`);
@@ -238,7 +238,7 @@ describe("gc", () => {
     assert.equal((await site.get(release(1).script)).status, 404);
   });
 
-  test("never deletes the current release or unversioned keys, however few releases are kept", async () => {
+  test("never deletes the current release or unversioned keys, however few releases are retained", async () => {
     const ids = await pushed(3);
     await site.run("rollback", [ids[0]]);
     await site.kv.put("plain.txt", "plain");

@@ -65,7 +65,7 @@ test("a stored page expires 60 seconds after the put", async () => {
   assert.ok(before + 60 <= expiration && expiration <= after + 60, `${before} ${expiration} ${after}`);
 });
 
-test("the page is answered from the record, whoever wrote it", async () => {
+test("the page is answered from the record, no matter who wrote it", async () => {
   const url = `${upstream.origin}/${uniqueName("seeded")}`;
   const data = { title: "Seeded", content: 'quotes " and \\ and 日本 & <b>', lastUpdated: "2026-01-02T03:04:05.678Z" };
   await CACHE_KV.put(`page:${url}`, JSON.stringify(data));

@@ -76,7 +76,7 @@ describe("with a snapshot", async () => {
     assertPage(await config.getPage("id-11", { faults: { get: ["500"] } }), { preview: true, source: "stale" });
   });
 
-  test("a new snapshot replaces the old one, and users it lacks are gone", async () => {
+  test("a new snapshot replaces the old one, and users it lacks are removed", async () => {
     await config.putSnapshot({ ...others, pat: off, new: on, "a b": undefined }, { version: 2 });
     assertPage(await config.getPage("pat"), { preview: false, source: "snapshot" });
     assertPage(await config.getPage("new"), { preview: true, source: "snapshot" });

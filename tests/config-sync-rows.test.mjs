@@ -145,7 +145,7 @@ describe("types of SQL", () => {
     ["a parenthesis too many", "SELECT 1, 2) AS q(c0, c1); DELETE FROM unharmed; --", /./],
     ["a row that fails only when it is read, with its contents in PostgreSQL's message", `SELECT id, plan::int FROM unharmed`, /a row/],
   ]) {
-    test(`${what}: exit code 1, a sentence, and nothing is written or deleted`, async () => {
+    test(`${what}: exit code 1, an error message, and nothing is written or deleted`, async () => {
       await sync.database.query(
         `CREATE TABLE IF NOT EXISTS unharmed (id text, plan text); TRUNCATE unharmed; INSERT INTO unharmed VALUES ('${userId(1)}', '${SECRET_MARK}')`,
       );

@@ -41,7 +41,7 @@ for (const when of ["before", "after"]) {
   });
 }
 
-test("killed in the midst of its batches, again and again: the last run completes the work", async () => {
+test("killed in the middle of its batches, again and again: the last run completes the work", async () => {
   const users = await sync.table(makeRows(2100));
   for (const nth of [1, 2, 3]) {
     let process;

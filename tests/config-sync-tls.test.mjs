@@ -67,7 +67,7 @@ describe("TLS", () => {
       Object.entries(parameters)
         .map(([name, value]) => `${name}=${value.replace(`${folder}/`, "")}`)
         .join("&") || "nothing said";
-    test(`${database} at ${host}, ${shown}: ${isReached ? "reached" : "a sentence"}`, async () => {
+    test(`${database} at ${host}, ${shown}: ${isReached ? "reached" : "an error message"}`, async () => {
       const query = new URLSearchParams(parameters).toString();
       const url = databases[database].url({ host, parameters: query && `?${query}` });
       const words = `${databases[database].keywords({ host })} ${Object.entries(parameters)
@@ -118,7 +118,7 @@ describe("TLS", () => {
   });
 });
 
-describe("a database that cannot be read: exit code 1, a sentence with a way out, no password, no call", () => {
+describe("a database that cannot be read: exit code 1, an error that says what to do, no password, no call", () => {
   for (const [what, DATABASE_URL, word] of [
     ["no DATABASE_URL", undefined, /DATABASE_URL/],
     ["an empty DATABASE_URL", "", /DATABASE_URL/],

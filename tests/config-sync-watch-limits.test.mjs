@@ -151,7 +151,7 @@ for (const [what, args, says] of [
   ["a channel without a name", ["--channel", ""], /channel/],
   ["a channel of 64 bytes", ["--channel", "c".repeat(64)], /it has 64 bytes; PostgreSQL takes names of 1 to 63/],
 ]) {
-  test(`--watch with ${what}: exit code 2 and a sentence`, async () => {
+  test(`--watch with ${what}: exit code 2 and an error message`, async () => {
     const users = await sync.table({});
     const { code, stderr, calls } = await users.run(["--watch", ...args]);
     assert.deepEqual([code, calls.length], [2, 0], stderr);

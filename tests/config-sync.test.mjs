@@ -231,7 +231,7 @@ describe("output", () => {
     [["sync", "--full-every", "-1", "--watch"], /full-every/],
     [["sync", "extra"], /extra/],
   ]) {
-    test(`${args.join(" ")}: exit code 2, a sentence and no call`, async () => {
+    test(`${args.join(" ")}: exit code 2, an error message and no call`, async () => {
       const { code, stderr, calls } = await sync.run(args);
       assert.equal(code, 2, stderr);
       assert.match(stderr, word);

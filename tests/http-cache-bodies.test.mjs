@@ -41,7 +41,7 @@ test("a short chunked body is stored too", async () => {
   assertHit(await page.get(), "short");
 });
 
-test("a short body that breaks off is answered 502, never in part, and not kept", async () => {
+test("a short body that breaks off is answered 502, never in part, and is not stored", async () => {
   const page = resource(
     [
       { headers: freshFor(100), body: "a whole body", breaksAt: 5 },

@@ -218,7 +218,7 @@ const invalid = [
   ["an empty tag", { tag: "" }],
 ];
 for (const [name, body] of invalid) {
-  test(`a purge of ${name} is answered 400, with a sentence, and nothing is purged`, async () => {
+  test(`a purge of ${name} is answered 400, with an error message, and nothing is purged`, async () => {
     const before = (await kv.list({ prefix: "purge:" })).keys.length;
     const problem = assertProblem(await post(body), 400, "invalid_purge");
     assert.match(problem.detail, /[a-z].*\.$/);

@@ -170,7 +170,7 @@ for (const [encoding, body] of [
   }
 }
 
-test("an encoded response is readable for a client that accepts no encoding, whoever requested it first", async () => {
+test("an encoded response is readable for a client that accepts no encoding, no matter who requested it first", async () => {
   const page = resource({ headers: freshFor(1000, "Content-Encoding: gzip", "Content-Type: text/plain"), body: gzipSync(text) });
   await getAndStore(page, { "Accept-Encoding": "gzip" });
   const response = await page.get({ "Accept-Encoding": "identity" });

@@ -1,5 +1,4 @@
-// Faults of a visitor: they get a clear error, and count neither against the origin nor against
-// other visitors.
+// Visitors' own faults, and what a visitor and the log get to see of an origin's.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually } from "./harness/eventually.mjs";
@@ -74,7 +73,7 @@ test("a hanging request does not use up another variant's probe or retry", async
   assert.equal((await get(id, { "X-Group": "good" })).headers["x-variant"], "good");
 });
 
-test("fields that would affect other storefronts are dropped under a path prefix, and passed on at the storefront's own host", async () => {
+test("fields that would affect other storefronts are dropped under a path prefix", async () => {
   const fields = ["Service-Worker-Allowed: /", 'Clear-Site-Data: "*"'];
   const { id } = await shop(respond("200 OK", fields));
   const { headers } = await get(id);

@@ -63,7 +63,7 @@ describe("the ports of `npm start`", () => {
   });
 
   for (const port of ["0", "65533", "x", "8787.5"]) {
-    test(`--port ${port}: a sentence`, async () => {
+    test(`--port ${port}: an error message`, async () => {
       const { code, stdout, stderr } = await run("node", ["scripts/start.mjs", "--port", port]);
       assert.deepEqual([code, stdout], [1, ""]);
       assert.match(stderr, /^\nkv-edge: --port takes a number from 1 to 65532/);

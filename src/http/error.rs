@@ -72,7 +72,7 @@ errors! {
     #[cfg(not(feature = "assets"))] crate::routes::RouteNotFound,
 }
 
-/// The runtime refused something that it never refuses.
+/// A failure that should be impossible, such as an exception of the runtime.
 struct InternalError(String);
 
 impl HttpError for InternalError {

@@ -28,7 +28,7 @@ use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 
 /// Returns what the namespace serves, and whether that is what KV holds. It is read again in the
-/// background after `ASSETS_REFRESH`. If KV fails, the last one that could be read stays.
+/// background after `ASSETS_REFRESH`. If KV fails, the last release that could be read is used.
 pub(crate) async fn current(context: &RequestContext) -> Result<CachedRecord<Rc<AssetStore>>, RequestError> {
     match AssetStores.get(context, &POINTER, Clock.now_ms()).await {
         Ok(Some(cached)) => {
@@ -114,13 +114,13 @@ async fn whole_body(store: &Store, body: &FileBody) -> Result<JsValue, RequestEr
     }
     let pieces = pieces::of_whole(body).map_err(AssetError::Key)?;
     match pieces.as_slice() {
-        // The stream of the runtime as it is: counting its bytes costs half as much again.
+        // The runtime's own stream: counting its bytes would cost half as much again.
         [Piece::Bytes { key, .. }] => stream(store, key).await,
         pieces => assembled(store, body, pieces, body.length).await,
     }
 }
 
-/// Returns the bytes of a short body, out of memory or KV.
+/// Returns the bytes of a short body, from memory or from KV.
 async fn short_body(store: &Store, body: &FileBody) -> Result<js_sys::ArrayBuffer, RequestError> {
     if let Some(bytes) = cached_body(&body.hash) {
         return Ok(bytes);

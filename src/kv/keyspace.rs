@@ -136,7 +136,7 @@ pub(crate) trait Keyspace: Sized + 'static {
         let cached = memory.read_failed(key, why.clone(), self.lifetime(&reader.vars).fresh_ms, asked_ms);
         // An error that the visitor gets is logged by the renderer, unless it is cached and so
         // not returned again for a while.
-        if cached.is_ok() || memory.has_negative_cache() {
+        if cached.is_ok() || memory.caches_failures() {
             let (code, cause): (_, &dyn Display) = match &why {
                 ReadFailure::Broken(broken) => ("broken_record", broken),
                 ReadFailure::Store(error) if cached.is_ok() => ("kv_read_failed", error),

@@ -23,7 +23,7 @@ const titles = {
   508: "Loop Detected",
 };
 
-/** `status phrase code` of every problem that the documentation lists. */
+/** The text of docs/errors.md. */
 const page = readFileSync(new URL("../../docs/errors.md", import.meta.url), "utf8");
 /** `status phrase code` of every problem in docs/errors.md. */
 const documented = new Set(Array.from(page.matchAll(/^\| (\d{3} [^|]+?) \| `(\w+)` \|/gm), ([, status, code]) => `${status} ${code}`));

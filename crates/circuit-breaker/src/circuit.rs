@@ -32,8 +32,8 @@ pub(super) struct Threshold {
     /// `failures`. Requests that hang end in the same moment, and responses that others got in
     /// the meantime are only seen afterwards.
     pub(super) sustained_ms: u64,
-    /// The number of probes, each of another visitor, that test whether it works again. So one
-    /// visitor whose probes fail or never end does not keep the circuit open for others.
+    /// The number of probes, each of another visitor, that test whether the origin works again. So
+    /// one visitor whose probes fail or never end does not keep the circuit open for others.
     pub(super) probes: usize,
 }
 
@@ -104,7 +104,7 @@ impl Circuit {
     }
 
     /// Records that a request is admitted as a probe.
-    pub(super) fn probe(&mut self, request: RequestKey, now_ms: u64) {
+    pub(super) fn record_probe(&mut self, request: RequestKey, now_ms: u64) {
         if let Some(open) = &mut self.open {
             open.probes.retain(|probe| probe.holds(now_ms));
             open.probes.push(Probe { client: request.client, since_ms: now_ms, has_failed: false });
@@ -119,11 +119,11 @@ impl Circuit {
         }
     }
 
-    /// Returns true if nothing in the circuit can still matter.
+    /// Returns true if the circuit can be forgotten.
     pub(super) fn is_idle(&self, threshold: &Threshold, now_ms: u64) -> bool {
         match &self.open {
             None => self.failures.back().is_none_or(|last| last.at_ms.abs_diff(now_ms) > threshold.window_ms),
-            // Nobody has sent a request for that long.
+            // The wait is long over, and no probe is under way.
             Some(open) => {
                 open.since_ms.abs_diff(now_ms) > open.lasts_ms + PROBE_LOST_MS
                     && !open.probes.iter().any(|probe| probe.holds(now_ms))
@@ -200,7 +200,7 @@ impl Probe {
         self.since_ms.abs_diff(now_ms) < if self.has_failed { OPEN_MS } else { PROBE_LOST_MS }
     }
 
-    /// Returns the time until its visitor may send the next probe, in milliseconds.
+    /// Returns how long its visitor should wait before trying again, in milliseconds.
     fn wait_ms(&self, now_ms: u64) -> u64 {
         let left_ms = OPEN_MS.saturating_sub(self.since_ms.abs_diff(now_ms));
         if self.has_failed { left_ms.max(1) } else { PROBE_WAIT_MS }

@@ -24,17 +24,18 @@
 //! they like. So there are four circuits. The words are Envoy's (outlier detection, minimum
 //! request volume, panic threshold):
 //!
-//! | what gets no requests | failures | of one visitor at most | at one path at most | condition |
+//! | what is closed | failures | of one visitor at most | at one path at most | condition |
 //! |---|---|---|---|---|
 //! | a path, from one visitor | 5 in 10 s | 5 | 5 | none |
-//! | a path, from everybody | 5 in 10 s | 2 | 5 | it fails for 5 s |
+//! | a path, from everybody | 5 in 10 s | 2 | 5 | it has failed for 5 s |
 //! | an origin that is an outlier | 5 in 10 s | 5 | 5 | there is an alternative to it |
-//! | an origin that does not respond | 20 in 30 s | 4 | 4 | it fails for 10 s |
+//! | an origin that does not respond | 20 in 30 s | 4 | 4 | it has failed for 10 s |
 //!
-//! No circuit opens if as many requests succeeded since the oldest of these failures, or, for
-//! the two with a time, during that time. For the last circuit every response is a success,
-//! even a 503. Further failures of one visitor or at one path replace their older ones: twenty
-//! failures come from at least five visitors and five paths.
+//! No circuit opens if at least as many requests have succeeded since the oldest of these
+//! failures. The two with a minimum time also do not open if that many have succeeded during it.
+//! For the last circuit every response is a success, even a 503. Further failures of one visitor
+//! or at one path replace their older ones: twenty failures come from at least five visitors and
+//! five paths.
 //!
 //! # Time
 //!
@@ -90,13 +91,13 @@ const OUTLIER: Threshold =
 const DOWN: Threshold =
     Threshold { failures: 20, client_max: 4, path_max: 4, window_ms: 30_000, sustained_ms: 10_000, probes: 5 };
 
-/// The most paths of an origin that are remembered. A visitor whose requests fail at ever new
-/// paths evicts the older ones.
+/// The most circuits of paths per origin. A failing path has one for everybody, and one for each
+/// visitor it fails for. Requests that fail at ever new paths evict the older ones.
 const PATHS_MAX: usize = 32;
 
 /// The circuits of all origins, as one isolate sees them. It has entries only for origins that
-/// failed lately, and for 32 paths of each at most; the path whose last failure is the oldest
-/// is evicted, which closes its circuit.
+/// failed and are not forgotten yet, and for at most 32 circuits of paths in each. The path whose
+/// last failure is the oldest is evicted, which closes its circuit.
 #[derive(Debug, Clone)]
 pub struct Circuits {
     /// The origin whose last failure is the oldest is evicted first. That order does not depend
@@ -210,7 +211,7 @@ impl Circuits {
         if admission == Admission::Probe {
             circuits.applying(request, has_alternative).for_each(|(threshold, circuit)| {
                 if circuit.admission(threshold, request, now_ms) == Admission::Probe {
-                    circuit.probe(request, now_ms);
+                    circuit.record_probe(request, now_ms);
                 }
             });
         }

@@ -103,7 +103,7 @@ pub fn from_stored<'a>(
     if matches!(diagnostics.cache_status, CacheStatus::Hit { .. }) {
         response.edits.set("age", stored.freshness.age_ms(now_ms).div_euclid(1000).to_string());
     }
-    response.add_diagnostics(diagnostics, fields);
+    response.add_common_fields(diagnostics, fields);
     response
 }
 
@@ -119,7 +119,7 @@ pub fn from_upstream<'a>(
     remove_connection(fields, &mut edits);
     let part = if method == "HEAD" || is_null_body(status) { BodyPart::Nothing } else { BodyPart::Whole };
     let mut response = ClientResponse { status, fields: Cow::Borrowed(fields), edits, part };
-    response.add_diagnostics(diagnostics, fields);
+    response.add_common_fields(diagnostics, fields);
     response
 }
 
@@ -146,7 +146,7 @@ impl ClientResponse<'_> {
         }
     }
 
-    fn add_diagnostics(&mut self, diagnostics: &Diagnostics, fields: &HeaderSection) {
+    fn add_common_fields(&mut self, diagnostics: &Diagnostics, fields: &HeaderSection) {
         // Another cache in front could store a response without `Cache-Control` (RFC 9111
         // §4.2.2), although it may be for one client only.
         if !fields.has("cache-control") {

@@ -1,9 +1,10 @@
 //! Purging: stored responses of a URL, of a prefix of URLs or with a tag are no longer used.
 //!
-//! A purge deletes nothing. It is one small record in KV with the time of the purge, and every
-//! hit is compared with all purges: a response that was requested no later than a purge that
+//! A purge is one small record in KV with the time of the purge, and every hit is compared with
+//! all purges: a response that was requested no later than a purge that
 //! covers it is not used. So purging a tag costs one write, however many responses carry it. The
-//! records expire when the responses that they cover have expired, too.
+//! records expire when the responses that they cover have expired, too. (For a URL, the Worker
+//! also deletes the stored values.)
 //!
 //! ```
 //! use http_cache::purge::{self, PurgeTarget};

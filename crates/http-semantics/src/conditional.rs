@@ -1,5 +1,5 @@
-//! Preconditions of a request (RFC 9110 §13.1): [`evaluate`] holds them against the validators of
-//! a representation, [`Preconditions`] against the version of a key.
+//! Preconditions of a request (RFC 9110 §13.1): [`evaluate`] evaluates them against the validators
+//! of a representation, [`Preconditions`] against the version of a key.
 //!
 //! ```
 //! use http_semantics::conditional::{Preconditions, entity_tag};

@@ -209,7 +209,7 @@ mod tests {
             ("de-CH", Some("de")),
             ("de-ch-1996", Some("de")),
             ("pt-br", Some("pt-BR")),
-            // A region is no obstacle: it comes before the next range.
+            // A region does not matter: it comes before the next range.
             ("pt", Some("pt-BR")),
             ("pt-PT, nl", Some("pt-BR")),
             ("pt, de;q=0.1", Some("pt-BR")),
@@ -525,7 +525,7 @@ mod tests {
         }
 
         /// The crate `accept-language` compares whole tags, letter by letter. If no two of them
-        /// share a language, that comes to the same.
+        /// share a language, the result is the same.
         #[test]
         fn the_crate_accept_language_chooses_the_same_of_unrelated_tags(
             ranges in Just(UNRELATED.to_vec()).prop_shuffle(),

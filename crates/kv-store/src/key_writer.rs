@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kv_has_against_one_value_does_not_hold_up_the_next() {
+    fn a_refused_value_does_not_delay_the_next_one() {
         let mut writer = KeyState::new("hot");
         let mut budget = Budget::new();
         accept(&mut writer, "bad");
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn in_an_outage_of_the_whole_isolate_a_key_waits_its_longest() {
+    fn with_the_budget_used_up_a_key_waits_the_maximum() {
         let mut writer = KeyState::new("hot");
         let mut budget = Budget::new();
         accept(&mut writer, "a");
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kv_shows_is_the_newest_value_perhaps_an_old_one_or_somebody_elses() {
+    fn kv_may_show_the_newest_an_older_or_a_foreign_value() {
         let mut writer = KeyState::new("hot");
         accept(&mut writer, "a");
         accept(&mut writer, "b");

@@ -186,7 +186,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_longest_unused_values_make_room(steps in prop::collection::vec((0..4_u8, 0..9_u8, 0..40_usize), 0..80)) {
+        fn the_least_recently_used_values_are_evicted(steps in prop::collection::vec((0..4_u8, 0..9_u8, 0..40_usize), 0..80)) {
             const MAX: usize = 3 * (ENTRY_BYTES + 1) + 30;
             let mut lru: Lru<(u8, usize)> = Lru::new(MAX);
             // The most recently used one is at the end.
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_not_kept_and_nothing_goes_for_it() {
+    fn a_value_over_the_limit_is_dropped_and_evicts_nothing() {
         let mut lru = Lru::new(2 * ENTRY_BYTES);
         lru.insert("a", 1, 10);
         lru.insert("b", 2, 2 * ENTRY_BYTES);

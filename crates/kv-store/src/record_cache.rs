@@ -1,6 +1,6 @@
 //! A cache of parsed records in memory. It refreshes a record in the background, serves the last
 //! known good one if KV has a broken one, serves a stale one if KV fails, and has a negative
-//! cache for keys whose read gave nothing usable.
+//! cache for failed reads.
 
 use crate::lru::Lru;
 use crate::store::StoreError;
@@ -11,20 +11,19 @@ const STALE_MS: u64 = 60 * 60 * 1000;
 /// A background read that takes longer than this counts as lost, in milliseconds.
 const REFRESH_LOST_MS: u64 = 30_000;
 
-/// The lifetime of an entry in the negative cache, in milliseconds, and never longer than a
-/// record is fresh.
-const NEGATIVE_MS: u64 = 5000;
+/// How long a failed read is cached, in milliseconds, and never longer than a record is fresh.
+const FAILURE_MS: u64 = 5000;
 
-/// The records of one kind by key, bounded in bytes. The least recently read ones are evicted
-/// first.
+/// The records of one kind by key, bounded in bytes. Those whose last read of KV is the oldest
+/// are evicted first.
 #[derive(Debug)]
 pub struct RecordCache<T, E> {
     records: Lru<CacheEntry<T>>,
     /// Keys that KV does not have. They are apart from the records, because anyone can ask for
     /// keys that they make up.
     absent: Lru<CacheEntry<T>>,
-    /// The negative cache: when an entry ends, and why the read failed.
-    unread: Lru<(u64, ReadFailure<E>)>,
+    /// Failed reads: until when they are cached, and why they failed.
+    failures: Lru<(u64, ReadFailure<E>)>,
 }
 
 #[derive(Debug)]
@@ -131,17 +130,17 @@ pub enum RecordLookup<T, E> {
 
 impl<T: Clone, E: Clone> RecordCache<T, E> {
     /// Returns an empty cache with a limit in bytes for each of its parts: records, keys that KV
-    /// does not have, and the negative cache. Without room in the negative cache, each request
+    /// does not have, and failed reads. Without room for failed reads, each request
     /// reads a failing key again.
     #[must_use]
-    pub const fn new(records_bytes: usize, absent_bytes: usize, unread_bytes: usize) -> Self {
-        Self { records: Lru::new(records_bytes), absent: Lru::new(absent_bytes), unread: Lru::new(unread_bytes) }
+    pub const fn new(records_bytes: usize, absent_bytes: usize, failures_bytes: usize) -> Self {
+        Self { records: Lru::new(records_bytes), absent: Lru::new(absent_bytes), failures: Lru::new(failures_bytes) }
     }
 
     /// Returns the sum of the limits in bytes.
     #[must_use]
     pub const fn bytes_max(&self) -> usize {
-        self.records.bytes_max() + self.absent.bytes_max() + self.unread.bytes_max()
+        self.records.bytes_max() + self.absent.bytes_max() + self.failures.bytes_max()
     }
 
     /// Looks a record up and returns what to do.
@@ -162,9 +161,9 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
     }
 
     fn look_up_failure(&self, key: &str, now_ms: u64) -> RecordLookup<T, E> {
-        match self.unread.get(key) {
+        match self.failures.get(key) {
             // If the clock was set back, the entry does not block reads for long.
-            Some((until_ms, why)) if now_ms < *until_ms && *until_ms - now_ms <= NEGATIVE_MS => {
+            Some((until_ms, why)) if now_ms < *until_ms && *until_ms - now_ms <= FAILURE_MS => {
                 RecordLookup::Failed(why.clone())
             }
             _ => RecordLookup::Read,
@@ -253,9 +252,9 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
         {
             return Ok(cached);
         }
-        self.unread.insert(
+        self.failures.insert(
             key,
-            (asked_ms.saturating_add(fresh_ms.min(NEGATIVE_MS)), why.clone()),
+            (asked_ms.saturating_add(fresh_ms.min(FAILURE_MS)), why.clone()),
             size_of::<ReadFailure<E>>(),
         );
         Err(why)
@@ -263,8 +262,8 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
 
     /// Returns true if failed reads are cached.
     #[must_use]
-    pub const fn has_negative_cache(&self) -> bool {
-        self.unread.bytes_max() > 0
+    pub const fn caches_failures(&self) -> bool {
+        self.failures.bytes_max() > 0
     }
 
     /// Updates an entry after a read, unless a later read did so before.
@@ -377,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_record_leaves_the_last_good_one_for_ever_and_a_failing_kv_for_an_hour() {
+    fn the_last_good_record_is_served_without_limit_if_kv_has_a_broken_one_and_for_an_hour_if_kv_fails() {
         let mut memory = memory();
         assert_eq!(broken(&mut memory, "a", 0), None);
         assert_eq!(fail(&mut memory, "a", 0), None);
@@ -423,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_may_be_good_enough_for_longer() {
+    fn usable_ms_may_exceed_twice_fresh_ms() {
         let mut memory = memory();
         store(&mut memory, "a", "1", 1, 0);
         assert_eq!(
@@ -438,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_not_all_there_is_made_anew() {
+    fn an_incomplete_record_is_parsed_again() {
         let mut memory = memory();
         store(&mut memory, "a", "1", 1, 0);
         memory.mark_incomplete("a");
@@ -461,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_not_there_push_no_record_out() {
+    fn absent_keys_evict_no_record() {
         let mut memory = memory();
         store(&mut memory, "real", "x", 7, 0);
         for index in 0..5000 {
@@ -486,15 +485,15 @@ mod tests {
         }
         let mut memory = memory();
         memory.read_failed("a", why.clone(), REFRESH, 1_000_000).unwrap_err();
-        assert_eq!(memory.look_up("a", LIFETIME, 1000), RecordLookup::Read, "the clock was put back");
+        assert_eq!(memory.look_up("a", LIFETIME, 1000), RecordLookup::Read, "the clock was set back");
         let mut forgetful: RecordCache<u32, ()> = RecordCache::new(1000, 0, 0);
         forgetful.read_failed("a", why, REFRESH, 1000).unwrap_err();
         assert_eq!(forgetful.look_up("a", LIFETIME, 1000), RecordLookup::Read);
-        assert!(memory.has_negative_cache() && !forgetful.has_negative_cache());
+        assert!(memory.caches_failures() && !forgetful.caches_failures());
     }
 
     #[test]
-    fn a_key_that_is_gone_is_forgotten() {
+    fn a_deleted_key_is_removed() {
         let mut memory = memory();
         store(&mut memory, "a", "1", 1, 0);
         memory.remove("a", 0);

@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_the_value_of_one_write_an_empty_one_too_and_the_demonstration_needs_n() {
+    fn a_body_even_an_empty_one_is_one_write_and_the_demonstration_needs_n() {
         let with_length = |length| WriteFields { content_length: Some(length), has_body: true, ..NO_BODY };
         for (query, fields, expected) in [
             ("", with_length("5"), Ok((1, Some(5)))),

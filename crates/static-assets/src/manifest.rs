@@ -146,7 +146,7 @@ impl Manifest {
         if manifest.version != VERSION {
             return Err(BrokenRecord::of_kind("a manifest of another version"));
         }
-        // `file` searches by halves.
+        // `file` uses binary search.
         manifest.files.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         Ok(manifest)
     }

@@ -192,7 +192,7 @@ impl ReachableUpstreams for StorefrontUpstreams<'_> {
     }
 
     fn reaches(&self, rest: &str, upstream: &Upstream) -> bool {
-        // The fallback stands in for all other upstreams.
+        // The fallback replaces all other upstreams.
         (self.is_fallback && upstream == self.served_by)
             || match self.record.serving(rest) {
                 Some(Serving::One(serving)) => serving == upstream,

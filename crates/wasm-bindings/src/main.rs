@@ -1,12 +1,12 @@
-//! A step of the build: makes of the WebAssembly that rustc writes the module that workerd loads,
-//! and its JavaScript bindings.
+//! A build step: turns rustc's WebAssembly into the module that workerd loads, with its JavaScript
+//! bindings.
 //!
 //! ```text
 //! wasm-bindings WASM FOLDER    writes FOLDER/index_bg.wasm, index.js and the snippets it imports
 //! ```
 //!
-//! `wasm-bindgen-cli` does the same. This program takes the library behind it from Cargo.lock, so
-//! that both halves of wasm-bindgen have one version, and compiles in a third of the time.
+//! `wasm-bindgen-cli` does the same. This program uses the library behind it, at the version in
+//! Cargo.lock, so both halves of wasm-bindgen match. It compiles in a third of the time.
 
 use std::env;
 

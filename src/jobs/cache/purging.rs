@@ -29,7 +29,8 @@ const NAME: &str = "purges";
 /// everything counts as purged.
 const PAGES_MAX: u32 = 20;
 
-/// The most bytes of records that are read, because the isolate keeps them in memory.
+/// The most bytes of purge records that are used, because the isolate keeps them in memory, with
+/// room for the entry itself. If there are more, everything counts as purged.
 const BYTES_MAX: usize = 2 * 1024 * 1024 - 1024;
 
 /// The shortest time between two reads of the list, in milliseconds. Even if `CACHE_REFRESH` is
@@ -68,7 +69,7 @@ async fn read(store: &Store, log: &RequestLog) -> Result<Rc<PurgeList>, StoreErr
     };
     let bytes = metadata.iter().map(String::len).sum();
     let is_complete = is_complete && bytes <= BYTES_MAX;
-    // A digest stands in for the list, to save memory.
+    // A digest is used instead of the list, to save memory.
     let source = purge::digest(&metadata);
     let mut memory = isolate.cache.purges.borrow_mut();
     if is_complete && let Some(record) = memory.revalidate(NAME, Some(&source), requested_ms) {
@@ -86,7 +87,8 @@ async fn read(store: &Store, log: &RequestLog) -> Result<Rc<PurgeList>, StoreErr
     Ok(memory.store(NAME, Some(source), Rc::new(purges), bytes, requested_ms).value)
 }
 
-/// Answers `POST /cache/purge` with one write to KV for each target.
+/// Answers `POST /cache/purge` with one put for each target. For a URL, its two keys are deleted
+/// as well.
 pub(crate) async fn answer(context: &RequestContext) -> Result<Response, RequestError> {
     context.authorize()?;
     let vars = context.vars();
@@ -101,8 +103,8 @@ pub(crate) async fn answer(context: &RequestContext) -> Result<Response, Request
     Ok(response::with_status(200, &response::bytes(&json), &fields)?)
 }
 
-/// Writes a purge. The values under the keys of a URL are deleted as well, so its record is only
-/// needed until KV shows that everywhere.
+/// Writes a purge. For a URL, the stored values are deleted as well, so the record is needed only
+/// until the deletes are visible everywhere.
 async fn write_purge(store: &Store, purge: &Purge, allowed: &OriginAllowList) -> Result<(), RequestError> {
     let options = PutOptions::expiring(purge.expiration_ttl_seconds()).and_metadata(&purge.metadata());
     let options = options.map_err(|thrown| RequestError::internal(&thrown))?;
@@ -137,7 +139,8 @@ async fn body(context: &RequestContext) -> Result<Vec<u8>, RequestError> {
     Ok(js_sys::Uint8Array::new(&body).to_vec())
 }
 
-/// Remembers a purge made by this isolate until the list in KV shows it.
+/// Remembers a purge made by this isolate, because the list in KV may not show it yet. It stays
+/// until it is evicted.
 fn remember_own(purge: &Purge) {
     let isolate = Isolate::current();
     isolate.cache.own_purges.borrow_mut().insert(purge.key().as_str(), purge.clone(), purge.metadata().len());

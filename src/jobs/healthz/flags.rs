@@ -7,13 +7,13 @@ use serde::Serialize;
 use crate::http::request_context::RequestContext;
 use crate::kv::flags;
 
-/// The state of the definitions of flags, as JSON.
+/// The state of the flag definitions, as JSON.
 #[derive(Serialize)]
 pub(super) struct FlagsHealth {
     state: &'static str,
     /// The number of flags that are served.
     count: usize,
-    /// The place of a fault in the definitions in KV.
+    /// Where the definitions in KV are wrong, or what is wrong with them as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
@@ -38,8 +38,8 @@ impl FlagsHealth {
     }
 }
 
-/// Returns the place of a fault. Names of flags are public; variants, which may be values, are
-/// not.
+/// Returns where the definitions are wrong, or what is wrong with them as a whole. Flag names are
+/// public. Names of variants may be values, so they are left out.
 fn place(fault: &Fault) -> String {
     if fault.path.is_empty() {
         return fault.problem.to_string();

@@ -12,7 +12,7 @@ const utf8 = new TextEncoder();
  */
 export function assembled(namespace, pieces, first, total) {
   const { readable, writable } = new FixedLengthStream(total);
-  // An error is passed to whoever reads the stream.
+  // Errors reach the reader of the stream.
   write(namespace, JSON.parse(pieces), first, writable).catch((error) => writable.abort(error).catch(() => {}));
   return readable;
 }

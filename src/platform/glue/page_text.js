@@ -15,8 +15,8 @@ const UNREAD = "script, style, noscript, template";
 // that runs without a pause.
 const CALLS_MAX = 50_000;
 
-// The rewriter gets so many bytes at a time, so that a page with too many elements ends soon after
-// the last allowed call.
+// The rewriter gets this many bytes at a time, so that a page with too many elements ends soon
+// after the last allowed call.
 const SLICE_BYTES = 16 * 1024;
 
 /**
@@ -93,7 +93,7 @@ function decoded(chunks, coding) {
     br: zlib.createBrotliDecompress,
     zstd: zlib.createZstdDecompress,
   };
-  // An error is passed to whoever reads the result.
+  // Errors reach the reader of the result.
   return pipeline(chunks, decoders[coding](), () => {});
 }
 

@@ -43,7 +43,7 @@ export class Reader {
 export function part(stream, start, length) {
   const { readable, writable } = new FixedLengthStream(length);
   const reader = new Reader(stream);
-  // An error of the stream is passed to whoever reads the part.
+  // Errors of the stream reach the reader of the part.
   reader
     .copy(start, start + length, writable)
     .then(() => writable.close())

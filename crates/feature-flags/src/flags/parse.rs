@@ -213,6 +213,7 @@ fn operand(operator: &str, node: &Node<'_>) -> Option<Operator> {
         "lte" | "semverLte" => Comparison::LessOrEqual,
         "gt" | "semverGt" => Comparison::Greater,
         "gte" | "semverGte" => Comparison::GreaterOrEqual,
+        // `semverEq`; the others compare nothing.
         _ => Comparison::Equal,
     };
     match operator {
@@ -232,12 +233,13 @@ fn operand(operator: &str, node: &Node<'_>) -> Option<Operator> {
             let number = node.value().as_number().and_then(Number::of);
             Some(Operator::Number(comparison, number.or_else(|| node.fault("it must be a number"))?))
         }
-        _ => {
+        "semverEq" | "semverLt" | "semverLte" | "semverGt" | "semverGte" => {
             let version = Version::parse(node.text()?).map(Version::into_static);
             let version =
                 version.or_else(|| node.fault("it must be a version such as 2.1.0 (Semantic Versioning 2.0.0)"))?;
             Some(Operator::Version(comparison, version))
         }
+        _ => unreachable!("{operator} is in OPERATORS and has no operand"),
     }
 }
 

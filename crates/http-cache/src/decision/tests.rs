@@ -44,7 +44,7 @@ fn cache_request(method: &str, cache_control: &str) -> CacheRequest {
     CacheRequest::of(method, &HeaderSection::from(&[("cache-control", cache_control)]))
 }
 
-/// The decision on a GET with this `Cache-Control`, so many milliseconds after a response with
+/// The decision on a GET with this `Cache-Control`, this many milliseconds after a response with
 /// that one was received.
 fn decision_after(request: &str, response: &str, after_ms: u64, is_backing_off: bool) -> String {
     let stored = stored(response, 0);

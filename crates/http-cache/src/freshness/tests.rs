@@ -10,7 +10,7 @@ const DAY_S: u64 = 24 * 60 * 60;
 
 type Field<'a> = (&'static str, &'a str);
 
-/// A date so many seconds before or after [`NOW_MS`].
+/// A date this many seconds before or after [`NOW_MS`].
 fn date(seconds: i64) -> String {
     let ms = NOW_MS.checked_add_signed(seconds * 1000).unwrap();
     http_date::format(ms)

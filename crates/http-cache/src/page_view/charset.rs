@@ -115,7 +115,7 @@ fn declared(head: &[u8], encoding: &impl Fn(&str) -> Option<String>) -> Option<S
     while !scan.rest.is_empty() {
         if scan.rest.starts_with(b"<!--") {
             scan.skip(2);
-            scan.skip_behind(b"-->");
+            scan.skip_past(b"-->");
         } else if scan.starts_with_tag(b"meta") {
             scan.skip(b"<meta".len());
             if let Some(name) = scan.meta(&read) {
@@ -137,7 +137,7 @@ fn declared(head: &[u8], encoding: &impl Fn(&str) -> Option<String>) -> Option<S
 fn xml_encoding(head: &[u8]) -> Option<&[u8]> {
     let declaration = head.strip_prefix(b"<?xml")?;
     let mut scan = Scan { rest: declaration.get(..declaration.iter().position(|byte| *byte == b'>')?)? };
-    scan.skip_behind(b"encoding");
+    scan.skip_past(b"encoding");
     let is_blank = |byte: u8| byte <= b' ';
     scan.skip_to(|byte| !is_blank(byte));
     scan.rest = scan.rest.strip_prefix(b"=")?;
@@ -191,7 +191,7 @@ impl Scan<'_> {
     }
 
     /// Moves past the first such bytes, or to the end.
-    fn skip_behind(&mut self, bytes: &[u8]) {
+    fn skip_past(&mut self, bytes: &[u8]) {
         let at = self.rest.windows(bytes.len()).position(|part| part == bytes);
         self.skip(at.map_or(self.rest.len(), |at| at + bytes.len()));
     }

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codings_are_taken_off_from_the_last_to_the_first() {
+    fn codings_are_removed_last_first() {
         use PageCoding::{Brotli, Deflate, Gzip, Zstandard};
         for (field, codings) in [
             (None, Ok(vec![])),

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_refused() {
+    fn an_invalid_message_is_refused() {
         for field in ["", "oh", "{}", "%", "{\"Read\":{}}"] {
             assert!(from_field::<WriterRequest>(field).is_err(), "{field}");
         }

@@ -10,7 +10,7 @@ fn accept(writer: &mut KeyState) -> u64 {
     writer.accept("hash".to_owned(), &Preconditions::default()).unwrap()
 }
 
-/// An event, which happens so many milliseconds after the previous one.
+/// An event, which happens this many milliseconds after the previous one.
 #[derive(Debug, Clone)]
 enum Event {
     Write,

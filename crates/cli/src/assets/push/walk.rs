@@ -227,7 +227,7 @@ fn link_fault(root: &Path, entry: &DirEntry) -> Option<String> {
 /// Returns the file of an entry, or None if its fault was noted already.
 ///
 /// # Errors
-/// A sentence if the entry is no file that can be pushed.
+/// Returns a sentence if the entry is not a file that can be pushed.
 fn source(root: &Path, entry: &DirEntry) -> Result<Option<SourceFile>, String> {
     let fault = |problem: String| format!("{}: {problem}", entry.path().display());
     let metadata = entry.metadata().map_err(|error| fault(error.to_string()))?;
