@@ -23,7 +23,7 @@ const members = [
     /^kv-edge; hit; ttl=-5\d; detail=max-stale$/,
   ],
   [
-    "a request that wants it anew",
+    "a request that wants a new one",
     async (page) => (await page.getAndStore(), page.get({ "Cache-Control": "no-cache" })),
     /^kv-edge; fwd=request; fwd-status=200; stored; ttl=(99|100)$/,
   ],

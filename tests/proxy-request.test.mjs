@@ -113,7 +113,7 @@ const fields = [
     { "X-Forwarded-For": "127.0.0.1", Via: "1.1 kv-edge", "CDN-Loop": "kv-edge" },
   ],
   [
-    "X-Forwarded-*, whoever wrote them",
+    "X-Forwarded-*, no matter who wrote them",
     { "X-Forwarded-For": "6.6.6.6", "X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "/evil", "X-Forwarded-Port": "1", "X-Forwarded-Zork": "z" },
     {
       "X-Forwarded-For": "127.0.0.1",
@@ -153,7 +153,7 @@ const fields = [
   ],
   // The local runtime reads the scheme of the request from this field.
   ["the scheme", { "X-Forwarded-Proto": "https" }, { "X-Forwarded-Proto": "https", Forwarded: `for=127.0.0.1;host="${visitorHost}";proto=https` }],
-  ["Forwarded, whoever wrote it", { Forwarded: "for=6.6.6.6;host=evil.example" }, { Forwarded: `for=127.0.0.1;host="${visitorHost}";proto=http` }],
+  ["Forwarded, no matter who wrote it", { Forwarded: "for=6.6.6.6;host=evil.example" }, { Forwarded: `for=127.0.0.1;host="${visitorHost}";proto=http` }],
   [
     "the visitor's address, which the platform says",
     { "CF-Connecting-IP": "192.0.2.7" },

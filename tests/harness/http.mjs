@@ -10,7 +10,7 @@ export function openRequest(worker, path, { method = "GET", headers = {} } = {})
   const { hostname, port } = worker.url;
   const request = http.request({ hostname, port, path, method, headers, agent: false });
   const response = new Promise((resolve, reject) => request.on("response", resolve).on("error", reject));
-  // A test may abort a request on purpose; whoever awaits the response still gets the error.
+  // A test may abort a request on purpose; its caller still gets the error.
   response.catch(() => {});
   return { request, response };
 }

@@ -48,7 +48,7 @@ export function makeFolder(files) {
  * process when it starts; `input` is its standard input.
  */
 export async function runTool(args, { env = {}, input, running } = {}) {
-  // Without the credentials of whoever runs the tests.
+  // Without the developer's own credentials.
   const { CLOUDFLARE_API_TOKEN, CLOUDFLARE_ACCOUNT_ID, ...own } = process.env;
   const child = spawn(CLI, args, { env: { ...own, ...env }, stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"] });
   running?.(child);
