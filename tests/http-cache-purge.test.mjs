@@ -1,6 +1,7 @@
 // `POST /cache/purge`: invalidates responses by URL, prefix or tag.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertForwarded, assertHit, freshFor, gate, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
@@ -225,6 +226,20 @@ for (const [name, body] of invalid) {
     assert.equal((await kv.list({ prefix: "purge:" })).keys.length, before);
   });
 }
+
+test("of two purges of a tag the later one counts, even if the earlier one is written last", async () => {
+  const tag = uniqueName("tag");
+  const [one, other] = [page(`Cache-Tag: ${tag}`), page(`Cache-Tag: ${tag}`)];
+  const earlier = post({ tag }, { faults: { put: ["429", "429", "ok"] } });
+  await setTimeout(50); // Its time is that of its request.
+  for (const each of [one, other]) await each.getAndStore();
+  await setTimeout(50);
+  await purge({ tag }, [{ tag }]);
+  assert.equal((await earlier).status, 200);
+  await isGone(one);
+  await advanceClock(21); // Now the list in KV is read again.
+  await isGone(other);
+});
 
 test("the error names the place of the fault", async () => {
   for (const [body, place] of [

@@ -147,7 +147,7 @@ function findViolation(sent, answer, floor, sentMs) {
     if (status === 304) {
       const [, , version] = /^"(\d+)-(\d+)-/.exec(answer.headers.etag ?? "") ?? [];
       if (answer.headers.etag === undefined || answer.headers.etag !== headers["If-None-Match"]) return "304 for another ETag";
-      return Number(version) < floor.version ? `304 for version ${version}, and ${floor.version} was memberText` : undefined;
+      return Number(version) < floor.version ? `304 for version ${version}, and ${floor.version} was written` : undefined;
     }
     if (method === "HEAD" && status in OWN_ERRORS) return undefined;
     // miniflare's Worker in front compresses uncompressed responses.

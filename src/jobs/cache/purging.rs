@@ -106,11 +106,23 @@ pub(crate) async fn answer(context: &RequestContext) -> Result<Response, Request
 /// Writes a purge. For a URL, the stored values are deleted as well, so the record is needed only
 /// until the deletes are visible everywhere.
 async fn write_purge(store: &Store, purge: &Purge, allowed: &OriginAllowList) -> Result<(), RequestError> {
-    let options = PutOptions::expiring(purge.expiration_ttl_seconds()).and_metadata(&purge.metadata());
-    let options = options.map_err(|thrown| RequestError::internal(&thrown))?;
-    let (key, value, backoff) = (purge.key(), PutValue::text(""), Backoff::PUT_AFTER_ANSWER);
-    store.put_with_retry(&key, &value, Some(&options), &backoff, |_| {}).await.outcome.map_err(|(error, _)| error)?;
-    remember_own(purge);
+    let backoff = Backoff::PUT_AFTER_ANSWER;
+    let mut newest = purge.clone();
+    loop {
+        let options = PutOptions::expiring(newest.expiration_ttl_seconds()).and_metadata(&newest.metadata());
+        let options = options.map_err(|thrown| RequestError::internal(&thrown))?;
+        let (key, value) = (newest.key(), PutValue::text(""));
+        store
+            .put_with_retry(&key, &value, Some(&options), &backoff, |_| {})
+            .await
+            .outcome
+            .map_err(|(error, _)| error)?;
+        // A put that was retried may have replaced the record of a later purge of the same target.
+        match remember_own(&newest) {
+            Some(later) => newest = later,
+            None => break,
+        }
+    }
     if let PurgeTarget::Url(url) = &purge.target
         && let Ok(url) = CachedUrl::of_href(url, allowed)
     {
@@ -140,10 +152,16 @@ async fn body(context: &RequestContext) -> Result<Vec<u8>, RequestError> {
 }
 
 /// Remembers a purge made by this isolate, because the list in KV may not show it yet. It stays
-/// until it is evicted.
-fn remember_own(purge: &Purge) {
+/// until it is evicted. Returns a later purge of the same target, if there is one, and keeps that.
+fn remember_own(purge: &Purge) -> Option<Purge> {
     let isolate = Isolate::current();
-    isolate.cache.own_purges.borrow_mut().insert(purge.key().as_str(), purge.clone(), purge.metadata().len());
+    let mut own = isolate.cache.own_purges.borrow_mut();
+    let key = purge.key();
+    let later = own.get(key.as_str()).filter(|own| own.at_ms > purge.at_ms).cloned();
+    if later.is_none() {
+        own.insert(key.as_str(), purge.clone(), purge.metadata().len());
+    }
     // The next request reads the list again and adds this isolate's purges.
     isolate.cache.purges.borrow_mut().remove(NAME, Clock.now_ms());
+    later
 }
