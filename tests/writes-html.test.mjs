@@ -1,5 +1,5 @@
 // `POST /writes/{key}` for a browser: the run as a timeline, with counts below it.
-// browser/writes.test.mjs tests what the timeline shows.
+// tests/browser/writes.test.mjs tests what the timeline shows.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";

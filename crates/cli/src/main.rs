@@ -6,7 +6,7 @@
 //! There is one module per group of commands:
 //!
 //! - [`assets`]: releases of static files (`push`, `list`, `rollback`, `gc`).
-//! - [`config`]: users' records out of PostgreSQL (`sync`), and checking definitions of flags
+//! - [`config`]: users' records from PostgreSQL (`sync`), and checking flag definitions
 //!   (`validate`).
 //! - [`routes`]: checking records of storefronts (`validate`).
 //!
@@ -17,7 +17,7 @@
 //! The exit code of a command that checks is 0 if everything is valid, 1 if it found faults, and
 //! 2 if it could not check: a mistake in the command line, a file that cannot be read. The exit
 //! code of a command that changes KV is 0 if it succeeded, 1 if it failed, and 2 for a mistake in
-//! the command line.
+//! the command line. It is also 2 if the output cannot be written.
 
 #![forbid(unsafe_code)]
 // `eprintln!` and `println!` panic if the pipe is closed. Messages go through `progress::tell`,

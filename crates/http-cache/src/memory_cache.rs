@@ -20,8 +20,9 @@ use kv_store::lru::Lru;
 
 /// The longest body that is held in memory, in bytes.
 pub const BODY_BYTES_MAX: u32 = 64 * 1024;
-/// How long an invalidation is remembered at least: longer than KV may still show the old value
-/// (60 s), and longer than a request takes that began before it.
+/// How long an invalidation is remembered, unless more keys are invalidated than there is room
+/// for: longer than KV may still show the old value (60 s), and longer than a request takes that
+/// began before it.
 const INVALIDATED_MS: u64 = 2 * 60 * 1000;
 /// A refresh that has not ended by then never will: the runtime ended its request.
 const REFRESH_LOST_MS: u64 = 30_000;
@@ -121,8 +122,8 @@ impl<B: Clone> MemoryCache<B> {
         }
     }
 
-    /// Removes the response under this key and, for two minutes at least, rejects all responses
-    /// that were requested until now (RFC 9111 §4.4, "invalidate").
+    /// Removes the response under this key and, for two minutes, rejects all responses that were
+    /// requested until now (RFC 9111 §4.4, "invalidate").
     pub fn invalidate(&mut self, key: &str, now_ms: u64) {
         self.drop_old_invalidations(now_ms);
         self.entries.remove(key);

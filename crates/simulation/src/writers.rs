@@ -62,8 +62,8 @@ pub struct SimulationResult {
     pub last_write_won: bool,
 }
 
-/// Returns the result of one run, in which all writers start at the same time. The same seed gives
-/// the same result.
+/// Returns the result of one run. All writers start at once, except that several coalesced
+/// requests arrive within a second, at random. The same seed gives the same result.
 #[must_use]
 pub fn simulate(strategy: SimulatedStrategy, writers: u32, seed: u64) -> SimulationResult {
     let time = VirtualTime::new(seed);

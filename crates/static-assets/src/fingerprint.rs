@@ -1,8 +1,10 @@
 //! Which files have a content hash in their name, as bundlers write them. Caches may store such
 //! a file for a year, because other bytes get another name.
 //!
-//! The rules prefer false negatives. A hash that is missed costs a revalidation (304); a name
-//! that is taken for a hash keeps an old file in caches for a year.
+//! [`has_content_hash`], which `assets push` asks, prefers false negatives: a hash that is missed
+//! costs a revalidation (304), and a name that is taken for a hash keeps an old file in caches
+//! for a year. [`may_have_content_hash`], which the Worker asks before it looks in a previous
+//! release, prefers false positives.
 
 use super::media_type::name;
 

@@ -20,7 +20,8 @@ const REVALIDATE: &str = "public, max-age=0, must-revalidate";
 /// images in the page itself, do no harm (Content Security Policy Level 3).
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'";
 
-/// Returns the header fields that do not depend on the request. A content hash in the name says
+/// Returns the header fields of a file: they depend on the file, the status, and whether it is
+/// under its own path. A content hash in the name says
 /// nothing about the path of a rewrite, so only a file under its own path is immutable.
 pub(super) fn of_file(file: &File, status: u16, is_own_path: bool) -> FieldLines<'_> {
     let is_html = media_type::is_html(&file.media_type);
