@@ -305,7 +305,7 @@ describe("gc", () => {
     assert.equal(await served(), 4);
   });
 
-  test("waits for a push and a rollback that are under way; --force does not", async () => {
+  test("refuses while a push or a rollback is under way; --force does not", async () => {
     const ids = await pushed(2);
     for (const id of ["20261121T000000Z-00000000", "rollback-5"]) {
       await site.kv.put(`kv-edge:push:${id}`, "{}");
