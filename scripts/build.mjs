@@ -1,7 +1,7 @@
 // Builds the Worker into build/ with cargo, wasm-bindgen, wasm-opt and esbuild. It is also
 // wrangler's [build] command, so it runs at each change under `wrangler dev` and before a deploy.
 import { createHash } from "node:crypto";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
@@ -16,8 +16,20 @@ const HELP = `npm run build [-- --features NAME[,NAME…]]
 
 Features: `;
 
-const INPUTS = ["src", "crates", "Cargo.toml", "Cargo.lock", ".cargo", "rust-toolchain.toml", "package-lock.json", "scripts/build.mjs", "scripts/setup.mjs"];
-const OUTPUTS = ["entry.js", "index_bg.wasm"];
+const INPUTS = [
+  "src",
+  "crates",
+  "Cargo.toml",
+  "Cargo.lock",
+  ".cargo",
+  "rust-toolchain.toml",
+  "package-lock.json",
+  "scripts/build.mjs",
+  "scripts/setup.mjs",
+  "scripts/wasm-bindings",
+];
+const WASM = "index_bg.wasm";
+const OUTPUTS = ["entry.js", WASM];
 /** What workerd supports and rustc or wasm-bindgen use. A newer wasm-opt must not use more. */
 const WASM_FEATURES = ["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory", "multivalue", "reference-types", "exception-handling"];
 const STAMP = ".inputs";
@@ -50,11 +62,14 @@ export async function build({ quick, features, out = "build" }) {
   mkdirSync(join(ROOT, out), { recursive: true });
   writeFileSync(join(ROOT, out, STAMP), `unfinished ${names}`);
   const profile = quick ? "quick" : "release";
-  const bindings = join(ROOT, out, "bindings");
+  const staging = join(ROOT, out, "staging");
   await Promise.all([compile(profile, names, env), buildBindingsTool(env)]);
-  await run(bindingsTool(env), [compiled(profile, env), bindings], { doing: "making the bindings (wasm-bindgen)", env });
-  await optimise(join(bindings, "index_bg.wasm"), join(ROOT, out, "index_bg.wasm"), quick, env);
-  await bundle(out, env);
+  await run(bindingsTool(env), [compiled(profile, env), staging], { doing: "making the bindings (wasm-bindgen)", env });
+  if (!quick) await optimise(join(staging, WASM), env);
+  await bundle(staging, env);
+  // The last step, so that a build that fails leaves the previous one whole.
+  for (const name of OUTPUTS) renameSync(join(staging, name), join(ROOT, out, name));
+  rmSync(staging, { recursive: true });
   writeFileSync(join(ROOT, out, STAMP), stamps[0]);
   console.log(`Built in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 }
@@ -69,7 +84,7 @@ function compile(profile, features, env) {
 
 const compiled = (profile, env) => join(targetFolder(env), WASM_TARGET, profile, "kv_edge.wasm");
 
-/** Compiles crates/wasm-bindings for this machine, without the settings of the Worker. */
+/** Compiles scripts/wasm-bindings for this machine, without the settings of the Worker. */
 function buildBindingsTool(env) {
   const { CARGO_BUILD_TARGET, RUSTFLAGS, ...own } = env;
   const args = ["build", "--package", "wasm-bindings", ...(existsSync(bindingsTool(env)) ? ["--quiet"] : [])];
@@ -82,15 +97,14 @@ const bindingsTool = (env) => join(targetFolder(env), "debug", "wasm-bindings");
  * Makes the wasm smaller. Function names go, too: they are a tenth of the upload, and nothing
  * reads them, since a panic has its file and line.
  */
-async function optimise(from, to, quick, env) {
-  if (quick) return copyFileSync(from, to);
-  const args = ["-O", ...WASM_FEATURES.map((feature) => `--enable-${feature}`), "--strip-debug", "--strip-producers", from, "-o", to];
+async function optimise(wasm, env) {
+  const args = ["-O", ...WASM_FEATURES.map((feature) => `--enable-${feature}`), "--strip-debug", "--strip-producers", wasm, "-o", wasm];
   await run(env.WASM_OPT_BIN, args, { doing: "optimising the wasm (wasm-opt)", env });
 }
 
 /** Bundles the entry, the bindings and the glue into one module beside the wasm. */
-async function bundle(out, env) {
-  const bindings = join(ROOT, out, "bindings", "index.js");
+async function bundle(staging, env) {
+  const bindings = join(staging, "index.js");
   // In workerd a plain `import` of a wasm file gives its module, and `import source` is unknown.
   writeFileSync(bindings, readFileSync(bindings, "utf8").replace("import source ", "import "));
   const args = [
@@ -99,9 +113,9 @@ async function bundle(out, env) {
     "--bundle",
     "--format=esm",
     "--minify",
-    "--external:./index_bg.wasm",
+    `--external:./${WASM}`,
     "--external:cloudflare:*",
-    `--outfile=${out}/entry.js`,
+    `--outfile=${join(staging, "entry.js")}`,
     "--log-level=warning",
   ];
   await run(env.ESBUILD_BIN, args, { doing: "bundling the entry (esbuild)", env });
