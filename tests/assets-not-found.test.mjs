@@ -2,20 +2,9 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
-import { startSite } from "./harness/site.mjs";
+import { SITE_FILES, startSite, titledPage } from "./harness/site.mjs";
 
 const site = await startSite();
-
-const page = (name) => `<!doctype html><title>${name}</title>`;
-const pages = ["index.html", "file.html", "folder/index.html", "folder/deep/page.html", "both.html", "both/index.html", "a b.html", "über/ß.html"];
-const tree = {
-  ...Object.fromEntries(pages.map((path) => [path, page(path)])),
-  "style.css": "body {}",
-  "folder/data.json": "{}",
-  "no-extension": "bytes",
-  "404.html": page("root 404"),
-  "folder/404.html": page("folder 404"),
-};
 
 describe("a path without a file", () => {
   const nearest = [
@@ -36,12 +25,12 @@ describe("a path without a file", () => {
     [`/folder/${"a".repeat(600)}`, "folder 404"],
   ];
   describe("the nearest 404.html answers", () => {
-    before(() => site.push(tree));
+    before(() => site.push(SITE_FILES));
     for (const [path, name] of nearest) {
       test(`${path}: ${name}`, async () => {
         const response = await site.get(path);
         assert.equal(response.status, 404);
-        assert.equal(response.text, page(name));
+        assert.equal(response.text, titledPage(name));
         assert.equal(response.headers["content-type"], "text/html; charset=utf-8");
         assert.equal(response.headers["cache-control"], "no-cache");
         assert.equal(response.headers.etag, undefined);
@@ -57,30 +46,30 @@ describe("a path without a file", () => {
     test("conditions and Range do not change it", async () => {
       for (const headers of [{ "If-None-Match": "*" }, { "If-Modified-Since": new Date().toUTCString() }, { Range: "bytes=0-3" }]) {
         const response = await site.get("/none", headers);
-        assert.deepEqual([response.status, response.text], [404, page("root 404")], JSON.stringify(headers));
+        assert.deepEqual([response.status, response.text], [404, titledPage("root 404")], JSON.stringify(headers));
       }
     });
   });
 
   test("--not-found none: a plain 404, though there is a 404.html", async () => {
-    await site.push(tree, "--not-found", "none");
+    await site.push(SITE_FILES, "--not-found", "none");
     assertPlainError(await site.get("/none"), 404, "Not found");
   });
 
   test("without a 404.html: a plain 404", async () => {
-    await site.push({ "index.html": page("index"), "folder/404.html": page("folder 404") });
+    await site.push({ "index.html": titledPage("index"), "folder/404.html": titledPage("folder 404") });
     assertPlainError(await site.get("/none"), 404, "Not found");
-    assert.equal((await site.get("/folder/none")).text, page("folder 404"));
+    assert.equal((await site.get("/folder/none")).text, titledPage("folder 404"));
   });
 
   describe("--not-found single-page-application", () => {
     const navigation = { "Sec-Fetch-Mode": "navigate", Accept: "text/html,application/xhtml+xml,*/*;q=0.8" };
-    before(() => site.push({ "index.html": page("app"), "style.css": "body {}" }, "--not-found", "single-page-application"));
+    before(() => site.push({ "index.html": titledPage("app"), "style.css": "body {}" }, "--not-found", "single-page-application"));
 
     for (const path of ["/some/route", "/user/7", "/none.css", "/a.b", "/search/50%", "/caf%E9", "/%zz"]) {
       test(`a navigation to ${path} gets index.html with 200`, async () => {
         const response = await site.get(path, navigation);
-        assert.deepEqual([response.status, response.text], [200, page("app")]);
+        assert.deepEqual([response.status, response.text], [200, titledPage("app")]);
         assert.equal(response.headers["content-type"], "text/html; charset=utf-8");
         assert.equal(response.headers["cache-control"], "no-cache");
         assert.equal((await site.head(path, navigation)).status, 200);

@@ -3,20 +3,9 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
-import { startSite } from "./harness/site.mjs";
+import { SITE_FILES, startSite, titledPage } from "./harness/site.mjs";
 
 const site = await startSite();
-
-const page = (name) => `<!doctype html><title>${name}</title>`;
-const pages = ["index.html", "file.html", "folder/index.html", "folder/deep/page.html", "both.html", "both/index.html", "a b.html", "über/ß.html"];
-const tree = {
-  ...Object.fromEntries(pages.map((path) => [path, page(path)])),
-  "style.css": "body {}",
-  "folder/data.json": "{}",
-  "no-extension": "bytes",
-  "404.html": page("root 404"),
-  "folder/404.html": page("folder 404"),
-};
 
 /** A path, and the file that is served there, the path it is redirected to, or nothing. */
 const handling = {
@@ -106,7 +95,7 @@ const handling = {
 
 for (const [mode, paths] of Object.entries(handling)) {
   describe(`html_handling ${mode}`, () => {
-    before(() => site.push(tree, "--html-handling", mode));
+    before(() => site.push(SITE_FILES, "--html-handling", mode));
 
     for (const [path, expected] of paths) {
       test(`${path} is ${expected ?? "nothing"}`, async () => {
@@ -119,7 +108,7 @@ for (const [mode, paths] of Object.entries(handling)) {
             assert.equal(response.headers.location, expected.slice(2));
           } else {
             assert.equal(response.status, 200, response.headers.location ?? response.text);
-            assert.equal(response.text, method === "HEAD" ? "" : tree[expected]);
+            assert.equal(response.text, method === "HEAD" ? "" : SITE_FILES[expected]);
           }
         }
       });
@@ -128,7 +117,7 @@ for (const [mode, paths] of Object.entries(handling)) {
 }
 
 describe("a redirect to the canonical path", () => {
-  before(() => site.push(tree));
+  before(() => site.push(SITE_FILES));
 
   for (const [query, kept] of [
     ["?a=1&b=%20x", "?a=1&b=%20x"],
@@ -179,7 +168,7 @@ const strict = [
 ];
 
 describe("decoding once and strictly", () => {
-  before(() => site.push(tree, "--not-found", "none"));
+  before(() => site.push(SITE_FILES, "--not-found", "none"));
 
   for (const path of strict) {
     test(`${path} is answered 404, without a read of KV for it`, async () => {
@@ -204,7 +193,7 @@ describe("decoding once and strictly", () => {
   ]) {
     test(`${path} is resolved as the URL Standard does: ${expected}`, async () => {
       const { status, text } = await site.get(path);
-      assert.deepEqual([status, text], [200, tree[expected]]);
+      assert.deepEqual([status, text], [200, SITE_FILES[expected]]);
     });
   }
 
@@ -218,13 +207,18 @@ describe("decoding once and strictly", () => {
 
 describe("names in Unicode", () => {
   const [composed, decomposed] = ["\u00fcber/k\u00e4se", "u\u0308ber/ka\u0308se"];
-  const files = { "404.html": page("root 404"), [`${decomposed}.html`]: page("cheese"), [`${decomposed}.txt`]: "text", "\u00fcber/404.html": page("über 404") };
+  const files = {
+    "404.html": titledPage("root 404"),
+    [`${decomposed}.html`]: titledPage("cheese"),
+    [`${decomposed}.txt`]: "text",
+    "\u00fcber/404.html": titledPage("über 404"),
+  };
   before(() => site.push({ ...files, _headers: "/\u00fcber/*\n  X-A: 1\n" }));
 
   for (const [form, path] of Object.entries({ C: encodeURI(`/${composed}`), D: encodeURI(`/${decomposed}`) })) {
     test(`a file whose name is in Form D on the disk is found in Form ${form}`, async () => {
       for (const [ending, text] of [
-        ["", page("cheese")],
+        ["", titledPage("cheese")],
         [".txt", "text"],
       ]) {
         const response = await site.get(path + ending);
@@ -232,7 +226,7 @@ describe("names in Unicode", () => {
       }
       assert.equal((await site.get(`${path}.html`)).headers.location, encodeURI(`/${composed}`));
       const none = await site.get(`${path}-none`);
-      assert.deepEqual([none.status, none.text], [404, page("über 404")]);
+      assert.deepEqual([none.status, none.text], [404, titledPage("über 404")]);
     });
   }
 
@@ -249,7 +243,7 @@ describe("unversioned keys", () => {
     await site.kv.put("plain.html", "plain page");
     await site.kv.put("style.css", "plain style");
     await site.kv.put("index.html", "plain index");
-    await site.push(tree);
+    await site.push(SITE_FILES);
   });
 
   test("are served beside a release, at exactly their key", async () => {
@@ -260,7 +254,7 @@ describe("unversioned keys", () => {
 
   test("yield to a file of the release", async () => {
     assert.equal((await site.get("/style.css")).text, "body {}");
-    assert.equal((await site.get("/")).text, tree["index.html"]);
+    assert.equal((await site.get("/")).text, SITE_FILES["index.html"]);
   });
 
   test("serve / with index.html if the release has no index", async () => {
@@ -269,7 +263,7 @@ describe("unversioned keys", () => {
   });
 
   test("are neither served nor read with --no-plain-keys", async () => {
-    await site.push(tree, "--no-plain-keys");
+    await site.push(SITE_FILES, "--no-plain-keys");
     const { response, reads } = await site.recordReads(() => site.get("/plain.txt"));
     assert.equal(response.status, 404);
     assert.ok(!reads.includes("plain.txt"), `${reads}`);
@@ -277,7 +271,7 @@ describe("unversioned keys", () => {
 });
 
 test("the keys of releases themselves are not served, however they are spelled", async () => {
-  await site.push(tree, "--not-found", "none");
+  await site.push(SITE_FILES, "--not-found", "none");
   const { current } = await site.pointer();
   const {
     keys: [blob],

@@ -1,36 +1,23 @@
 // `POST /config` if KV fails, refuses long records, or has no snapshot in memory.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { snapshotOf, startConfig } from "./harness/config.mjs";
-import { uniqueName } from "./harness/eventually.mjs";
+import { makeUserIds, snapshotOf, startConfig, usersOf } from "./harness/config.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 
 const on = { preview_features_enabled: true };
-
-/** Checks the response and returns its users. */
-function usersOf(response) {
-  assert.equal(response.status, 200, response.text);
-  assert.match(response.headers["content-type"], /^application\/json\b/);
-  assert.equal(response.headers["cache-control"], "no-store");
-  const { users, ...rest } = response.json();
-  assert.deepEqual(rest, {});
-  return users;
-}
-
-const ids = (count, name = "user") => Array.from({ length: count }, (_, index) => `${uniqueName(name)}-${index}`);
 
 describe("faults", async () => {
   const config = await startConfig();
 
   test("a bulk read that fails once is retried", async () => {
-    const [id] = ids(1);
+    const [id] = makeUserIds(1);
     await config.putRecord(id, on);
     const users = usersOf(await config.postUsers([id], { faults: { bulk: ["500", "ok"] } }));
     assert.deepEqual(users[id], { source: "record", config: on });
   });
 
   test("a record that breaks is served as it was", async () => {
-    const [good, never] = ids(2);
+    const [good, never] = makeUserIds(2);
     await config.putRecord(good, on);
     usersOf(await config.postUsers([good]));
     for (const id of [good, never]) await config.kv.put(id, '{"preview_features_enabled":');
@@ -40,7 +27,7 @@ describe("faults", async () => {
 
   for (const fault of ["500", "429", "no answer", "throws a string", "throws undefined"]) {
     test(`KV fails (${fault}): users in memory are served stale, the others get the defaults`, async () => {
-      const [known, unknown] = ids(2);
+      const [known, unknown] = makeUserIds(2);
       await config.putRecord(known, on);
       await config.putRecord(unknown, on);
       usersOf(await config.postUsers([known]));
@@ -52,7 +39,7 @@ describe("faults", async () => {
   }
 
   test("if one call of three fails, the users of the others are served", async () => {
-    const userIds = ids(250);
+    const userIds = makeUserIds(250);
     await Promise.all(userIds.map((id) => config.putRecord(id, on)));
     usersOf(await config.postUsers(userIds));
     const users = usersOf(await config.postUsers(userIds, { faults: { bulk: ["ok", "400", "ok", "500"] } }));
@@ -70,7 +57,7 @@ describe("long records", async () => {
   const lengths = (reads) => reads.map((keys) => (Array.isArray(keys) ? keys.length : keys));
 
   test("a call that KV refuses, for more than 25 MB, is split in halves", async () => {
-    const userIds = ids(100);
+    const userIds = makeUserIds(100);
     for (const id of userIds) await config.putRecord(id, JSON.stringify(on).padEnd(300_000, " "));
     const { response, reads } = await config.recordReads(() => config.postUsers(userIds));
     assert.deepEqual(lengths(reads), [100, 50, 50]);
@@ -97,7 +84,7 @@ describe("long records", async () => {
     ],
   ]) {
     test(`halves fail by themselves: ${faults}`, async () => {
-      const userIds = ids(5);
+      const userIds = makeUserIds(5);
       for (const [index, id] of userIds.entries()) await config.putRecord(id, { ...on, index });
       const { response, reads } = await config.recordReads(() => config.postUsers(userIds, { faults: { bulk: faults } }));
       assert.deepEqual(lengths(reads), calls);
@@ -106,7 +93,7 @@ describe("long records", async () => {
   }
 
   test("a record that KV never returns is not read again and again", async () => {
-    const userIds = ids(3);
+    const userIds = makeUserIds(3);
     const { response, reads } = await config.recordReads(() => config.postUsers(userIds, { faults: { bulk: ["413"] } }));
     assert.deepEqual(lengths(reads), [3, 1, 2, 1, 1]);
     assert.deepEqual(new Set(Object.values(usersOf(response)).map(({ source }) => source)), new Set(["default"]));
@@ -119,7 +106,7 @@ describe("long records", async () => {
   ]) {
     test(what, async () => {
       const records = [...Array(16).fill(`{"a":"${"x".repeat(MIB - 8)}"}`), ...more];
-      const userIds = ids(records.length);
+      const userIds = makeUserIds(records.length);
       await Promise.all(userIds.map((id, index) => config.putRecord(id, records[index])));
       const response = await config.postUsers(userIds, { headers: { Accept: "application/json" } });
       if (isAnswered) assert.equal(Object.values(usersOf(response)).filter(({ config }) => config.a.length === MIB - 8).length, 16);
@@ -131,7 +118,7 @@ describe("long records", async () => {
 describe("with a snapshot that is not in memory", async () => {
   const config = await startConfig({ vars: { CONFIG_SNAPSHOT: "snapshot" } });
   test("it is read once for all users of a request", async () => {
-    const userIds = ids(120);
+    const userIds = makeUserIds(120);
     await config.kv.put("snapshot", snapshotOf(Object.fromEntries(userIds.map((id) => [id, on]))));
     const { response, reads } = await config.recordReads(() => config.postUsers(userIds));
     assert.deepEqual(new Set(Object.values(usersOf(response)).map(({ source }) => source)), new Set(["snapshot"]));
@@ -139,7 +126,7 @@ describe("with a snapshot that is not in memory", async () => {
   });
 
   test("a failing read of it is made once for all users of a request", async () => {
-    const userIds = ids(50);
+    const userIds = makeUserIds(50);
     await config.kv.put("snapshot", "{");
     await config.restart();
     const broken = await config.recordReads(() => config.postUsers(userIds));
@@ -152,7 +139,7 @@ describe("with a snapshot that is not in memory", async () => {
   });
 
   test("users with records of their own do not need it", async () => {
-    const userIds = ids(3);
+    const userIds = makeUserIds(3);
     for (const id of userIds) await config.putRecord(id, on);
     const { reads } = await config.recordReads(() => config.postUsers(userIds));
     assert.deepEqual(

@@ -2,8 +2,7 @@
 import assert from "node:assert/strict";
 import http from "node:http";
 import { before, describe, test } from "node:test";
-import { snapshotOf, startConfig } from "./harness/config.mjs";
-import { uniqueName } from "./harness/eventually.mjs";
+import { makeUserIds, snapshotOf, startConfig, usersOf } from "./harness/config.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { bearer } from "./harness/worker.mjs";
 
@@ -11,18 +10,6 @@ const on = { preview_features_enabled: true };
 const off = { preview_features_enabled: false };
 const IDS_MAX = 1000;
 const BODY_MAX = 600 * 1024;
-
-/** Checks the response and returns its users. */
-function usersOf(response) {
-  assert.equal(response.status, 200, response.text);
-  assert.match(response.headers["content-type"], /^application\/json\b/);
-  assert.equal(response.headers["cache-control"], "no-store");
-  const { users, ...rest } = response.json();
-  assert.deepEqual(rest, {});
-  return users;
-}
-
-const ids = (count, name = "user") => Array.from({ length: count }, (_, index) => `${uniqueName(name)}-${index}`);
 
 describe("who may ask, and for what", async () => {
   const config = await startConfig();
@@ -146,7 +133,7 @@ describe("the response", async () => {
 
   test("has each user's source and whole record", async () => {
     const full = { preview_features_enabled: true, plan: "pro", n: 1.5, text: '<b>"é\u2028', list: [1, { a: null }], nothing: null };
-    const [own, broken, nobody] = ids(3);
+    const [own, broken, nobody] = makeUserIds(3);
     await config.putRecord(own, full);
     await config.kv.put(broken, "{");
     await config.putRecord("both", on);
@@ -161,13 +148,13 @@ describe("the response", async () => {
   });
 
   test("keeps numbers as they are in the record", async () => {
-    const [id] = ids(1);
+    const [id] = makeUserIds(1);
     await config.putRecord(id, '{"a":9007199254740993,"b":0.1000000000000000055}');
     assert.match((await config.postUsers([id])).text, /9007199254740993/);
   });
 
   test("reads an id that is requested twice only once, and returns it once", async () => {
-    const [a, b] = ids(2);
+    const [a, b] = makeUserIds(2);
     const { response, reads } = await config.recordReads(() => config.postUsers([a, b, a, a]));
     assert.deepEqual(Object.keys(usersOf(response)).toSorted(), [a, b].toSorted());
     assert.deepEqual(
@@ -202,7 +189,7 @@ describe("the response", async () => {
     [1000, Array(10).fill(100)],
   ]) {
     test(`${count} ids cost ${calls.length} calls, and none the second time`, async () => {
-      const userIds = ids(count);
+      const userIds = makeUserIds(count);
       await Promise.all(userIds.slice(0, 20).map((id) => config.putRecord(id, on)));
       await config.postUsers(["sam"]); // loads the snapshot into memory
       const { response, reads } = await config.recordReads(() => config.postUsers(userIds));
@@ -222,7 +209,7 @@ describe("the response", async () => {
   }
 
   test("memory is used first, and records read here serve pages too", async () => {
-    const [known, unknown, asked] = ids(3);
+    const [known, unknown, asked] = makeUserIds(3);
     for (const id of [known, asked]) await config.putRecord(id, on);
     await config.getPage(known);
     await config.getPage(unknown);
@@ -235,7 +222,7 @@ describe("the response", async () => {
   });
 
   test("an expired record is read again", async () => {
-    const [id] = ids(1);
+    const [id] = makeUserIds(1);
     await config.putRecord(id, on);
     await config.postUsers([id]);
     await config.putRecord(id, off);

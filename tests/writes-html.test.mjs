@@ -1,14 +1,9 @@
 // `POST /writes/{key}` for a browser: the run as a timeline, with counts below it.
 // tests/browser/writes.test.mjs tests what the timeline shows.
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
-import { promisify } from "node:util";
 import { uniqueName } from "./harness/eventually.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { bearer, startWorker } from "./harness/worker.mjs";
@@ -90,33 +85,5 @@ describe("a page of the run", { concurrency: true }, () => {
       assert.equal(response.headers["content-type"], "application/json");
       assert.equal(response.json().acknowledged, 20);
     });
-  }
-});
-
-const chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find(existsSync);
-
-test("a browser shows the whole timeline, in a wide window and in a narrow one", { skip: !chromium && "no Chromium" }, async () => {
-  const key = uniqueName("page");
-  await setFaults(key, { put: ["429", "ok"] });
-  const { text } = await write(key, { strategy: "backoff", n: 20, headers: html });
-  const folder = await mkdtemp(join(tmpdir(), "kv-edge-page-"));
-  try {
-    const measure = `<script>
-      const { width, height } = document.querySelector("svg[role=img]").getBoundingClientRect();
-      const { scrollWidth, clientWidth } = document.documentElement;
-      document.title = JSON.stringify({ width, height, fits: scrollWidth <= clientWidth });
-    </script>`;
-    const page = join(folder, "page.html");
-    await writeFile(page, text.replace("</body>", `${measure}</body>`));
-    for (const width of [1200, 500]) {
-      const profile = `--user-data-dir=${join(folder, "profile")}`;
-      const flags = ["--headless", "--no-sandbox", "--disable-gpu", profile, `--window-size=${width},800`, "--dump-dom"];
-      const { stdout } = await promisify(execFile)(chromium, [...flags, `file://${page}`], { timeout: 300_000 });
-      const size = JSON.parse(stdout.match(/<title>(.*?)<\/title>/)[1]);
-      assert.ok(size.width > width / 2 && size.height > 20 * 10, JSON.stringify(size));
-      assert.ok(size.fits, "nothing is cut off");
-    }
-  } finally {
-    await rm(folder, { recursive: true, force: true });
   }
 });

@@ -284,13 +284,10 @@ impl WriterObject {
             Due::Put(_) => Clock.now_ms(),
         };
         // Marked before the `await`, so that a write in the meantime does not set it again.
-        let before = self.alarm.replace(AlarmState::SetFor(due));
+        self.alarm.set(AlarmState::SetFor(due));
         if let Err(error) = self.storage.set_alarm(at_ms).await {
             self.alarm.set(AlarmState::Unknown);
             return Err(error);
-        }
-        if before == AlarmState::Running {
-            self.alarm.set(AlarmState::Running);
         }
         Ok(due)
     }

@@ -71,6 +71,15 @@ test("without JavaScript there is the table, and no empty timeline", async () =>
   assert.equal(await page.locator(".legend").isVisible(), false);
 });
 
+for (const width of [1200, 360]) {
+  test(`at ${width} px the timeline takes the width of the window, and nothing is cut off`, async () => {
+    const { page } = await openReport(MIXED, { viewport: { width, height: 800 } });
+    const { width: drawn, height } = await page.locator("svg.run").boundingBox();
+    assert.ok(drawn > width / 2 && height > 3 * 10, `${drawn} x ${height}`);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth));
+  });
+}
+
 describe("the timeline", () => {
   test("has a row for each write, with its number and outcome", async () => {
     const { page } = await openReport(MIXED);

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import net from "node:net";
-import { eventually } from "./eventually.mjs";
+import { eventually, uniqueName } from "./eventually.mjs";
 import { send } from "./http.mjs";
 import { bearer, startWorker } from "./worker.mjs";
 
@@ -28,6 +28,19 @@ export function assertPage(response, { preview, source }) {
   else assert.doesNotMatch(response.text, /<div|🎉/);
   assert.equal(response.headers["config-source"], source);
 }
+
+/** Checks a response of `POST /config`, and returns its users. */
+export function usersOf(response) {
+  assert.equal(response.status, 200, response.text);
+  assert.match(response.headers["content-type"], /^application\/json\b/);
+  assert.equal(response.headers["cache-control"], "no-store");
+  const { users, ...rest } = response.json();
+  assert.deepEqual(rest, {});
+  return users;
+}
+
+/** Returns this many ids of users that no other test has. */
+export const makeUserIds = (count, name = "user") => Array.from({ length: count }, (_, index) => `${uniqueName(name)}-${index}`);
 
 /** Returns a snapshot as `kv-edge config sync --snapshot` writes it. */
 export function snapshotOf(records, version = 1) {

@@ -29,6 +29,21 @@ export const CLOUDFLARE_TOKEN = "a-secret-token-of-the-tests";
 const BULK_ITEMS_MAX = 10_000;
 const BULK_BYTES_MAX = 100 * 1024 * 1024;
 
+/** Returns a page whose title is its name. */
+export const titledPage = (name) => `<!doctype html><title>${name}</title>`;
+
+const PAGES = ["index.html", "file.html", "folder/index.html", "folder/deep/page.html", "both.html", "both/index.html", "a b.html", "über/ß.html"];
+
+/** Files for tests of paths: pages in folders, two 404 pages, and files of other types. */
+export const SITE_FILES = {
+  ...Object.fromEntries(PAGES.map((path) => [path, titledPage(path)])),
+  "style.css": "body {}",
+  "folder/data.json": "{}",
+  "no-extension": "bytes",
+  "404.html": titledPage("root 404"),
+  "folder/404.html": titledPage("folder 404"),
+};
+
 /**
  * Creates a folder with these files, `{ "docs/about.html": text or bytes }`, and returns its path.
  * It is removed after the last test.

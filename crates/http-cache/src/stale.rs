@@ -120,14 +120,7 @@ mod tests {
         let fields: HeaderSection =
             [("cache-control", control), ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")].into_iter().collect();
         let times = ExchangeTimes { requested_ms: 86_400_000, received_ms: 86_400_000 };
-        let metadata = StoredMetadata::from_response(
-            &HeaderSection::default(),
-            &CredentialFields::default(),
-            200,
-            &fields,
-            times,
-            None,
-        );
+        let metadata = StoredMetadata::of_plain_request(200, &fields, times);
         StoredResponse::new(metadata, None)
     }
 

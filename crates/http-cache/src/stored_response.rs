@@ -52,6 +52,12 @@ impl StoredMetadata {
         Self { status, fields, times, length: 0, selecting_fields: SelectingFields::new(), epoch_ms: 0 }
     }
 
+    /// Returns the metadata of a response to a request without fields, for tests.
+    #[cfg(test)]
+    pub(crate) fn of_plain_request(status: u16, fields: &HeaderSection, times: ExchangeTimes) -> Self {
+        Self::from_response(&HeaderSection::default(), &CredentialFields::default(), status, fields, times, None)
+    }
+
     /// Returns the same response without cookies. A cookie in response to a POST may be the
     /// session that it began.
     #[must_use]
@@ -296,14 +302,7 @@ mod tests {
     /// A stored variant that is fresh for a minute.
     fn variant(selecting_fields: &SelectingFields, epoch_ms: u64) -> StoredResponse {
         let fields: HeaderSection = [("cache-control", "max-age=60")].into_iter().collect();
-        let metadata = StoredMetadata::from_response(
-            &HeaderSection::default(),
-            &CredentialFields::default(),
-            200,
-            &fields,
-            NOW,
-            None,
-        );
+        let metadata = StoredMetadata::of_plain_request(200, &fields, NOW);
         StoredResponse::new(StoredMetadata { selecting_fields: selecting_fields.clone(), epoch_ms, ..metadata }, None)
     }
 

@@ -76,7 +76,7 @@ impl Operator {
             (Self::Version(comparison, than), Scalar::Text(text)) => {
                 Version::parse(text).map(|version| comparison.holds(version.precedence(than)))
             }
-            _ => None,
+            (Self::StartsWith(_) | Self::Number(..) | Self::Version(..), _) => None,
         }
     }
 

@@ -25,9 +25,24 @@ const CONDITIONS_MAX: usize = 100;
 const IDS_MAX: usize = 10_000;
 const VALUES_MAX: usize = 1000;
 
-/// The members of a condition that name its operator.
-const OPERATORS: [&str; 12] =
-    ["eq", "in", "startsWith", "lt", "lte", "gt", "gte", "semverEq", "semverLt", "semverLte", "semverGt", "semverGte"];
+/// Parses the operand of a condition, or reports a fault.
+type ParseOperand = fn(&Node<'_>) -> Option<Operator>;
+
+/// The members of a condition that name its operator, with the parsers of their operands.
+const OPERATORS: [(&str, ParseOperand); 12] = [
+    ("eq", equal),
+    ("in", one_of),
+    ("startsWith", starts_with),
+    ("lt", |node| number(Comparison::Less, node)),
+    ("lte", |node| number(Comparison::LessOrEqual, node)),
+    ("gt", |node| number(Comparison::Greater, node)),
+    ("gte", |node| number(Comparison::GreaterOrEqual, node)),
+    ("semverEq", |node| version(Comparison::Equal, node)),
+    ("semverLt", |node| version(Comparison::Less, node)),
+    ("semverLte", |node| version(Comparison::LessOrEqual, node)),
+    ("semverGt", |node| version(Comparison::Greater, node)),
+    ("semverGte", |node| version(Comparison::GreaterOrEqual, node)),
+];
 
 /// Parses the definitions, or returns all faults.
 pub(super) fn definitions(json: &str) -> Result<Definitions, Vec<Fault>> {
@@ -195,52 +210,51 @@ fn filled_text(node: &Node<'_>) -> Option<Box<str>> {
 }
 
 fn condition(node: &Node<'_>) -> Option<Condition> {
-    let object = node.object(&[&["attribute", "not"][..], &OPERATORS].concat())?;
+    let names = OPERATORS.map(|(name, _)| name);
+    let object = node.object(&[&["attribute", "not"][..], &names].concat())?;
     let attribute = object.required("attribute", filled_text);
     let is_negated = object.member("not", boolean).unwrap_or(false);
-    let mut operators = OPERATORS.iter().filter(|operator| object.has(operator));
-    let parsed = match (operators.next(), operators.next()) {
-        (Some(operator), None) => object.member_or_null(operator, |node| operand(operator, node)),
-        (None, _) => node.fault(format!("it needs one of {}", OPERATORS.join(", "))),
-        (Some(one), Some(other)) => node.fault(format!("it has both {one} and {other}; write a condition for each")),
+    let mut operators = OPERATORS.iter().filter(|(name, _)| object.has(name));
+    let operator = match (operators.next(), operators.next()) {
+        (Some((name, parse)), None) => object.member_or_null(name, parse),
+        (None, _) => node.fault(format!("it needs one of {}", names.join(", "))),
+        (Some((one, _)), Some((other, _))) => {
+            node.fault(format!("it has both {one} and {other}; write a condition for each"))
+        }
     };
-    Some(Condition { attribute: Attribute::new(&attribute?), operator: parsed?, is_negated })
+    Some(Condition { attribute: Attribute::new(&attribute?), operator: operator?, is_negated })
 }
 
-fn operand(operator: &str, node: &Node<'_>) -> Option<Operator> {
-    let comparison = match operator {
-        "lt" | "semverLt" => Comparison::Less,
-        "lte" | "semverLte" => Comparison::LessOrEqual,
-        "gt" | "semverGt" => Comparison::Greater,
-        "gte" | "semverGte" => Comparison::GreaterOrEqual,
-        // `semverEq`; the others compare nothing.
-        _ => Comparison::Equal,
-    };
-    match operator {
-        "eq" => scalar(node, node.value()).map(|value| Operator::In(ScalarSet::from_iter([value]))),
-        "in" => {
-            // The elements are read twice, because a fault needs the place of its element,
-            // which does not outlive the list.
-            node.list(VALUES_MAX, |element| scalar(element, element.value()).map(drop))?;
-            Some(Operator::In(node.value().as_array()?.iter().filter_map(Scalar::of).collect()))
-        }
-        "startsWith" if node.value().is_array() => {
-            Some(Operator::StartsWith(node.list(VALUES_MAX, filled_text)?.into()))
-        }
-        "startsWith" if node.value().is_string() => Some(Operator::StartsWith([filled_text(node)?].into())),
-        "startsWith" => node.fault("it must be a string or a list of strings"),
-        "lt" | "lte" | "gt" | "gte" => {
-            let number = node.value().as_number().and_then(Number::of);
-            Some(Operator::Number(comparison, number.or_else(|| node.fault("it must be a number"))?))
-        }
-        "semverEq" | "semverLt" | "semverLte" | "semverGt" | "semverGte" => {
-            let version = Version::parse(node.text()?).map(Version::into_static);
-            let version =
-                version.or_else(|| node.fault("it must be a version such as 2.1.0 (Semantic Versioning 2.0.0)"))?;
-            Some(Operator::Version(comparison, version))
-        }
-        _ => unreachable!("{operator} is in OPERATORS and has no operand"),
+fn equal(node: &Node<'_>) -> Option<Operator> {
+    scalar(node, node.value()).map(|value| Operator::In(ScalarSet::from_iter([value])))
+}
+
+fn one_of(node: &Node<'_>) -> Option<Operator> {
+    // The elements are read twice, because a fault needs the place of its element, which does not
+    // outlive the list.
+    node.list(VALUES_MAX, |element| scalar(element, element.value()).map(drop))?;
+    Some(Operator::In(node.value().as_array()?.iter().filter_map(Scalar::of).collect()))
+}
+
+fn starts_with(node: &Node<'_>) -> Option<Operator> {
+    if node.value().is_array() {
+        Some(Operator::StartsWith(node.list(VALUES_MAX, filled_text)?.into()))
+    } else if node.value().is_string() {
+        Some(Operator::StartsWith([filled_text(node)?].into()))
+    } else {
+        node.fault("it must be a string or a list of strings")
     }
+}
+
+fn number(comparison: Comparison, node: &Node<'_>) -> Option<Operator> {
+    let number = node.value().as_number().and_then(Number::of);
+    Some(Operator::Number(comparison, number.or_else(|| node.fault("it must be a number"))?))
+}
+
+fn version(comparison: Comparison, node: &Node<'_>) -> Option<Operator> {
+    let version = Version::parse(node.text()?).map(Version::into_static);
+    let version = version.or_else(|| node.fault("it must be a version such as 2.1.0 (Semantic Versioning 2.0.0)"))?;
+    Some(Operator::Version(comparison, version))
 }
 
 fn scalar<'a>(node: &Node<'_>, value: &'a Value) -> Option<Scalar<'a>> {

@@ -1,6 +1,5 @@
 use super::*;
 use crate::cache_status::ForwardReason;
-use crate::credentials::CredentialFields;
 use crate::freshness::ExchangeTimes;
 use crate::stored_response::StoredMetadata;
 use http_semantics::fields::HeaderSection;
@@ -34,17 +33,7 @@ fn lines(fields: Pairs<'_>) -> HeaderSection {
 fn stored_response(status: u16, fields: Pairs<'_>) -> StoredResponse {
     let times = ExchangeTimes { requested_ms: RECEIVED_MS, received_ms: RECEIVED_MS };
     StoredResponse::new(
-        StoredMetadata {
-            length: 10,
-            ..StoredMetadata::from_response(
-                &HeaderSection::default(),
-                &CredentialFields::default(),
-                status,
-                &lines(fields),
-                times,
-                None,
-            )
-        },
+        StoredMetadata { length: 10, ..StoredMetadata::of_plain_request(status, &lines(fields), times) },
         None,
     )
 }

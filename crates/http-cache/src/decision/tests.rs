@@ -1,5 +1,4 @@
 use super::*;
-use crate::credentials::CredentialFields;
 use crate::freshness::ExchangeTimes;
 use crate::stored_response::StoredMetadata;
 use http_semantics::fields::HeaderSection;
@@ -12,17 +11,7 @@ const RECEIVED_MS: u64 = 784_111_777_000;
 fn stored(cache_control: &str, cost_ms: u64) -> StoredResponse {
     let fields: HeaderSection = [("cache-control", cache_control), ("etag", "\"a\"")].into_iter().collect();
     let times = ExchangeTimes { requested_ms: RECEIVED_MS - cost_ms, received_ms: RECEIVED_MS };
-    StoredResponse::new(
-        StoredMetadata::from_response(
-            &HeaderSection::default(),
-            &CredentialFields::default(),
-            200,
-            &fields,
-            times,
-            None,
-        ),
-        None,
-    )
+    StoredResponse::new(StoredMetadata::of_plain_request(200, &fields, times), None)
 }
 
 /// A decision as text: `hit` or why a stale response is served, with ` refresh`; `fwd=` and the
@@ -99,17 +88,7 @@ fn a_fresh_response_is_served_and_a_stale_one_is_validated() {
     let came_old: HeaderSection =
         [("cache-control", "max-age=60"), ("age", "59"), ("etag", "\"a\"")].into_iter().collect();
     let times = ExchangeTimes { requested_ms: RECEIVED_MS - 300, received_ms: RECEIVED_MS };
-    let stored = StoredResponse::new(
-        StoredMetadata::from_response(
-            &HeaderSection::default(),
-            &CredentialFields::default(),
-            200,
-            &came_old,
-            times,
-            None,
-        ),
-        None,
-    );
+    let stored = StoredResponse::new(StoredMetadata::of_plain_request(200, &came_old, times), None);
     let selected = SelectedResponse { stored: &stored, is_backing_off: true };
     for (after_ms, expected) in [(699, "hit"), (700, SENT)] {
         // §4.2.3: "corrected_age_value = age_value + response_delay".
@@ -421,17 +400,7 @@ fn a_stale_response_is_validated_with_all_its_validators() {
     for (fields, expected) in cases {
         let fields: HeaderSection = fields.iter().copied().chain([("cache-control", "max-age=0")]).collect();
         let times = ExchangeTimes { requested_ms: RECEIVED_MS, received_ms: RECEIVED_MS };
-        let stored = StoredResponse::new(
-            StoredMetadata::from_response(
-                &HeaderSection::default(),
-                &CredentialFields::default(),
-                200,
-                &fields,
-                times,
-                None,
-            ),
-            None,
-        );
+        let stored = StoredResponse::new(StoredMetadata::of_plain_request(200, &fields, times), None);
         let selected = Some(SelectedResponse { stored: &stored, is_backing_off: false });
         assert_eq!(
             as_text(decide(&cache_request("GET", ""), selected, ForwardReason::UriMiss, RECEIVED_MS, || 0)),

@@ -73,7 +73,7 @@ impl DatabaseConnector {
                 _ => "see the server's log",
             };
             return SourceError::lost(format!(
-                "PostgreSQL at {place} rejects the user {user:?}: {}; {advice}",
+                "PostgreSQL at {place} refuses a connection of the user {user:?}: {}; {advice}",
                 describe(error, None)
             ));
         }
