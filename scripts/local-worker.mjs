@@ -26,13 +26,14 @@ subscribe("child_process", ({ process: child }) => startedBy.getStore()?.push(ch
  *
  * - `entry` is the main module, as a path below the root of the project.
  * - `vars` is called with the vars of wrangler.toml, and returns all vars and secrets.
+ * - `restApi` serves the REST API over KV of `wrangler dev`. The start takes twice as long then.
  * - `onLog({ level, message })` is called with every line of the log.
  */
-export async function startLocalWorker({ entry = "build/entry.js", vars = (given) => given, onLog = () => {} } = {}) {
+export async function startLocalWorker({ entry = "build/entry.js", vars = (given) => given, restApi = false, onLog = () => {} } = {}) {
   const worker = await readWorkerConfig();
   const modules = collectModules(ROOT, entry);
   const storage = mkdtempSync(join(tmpdir(), "kv-edge-local-"));
-  const started = new LocalWorker({ worker, entry, modules, vars: vars(worker.vars), onLog, storage });
+  const started = new LocalWorker({ worker, entry, modules, vars: vars(worker.vars), restApi, onLog, storage });
   running.add(started);
   await started.start();
   return started;
@@ -53,8 +54,8 @@ class LocalWorker {
   }
 
   /**
-   * The URL of miniflare's own Worker in front, which has the REST API over KV. It recodes bodies,
-   * and resolves dots in paths.
+   * The URL of miniflare's own Worker in front, which adds what Cloudflare adds to a request, and
+   * has the REST API over KV if it is on. It recodes bodies, and resolves dots in paths.
    */
   url;
   /**
@@ -140,7 +141,7 @@ class LocalWorker {
 
 const isRunning = ({ exitCode, signalCode }) => exitCode === null && signalCode === null;
 
-function miniflareOptions({ worker, entry, modules, vars, onLog, storage, log }) {
+function miniflareOptions({ worker, entry, modules, vars, restApi, onLog, storage, log }) {
   const { name, compatibilityDate, compatibilityFlags, kvNamespaces, durableObjects } = worker;
   const manifest = [...modules].map(([path, contents]) => [path, { type: path.endsWith(".wasm") ? "wasm" : "esm", contents }]);
   const env = [
@@ -161,7 +162,7 @@ function miniflareOptions({ worker, entry, modules, vars, onLog, storage, log })
     // No other process may find these Workers.
     enableDevRegistry: false,
     resourcePersistencePath: storage,
-    unsafeLocalExplorer: true,
+    unsafeLocalExplorer: restApi,
     workers: [
       {
         config: {

@@ -1,5 +1,6 @@
 // Runs other programs. Child processes end with this one, and a failure is reported in one
 // sentence.
+import { AsyncLocalStorage } from "node:async_hooks";
 import { spawn, spawnSync } from "node:child_process";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -33,15 +34,41 @@ export function start(command, args, { detached = true, ...options } = {}) {
 const NETWORK =
   /could not resolve host|couldn't connect|failed to (download|fetch|connect|lookup)|could not download|dns error|network (failure|is unreachable)|getaddrinfo|spurious network/i;
 
+const held = new AsyncLocalStorage();
+
+/**
+ * Runs `body`, and shows its output and that of its programs when it ends, so that it does not mix
+ * with the output of what runs beside it.
+ */
+export async function holdOutput(body) {
+  const chunks = [];
+  try {
+    return await held.run(chunks, body);
+  } finally {
+    for (const chunk of chunks) process.stdout.write(chunk);
+  }
+}
+
+/** Shows a line, now or when `holdOutput` ends. */
+export function show(line) {
+  const chunks = held.getStore();
+  if (chunks) chunks.push(`${line}\n`);
+  else console.log(line);
+}
+
 /**
  * Runs a program to its end and shows its output. `doing` names the step in the failure's message.
  */
 export function run(command, args, { doing, ...options } = {}) {
+  const chunks = held.getStore();
+  const stdio = chunks ? ["ignore", "pipe", "pipe"] : (options.stdio ?? ["ignore", "inherit", "pipe"]);
   return new Promise((resolve, reject) => {
     let tail = "";
-    const child = start(command, args, { stdio: ["ignore", "inherit", "pipe"], ...options });
+    const child = start(command, args, { ...options, stdio });
+    child.stdout?.on("data", (chunk) => chunks.push(chunk));
     child.stderr?.on("data", (chunk) => {
-      process.stderr.write(chunk);
+      if (chunks) chunks.push(chunk);
+      else process.stderr.write(chunk);
       tail = (tail + chunk).slice(-20000);
     });
     child.on("error", (error) => reject(new Failure(`${command} did not start (${error.code ?? error.message}), so ${doing} failed.`)));

@@ -1,12 +1,12 @@
-// `npm test`: formatting, lints, documentation, unit tests, a minute of fuzzing, the build, the
-// integration tests, the examples of the documentation, and the browser tests. The first stage
-// that fails ends it.
+// `npm test`: formatting, lints, documentation, unit tests, the build, the integration tests, and
+// beside these the tests that use little of two cores: a minute of fuzzing, a PostgreSQL, the
+// examples of the documentation, the browser tests. The first stage that fails ends it.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { allFeatures, build } from "./build.mjs";
 import { buildTool } from "./cli.mjs";
 import { lintText } from "./lint-text.mjs";
-import { Failure, main, outputOf, ROOT, run } from "./run.mjs";
+import { Failure, holdOutput, main, outputOf, ROOT, run, show } from "./run.mjs";
 import { findChromium, setUp } from "./setup.mjs";
 
 const STAGES = {
@@ -36,20 +36,17 @@ const STAGES = {
   features: { about: "lints of each feature alone, and of none (cargo clippy)", run: lintFeatures },
   doc: { about: "documentation, warnings as errors (cargo doc)", run: doc },
   unit: { about: "unit tests (cargo test)", cargo: ["test", "--workspace"] },
-  postgres: { about: "unit tests that read a PostgreSQL (cargo test -- --ignored)", run: withPostgres },
-  fuzz: {
-    about: "a minute of random requests and records (cargo test --test fuzz_routing)",
-    run: fuzz,
-  },
   build: { about: "the build", run: () => build({ quick: false }) },
   integration: { about: "integration tests (node --test)", needs: "build", run: integration },
-  docs: { about: "links and examples of the documentation (node --test)", needs: "build", run: documentation },
-  browser: { about: "tests in headless Chromium (node --test)", needs: "build", run: inBrowser },
+  postgres: { about: "unit tests that read a PostgreSQL (cargo test -- --ignored)", isBeside: true, run: withPostgres },
+  fuzz: { about: "a minute of random requests and records (cargo test --test fuzz_routing)", isBeside: true, run: fuzz },
+  docs: { about: "links and examples of the documentation (node --test)", needs: "build", isBeside: true, run: documentation },
+  browser: { about: "tests in headless Chromium (node --test)", needs: "build", isBeside: true, run: inBrowser },
 };
 
 const HELP = `npm test [-- --only STAGE[,STAGE…]]
 
-Stages: ${Object.keys(STAGES).join(", ")}. Without --only, all of them in this order.
+Stages: ${Object.keys(STAGES).join(", ")}. Without --only, all of them in this order; those after \`integration\` run one after the other beside it, and print when they end.
 \`integration\`, \`docs\` and \`browser\` run the build before them, and take a word that the file's name must have: npm test -- --only integration cache`;
 
 const NO_CHROMIUM =
@@ -68,22 +65,33 @@ await main(async () => {
     // Now, not after everything else has passed.
     if (list && !env.CHROMIUM_BIN) throw new Failure(NO_CHROMIUM);
   }
-  const skipped = [];
-  for (const [name, stage] of Object.entries(STAGES)) {
-    if (!selected.includes(name) && !selected.some((other) => STAGES[other].needs === name)) continue;
-    console.log(`\n── ${name}: ${stage.about}`);
-    if (name === "browser" && !env.CHROMIUM_BIN) {
-      console.log(`── ${name} SKIPPED. ${NO_CHROMIUM}`);
-      skipped.push(name);
-      continue;
-    }
-    const started = Date.now();
-    if (stage.cargo) await cargo(stage, env);
-    else await stage.run(env, words);
-    console.log(`── ${name} passed in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+  const isNeeded = (name) => selected.includes(name) || selected.some((other) => STAGES[other].needs === name);
+  const names = Object.keys(STAGES).filter(isNeeded);
+  const skipped = names.filter((name) => name === "browser" && !env.CHROMIUM_BIN);
+  const running = names.filter((name) => !skipped.includes(name));
+  const beside = running.filter((name) => STAGES[name].isBeside);
+  const before = running.filter((name) => !beside.includes(name) && name !== "integration");
+  for (const name of before) await runStage(name, env, words);
+  if (running.includes("integration")) {
+    const inTurn = async () => {
+      for (const name of beside) await holdOutput(() => runStage(name, env, words));
+    };
+    await Promise.all([runStage("integration", env, words), inTurn()]);
+  } else {
+    for (const name of beside) await runStage(name, env, words);
   }
+  for (const name of skipped) console.log(`\n── ${name} SKIPPED. ${NO_CHROMIUM}`);
   console.log(`\nkv-edge: everything passed${skipped.length > 0 ? `, but ${skipped.join(", ")} did not run` : ""}.`);
 });
+
+async function runStage(name, env, words) {
+  const stage = STAGES[name];
+  show(`\n── ${name}: ${stage.about}`);
+  const started = Date.now();
+  if (stage.cargo) await cargo(stage, env);
+  else await stage.run(env, words);
+  show(`── ${name} passed in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+}
 
 async function cargo({ about, component, cargo: args }, env) {
   if (component && outputOf("cargo", [args[0], "--version"]) === undefined) {

@@ -7,7 +7,7 @@ import { makeFolder, pushAssets } from "./harness/site.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 // A changed file takes effect at once.
-const worker = await startWorker({ vars: { ASSETS_REFRESH: "0" } });
+const worker = await startWorker({ restApi: true, vars: { ASSETS_REFRESH: "0" } });
 const { assets } = worker.env;
 
 const messages = {

@@ -46,7 +46,7 @@ async function startWith(records) {
     CONFIG_SNAPSHOT: SNAPSHOT,
     ROUTING_ORIGINS: upstream.origin,
   };
-  const worker = await startWorker({ faulty: true, vars });
+  const worker = await startWorker({ faulty: true, restApi: true, vars });
   await restoreStorage(worker, records);
   return worker;
 }

@@ -71,7 +71,7 @@ export async function tableWithPendingChanges(sync, count = 20) {
 
 /** Starts a database, a Worker, and the API between the tool and KV, for a test file. */
 export async function startSync({ tls, vars } = {}) {
-  const [worker, database] = await Promise.all([startWorker({ vars }), startPostgres({ tls })]);
+  const [worker, database] = await Promise.all([startWorker({ vars, restApi: true }), startPostgres({ tls })]);
   after(() => database.stop());
   const api = await apiFor(worker);
   const found = await fetch(new URL(`${EXPLORER}/storage/kv/namespaces`, worker.url)).then((answer) => answer.json());

@@ -76,7 +76,7 @@ export async function runTool(args, { env = {}, input, running } = {}) {
 
 const apis = new WeakMap();
 
-/** Returns the REST API over the KV of a Worker, one for each Worker. */
+/** Returns the REST API over the KV of a Worker that was started with `restApi`. */
 export function apiFor(worker) {
   if (!apis.has(worker)) apis.set(worker, startApi(worker));
   return apis.get(worker);
@@ -99,6 +99,7 @@ export async function pushAssets(worker, folder, args = []) {
  * answer.
  */
 async function startApi(worker) {
+  assert.ok(worker.hasRestApi, "start the Worker with `restApi: true`");
   const calls = [];
   const self = { calls, intercept: undefined };
   const server = http.createServer(async (request, response) => {
@@ -168,7 +169,7 @@ function callExplorer(worker, method, path, headers, body) {
  * `ASSETS_REFRESH`.
  */
 export async function startSite({ refresh = "0", vars, ...options } = {}) {
-  const worker = await startWorker({ faulty: true, vars: { ASSETS_REFRESH: refresh, ...vars }, ...options });
+  const worker = await startWorker({ faulty: true, restApi: true, vars: { ASSETS_REFRESH: refresh, ...vars }, ...options });
   return new Site(worker, await apiFor(worker));
 }
 

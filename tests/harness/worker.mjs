@@ -35,6 +35,7 @@ const UNCAUGHT = /Uncaught/i;
  * - `faulty` starts the Worker behind tests/faulty/entry.mjs, which makes KV operations fail on
  *   request. `entry` names another module to start behind. With either, the vars of wrangler.toml
  *   are not set.
+ * - `restApi` serves the REST API over KV, through which the tool fills it.
  * - `secrets` replace the default secret `API_TOKEN`. A `.dev.vars` is never read.
  * - `mayCrash` is for tests that crash the Worker; without it a crash fails the file.
  * - `mayBreakOff` is for tests in which the Worker aborts a body; without it an uncaught exception
@@ -44,6 +45,7 @@ export async function startWorker({
   faulty = false,
   entry = faulty ? "tests/faulty/entry.mjs" : undefined,
   secrets,
+  restApi = false,
   mayCrash = false,
   mayBreakOff = mayCrash,
   ...given
@@ -53,6 +55,7 @@ export async function startWorker({
   const lines = () => logged.map(({ message }) => message);
   const worker = await startLocalWorker({
     entry,
+    restApi,
     vars: (ofWrangler) => ({ ...(entry ? {} : ofWrangler), ...Object.fromEntries(set), ...(secrets ?? { API_TOKEN: WORKER_TOKEN }) }),
     onLog: (line) => logged.push(line),
   });
@@ -72,6 +75,8 @@ export async function startWorker({
     get directUrl() {
       return worker.directUrl;
     },
+    /** True if the Worker was started with `restApi`. */
+    hasRestApi: restApi,
     /** The process id of workerd. */
     get pid() {
       return worker.pid;
