@@ -12,13 +12,14 @@ use std::rc::Rc;
 use http_cache::cached_url::CachedUrl;
 use http_cache::client_response::{self, BodyPart, ClientResponse, Diagnostics};
 use http_cache::error::CacheError;
+use http_cache::exchange::{ExchangeResult, ResponseSource};
 use http_semantics::fields::Fields;
 use http_semantics::request_target::RequestTarget;
 use kv_store::retry::Time;
 use wasm_bindgen::JsValue;
 use worker::web_sys::{self, Response};
 
-use self::exchange::{Exchange, ExchangeResult, ResponseSource};
+use self::exchange::{CacheResponse, Exchange};
 use crate::http::error::RequestError;
 use crate::http::forwarding;
 use crate::http::request_context::RequestContext;
@@ -36,10 +37,11 @@ pub(crate) async fn page(context: &Rc<RequestContext>, target: &RequestTarget<'_
 pub(crate) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
     let url = CachedUrl::of_target(target, &context.vars().cache.upstreams)?;
     let exchange = Exchange::new(context, Clone::clone(context.request()), context.method(), url);
-    let ExchangeResult { source, cache_status, kv_ms, upstream_ms } = exchange.respond().await?;
+    let CacheResponse { result, passed_on } = exchange.respond().await?;
+    let ExchangeResult { source, cache_status, kv_ms, upstream_ms } = result;
     let diagnostics = Diagnostics { cache_status, kv_ms, upstream_ms };
-    match &source {
-        ResponseSource::Stored { hit, received } => {
+    match (&source, passed_on) {
+        (ResponseSource::Stored { hit, received, .. }, _) => {
             let (method, fields) = (context.method(), exchange.fields());
             let response = client_response::from_stored(
                 method,
@@ -68,16 +70,17 @@ pub(crate) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<
             };
             render(&response, &body)
         }
-        ResponseSource::Upstream { received, body } => {
+        (ResponseSource::Upstream { head, .. }, Some((received, body))) => {
             let mut response =
-                client_response::from_upstream(context.method(), received.status, &received.fields, &diagnostics);
-            if let Some(date) = received.fields.get("date").filter(|_| !received.has_date) {
+                client_response::from_upstream(context.method(), head.status, &head.fields, &diagnostics);
+            if let Some(date) = head.fields.get("date").filter(|_| !head.has_date) {
                 response.edits.set("date", date);
             }
-            let body = if response.part == BodyPart::Nothing { &JsValue::NULL } else { body };
-            forwarding::pass_back(&received.response, &response.edits, body)
+            let body = if response.part == BodyPart::Nothing { JsValue::NULL } else { body };
+            forwarding::pass_back(&received, &response.edits, &body)
                 .map_err(|thrown| CacheError::Upstream(message_of(&thrown)).into())
         }
+        (ResponseSource::Upstream { .. }, None) => Err(RequestError::internal(&"no response to pass on".into())),
     }
 }
 

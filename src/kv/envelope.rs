@@ -45,6 +45,7 @@ pub(crate) struct Envelope {
 }
 
 /// The body of an envelope.
+#[derive(Debug)]
 pub(crate) enum EnvelopeBody {
     /// The whole body.
     Bytes(js_sys::ArrayBuffer),

@@ -28,6 +28,9 @@
 //! 9. The client receives the whole response, a range of it, or a 304 ([`client_response`]), with
 //!    a `Cache-Status` that says what happened ([`cache_status`]).
 //!
+//! [`exchange`] puts these steps together: the whole way of a request, as a state machine without
+//! I/O.
+//!
 //! [`page_view`] is a view on top of this cache: the title and text of a web page as JSON.
 //!
 //! # The life of one lookup
@@ -113,6 +116,7 @@ pub mod client_response;
 pub mod credentials;
 pub mod decision;
 pub mod error;
+pub mod exchange;
 pub mod freshness;
 pub mod memory_cache;
 pub mod page_view;

@@ -47,6 +47,8 @@ pub struct MemoryCache<B> {
     /// When each key was invalidated.
     invalidated: Lru<u64>,
     refreshes: Lru<RefreshState>,
+    /// When a request for each key began that others wait for.
+    fetches: Lru<u64>,
 }
 
 #[derive(Debug)]
@@ -67,20 +69,22 @@ struct RefreshState {
 
 impl<B: Clone> MemoryCache<B> {
     /// Creates an empty cache with these bounds in bytes: for responses with their bodies, for
-    /// invalidations, and for the state of refreshes.
+    /// invalidations, and for the state of refreshes. As many as for that are for requests that
+    /// others wait for.
     #[must_use]
     pub const fn new(entries_bytes: usize, invalidated_bytes: usize, refreshes_bytes: usize) -> Self {
         Self {
             entries: Lru::new(entries_bytes),
             invalidated: Lru::new(invalidated_bytes),
             refreshes: Lru::new(refreshes_bytes),
+            fetches: Lru::new(refreshes_bytes),
         }
     }
 
-    /// Returns the sum of the three bounds, in bytes.
+    /// Returns the sum of its bounds, in bytes.
     #[must_use]
     pub const fn bytes_max(&self) -> usize {
-        self.entries.bytes_max() + self.invalidated.bytes_max() + self.refreshes.bytes_max()
+        self.entries.bytes_max() + self.invalidated.bytes_max() + self.refreshes.bytes_max() + self.fetches.bytes_max()
     }
 
     /// Returns the response under this key if it was inserted less than `lifetime_ms`
@@ -177,6 +181,28 @@ impl<B: Clone> MemoryCache<B> {
             refresh.failed_ms = now_ms;
         }
         self.refreshes.insert(key, refresh, 0);
+    }
+
+    /// Returns true if the caller is to fetch this key now, and false if another request does so
+    /// already. The caller must report the end with [`MemoryCache::end_fetch`]; otherwise others
+    /// wait for 30 s.
+    pub fn begin_fetch(&mut self, key: &str, now_ms: u64) -> bool {
+        let is_first = !self.is_fetching(key, now_ms);
+        if is_first {
+            self.fetches.insert(key, now_ms, 0);
+        }
+        is_first
+    }
+
+    /// Returns true if a request fetches this key.
+    #[must_use]
+    pub fn is_fetching(&self, key: &str, now_ms: u64) -> bool {
+        self.fetches.get(key).is_some_and(|began_ms| began_ms.abs_diff(now_ms) < REFRESH_LOST_MS)
+    }
+
+    /// Records that the request that fetches this key has ended.
+    pub fn end_fetch(&mut self, key: &str) {
+        self.fetches.remove(key);
     }
 
     /// Returns true during the backoff after a failed refresh.

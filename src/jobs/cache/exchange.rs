@@ -1,34 +1,32 @@
-//! One request to the cache, from the lookup to the response. `http_cache` decides each step.
-
-mod forward;
-mod storing;
+//! One request to the cache: performs what [`http_cache::exchange`] decides.
 
 use std::rc::Rc;
 
+use circuit_breaker::{Admission, Circuits, Outcome, RequestKey, client_address};
 use futures_util::future::join;
-use http_cache::cache_status::{CacheStatus, ForwardReason};
 use http_cache::cached_url::CachedUrl;
-use http_cache::decision::{self, CacheRequest, Decision, SelectedResponse};
+use http_cache::client_response::with_date;
 use http_cache::error::CacheError;
+use http_cache::exchange::{self, Action, Context, Effect, Event, ExchangeResult, ResponseSource, UpstreamHead};
 use http_cache::freshness::ExchangeTimes;
-use http_cache::stored_response::{StoredMetadata, StoredResponse};
-use http_cache::validation::conditions;
-use http_cache::vary;
-use http_semantics::cdn_loop;
-use http_semantics::fields::{Fields, HeaderSection};
+use http_semantics::fields::{Fields, HeaderEdits};
 use kv_store::limits::Key;
 use kv_store::retry::Time;
 use wasm_bindgen::prelude::*;
-use worker::web_sys::{ReadableStream, Request};
+use wasm_bindgen_futures::JsFuture;
+use worker::web_sys::{ReadableStream, Request, Response};
 
-use super::response_store::{self, AS_STORED, CacheHit, KV_UNAVAILABLE, MissReason, memory};
+use super::response_store::{self, AS_STORED, memory};
 use super::{href, purging};
 use crate::http::error::RequestError;
-use crate::http::forwarding::MessageFields;
+use crate::http::forwarding::{self, MessageFields, UpstreamRequest};
 use crate::http::request_context::RequestContext;
 use crate::http::stream;
+use crate::isolate::Isolate;
+use crate::kv::envelope::EnvelopeBody;
 use crate::platform::clock::Clock;
-use forward::TimedResponse;
+use crate::platform::deadline;
+use crate::platform::js_error::message_of;
 
 /// A request to the cache.
 #[derive(Clone)]
@@ -36,55 +34,24 @@ pub(super) struct Exchange {
     context: Rc<RequestContext>,
     /// The client's request, or one that kv-edge makes itself.
     request: Request,
+    /// The names of its header fields.
     names: String,
     method: String,
     url: CachedUrl,
-    cache_request: CacheRequest,
 }
 
-/// The response of an exchange, and how it came about.
-pub(super) struct ExchangeResult {
-    pub(super) source: ResponseSource,
-    pub(super) cache_status: CacheStatus,
-    pub(super) kv_ms: Option<u64>,
-    pub(super) upstream_ms: Option<u64>,
-}
-
-/// Where the response comes from.
-pub(super) enum ResponseSource {
-    /// A stored response. Its metadata and body are known, so conditions and ranges can be
-    /// evaluated.
-    Stored {
-        hit: CacheHit,
-        /// All fields of the response if it was received or validated just now.
-        received: Option<HeaderSection>,
-    },
-    /// The upstream's response, passed on.
-    Upstream {
-        received: TimedResponse,
-        /// A stream, an `ArrayBuffer`, or `null`.
-        body: JsValue,
-    },
-}
-
-/// The result of looking for a stored response.
-struct Lookup {
-    hit: Option<CacheHit>,
-    /// The key of the stored response; if there is none, the URL's key.
-    key: Key<'static>,
-    /// The response under the URL's key.
-    primary: Option<Rc<StoredResponse>>,
-    /// Why there is no stored response.
-    miss_reason: ForwardReason,
-    detail: Option<&'static str>,
-    kv_ms: Option<u64>,
+/// The response of an exchange.
+pub(super) struct CacheResponse {
+    pub(super) result: ExchangeResult<EnvelopeBody>,
+    /// The upstream's response and its body if that is passed on: a stream, an `ArrayBuffer`, or
+    /// `null`.
+    pub(super) passed_on: Option<(Response, JsValue)>,
 }
 
 impl Exchange {
     pub(super) fn new(context: &Rc<RequestContext>, request: Request, method: &str, url: CachedUrl) -> Self {
-        let fields = MessageFields::of_request(&request);
-        let (cache_request, names) = (CacheRequest::of(method, &fields), fields.names().to_owned());
-        Self { context: Rc::clone(context), request, names, method: method.to_owned(), url, cache_request }
+        let names = MessageFields::of_request(&request).names().to_owned();
+        Self { context: Rc::clone(context), request, names, method: method.to_owned(), url }
     }
 
     /// Returns the client's header fields.
@@ -92,180 +59,232 @@ impl Exchange {
         MessageFields::with_names(&self.request, &self.names)
     }
 
-    pub(super) async fn respond(&self) -> Result<ExchangeResult, RequestError> {
-        if decision::has_unexpected_body(&self.method, &self.fields()) {
-            return Err(CacheError::UnexpectedBody.into());
-        }
-        // A loop is an error even if a stored response could be served (RFC 8586 §3).
-        cdn_loop::append_cdn_id(self.fields().get("cdn-loop")).ok_or(CacheError::Loop)?;
-        let now_ms = Clock.now_ms();
-        let lookup = self.lookup(now_ms).await;
-        let now_ms = if lookup.kv_ms.is_some() { Clock.now_ms() } else { now_ms };
-        match self.decide(&lookup, now_ms) {
-            Decision::Serve { stale, refresh } => {
-                let Lookup { hit: Some(hit), key, kv_ms, .. } = lookup else {
-                    return Err(CacheError::NotCached.into());
-                };
-                if refresh {
-                    self.refresh(&key, now_ms);
+    /// Responds with a stored response if one may be used, or else with the upstream's.
+    pub(super) async fn respond(&self) -> Result<CacheResponse, RequestError> {
+        self.run(exchange::Exchange::new(&self.method, self.url.clone(), &self.fields())).await
+    }
+
+    /// Asks the upstream for the stored response, however fresh it is, with a condition if
+    /// possible.
+    pub(super) async fn revalidate(&self) -> Result<CacheResponse, RequestError> {
+        self.run(exchange::Exchange::new(&self.method, self.url.clone(), &self.fields()).asking_always()).await
+    }
+
+    async fn run(&self, mut exchange: exchange::Exchange<EnvelopeBody>) -> Result<CacheResponse, RequestError> {
+        let mut upstream = None;
+        let (mut event, mut now_ms) = (Event::Begin, Clock.now_ms());
+        loop {
+            let action = self.step(&mut exchange, event, now_ms);
+            for effect in exchange.take_effects() {
+                self.perform(effect, &exchange, upstream.as_ref());
+            }
+            event = match action {
+                Action::Read { key } => {
+                    let mut kv_ms = None;
+                    let read = response_store::get(&self.context, &key, &AS_STORED, now_ms, &mut kv_ms);
+                    let (found, purges) = join(read, purging::purge_list(&self.context, now_ms)).await;
+                    if kv_ms.is_some() {
+                        now_ms = Clock.now_ms();
+                    }
+                    Event::Read { found, purges: purges.ok(), kv_ms }
                 }
-                let cache_status = CacheStatus::Hit { ttl: hit.stored.ttl_seconds(now_ms), detail: stale };
-                Ok(ExchangeResult {
-                    source: ResponseSource::Stored { hit, received: None },
-                    cache_status,
-                    kv_ms,
-                    upstream_ms: None,
-                })
+                Action::Wait { milliseconds } => {
+                    Clock.sleep(milliseconds).await;
+                    now_ms = Clock.now_ms();
+                    Event::Waited
+                }
+                Action::Send { edits, has_stale } => {
+                    let sent = self.send(&edits, exchange.is_safe(), has_stale).await;
+                    now_ms = Clock.now_ms();
+                    Event::Received(sent.map(|(response, head)| {
+                        upstream = Some(response);
+                        head
+                    }))
+                }
+                Action::ReadBody { length } => {
+                    let body = self.read_body(upstream.as_ref(), length).await;
+                    now_ms = Clock.now_ms();
+                    Event::Body(body)
+                }
+                Action::Respond(result) => return Ok(self.respond_with(result, upstream)),
+                Action::Fail { error, cache_status: None } => return Err(error.into()),
+                Action::Fail { error, cache_status: Some(cache_status) } => {
+                    let error = RequestError::from(error).at(&self.upstream_name());
+                    return Err(error.with_field("Cache-Status", cache_status.to_string()));
+                }
+            };
+        }
+    }
+
+    fn step(
+        &self,
+        exchange: &mut exchange::Exchange<EnvelopeBody>,
+        event: Event<EnvelopeBody>,
+        now_ms: u64,
+    ) -> Action<EnvelopeBody> {
+        let (fields, vars) = (&self.fields(), self.context.vars());
+        memory(|memory| {
+            let mut cx = Context {
+                fields,
+                upstreams: &vars.cache.upstreams,
+                credentials: &vars.cache.credentials,
+                memory_ms: vars.cache.refresh_ms,
+                wait_max_ms: u64::try_from(vars.upstream_timeout.of_request(false).as_millis()).unwrap_or(u64::MAX),
+                memory,
+                now_ms,
+                random: &mut || Clock.random_bits(),
+                resolve: &|reference, base| href(reference, Some(base)),
+            };
+            exchange.step(event, &mut cx)
+        })
+    }
+
+    fn perform(
+        &self,
+        effect: Effect<EnvelopeBody>,
+        exchange: &exchange::Exchange<EnvelopeBody>,
+        upstream: Option<&Response>,
+    ) {
+        match effect {
+            Effect::Put { key, stored, bytes } => response_store::put_later(&self.context, key, stored, bytes),
+            Effect::PutStream(store, EnvelopeBody::Stream(stream)) => {
+                response_store::store_stream(&self.context, store, stream);
             }
-            Decision::Forward { fwd, conditions } => self.forward(lookup, fwd, conditions).await,
-            Decision::NotCached => {
-                lookup.discard();
-                Err(CacheError::NotCached.into())
+            Effect::PutStream(_, EnvelopeBody::Bytes(_)) => {}
+            Effect::Delete(keys) => response_store::delete_later(&self.context, keys),
+            Effect::Refresh(key) => self.refresh(key, exchange),
+            Effect::Discard(body) => response_store::discard(&body),
+            Effect::DiscardUpstream => upstream.into_iter().for_each(forwarding::discard),
+            Effect::Warn(code, error) => {
+                self.context.log().warning(code, &RequestError::from(error).at(&self.upstream_name()).cause());
             }
         }
     }
 
-    fn decide(&self, lookup: &Lookup, now_ms: u64) -> Decision {
-        let selected = lookup.hit.as_ref().map(|hit| SelectedResponse {
-            stored: &hit.stored,
-            is_backing_off: memory(|memory| memory.is_backing_off(lookup.key.as_str(), now_ms)),
-        });
-        decision::decide(&self.cache_request, selected, lookup.miss_reason, now_ms, || Clock.random_bits())
-    }
-
-    /// Looks for a stored response: under the URL's key, or else under the key of the variant
-    /// that the request selects.
-    async fn lookup(&self, now_ms: u64) -> Lookup {
-        let key = self.url.key();
-        let mut lookup =
-            Lookup { hit: None, key, primary: None, miss_reason: ForwardReason::UriMiss, detail: None, kv_ms: None };
-        if !self.cache_request.permits_lookup() {
-            return lookup;
-        }
-        let find = response_store::get(&self.context, &lookup.key, &AS_STORED, now_ms, &mut lookup.kv_ms);
-        let (primary, purges) = join(find, purging::purge_list(&self.context, now_ms)).await;
-        let primary = match primary {
-            Ok(primary) => primary,
-            Err(not_found) => return lookup.missed_because(not_found),
-        };
-        let Ok(purges) = purges else {
-            response_store::discard(&primary.body);
-            return lookup.missed(ForwardReason::Miss, Some(KV_UNAVAILABLE));
-        };
-        if purges.covers(self.url.as_str(), &primary.stored.metadata) {
-            response_store::discard(&primary.body);
-            return lookup.missed(ForwardReason::Miss, Some("purged"));
-        }
-        let stored = Rc::clone(&primary.stored);
-        lookup.primary = Some(Rc::clone(&stored));
-        let fields = self.fields();
-        if vary::matches(&stored.metadata.selecting_fields, &stored.metadata.fields, &fields) {
-            lookup.hit = Some(primary);
-            return lookup;
-        }
-        response_store::discard(&primary.body);
-        let names: Vec<String> = stored.metadata.selecting_fields.iter().map(|(name, _)| name.clone()).collect();
-        let selecting_fields = vary::selecting_fields(&names, &fields);
-        let key = self.url.variant_key(&selecting_fields);
-        match response_store::get(&self.context, &key, &AS_STORED, now_ms, &mut lookup.kv_ms).await {
-            Ok(variant)
-                if variant.stored.metadata.epoch_ms == stored.metadata.epoch_ms
-                    && !memory(|memory| {
-                        memory.is_invalidated(lookup.key.as_str(), variant.stored.metadata.times.requested_ms)
-                    })
-                    && variant.stored.metadata.selecting_fields == selecting_fields
-                    && !purges.covers(self.url.as_str(), &variant.stored.metadata) =>
-            {
-                lookup.key = key;
-                lookup.hit = Some(variant);
-                lookup
-            }
-            Ok(variant) => {
-                response_store::discard(&variant.body);
-                lookup.missed(ForwardReason::VaryMiss, None)
-            }
-            Err(MissReason::Absent) => lookup.missed(ForwardReason::VaryMiss, None),
-            Err(not_found) => lookup.missed_because(not_found),
-        }
-    }
-
-    /// Refreshes the stored response in the background, one refresh at a time.
-    fn refresh(&self, key: &Key<'_>, now_ms: u64) {
-        if !memory(|memory| memory.begin_refresh(key.as_str(), now_ms)) {
-            return;
-        }
+    /// Refreshes the stored response in the background.
+    fn refresh(&self, key: Key<'static>, exchange: &exchange::Exchange<EnvelopeBody>) {
         let mut again = self.clone();
         "GET".clone_into(&mut again.method);
-        // The stored response is for everybody, and so must the one be that replaces it.
         again.names = again.names.split(',').filter(|name| *name != "authorization").collect::<Vec<_>>().join(",");
-        let key = key.to_static();
+        let refresh = exchange.refresh(key, &again.fields());
         self.context.wait_until(async move {
-            let updated = again.revalidate().await;
-            let is_revalidated =
-                updated.as_ref().is_ok_and(|outcome| matches!(outcome.cache_status, CacheStatus::Forwarded { .. }));
-            if !is_revalidated {
-                memory(|memory| memory.end_refresh(key.as_str(), true, Clock.now_ms()));
-            }
-            match updated {
-                Ok(outcome) => outcome.discard(),
+            match again.run(refresh).await {
+                Ok(response) => response.discard(),
                 Err(failure) => again.context.log().warning("refresh_failed", &failure.cause()),
             }
         });
     }
 
-    /// Asks the upstream for the stored response, however fresh it is, with a condition if
-    /// possible.
-    pub(super) async fn revalidate(&self) -> Result<ExchangeResult, RequestError> {
-        let lookup = self.lookup(Clock.now_ms()).await;
-        let conditions = lookup.hit.as_ref().map(|hit| conditions(&hit.stored.metadata.fields)).unwrap_or_default();
-        let fwd = if lookup.hit.is_some() { ForwardReason::Stale } else { lookup.miss_reason };
-        self.forward(lookup, fwd, conditions).await
+    /// Sends the request to the upstream, unless its circuit is open. `has_stale` is true if a
+    /// stale response may be served instead.
+    async fn send(
+        &self,
+        edits: &HeaderEdits<'_>,
+        is_safe: bool,
+        has_stale: bool,
+    ) -> Result<(Response, UpstreamHead), CacheError> {
+        let requested_ms = Clock.now_ms();
+        let origin = self.url.origin().as_str();
+        let request = || {
+            let client = client_address(self.context.header("cf-connecting-ip").as_deref());
+            RequestKey::new(&self.method, self.url.as_str(), client)
+        };
+        let admission = circuits(|circuits| circuits.admit(origin, request, has_stale, requested_ms));
+        if let Admission::Open { retry_after_ms } = admission {
+            return Err(CacheError::CircuitOpen { retry_after_seconds: retry_after_ms.div_ceil(1000) });
+        }
+        let body = if is_safe { JsValue::UNDEFINED } else { self.context.body() };
+        let has_body = !body.is_null() && !body.is_undefined();
+        let timeout = self.context.vars().upstream_timeout.of_request(has_body);
+        let sent = UpstreamRequest { request: Some(&self.request), method: &self.method, body: &body, edits };
+        let response = sent.send_encoded(self.url.as_str(), timeout).await;
+        let received_ms = Clock.now_ms();
+        // An upstream that does not answer costs every client the deadline; one that refuses
+        // does so at once. With a request body, the client's upload may be what takes long.
+        let ended = match &response {
+            Ok(Some(_)) => Some(Outcome::Success),
+            Ok(None) => (!has_body).then_some(Outcome::NoResponse),
+            Err(_) => (admission == Admission::Probe && !has_body).then_some(Outcome::NoResponse),
+        };
+        let opened =
+            ended.and_then(|ended| circuits(|circuits| circuits.record_outcome(origin, request, ended, received_ms)));
+        if let Some(opened) = opened {
+            self.context.log().warning("circuit_opened", &format!("{}: {opened}", self.upstream_name()));
+        }
+        let response = response
+            .map_err(|thrown| CacheError::Upstream(message_of(&thrown)))
+            .and_then(|response| response.ok_or(CacheError::Timeout))?;
+        let fields = forwarding::header_section(&response);
+        let head = UpstreamHead {
+            status: response.status(),
+            has_date: fields.has("date"),
+            has_body: response.body().is_some(),
+            fields: with_date(fields, received_ms),
+            times: ExchangeTimes { requested_ms, received_ms },
+        };
+        Ok((response, head))
     }
-}
 
-impl Lookup {
-    /// Cancels the body of the stored response, which is not used.
-    fn discard(&self) {
-        if let Some(hit) = &self.hit {
-            response_store::discard(&hit.body);
+    /// Reads a short body to its end. Fails if it breaks off or does not have the declared
+    /// length.
+    async fn read_body(&self, response: Option<&Response>, length: u64) -> Result<js_sys::ArrayBuffer, CacheError> {
+        let broken = |thrown: JsValue| CacheError::Upstream(message_of(&thrown));
+        let timeout = self.context.vars().upstream_timeout.of_request(false);
+        let reading = response.map_or(Err(JsValue::NULL), Response::array_buffer).map_err(broken)?;
+        let body = deadline::within(timeout, JsFuture::from(reading)).await.ok_or(CacheError::Timeout)?;
+        let body: js_sys::ArrayBuffer = body.map_err(broken)?.unchecked_into();
+        if u64::from(body.byte_length()) == length {
+            Ok(body)
+        } else {
+            Err(CacheError::Upstream("its body does not have the declared length".to_owned()))
         }
     }
 
-    fn missed(mut self, miss_reason: ForwardReason, detail: Option<&'static str>) -> Self {
-        self.miss_reason = miss_reason;
-        self.detail = detail;
-        self
-    }
-
-    fn missed_because(self, not_found: MissReason) -> Self {
-        let miss_reason = if not_found == MissReason::Absent { ForwardReason::UriMiss } else { ForwardReason::Miss };
-        self.missed(miss_reason, not_found.detail())
-    }
-}
-
-impl ResponseSource {
-    /// Returns status, header fields and times.
-    pub(super) fn head(&self) -> (u16, &HeaderSection, ExchangeTimes) {
-        match self {
-            Self::Stored { hit: CacheHit { stored, .. }, received } => {
-                let StoredMetadata { status, times, .. } = stored.metadata;
-                (status, received.as_ref().unwrap_or(&stored.metadata.fields), times)
+    /// Returns the response, and begins to store its body if that is a stream to be stored.
+    fn respond_with(&self, mut result: ExchangeResult<EnvelopeBody>, upstream: Option<Response>) -> CacheResponse {
+        let tee = |stream: &ReadableStream, store| {
+            let streams = stream.tee();
+            response_store::store_stream(&self.context, store, streams.get(0).unchecked_into());
+            streams.get(1)
+        };
+        let passed_on = match &mut result.source {
+            ResponseSource::Stored { hit, store_as, .. } => {
+                if let (EnvelopeBody::Stream(stream), Some(store)) = (&hit.body, store_as.take()) {
+                    hit.body = EnvelopeBody::Stream(tee(stream, store).unchecked_into());
+                }
+                None
             }
-            Self::Upstream { received: TimedResponse { status, fields, times, .. }, .. } => (*status, fields, *times),
-        }
+            ResponseSource::Upstream { body, store_as, .. } => upstream.map(|response| {
+                let body = match (body.take(), response.body(), store_as.take()) {
+                    (Some(bytes), ..) => bytes.into(),
+                    (None, Some(stream), Some(store)) => tee(&stream, store),
+                    (None, Some(stream), None) => stream.into(),
+                    (None, None, _) => JsValue::NULL,
+                };
+                (response, body)
+            }),
+        };
+        CacheResponse { result, passed_on }
+    }
+
+    /// Returns the name of the upstream for the log: its entry in `CACHE_UPSTREAMS`, because
+    /// with a wildcard the client chooses the host.
+    fn upstream_name(&self) -> String {
+        self.context.vars().cache.upstreams.entry(self.url.origin()).unwrap_or_default()
     }
 }
 
-impl ExchangeResult {
+impl CacheResponse {
     /// Cancels the body, which is not used.
     pub(super) fn discard(&self) {
-        match &self.source {
-            ResponseSource::Stored { hit, .. } => response_store::discard(&hit.body),
-            ResponseSource::Upstream { body, .. } => {
-                if let Some(stream) = body.dyn_ref::<ReadableStream>() {
-                    stream::end(stream);
-                }
-            }
+        match (&self.result.source, &self.passed_on) {
+            (ResponseSource::Stored { hit, .. }, _) => response_store::discard(&hit.body),
+            (_, Some((_, body))) => body.dyn_ref::<ReadableStream>().into_iter().for_each(stream::end),
+            (_, None) => {}
         }
     }
+}
+
+fn circuits<R>(ask: impl FnOnce(&mut Circuits) -> R) -> R {
+    ask(&mut Isolate::current().cache.circuits.borrow_mut())
 }

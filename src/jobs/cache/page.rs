@@ -10,6 +10,7 @@ use http_cache::client_response::{VIA, is_null_body};
 use http_cache::credentials::CredentialFields;
 use http_cache::decision::{self, CacheRequest, Decision, IF_ERROR, SelectedResponse};
 use http_cache::error::CacheError;
+use http_cache::exchange::{MissReason, ResponseSource};
 use http_cache::freshness::ExchangeTimes;
 use http_cache::page_view::{self, DEFAULT_LIFETIME_MS, REDIRECTS_MAX};
 use http_cache::purge;
@@ -23,7 +24,7 @@ use kv_store::retry::Time;
 use wasm_bindgen::JsValue;
 use worker::web_sys::{Request, Response};
 
-use super::exchange::{Exchange, ExchangeResult, ResponseSource};
+use super::exchange::{CacheResponse, Exchange};
 use super::response_store::{self, CacheHit, StoredView, memory};
 use super::{href, html_rewriter, purging};
 use crate::http::error::RequestError;
@@ -119,11 +120,11 @@ impl PageRequest {
     async fn lookup(&self, now_ms: u64, kv_ms: &mut Option<u64>) -> Result<CacheHit, Option<&'static str>> {
         let stored = response_store::get(&self.context, &self.key, &PAGE_JSON, now_ms, kv_ms);
         let (hit, purges) = futures_util::future::join(stored, purging::purge_list(&self.context, now_ms)).await;
-        let hit = hit.map_err(response_store::MissReason::detail)?;
+        let hit = hit.map_err(MissReason::detail)?;
         match purges {
             Ok(purges) if purges.covers(self.url.as_str(), &hit.stored.metadata) => Err(Some("purged")),
             Ok(_) => Ok(hit),
-            Err(_) => Err(Some(response_store::KV_UNAVAILABLE)),
+            Err(_) => Err(MissReason::Unavailable.detail()),
         }
     }
 
@@ -153,7 +154,7 @@ impl PageRequest {
             let request = Request::new_with_str(url.as_str()).map_err(|thrown| RequestError::internal(&thrown))?;
             let exchange = Exchange::new(&self.context, request, "GET", url.clone());
             let outcome = if is_refresh { exchange.revalidate().await? } else { exchange.respond().await? };
-            let (status, fields, times) = outcome.source.head();
+            let (status, fields, times) = outcome.result.source.head();
             let Some(location) = fields.get("location").filter(|_| page_view::is_redirect(status)) else {
                 let mut page = self.read_page(outcome).await?;
                 if let Some(seconds) = way_seconds {
@@ -174,16 +175,16 @@ impl PageRequest {
     }
 
     /// Reads title and text of a response.
-    async fn read_page(&self, outcome: ExchangeResult) -> Result<FetchedPage, RequestError> {
-        let ExchangeResult { source, cache_status, .. } = outcome;
+    async fn read_page(&self, CacheResponse { result, passed_on }: CacheResponse) -> Result<FetchedPage, RequestError> {
+        let cache_status = result.cache_status;
         let (status, fields, times) = {
-            let (status, fields, times) = source.head();
+            let (status, fields, times) = result.source.head();
             (status, fields.clone(), times)
         };
-        let body: JsValue = match source {
+        let body: JsValue = match result.source {
             ResponseSource::Stored { hit: CacheHit { body: EnvelopeBody::Bytes(bytes), .. }, .. } => bytes.into(),
             ResponseSource::Stored { hit: CacheHit { body: EnvelopeBody::Stream(stream), .. }, .. } => stream.into(),
-            ResponseSource::Upstream { body, .. } => body,
+            ResponseSource::Upstream { .. } => passed_on.map_or(JsValue::NULL, |(_, body)| body),
         };
         let body = if is_null_body(status) { JsValue::NULL } else { body };
         let reading = html_rewriter::read_page(&body, &fields, times.received_ms);

@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
+use http_cache::exchange::{self, MissReason, StoredBody, StreamToStore, usable_record};
 use http_cache::memory_cache::{BODY_BYTES_MAX, MemoryCache, MemoryEntry};
 use http_cache::stale::expiration_ttl_seconds;
-use http_cache::stored_response::{StoredMetadata, StoredResponse, UnusableRecord};
+use http_cache::stored_response::{StoredMetadata, StoredResponse};
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
 use kv_store::retry::{Backoff, Time};
 use wasm_bindgen::prelude::*;
@@ -32,9 +33,21 @@ pub(super) fn memory<R>(f: impl FnOnce(&mut MemoryCache<js_sys::ArrayBuffer>) ->
 }
 
 /// A stored response and its body.
-pub(super) struct CacheHit {
-    pub(super) stored: Rc<StoredResponse>,
-    pub(super) body: EnvelopeBody,
+pub(super) type CacheHit = exchange::CacheHit<EnvelopeBody>;
+
+impl StoredBody for EnvelopeBody {
+    type Bytes = js_sys::ArrayBuffer;
+
+    fn bytes(&self) -> Option<&js_sys::ArrayBuffer> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Stream(_) => None,
+        }
+    }
+
+    fn from_bytes(bytes: js_sys::ArrayBuffer) -> Self {
+        Self::Bytes(bytes)
+    }
 }
 
 /// How the values under a kind of key are used.
@@ -50,31 +63,6 @@ pub(super) struct StoredView {
 /// Responses that are sent as they were stored.
 pub(super) const AS_STORED: StoredView =
     StoredView { default_lifetime_ms: None, is_whole: false, body: |bytes| Some(bytes.clone()) };
-
-/// `detail` of `Cache-Status` if KV failed.
-pub(super) const KV_UNAVAILABLE: &str = "kv-unavailable";
-
-impl MissReason {
-    /// Returns the `detail` for `Cache-Status`.
-    pub(super) fn detail(self) -> Option<&'static str> {
-        match self {
-            Self::Absent => None,
-            Self::Unavailable => Some(KV_UNAVAILABLE),
-            Self::Broken => Some("broken-record"),
-        }
-    }
-}
-
-/// Why no stored response can be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum MissReason {
-    /// There is none.
-    Absent,
-    /// KV failed; the error is in the log.
-    Unavailable,
-    /// The record in KV does not parse.
-    Broken,
-}
 
 /// Returns the response stored under a key: from memory for up to `CACHE_REFRESH` seconds, else
 /// from KV. Adds the time that KV took to `kv_ms`.
@@ -106,22 +94,15 @@ pub(super) async fn get(
         context.log().warning("broken_record", &"the stored record does not parse");
         MissReason::Broken
     };
-    let metadata = match envelope.head {
-        Some(head) => StoredMetadata::from_json(&head),
-        None => view.default_lifetime_ms.map(|_| StoredMetadata::unknown(read_ms)).ok_or(UnusableRecord::Broken),
-    };
-    let metadata = match metadata {
-        Ok(metadata) => metadata,
-        Err(error) => {
+    let lifetime_ms = view.default_lifetime_ms;
+    let usable = memory(|memory| usable_record(memory, key, envelope.head.as_deref(), lifetime_ms, read_ms));
+    let stored = match usable {
+        Ok(stored) => stored,
+        Err(why) => {
             discard(&envelope.body);
-            return Err(if error == UnusableRecord::OtherVersion { MissReason::Absent } else { broken() });
+            return Err(if why == MissReason::Broken { broken() } else { why });
         }
     };
-    if memory(|memory| memory.is_invalidated(key.as_str(), metadata.times.requested_ms)) {
-        discard(&envelope.body);
-        return Err(MissReason::Absent);
-    }
-    let stored = Rc::new(StoredResponse::new(metadata, view.default_lifetime_ms));
     let body = match envelope.body {
         EnvelopeBody::Bytes(bytes) => EnvelopeBody::Bytes((view.body)(&bytes).ok_or_else(broken)?),
         EnvelopeBody::Stream(stream) => EnvelopeBody::Stream(stream),
@@ -133,7 +114,7 @@ pub(super) async fn get(
 }
 
 /// Stores a response in memory only.
-pub(super) fn store_in_memory(
+fn store_in_memory(
     context: &RequestContext,
     key: &Key<'_>,
     stored: &Rc<StoredResponse>,
@@ -146,8 +127,7 @@ pub(super) fn store_in_memory(
     }
 }
 
-/// Stores a response: in memory at once, in KV in the background. If KV refuses the put, the old
-/// value stays.
+/// Stores a response: in memory at once, in KV in the background.
 pub(super) fn store(
     context: &RequestContext,
     key: &Key<'_>,
@@ -158,21 +138,24 @@ pub(super) fn store(
     if let Some(body) = (view.body)(body) {
         store_in_memory(context, key, stored, &body, Clock.now_ms());
     }
-    let (key, stored, body, store) = (key.to_static(), Rc::clone(stored), body.clone(), context.env().cache_store());
-    let log = context.log().clone();
+    put_later(context, key.to_static(), Rc::clone(stored), body.clone());
+}
+
+/// Puts a response into KV in the background. If KV refuses the put, the old value stays.
+pub(super) fn put_later(
+    context: &RequestContext,
+    key: Key<'static>,
+    stored: Rc<StoredResponse>,
+    body: js_sys::ArrayBuffer,
+) {
+    let (store, log) = (context.env().cache_store(), context.log().clone());
     context.wait_until(async move { put(&store, &log, &key, &stored, &body).await });
 }
 
-/// Stores a response whose body is still arriving, once it is complete and if it fits. `length`
-/// is the length of the body in bytes if it is known.
-pub(super) fn store_stream(
-    context: &Rc<RequestContext>,
-    key: &Key<'_>,
-    metadata: StoredMetadata,
-    stream: ReadableStream,
-    length: Option<u64>,
-) {
-    let (key, again) = (key.to_static(), Rc::clone(context));
+/// Stores a response whose body is still arriving, once it is complete and if it fits.
+pub(super) fn store_stream(context: &Rc<RequestContext>, store: StreamToStore, stream: ReadableStream) {
+    let StreamToStore { key, metadata, length } = store;
+    let again = Rc::clone(context);
     context.wait_until(async move {
         let log = again.log();
         let body = match read_to_end(&stream, length).await {
@@ -228,12 +211,8 @@ async fn delete(store: &Store, log: &RequestLog, key: &Key<'_>) {
     }
 }
 
-/// Invalidates the responses under these keys: in this isolate at once, elsewhere when KV shows
-/// the delete, which takes up to a minute.
-pub(super) fn invalidate(context: &RequestContext, keys: Vec<Key<'static>>, now_ms: u64) {
-    for key in &keys {
-        memory(|memory| memory.invalidate(key.as_str(), now_ms));
-    }
+/// Deletes these keys from KV in the background.
+pub(super) fn delete_later(context: &RequestContext, keys: Vec<Key<'static>>) {
     let (store, log) = (context.env().cache_store(), context.log().clone());
     context.wait_until(async move {
         for key in keys {

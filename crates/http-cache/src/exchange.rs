@@ -1,0 +1,803 @@
+//! One request to the cache, from the lookup to the response, as a state machine without I/O.
+//!
+//! The Worker performs each [`Action`] and passes the result back as an [`Event`], until the
+//! action is a response or an error. What need not be waited for is an [`Effect`]. So the whole
+//! flow, races and faults included, is a native test.
+//!
+//! ```text
+//!   Begin ──> Read ──> (variant) Read ──> Respond                          a hit
+//!               │             │
+//!               └──────┬──────┘
+//!                      v
+//!                    Wait ──> Begin                 another request fetches the same URL now
+//!                      │
+//!                      v
+//!                    Send ──> (304 about another response) Send
+//!                      │                   │
+//!                      └─────────┬─────────┘
+//!                                v
+//!                            ReadBody ──> Respond, Fail
+//! ```
+
+mod upstream_response;
+
+use std::fmt::Debug;
+use std::mem;
+use std::rc::Rc;
+
+use crate::cache_status::{CacheStatus, ForwardReason};
+use crate::cached_url::CachedUrl;
+use crate::credentials::CredentialFields;
+use crate::decision::{self, CacheRequest, Decision, IF_ERROR, SelectedResponse};
+use crate::error::CacheError;
+use crate::freshness::ExchangeTimes;
+use crate::memory_cache::{BODY_BYTES_MAX, MemoryCache, MemoryEntry};
+use crate::purge::PurgeList;
+use crate::stale;
+use crate::stored_response::{StoredMetadata, StoredResponse, UnusableRecord};
+use crate::upstream_request;
+use crate::validation::conditions;
+use crate::vary::{self, SelectingFields};
+use http_semantics::cdn_loop;
+use http_semantics::fields::{Fields, HeaderEdits, HeaderSection};
+use http_semantics::origin::OriginAllowList;
+use kv_store::limits::Key;
+
+/// The first wait for a request that fetches the same URL, in milliseconds. Each wait is twice as
+/// long as the one before, up to [`WAIT_MAX_MS`].
+const WAIT_MS: u64 = 1;
+const WAIT_MAX_MS: u64 = 32;
+
+/// The body of a stored response: bytes in memory, or a stream that can be read once.
+pub trait StoredBody: Debug + Sized {
+    /// A handle to bytes in memory; its clones share the bytes.
+    type Bytes: Clone + Debug;
+
+    /// Returns the bytes; `None` for a stream.
+    fn bytes(&self) -> Option<&Self::Bytes>;
+    /// Returns the body that consists of these bytes.
+    fn from_bytes(bytes: Self::Bytes) -> Self;
+}
+
+/// A stored response and its body.
+#[derive(Debug)]
+pub struct CacheHit<B> {
+    /// The response without its body.
+    pub stored: Rc<StoredResponse>,
+    /// Its body.
+    pub body: B,
+}
+
+/// Why no stored response can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissReason {
+    /// There is none.
+    Absent,
+    /// KV failed.
+    Unavailable,
+    /// The record in KV does not parse.
+    Broken,
+}
+
+impl MissReason {
+    /// Returns the `detail` for `Cache-Status`.
+    #[must_use]
+    pub fn detail(self) -> Option<&'static str> {
+        match self {
+            Self::Absent => None,
+            Self::Unavailable => Some("kv-unavailable"),
+            Self::Broken => Some("broken-record"),
+        }
+    }
+}
+
+/// A response of the upstream, without its body.
+#[derive(Debug)]
+pub struct UpstreamHead {
+    /// The status.
+    pub status: u16,
+    /// The header fields, with a `Date` added if there was none.
+    pub fields: HeaderSection,
+    /// True if the upstream sent a `Date`.
+    pub has_date: bool,
+    /// True if there is a body, however short.
+    pub has_body: bool,
+    /// When the request was sent, and when the response began.
+    pub times: ExchangeTimes,
+}
+
+/// What happened since the last step.
+#[derive(Debug)]
+pub enum Event<B: StoredBody> {
+    /// The request arrived.
+    Begin,
+    /// The answer to [`Action::Read`].
+    Read {
+        /// What is stored under the key.
+        found: Result<CacheHit<B>, MissReason>,
+        /// The purges; `None` if they cannot be read.
+        purges: Option<Rc<PurgeList>>,
+        /// How long KV took, in milliseconds; `None` if it was not read.
+        kv_ms: Option<u64>,
+    },
+    /// The answer to [`Action::Wait`].
+    Waited,
+    /// The answer to [`Action::Send`].
+    Received(Result<UpstreamHead, CacheError>),
+    /// The answer to [`Action::ReadBody`].
+    Body(Result<B::Bytes, CacheError>),
+}
+
+/// What the Worker does next.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a box would cost each hit an allocation")]
+pub enum Action<B: StoredBody> {
+    /// Reads what is stored under this key, and the list of purges.
+    Read {
+        /// The key.
+        key: Key<'static>,
+    },
+    /// Waits: another request fetches the same URL.
+    Wait {
+        /// For how long.
+        milliseconds: u64,
+    },
+    /// Sends the request to the upstream.
+    Send {
+        /// The changes to the client's header fields.
+        edits: HeaderEdits<'static>,
+        /// True if a stale response may be served instead, so that the upstream need not be asked
+        /// while its circuit is open.
+        has_stale: bool,
+    },
+    /// Reads the body of the upstream's response to its end.
+    ReadBody {
+        /// Its declared length in bytes.
+        length: u64,
+    },
+    /// Responds. The exchange has ended.
+    Respond(ExchangeResult<B>),
+    /// Responds with an error. The exchange has ended.
+    Fail {
+        /// The error.
+        error: CacheError,
+        /// The `Cache-Status` if the upstream was involved.
+        cache_status: Option<CacheStatus>,
+    },
+}
+
+/// The response of an exchange, and how it came about.
+#[derive(Debug)]
+pub struct ExchangeResult<B: StoredBody> {
+    /// The response.
+    pub source: ResponseSource<B>,
+    /// How it came about.
+    pub cache_status: CacheStatus,
+    /// How long KV took, in milliseconds; `None` if it was not read.
+    pub kv_ms: Option<u64>,
+    /// How long the upstream took, in milliseconds; `None` if it did not respond.
+    pub upstream_ms: Option<u64>,
+}
+
+/// Where a response comes from.
+#[derive(Debug)]
+pub enum ResponseSource<B: StoredBody> {
+    /// A stored response. Its metadata and body are known, so conditions and ranges can be
+    /// evaluated.
+    Stored {
+        /// The stored response.
+        hit: CacheHit<B>,
+        /// All fields of the response if it was received or validated just now.
+        received: Option<HeaderSection>,
+        /// Under which key to store the body again, a stream, while it is sent.
+        store_as: Option<StreamToStore>,
+    },
+    /// The upstream's response, passed on.
+    Upstream {
+        /// Its status, fields and times.
+        head: UpstreamHead,
+        /// The body if it was read to its end; otherwise it is a stream.
+        body: Option<B::Bytes>,
+        /// Under which key to store the stream while it is sent.
+        store_as: Option<StreamToStore>,
+    },
+}
+
+/// What to store once the stream of a body has ended.
+#[derive(Debug)]
+pub struct StreamToStore {
+    /// The key.
+    pub key: Key<'static>,
+    /// The metadata; its length is not known yet.
+    pub metadata: StoredMetadata,
+    /// The length of the body in bytes if it is declared.
+    pub length: Option<u64>,
+}
+
+/// What the Worker does beside the next action, without telling the exchange how it ended.
+#[derive(Debug)]
+pub enum Effect<B: StoredBody> {
+    /// Puts a response into KV.
+    Put {
+        /// The key.
+        key: Key<'static>,
+        /// The response without its body.
+        stored: Rc<StoredResponse>,
+        /// Its body.
+        bytes: B::Bytes,
+    },
+    /// Stores a stream that nobody else reads.
+    PutStream(StreamToStore, B),
+    /// Deletes these keys from KV.
+    Delete(Vec<Key<'static>>),
+    /// Begins [`Exchange::refresh`] in the background.
+    Refresh(Key<'static>),
+    /// Cancels a body that is not used.
+    Discard(B),
+    /// Cancels the body of the upstream's response.
+    DiscardUpstream,
+    /// Writes a warning to the log.
+    Warn(&'static str, CacheError),
+}
+
+/// What a step may look at and change.
+pub struct Context<'a, B: StoredBody, F> {
+    /// The client's header fields.
+    pub fields: &'a F,
+    /// The origins that may be fetched.
+    pub upstreams: &'a OriginAllowList,
+    /// The fields that are credentials beside the standard ones.
+    pub credentials: &'a CredentialFields,
+    /// For how long a response is used from memory, in milliseconds; 0 turns memory off.
+    pub memory_ms: u64,
+    /// The longest wait for another request, in milliseconds.
+    pub wait_max_ms: u64,
+    /// The cache in memory.
+    pub memory: &'a mut MemoryCache<B::Bytes>,
+    /// The time, in milliseconds since the Unix epoch.
+    pub now_ms: u64,
+    /// Returns 52 random bits.
+    pub random: &'a mut dyn FnMut() -> u64,
+    /// Resolves a URL reference against an absolute URL, as the runtime's parser does.
+    pub resolve: &'a dyn Fn(&str, &str) -> Option<String>,
+}
+
+/// One request to the cache.
+#[derive(Debug)]
+pub struct Exchange<B: StoredBody> {
+    method: String,
+    url: CachedUrl,
+    request: CacheRequest,
+    /// The key that is refreshed; `None` for a client's request.
+    refreshes: Option<Key<'static>>,
+    /// True if the upstream is asked even if a fresh response is stored.
+    always_asks: bool,
+    /// The key whose other requests wait for this one.
+    fetches: Option<Key<'static>>,
+    waited: Waited,
+    state: State<B>,
+    effects: Vec<Effect<B>>,
+}
+
+/// How long this request has waited for another one.
+#[derive(Debug, Default, Clone, Copy)]
+struct Waited {
+    milliseconds: u64,
+    next_ms: u64,
+    is_over: bool,
+}
+
+#[derive(Debug)]
+enum State<B> {
+    Begin,
+    /// Reads the response under the URL's key.
+    Primary,
+    /// Reads the variant under this key.
+    Variant {
+        lookup: Lookup<B>,
+        key: Key<'static>,
+        selecting_fields: SelectingFields,
+    },
+    /// Waits for another request.
+    Waiting {
+        lookup: Lookup<B>,
+        key: Key<'static>,
+        fwd: ForwardReason,
+    },
+    /// Waits for the upstream.
+    Sent {
+        lookup: Lookup<B>,
+        fwd: ForwardReason,
+        is_conditional: bool,
+        is_repeated: bool,
+    },
+    /// Reads the body of the upstream's response.
+    Body {
+        lookup: Lookup<B>,
+        fwd: ForwardReason,
+        head: UpstreamHead,
+        is_overtaken: bool,
+    },
+    Done,
+}
+
+/// The result of looking for a stored response.
+#[derive(Debug)]
+struct Lookup<B> {
+    hit: Option<CacheHit<B>>,
+    /// The key of the stored response; if there is none, the URL's key.
+    key: Key<'static>,
+    /// The response under the URL's key.
+    primary: Option<Rc<StoredResponse>>,
+    /// Why there is no stored response.
+    miss_reason: ForwardReason,
+    detail: Option<&'static str>,
+    kv_ms: Option<u64>,
+}
+
+impl<B: StoredBody> Exchange<B> {
+    /// Begins an exchange for a client's request.
+    #[must_use]
+    pub fn new(method: &str, url: CachedUrl, fields: &impl Fields) -> Self {
+        Self {
+            method: method.to_owned(),
+            url,
+            request: CacheRequest::of(method, fields),
+            refreshes: None,
+            always_asks: false,
+            fetches: None,
+            waited: Waited { next_ms: WAIT_MS, ..Waited::default() },
+            state: State::Begin,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Returns the exchange that refreshes the response under this key in the background. Its
+    /// request has the client's header fields without `Authorization`: the stored response is for
+    /// everybody, and so must the one be that replaces it.
+    #[must_use]
+    pub fn refresh(&self, key: Key<'static>, fields: &impl Fields) -> Self {
+        Self { refreshes: Some(key), ..Self::new("GET", self.url.clone(), fields).asking_always() }
+    }
+
+    /// Returns the same exchange, which asks the upstream even if a fresh response is stored, with
+    /// a condition if possible.
+    #[must_use]
+    pub fn asking_always(self) -> Self {
+        Self { always_asks: true, ..self }
+    }
+
+    /// Returns the method.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// Returns the URL.
+    #[must_use]
+    pub fn url(&self) -> &CachedUrl {
+        &self.url
+    }
+
+    /// Returns true if the request is a `GET` or a `HEAD`, whose body is not sent.
+    #[must_use]
+    pub fn is_safe(&self) -> bool {
+        self.request.is_safe
+    }
+
+    /// Returns the effects of the last step, and forgets them.
+    pub fn take_effects(&mut self) -> Vec<Effect<B>> {
+        mem::take(&mut self.effects)
+    }
+
+    /// Returns what to do next.
+    ///
+    /// # Panics
+    /// If the event does not answer the last action.
+    #[expect(clippy::panic, reason = "the loop that calls this answers each action with its own event")]
+    pub fn step<F: Fields>(&mut self, event: Event<B>, cx: &mut Context<'_, B, F>) -> Action<B> {
+        match (mem::replace(&mut self.state, State::Done), event) {
+            (State::Begin, Event::Begin) => self.begin(cx),
+            (State::Primary, Event::Read { found, purges, kv_ms }) => self.primary(found, purges.as_deref(), kv_ms, cx),
+            (State::Variant { lookup, key, selecting_fields }, Event::Read { found, purges, kv_ms }) => {
+                let lookup = Lookup { kv_ms: sum(lookup.kv_ms, kv_ms), ..lookup };
+                self.variant(lookup, key, &selecting_fields, found, purges.as_deref(), cx)
+            }
+            (State::Waiting { lookup, key, fwd }, Event::Waited) => self.waited(lookup, key, fwd, cx),
+            (State::Sent { lookup, fwd, is_conditional, is_repeated }, Event::Received(received)) => match received {
+                Ok(head) if is_repeated => self.handle_response(lookup, fwd, head, false, cx),
+                Ok(head) => self.handle_received(lookup, fwd, is_conditional, head, cx),
+                Err(error) => self.stale_or_error(lookup, fwd, error, None, cx),
+            },
+            (State::Body { lookup, fwd, head, is_overtaken }, Event::Body(body)) => match body {
+                Ok(body) => self.respond(lookup, fwd, head, Some(body), is_overtaken, cx),
+                Err(error) => self.stale_or_error(lookup, fwd, error, Some(&head), cx),
+            },
+            _ => panic!("the event does not answer the last action"),
+        }
+    }
+
+    fn begin<F: Fields>(&mut self, cx: &mut Context<'_, B, F>) -> Action<B> {
+        if decision::has_unexpected_body(&self.method, cx.fields) {
+            return self.fail(CacheError::UnexpectedBody, None, cx);
+        }
+        // A loop is an error even if a stored response could be served (RFC 8586 §3).
+        if cdn_loop::append_cdn_id(cx.fields.get("cdn-loop")).is_none() {
+            return self.fail(CacheError::Loop, None, cx);
+        }
+        let key = self.url.key();
+        if !self.request.permits_lookup() {
+            return self.decide(Lookup::new(key), cx);
+        }
+        self.state = State::Primary;
+        Action::Read { key }
+    }
+
+    /// Uses the response under the URL's key, or else looks for the variant that the request
+    /// selects.
+    fn primary<F: Fields>(
+        &mut self,
+        found: Result<CacheHit<B>, MissReason>,
+        purges: Option<&PurgeList>,
+        kv_ms: Option<u64>,
+        cx: &mut Context<'_, B, F>,
+    ) -> Action<B> {
+        let mut lookup = Lookup { kv_ms, ..Lookup::new(self.url.key()) };
+        let primary = match found {
+            Ok(primary) => primary,
+            Err(why) => return self.decide(lookup.missed_because(why), cx),
+        };
+        let Some(purges) = purges else {
+            self.discard(primary.body);
+            return self.decide(lookup.missed(ForwardReason::Miss, MissReason::Unavailable.detail()), cx);
+        };
+        if purges.covers(self.url.as_str(), &primary.stored.metadata) {
+            self.discard(primary.body);
+            return self.decide(lookup.missed(ForwardReason::Miss, Some("purged")), cx);
+        }
+        let stored = Rc::clone(&primary.stored);
+        let metadata = &stored.metadata;
+        lookup.primary = Some(Rc::clone(&stored));
+        if vary::matches(&metadata.selecting_fields, &metadata.fields, cx.fields) {
+            lookup.hit = Some(primary);
+            return self.decide(lookup, cx);
+        }
+        self.discard(primary.body);
+        let names: Vec<String> = metadata.selecting_fields.iter().map(|(name, _)| name.clone()).collect();
+        let selecting_fields = vary::selecting_fields(&names, cx.fields);
+        let key = self.url.variant_key(&selecting_fields);
+        self.state = State::Variant { lookup, key: key.clone(), selecting_fields };
+        Action::Read { key }
+    }
+
+    fn variant<F: Fields>(
+        &mut self,
+        mut lookup: Lookup<B>,
+        key: Key<'static>,
+        selecting_fields: &SelectingFields,
+        found: Result<CacheHit<B>, MissReason>,
+        purges: Option<&PurgeList>,
+        cx: &mut Context<'_, B, F>,
+    ) -> Action<B> {
+        let variant = match found {
+            Ok(variant) => variant,
+            Err(MissReason::Absent) => return self.decide(lookup.missed(ForwardReason::VaryMiss, None), cx),
+            Err(why) => return self.decide(lookup.missed_because(why), cx),
+        };
+        let metadata = &variant.stored.metadata;
+        let is_current = lookup.primary.as_ref().is_some_and(|primary| primary.metadata.epoch_ms == metadata.epoch_ms)
+            && !cx.memory.is_invalidated(lookup.key.as_str(), metadata.times.requested_ms)
+            && metadata.selecting_fields == *selecting_fields
+            && purges.is_some_and(|purges| !purges.covers(self.url.as_str(), metadata));
+        if !is_current {
+            self.discard(variant.body);
+            return self.decide(lookup.missed(ForwardReason::VaryMiss, None), cx);
+        }
+        lookup.key = key;
+        lookup.hit = Some(variant);
+        self.decide(lookup, cx)
+    }
+
+    fn decide<F: Fields>(&mut self, lookup: Lookup<B>, cx: &mut Context<'_, B, F>) -> Action<B> {
+        if self.always_asks {
+            let conditions = lookup.hit.as_ref().map(|hit| conditions(&hit.stored.metadata.fields)).unwrap_or_default();
+            let fwd = if lookup.hit.is_some() { ForwardReason::Stale } else { lookup.miss_reason };
+            return self.send(lookup, fwd, conditions, cx);
+        }
+        let selected = lookup.hit.as_ref().map(|hit| SelectedResponse {
+            stored: &hit.stored,
+            is_backing_off: cx.memory.is_backing_off(lookup.key.as_str(), cx.now_ms),
+        });
+        match decision::decide(&self.request, selected, lookup.miss_reason, cx.now_ms, &mut *cx.random) {
+            Decision::Serve { stale, refresh } => self.serve(lookup, stale, refresh, cx),
+            Decision::Forward { fwd, conditions } => match self.key_to_wait_for(&lookup, cx) {
+                Some(key) if !cx.memory.begin_fetch(key.as_str(), cx.now_ms) => self.wait(lookup, key, fwd, cx),
+                key => {
+                    self.fetches = key;
+                    self.send(lookup, fwd, conditions, cx)
+                }
+            },
+            Decision::NotCached => {
+                self.discard_hit(lookup);
+                self.fail(CacheError::NotCached, None, cx)
+            }
+        }
+    }
+
+    fn serve<F: Fields>(
+        &mut self,
+        lookup: Lookup<B>,
+        stale: Option<&'static str>,
+        refresh: bool,
+        cx: &mut Context<'_, B, F>,
+    ) -> Action<B> {
+        let Lookup { hit: Some(hit), key, kv_ms, .. } = lookup else {
+            return self.fail(CacheError::NotCached, None, cx);
+        };
+        if refresh && cx.memory.begin_refresh(key.as_str(), cx.now_ms) {
+            self.effects.push(Effect::Refresh(key));
+        }
+        let cache_status = CacheStatus::Hit { ttl: hit.stored.ttl_seconds(cx.now_ms), detail: stale };
+        let source = ResponseSource::Stored { hit, received: None, store_as: None };
+        self.end(ExchangeResult { source, cache_status, kv_ms, upstream_ms: None }, cx)
+    }
+
+    /// Returns the key whose fetch other requests may wait for; `None` if this request does not
+    /// wait. Only what is in memory can be found after the wait, and only a response to a request
+    /// without credentials is for everybody.
+    fn key_to_wait_for<F: Fields>(&self, lookup: &Lookup<B>, cx: &Context<'_, B, F>) -> Option<Key<'static>> {
+        let waits = self.method == "GET"
+            && !self.waited.is_over
+            && lookup.hit.is_none()
+            && self.request.permits_lookup()
+            && cx.memory_ms > 0
+            && !cx.credentials.are_in(cx.fields);
+        let selecting_fields = || {
+            let stored = &lookup.primary.as_ref()?.metadata.selecting_fields;
+            let names: Vec<String> = stored.iter().map(|(name, _)| name.clone()).collect();
+            Some(vary::selecting_fields(&names, cx.fields))
+        };
+        waits.then(|| selecting_fields().map_or_else(|| self.url.key(), |fields| self.url.variant_key(&fields)))
+    }
+
+    fn wait<F: Fields>(
+        &mut self,
+        lookup: Lookup<B>,
+        key: Key<'static>,
+        fwd: ForwardReason,
+        cx: &mut Context<'_, B, F>,
+    ) -> Action<B> {
+        let milliseconds = self.waited.next_ms.min(cx.wait_max_ms.saturating_sub(self.waited.milliseconds)).max(1);
+        self.waited.milliseconds = self.waited.milliseconds.saturating_add(milliseconds);
+        self.waited.next_ms = (self.waited.next_ms * 2).min(WAIT_MAX_MS);
+        self.state = State::Waiting { lookup, key, fwd };
+        Action::Wait { milliseconds }
+    }
+
+    /// Looks at what the other request left in memory. This request goes on by itself if that
+    /// failed, or if its response may not be shared.
+    fn waited<F: Fields>(
+        &mut self,
+        lookup: Lookup<B>,
+        key: Key<'static>,
+        fwd: ForwardReason,
+        cx: &mut Context<'_, B, F>,
+    ) -> Action<B> {
+        let is_in_memory =
+            |key: &str, cx: &mut Context<'_, B, F>| cx.memory.get(key, cx.memory_ms, cx.now_ms).is_some();
+        if cx.memory.is_fetching(key.as_str(), cx.now_ms) && self.waited.milliseconds < cx.wait_max_ms {
+            return self.wait(lookup, key, fwd, cx);
+        }
+        // Once is enough: if the response is of another variant, this request sends its own.
+        self.waited.is_over = true;
+        if is_in_memory(key.as_str(), cx) || is_in_memory(self.url.key().as_str(), cx) {
+            return self.begin(cx);
+        }
+        self.send(lookup, fwd, Vec::new(), cx)
+    }
+
+    /// Sends the request to the upstream, unconditionally if there is no condition.
+    fn send<F: Fields>(
+        &mut self,
+        lookup: Lookup<B>,
+        fwd: ForwardReason,
+        conditions: Vec<(&'static str, String)>,
+        cx: &mut Context<'_, B, F>,
+    ) -> Action<B> {
+        let is_conditional = !conditions.is_empty() && self.method == "GET";
+        let conditions = if is_conditional { conditions } else { Vec::new() };
+        self.send_request(lookup, fwd, conditions, false, cx)
+    }
+
+    fn send_request<F: Fields>(
+        &mut self,
+        lookup: Lookup<B>,
+        fwd: ForwardReason,
+        conditions: Vec<(&'static str, String)>,
+        is_repeated: bool,
+        cx: &mut Context<'_, B, F>,
+    ) -> Action<B> {
+        let is_conditional = !conditions.is_empty();
+        let has_stale = lookup.hit.as_ref().is_some_and(|hit| self.may_serve_stale(hit, cx.now_ms));
+        let mut edits = match upstream_request::edits(&self.method, cx.fields, conditions, lookup.hit.is_some()) {
+            Ok(edits) => edits,
+            Err(error) => return self.stale_or_error(lookup, fwd, error, None, cx),
+        };
+        if !cx.fields.has("authorization") {
+            // The runtime's request still has the field that a refresh leaves out.
+            edits.remove("authorization");
+        }
+        self.state = State::Sent { lookup, fwd, is_conditional, is_repeated };
+        Action::Send { edits, has_stale }
+    }
+
+    fn may_serve_stale(&self, hit: &CacheHit<B>, now_ms: u64) -> bool {
+        stale::may_serve_on_error(&hit.stored, &self.request.directives, hit.stored.stale_ms(now_ms))
+    }
+
+    /// Serves the stored response in place of an error if it may be used; otherwise fails.
+    fn stale_or_error<F: Fields>(
+        &mut self,
+        lookup: Lookup<B>,
+        fwd: ForwardReason,
+        error: CacheError,
+        received: Option<&UpstreamHead>,
+        cx: &mut Context<'_, B, F>,
+    ) -> Action<B> {
+        self.record_refresh(&lookup, true, cx.now_ms, cx);
+        let Lookup { hit, detail, kv_ms, .. } = lookup;
+        match hit {
+            Some(hit) if self.may_serve_stale(&hit, cx.now_ms) => {
+                self.effects.push(Effect::Warn("stale_if_error", error));
+                let cache_status = CacheStatus::Hit { ttl: hit.stored.ttl_seconds(cx.now_ms), detail: Some(IF_ERROR) };
+                let upstream_ms = received.map(UpstreamHead::took_ms);
+                let source = ResponseSource::Stored { hit, received: None, store_as: None };
+                self.end(ExchangeResult { source, cache_status, kv_ms, upstream_ms }, cx)
+            }
+            hit => {
+                if let Some(hit) = hit {
+                    self.discard(hit.body);
+                }
+                let status = received.map(|received| received.status);
+                let forwarded = CacheStatus::Forwarded { fwd, status, is_stored: false, ttl: None, detail };
+                self.fail(error, Some(forwarded), cx)
+            }
+        }
+    }
+
+    /// Records how a refresh of the stored response ended. A write does not count, nor a request
+    /// that bypasses the cache.
+    fn record_refresh<F: Fields>(&self, lookup: &Lookup<B>, has_failed: bool, now_ms: u64, cx: &mut Context<'_, B, F>) {
+        if self.request.permits_lookup() && lookup.hit.is_some() {
+            cx.memory.end_refresh(lookup.key.as_str(), has_failed, now_ms);
+        }
+    }
+
+    fn end<F: Fields>(&mut self, result: ExchangeResult<B>, cx: &mut Context<'_, B, F>) -> Action<B> {
+        let is_refreshed = matches!(result.cache_status, CacheStatus::Forwarded { .. });
+        self.ended(is_refreshed, cx);
+        Action::Respond(result)
+    }
+
+    fn fail<F: Fields>(
+        &mut self,
+        error: CacheError,
+        cache_status: Option<CacheStatus>,
+        cx: &mut Context<'_, B, F>,
+    ) -> Action<B> {
+        self.ended(false, cx);
+        Action::Fail { error, cache_status }
+    }
+
+    fn ended<F: Fields>(&mut self, is_refreshed: bool, cx: &mut Context<'_, B, F>) {
+        if let Some(key) = self.fetches.take() {
+            cx.memory.end_fetch(key.as_str());
+        }
+        if let Some(key) = self.refreshes.take().filter(|_| !is_refreshed) {
+            cx.memory.end_refresh(key.as_str(), true, cx.now_ms);
+        }
+    }
+
+    fn discard(&mut self, body: B) {
+        if body.bytes().is_none() {
+            self.effects.push(Effect::Discard(body));
+        }
+    }
+
+    fn discard_hit(&mut self, lookup: Lookup<B>) {
+        if let Some(hit) = lookup.hit {
+            self.discard(hit.body);
+        }
+    }
+}
+
+impl<B> Lookup<B> {
+    fn new(key: Key<'static>) -> Self {
+        Self { hit: None, key, primary: None, miss_reason: ForwardReason::UriMiss, detail: None, kv_ms: None }
+    }
+
+    fn missed(self, miss_reason: ForwardReason, detail: Option<&'static str>) -> Self {
+        Self { miss_reason, detail, ..self }
+    }
+
+    fn missed_because(self, why: MissReason) -> Self {
+        let miss_reason = if why == MissReason::Absent { ForwardReason::UriMiss } else { ForwardReason::Miss };
+        self.missed(miss_reason, why.detail())
+    }
+}
+
+impl<B: StoredBody> ResponseSource<B> {
+    /// Returns status, header fields and times.
+    #[must_use]
+    pub fn head(&self) -> (u16, &HeaderSection, ExchangeTimes) {
+        match self {
+            Self::Stored { hit: CacheHit { stored, .. }, received, .. } => {
+                let StoredMetadata { status, times, .. } = stored.metadata;
+                (status, received.as_ref().unwrap_or(&stored.metadata.fields), times)
+            }
+            Self::Upstream { head: UpstreamHead { status, fields, times, .. }, .. } => (*status, fields, *times),
+        }
+    }
+}
+
+impl UpstreamHead {
+    /// Returns how long the upstream took to respond, in milliseconds.
+    #[must_use]
+    pub fn took_ms(&self) -> u64 {
+        self.times.response_delay_ms()
+    }
+
+    /// Returns the declared length of the body, in bytes.
+    fn length(&self) -> Option<u64> {
+        self.fields.get("content-length").and_then(|length| length.trim().parse().ok())
+    }
+}
+
+/// Returns the metadata of a record that was read from KV under this key, if it may be used.
+/// `head` is its JSON; `default_lifetime_ms` is the lifetime of a response that states none, in
+/// milliseconds, and then a record without a head is accepted.
+///
+/// # Errors
+/// [`MissReason::Absent`] for a record of another version, or of before an invalidation;
+/// [`MissReason::Broken`] if it does not parse.
+pub fn usable_record<H: Clone>(
+    memory: &MemoryCache<H>,
+    key: &Key<'_>,
+    head: Option<&str>,
+    default_lifetime_ms: Option<u64>,
+    now_ms: u64,
+) -> Result<Rc<StoredResponse>, MissReason> {
+    let metadata = match head {
+        Some(head) => StoredMetadata::from_json(head).map_err(|error| match error {
+            UnusableRecord::OtherVersion => MissReason::Absent,
+            UnusableRecord::Broken => MissReason::Broken,
+        })?,
+        None if default_lifetime_ms.is_some() => StoredMetadata::unknown(now_ms),
+        None => return Err(MissReason::Broken),
+    };
+    if memory.is_invalidated(key.as_str(), metadata.times.requested_ms) {
+        return Err(MissReason::Absent);
+    }
+    Ok(Rc::new(StoredResponse::new(metadata, default_lifetime_ms)))
+}
+
+fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.saturating_add(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Holds a response in memory, if memory is on and its body is short enough.
+fn hold<B: StoredBody, F>(
+    cx: &mut Context<'_, B, F>,
+    key: &Key<'_>,
+    stored: &Rc<StoredResponse>,
+    bytes: &B::Bytes,
+    now_ms: u64,
+) {
+    if cx.memory_ms > 0 && stored.metadata.length <= u64::from(BODY_BYTES_MAX) {
+        let entry = MemoryEntry { stored: Rc::clone(stored), body: bytes.clone() };
+        cx.memory.insert(key.as_str(), entry, now_ms);
+    }
+}
