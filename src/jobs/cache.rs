@@ -19,7 +19,7 @@ use kv_store::retry::Time;
 use wasm_bindgen::JsValue;
 use worker::web_sys::{self, Response};
 
-use self::exchange::{CacheResponse, Exchange};
+use self::exchange::{CacheResponse, ExchangeRunner};
 use crate::http::error::RequestError;
 use crate::http::forwarding;
 use crate::http::request_context::RequestContext;
@@ -36,7 +36,7 @@ pub(crate) async fn page(context: &Rc<RequestContext>, target: &RequestTarget<'_
 /// Answers the request as the upstream would, with a stored response if it may be used.
 pub(crate) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
     let url = CachedUrl::of_target(target, &context.vars().cache.upstreams)?;
-    let exchange = Exchange::new(context, Clone::clone(context.request()), context.method(), url);
+    let exchange = ExchangeRunner::new(context, Clone::clone(context.request()), context.method(), url);
     let CacheResponse { result, passed_on } = exchange.respond().await?;
     let ExchangeResult { source, cache_status, kv_ms, upstream_ms } = result;
     let diagnostics = Diagnostics { cache_status, kv_ms, upstream_ms };

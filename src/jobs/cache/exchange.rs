@@ -7,7 +7,7 @@ use futures_util::future::join;
 use http_cache::cached_url::CachedUrl;
 use http_cache::client_response::with_date;
 use http_cache::error::CacheError;
-use http_cache::exchange::{self, Action, Context, Effect, Event, ExchangeResult, ResponseSource, UpstreamHead};
+use http_cache::exchange::{Action, Context, Effect, Event, Exchange, ExchangeResult, ResponseSource, UpstreamHead};
 use http_cache::freshness::ExchangeTimes;
 use http_semantics::fields::{Fields, HeaderEdits};
 use kv_store::limits::Key;
@@ -28,9 +28,9 @@ use crate::platform::clock::Clock;
 use crate::platform::deadline;
 use crate::platform::js_error::message_of;
 
-/// A request to the cache.
+/// Runs the exchange of one request to the cache.
 #[derive(Clone)]
-pub(super) struct Exchange {
+pub(super) struct ExchangeRunner {
     context: Rc<RequestContext>,
     /// The client's request, or one that kv-edge makes itself.
     request: Request,
@@ -48,7 +48,7 @@ pub(super) struct CacheResponse {
     pub(super) passed_on: Option<(Response, JsValue)>,
 }
 
-impl Exchange {
+impl ExchangeRunner {
     pub(super) fn new(context: &Rc<RequestContext>, request: Request, method: &str, url: CachedUrl) -> Self {
         let names = MessageFields::of_request(&request).names().to_owned();
         Self { context: Rc::clone(context), request, names, method: method.to_owned(), url }
@@ -61,16 +61,16 @@ impl Exchange {
 
     /// Responds with a stored response if one may be used, or else with the upstream's.
     pub(super) async fn respond(&self) -> Result<CacheResponse, RequestError> {
-        self.run(exchange::Exchange::new(&self.method, self.url.clone(), &self.fields())).await
+        self.run(Exchange::new(&self.method, self.url.clone(), &self.fields())).await
     }
 
     /// Asks the upstream for the stored response, however fresh it is, with a condition if
     /// possible.
     pub(super) async fn revalidate(&self) -> Result<CacheResponse, RequestError> {
-        self.run(exchange::Exchange::new(&self.method, self.url.clone(), &self.fields()).asking_always()).await
+        self.run(Exchange::new(&self.method, self.url.clone(), &self.fields()).asking_always()).await
     }
 
-    async fn run(&self, mut exchange: exchange::Exchange<EnvelopeBody>) -> Result<CacheResponse, RequestError> {
+    async fn run(&self, mut exchange: Exchange<EnvelopeBody>) -> Result<CacheResponse, RequestError> {
         let mut upstream = None;
         let (mut event, mut now_ms) = (Event::Begin, Clock.now_ms());
         loop {
@@ -118,7 +118,7 @@ impl Exchange {
 
     fn step(
         &self,
-        exchange: &mut exchange::Exchange<EnvelopeBody>,
+        exchange: &mut Exchange<EnvelopeBody>,
         event: Event<EnvelopeBody>,
         now_ms: u64,
     ) -> Action<EnvelopeBody> {
@@ -139,12 +139,7 @@ impl Exchange {
         })
     }
 
-    fn perform(
-        &self,
-        effect: Effect<EnvelopeBody>,
-        exchange: &exchange::Exchange<EnvelopeBody>,
-        upstream: Option<&Response>,
-    ) {
+    fn perform(&self, effect: Effect<EnvelopeBody>, exchange: &Exchange<EnvelopeBody>, upstream: Option<&Response>) {
         match effect {
             Effect::Put { key, stored, bytes } => response_store::put_later(&self.context, key, stored, bytes),
             Effect::PutStream(store, EnvelopeBody::Stream(stream)) => {
@@ -162,7 +157,7 @@ impl Exchange {
     }
 
     /// Refreshes the stored response in the background.
-    fn refresh(&self, key: Key<'static>, exchange: &exchange::Exchange<EnvelopeBody>) {
+    fn refresh(&self, key: Key<'static>, exchange: &Exchange<EnvelopeBody>) {
         let mut again = self.clone();
         "GET".clone_into(&mut again.method);
         again.names = again.names.split(',').filter(|name| *name != "authorization").collect::<Vec<_>>().join(",");

@@ -10,7 +10,7 @@ use http_cache::client_response::{VIA, is_null_body};
 use http_cache::credentials::CredentialFields;
 use http_cache::decision::{self, CacheRequest, Decision, IF_ERROR, SelectedResponse};
 use http_cache::error::CacheError;
-use http_cache::exchange::{MissReason, ResponseSource};
+use http_cache::exchange::{CacheHit, MissReason, ResponseSource};
 use http_cache::freshness::ExchangeTimes;
 use http_cache::page_view::{self, DEFAULT_LIFETIME_MS, REDIRECTS_MAX};
 use http_cache::purge;
@@ -24,8 +24,8 @@ use kv_store::retry::Time;
 use wasm_bindgen::JsValue;
 use worker::web_sys::{Request, Response};
 
-use super::exchange::{CacheResponse, Exchange};
-use super::response_store::{self, CacheHit, StoredView, memory};
+use super::exchange::{CacheResponse, ExchangeRunner};
+use super::response_store::{self, StoredView, memory};
 use super::{href, html_rewriter, purging};
 use crate::http::error::RequestError;
 use crate::http::forwarding;
@@ -117,7 +117,11 @@ impl PageRequest {
     }
 
     /// Returns the stored JSON. The error is the `detail` for `Cache-Status` if there is one.
-    async fn lookup(&self, now_ms: u64, kv_ms: &mut Option<u64>) -> Result<CacheHit, Option<&'static str>> {
+    async fn lookup(
+        &self,
+        now_ms: u64,
+        kv_ms: &mut Option<u64>,
+    ) -> Result<CacheHit<EnvelopeBody>, Option<&'static str>> {
         let stored = response_store::get(&self.context, &self.key, &PAGE_JSON, now_ms, kv_ms);
         let (hit, purges) = futures_util::future::join(stored, purging::purge_list(&self.context, now_ms)).await;
         let hit = hit.map_err(MissReason::detail)?;
@@ -152,7 +156,7 @@ impl PageRequest {
         let (mut way_seconds, mut way_tags): (Option<i64>, Vec<String>) = (None, Vec::new());
         for _ in 0..=REDIRECTS_MAX {
             let request = Request::new_with_str(url.as_str()).map_err(|thrown| RequestError::internal(&thrown))?;
-            let exchange = Exchange::new(&self.context, request, "GET", url.clone());
+            let exchange = ExchangeRunner::new(&self.context, request, "GET", url.clone());
             let outcome = if is_refresh { exchange.revalidate().await? } else { exchange.respond().await? };
             let (status, fields, times) = outcome.result.source.head();
             let Some(location) = fields.get("location").filter(|_| page_view::is_redirect(status)) else {
@@ -208,12 +212,16 @@ impl PageRequest {
     }
 }
 
-fn may_serve_stale(hit: &CacheHit, cache_request: &CacheRequest, now_ms: u64) -> bool {
+fn may_serve_stale(hit: &CacheHit<EnvelopeBody>, cache_request: &CacheRequest, now_ms: u64) -> bool {
     let stale_ms = hit.stored.stale_ms(now_ms);
     stale::may_serve_on_error(&hit.stored, &cache_request.directives, stale_ms)
 }
 
-fn respond_with_hit(hit: &CacheHit, stale: Option<&'static str>, now_ms: u64) -> Result<Response, RequestError> {
+fn respond_with_hit(
+    hit: &CacheHit<EnvelopeBody>,
+    stale: Option<&'static str>,
+    now_ms: u64,
+) -> Result<Response, RequestError> {
     let EnvelopeBody::Bytes(body) = &hit.body else {
         return Err(RequestError::internal(&JsValue::from_str("a page as a stream")));
     };

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use http_cache::exchange::{self, MissReason, StoredBody, StreamToStore, usable_record};
+use http_cache::exchange::{CacheHit, MissReason, StoredBody, StreamToStore, usable_record};
 use http_cache::memory_cache::{BODY_BYTES_MAX, MemoryCache, MemoryEntry};
 use http_cache::stale::expiration_ttl_seconds;
 use http_cache::stored_response::{StoredMetadata, StoredResponse};
@@ -31,9 +31,6 @@ extern "C" {
 pub(super) fn memory<R>(f: impl FnOnce(&mut MemoryCache<js_sys::ArrayBuffer>) -> R) -> R {
     f(&mut Isolate::current().cache.responses.borrow_mut())
 }
-
-/// A stored response and its body.
-pub(super) type CacheHit = exchange::CacheHit<EnvelopeBody>;
 
 impl StoredBody for EnvelopeBody {
     type Bytes = js_sys::ArrayBuffer;
@@ -72,7 +69,7 @@ pub(super) async fn get(
     view: &StoredView,
     now_ms: u64,
     kv_ms: &mut Option<u64>,
-) -> Result<CacheHit, MissReason> {
+) -> Result<CacheHit<EnvelopeBody>, MissReason> {
     let refresh_ms = context.vars().cache.refresh_ms;
     if let Some(MemoryEntry { stored, body }) = memory(|memory| memory.get(key.as_str(), refresh_ms, now_ms)) {
         return Ok(CacheHit { stored, body: EnvelopeBody::Bytes(body) });

@@ -12,7 +12,7 @@ fn accept(writer: &mut KeyState) -> u64 {
 
 /// An event, which happens this many milliseconds after the previous one.
 #[derive(Debug, Clone)]
-enum Event {
+enum ScheduledEvent {
     Write,
     /// The alarm runs. The put takes this long, with this many writes meanwhile, and KV accepts
     /// it or not.
@@ -27,13 +27,18 @@ enum Event {
     Evicted,
 }
 
-fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
-    let alarm = (0_u64..3000, 0_u8..3, any::<bool>()).prop_map(|(put_ms, writes, takes)| Event::Alarm {
+fn events() -> impl Strategy<Value = Vec<(u64, ScheduledEvent)>> {
+    let alarm = (0_u64..3000, 0_u8..3, any::<bool>()).prop_map(|(put_ms, writes, takes)| ScheduledEvent::Alarm {
         put_ms,
         writes,
         takes,
     });
-    let event = prop_oneof![Just(Event::Write), alarm, Just(Event::CrashAtPut), Just(Event::Evicted)];
+    let event = prop_oneof![
+        Just(ScheduledEvent::Write),
+        alarm,
+        Just(ScheduledEvent::CrashAtPut),
+        Just(ScheduledEvent::Evicted)
+    ];
     proptest::collection::vec((0_u64..3000, event), 0..60)
 }
 
@@ -52,20 +57,20 @@ proptest! {
         let (mut now_ms, mut in_kv, mut last_put_ms) = (10_000_u64, 0_u64, None::<u64>);
         let mut accepted = 0;
         // After the events nothing fails, and the alarm runs until nothing is due.
-        let quiet = (400_000, Event::Alarm { put_ms: 5, writes: 0, takes: true });
+        let quiet = (400_000, ScheduledEvent::Alarm { put_ms: 5, writes: 0, takes: true });
         for (later_ms, event) in events.into_iter().chain(std::iter::repeat_n(quiet, 2)) {
             now_ms += later_ms;
             let (put_ms, writes, takes, crashes) = match event {
-                Event::Write => {
+                ScheduledEvent::Write => {
                     accepted = accept(&mut writer);
                     continue;
                 }
-                Event::Evicted => {
+                ScheduledEvent::Evicted => {
                     writer = woken(&writer, now_ms);
                     continue;
                 }
-                Event::Alarm { put_ms, writes, takes } => (put_ms, writes, takes, false),
-                Event::CrashAtPut => (0, 0, true, true),
+                ScheduledEvent::Alarm { put_ms, writes, takes } => (put_ms, writes, takes, false),
+                ScheduledEvent::CrashAtPut => (0, 0, true, true),
             };
             let Due::Put(version) = writer.due(now_ms) else { continue };
             prop_assert!(last_put_ms.is_none_or(|last_ms| now_ms - last_ms >= WRITE_INTERVAL_MS));
