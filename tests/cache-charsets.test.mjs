@@ -235,15 +235,12 @@ describe("a content coding", { concurrency: true }, () => {
 
 test("a page that is too long, breaks off or is unreadable logs no uncaught exception", async () => {
   const long = Buffer.from(`<title>t</title><body>${"x".repeat(9 * 1024 * 1024)}`);
-  const many = Buffer.from(`<title>t</title><body>${"<p>a</p>".repeat(60_000)}`);
   const gzip = { headers: { "content-encoding": "gzip" } };
   const urls = [
     serve(long),
     serve(long, { parts: 65536 }),
     serve(zlib.gzipSync(long), gzip),
     serve(zlib.gzipSync(long), { headers: { "content-encoding": "gzip", "cache-control": "no-store" } }),
-    serve(many),
-    serve(many, { parts: 65536 }),
     serve(Buffer.from("no gzip"), gzip),
     ...[undefined, "gzip", "br"].map((coding) =>
       upstream.serve((_request, response) => {

@@ -39,11 +39,20 @@ const pages = [
   ["templates are omitted", "<body>a<template><p>no <b>no</b></p></template>b</body>", { content: "a b" }],
   ["omitted elements may be nested", "<body>a<template>no<template>no</template>no<script>no</script>no</template>b</body>", { content: "a b" }],
   ["a script that never ends is omitted", "<body>a<script>no", { content: "a" }],
+  ["a script may have <!-- <script>", "<body>a<script><!-- <script>no</script> no --></script>b</body>", { content: "a b" }],
+  ["no tag counts in a textarea", "<body><textarea><script>&amp;</textarea>b</body>", { content: "<script>& b" }],
+  ["CDATA is text in an image, a comment elsewhere", "<body><svg><![CDATA[a>b]]></svg><![CDATA[c>d", { content: "a>b d" }],
+  ["the text of scripts and styles in an image is omitted", "<body><svg><style>no</style><script/>a</svg>b</body>", { content: "a b" }],
   ["the head is no content", "<head><title>T</title><style>no</style>no</head><body>a</body>", { content: "a" }],
   ["nested elements are read", "<body><div><ul><li>a</li><li>b <em>c</em></li></ul></div></body>", { content: "a b c" }],
   ["a body that does not end is read", "<body><p>words", { content: "words" }],
   ["attribute values are not read", '<body><img alt="no" title="no">a</body>', { content: "a" }],
   ["entities of the title are decoded", "<title>Tom &amp; Jerry &lt;3 &#39;quoted&#x27; &eacute;</title>", { title: "Tom & Jerry <3 'quoted' é" }],
+  [
+    "references are read as browsers read them: some without ;, and numbers of Windows-1252",
+    "<title>A &amp B &copy2026</title><body>&lt&gt; &notit; &notin; &#128;&#146; &#x80 &NotEqualTilde;</body>",
+    { title: "A & B ©2026", content: "<> ¬it; ∉ €’ € ≂̸" },
+  ],
   [
     "entities of the content are decoded",
     "<body>&lt;b&gt; &quot;&amp;amp;&quot; &#8364; &#x1F389; &copy; &hellip; a&nbsp;b</body>",
@@ -94,6 +103,20 @@ test("a large page is read to its end", async () => {
   assert.equal(title, "Large");
   assert.equal(content, `${words} end`);
 });
+
+for (const [what, part] of [
+  ["elements", "<li>a</li>"],
+  ["unclosed elements", "<div>a"],
+  ["unclosed images and formulas", "<svg><desc><math><mi>a"],
+  ["titles", "<title>a</title>"],
+  ["scripts", "a<script></script>"],
+]) {
+  test(`a page with 200,000 ${what} is read to its end`, async () => {
+    const { title, content } = await convert(respondWithPage(`<title>Many</title><body>${part.repeat(200_000)} end`));
+    assert.equal(title, "Many");
+    assert.equal(content, `${"a ".repeat(200_000)}end`);
+  });
+}
 
 test("a compressed page is read", async () => {
   const html = gzipSync("<title>Packed</title><body>words</body>");

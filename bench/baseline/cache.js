@@ -1,6 +1,6 @@
 // "Cache data with Workers KV": a page as JSON, stored for a minute. The documentation converts
 // HTML with two regular expressions, which take scripts for text, do not decode entities, and do
-// not match a <body> with attributes. `cache` converts as kv-edge does, with the platform's
+// not match a <body> with attributes. `cache` reads the same text as kv-edge, with the platform's
 // HTMLRewriter; `cacheByRegularExpression` is the documented conversion, for pages that it reads
 // correctly.
 const EXPIRATION_TTL = 60;

@@ -2,8 +2,8 @@
 //! view of it.
 
 mod exchange;
-mod html_rewriter;
 mod page;
+mod page_body;
 pub(crate) mod purging;
 mod response_store;
 

@@ -44,9 +44,8 @@ pub enum CacheError {
     /// The upstream did not answer, or its response broke off. The text is for the log only.
     #[error("the upstream failed: {0}")]
     Upstream(String),
-    /// The page is longer than [`PAGE_BYTES_MAX`](crate::page_view::PAGE_BYTES_MAX), or has too
-    /// many elements.
-    #[error("The upstream's page is longer than 8 MiB, or has too many elements.")]
+    /// The page is longer than [`PAGE_BYTES_MAX`](crate::page_view::PAGE_BYTES_MAX).
+    #[error("The upstream's page is longer than 8 MiB.")]
     TooLong,
     /// The page has a content coding that is not supported, or more than three codings
     /// ([`PageCoding`](crate::page_view::PageCoding)).

@@ -3,8 +3,12 @@
 
 pub mod charset;
 mod coding;
+mod scan;
+mod text;
+mod tokenizer;
 
 pub use coding::PageCoding;
+pub use text::PageText;
 
 use std::borrow::Cow;
 
@@ -39,34 +43,17 @@ pub struct PageView<'a> {
 }
 
 impl PageView<'static> {
-    /// Creates the view from the raw text of a page's title and body. If one is missing, the
-    /// documented text stands in.
-    ///
-    /// Character references that end in `;` are decoded; browsers also accept some without it.
-    /// Runs of white space become one space, no-break spaces included, as in the documented
-    /// example.
+    /// Creates the view of a page. If its title or body is missing, the documented text stands
+    /// in.
     #[must_use]
-    pub fn from_text(title: Option<&str>, content: Option<&str>, last_updated: String) -> Self {
-        let text = |raw: Option<&str>, none: &'static str| {
-            raw.map_or(Cow::Borrowed(none), |raw| collapse_white_space(&html_escape::decode_html_entities(raw)).into())
-        };
+    pub fn new(text: PageText, last_updated: String) -> Self {
+        let or = |text: Option<String>, none: &'static str| text.map_or(Cow::Borrowed(none), Cow::Owned);
         Self {
-            title: text(title, "No title found"),
-            content: text(content, "No content found"),
+            title: or(text.title, "No title found"),
+            content: or(text.content, "No content found"),
             last_updated: last_updated.into(),
         }
     }
-}
-
-fn collapse_white_space(text: &str) -> String {
-    let mut collapsed = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
-        if !collapsed.is_empty() {
-            collapsed.push(' ');
-        }
-        collapsed.push_str(word);
-    }
-    collapsed
 }
 
 /// Returns the documented response around a view that was read from `CACHE_KV`. Returns `None`
@@ -128,18 +115,11 @@ mod tests {
     }
 
     #[test]
-    fn references_are_decoded_and_white_space_collapses() {
-        for (raw, text) in [
-            ("\n  A\n  title &amp; more\n ", "A title & more"),
-            ("Hello World  ! &nbsp; &lt;b&gt; &#x20AC;&#8364; &eacute;", "Hello World ! <b> €€ é"),
-            ("&amp;lt; &unknown; & &#0;", "&lt; &unknown; & &#0;"),
-            (" \t\n", ""),
-        ] {
-            let page = PageView::from_text(Some(raw), Some(raw), "now".to_owned());
-            assert_eq!((page.title.as_ref(), page.content.as_ref()), (text, text), "{raw}");
-        }
-        let empty = PageView::from_text(None, None, "now".to_owned());
-        assert_eq!((empty.title.as_ref(), empty.content.as_ref()), ("No title found", "No content found"));
+    fn the_documented_text_stands_in_for_what_a_page_does_not_have() {
+        let page = PageView::new(PageText::default(), "now".to_owned());
+        assert_eq!((page.title.as_ref(), page.content.as_ref()), ("No title found", "No content found"));
+        let page = PageView::new(PageText::of_html("<title></title><body>"), "now".to_owned());
+        assert_eq!((page.title.as_ref(), page.content.as_ref()), ("", ""));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use http_cache::decision::{self, CacheRequest, Decision, IF_ERROR, SelectedRespo
 use http_cache::error::CacheError;
 use http_cache::exchange::{CacheHit, MissReason, ResponseSource};
 use http_cache::freshness::ExchangeTimes;
-use http_cache::page_view::{self, DEFAULT_LIFETIME_MS, REDIRECTS_MAX};
+use http_cache::page_view::{self, DEFAULT_LIFETIME_MS, PageText, PageView, REDIRECTS_MAX};
 use http_cache::purge;
 use http_cache::stale;
 use http_cache::storable::StorageCandidate;
@@ -26,14 +26,13 @@ use worker::web_sys::{Request, Response};
 
 use super::exchange::{CacheResponse, ExchangeRunner};
 use super::response_store::{self, StoredView, memory};
-use super::{href, html_rewriter, purging};
+use super::{href, page_body, purging};
 use crate::http::error::RequestError;
 use crate::http::forwarding;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::envelope::EnvelopeBody;
 use crate::platform::clock::Clock;
-use crate::platform::deadline;
 
 /// How the JSON of a page is stored: without the documented form around it.
 pub(super) const PAGE_JSON: StoredView =
@@ -191,9 +190,11 @@ impl PageRequest {
             ResponseSource::Upstream { .. } => passed_on.map_or(JsValue::NULL, |(_, body)| body),
         };
         let body = if is_null_body(status) { JsValue::NULL } else { body };
-        let reading = html_rewriter::read_page(&body, &fields, times.received_ms);
         let timeout = self.context.vars().upstream_timeout.of_request(false);
-        let page = deadline::within(timeout, reading).await.ok_or(CacheError::Timeout)??;
+        let text = PageText::of_html(&page_body::read_text(&body, &fields, timeout).await?);
+        #[allow(clippy::cast_precision_loss)] // A date.
+        let updated = js_sys::Date::new(&JsValue::from_f64(times.received_ms as f64));
+        let page = PageView::new(text, updated.to_iso_string().into());
         let json = serde_json::to_string(&page).map_err(|error| CacheError::Upstream(error.to_string()))?;
         Ok(FetchedPage { json, status, fields, times, cache_status })
     }

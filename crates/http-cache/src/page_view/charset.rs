@@ -3,55 +3,49 @@
 //! depends on the user's language.
 //!
 //! ```
-//! use http_cache::page_view::charset::Charset;
+//! use http_cache::page_view::charset;
 //!
 //! // The runtime knows the labels and the encodings that they name (Encoding Standard, §4.2).
 //! let encoding = |label: &str| (label == "latin1").then(|| "windows-1252".to_owned());
 //! let page = b"<!doctype html><meta charset=latin1><title>K\xe4se</title>";
-//! let charset = Charset::sniff(page, Some("text/html"), encoding);
-//! assert_eq!(charset, Charset::Parser("windows-1252".to_owned()));
+//! assert_eq!(charset::sniff(page, Some("text/html"), encoding), "windows-1252");
 //! ```
+
+use super::scan::{Attribute, Scan, is_space};
+
+/// The encoding of pages that state none.
+pub const UTF_8: &str = "utf-8";
 
 /// How many bytes at the beginning of a page are searched for a declaration of its encoding
 /// (HTML Standard, §13.2.3.2).
-pub const HEAD_BYTES: u32 = 1024;
+const HEAD_BYTES: usize = 1024;
 
-/// The encoding of a page, by its name in the Encoding Standard, and what decodes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Charset {
-    /// The HTML parser itself.
-    Parser(String),
-    /// A decoder in front of the parser, which then reads UTF-8: in this encoding, tags are not
-    /// the bytes of ASCII.
-    Decoder(String),
+/// Returns the encoding of a page, by its name in the Encoding Standard: that of its byte order
+/// mark, of the `charset` of its `Content-Type`, of what its first 1024 bytes declare, or UTF-8,
+/// in this order. `encoding` returns the name of the encoding for a label; a label that names
+/// none is ignored.
+#[must_use]
+pub fn sniff(page: &[u8], content_type: Option<&str>, encoding: impl Fn(&str) -> Option<String>) -> String {
+    // The label of most pages is the name.
+    let encoding =
+        |label: &str| if label.eq_ignore_ascii_case(UTF_8) { Some(UTF_8.to_owned()) } else { encoding(label) };
+    byte_order_mark(page)
+        .map(str::to_owned)
+        .or_else(|| charset_parameters(content_type?).find_map(|label| encoding(&label)))
+        .or_else(|| declared(page.get(..HEAD_BYTES).unwrap_or(page), &encoding))
+        .unwrap_or_else(|| UTF_8.to_owned())
 }
 
-impl Charset {
-    /// Finds the encoding from the first [`HEAD_BYTES`] of a page and its `Content-Type`: a byte
-    /// order mark, the `charset` of `Content-Type`, what the page declares, or UTF-8, in this
-    /// order. `encoding` returns the name of the encoding for a label; a label that names none
-    /// is ignored.
-    #[must_use]
-    pub fn sniff(head: &[u8], content_type: Option<&str>, encoding: impl Fn(&str) -> Option<String>) -> Self {
-        let name = byte_order_mark(head)
-            .map(str::to_owned)
-            .or_else(|| charset_parameters(content_type?).find_map(|label| encoding(&label)))
-            .or_else(|| declared(head, &encoding))
-            .unwrap_or_else(|| "utf-8".to_owned());
-        // The parser needs the bytes of `<` and `>` to have no other meaning (Encoding Standard,
-        // "ASCII-compatible").
-        if matches!(name.as_str(), "utf-16le" | "utf-16be" | "iso-2022-jp") {
-            Self::Decoder(name)
-        } else {
-            Self::Parser(name)
-        }
-    }
+/// Returns the text of a page in UTF-8, with U+FFFD in place of what is not UTF-8.
+#[must_use]
+pub fn decode_utf_8(page: Vec<u8>) -> String {
+    String::from_utf8(page).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// Returns the encoding of a byte order mark (Encoding Standard, §6).
 fn byte_order_mark(head: &[u8]) -> Option<&'static str> {
     match head {
-        [0xef, 0xbb, 0xbf, ..] => Some("utf-8"),
+        [0xef, 0xbb, 0xbf, ..] => Some(UTF_8),
         [0xfe, 0xff, ..] => Some("utf-16be"),
         [0xff, 0xfe, ..] => Some("utf-16le"),
         _ => None,
@@ -107,7 +101,7 @@ fn declared(head: &[u8], encoding: &impl Fn(&str) -> Option<String>) -> Option<S
     }
     let read = |label: &[u8]| match encoding(&String::from_utf8_lossy(label))?.as_str() {
         // A page that could be scanned this far consists of ASCII, so it is not UTF-16.
-        "utf-16le" | "utf-16be" => Some("utf-8".to_owned()),
+        "utf-16le" | "utf-16be" => Some(UTF_8.to_owned()),
         "x-user-defined" => Some("windows-1252".to_owned()),
         name => Some(name.to_owned()),
     };
@@ -165,37 +159,7 @@ fn charset_in_content(content: &[u8]) -> Option<&[u8]> {
     }
 }
 
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b'\t' | b'\n' | 0x0c | b'\r' | b' ')
-}
-
-/// The bytes that are not scanned yet.
-struct Scan<'a> {
-    rest: &'a [u8],
-}
-
 impl Scan<'_> {
-    fn next(&mut self) -> Option<u8> {
-        let (byte, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(*byte)
-    }
-
-    fn skip(&mut self, bytes: usize) {
-        self.rest = self.rest.get(bytes..).unwrap_or_default();
-    }
-
-    /// Moves to the first such byte, or to the end.
-    fn skip_to(&mut self, is_wanted: impl Fn(u8) -> bool) {
-        self.skip(self.rest.iter().position(|byte| is_wanted(*byte)).unwrap_or(self.rest.len()));
-    }
-
-    /// Moves past the first such bytes, or to the end.
-    fn skip_past(&mut self, bytes: &[u8]) {
-        let at = self.rest.windows(bytes.len()).position(|part| part == bytes);
-        self.skip(at.map_or(self.rest.len(), |at| at + bytes.len()));
-    }
-
     /// Returns true at a start tag of this element that has an attribute or a `/`; with an empty
     /// name, at any tag.
     fn starts_with_tag(&self, name: &[u8]) -> bool {
@@ -214,7 +178,8 @@ impl Scan<'_> {
     fn meta(&mut self, encoding: &impl Fn(&[u8]) -> Option<String>) -> Option<String> {
         let (mut has_pragma, mut needs_pragma, mut charset) = (false, false, None);
         let mut known: Vec<Vec<u8>> = Vec::new();
-        while let Some((name, value)) = self.attribute() {
+        while let Some(Attribute { name, value }) = self.attribute() {
+            let name = name.to_ascii_lowercase();
             // If a name is repeated, the first attribute counts.
             if known.contains(&name) {
                 continue;
@@ -222,48 +187,16 @@ impl Scan<'_> {
             match name.as_slice() {
                 b"http-equiv" => has_pragma |= value.eq_ignore_ascii_case(b"content-type"),
                 b"content" if charset.is_none() => {
-                    if let Some(name) = charset_in_content(&value).and_then(encoding) {
+                    if let Some(name) = charset_in_content(value).and_then(encoding) {
                         (charset, needs_pragma) = (Some(Some(name)), true);
                     }
                 }
-                b"charset" => (charset, needs_pragma) = (Some(encoding(&value)), false),
+                b"charset" => (charset, needs_pragma) = (Some(encoding(value)), false),
                 _ => {}
             }
             known.push(name);
         }
         charset?.filter(|_| has_pragma || !needs_pragma)
-    }
-
-    /// Returns the next attribute of a tag: its name in lower case and its value ("get an
-    /// attribute"). Returns `None` after the last one.
-    fn attribute(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
-        self.skip_to(|byte| !is_space(byte) && byte != b'/');
-        if self.rest.first().is_none_or(|byte| *byte == b'>') {
-            return None;
-        }
-        // A leading `=` is part of the name.
-        let end = self
-            .rest
-            .iter()
-            .enumerate()
-            .position(|(at, byte)| is_space(*byte) || matches!(byte, b'/' | b'>') || (*byte == b'=' && at > 0))?;
-        let name = self.rest.get(..end)?.to_ascii_lowercase();
-        self.skip(end);
-        self.skip_to(|byte| !is_space(byte));
-        let Some(value) = self.rest.strip_prefix(b"=") else { return Some((name, Vec::new())) };
-        self.rest = value;
-        self.skip_to(|byte| !is_space(byte));
-        let value = if let quote @ (b'"' | b'\'') = *self.rest.first()? {
-            self.skip(1);
-            let value = self.rest.get(..self.rest.iter().position(|byte| *byte == quote)?)?;
-            self.skip(value.len() + 1);
-            value
-        } else {
-            let value = self.rest.split(|byte| is_space(*byte) || *byte == b'>').next()?;
-            self.skip(value.len());
-            value
-        };
-        Some((name, value.to_vec()))
     }
 }
 
@@ -291,9 +224,7 @@ mod tests {
     }
 
     fn sniffed(head: &[u8], content_type: Option<&str>) -> String {
-        match Charset::sniff(head, content_type, encoding) {
-            Charset::Parser(name) | Charset::Decoder(name) => name,
-        }
+        sniff(head, content_type, encoding)
     }
 
     #[test]
@@ -380,16 +311,6 @@ mod tests {
             (" <?xml encoding='euc-jp'?>", "utf-8"),
         ] {
             assert_eq!(sniffed(head.as_bytes(), Some("text/html")), name, "{head}");
-        }
-    }
-
-    #[test]
-    fn an_encoding_whose_tags_are_not_ascii_is_decoded_before_the_parser() {
-        for (label, is_decoded_before) in
-            [("utf-16le", true), ("utf-16be", true), ("iso-2022-jp", true), ("shift_jis", false), ("utf-8", false)]
-        {
-            let charset = Charset::sniff(b"", Some(&format!("text/html; charset={label}")), encoding);
-            assert_eq!(matches!(charset, Charset::Decoder(_)), is_decoded_before, "{label}");
         }
     }
 

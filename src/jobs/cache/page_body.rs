@@ -1,0 +1,54 @@
+//! Reads the body of a page as text: without its content codings, and in whatever encoding.
+
+use std::time::Duration;
+
+use http_cache::error::CacheError;
+use http_cache::page_view::charset::{self, UTF_8};
+use http_cache::page_view::{PAGE_BYTES_MAX, PageCoding};
+use http_semantics::fields::{Fields, HeaderSection};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+
+use crate::platform::deadline;
+use crate::platform::js_error::message_of;
+
+#[wasm_bindgen(module = "/src/platform/glue/page_body.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = readPage)]
+    fn read_page(body: &JsValue, codings: &str, length: &str, bytes_max: u32) -> js_sys::Promise;
+    #[wasm_bindgen(js_name = encodingOf)]
+    fn encoding_of(label: &str) -> Option<String>;
+    fn decode(bytes: &js_sys::Uint8Array, encoding: &str) -> String;
+}
+
+/// Reads the body of a page with these header fields as text. The body is a stream, an
+/// `ArrayBuffer`, or `null`, and has up to [`PAGE_BYTES_MAX`] bytes. Its encoding is what the
+/// fields or its first bytes say.
+///
+/// # Errors
+/// [`CacheError::ContentCoding`], [`CacheError::TooLong`], [`CacheError::Timeout`] if reading
+/// takes longer than the deadline, and [`CacheError::Upstream`] if the body breaks off or is not
+/// encoded as its content coding says.
+pub(super) async fn read_text(body: &JsValue, fields: &HeaderSection, timeout: Duration) -> Result<String, CacheError> {
+    if body.is_null() {
+        return Ok(String::new());
+    }
+    let codings = PageCoding::of_page(fields.get("content-encoding").as_deref())?;
+    let bytes = match body.dyn_ref::<js_sys::ArrayBuffer>() {
+        Some(bytes) if codings.is_empty() => js_sys::Uint8Array::new(bytes),
+        _ => {
+            let codings = codings.into_iter().map(PageCoding::name).collect::<Vec<_>>().join(",");
+            let length = fields.get("content-length").unwrap_or_default();
+            let reading = JsFuture::from(read_page(body, &codings, length.trim(), PAGE_BYTES_MAX));
+            let bytes = deadline::within(timeout, reading).await.ok_or(CacheError::Timeout)?;
+            let bytes = bytes.map_err(|thrown| CacheError::Upstream(message_of(&thrown)))?;
+            bytes.dyn_into().map_err(|_| CacheError::TooLong)?
+        }
+    };
+    if bytes.length() > PAGE_BYTES_MAX {
+        return Err(CacheError::TooLong);
+    }
+    let page = bytes.to_vec();
+    let encoding = charset::sniff(&page, fields.get("content-type").as_deref(), encoding_of);
+    Ok(if encoding == UTF_8 { charset::decode_utf_8(page) } else { decode(&bytes, &encoding) })
+}
