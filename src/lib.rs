@@ -74,7 +74,7 @@ async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> worker::Res
         &target,
     );
     context.log().set_route(route.name());
-    match answer(&context, &route, &target).await {
+    match handle(&context, &route, &target).await {
         Ok(response) => Ok(response),
         Err(failure) => failure
             .render(&route, context.method(), context.header("accept").as_deref(), context.log())
@@ -82,34 +82,34 @@ async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> worker::Res
     }
 }
 
-async fn answer(
+async fn handle(
     context: &Rc<RequestContext>,
     route: &Route<'_>,
     target: &RequestTarget<'_>,
 ) -> Result<web_sys::Response, RequestError> {
     route.check(context.method())?;
     match route {
-        Route::Healthz => jobs::healthz::answer(context).await,
+        Route::Healthz => jobs::healthz::handle(context).await,
         #[cfg(feature = "writes")]
-        Route::GetStarted => jobs::get_started::answer(context).await,
+        Route::GetStarted => jobs::get_started::handle(context).await,
         #[cfg(feature = "cache")]
-        Route::Cache => jobs::cache::answer(context, target).await,
+        Route::Cache => jobs::cache::handle(context, target).await,
         #[cfg(feature = "cache")]
         Route::CachedPage => jobs::cache::page(context, target).await,
         #[cfg(feature = "cache")]
-        Route::Purge => jobs::cache::purging::answer(context).await,
+        Route::Purge => jobs::cache::purging::handle(context).await,
         #[cfg(feature = "flags")]
-        Route::Config => jobs::config::answer(context, target).await,
+        Route::Config => jobs::config::handle(context, target).await,
         #[cfg(feature = "flags")]
-        Route::Evaluate { flag } => jobs::ofrep::answer(context, *flag).await,
+        Route::Evaluate { flag } => jobs::ofrep::handle(context, *flag).await,
         #[cfg(feature = "storefronts")]
-        Route::Storefront { host } => jobs::storefronts::answer(context, host, target).await,
+        Route::Storefront { host } => jobs::storefronts::handle(context, host, target).await,
         #[cfg(feature = "assets")]
-        Route::HelloWorld => jobs::hello_world::answer(context, target).await,
+        Route::HelloWorld => jobs::hello_world::handle(context, target).await,
         #[cfg(feature = "writes")]
-        Route::Writes { key } => jobs::writes::answer(context, key, target).await,
+        Route::Writes { key } => jobs::writes::handle(context, key, target).await,
         #[cfg(feature = "assets")]
-        Route::Asset { path } => jobs::assets::answer(context, path, target).await,
+        Route::Asset { path } => jobs::assets::handle(context, path, target).await,
         #[cfg(not(feature = "assets"))]
         Route::Asset { .. } => Err(routes::RouteNotFound.into()),
     }

@@ -21,7 +21,7 @@ use crate::kv::asset_store;
 
 /// Responds with a file. If the isolate has the release in memory, at most one KV read comes
 /// before the response, and none if no bytes are sent or a short body is in memory.
-pub(crate) async fn answer(
+pub(crate) async fn handle(
     context: &RequestContext,
     encoded_path: &str,
     target: &RequestTarget<'_>,

@@ -16,12 +16,12 @@ use crate::kv::users;
 
 /// Returns the page, or the records for a `POST`. If a record is invalid or KV fails, the
 /// response uses the best that is available and says so in `Config-Source`.
-pub(crate) async fn answer(
+pub(crate) async fn handle(
     context: &RequestContext,
     target: &RequestTarget<'_>,
 ) -> Result<web_sys::Response, RequestError> {
     if context.method() == "POST" {
-        return batch::answer(context).await;
+        return batch::handle(context).await;
     }
     let vars = context.vars();
     let from = vars.flags.user_id_from.as_ref().map_err(RequestError::of)?;

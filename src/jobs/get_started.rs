@@ -16,7 +16,7 @@ const DISABLED: &str = "disabled";
 
 /// Puts `user_2` = `disabled`, reads it back and responds with the value. HEAD is safe (RFC 9110
 /// §9.2.1): it writes nothing, and responds as GET would, as long as KV can be read.
-pub(crate) async fn answer(context: &RequestContext) -> Result<web_sys::Response, RequestError> {
+pub(crate) async fn handle(context: &RequestContext) -> Result<web_sys::Response, RequestError> {
     let store = context.env().notifications();
     // Each request must write, so no cache may respond.
     let mut fields = vec![("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")];

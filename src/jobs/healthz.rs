@@ -20,7 +20,7 @@ struct Health {
 
 /// Returns 200 as long as the Worker runs, because a failure of KV does not stop its jobs.
 #[cfg_attr(not(feature = "flags"), expect(unused_variables, clippy::unused_async))]
-pub(crate) async fn answer(context: &RequestContext) -> Result<web_sys::Response, RequestError> {
+pub(crate) async fn handle(context: &RequestContext) -> Result<web_sys::Response, RequestError> {
     let health = Health {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),

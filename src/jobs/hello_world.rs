@@ -16,7 +16,7 @@ const TRANSLATIONS: Key<'static> = Key::literal("hello-world.json");
 
 /// Responds in the visitor's language; in English if there are no translations; in English and
 /// with `Translation-Source: default` if they cannot be read.
-pub(crate) async fn answer(
+pub(crate) async fn handle(
     context: &RequestContext,
     target: &RequestTarget<'_>,
 ) -> Result<web_sys::Response, RequestError> {

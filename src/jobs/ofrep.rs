@@ -27,7 +27,7 @@ const CONTEXT_BYTES_MAX: u32 = 64 * 1024;
 const PREFLIGHT_SECONDS: &str = "7200";
 
 /// Evaluates one flag, or all.
-pub(crate) async fn answer(context: &RequestContext, flag: Option<&str>) -> Result<Response, RequestError> {
+pub(crate) async fn handle(context: &RequestContext, flag: Option<&str>) -> Result<Response, RequestError> {
     let cors = cors(context);
     if context.method() == "OPTIONS" {
         return preflight(&cors);

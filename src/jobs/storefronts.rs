@@ -36,7 +36,7 @@ use crate::platform::js_error::message_of;
 use crate::routes::RouteNotFound;
 
 /// Sends the request to the storefront's upstream and streams the response back.
-pub(crate) async fn answer(
+pub(crate) async fn handle(
     context: &RequestContext,
     host: &HostMatch<'static>,
     target: &RequestTarget<'_>,
@@ -83,7 +83,7 @@ pub(crate) async fn answer(
         sent,
         record_state: cached.record_state,
     };
-    proxied.answer(began_ms).await
+    proxied.handle(began_ms).await
 }
 
 /// Returns the value of a key of `ROUTING_CONFIG`.
@@ -120,7 +120,7 @@ struct UpstreamAttempt<'a> {
 
 impl<'a> ProxiedRequest<'a> {
     /// Proxies the request. `now_ms` is milliseconds since the Unix epoch.
-    async fn answer(&self, now_ms: u64) -> Result<Response, RequestError> {
+    async fn handle(&self, now_ms: u64) -> Result<Response, RequestError> {
         let fallback = self.record.fallback.as_ref();
         let mut attempt = match failover(|failover| failover.first(self.plan, fallback, now_ms)) {
             Ok(first) => Ok(self.attempt(first, now_ms).await),

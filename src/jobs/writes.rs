@@ -30,7 +30,7 @@ use crate::platform::clock::Clock;
 const NO_STORE: (&str, &str) = ("cache-control", response::NO_STORE_NO_TRANSFORM);
 
 /// Returns the response to a read or a write. Both need the API token.
-pub(crate) async fn answer(
+pub(crate) async fn handle(
     context: &RequestContext,
     encoded_key: &str,
     target: &RequestTarget<'_>,

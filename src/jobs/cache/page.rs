@@ -44,7 +44,7 @@ fn answer_body(json: &js_sys::ArrayBuffer) -> Option<js_sys::ArrayBuffer> {
 }
 
 /// Answers the request with the JSON.
-pub(super) async fn answer(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
+pub(super) async fn handle(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
     let url = target.parameter("url").map_err(CacheError::from)?.filter(|url| !url.is_empty());
     let url = url.ok_or(CacheError::MissingUrl)?;
     let allowed = &context.vars().cache.upstreams;

@@ -89,7 +89,7 @@ async fn read(store: &Store, log: &RequestLog) -> Result<Rc<PurgeList>, StoreErr
 
 /// Answers `POST /cache/purge` with one put for each target. For a URL, its two keys are deleted
 /// as well.
-pub(crate) async fn answer(context: &RequestContext) -> Result<Response, RequestError> {
+pub(crate) async fn handle(context: &RequestContext) -> Result<Response, RequestError> {
     context.authorize()?;
     let vars = context.vars();
     let targets = purge::parse_request(&body(context).await?, &vars.cache.upstreams)?;

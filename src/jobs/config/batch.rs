@@ -21,7 +21,7 @@ struct BatchResponse<'a> {
 
 /// Returns the source and the record of each user. A user who is named twice is listed once.
 #[expect(clippy::expect_used, reason = "an error must name the id that it is about")]
-pub(super) async fn answer(context: &RequestContext) -> Result<Response, RequestError> {
+pub(super) async fn handle(context: &RequestContext) -> Result<Response, RequestError> {
     context.authorize()?;
     let body = context.short_body(REQUEST_BYTES_MAX).await.map_err(|error| match error {
         RequestBodyError::TooLong => ConfigError::BatchTooLong.into(),
