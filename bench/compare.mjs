@@ -1,4 +1,4 @@
-// Checks, before anything is timed, that all candidates give the same answers.
+// Checks, before anything is timed, that all candidates give the same responses.
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -14,48 +14,48 @@ const FIELDS = ["content-type", "content-language", "vary", "x-served-by", "x-st
 
 /**
  * Sends the request of an example untimed, so that whatever it needs is stored, and returns the
- * answer that the load then expects.
+ * response that the load then expects.
  */
 export async function sendWarmUp(candidate, example) {
-  // A page whose upstream no longer answers could not be stored again.
+  // A page whose upstream no longer responds could not be stored again.
   for (const key of candidate.store.values.keys()) if (!key.includes("outage")) candidate.store.values.delete(key);
-  const next = example.source(candidate.isWorker);
-  const answer = await sendAndCheck(candidate, example, next());
+  const nextRequest = example.source(candidate.isWorker);
+  const response = await sendAndCheck(candidate, example, nextRequest());
   // A Worker need not store again what it has in memory.
-  if (!example.stores || answer.body.includes('"fromCache":true')) return answer;
+  if (!example.stores || response.body.includes('"fromCache":true')) return response;
   for (let waited = 0; candidate.store.values.size === 0; waited += 1) {
     if (waited > 1000) throw new Failure(`${example.name}: ${candidate.name} stores nothing.`);
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
-  return sendAndCheck(candidate, example, next());
+  return sendAndCheck(candidate, example, nextRequest());
 }
 
 async function sendAndCheck(candidate, example, request) {
-  const answer = await sendRequest(candidate.port, request).catch((error) => {
-    throw new Failure(`${example.name}: ${candidate.name} gives no answer (${error.message}). ${candidate.process.errors}`);
+  const response = await sendRequest(candidate.port, request).catch((error) => {
+    throw new Failure(`${example.name}: ${candidate.name} gives no response (${error.message}). ${candidate.process.errors}`);
   });
   const expected = example.isNotModified && candidate.isWorker ? 304 : 200;
-  if (answer.status !== expected && !(example.acknowledges && answer.status === 202)) {
-    throw new Failure(`${example.name}: ${candidate.name} answers ${answer.status}: ${answer.body.subarray(0, 200)}`);
+  if (response.status !== expected && !(example.acknowledges && response.status === 202)) {
+    throw new Failure(`${example.name}: ${candidate.name} responds with ${response.status}: ${response.body.subarray(0, 200)}`);
   }
-  if (example.otherwise && candidate.isWorker && !answer.body.includes(example.otherwise)) {
-    throw new Failure(`${example.name}: ${candidate.name} answers ${answer.body.subarray(0, 200)}`);
+  if (example.ownResult && candidate.isWorker && !response.body.includes(example.ownResult)) {
+    throw new Failure(`${example.name}: ${candidate.name} responds with ${response.body.subarray(0, 200)}`);
   }
-  return answer;
+  return response;
 }
 
-/** Fails if the candidates' answers differ. */
-export async function requireEqualAnswers(candidates, examples) {
+/** Fails if the candidates' responses differ. */
+export async function requireEqualResponses(candidates, examples) {
   for (const example of examples) {
     const [first, ...others] = await Promise.all(
-      candidates.map(async (candidate) => ({ candidate, answer: comparable(await sendWarmUp(candidate, example), example) })),
+      candidates.map(async (candidate) => ({ candidate, response: comparable(await sendWarmUp(candidate, example), example) })),
     );
     if (example.writes) await Promise.all(candidates.map((candidate) => requireValueInKv(candidate, example)));
     for (const other of others) {
-      for (const what of Object.keys(first.answer)) {
-        if (first.answer[what] === other.answer[what]) continue;
-        const both = [first, other].map(({ candidate, answer }) => `${candidate.name}: ${answer[what]}`);
-        throw new Failure([`${example.name}: the answers differ in ${what}.`, ...both].join("\n"));
+      for (const what of Object.keys(first.response)) {
+        if (first.response[what] === other.response[what]) continue;
+        const both = [first, other].map(({ candidate, response }) => `${candidate.name}: ${response[what]}`);
+        throw new Failure([`${example.name}: the responses differ in ${what}.`, ...both].join("\n"));
       }
     }
   }
@@ -75,9 +75,9 @@ async function requireValueInKv(candidate, { name, writes: key }) {
   throw new Failure(`${name}: ${candidate.name} acknowledges a write and does not make it.`);
 }
 
-function comparable({ status, headers, body }, { acknowledges, isNotModified, otherwise, ownFields = [] }) {
-  // `sendAndCheck` has checked each answer by itself.
-  if (isNotModified || otherwise) return {};
+function comparable({ status, headers, body }, { acknowledges, isNotModified, ownResult, ownFields = [] }) {
+  // `sendAndCheck` has checked each response by itself.
+  if (isNotModified || ownResult) return {};
   if (acknowledges) return { "the number of writes": acknowledged(body) };
   const names = FIELDS.filter((name) => !ownFields.includes(name));
   const fields = Object.fromEntries(names.map((name) => [name, headers[name]?.toLowerCase().replaceAll(" ", "")]));

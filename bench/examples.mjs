@@ -51,21 +51,21 @@ function newKey(query, fields) {
 /**
  * Returns the examples. An example has
  * - `source(isWorker)`: returns a function that returns the bytes of the next request;
- * - `stores`: the answer comes from what an earlier one stored;
+ * - `stores`: the response comes from what an earlier one stored;
  * - `isLarge`: timed in processes of its own, because its garbage would slow down the others;
- * - `hasNoMemory`: timed in processes of its own, in which kv-edge does not keep answers in
+ * - `hasNoMemory`: timed in processes of its own, in which kv-edge does not keep responses in
  *   memory;
  * - `ownFields`: fields that only kv-edge has a reason to send;
- * - `isNotModified`: kv-edge answers 304; the baseline knows no conditions;
- * - `otherwise`: what kv-edge's answer has to contain; the baseline has no such feature, and
- *   answers what comes nearest;
- * - `acknowledges`: how many writes an answer acknowledges. The candidates word that differently,
+ * - `isNotModified`: kv-edge responds with 304; the baseline knows no conditions;
+ * - `ownResult`: what kv-edge's response has to contain; the baseline has no such feature, and
+ *   returns what comes nearest;
+ * - `acknowledges`: how many writes a response acknowledges. The candidates word that differently,
  *   so only the number is compared; `writes` is the key that must then be in KV;
- * - `alone`: the feature whose first answer this is, in a build with that feature alone;
+ * - `alone`: the feature whose first response this is, in a build with that feature alone;
  * - `goal`: null if there is none. The documented regular expressions do less than is asked of
  *   kv-edge, so their row has none.
  *
- * The KV of the benchmark never answers 429, which favours the baseline: its retry acknowledges
+ * The KV of the benchmark never responds with 429, which favours the baseline: its retry acknowledges
  * all 20 writes of a request with 20 puts and no wait. With a KV that accepts one put a second it
  * would make 90 puts for 5.
  */
@@ -80,13 +80,13 @@ export function examples(upstream) {
     {
       name: "cache-hit",
       what: "a page from the isolate's memory",
-      source: same(`GET /cache?url=${encodeURIComponent(`${article}?kept`)}`),
+      source: same(`GET /cache?url=${encodeURIComponent(`${article}?fresh`)}`),
       stores: true,
       goal: 0.8,
     },
     {
       name: "cache-hit-outage",
-      what: "a stale page from memory; its upstream takes every request and never answers",
+      what: "a stale page from memory; its upstream takes every request and never responds",
       source: (isWorker) => same(`GET /cache?url=${encodeURIComponent(`${upstream}/outage?worker=${isWorker}`)}`)(),
       stores: true,
       goal: 0.8,
@@ -94,7 +94,7 @@ export function examples(upstream) {
     {
       name: "cache-hit-kv",
       what: "a page from KV (CACHE_REFRESH=0)",
-      source: same(`GET /cache?url=${encodeURIComponent(`${article}?kept`)}`),
+      source: same(`GET /cache?url=${encodeURIComponent(`${article}?fresh`)}`),
       stores: true,
       hasNoMemory: true,
     },
@@ -103,21 +103,21 @@ export function examples(upstream) {
     { name: "config", what: "the page with the banner", source: same("GET /config?userId=user-id-def"), goal: 0.7, alone: "flags" },
     {
       name: "flag",
-      what: "one flag by OFREP, with a rule on the user's record; the baseline answers the page of the user",
+      what: "one flag by OFREP, with a rule on the user's record; the baseline returns the page of the user",
       source: (isWorker) => (isWorker ? same("POST /ofrep/v1/evaluate/flags/preview", json(CONTEXT), CONTEXT) : same("GET /config?userId=user-id-def"))(),
       goal: 1,
-      otherwise: '"value":true,"variant":"on","reason":"TARGETING_MATCH"',
+      ownResult: '"value":true,"variant":"on","reason":"TARGETING_MATCH"',
     },
     {
       name: "flags",
       what: "twenty flags by OFREP; the baseline as above",
       source: (isWorker) => (isWorker ? same("POST /ofrep/v1/evaluate/flags", json(CONTEXT), CONTEXT) : same("GET /config?userId=user-id-def"))(),
       goal: null,
-      otherwise: '"key":"preview","value":true',
+      ownResult: '"key":"preview","value":true',
     },
     {
       name: "routing",
-      what: "proxied to an origin, with all that a record can switch on but variants",
+      what: "proxied to an upstream, with all that a record can switch on but variants",
       source: same("GET /stores/storefrontA/products/42?ref=bench"),
       alone: "storefronts",
       goal: 0.95,
@@ -141,13 +141,13 @@ export function examples(upstream) {
       name: "writes",
       what: `${WRITES} parallel puts`,
       source: same(`POST /writes/common-key?n=${WRITES}&strategy=direct`, writes),
-      ownFields: ["vary"], // kv-edge can answer with a page as well
+      ownFields: ["vary"], // kv-edge can respond with a page as well
     },
     {
       name: "coalesce",
       what: [
         `${WRITES} writes of a key with an object (202: stored); the baseline by the documented retry`,
-        "the object's puts are in the figure, at most one a second; one that follows the last answer of a window is not",
+        "the object's puts are in the figure, at most one a second; one that follows the last response of a window is not",
       ].join("; "),
       source: (isWorker) => same(`POST /writes/hot-key?n=${WRITES}&strategy=${isWorker ? "coalesce&wait=durable" : "backoff"}`, writes)(),
       goal: 1,

@@ -1,10 +1,10 @@
-// Measures each job built alone: the size of its Worker, and the time to its first answer.
+// Measures each job built alone: the size of its Worker, and the time to its first response.
 import { join } from "node:path";
 
 import { allFeatures, build } from "../scripts/build.mjs";
 import { Failure, ROOT } from "../scripts/run.mjs";
 import { prepareCandidate } from "./candidates.mjs";
-import { timeFirstAnswers } from "./measure.mjs";
+import { timeFirstResponses } from "./measure.mjs";
 
 const folder = (feature) => join("target", "features", feature);
 
@@ -16,7 +16,7 @@ export async function buildFeatures() {
 }
 
 /**
- * Times the first answer of each feature alone, and that of the same request by `candidates` (the
+ * Times the first response of each feature alone, and that of the same request by `candidates` (the
  * full Worker and the baseline) and by a Worker that does nothing. `common` holds the arguments of
  * `prepareCandidate`. One process runs at a time, so all of them use its port.
  */
@@ -27,8 +27,8 @@ export async function measureFeatures(features, candidates, examples, starts, co
     const example = examples.find(({ alone }) => alone === feature);
     if (!example) throw new Failure(`bench/examples.mjs has no example for the feature ${feature}.`);
     const candidate = await prepareCandidate({ ...common, name: feature, isWorker: true, from: join(ROOT, folder(feature)) });
-    const { [feature]: alone, ...beside } = await timeFirstAnswers([candidate, ...candidates, empty], example, starts, context);
-    measured.push({ feature, example: example.name, size: candidate.size, firstAnswers: { alone, ...beside } });
+    const { [feature]: alone, ...beside } = await timeFirstResponses([candidate, ...candidates, empty], example, starts, context);
+    measured.push({ feature, example: example.name, size: candidate.size, firstResponses: { alone, ...beside } });
   }
   return { measured, empty: empty.size };
 }

@@ -28,7 +28,7 @@ function stylesheet(length) {
   return rules.slice(0, length);
 }
 
-/** Every option that a storefront record can have. The baseline reads its origin only. */
+/** Every option that a storefront record can have. The baseline reads `origin` only. */
 const SWITCHED_ON = {
   routes: [{ path: "/admin", origin: "http://127.0.0.1:1" }],
   headers: { request: { set: { "X-Shop": "tea" } }, response: { remove: ["Server"] } },

@@ -7,7 +7,7 @@ import { MessageReader } from "./http1.mjs";
 function connect(port, { keepsBody, bufferBytes = 256 * 1024 } = {}) {
   return new Promise((resolve, reject) => {
     const connection = { onMessage: null, onClosed: null };
-    const reader = new MessageReader((...answer) => connection.onMessage?.(...answer), { keepsBody });
+    const reader = new MessageReader((...response) => connection.onMessage?.(...response), { keepsBody });
     const lost = (error) => {
       reject(error);
       connection.onClosed?.(error);
@@ -29,7 +29,7 @@ function connect(port, { keepsBody, bufferBytes = 256 * 1024 } = {}) {
   });
 }
 
-/** Sends one request and returns its whole answer. Rejects if there is none. */
+/** Sends one request and returns its whole response. Rejects if there is none. */
 export async function sendRequest(port, request) {
   const connection = await connect(port, { keepsBody: true });
   try {
@@ -51,21 +51,21 @@ function parseHead(head) {
 }
 
 /**
- * Returns how many writes an answer of /writes acknowledges: it is a list of attempts, or a report
+ * Returns how many writes a response of /writes acknowledges: it is a list of attempts, or a report
  * that contains that list.
  */
 export function acknowledged(body) {
-  const answer = JSON.parse(body);
-  return (answer.attempts ?? answer).filter(({ success }) => success).length;
+  const response = JSON.parse(body);
+  return (response.attempts ?? response).filter(({ success }) => success).length;
 }
 
 /**
- * Keeps `connections` busy for `milliseconds`, then lets the requests in progress end. `next()`
- * returns the bytes of a request. Every answer must have the status `expected.status` and
+ * Keeps `connections` busy for `milliseconds`, then lets the requests in progress end. `nextRequest()`
+ * returns the bytes of a request. Every response must have the status `expected.status` and
  * acknowledge `expected.acknowledges` writes or, if that is undefined, have `expected.length`
  * bytes. `counters()` is read when the load starts and after it has ended.
  */
-export async function generateLoad({ port, next, expected, connections, milliseconds, counters }) {
+export async function generateLoad({ port, nextRequest, expected, connections, milliseconds, counters }) {
   const { status, length, acknowledges } = expected;
   const unit = acknowledges ? "writes" : "bytes";
   const keepsBody = acknowledges !== undefined;
@@ -85,7 +85,7 @@ export async function generateLoad({ port, next, expected, connections, millisec
   }
   const elapsedMs = performance.now() - start;
   const load = process.cpuUsage(loadBefore);
-  // Work that the Worker does after its last answer counts too.
+  // Work that the Worker does after its last response counts too.
   await new Promise((resolve) => setTimeout(resolve, 10));
   return { elapsedMs, latencies, before, after: counters(), loadShare: (load.user + load.system) / 1000 / elapsedMs };
 
@@ -98,7 +98,7 @@ export async function generateLoad({ port, next, expected, connections, millisec
         const [got, wanted] = acknowledges && isExpected ? [acknowledged(body), acknowledges] : [bytes, length];
         if (!isExpected || got !== wanted) {
           const line = head.split("\r\n", 1)[0];
-          reject(new Failure(`an answer under load differs from the one before: ${line}, ${got} ${unit} for ${wanted}`));
+          reject(new Failure(`a response under load differs from the one before: ${line}, ${got} ${unit} for ${wanted}`));
           return;
         }
         const now = performance.now();
@@ -108,9 +108,9 @@ export async function generateLoad({ port, next, expected, connections, millisec
           return;
         }
         sent = now;
-        connection.send(next());
+        connection.send(nextRequest());
       };
-      connection.send(next());
+      connection.send(nextRequest());
     });
   }
 }

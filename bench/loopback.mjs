@@ -1,5 +1,5 @@
 // The servers that workerd calls during the benchmark, in the load's own process and on its core:
-// the upstream of the cache, the storefronts' origin, and the KV namespace of the cache.
+// the upstream of the cache, the upstream of the storefronts, and the KV namespace of the cache.
 //
 // workerd's `disk` service, which stores all other namespaces, does not accept a key with a slash,
 // and the cache's keys are URLs. So CACHE_KV is a service on a Unix socket with the same protocol:
@@ -9,14 +9,14 @@ import net from "node:net";
 
 import { MessageReader, message } from "./http1.mjs";
 
-function serve(where, answer) {
+function serve(where, respond) {
   const sockets = new Set();
   const server = net.createServer({ noDelay: true }, (socket) => {
     sockets.add(socket);
     const reader = new MessageReader(
       (head, _, body) => {
         const [method, target] = head.split(" ", 2);
-        const bytes = answer(method, target, body, head);
+        const bytes = respond(method, target, body, head);
         if (bytes) socket.write(bytes);
       },
       { keepsBody: true },
@@ -35,13 +35,13 @@ function serve(where, answer) {
   });
 }
 
-/** How many requests of kv-edge for a page are answered before its upstream stops answering. */
+/** How many requests of kv-edge for a page get responses before its upstream stops responding. */
 const BEFORE_OUTAGE = 3;
 
 /**
  * Serves `pages` (path to HTML), and at every other path a storefront that returns the path and
  * query which it received. `/outage` serves the first page, fresh for a second; to kv-edge only a
- * few times, and then it never answers again. A page requested with `?kept` is fresh for a day, so
+ * few times, and then it never responds again. A page requested with `?fresh` is fresh for a day, so
  * that it does not expire while it is timed.
  */
 export function serveUpstream(port, pages) {
@@ -51,7 +51,7 @@ export function serveUpstream(port, pages) {
     { "content-type": "text/html; charset=utf-8", "cache-control": "max-age=1, stale-while-revalidate=86400" },
     Object.values(pages)[0],
   );
-  const kept = message("HTTP/1.1 200 OK", { "content-type": "text/html; charset=utf-8", "cache-control": "max-age=86400" }, Object.values(pages)[0]);
+  const freshForADay = message("HTTP/1.1 200 OK", { "content-type": "text/html; charset=utf-8", "cache-control": "max-age=86400" }, Object.values(pages)[0]);
   const outages = new Map();
   return serve({ port, host: "127.0.0.1" }, (method, target) => {
     if (target.startsWith("/outage")) {
@@ -59,7 +59,7 @@ export function serveUpstream(port, pages) {
       outages.set(target, times + 1);
       return times < BEFORE_OUTAGE || target.endsWith("=false") ? outage : undefined;
     }
-    if (target.endsWith("?kept")) return kept;
+    if (target.endsWith("?fresh")) return freshForADay;
     const page = html.get(target.split("?", 1)[0]);
     return page ?? message("HTTP/1.1 200 OK", { "content-type": "application/json" }, JSON.stringify({ storefront: "A", method, target }));
   });

@@ -32,7 +32,7 @@ async function timeWindow(candidate, example, milliseconds) {
   const counters = () => candidate.process.cpuNs();
   const load = {
     port: candidate.port,
-    next: example.source(candidate.isWorker),
+    nextRequest: example.source(candidate.isWorker),
     expected: { status, length: body.length, acknowledges: example.acknowledges },
     connections: example.connections,
   };
@@ -60,13 +60,13 @@ async function timeWindow(candidate, example, milliseconds) {
  * example, in bytes; `downloads` that of kv-edge after many downloads at once. `isCut` is true if
  * the deadline has passed.
  */
-export async function measure(candidates, examples, { sets, rounds, windowMs, deadline, next, say, ...context }) {
+export async function measure(candidates, examples, { sets, rounds, windowMs, deadline, random, say, ...context }) {
   const windows = Object.fromEntries(examples.map(({ name }) => [name, []]));
   const memory = Object.fromEntries(candidates.map(({ name }) => [name, []]));
   const downloads = [];
-  const runsOut = () => performance.now() > deadline;
+  const isTimeUp = () => performance.now() > deadline;
 
-  for (let set = 1; set <= sets && !runsOut(); set += 1) {
+  for (let set = 1; set <= sets && !isTimeUp(); set += 1) {
     // An example without a goal is for information: one set is enough.
     const due = examples.filter(({ goal }) => set === 1 || goal !== null);
     const groups = [
@@ -77,12 +77,12 @@ export async function measure(candidates, examples, { sets, rounds, windowMs, de
     for (const group of groups.filter(({ length }) => length > 0)) {
       await startAll(candidates, context, group[0]);
       for (const candidate of candidates) for (const example of group) await timeWindow(candidate, example, WARM_UP_MS);
-      for (let round = 1; round <= rounds && !runsOut(); round += 1) {
+      for (let round = 1; round <= rounds && !isTimeUp(); round += 1) {
         say(`set ${set} of ${sets}, round ${round} of ${rounds}${group[0].isLarge ? ", large file" : ""}`);
-        for (const example of shuffled(group, next)) {
-          if (runsOut()) break;
+        for (const example of shuffled(group, random)) {
+          if (isTimeUp()) break;
           const timed = {};
-          for (const candidate of shuffled(candidates, next)) timed[candidate.name] = await timeWindow(candidate, example, windowMs);
+          for (const candidate of shuffled(candidates, random)) timed[candidate.name] = await timeWindow(candidate, example, windowMs);
           windows[example.name].push(timed);
         }
       }
@@ -96,20 +96,20 @@ export async function measure(candidates, examples, { sets, rounds, windowMs, de
     }
   }
   say("");
-  return { windows, memory, downloads, isCut: runsOut() };
+  return { windows, memory, downloads, isCut: isTimeUp() };
 }
 
-/** Returns the milliseconds from the start of a process to its first answer, by candidate. */
-export async function timeFirstAnswers(candidates, example, times, context) {
-  const taken = Object.fromEntries(candidates.map(({ name }) => [name, []]));
+/** Returns the milliseconds from the start of a process to its first response, by candidate. */
+export async function timeFirstResponses(candidates, example, times, context) {
+  const firstMs = Object.fromEntries(candidates.map(({ name }) => [name, []]));
   for (let time = 0; time < times; time += 1) {
-    for (const candidate of shuffled(candidates, context.next)) {
+    for (const candidate of shuffled(candidates, context.random)) {
       const start = performance.now();
       await startAll([candidate], context);
       await sendWarmUp(candidate, example);
-      taken[candidate.name].push(performance.now() - start);
+      firstMs[candidate.name].push(performance.now() - start);
       await stopAll([candidate]);
     }
   }
-  return taken;
+  return firstMs;
 }

@@ -10,7 +10,7 @@ with an example of writes also what becomes of many writers of one key, simulate
 
   npm run bench -- [options]
 
-  --only NAME     times this example only; may be repeated. "features" builds each job alone, and measures its size and first answer
+  --only NAME     times this example only; may be repeated. "features" builds each job alone, and measures its size and first response
   --quick         few and short windows: an impression, not a measurement (a minute)
   --json FILE     writes every figure to FILE as well
   --seed NUMBER   seed of the order of the windows (random, and printed)

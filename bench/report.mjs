@@ -19,7 +19,7 @@ function summarise(rounds) {
 }
 
 /** Returns everything that `--json` writes. */
-export function results({ examples, windows, memory, downloads, firstAnswers, alone, candidates, ...rest }) {
+export function results({ examples, windows, memory, downloads, firstResponses, alone, candidates, ...rest }) {
   const named = (samples) => Object.fromEntries(Object.entries(samples).map(([candidate, values]) => [candidate, values.length > 0 ? spread(values) : null]));
   return {
     ...rest,
@@ -31,9 +31,11 @@ export function results({ examples, windows, memory, downloads, firstAnswers, al
       })),
     peakMemoryBytes: named(memory),
     downloadsMemoryBytes: downloads.length > 0 ? spread(downloads) : null,
-    firstAnswerMs: named(firstAnswers),
+    firstResponseMs: named(firstResponses),
     gzipBytes: { ...Object.fromEntries(candidates.map(({ name, size }) => [name, size])), ...(alone && { empty: alone.empty }) },
-    features: alone ? alone.measured.map(({ firstAnswers, size, ...feature }) => ({ ...feature, gzipBytes: size, firstAnswerMs: named(firstAnswers) })) : [],
+    features: alone
+      ? alone.measured.map(({ firstResponses, size, ...feature }) => ({ ...feature, gzipBytes: size, firstResponseMs: named(firstResponses) }))
+      : [],
   };
 }
 
@@ -73,11 +75,11 @@ export function print(result, say, simulation) {
 function printFeatures({ features, gzipBytes }, say) {
   const sizes = ({ wasm, js, total }) => [wasm, js, total].map(kilo);
   const candidates = ["alone", "kv-edge", "baseline", "empty"];
-  const rows = features.map(({ feature, example, gzipBytes, firstAnswerMs }) => [
+  const rows = features.map(({ feature, example, gzipBytes, firstResponseMs }) => [
     feature,
     ...sizes(gzipBytes),
     example,
-    ...candidates.map((candidate) => milliseconds(firstAnswerMs[candidate])),
+    ...candidates.map((candidate) => milliseconds(firstResponseMs[candidate])),
   ]);
   const others = [
     ["all of them", "kv-edge"],
@@ -86,9 +88,9 @@ function printFeatures({ features, gzipBytes }, say) {
   ];
   const without = ["", ...candidates.map(() => "")];
   rows.push(...others.map(([name, candidate]) => [name, ...sizes(gzipBytes[candidate]), ...without]));
-  say("\nOne job alone (`npm run build -- --features NAME`): gzip of its bundle, and its first answer after start, beside that of the others");
+  say("\nOne job alone (`npm run build -- --features NAME`): gzip of its bundle, and its first response after start, beside that of the others");
   say("to the same request: median (middle half).");
-  say(table(["feature", "WebAssembly", "JavaScript", "in all", "asked for", "first answer", "all of them", "baseline", "empty Worker"], rows));
+  say(table(["feature", "WebAssembly", "JavaScript", "in all", "asked for", "first response", "all of them", "baseline", "empty Worker"], rows));
 }
 
 function printExamples(result, say) {
@@ -112,7 +114,7 @@ function printExamples(result, say) {
     say(`${name}: a request acknowledges ${acknowledges} writes, so one write costs ${ours} µs, the baseline's ${theirs}.`);
   }
   const isLoadBound = ({ loadShare }) => loadShare > 0.9;
-  say("\nRequests per second (a ratio above 1 is faster) and median time to the answer in ms (below 1 is faster).");
+  say("\nRequests per second (a ratio above 1 is faster) and median time to the response in ms (below 1 is faster).");
   say(
     table(
       ["example", "req/s", "baseline", "ratio", "p50", "baseline", "ratio"],
@@ -127,10 +129,10 @@ function printExamples(result, say) {
       ]),
     ),
   );
-  if (result.examples.some(isLoadBound)) say("* The load's core was the limit: kv-edge or the baseline could have answered more.");
+  if (result.examples.some(isLoadBound)) say("* The load's core was the limit: kv-edge or the baseline could have served more.");
 }
 
-function wholeWorkerRows({ peakMemoryBytes, downloadsMemoryBytes, firstAnswerMs, gzipBytes }) {
+function wholeWorkerRows({ peakMemoryBytes, downloadsMemoryBytes, firstResponseMs, gzipBytes }) {
   const rows = [];
   const peak = { worker: peakMemoryBytes["kv-edge"], baseline: peakMemoryBytes.baseline };
   if (peak.worker) {
@@ -145,6 +147,6 @@ function wholeWorkerRows({ peakMemoryBytes, downloadsMemoryBytes, firstAnswerMs,
   rows.push(["bundle, gzip: WebAssembly", kilo(ours.wasm), kilo(theirs.wasm), "", ""]);
   rows.push(["bundle, gzip: JavaScript", kilo(ours.js), kilo(theirs.js), "", ""]);
   rows.push(["bundle, gzip: in all", kilo(ours.total), kilo(theirs.total), `≤ ${kilo(goal)}`, verdict(ours.total, goal)]);
-  rows.push(["first answer after start", milliseconds(firstAnswerMs["kv-edge"]), milliseconds(firstAnswerMs.baseline), "", ""]);
+  rows.push(["first response after start", milliseconds(firstResponseMs["kv-edge"]), milliseconds(firstResponseMs.baseline), "", ""]);
   return rows;
 }

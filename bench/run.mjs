@@ -6,15 +6,15 @@ import { build } from "../scripts/build.mjs";
 import { isFree } from "../scripts/ports.mjs";
 import { Failure, ROOT } from "../scripts/run.mjs";
 import { prepareCandidate } from "./candidates.mjs";
-import { requireEqualAnswers } from "./compare.mjs";
+import { requireEqualResponses } from "./compare.mjs";
 import { examples as allExamples } from "./examples.mjs";
 import { buildFeatures, measureFeatures } from "./features.mjs";
 import { PAGES } from "./fixtures.mjs";
 import { serveUpstream } from "./loopback.mjs";
-import { measure, startAll, stopAll, timeFirstAnswers } from "./measure.mjs";
+import { measure, startAll, stopAll, timeFirstResponses } from "./measure.mjs";
 import { parseOptions } from "./options.mjs";
 import { print, results } from "./report.mjs";
-import { random } from "./statistics.mjs";
+import { randomNumbers } from "./statistics.mjs";
 import { chooseCores, findWorkerd } from "./workerd.mjs";
 import { simulateWriters } from "./writers.mjs";
 
@@ -51,18 +51,18 @@ async function main() {
   const simulation = examples.some(({ name }) => /^(writes|coalesce)/.test(name)) ? simulateWriters() : undefined;
 
   const cores = chooseCores();
-  const context = { workerd, cores, next: random(options.seed) };
+  const context = { workerd, cores, random: randomNumbers(options.seed) };
   const machine = { cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length, loadAverage: loadavg()[0] };
   describe(options, workerd, cores, machine);
 
   if (examples.length > 0) {
     await startAll(candidates, context);
-    await requireEqualAnswers(candidates, examples);
+    await requireEqualResponses(candidates, examples);
     await stopAll(candidates);
-    console.log(`Both sides give equal answers to: ${examples.map(({ name }) => name).join(", ")}.`);
+    console.log(`Both sides give equal responses to: ${examples.map(({ name }) => name).join(", ")}.`);
   }
 
-  const firstAnswers = await timeFirstAnswers(
+  const firstResponses = await timeFirstResponses(
     candidates.slice(0, 2),
     allExamples(upstream).find(({ name }) => name === "hello-world"),
     options.starts,
@@ -84,7 +84,7 @@ async function main() {
     machine,
     cores,
   };
-  const result = results({ ...about, ...measured, examples, candidates, firstAnswers, alone, simulation: simulation?.figures });
+  const result = results({ ...about, ...measured, examples, candidates, firstResponses, alone, simulation: simulation?.figures });
   print(result, console.log, simulation?.table);
   if (measured.isCut) console.log("\nThe time limit cut some windows off.");
   if (options.json) writeFileSync(options.json, `${JSON.stringify(result, null, 2)}\n`);

@@ -14,7 +14,7 @@ export function spread(values) {
 }
 
 /** Returns a generator of numbers in [0, 1): mulberry32, the same for the same seed. */
-export function random(seed) {
+export function randomNumbers(seed) {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -24,11 +24,11 @@ export function random(seed) {
   };
 }
 
-/** Returns the same things in random order (Fisher-Yates). */
-export function shuffled(things, next) {
+/** Returns the same things in random order (Fisher-Yates). `random` returns numbers in [0, 1). */
+export function shuffled(things, random) {
   const order = [...things];
   for (let last = order.length - 1; last > 0; last -= 1) {
-    const other = Math.floor(next() * (last + 1));
+    const other = Math.floor(random() * (last + 1));
     [order[last], order[other]] = [order[other], order[last]];
   }
   return order;

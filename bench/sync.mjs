@@ -39,8 +39,8 @@ function parseOptions() {
   } catch (error) {
     throw new Failure(`${error.message.split(/[.\n]/, 1)[0]}. See --help.`);
   }
-  const whole = (name, otherwise) => {
-    const number = Number(values[name] ?? otherwise);
+  const whole = (name, byDefault) => {
+    const number = Number(values[name] ?? byDefault);
     if (!Number.isInteger(number) || number < 1 || number > 10_000_000) throw new Failure(`--${name} takes a whole number from 1 to 10000000.`);
     return number;
   };

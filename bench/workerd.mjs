@@ -3,7 +3,7 @@
 //
 // The benchmark does not start them through scripts/local-worker.mjs, as the tests do. miniflare
 // simulates KV with a Durable Object in the same process: a read costs ten times what is timed
-// here, and would count as the Worker's CPU time. The time to the first answer would include
+// here, and would count as the Worker's CPU time. The time to the first response would include
 // miniflare's own start.
 import { execFileSync, spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";

@@ -5,10 +5,10 @@
 // correctly.
 const EXPIRATION_TTL = 60;
 
-export const cache = (url, env, ctx) => answer(url, env, ctx, readPage);
-export const cacheByRegularExpression = (url, env, ctx) => answer(url, env, ctx, matchPage);
+export const cache = (url, env, ctx) => respond(url, env, ctx, readPage);
+export const cacheByRegularExpression = (url, env, ctx) => respond(url, env, ctx, matchPage);
 
-async function answer(url, env, ctx, convert) {
+async function respond(url, env, ctx, convert) {
   const pageUrl = url.searchParams.get("url");
   if (!pageUrl || !URL.canParse(pageUrl)) {
     return new Response("Please provide a url query parameter", { status: 400 });

@@ -1,6 +1,6 @@
 // The documented Workers KV examples in plain JavaScript, under kv-edge's routes. Each file is one
 // example of the Workers KV documentation, in its style: `new URL`, `get(key, "json")`,
-// `arrayBuffer` for files. They give kv-edge's answers and do no more than that: no logging, no
+// `arrayBuffer` for files. They give kv-edge's responses and do no more than that: no logging, no
 // deadlines, no checks of keys.
 import { asset } from "./assets.js";
 import { cache, cacheByRegularExpression } from "./cache.js";

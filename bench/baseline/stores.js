@@ -23,8 +23,8 @@ export async function stores(request, url, env) {
     redirect: "manual",
   });
   const response = await fetch(originRequest);
-  const answer = new Response(response.body, response);
-  answer.headers.set("X-Served-By", "Cloudflare Worker");
-  answer.headers.set("X-Storefront-ID", storefrontId);
-  return answer;
+  const edited = new Response(response.body, response);
+  edited.headers.set("X-Served-By", "Cloudflare Worker");
+  edited.headers.set("X-Storefront-ID", storefrontId);
+  return edited;
 }
