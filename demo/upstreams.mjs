@@ -27,7 +27,7 @@ export function atPort(text, port) {
   return text.replace(written, (_, host, found) => `${host}:${ports.get(Number(found))}`);
 }
 
-let answers = 0;
+let responses = 0;
 let isDown = false;
 
 /**
@@ -36,7 +36,7 @@ let isDown = false;
  */
 function clock(response) {
   if (isDown) return response.writeHead(503, { "content-type": "text/plain" }).end("The clock is down.\n");
-  answers += 1;
+  responses += 1;
   response.writeHead(200, {
     "content-type": "application/json",
     "cdn-cache-control": "max-age=5, stale-while-revalidate=10, stale-if-error=300",
@@ -44,7 +44,7 @@ function clock(response) {
     "cache-control": "no-store",
     "cache-tag": "clocks",
   });
-  response.end(`${JSON.stringify({ time: new Date().toISOString(), answers })}\n`);
+  response.end(`${JSON.stringify({ time: new Date().toISOString(), responses })}\n`);
 }
 
 function article(request, response) {

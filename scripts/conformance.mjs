@@ -18,7 +18,7 @@ const PACKAGE = join(HOME, "node_modules", SUITE);
 
 const IGNORED_AGE = "This edition wants it stale; RFC 9111 §5.1 has an invalid Age ignored, as later editions of the suite do.";
 const FIRST_AGE = "This edition wants it stale; RFC 9111 §5.1 has the first of several Age values count, as later editions of the suite do.";
-const NO_METHOD = "workerd answers the method M-SEARCH with 501 before a Worker sees the request.";
+const NO_METHOD = "workerd responses the method M-SEARCH with 501 before a Worker sees the request.";
 
 /**
  * Required tests that kv-edge fails, with the reason. Any other required test that fails sets exit
@@ -90,7 +90,7 @@ await main(async () => {
   const base = (options.base ?? `${worker.directUrl}cache/{origin}`).replace("{origin}", server.origin);
   const started = Date.now();
   try {
-    await requireAnswer(base);
+    await requireResponse(base);
     const counted = number(selected.flatMap(({ tests }) => tests).length);
     console.log(`Running ${counted} against ${base}${options.id ? "" : " (half a minute: many wait until a response is stale)"}`);
     await client.runTests(selected, fetchOfSuite(), false, base);
@@ -160,10 +160,10 @@ function select(suites, id) {
   return selected;
 }
 
-async function requireAnswer(base) {
-  const answer = await fetch(`${base}/index.html`, { signal: AbortSignal.timeout(20_000) }).catch((error) => error);
-  if (answer instanceof Error) throw new Failure(`Nothing answers at ${base} (${answer.cause?.code ?? answer.message}).`);
-  await answer.arrayBuffer();
+async function requireResponse(base) {
+  const response = await fetch(`${base}/index.html`, { signal: AbortSignal.timeout(20_000) }).catch((error) => error);
+  if (response instanceof Error) throw new Failure(`Nothing responds at ${base} (${response.cause?.code ?? response.message}).`);
+  await response.arrayBuffer();
 }
 
 async function startServer({ port, id }, env) {
@@ -259,7 +259,7 @@ function report(tests, totals, { all, id }) {
       console.log(kind.padEnd(8) + ["pass", "fail", "setup", "retry", "skipped"].map((result) => String(totals[kind][result] ?? 0).padStart(9)).join(""));
     }
     const { yes = 0, no = 0, ...rest } = totals.check;
-    console.log(`check   ${yes} yes, ${no} no, ${Object.values(rest).reduce((sum, found) => sum + found, 0)} without an answer`);
+    console.log(`check   ${yes} yes, ${no} no, ${Object.values(rest).reduce((sum, found) => sum + found, 0)} without a response`);
     console.log("\nsetup: what the test builds on did not happen; skipped: a test it depends on failed.");
   }
   return unexpected.length;

@@ -14,7 +14,7 @@ const HELP = `npm run deploy [-- ARGUMENTS OF wrangler deploy]
 Account      \`npx wrangler login\`, or CLOUDFLARE_API_TOKEN (and CLOUDFLARE_ACCOUNT_ID) in the environment.
 Namespaces   wrangler.toml gives no ids: at the first deploy wrangler creates the KV namespaces and binds them by name.
 Secret       npx wrangler secret put API_TOKEN --env staging
-             Until it is set, /writes answers 503.
+             Until it is set, /writes responds with 503.
 Vars         in wrangler.toml, each explained there.
 Records      npx wrangler kv key put --binding ROUTING_CONFIG --remote storefrontA '{"origin":"https://shop.example"}'
              (with --env staging for that environment)
@@ -45,6 +45,6 @@ await main(async () => {
 
 function loggedIn(env, wrangler) {
   if (env.CLOUDFLARE_API_TOKEN || env.CLOUDFLARE_API_KEY) return true;
-  const answer = outputOf("node", [wrangler, "whoami", "--json"], env);
-  return answer !== undefined && /"loggedIn":\s*true/.test(answer);
+  const output = outputOf("node", [wrangler, "whoami", "--json"], env);
+  return output !== undefined && /"loggedIn":\s*true/.test(output);
 }

@@ -63,9 +63,9 @@ function canListen(port) {
 export function canConnect(port, host = "127.0.0.1") {
   return new Promise((resolve) => {
     const socket = connect({ port, host });
-    const done = (answer) => {
+    const done = (isConnected) => {
       socket.destroy();
-      resolve(answer);
+      resolve(isConnected);
     };
     socket.once("connect", () => done(true));
     socket.once("error", () => done(false));

@@ -17,8 +17,8 @@ export async function seed(port, tool) {
   await Promise.all(
     puts.map(async ([namespace, key, body]) => {
       const url = `${api}/${encodeURIComponent(namespace)}/values/${encodeURIComponent(key)}`;
-      const answer = await fetch(url, { method: "PUT", body, headers: { "content-type": "application/octet-stream" } });
-      if (!answer.ok) throw new Failure(`The local KV did not take ${key} for ${namespace}: ${answer.status} ${await answer.text()}`);
+      const response = await fetch(url, { method: "PUT", body, headers: { "content-type": "application/octet-stream" } });
+      if (!response.ok) throw new Failure(`The local KV did not take ${key} for ${namespace}: ${response.status} ${await response.text()}`);
     }),
   );
   return puts.length;

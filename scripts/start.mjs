@@ -132,8 +132,8 @@ function printAddresses(port) {
   const rows = [
     ["The demo page: a panel for each job", `${base}/`],
     ["Get started: put a value, read it back", `curl ${base}/get-started`],
-    ["Cache: the answer of a clock, fresh for 5 s", `curl -i ${base}/cache/http://127.0.0.1:${ports.article}/clock`],
-    ["Cache: a page as JSON, cached for 60 s", `curl '${base}/cache?url=http://127.0.0.1:${ports.article}/article'`],
+    ["Cache: a clock, fresh for 5 s", `curl -i ${base}/cache/http://127.0.0.1:${ports.article}/clock`],
+    ["Cache: a page as JSON, fresh for 60 s", `curl '${base}/cache?url=http://127.0.0.1:${ports.article}/article'`],
     ["Configuration: regular page", `curl '${base}/config?userId=user-id-abc'`],
     ["Configuration: preview banner", `curl '${base}/config?userId=user-id-def'`],
     ["Flags: one of them, by the user's record", `curl -d '{"context":{"targetingKey":"user-id-def"}}' ${base}/ofrep/v1/evaluate/flags/new-checkout`],

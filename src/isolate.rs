@@ -191,7 +191,7 @@ mod storefronts {
         StorefrontsMemory;
         /// The records of storefronts and custom domains.
         records: RecordCache<Rc<RoutingEntry>, RecordError> = RecordCache::new(2 * MIB, 0, 0);
-        /// Origins that fail.
+        /// Upstreams that fail.
         failover: Failover = Failover::new(MIB);
     }
 }

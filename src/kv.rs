@@ -104,7 +104,7 @@ impl Store {
     #[cfg(feature = "writes")]
     pub(crate) async fn text(&self, key: &Key<'_>) -> Result<Option<String>, StoreError> {
         let promise = TEXT.with(|kind| self.namespace.get(key.as_str(), kind));
-        Ok(settled(promise).await?.as_string())
+        Ok(await_call(promise).await?.as_string())
     }
 
     /// Returns a value, with one retry if the read fails; `None` if the key does not exist.
@@ -114,7 +114,7 @@ impl Store {
         key: &Key<'_>,
         form: &ReadOptions,
     ) -> Result<Option<JsValue>, StoreError> {
-        let value = twice(|| form.0.with(|options| self.namespace.get(key.as_str(), options))).await?;
+        let value = retry_read(|| form.0.with(|options| self.namespace.get(key.as_str(), options))).await?;
         Ok((!value.is_null()).then_some(value))
     }
 
@@ -127,7 +127,7 @@ impl Store {
         let mut chunks: Vec<&[&Key<'_>]> = keys.chunks(kv_store::limits::BULK_READ_KEYS_MAX).rev().collect();
         while let Some(keys) = chunks.pop() {
             let names: js_sys::Array = keys.iter().map(|key| JsValue::from_str(key.as_str())).collect();
-            let values = twice(|| TEXT.with(|kind| self.namespace.get_many(&names, kind))).await;
+            let values = retry_read(|| TEXT.with(|kind| self.namespace.get_many(&names, kind))).await;
             if values.as_ref().is_err_and(StoreError::is_too_large)
                 && keys.len() > 1
                 && let Some((first, second)) = keys.split_at_checked(keys.len() / 2)
@@ -149,7 +149,7 @@ impl Store {
         key: &Key<'_>,
     ) -> Result<(Option<web_sys::ReadableStream>, Option<String>), StoreError> {
         let promise = STREAM.with(|kind| self.namespace.get_with_metadata(key.as_str(), kind));
-        let found: WithMetadata = settled(promise).await?.unchecked_into();
+        let found: WithMetadata = await_call(promise).await?.unchecked_into();
         let (value, metadata) = (found.value(), found.metadata());
         Ok(((!value.is_null()).then(|| value.unchecked_into()), json(&metadata)?))
     }
@@ -159,7 +159,7 @@ impl Store {
     #[cfg(feature = "cache")]
     pub(crate) async fn delete_with_retry(&self, key: &Key<'_>, backoff: &Backoff) -> retry::Retried<(), StoreError> {
         retry::retry(backoff, &Isolate::current().retry_budget, &Clock, async |left_ms| {
-            let delete = settled(self.namespace.delete(key.as_str()));
+            let delete = await_call(self.namespace.delete(key.as_str()));
             let outcome = deadline::within(Duration::from_millis(left_ms), delete).await;
             outcome.unwrap_or_else(|| Err(StoreError::delete_timeout())).map(|_| ())
         })
@@ -169,9 +169,9 @@ impl Store {
 
 /// Reads, with one retry.
 #[cfg(any(feature = "assets", feature = "flags", feature = "storefronts", feature = "writes"))]
-async fn twice(read: impl Fn() -> Result<js_sys::Promise, JsValue>) -> Result<JsValue, StoreError> {
+async fn retry_read(read: impl Fn() -> Result<js_sys::Promise, JsValue>) -> Result<JsValue, StoreError> {
     let read = retry::retry(&Backoff::READ, &Isolate::current().retry_budget, &Clock, async |left_ms| {
-        let outcome = deadline::within(Duration::from_millis(left_ms), settled(read())).await;
+        let outcome = deadline::within(Duration::from_millis(left_ms), await_call(read())).await;
         outcome.unwrap_or_else(|| Err(StoreError::read_timeout()))
     });
     read.await.outcome.map_err(|(error, _)| error)
@@ -186,11 +186,11 @@ fn json(metadata: &JsValue) -> Result<Option<String>, StoreError> {
     }
 }
 
-async fn settled(promise: Result<js_sys::Promise, JsValue>) -> Result<JsValue, StoreError> {
+async fn await_call(promise: Result<js_sys::Promise, JsValue>) -> Result<JsValue, StoreError> {
     match promise {
         Ok(promise) => {
             JsFuture::from(promise).await.map_err(|rejected| StoreError::from_message(message_of(&rejected)))
         }
-        Err(thrown) => Err(StoreError::not_asked(message_of(&thrown))),
+        Err(thrown) => Err(StoreError::not_sent(message_of(&thrown))),
     }
 }

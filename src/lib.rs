@@ -64,7 +64,7 @@ fn start() {
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> worker::Result<web_sys::Response> {
     let head = http::request_context::head(&request);
-    #[expect(clippy::expect_used, reason = "a request without its URL would be answered with the index page")]
+    #[expect(clippy::expect_used, reason = "a request without its URL would get the index page")]
     let (method, url) = head.split_once(' ').expect("`head` of JavaScript writes a space");
     let target = RequestTarget::parse(url);
     let context = Rc::new(RequestContext::new(request, method.to_owned(), env.unchecked_into(), ctx));

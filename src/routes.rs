@@ -69,7 +69,7 @@ impl HttpError for MethodNotAllowed {
     }
 
     fn examples() -> Vec<(Self, &'static str)> {
-        one_of_each! { Self { .. } => Self { allow: "GET, HEAD" }, "The path takes other methods, which `Allow` lists."; }
+        one_of_each! { Self { .. } => Self { allow: "GET, HEAD" }, "The path allows other methods, which `Allow` lists."; }
     }
 }
 
@@ -85,7 +85,7 @@ impl HttpError for RouteNotFound {
     }
 
     fn examples() -> Vec<(Self, &'static str)> {
-        vec![(Self, "No job of this build answers the path.")]
+        vec![(Self, "No job of this build serves the path.")]
     }
 }
 

@@ -1,6 +1,6 @@
 // The panels of the demo page: each button sends the request of its attributes, and the panel
-// shows it with its answer. writes.js has the panel of concurrent writes.
-import { answerArea, send, summary } from "./exchange.js";
+// shows it with its response. writes.js has the panel of concurrent writes.
+import { responseArea, send, summary } from "./exchange.js";
 
 /** The `ETag` that a path had last. */
 const etags = new Map();
@@ -32,34 +32,34 @@ function flagsRequest(form) {
   return { method: "POST", path, headers: { "Content-Type": "application/json" }, body: JSON.stringify({ context }) };
 }
 
-/** Sends a request so many times. Returns the last answer, and a sentence about all of them. */
+/** Sends a request so many times. Returns the last response, and a sentence about all of them. */
 async function sendAll(request, visitors) {
-  const answers = await Promise.all(Array.from({ length: visitors }, () => send(request)));
-  if (visitors === 1) return { answer: answers[0], sentence: "" };
-  const variants = Map.groupBy(answers, ({ headers }) => headers.get("x-variant") ?? "none");
+  const responses = await Promise.all(Array.from({ length: visitors }, () => send(request)));
+  if (visitors === 1) return { response: responses[0], sentence: "" };
+  const variants = Map.groupBy(responses, ({ headers }) => headers.get("x-variant") ?? "none");
   const counts = [...variants].sort(([, a], [, b]) => b.length - a.length).map(([name, { length }]) => `${length} ${name}`);
-  return { answer: answers.at(-1), sentence: `${visitors} visitors: ${counts.join(", ")}. The last one: ` };
+  return { response: responses.at(-1), sentence: `${visitors} visitors: ${counts.join(", ")}. The last one: ` };
 }
 
 for (const panel of document.querySelectorAll(".panel:not(#writes)")) {
-  const area = answerArea(panel);
+  const area = responseArea(panel);
   let latest;
 
-  /** Sends a request and shows its answer, unless another one was sent meanwhile. */
+  /** Sends a request and shows its response, unless another one was sent meanwhile. */
   const exchange = async (making, visitors = 1) => {
     const own = Symbol();
     latest = own;
     panel.ariaBusy = "true";
     try {
       const request = await making;
-      const { answer, sentence } = await sendAll(request, visitors);
-      if (answer.headers.has("etag")) etags.set(request.path, answer.headers.get("etag"));
+      const { response, sentence } = await sendAll(request, visitors);
+      if (response.headers.has("etag")) etags.set(request.path, response.headers.get("etag"));
       if (latest !== own) return;
-      area.say(sentence, ...summary(answer));
-      area.show(request, answer);
+      area.say(sentence, ...summary(response));
+      area.show(request, response);
     } catch (error) {
       if (latest !== own) return;
-      area.say(`No answer: ${error.message}`);
+      area.say(`No response: ${error.message}`);
       area.show();
     }
     panel.ariaBusy = "false";

@@ -1,6 +1,6 @@
-// Requests of the demo page, and how a panel shows them with their answers.
+// Requests of the demo page, and how a panel shows them with their responses.
 
-/** Sends a request. Returns the answer with its whole body and the milliseconds until its end. */
+/** Sends a request. Returns the response with its whole body and the milliseconds until its end. */
 export async function send({ method = "GET", path, headers = {}, body, credentials }) {
   const started = performance.now();
   const response = await fetch(path, { method, headers, body, credentials });
@@ -36,9 +36,9 @@ export function element(name, properties = {}, ...children) {
   return node;
 }
 
-/** Adds the place for the answers to a panel, and returns functions that fill it. */
-export function answerArea(panel) {
-  panel.append(document.getElementById("answer").content.cloneNode(true));
+/** Adds the place for the responses to a panel, and returns functions that fill it. */
+export function responseArea(panel) {
+  panel.append(document.getElementById("response").content.cloneNode(true));
   const outcome = panel.querySelector(".outcome");
   const exchange = panel.querySelector(".exchange");
   const telling = panel.dataset.fields.split(" ");
@@ -48,12 +48,12 @@ export function answerArea(panel) {
       outcome.replaceChildren(...what);
       if (outcome.getBoundingClientRect().bottom > innerHeight) outcome.scrollIntoView({ block: "center" });
     },
-    /** Shows a request and its answer; nothing without them. */
-    show: (request, answer) => exchange.replaceChildren(...(answer ? [...shownRequest(request), ...shownAnswer(request, answer, telling)] : [])),
+    /** Shows a request and its response; nothing without them. */
+    show: (request, response) => exchange.replaceChildren(...(response ? [...shownRequest(request), ...shownResponse(request, response, telling)] : [])),
   };
 }
 
-/** Returns the status and the time of an answer as a sentence, the status highlighted. */
+/** Returns the status and the time of a response as a sentence, the status highlighted. */
 export const summary = ({ status, statusText, redirectedTo, ms }) => [
   element("b", { className: status < 400 ? "good" : "bad" }, `${status} ${statusText}`.trim()),
   ` in ${duration(ms)}${redirectedTo && `, redirected to ${redirectedTo}`}`,
@@ -64,12 +64,12 @@ function shownRequest({ method = "GET", path, headers = {}, body }) {
   return [element("pre", { className: "request" }, element("b", {}, method), ` ${path}`, ...fields, body ? `\n\n${body}` : "")];
 }
 
-function shownAnswer(request, answer, telling) {
-  const present = telling.filter((name) => answer.headers.has(name));
-  const fields = element("dl", {}, ...present.flatMap((name) => [element("dt", {}, name), element("dd", {}, answer.headers.get(name))]));
-  const all = [...answer.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
-  const details = element("details", {}, element("summary", {}, `All ${[...answer.headers].length} header fields`), element("pre", {}, all));
-  return [...(present.length > 0 ? [fields] : []), shownBody(request, answer), details];
+function shownResponse(request, response, telling) {
+  const present = telling.filter((name) => response.headers.has(name));
+  const fields = element("dl", {}, ...present.flatMap((name) => [element("dt", {}, name), element("dd", {}, response.headers.get(name))]));
+  const all = [...response.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
+  const details = element("details", {}, element("summary", {}, `All ${[...response.headers].length} header fields`), element("pre", {}, all));
+  return [...(present.length > 0 ? [fields] : []), shownBody(request, response), details];
 }
 
 /**

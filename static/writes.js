@@ -1,5 +1,5 @@
 // The panel of concurrent writes: the same writes with each strategy at once, side by side.
-import { answerArea, duration, send, textOf } from "./exchange.js";
+import { duration, responseArea, send, textOf } from "./exchange.js";
 
 const STRATEGIES = ["direct", "backoff", "coalesce"];
 /** The demo gives keys with this prefix KV's limit of one write a second; see demo/entry.mjs. */
@@ -9,7 +9,7 @@ const TICK_MS = 100;
 const panel = document.getElementById("writes");
 const form = panel.querySelector("[data-compare]");
 const button = form.querySelector("button");
-const area = answerArea(panel);
+const area = responseArea(panel);
 
 const table = document.getElementById("comparison").content.firstElementChild.cloneNode(true);
 table.hidden = true;
@@ -31,15 +31,15 @@ function requestOf(strategy) {
   const { key, n, limited } = form.elements;
   const name = `${limited.checked ? LIMITED : ""}${key.value}-${strategy}`;
   const authorization = `Bearer ${panel.querySelector("[name=token]").value}`;
-  // With text/html the answer is a page with the run as a timeline, and the report in it.
+  // With text/html the response is a page with the run as a timeline, and the report in it.
   const headers = { Authorization: authorization, Accept: "text/html" };
   return { method: "POST", path: `/writes/${encodeURIComponent(name)}?n=${n.value}&strategy=${strategy}`, headers };
 }
 
-/** Returns the counts of a run out of the report in its page. Throws if the answer is none. */
-function countsOf(answer) {
-  const report = new DOMParser().parseFromString(textOf(answer.bytes), "text/html").getElementById("report");
-  if (report === null) throw new Error(`${answer.status} ${textOf(answer.bytes)}`);
+/** Returns the counts of a run out of the report in its page. Throws if the response has no report. */
+function countsOf(response) {
+  const report = new DOMParser().parseFromString(textOf(response.bytes), "text/html").getElementById("report");
+  if (report === null) throw new Error(`${response.status} ${textOf(response.bytes)}`);
   const { attempts, elapsedMs } = JSON.parse(report.textContent);
   const acknowledged = attempts.filter(({ success }) => success).length;
   return { acknowledged, lost: attempts.length - acknowledged, puts: attempts.reduce((sum, { tries }) => sum + tries, 0), elapsedMs };
@@ -62,10 +62,10 @@ async function run(strategy) {
   show.disabled = true;
   try {
     const request = requestOf(strategy);
-    const answer = await send(request);
+    const response = await send(request);
     show.disabled = false;
-    show.onclick = () => select(strategy, request, answer);
-    const counts = countsOf(answer);
+    show.onclick = () => select(strategy, request, response);
+    const counts = countsOf(response);
     fill(counts);
     return counts;
   } catch (error) {
@@ -76,9 +76,9 @@ async function run(strategy) {
   }
 }
 
-function select(strategy, request, answer) {
+function select(strategy, request, response) {
   for (const [other, { show }] of Object.entries(columns)) show.ariaPressed = String(other === strategy);
-  area.show(request, answer);
+  area.show(request, response);
 }
 
 /** Returns the outcome of all strategies in words. */

@@ -1,4 +1,4 @@
-// Conditions on files of a release (RFC 9110, section 13).
+// Conditions on files of a release (RFC 9110 §13).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -25,12 +25,12 @@ test("every file has a strong ETag, and a Last-Modified that is not in the futur
 });
 
 /**
- * The order in which the fields are evaluated (section 13.2.2). E is the file's ETag, M its
+ * The order in which the fields are evaluated (RFC 9110 §13.2.2). E is the file's ETag, M its
  * Last-Modified.
  */
 const E = etag;
 const cases = [
-  // 13.1.2, If-None-Match: lists, `*`, the weak comparison.
+  // §13.1.2, If-None-Match: lists, `*`, the weak comparison.
   [{ "If-None-Match": E }, 304],
   [{ "If-None-Match": `W/${E}` }, 304],
   [{ "If-None-Match": `"a", W/"b",${E} , "c"` }, 304],
@@ -39,24 +39,24 @@ const cases = [
   [{ "If-None-Match": '"other"' }, 200],
   [{ "If-None-Match": E.slice(1, -1) }, 304], // written by hand, without quotes
   [{ "If-None-Match": "" }, 200],
-  // 13.1.1, If-Match: the strong comparison.
+  // §13.1.1, If-Match: the strong comparison.
   [{ "If-Match": E }, 200],
   [{ "If-Match": "*" }, 200],
   [{ "If-Match": `"a", ${E}` }, 200],
   [{ "If-Match": '"other"' }, 412],
   [{ "If-Match": `W/${E}` }, 412],
-  // 13.1.3, If-Modified-Since.
+  // §13.1.3, If-Modified-Since.
   [{ "If-Modified-Since": modified }, 304],
   [{ "If-Modified-Since": modifiedPlus(60) }, 304],
   [{ "If-Modified-Since": modifiedPlus(-60) }, 200],
   [{ "If-Modified-Since": "yesterday" }, 200],
   [{ "If-Modified-Since": "" }, 200],
-  // 13.1.4, If-Unmodified-Since.
+  // §13.1.4, If-Unmodified-Since.
   [{ "If-Unmodified-Since": modified }, 200],
   [{ "If-Unmodified-Since": modifiedPlus(60) }, 200],
   [{ "If-Unmodified-Since": modifiedPlus(-60) }, 412],
   [{ "If-Unmodified-Since": "yesterday" }, 200],
-  // 13.2.2: If-None-Match takes precedence over If-Modified-Since, If-Match over
+  // §13.2.2: If-None-Match takes precedence over If-Modified-Since, If-Match over
   // If-Unmodified-Since.
   [{ "If-None-Match": '"other"', "If-Modified-Since": modified }, 200],
   [{ "If-None-Match": E, "If-Modified-Since": modifiedPlus(-60) }, 304],
@@ -74,7 +74,7 @@ const cases = [
 ];
 for (const [headers, status] of cases) {
   const named = JSON.stringify(headers).replaceAll(JSON.stringify(E).slice(1, -1), "E").replaceAll(modified, "M");
-  test(`${named} is answered ${status}`, async () => {
+  test(`${named} gets ${status}`, async () => {
     const response = await site.get("/text.txt", headers);
     assert.equal(response.status, status, response.text.slice(0, 100));
     if (status === 200) assert.equal(response.text, text);
@@ -85,7 +85,7 @@ for (const [headers, status] of cases) {
   });
 }
 
-test("a 304 carries what a 200 would: ETag, Cache-Control, Vary, Content-Location (section 15.4.5), and nothing of the body", async () => {
+test("a 304 carries what a 200 would: ETag, Cache-Control, Vary, Content-Location (RFC 9110 §15.4.5), and nothing of the body", async () => {
   for (const path of ["/text.txt", "/image.png", "/page", "/page?lang=de"]) {
     for (const headers of [{}, { "Accept-Encoding": "br" }, { "Accept-Language": "de" }]) {
       const full = await site.get(path, headers);
@@ -102,7 +102,7 @@ test("a 304 carries what a 200 would: ETag, Cache-Control, Vary, Content-Locatio
   }
 });
 
-test("each encoding has an ETag of its own, and so has each language (section 8.8.3.3)", async () => {
+test("each encoding has an ETag of its own, and so has each language (RFC 9110 §8.8.3.3)", async () => {
   const tags = new Map();
   for (const path of ["/text.txt", "/page", "/page?lang=de"]) {
     for (const coding of ["identity", "gzip", "br", "zstd"]) {

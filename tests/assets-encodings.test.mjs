@@ -1,4 +1,4 @@
-// Content codings of files of a release (RFC 9110, sections 8.4 and 12.5.3). Requests use the
+// Content codings of files of a release (RFC 9110 §8.4, §12.5.3). Requests use the
 // Worker's own socket, so that its bytes arrive unchanged; Node decodes nothing.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";

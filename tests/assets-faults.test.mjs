@@ -36,7 +36,7 @@ async function assertUnavailable(ask, code = "kv_unavailable") {
 
 describe("a read of KV", () => {
   before(() => site.push(files));
-  const failures = ["500", "no answer", "throws undefined"];
+  const failures = ["500", "no response", "throws undefined"];
 
   for (const fault of failures) {
     test(`of the pointer fails once (${fault}): it is retried`, async () => {
@@ -45,7 +45,7 @@ describe("a read of KV", () => {
       assert.deepEqual(reads.slice(0, 2), [POINTER, POINTER]);
     });
 
-    test(`of the pointer keeps failing (${fault}): the release in memory answers, with Asset-Source: previous`, async () => {
+    test(`of the pointer keeps failing (${fault}): the release in memory serves the request, with Asset-Source: previous`, async () => {
       await site.get("/a.txt");
       for (const path of ["/a.txt", "/"]) {
         await site.get(path);
@@ -66,7 +66,7 @@ describe("a read of KV", () => {
       }
     });
 
-    test(`of a file keeps failing (${fault}): 503, and the next request is answered`, async () => {
+    test(`of a file keeps failing (${fault}): 503, and the next request succeeds`, async () => {
       await site.restart();
       await site.get("/a.txt");
       for (const path of ["/b.txt", "/image.png"]) {
@@ -147,7 +147,7 @@ describe("the pointer", () => {
   after(() => site.kv.put(POINTER, good));
 
   for (const value of broken) {
-    test(`is ${named(value)}: the release in memory answers, with Asset-Source: previous`, async () => {
+    test(`is ${named(value)}: the release in memory serves the request, with Asset-Source: previous`, async () => {
       assert.equal((await site.get("/a.txt")).text, "file a");
       await site.kv.put(POINTER, value);
       const response = await site.get("/a.txt");
@@ -177,7 +177,7 @@ describe("the pointer", () => {
     await site.kv.delete("index.html");
   });
 
-  test("names a missing release: the one in memory answers, without one 503", async () => {
+  test("names a missing release: the one in memory serves the request, without one 503", async () => {
     await site.get("/a.txt");
     await site.kv.put(POINTER, JSON.stringify({ current: "20990101T000000Z-00000000", previous: [], switchedMs: Date.now() }));
     assert.deepEqual([(await site.get("/a.txt")).text, (await site.get("/a.txt")).headers["asset-source"]], ["file a", "previous"]);
@@ -300,7 +300,7 @@ describe("bytes that the manifest names", () => {
     await site.kv.put(key, bytes);
   });
 
-  test("a file is shorter than the manifest says: no range is answered as complete", async () => {
+  test("a file is shorter than the manifest says: no range is served as complete", async () => {
     const [key] = (await site.file("/image.png")).keys;
     const bytes = await site.kv.get(key, "arrayBuffer");
     await site.kv.put(key, bytes.slice(0, 3));

@@ -311,7 +311,7 @@ describe("_redirects", () => {
     });
   }
 
-  test("methods other than GET and HEAD are answered 405, whatever a rule says", async () => {
+  test("methods other than GET and HEAD get 405, whatever a rule says", async () => {
     for (const path of ["/old", "/app/x", "/file", "/none"]) {
       const response = await site.request("POST", path, { headers: { Accept: "application/json" }, body: "x" });
       assertProblem(response, 405, "method_not_allowed");

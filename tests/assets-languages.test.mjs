@@ -1,5 +1,5 @@
 // Pages in several languages: `about.de.html` beside `about.html` is `/about` in German (RFC 4647,
-// RFC 9110 section 12.5.4).
+// RFC 9110 §12.5.4).
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { listMembers, startSite } from "./harness/site.mjs";
@@ -33,7 +33,7 @@ const files = {
 const languages = ["de", "en", "es-419", "fr", "pt-BR", "zh-Hans", "zh-Hant"];
 const fileOf = (language) => (language === "en" ? "about.html" : `about.${language}.html`);
 
-/** Checks that the answer is `/about` in this language. */
+/** Checks that the response is `/about` in this language. */
 function assertAboutPage(response, language) {
   assert.equal(response.status, 200, response.headers.location ?? response.text);
   assert.equal(response.text, files[fileOf(language)]);
@@ -48,7 +48,7 @@ describe("by Accept-Language", () => {
     ["", "en"],
     ["de", "de"],
     ["en", "en"],
-    // RFC 4647, section 3.4: a narrower range finds the language, subtag by subtag.
+    // RFC 4647 §3.4: a narrower range finds the language, subtag by subtag.
     ["de-AT", "de"],
     ["de-CH-1996", "de"],
     ["fr-Latn-CA", "fr"],

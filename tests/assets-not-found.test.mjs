@@ -24,7 +24,7 @@ describe("a path without a file", () => {
     ["/folder/deep/%C0%AF", "folder 404"],
     [`/folder/${"a".repeat(600)}`, "folder 404"],
   ];
-  describe("the nearest 404.html answers", () => {
+  describe("the nearest 404.html is served", () => {
     before(() => site.push(SITE_FILES));
     for (const [path, name] of nearest) {
       test(`${path}: ${name}`, async () => {

@@ -171,7 +171,7 @@ describe("decoding once and strictly", () => {
   before(() => site.push(SITE_FILES, "--not-found", "none"));
 
   for (const path of strict) {
-    test(`${path} is answered 404, without a read of KV for it`, async () => {
+    test(`${path} gets 404, without a read of KV for it`, async () => {
       const { response, reads } = await site.recordReads(() => site.get(path));
       assertPlainError(response, 404, "Not found");
       // The release decides what a missing path serves.

@@ -1,4 +1,4 @@
-// Parts of files (RFC 9110, section 14), as media players, download managers and PDF viewers ask
+// Parts of files (RFC 9110 §14), as media players, download managers and PDF viewers ask
 // for them.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
@@ -21,7 +21,7 @@ await site.push({ "data.bin": data, "text.txt": text, "empty.bin": "", "film.mp4
 const wholeHeaders = (await site.head("/data.bin")).headers;
 
 /**
- * The parts of a `multipart/byteranges` (section 14.6): `[{ contentType, contentRange, bytes }]`.
+ * The parts of a `multipart/byteranges` (RFC 9110 §14.6): `[{ contentType, contentRange, bytes }]`.
  */
 function parts({ headers, bytes }) {
   const boundary = /^multipart\/byteranges; ?boundary="?([^";]{1,70})"?$/.exec(headers["content-type"])?.[1];
@@ -57,7 +57,7 @@ function assertParts(response, expected, file, type) {
     assert.ok(response.bytes.equals(file.subarray(first, last + 1)), `${first}-${last}`);
     return;
   }
-  // Section 15.3.7.2: "MUST NOT generate a Content-Range header field in the HTTP header section
+  // §15.3.7.2: "MUST NOT generate a Content-Range header field in the HTTP header section
   // of a multiple part response".
   assert.equal(response.headers["content-range"], undefined);
   const found = parts(response);
@@ -80,7 +80,7 @@ const every = (n, step) => Array.from({ length: n }, (_, index) => `${index * st
 
 /** A Range on 1000 bytes, and the ranges sent, 416, or 200. */
 const ranges = [
-  // 14.1.2: first-last, open, suffix.
+  // §14.1.2: first-last, open, suffix.
   ["bytes=0-0", [[0, 0]]],
   ["bytes=0-499", [[0, 499]]],
   ["bytes=500-999", [[500, 999]]],
@@ -117,12 +117,12 @@ const ranges = [
       [20, 29],
     ],
   ],
-  // 15.3.7.2: overlapping or adjacent parts become one.
+  // §15.3.7.2: overlapping or adjacent parts become one.
   ["bytes=0-9,5-19", [[0, 19]]],
   ["bytes=0-9,10-19", [[0, 19]]],
   ["bytes=5-9,0-9,0-4", [[0, 9]]],
   ["bytes=0-,-1", [[0, 999]]],
-  // 14.1.1: one that is satisfiable is enough.
+  // §14.1.1: one that is satisfiable is enough.
   ["bytes=2000-3000,0-3", [[0, 3]]],
   ["bytes=-0,990-", [[990, 999]]],
   [
@@ -132,7 +132,7 @@ const ranges = [
       [9, 9],
     ],
   ],
-  // At most sixteen; more are an attack (14.2), and the whole is a right answer.
+  // At most sixteen; more are an attack (§14.2), and the whole is a valid response.
   [`bytes=${every(16, 10)}`, Array.from({ length: 16 }, (_, index) => [index * 10, index * 10])],
   [`bytes=${every(17, 10)}`, 200],
   [`bytes=${every(900, 1)}`, [[0, 899]]],
@@ -164,7 +164,7 @@ const ranges = [
 ];
 for (const [range, expected] of ranges) {
   const outcome = Array.isArray(expected) ? `206 ${expected.slice(0, 3).join(" ")}` : expected;
-  test(`Range: ${range.slice(0, 60)} is answered ${outcome}`, async () => {
+  test(`Range: ${range.slice(0, 60)} gets ${outcome}`, async () => {
     const response = await site.get("/data.bin", { Range: range });
     assert.equal(response.headers["x-content-type-options"], "nosniff");
     if (Array.isArray(expected)) {
@@ -189,7 +189,7 @@ test("a client that asks for JSON gets problem details that say Range Not Satisf
   assert.equal(response.headers["content-range"], "bytes */1000");
 });
 
-test("a Range on HEAD is ignored (section 14.2)", async () => {
+test("a Range on HEAD is ignored (RFC 9110 §14.2)", async () => {
   for (const range of ["bytes=0-3", "bytes=0-0,-1", "bytes=1000-"]) {
     const { status, headers, bytes } = await site.head("/data.bin", { Range: range });
     assert.deepEqual([status, headers["content-length"], headers["content-range"], bytes.length], [200, "1000", undefined, 0]);
@@ -221,7 +221,7 @@ test("a range is one of the unencoded file, whatever encodings are accepted", as
   );
 });
 
-/** The range if the representation is the same, else the whole (section 13.1.5). */
+/** The range if the representation is the same, else the whole (RFC 9110 §13.1.5). */
 const other = (seconds) => new Date(Date.parse(wholeHeaders["last-modified"]) + seconds * 1000).toUTCString();
 for (const [what, ifRange, status] of [
   ["its ETag", wholeHeaders.etag, 206],
@@ -235,7 +235,7 @@ for (const [what, ifRange, status] of [
   ["a later date", other(60), 200],
   ["no date", "yesterday", 200],
 ]) {
-  test(`If-Range with ${what} is answered ${status}`, async () => {
+  test(`If-Range with ${what} gets ${status}`, async () => {
     const response = await site.get("/data.bin", { Range: "bytes=0-9", "If-Range": ifRange });
     assert.equal(response.status, status);
     assert.ok(response.bytes.equals(status === 206 ? data.subarray(0, 10) : data));
@@ -278,7 +278,7 @@ describe("a film of 60 MB, which is stored in chunks", () => {
     test(`${what} are read from ${read.length} of them`, async () => assert.deepEqual(await part(first, last), read));
   }
 
-  test("Safari's requests before it plays and after a seek are answered", async () => {
+  test("Safari's requests before it plays and after a seek succeed", async () => {
     assertParts(await site.get("/film.mp4", { Range: "bytes=0-1" }), [[0, 1]], film, "video/mp4");
     assertParts(await site.get("/film.mp4", { Range: `bytes=0-${film.length - 1}` }), [[0, film.length - 1]], film, "video/mp4");
     assertParts(await site.get("/film.mp4", { Range: "bytes=41000000-" }), [[41_000_000, film.length - 1]], film, "video/mp4");

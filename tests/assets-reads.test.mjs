@@ -32,7 +32,7 @@ before(async () => {
   await site.push(files);
 });
 
-test("the first answer of all reads pointer, manifest and file, one after the other", async () => {
+test("the first response of all reads pointer, manifest and file, one after the other", async () => {
   await site.restart();
   const { response, reads } = await site.recordReads(() => site.get("/small.txt"));
   assert.equal(response.status, 200);
@@ -182,7 +182,7 @@ describe("what is in memory is checked in the background", () => {
     assert.equal(late.text, prose);
   });
 
-  test("an answer arrives though that read never ends", async () => {
+  test("a response arrives though that read never ends", async () => {
     await site.advanceClock(31);
     const response = await site.get("/small.txt", {}, { faults: { get: ["never"] } });
     assert.equal(response.text, prose);

@@ -86,7 +86,7 @@ for (const extension of ["bin", "png", "txt", "html", "js", "json"]) {
 
 for (const [name, size] of [
   ["100 KiB", 100 * 1024],
-  ["25 MiB, the most that KV takes,", 25 * MIB],
+  ["25 MiB, the most that KV accepts,", 25 * MIB],
 ]) {
   test(`a binary file of ${name} comes back byte for byte, with its length`, async () => {
     const bytes = randomBytes(size);
@@ -157,14 +157,14 @@ test("an escaped path and its decoded twin are not decoded twice", async () => {
   assert.equal((await send(worker, "/twice%20.txt")).text, "blank");
 });
 
-test("a missing key is answered 404 Not found", async () => {
+test("a missing key gets 404 Not found", async () => {
   assertPlainError(await send(worker, `/${uniqueName("missing")}`), 404, "Not found");
   const problem = assertProblem(await sendForJson(worker, `/${uniqueName("missing")}`), 404, "not_found");
   assert.equal(problem.detail, "Not found");
 });
 
 for (const method of ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"]) {
-  test(`${method} is answered 405 with Allow, and changes nothing`, async () => {
+  test(`${method} gets 405 with Allow, and changes nothing`, async () => {
     const key = uniqueName("unchanged.txt");
     await assets.put(key, "before");
     const body = method === "OPTIONS" ? undefined : "after";
@@ -175,7 +175,7 @@ for (const method of ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"]) 
   });
 }
 
-test("HEAD is answered like GET, without a body", async () => {
+test("HEAD gets the response to GET, without a body", async () => {
   const key = uniqueName("head") + ".png";
   await assets.put(key, everyByte);
   const get = await send(worker, `/${key}`);
@@ -204,14 +204,14 @@ test("a key of 512 bytes is a key, also in characters of several bytes", async (
   }
 });
 
-test("a key of 513 bytes is answered 400", async () => {
+test("a key of 513 bytes gets 400", async () => {
   for (const key of ["k".repeat(513), "€".repeat(171)]) {
     assertProblem(await sendForJson(worker, `/${encodeURIComponent(key)}`), 400, "invalid_key");
   }
 });
 
 for (const path of ["/.", "/..", "/%2e", "/%2E%2e", "/%2f.", "/%2f..", "/%00", "/%0d%0aX-Injected:%201"]) {
-  test(`the path ${path} is answered without a 5xx`, async () => {
+  test(`the path ${path} never gets a 5xx`, async () => {
     const response = await send(worker, path);
     assert.ok(response.status < 500, `${response.status} ${response.text}`);
     assert.equal(response.headers["x-injected"], undefined);

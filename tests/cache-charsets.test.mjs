@@ -194,9 +194,9 @@ describe("a content coding", { concurrency: true }, () => {
       assert.deepEqual({ title, content }, plain);
       const viewed = serve(encode(Buffer.from(html)), { headers });
       await view(viewed);
-      const answer = await send(worker, `/cache/${viewed}`, { headers: { "Accept-Encoding": "gzip, br, zstd" } });
-      assert.equal(answer.status, 200);
-      assert.match(answer.headers["cache-status"], /hit/);
+      const response = await send(worker, `/cache/${viewed}`, { headers: { "Accept-Encoding": "gzip, br, zstd" } });
+      assert.equal(response.status, 200);
+      assert.match(response.headers["cache-status"], /hit/);
       for (const url of [stored, viewed]) assert.equal(upstream.requestCount(url), 1);
     });
 

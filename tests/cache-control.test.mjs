@@ -1,4 +1,4 @@
-// Every answer says explicitly who may store it. A cache in front of the Worker would otherwise
+// Every response says explicitly who may store it. A cache in front of the Worker would otherwise
 // decide by itself: Cloudflare's Workers Cache stores a 200 without `Cache-Control` for two hours,
 // for everybody.
 import assert from "node:assert/strict";
@@ -47,7 +47,7 @@ const requests = [
   ["GET", "/stores/none/"],
 ];
 for (const [method, path, headers = {}, body] of requests) {
-  test(`${method} ${path.replace(/:\d+/g, "")}${headers.Cookie ? " with a cookie" : ""} says who may store the answer`, async () => {
+  test(`${method} ${path.replace(/:\d+/g, "")}${headers.Cookie ? " with a cookie" : ""} says who may store the response`, async () => {
     const response = await send(worker, path, { method, headers, body });
     assert.ok(response.headers["cache-control"], `${response.status} ${JSON.stringify(response.headers)}`);
   });

@@ -28,14 +28,14 @@ async function assertNothingStored(url) {
 }
 
 for (const query of ["", "?", "?url", "?url=", "?URL=x", "?u=http://a.example/"]) {
-  test(`/cache${query} is answered 400: there is no url`, async () => {
+  test(`/cache${query} gets 400: there is no url`, async () => {
     assertPlainError(await send(worker, `/cache${query}`), 400, "Please provide a url query parameter");
     assertProblem(await sendForJson(worker, `/cache${query}`), 400, "missing_url");
   });
 }
 
 for (const encoded of ["%", "http://%zz", "http://127.0.0.1/%ff"]) {
-  test(`the percent-encoding url=${encoded} is answered 400`, async () => {
+  test(`the percent-encoding url=${encoded} gets 400`, async () => {
     assertProblem(await sendForJson(worker, `/cache?url=${encoded}`), 400, "bad_percent_encoding");
   });
 }
@@ -98,13 +98,13 @@ for (const [name, url] of [
   });
 }
 
-test("an upstream that cannot be reached is answered 502", async () => {
+test("an upstream that cannot be reached causes a 502", async () => {
   assertProblem(await cachedForJson(`${closed}/x`), 502, "upstream_failed");
   assertPlainError(await cached(`${closed}/x`), 502, /./);
   await assertNothingStored(`${closed}/x`);
 });
 
-test("an upstream that ends the connection without an answer is answered 502", async () => {
+test("an upstream that ends the connection without a response causes a 502", async () => {
   const url = upstream.serve((request) => request.socket.destroy());
   assertProblem(await cachedForJson(url), 502, "upstream_failed");
   await assertNothingStored(url);
@@ -114,7 +114,7 @@ for (const [name, handler] of [
   ["in chunks", breakInBody()],
   ["with a Content-Length", breakInBody({ length: 1000 })],
 ]) {
-  test(`an upstream that dies in the middle of a body ${name} is answered 502, and nothing is stored`, async () => {
+  test(`an upstream that dies in the middle of a body ${name} causes a 502, and nothing is stored`, async () => {
     const url = upstream.serve(handler);
     assertProblem(await cachedForJson(url), 502, "upstream_failed");
     await assertNothingStored(url);
@@ -127,7 +127,7 @@ for (const [name, headers] of [
   ["in chunks", {}],
   ["with a Content-Length", { "content-length": 8 * MIB + 1 }],
 ]) {
-  test(`a page of more than 8 MiB ${name} is answered 502, and nothing is stored`, async () => {
+  test(`a page of more than 8 MiB ${name} causes a 502, and nothing is stored`, async () => {
     const filled = `<title>T</title><body>words${" ".repeat(8 * MIB + 1 - 27)}`;
     assert.equal(filled.length, 8 * MIB + 1);
     const url = upstream.serve(respondWithPage(filled, { headers }));

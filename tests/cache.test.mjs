@@ -1,4 +1,4 @@
-// `GET /cache?url=U`: what is fetched, what is stored, what is answered from the store.
+// `GET /cache?url=U`: what is fetched, what is stored, what is served from the store.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
@@ -21,7 +21,7 @@ function assertMiss(response, { status = 200, isStored = status === 200, detail 
   assert.match(response.headers["content-type"], /^application\/json\b/);
   assert.equal(response.json().fromCache, false);
   const cacheStatus = `kv-edge; fwd=uri-miss; fwd-status=${status}` + (isStored ? "; stored; ttl=60" : "") + (detail ? `; detail=${detail}` : "");
-  // A second may pass between the upstream's `Date` and the answer.
+  // A second may pass between the upstream's `Date` and the response.
   assert.equal(response.headers["cache-status"].replace("; ttl=59", "; ttl=60"), cacheStatus);
 }
 
@@ -31,7 +31,7 @@ function assertHit(response) {
   assert.equal(response.json().fromCache, true);
 }
 
-test("a miss is fetched, answered and stored; a hit is the same page, and is not fetched", async () => {
+test("a miss is fetched, returned and stored; a hit is the same page, and is not fetched", async () => {
   const url = upstream.serve(respondWithPage(html));
   const before = Date.now();
   const miss = await cached(url);
@@ -65,7 +65,7 @@ test("a stored page expires 60 seconds after the put", async () => {
   assert.ok(before + 60 <= expiration && expiration <= after + 60, `${before} ${expiration} ${after}`);
 });
 
-test("the page is answered from the record, no matter who wrote it", async () => {
+test("the page is served from the record, no matter who wrote it", async () => {
   const url = `${upstream.origin}/${uniqueName("seeded")}`;
   const data = { title: "Seeded", content: 'quotes " and \\ and 日本 & <b>', lastUpdated: "2026-01-02T03:04:05.678Z" };
   await CACHE_KV.put(`page:${url}`, JSON.stringify(data));
@@ -110,7 +110,7 @@ for (const status of [201, 203, 299]) {
 }
 
 for (const status of [304, 400, 401, 403, 404, 410, 429, 500, 503]) {
-  test(`a page of status ${status} is converted and answered, but never stored`, async () => {
+  test(`a page of status ${status} is converted and returned, but never stored`, async () => {
     const body = status === 304 ? "" : html;
     const url = upstream.serve(respondWithPage(body, { status }));
     for (let fetches = 1; fetches <= 2; fetches += 1) {
@@ -209,7 +209,7 @@ test("a request that waits for its upstream does not delay others", async () => 
   assertMiss(await waiting);
 });
 
-test("POST is answered 405", async () => {
+test("POST gets 405", async () => {
   const url = upstream.serve(respondWithPage(html));
   const path = `/cache?url=${encodeURIComponent(url)}`;
   const response = await sendForJson(worker, path, { method: "POST" });

@@ -9,7 +9,7 @@ const on = { preview_features_enabled: true };
 const off = { preview_features_enabled: false };
 
 /** Everything a read may do instead of returning KV's value. */
-const failures = ["500", "503", "429", "400", "no answer", "throws a string", "throws undefined"];
+const failures = ["500", "503", "429", "400", "no response", "throws a string", "throws undefined"];
 
 /** Requests a page with this fault at every read of the user's record. */
 const failing = (config, id, fault) => config.getPage(id, { faults: { [`get ${id}`]: [fault] } });

@@ -36,7 +36,7 @@ describe("an API that fails for a while: the pass completes", () => {
       "every bulk call leaves out half of its keys",
       (call, pass) => acceptSomeItems(sync, call, pass, (_, index) => index < Math.max(4, JSON.parse(call.body).length / 2)),
     ],
-    ["every bulk call takes none once", failFirstTry((call, pass) => acceptSomeItems(sync, call, pass, () => false))],
+    ["every bulk call accepts no item once", failFirstTry((call, pass) => acceptSomeItems(sync, call, pass, () => false))],
   ]) {
     test(what, async () => {
       const { users, args, assertAllSynced } = await tableWithPendingChanges(sync);

@@ -84,11 +84,11 @@ describe("the order of keys", () => {
     await users.sync([]);
     await users.delete(userId("00004"));
     sync.api.intercept = async (call, pass) => {
-      const answer = await pass();
-      if (kindOfCall(call) !== "list") return answer;
-      const body = JSON.parse(answer.body);
+      const response = await pass();
+      if (kindOfCall(call) !== "list") return response;
+      const body = JSON.parse(response.body);
       body.result.reverse();
-      return { ...answer, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+      return { ...response, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
     };
     const { code, calls } = await users.run();
     sync.api.intercept = undefined;

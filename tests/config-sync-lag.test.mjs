@@ -10,13 +10,13 @@ import { apiError } from "./harness/site.mjs";
 
 const { sync, api, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();
 
-/** From now on each list is answered as it was the first time. */
+/** From now on each list gets the response it was the first time. */
 function lag() {
-  const answers = new Map();
+  const responses = new Map();
   api.intercept = async (call, pass) => {
     if (kindOfCall(call) !== "list") return pass();
-    if (!answers.has(call.path)) answers.set(call.path, await pass());
-    return answers.get(call.path);
+    if (!responses.has(call.path)) responses.set(call.path, await pass());
+    return responses.get(call.path);
   };
 }
 
@@ -131,7 +131,7 @@ test("a permanently refused write ends the run before all unchanged rows are rea
   assert.ok(lists <= 5, `${lists} lists`);
 });
 
-test("an answer that does not mention the keys is not a success", async () => {
+test("a response that does not mention the keys is not a success", async () => {
   const users = await sync.table(makeRows(5));
   for (const result of [null, {}]) {
     api.intercept = async (call, pass) => {

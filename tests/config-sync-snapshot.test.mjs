@@ -178,11 +178,11 @@ test("a lagging list: a key that is written twice does not change the snapshot",
   await users.sync(args);
   const version = await checkSnapshot(users, key);
   sync.api.intercept = async (call, pass) => {
-    const answer = await pass();
-    if (kindOfCall(call) !== "list") return answer;
-    const body = JSON.parse(answer.body);
+    const response = await pass();
+    if (kindOfCall(call) !== "list") return response;
+    const body = JSON.parse(response.body);
     body.result = body.result.filter(({ name }) => !name.endsWith("7"));
-    return { ...answer, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+    return { ...response, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
   };
   await users.sync(args, { written: 3, unchanged: 27, deleted: 0, snapshot: "unchanged" });
   sync.api.intercept = undefined;
@@ -213,8 +213,8 @@ test("a Worker with CONFIG_SNAPSHOT serves users without a record from it", asyn
     ["off", false, "snapshot"],
     ["nobody", false, null],
   ]) {
-    const answer = await fetch(new URL(`/config?userId=${userId(name)}`, sync.worker.url));
-    assert.equal((await answer.text()).includes("🎉"), isOn, name);
-    assert.equal(answer.headers.get("config-source"), source, name);
+    const response = await fetch(new URL(`/config?userId=${userId(name)}`, sync.worker.url));
+    assert.equal((await response.text()).includes("🎉"), isOn, name);
+    assert.equal(response.headers.get("config-source"), source, name);
   }
 });

@@ -89,7 +89,7 @@ describe("TLS", () => {
     assert.match(stderr, /sslmode=verify-ca without an authority to trust; .*sslrootcert=FILE/);
   });
 
-  test("a certificate for another host is not answered with the advice to check less", async () => {
+  test("a certificate for another host does not lead to the advice to check less", async () => {
     const parameters = `?sslmode=verify-full&sslrootcert=${encodeURIComponent(pem("authority"))}`;
     const { code, stderr } = await reach(sync.database.url({ host: "127.0.0.1", parameters }));
     assert.equal(code, 1);

@@ -19,11 +19,11 @@ const lateListing = (async () => {
   const key = late.prefix + userId("late");
   let isListed = false;
   lagging.api.intercept = async (call, pass) => {
-    const answer = await pass();
-    if (isListed || kindOfCall(call) !== "list") return answer;
-    const body = JSON.parse(answer.body);
+    const response = await pass();
+    if (isListed || kindOfCall(call) !== "list") return response;
+    const body = JSON.parse(response.body);
     body.result = body.result.filter(({ name }) => name !== key);
-    return { ...answer, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+    return { ...response, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
   };
   let child;
   after(() => child.kill("SIGKILL"));
@@ -149,7 +149,7 @@ test("connections do not pile up if the database accepts them and stays silent",
 for (const [what, args, says] of [
   ["--strict", ["--strict"], /--strict/],
   ["a channel without a name", ["--channel", ""], /channel/],
-  ["a channel of 64 bytes", ["--channel", "c".repeat(64)], /it has 64 bytes; PostgreSQL takes names of 1 to 63/],
+  ["a channel of 64 bytes", ["--channel", "c".repeat(64)], /it has 64 bytes; PostgreSQL accepts names of 1 to 63/],
 ]) {
   test(`--watch with ${what}: exit code 2 and an error message`, async () => {
     const users = await sync.table({});

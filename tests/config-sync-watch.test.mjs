@@ -112,8 +112,8 @@ test("ids that are numbers", async () => {
 test("a second SIGTERM does not wait for the calls under way", async () => {
   const users = await createNotifyingTable(makeRows(5));
   const tool = await startTool(users);
-  let answer;
-  const later = new Promise((resolve) => (answer = resolve));
+  let respond;
+  const later = new Promise((resolve) => (respond = resolve));
   api.intercept = (call, pass) => (kindOfCall(call) === "write" ? later : pass());
   const before = api.calls.length;
   await users.set(makeRows(1, { from: 3, plan: "pro" }));
@@ -125,7 +125,7 @@ test("a second SIGTERM does not wait for the calls under way", async () => {
   const { code, signal } = await ended;
   assert.deepEqual([code, signal], [1, null]);
   api.intercept = undefined;
-  answer();
+  respond();
   await users.sync([], { written: 1 });
   await users.assertSynced();
 });

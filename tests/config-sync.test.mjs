@@ -70,7 +70,7 @@ describe("passes", () => {
       ["on", true],
       ["off", false],
     ]) {
-      const page = await fetch(new URL(`/config?userId=${userId(name)}`, sync.worker.url)).then((answer) => answer.text());
+      const page = await fetch(new URL(`/config?userId=${userId(name)}`, sync.worker.url)).then((response) => response.text());
       assert.equal(page.includes("🎉"), isOn, page);
     }
     await sync.database.query("TRUNCATE users");
@@ -181,7 +181,7 @@ describe("--dry-run", () => {
     ["a mass delete", ["--allow-mass-delete"], 9],
     ["--no-delete", ["--no-delete"], 9],
     ["a snapshot", ["--snapshot", "SNAPSHOT"], 2],
-    ["rows that KV cannot take", [], 2, true],
+    ["rows that KV cannot store", [], 2, true],
   ]) {
     test(`${what}: it writes nothing, and reports what the run after it does`, async () => {
       const users = await sync.table(makeRows(20));

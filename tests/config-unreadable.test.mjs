@@ -173,7 +173,7 @@ describe("the flags' definitions", async () => {
     await config.restart();
     await stateOf();
     for (const { unknown } of Object.values(routes)) assert.deepEqual((await config.recordReads(() => unknown({}))).reads, []);
-    assert.deepEqual(await stateOf(), { state: "broken", count: 0, problem: "no JSON at line 1, column 1" });
+    assert.deepEqual(await stateOf(), { state: "broken", count: 0, problem: "invalid JSON at line 1, column 1" });
   });
 });
 

@@ -69,7 +69,7 @@ describe("USER_ID_FROM = header:NAME", async () => {
   });
 
   for (const id of [".", "..", long]) {
-    test(`an id that cannot be a key is answered 400: ${id.slice(0, 5)}`, async () => {
+    test(`an id that cannot be a key gets 400: ${id.slice(0, 5)}`, async () => {
       assertProblem(await ask({ "X-User-Id": id, ...json }), 400, "invalid_key");
     });
   }
@@ -97,20 +97,20 @@ describe("USER_ID_FROM = cookie:NAME", async () => {
   }
 
   for (const cookie of [undefined, "", "uid=", "other=alice", "UID=alice", "xuid=alice", "uid"]) {
-    test(`${cookie === undefined ? "no cookie" : JSON.stringify(cookie)} is answered 400`, async () => {
+    test(`${cookie === undefined ? "no cookie" : JSON.stringify(cookie)} gets 400`, async () => {
       const response = await ask(cookie, "?userId=alice");
       assertPlainError(response, 400, "Please provide the user's id in the cookie uid");
     });
   }
 
-  test("an id that no key can be is answered 400", async () => {
+  test("an id that no key can be gets 400", async () => {
     const response = await config.request("GET", "/config", { headers: { Cookie: `uid=${long}`, ...json } });
     assertProblem(response, 400, "invalid_key");
   });
 });
 
 for (const value of ["Query", "path", "header:", "header:a b", "cookie:", "cookie:a;b"]) {
-  test(`USER_ID_FROM = ${JSON.stringify(value)} is answered 503, without a read`, async () => {
+  test(`USER_ID_FROM = ${JSON.stringify(value)} gets 503, without a read`, async () => {
     const config = await startConfig({ vars: { USER_ID_FROM: value } });
     const headers = { ...json, "X-User-Id": "a", Cookie: "uid=a" };
     const { response, reads } = await config.recordReads(() => config.request("GET", "/config?userId=a", { headers }));

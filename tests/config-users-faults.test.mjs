@@ -25,7 +25,7 @@ describe("faults", async () => {
     assert.deepEqual(users, { [good]: { source: "last-good", config: on }, [never]: { source: "default", config: null } });
   });
 
-  for (const fault of ["500", "429", "no answer", "throws a string", "throws undefined"]) {
+  for (const fault of ["500", "429", "no response", "throws a string", "throws undefined"]) {
     test(`KV fails (${fault}): users in memory are served stale, the others get the defaults`, async () => {
       const [known, unknown] = makeUserIds(2);
       await config.putRecord(known, on);
@@ -99,8 +99,8 @@ describe("long records", async () => {
     assert.deepEqual(new Set(Object.values(usersOf(response)).map(({ source }) => source)), new Set(["default"]));
   });
 
-  for (const [what, more, isAnswered] of [
-    ["16 MiB of records are answered", [], true],
+  for (const [what, more, fits] of [
+    ["16 MiB of records are returned", [], true],
     ["more is refused", ["{}"], false],
     ["more is refused, also where it is another call's", [...Array(100).fill("{}")], false],
   ]) {
@@ -109,7 +109,7 @@ describe("long records", async () => {
       const userIds = makeUserIds(records.length);
       await Promise.all(userIds.map((id, index) => config.putRecord(id, records[index])));
       const response = await config.postUsers(userIds, { headers: { Accept: "application/json" } });
-      if (isAnswered) assert.equal(Object.values(usersOf(response)).filter(({ config }) => config.a.length === MIB - 8).length, 16);
+      if (fits) assert.equal(Object.values(usersOf(response)).filter(({ config }) => config.a.length === MIB - 8).length, 16);
       else assertProblem(response, 400, "answer_too_large");
     });
   }

@@ -21,7 +21,7 @@ describe("who may ask, and for what", async () => {
     ["another scheme", { Authorization: bearer.Authorization.replace("Bearer", "Basic") }],
     ["an empty token", { Authorization: "Bearer " }],
   ]) {
-    test(`${what} is answered 401, without a read`, async () => {
+    test(`${what} gets 401, without a read`, async () => {
       const { response, reads } = await config.recordReads(() => post({ userIds: ["a"] }, headers));
       assertProblem(response, 401, "unauthorized");
       assert.deepEqual(reads, []);
@@ -46,7 +46,7 @@ describe("who may ask, and for what", async () => {
     ["1001 ids", { userIds: Array.from({ length: IDS_MAX + 1 }, (_, index) => `${index}`) }],
   ];
   for (const [what, body] of wrong) {
-    test(`${what} is answered 400, without a read`, async () => {
+    test(`${what} gets 400, without a read`, async () => {
       const { response, reads } = await config.recordReads(() => post(body));
       assert.equal(response.status, 400, response.text);
       assertProblem(response, 400, response.json().code);
@@ -61,7 +61,7 @@ describe("who may ask, and for what", async () => {
     ["513 bytes", "a".repeat(513)],
     ["171 times three bytes", "€".repeat(171)],
   ]) {
-    test(`an id that cannot be a key (${what}) is answered 400 by its index, without a read`, async () => {
+    test(`an id that cannot be a key (${what}) gets 400 by its index, without a read`, async () => {
       const { response, reads } = await config.recordReads(() => post({ userIds: ["fine", "a", id, "b"] }));
       assert.equal(response.status, 400, response.text);
       const { detail } = assertProblem(response, 400, response.json().code);
@@ -70,7 +70,7 @@ describe("who may ask, and for what", async () => {
     });
   }
 
-  test("an empty list is answered without users and without a read", async () => {
+  test("an empty list gets a response without users and without a read", async () => {
     const { response, reads } = await config.recordReads(() => post({ userIds: [] }));
     assert.deepEqual(usersOf(response), {});
     assert.deepEqual(reads, []);
@@ -81,7 +81,7 @@ describe("who may ask, and for what", async () => {
     ["as long as it may be", BODY_MAX, 200],
     ["too long", BODY_MAX + 1, 413],
   ]) {
-    test(`a chunked body that is ${what} is answered ${status}`, async () => {
+    test(`a chunked body that is ${what} gets ${status}`, async () => {
       const { hostname, port } = config.worker.directUrl;
       const response = await new Promise((resolve, reject) => {
         const request = http.request(
@@ -96,7 +96,7 @@ describe("who may ask, and for what", async () => {
   }
 
   for (const framing of ["Content-Length: 100", "Transfer-Encoding: chunked"]) {
-    test(`a body that breaks off is answered 400, without a read: ${framing}`, async () => {
+    test(`a body that breaks off gets 400, without a read: ${framing}`, async () => {
       const headers = { ...bearer, Accept: "application/json" };
       const { response, reads } = await config.recordReads(() => config.sendIncomplete("/config", { headers, framing, body: '12\r\n{"userIds":["a"]}\r\n' }));
       assertProblem(response, 400, "body_broken");
@@ -104,7 +104,7 @@ describe("who may ask, and for what", async () => {
     });
   }
 
-  test("a body of the maximum length is read, one byte more is answered 413", async () => {
+  test("a body of the maximum length is read, one byte more gets 413", async () => {
     const body = (length) => '{"userIds":["a"]}'.padEnd(length, " ");
     assert.deepEqual(Object.keys(usersOf(await post(body(BODY_MAX)))), ["a"]);
     const response = await post(body(BODY_MAX + 1));
@@ -120,7 +120,7 @@ describe("who may ask, and for what", async () => {
 
 describe("without API_TOKEN", async () => {
   const config = await startConfig({ secrets: {} });
-  test("is answered 503, and the page is still there", async () => {
+  test("gets 503, and the page is still there", async () => {
     assertProblem(await config.postUsers(["a"], { headers: { Accept: "application/json" } }), 503, "not_configured");
     assert.equal((await config.getPage("a")).status, 200);
   });

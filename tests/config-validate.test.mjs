@@ -156,7 +156,7 @@ describe("invalid definitions: exit code 1, each fault with its place", () => {
 describe("suspicious definitions: a warning, and exit code 0", () => {
   for (const [what, definition, place] of [
     [
-      "a rule behind one that takes all",
+      "a rule behind one that matches everybody",
       boolean([
         { percentage: 100, variant: "on" },
         { percentage: 5, variant: "on" },

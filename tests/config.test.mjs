@@ -37,7 +37,7 @@ test("an unknown user gets the regular page", async () => {
 });
 
 for (const query of ["", "?", "?userId=", "?userId", "?userid=alice", "?other=1&userId=", "?user=alice"]) {
-  test(`/config${query} is answered 400 with the documented sentence`, async () => {
+  test(`/config${query} gets 400 with the documented sentence`, async () => {
     const response = await send(worker, `/config${query}`);
     assertPlainError(response, 400, "Please provide a userId query parameter");
   });
@@ -108,14 +108,14 @@ const keysBeyond = [
   ["..", ".."],
 ];
 for (const [name, id] of keysBeyond) {
-  test(`a userId that cannot be a key (${name}) is answered 400`, async () => {
+  test(`a userId that cannot be a key (${name}) gets 400`, async () => {
     const response = await sendForJson(worker, `/config?userId=${encodeURIComponent(id)}`);
     assertProblem(response, 400, "invalid_key");
   });
 }
 
 for (const encoded of ["%", "%zz", "%a", "%ff", "%C3%28", "%ED%A0%80"]) {
-  test(`the percent-encoding userId=${encoded} is answered 400`, async () => {
+  test(`the percent-encoding userId=${encoded} gets 400`, async () => {
     const response = await sendForJson(worker, `/config?userId=${encoded}`);
     assertProblem(response, 400, "bad_percent_encoding");
   });
@@ -127,7 +127,7 @@ test("the page contains nothing that the client sends", async () => {
   assert.doesNotMatch(response.text, /<script|alert/);
 });
 
-test("HEAD is answered as GET, without the body", async () => {
+test("HEAD gets the response to GET, without the body", async () => {
   const id = uniqueName("head");
   await USER_CONFIGURATION.put(id, "{");
   const response = await send(worker, `/config?userId=${id}`, { method: "HEAD" });
@@ -137,7 +137,7 @@ test("HEAD is answered as GET, without the body", async () => {
 });
 
 for (const method of ["PUT", "DELETE", "PATCH", "OPTIONS"]) {
-  test(`${method} is answered 405`, async () => {
+  test(`${method} gets 405`, async () => {
     const response = await sendForJson(worker, "/config?userId=x", { method });
     assertProblem(response, 405, "method_not_allowed");
     assert.equal(response.headers.allow, "GET, HEAD, POST");

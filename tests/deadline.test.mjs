@@ -27,10 +27,10 @@ const cachePath = (url) => `/cache?url=${encodeURIComponent(url)}`;
 const storePath = (url) => `/stores/shop${new URL(url).pathname}`;
 
 for (const [name, handler] of [
-  ["never answers", neverRespond],
+  ["never responds", neverRespond],
   ["stops in the middle of a page", stallInBody],
 ]) {
-  test(`/cache: an upstream that ${name} is answered 504, and nothing is stored`, async () => {
+  test(`/cache: an upstream that ${name} causes a 504, and nothing is stored`, async () => {
     const url = upstream.serve(handler);
     const [problem, plain] = await Promise.all([sendForJson(worker, cachePath(url)), send(worker, cachePath(url))]);
     assertProblem(problem, 504, "upstream_timeout");
@@ -39,7 +39,7 @@ for (const [name, handler] of [
   });
 }
 
-test("/cache: an upstream that hangs behind a redirect is answered 504", async () => {
+test("/cache: an upstream that hangs behind a redirect causes a 504", async () => {
   const url = upstream.serve((_request, response) => {
     response.writeHead(302, { location: upstream.serve(neverRespond) });
     response.end();
@@ -55,7 +55,7 @@ test("/cache: a stored page is served while its upstream hangs", async () => {
 });
 
 for (const method of ["GET", "POST"]) {
-  test(`/stores: an origin that never answers is answered 504 (${method})`, async () => {
+  test(`/stores: an origin that never responds causes a 504 (${method})`, async () => {
     const path = storePath(upstream.serve(neverRespond));
     const body = method === "POST" ? "a body" : undefined;
     const options = { method, body };
@@ -70,9 +70,9 @@ test("/stores: an upload that takes longer than the deadline is not cut off", as
   request.write("first half, ");
   await sleep(2 * DEADLINE_MS);
   request.end("second half");
-  const answer = await response;
-  assert.equal(answer.statusCode, 200);
-  const echoed = JSON.parse(Buffer.concat(await answer.toArray()).toString());
+  const received = await response;
+  assert.equal(received.statusCode, 200);
+  const echoed = JSON.parse(Buffer.concat(await received.toArray()).toString());
   assert.equal(Buffer.from(echoed.body, "base64").toString(), "first half, second half");
 });
 

@@ -28,7 +28,7 @@ describe("the limit of one write a second", () => {
     assert.equal((await single("limited-x")).status, 200);
   });
 
-  test("holds in the key's Durable Object, which puts again until KV takes the value", async () => {
+  test("holds in the key's Durable Object, which puts again until KV accepts the value", async () => {
     await write("limited-object", "n=1&strategy=direct");
     const report = (await write("limited-object", "n=3&strategy=coalesce")).json();
     assert.equal(report.acknowledged, 3);

@@ -15,7 +15,7 @@ await ROUTING_CONFIG.put("broken", "not json");
 
 const authorization = { Authorization: `Bearer ${WORKER_TOKEN}` };
 
-test("/healthz answers 200 and the version of the build", async () => {
+test("/healthz responds with 200 and the version of the build", async () => {
   const cargo = await readFile(new URL("../Cargo.toml", import.meta.url), "utf8");
   const [, version] = cargo.match(/^version\s*=\s*"([^"]+)"/m);
   const response = await send(worker, "/healthz");
@@ -39,7 +39,7 @@ const allowed = [
   ["/any/file.txt", "GET, HEAD"],
 ];
 for (const [path, allow] of allowed) {
-  test(`${path} takes ${allow} and answers 405 to every other method`, async () => {
+  test(`${path} allows ${allow} and responds with 405 to every other method`, async () => {
     for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"]) {
       if (allow.split(", ").includes(method)) continue;
       const response = await sendForJson(worker, path, { method, headers: authorization });
@@ -50,7 +50,7 @@ for (const [path, allow] of allowed) {
 }
 
 for (const path of ["/get-started", "/config?userId=x", "/hello-world", "/healthz"]) {
-  test(`${path}: HEAD is answered like GET, without a body`, async () => {
+  test(`${path}: HEAD gets the response to GET, without a body`, async () => {
     const get = await send(worker, path);
     const head = await send(worker, path, { method: "HEAD" });
     assert.equal(head.status, get.status);

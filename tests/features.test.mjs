@@ -1,4 +1,4 @@
-// A Worker built with one job: that job's routes answer, the others are unknown paths.
+// A Worker built with one job: that job's routes respond, the others are unknown paths.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { describe, test } from "node:test";
@@ -41,7 +41,7 @@ describe("the cache alone", async () => {
     return [response.status, response.headers.get("content-type"), await response.json()];
   }
 
-  test("its routes answer", async () => {
+  test("its routes respond", async () => {
     const [status, , { code }] = await ask("GET", "/cache/https://upstream.example/");
     assert.deepEqual([status, code], [403, "upstream_not_allowed"]);
     const purged = await fetch(new URL("/cache/purge", worker.url), {

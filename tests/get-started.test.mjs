@@ -8,7 +8,7 @@ import { startWorker } from "./harness/worker.mjs";
 const worker = await startWorker();
 const { USERS_NOTIFICATION_CONFIG } = worker.env;
 
-test("user_2 = disabled is put, read back and answered", async () => {
+test("user_2 = disabled is put, read back and returned", async () => {
   const response = await send(worker, "/get-started");
   assert.equal(response.status, 200);
   assert.equal(response.text, "disabled");
@@ -45,7 +45,7 @@ test("HEAD writes nothing, and has the fields of GET", async () => {
 });
 
 for (const method of ["POST", "PUT", "DELETE"]) {
-  test(`${method} is answered 405 and writes nothing`, async () => {
+  test(`${method} gets 405 and writes nothing`, async () => {
     await USERS_NOTIFICATION_CONFIG.delete("user_2");
     const response = await sendForJson(worker, "/get-started", { method });
     assertProblem(response, 405, "method_not_allowed");

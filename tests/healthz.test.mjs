@@ -34,11 +34,11 @@ describe("the flags", async () => {
 
   /** Texts that are not JSON, and the faults reported. */
   const noJson = [
-    ["{", "no JSON at line 1, column 1"],
-    ["", "no JSON object at line 1, column 1"],
-    ["[]", "no JSON object at line 1, column 1"],
-    ['{"flags": a-secret', "no JSON at line 1, column 11"],
-    ['{\n "flags": {"x"', "no JSON at line 2, column 14"],
+    ["{", "invalid JSON at line 1, column 1"],
+    ["", "not a JSON object at line 1, column 1"],
+    ["[]", "not a JSON object at line 1, column 1"],
+    ['{"flags": a-secret', "invalid JSON at line 1, column 11"],
+    ['{\n "flags": {"x"', "invalid JSON at line 2, column 14"],
   ];
   for (const [text, problem] of noJson) {
     test(`the first definitions of all are ${JSON.stringify(text)}`, async () => {
@@ -144,7 +144,7 @@ describe("the flags", async () => {
     assert.deepEqual(await stateOf(), { state: "current", count: 2 });
   });
 
-  test("HEAD has no body, other methods are answered 405", async () => {
+  test("HEAD has no body, other methods get 405", async () => {
     const head = await config.request("HEAD", "/healthz");
     assert.equal(head.status, 200);
     assert.equal(head.text, "");

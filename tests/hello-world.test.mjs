@@ -123,7 +123,7 @@ describe("with the eight documented languages", () => {
     assertGreeting(await hello(undefined), "en");
   });
 
-  test("HEAD is answered like GET, without a body", async () => {
+  test("HEAD gets the response to GET, without a body", async () => {
     const headers = { "Accept-Language": "ar" };
     const response = await send(worker, "/hello-world", { method: "HEAD", headers });
     assert.equal(response.status, 200);
@@ -132,7 +132,7 @@ describe("with the eight documented languages", () => {
     assert.equal(response.text, "");
   });
 
-  test("POST is answered 405", async () => {
+  test("POST gets 405", async () => {
     const response = await sendForJson(worker, "/hello-world", { method: "POST" });
     assertProblem(response, 405, "method_not_allowed");
     assert.match(response.headers.allow, /\bGET\b/);

@@ -41,7 +41,7 @@ test("a short chunked body is stored too", async () => {
   assertHit(await page.get(), "short");
 });
 
-test("a short body that breaks off is answered 502, never in part, and is not stored", async () => {
+test("a short body that breaks off causes a 502, is never sent in part, and is not stored", async () => {
   const page = resource(
     [
       { headers: freshFor(100), body: "a whole body", breaksAt: 5 },
@@ -88,9 +88,9 @@ for (const framing of ["length", "chunked"]) {
     const page = resource({ headers: freshFor(100), body, framing });
     const { request, response } = openRequest(page.worker, `/cache/${page.url}`);
     request.end();
-    const answer = await response;
-    answer.once("data", () => answer.destroy());
-    await once(answer, "close");
+    const received = await response;
+    received.once("data", () => received.destroy());
+    await once(received, "close");
     for (let asked = 0; asked < 2; asked += 1) {
       const whole = await page.get();
       assert.equal(whole.status, 200);
@@ -112,7 +112,7 @@ test("a client that reads slowly gets the whole body, and delays nobody", async 
   assert.ok(Buffer.concat(chunks).equals(body));
 });
 
-test("a GET or HEAD with a body is answered 400, and not forwarded", async () => {
+test("a GET or HEAD with a body gets 400, and is not forwarded", async () => {
   const page = resource({ headers: freshFor(100) });
   for (const method of ["GET", "HEAD"]) {
     assert.equal((await page.request(method, { body: "x" })).status, 400);

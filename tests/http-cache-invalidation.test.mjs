@@ -1,5 +1,5 @@
-// `/cache/{absolute URL}`: unsafe methods, and what they invalidate (RFC 9111, section
-// 4.4; RFC 9110, section 9.3.3).
+// `/cache/{absolute URL}`: unsafe methods, and what they invalidate (RFC 9111 §4.4, RFC
+// 9110 §9.3.3).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertForwarded, assertHit, freshFor, gate, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
@@ -8,8 +8,8 @@ const cache = await startCache({ origins: 2 });
 const { advanceClock, resource } = cache;
 const other = cache.unusedUpstream();
 
-/** Responds to GET with a fresh response, and to other methods with `answer`. */
-const except = (answer) => (request) => (request.method === "GET" ? { headers: freshFor(1000) } : answer);
+/** Responds to GET with a fresh response, and to other methods with `response`. */
+const except = (response) => (request) => (request.method === "GET" ? { headers: freshFor(1000) } : response);
 
 for (const method of ["POST", "PUT", "DELETE", "PATCH", "PROPPATCH", "LOCK"]) {
   test(`${method} is forwarded and invalidates the stored response of its URL`, async () => {
@@ -180,7 +180,7 @@ for (const [name, lines, isStored] of posts) {
     const next = await page.get();
     if (isStored) assertHit(next, "1");
     else assert.equal(next.text, "2");
-    assert.equal((await page.request("POST", { body: "x" })).text, String(page.requestCount), "a POST is never answered from the store");
+    assert.equal((await page.request("POST", { body: "x" })).text, String(page.requestCount), "a POST is never served from the store");
   });
 }
 

@@ -1,4 +1,4 @@
-// `/cache/{absolute URL}`: what is stored in Workers KV, what it costs, and what is answered if KV
+// `/cache/{absolute URL}`: what is stored in Workers KV, what it costs, and what is served if KV
 // fails.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
@@ -22,10 +22,10 @@ async function inKv(key) {
 }
 
 for (const [name, script] of [
-  ["a short answer", { headers: freshFor(100), body: "short" }],
-  ["an answer with many fields", { headers: freshFor(100, `X-Long: ${"x".repeat(4000)}`), body: "short" }],
-  ["a long answer", { headers: freshFor(100), body: random.subarray(0, MIB) }],
-  ["an empty answer", { headers: freshFor(100), body: "" }],
+  ["a short response", { headers: freshFor(100), body: "short" }],
+  ["a response with many fields", { headers: freshFor(100, `X-Long: ${"x".repeat(4000)}`), body: "short" }],
+  ["a long response", { headers: freshFor(100), body: random.subarray(0, MIB) }],
+  ["an empty response", { headers: freshFor(100), body: "" }],
 ]) {
   test(`${name}: a hit costs one KV read, a miss one read and one put`, async () => {
     const page = resource(script);
@@ -113,26 +113,26 @@ test("the key is the method and the URL, or the SHA-256 of a URL that is too lon
   for (const [index, page] of [fits, ...ends].entries()) assertHit(await page.get(), "qxy"[index]);
 });
 
-for (const fault of ["429", "500", "no answer", "quota"]) {
+for (const fault of ["429", "500", "no response", "quota"]) {
   test(`a refused put (${fault}) does not change the response, and leaves the stored one`, async () => {
-    const page = resource((_request, turn) => ({ headers: freshFor(100, 'ETag: "a"'), body: `answer ${turn}` }));
+    const page = resource((_request, turn) => ({ headers: freshFor(100, 'ETag: "a"'), body: `response ${turn}` }));
     await page.getAndStore();
     await advanceClock(150);
     const response = await page.get({}, { faults: { put: [fault] } });
-    assertForwarded(response, "stale", "answer 2");
+    assertForwarded(response, "stale", "response 2");
     await eventually(async () => (await page.kvCalls("put")).filter(({ endedMs }) => endedMs).length >= 2, "the put that is refused");
-    assert.equal(await kv.get(page.key), "answer 1");
+    assert.equal(await kv.get(page.key), "response 1");
   });
 }
 
 test("a put that is refused once with 429 is retried", async () => {
-  const page = resource({ headers: freshFor(100), body: "answer" });
+  const page = resource({ headers: freshFor(100), body: "response" });
   await page.get({}, { faults: { put: ["429", "ok"] } });
   await page.waitUntilStored();
-  assertHit(await page.get(), "answer");
+  assertHit(await page.get(), "response");
 });
 
-const failures = ["500", "503", "429", "400", "quota", "no answer", "throws a string", "throws undefined"];
+const failures = ["500", "503", "429", "400", "quota", "no response", "throws a string", "throws undefined"];
 for (const fault of failures) {
   test(`a read of KV that fails (${fault}) is a miss, and Cache-Status says so`, () => assertMissWith(fault));
 }
@@ -149,16 +149,16 @@ describe("KV that is slow", { concurrency: true }, () => {
   test("a read of KV that never ends times out as a miss, and Cache-Status says so", () => assertMissWith("never"));
 
   test("a client does not wait for the put", async () => {
-    const page = resource({ headers: freshFor(100), body: "answer" });
+    const page = resource({ headers: freshFor(100), body: "response" });
     const response = await page.get({}, { faults: { put: ["slow for 3000"] } });
-    assertForwarded(response, "uri-miss", "answer", { stored: true });
+    assertForwarded(response, "uri-miss", "response", { stored: true });
     assert.ok(
       (await page.kvCalls("put")).every(({ done }) => !done),
-      "the answer waited for the put",
+      "the response waited for the put",
     );
     assert.equal(await kv.get(page.key), null);
     await page.waitUntilStored();
-    assertHit(await page.get(), "answer");
+    assertHit(await page.get(), "response");
   });
 });
 
@@ -177,7 +177,7 @@ test("without the binding everything is forwarded", async () => {
   }
 });
 
-test("only-if-cached is answered 504 if KV cannot be read", async () => {
+test("only-if-cached gets 504 if KV cannot be read", async () => {
   const page = resource({ headers: freshFor(1000) });
   await page.getAndStore();
   const headers = { "Cache-Control": "only-if-cached", Accept: "application/json" };

@@ -12,9 +12,9 @@ const cache = await startCache({ origins: 4 });
 const { unusedUpstream, kv, advanceClock, worker } = cache;
 
 /** A page whose title is the number of its request. */
-function pageOf(lines, { at, ...answer } = {}) {
+function pageOf(lines, { at, ...script } = {}) {
   const page = cache.resource(
-    (_request, turn) => ({ headers: typeof lines === "function" ? lines() : lines, body: `<title>${turn}</title>`, ...answer, ...answer[turn] }),
+    (_request, turn) => ({ headers: typeof lines === "function" ? lines() : lines, body: `<title>${turn}</title>`, ...script, ...script[turn] }),
     { at },
   );
   return Object.assign(page, {

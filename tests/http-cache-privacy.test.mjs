@@ -31,7 +31,7 @@ const BOB = [{}, { Cookie: "session=bob" }];
 
 const isAlice = (request) => ALICE.some((alice) => Object.entries(alice).every(([name, value]) => request.field(name) === value));
 
-/** A page that names its visitor, and never answers 304. */
+/** A page that names its visitor, and never responds with 304. */
 const personalPage = (headers) => (request) => ({ headers, body: isAlice(request) ? "page of alice" : "page of somebody else" });
 
 for (const [rule, headers] of privateDirectives) {
@@ -75,7 +75,7 @@ test("a cookie is stored only with a response that addresses shared caches", asy
 });
 
 test("a cookie in the response to a POST is never shared", async () => {
-  // Such a response may answer a GET (RFC 9110 §9.3.3), but the body of a POST can be a password.
+  // Such a response may satisfy a GET (RFC 9110 §9.3.3), but the body of a POST can be a password.
   const page = resource((request) => ({
     headers: [...freshFor(60).map((line) => `${line}, public`), `Content-Location: ${page.path}`, "Set-Cookie: session=alice"],
     body: request.method,

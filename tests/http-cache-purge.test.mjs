@@ -219,7 +219,7 @@ const invalid = [
   ["an empty tag", { tag: "" }],
 ];
 for (const [name, body] of invalid) {
-  test(`a purge of ${name} is answered 400, with an error message, and nothing is purged`, async () => {
+  test(`a purge of ${name} gets 400, with an error message, and nothing is purged`, async () => {
     const before = (await kv.list({ prefix: "purge:" })).keys.length;
     const problem = assertProblem(await post(body), 400, "invalid_purge");
     assert.match(problem.detail, /[a-z].*\.$/);
@@ -262,7 +262,7 @@ for (const [name, headers] of [
   ["an empty token", { Authorization: "Bearer " }],
   ["the token of another scheme", { Authorization: `Basic ${WORKER_TOKEN}` }],
 ]) {
-  test(`a purge with ${name} is answered 401, and nothing is purged`, async () => {
+  test(`a purge with ${name} gets 401, and nothing is purged`, async () => {
     const one = page();
     await one.getAndStore();
     assertProblem(await post({ url: one.url }, { headers }), 401, "unauthorized");
@@ -272,7 +272,7 @@ for (const [name, headers] of [
 }
 
 for (const method of ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"]) {
-  test(`${method} /cache/purge is answered 405`, async () => {
+  test(`${method} /cache/purge gets 405`, async () => {
     const response = await send(worker, "/cache/purge", { method, headers: bearer });
     assert.equal(response.status, 405);
     assert.equal(response.headers.allow, "POST");
@@ -285,9 +285,9 @@ describe("a KV that refuses", { concurrency: true }, () => {
   for (const [fault, status, code] of [
     ["500", 503, "kv_unavailable"],
     ["429", 429, "kv_rate_limited"],
-    ["no answer", 503, "kv_unavailable"],
+    ["no response", 503, "kv_unavailable"],
   ]) {
-    test(`a purge that KV refuses (${fault}) is answered ${status}, since it would take effect here only`, async () => {
+    test(`a purge that KV refuses (${fault}) gets ${status}, since it would take effect here only`, async () => {
       const one = page();
       await one.getAndStore();
       assertProblem(await post({ url: one.url }, { faults: { put: [fault] } }), status, code);

@@ -1,5 +1,4 @@
-// `/cache/{absolute URL}`: ranges of stored responses (RFC 9110, section 14; RFC 9111, section
-// 3.3).
+// `/cache/{absolute URL}`: ranges of stored responses (RFC 9110 §14, RFC 9111 §3.3).
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
@@ -29,8 +28,8 @@ const ranges = [
   ["bytes=10-20", 416, undefined, "bytes */10"],
   ["bytes=99999999999999999999-", 416, undefined, "bytes */10"],
   ["bytes=-0", 416, undefined, "bytes */10"],
-  // Malformed, of another unit, or several ranges: a 200 is a valid response (RFC 9110, section
-  // 14.2).
+  // Malformed, of another unit, or several ranges: a 200 is a valid response (RFC 9110
+  // §14.2).
   ["bytes=5-2", 200, "0123456789"],
   ["bytes=a-b", 200, "0123456789"],
   ["bytes=1", 200, "0123456789"],
@@ -44,7 +43,7 @@ const ranges = [
   ["bytes=0-1,4-5", 200, "0123456789"],
 ];
 for (const [range, status, part, contentRange] of ranges) {
-  test(`Range: ${range} of ten bytes is answered ${status}${contentRange ? `, ${contentRange}` : ", the whole"}`, async () => {
+  test(`Range: ${range} of ten bytes gets ${status}${contentRange ? `, ${contentRange}` : ", the whole"}`, async () => {
     const response = await shared.get({ Range: range });
     assert.equal(response.status, status, response.text);
     assert.equal(response.headers["content-range"], contentRange);
@@ -68,7 +67,7 @@ const conditional = [
   ["something else", "a", 200],
 ];
 for (const [name, ifRange, status] of conditional) {
-  test(`a Range with an If-Range of ${name} is answered ${status}`, async () => {
+  test(`a Range with an If-Range of ${name} gets ${status}`, async () => {
     const response = await shared.get({ Range: "bytes=0-3", "If-Range": ifRange });
     assert.equal(response.status, status);
     assertHit(response, status === 206 ? "0123" : "0123456789");

@@ -1,5 +1,5 @@
-// `/cache/{absolute URL}`: which URLs may be requested, and that no visitor gets another one's
-// response.
+// `/cache/{absolute URL}`: which URLs are fetched, exactly as which request, and that no visitor
+// gets another visitor's response.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { send, sendForJson } from "./harness/http.mjs";
@@ -129,7 +129,8 @@ const paths = [
   [`x/../${unlisted.origin}/x`, 403],
 ];
 for (const [sent, target] of paths) {
-  test(`${hidePorts(JSON.stringify(sent))} requests ${typeof target === "number" ? `nothing: ${target}` : hidePorts(target)} from the upstream`, async () => {
+  const outcome = typeof target === "number" ? `gets ${target}, and nothing is fetched` : `fetches ${hidePorts(target)}`;
+  test(`/cache/${hidePorts(JSON.stringify(sent))} ${outcome}`, async () => {
     const before = upstream.requests.length;
     const response = await at(`/cache/${sent}`, { headers: { "Cache-Control": "no-store" } });
     const seen = upstream.requests.slice(before);
@@ -154,7 +155,7 @@ test("dot segments that leave /cache are another route", async () => {
   }
 });
 
-test("a URL of 8192 bytes is answered, a longer one refused: 414", async () => {
+test("a URL of 8192 bytes is accepted, a longer one refused: 414", async () => {
   const fits = `${origin}/${"x".repeat(8192 - origin.length - 1)}`;
   assert.equal((await at(`/cache/${fits}`)).status, 200);
   const response = await atForJson(`/cache/${fits}x`);
@@ -174,13 +175,13 @@ for (const loop of ["kv-edge", "other, kv-edge", "kv-edge; v=1", "a;b=c ,kv-edge
   });
 }
 
-test("TRACE is answered 405, and nothing is fetched", async () => {
+test("TRACE gets 405, and nothing is fetched", async () => {
   const before = upstream.requests.length;
   assert.equal((await at(`/cache/${origin}/x`, { method: "TRACE" })).status, 405);
   assert.equal(upstream.requests.length, before);
 });
 
-test("without the secret API_TOKEN a purge is answered 503", async () => {
+test("without the secret API_TOKEN a purge gets 503", async () => {
   for (const headers of [{}, { Authorization: "Bearer " }, { Authorization: "Bearer undefined" }]) {
     const response = await atForJson("/cache/purge", { method: "POST", headers, body: JSON.stringify({ url: `${origin}/x` }) });
     assertProblem(response, 503, "not_configured");
@@ -202,7 +203,7 @@ for (const status of [301, 302, 303, 307, 308]) {
   });
 }
 
-/** An upstream that answers with the visitor's cookie. */
+/** An upstream that responds with the visitor's cookie. */
 const personalScript =
   (...lines) =>
   (request) => ({ headers: lines, body: `for ${request.field("Cookie") ?? request.field("Authorization") ?? "nobody"}` });

@@ -42,10 +42,10 @@ const counts = new Map();
 const count = (what) => counts.set(what, (counts.get(what) ?? 0) + 1);
 
 const KV_FAULTS = {
-  put: [["limit"], ["limit"], ["limit"], ["429", "ok"], ["429"], ["500"], ["slow for 200"], ["slow for 1500"], ["lost answer"], ["pretends"]],
+  put: [["limit"], ["limit"], ["limit"], ["429", "ok"], ["429"], ["500"], ["slow for 200"], ["slow for 1500"], ["lost response"], ["pretends"]],
   get: [
     ["500"],
-    ["no answer"],
+    ["no response"],
     ["slow for 30"],
     ["slow for 30"],
     ["slow for 200", "ok"],
@@ -55,7 +55,7 @@ const KV_FAULTS = {
     ["ok", "slow for 200"],
     ["throws a string"],
   ],
-  delete: [["500", "ok"], ["no answer", "ok"], ["slow for 300"], ["lost answer"], ["500"]],
+  delete: [["500", "ok"], ["no response", "ok"], ["slow for 300"], ["lost response"], ["500"]],
   list: [["500"], ["slow for 100"]],
 };
 
@@ -136,66 +136,66 @@ function sendRequest({ path, method, headers, body, leaves = false }) {
 const OWN_ERRORS = { 502: ["upstream_failed", "circuit_open"], 504: ["upstream_timeout", "not_cached"] };
 
 /** Returns what is wrong with a response, or undefined. */
-function findViolation(sent, answer, floor, sentMs) {
+function findViolation(sent, response, floor, sentMs) {
   const { resource, method, headers, leaves } = sent;
-  const { status, bytes, complete, isLate } = answer;
-  if (isLate) return `no whole answer in ${HANGS_AFTER_MS} ms`;
-  const serial = answer.headers["x-soak"];
+  const { status, bytes, complete, isLate } = response;
+  if (isLate) return `no whole response in ${HANGS_AFTER_MS} ms`;
+  const serial = response.headers["x-soak"];
   const isSafe = method === "GET" || method === "HEAD";
   if (serial === undefined) {
     if (status === 416 && headers.Range) return undefined;
     if (status === 304) {
-      const [, , version] = /^"(\d+)-(\d+)-/.exec(answer.headers.etag ?? "") ?? [];
-      if (answer.headers.etag === undefined || answer.headers.etag !== headers["If-None-Match"]) return "304 for another ETag";
+      const [, , version] = /^"(\d+)-(\d+)-/.exec(response.headers.etag ?? "") ?? [];
+      if (response.headers.etag === undefined || response.headers.etag !== headers["If-None-Match"]) return "304 for another ETag";
       return Number(version) < floor.version ? `304 for version ${version}, and ${floor.version} was written` : undefined;
     }
     if (method === "HEAD" && status in OWN_ERRORS) return undefined;
     // miniflare's Worker in front compresses uncompressed responses.
-    const { code } = JSON.parse(answer.headers["content-encoding"] === "gzip" ? gunzipSync(bytes) : bytes);
+    const { code } = JSON.parse(response.headers["content-encoding"] === "gzip" ? gunzipSync(bytes) : bytes);
     count(`own error ${code}`);
     return OWN_ERRORS[status]?.includes(code) ? undefined : "an error that is none of the upstream's";
   }
 
   const record = model.records.get(Number(serial));
-  if (record === undefined) return `an answer ${serial} that the upstream never gave`;
+  if (record === undefined) return `a response ${serial} that the upstream never gave`;
   sent.record = record;
-  if (record.resource !== resource) return `the answer of another URL, ${record.resource.url}`;
-  if (isSafe !== ["GET", "HEAD"].includes(record.method) && record.isOneOff) return `the answer to ${record.method}`;
+  if (record.resource !== resource) return `the response of another URL, ${record.resource.url}`;
+  if (isSafe !== ["GET", "HEAD"].includes(record.method) && record.isOneOff) return `the response to ${record.method}`;
   for (const [name, value] of Object.entries(record.selecting)) {
     const own = Object.entries(headers).find(([field]) => field.toLowerCase() === name)?.[1] ?? "-";
     if (own !== value) return `the variant ${name}: ${value}`;
   }
-  if (record.isOneOff && record.givenTo !== undefined) return `an answer for one request only, given before to ${record.givenTo}`;
+  if (record.isOneOff && record.givenTo !== undefined) return `a response for one request only, given before to ${record.givenTo}`;
   record.givenTo = sent.name;
-  if (isSafe && record.serial < floor.serial) return `answer ${serial} is from before ${floor.serial}, as of a purge or a write`;
-  for (const cookie of answer.headers["set-cookie"] ?? []) {
+  if (isSafe && record.serial < floor.serial) return `response ${serial} is from before ${floor.serial}, as of a purge or a write`;
+  for (const cookie of response.headers["set-cookie"] ?? []) {
     // A validated response keeps its cookie.
     const from = model.records.get(Number(/^id=(\d+)$/.exec(cookie)[1]));
     if (from.sharesCookies) continue;
     if (from.cookieGivenTo !== undefined) return `the cookie ${cookie}, which was given before to ${from.cookieGivenTo}`;
     from.cookieGivenTo = sent.name;
   }
-  const memberText = answer.headers["cache-status"]?.split(",").at(-1) ?? "";
+  const memberText = response.headers["cache-status"]?.split(",").at(-1) ?? "";
   if (/; hit/.test(memberText)) {
     const seconds = (sentMs - record.atMs) / 1000;
     const most = model.oldestHit(record, /detail=([\w-]+)/.exec(memberText)?.[1], headers["Cache-Control"]);
     if (record.control === "no-cache" && !/stale-if-error/.test(memberText)) return "a hit in spite of no-cache";
-    if (seconds > most + 1.5) return `a hit ${seconds} s after the upstream was sent, where ${most} are allowed`;
+    if (seconds > most + 1.5) return `a hit ${seconds} s after the upstream responded; ${most} are allowed`;
   }
 
-  if (status === 304) return answer.headers.etag === headers["If-None-Match"] || record.status === 304 ? undefined : "304 for another ETag";
+  if (status === 304) return response.headers.etag === headers["If-None-Match"] || record.status === 304 ? undefined : "304 for another ETag";
   const whole = bodyOf(record);
   if (status === 416) return undefined;
   if (status !== record.ofStatus && !(status === 206 && record.ofStatus === 200)) return `the status is not ${record.ofStatus}`;
-  const length = answer.headers["content-length"];
+  const length = response.headers["content-length"];
   if (method === "HEAD" || [204, 304].includes(status)) {
     if (method === "HEAD" && length !== undefined && Number(length) !== whole.length) return `not the length ${whole.length}`;
     return bytes.length === 0 ? undefined : "a body where there is none";
   }
-  if ((answer.headers["content-encoding"] === "gzip") !== record.isZipped) return "another encoding";
+  if ((response.headers["content-encoding"] === "gzip") !== record.isZipped) return "another encoding";
   let expected = whole;
   if (status === 206) {
-    const [, from, to, of] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(answer.headers["content-range"]) ?? [];
+    const [, from, to, of] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(response.headers["content-range"]) ?? [];
     if (!headers.Range?.startsWith(`bytes=${from}-`) || Number(of) !== whole.length) return "another range";
     expected = whole.subarray(Number(from), Number(to) + 1);
   }
@@ -222,7 +222,7 @@ function recordOutcome(sent, { status, headers, complete }) {
   if (sent.method !== "GET") count(sent.method === "HEAD" ? `HEAD, ${kind === "hit" ? "a hit" : "forwarded"}` : "a write");
   if (kind === "hit" && sent.resource.isZipped) count("gzip, a hit");
   if (!complete) count(sent.leaves ? "the client left" : "a body broke off");
-  if (sent.record?.isOneOff && status < 300) count("an answer for one request");
+  if (sent.record?.isOneOff && status < 300) count("a response for one request");
   return undefined;
 }
 
@@ -231,20 +231,20 @@ async function runVisitor(random, name) {
   const { resource, method } = sent;
   const { floor } = resource;
   const sentMs = Date.now();
-  const answer = await sendRequest(sent).catch((error) => {
-    throw new Error(describeViolation(sent, { headers: {}, bytes: Buffer.alloc(0) }, floor, `no answer: ${error.code ?? error.message}`));
+  const response = await sendRequest(sent).catch((error) => {
+    throw new Error(describeViolation(sent, { headers: {}, bytes: Buffer.alloc(0) }, floor, `no response: ${error.code ?? error.message}`));
   });
   let fault;
   try {
-    fault = findViolation(sent, answer, floor, sentMs);
+    fault = findViolation(sent, response, floor, sentMs);
   } catch (error) {
     fault = error.stack;
   }
-  if (fault !== undefined) throw new Error(describeViolation(sent, answer, floor, fault));
-  recordOutcome(sent, answer);
-  if (answer.headers.etag) resource.etag = answer.headers.etag;
+  if (fault !== undefined) throw new Error(describeViolation(sent, response, floor, fault));
+  recordOutcome(sent, response);
+  if (response.headers.etag) resource.etag = response.headers.etag;
   const isWrite = method !== "GET" && method !== "HEAD";
-  if (isWrite && sent.record && answer.status < 400) {
+  if (isWrite && sent.record && response.status < 400) {
     const { serial, version, other } = sent.record;
     model.raiseFloor(resource, serial, version);
     if (other) model.raiseFloor(other.resource, serial, other.version);
@@ -269,14 +269,14 @@ async function purge(random) {
   if (status === 200) for (const resource of model.resources.filter(covers)) model.raiseFloor(resource, before + 1);
 }
 
-function describeViolation(sent, answer, floor, fault) {
+function describeViolation(sent, response, floor, fault) {
   const { record, resource, method, headers, name } = sent;
-  const { status, bytes, complete } = answer;
+  const { status, bytes, complete } = response;
   const given = record && { ...record, resource: undefined, other: record.other && { path: record.other.resource.path, version: record.other.version } };
   return [
     `${name}: ${fault}`,
     `  request: ${method} ${resource.url} ${JSON.stringify(headers)}, floor ${JSON.stringify(floor)}`,
-    `  answer: ${status} ${JSON.stringify(answer.headers)}, ${bytes.length} bytes, ${complete ? "complete" : "broken off"}: ${identityOf(bytes)}`,
+    `  response: ${status} ${JSON.stringify(response.headers)}, ${bytes.length} bytes, ${complete ? "complete" : "broken off"}: ${identityOf(bytes)}`,
     `  the upstream's: ${JSON.stringify(given)}`,
     ...resource.history.map((event) => `    ${event}`),
     `  KV_EDGE_SOAK_SEED=${seed}`,
@@ -329,7 +329,7 @@ const MUST_HAPPEN = [
   "gzip, a hit",
   "the client left",
   "a body broke off",
-  "an answer for one request",
+  "a response for one request",
   "purged by url",
   "purged by prefix",
   "purged by tag",

@@ -1,5 +1,5 @@
 // `/cache/{absolute URL}`: stale responses while an upstream is slow, failing or gone (RFC 5861;
-// RFC 9111, section 4.2.4).
+// RFC 9111 §4.2.4).
 import assert from "node:assert/strict";
 import http from "node:http";
 import { after, test } from "node:test";
@@ -34,20 +34,20 @@ const WHILE = { detail: "stale-while-revalidate" };
 const statuses = Object.fromEntries([500, 502, 503, 504].map((status) => [status, { status, body: "the upstream's words" }]));
 /** Failures without a response, and the error if nothing stale may be served. */
 const unreachable = {
-  "no answer in time": { answer: { hangs: true }, problem: [504, "upstream_timeout"] },
-  "a closed connection": { answer: { breaksAt: "head" }, problem: [502, "upstream_failed"] },
-  "a reset connection": { answer: { breaksAt: "head", reset: true }, problem: [502, "upstream_failed"] },
-  "an end in the middle of the head": { answer: { breaksAt: "in head" }, problem: [502, "upstream_failed"] },
-  "an end in the middle of a short body": { answer: { headers: freshFor(100), body: "12345", breaksAt: 2 }, problem: [502, "upstream_failed"] },
+  "no response in time": { script: { hangs: true }, problem: [504, "upstream_timeout"] },
+  "a closed connection": { script: { breaksAt: "head" }, problem: [502, "upstream_failed"] },
+  "a reset connection": { script: { breaksAt: "head", reset: true }, problem: [502, "upstream_failed"] },
+  "an end in the middle of the head": { script: { breaksAt: "in head" }, problem: [502, "upstream_failed"] },
+  "an end in the middle of a short body": { script: { headers: freshFor(100), body: "12345", breaksAt: 2 }, problem: [502, "upstream_failed"] },
 };
-const upstreamErrors = [...Object.entries(statuses), ...Object.entries(unreachable).map(([name, { answer }]) => [name, answer])];
+const upstreamErrors = [...Object.entries(statuses), ...Object.entries(unreachable).map(([name, { script }]) => [name, script])];
 
 /**
  * Returns a stored resource that has been stale for 50 seconds, and whose upstream sends this
  * response from now on.
  */
-async function staleFor(directives, answer, lines = []) {
-  const page = resource([{ headers: [`Cache-Control: max-age=100${directives}`, ...lines], closes: true }, ...[answer].flat()]);
+async function staleFor(directives, script, lines = []) {
+  const page = resource([{ headers: [`Cache-Control: max-age=100${directives}`, ...lines], closes: true }, ...[script].flat()]);
   await page.getAndStore();
   await advanceClock(150);
   return page;
@@ -117,7 +117,7 @@ test("stale-while-revalidate: a request that limits the age does not get a stale
 for (const [name, trouble] of [
   ["503", { status: 503 }],
   ["a closed connection", { breaksAt: "head" }],
-  ["no answer in time", { hangs: true }],
+  ["no response in time", { hangs: true }],
 ]) {
   test(`stale-while-revalidate: after a failed refresh (${name}) the stored response stays, and the next refresh backs off`, async () => {
     const page = await staleFor(", stale-while-revalidate=100000", [trouble, { headers: freshFor(100) }]);
@@ -149,9 +149,9 @@ for (const forbids of ["must-revalidate", "proxy-revalidate", "s-maxage=100", "n
   });
 }
 
-for (const [name, answer] of upstreamErrors) {
+for (const [name, script] of upstreamErrors) {
   test(`stale-if-error: ${name} gets the stale response`, async () => {
-    const page = await staleFor(", stale-if-error=100", answer);
+    const page = await staleFor(", stale-if-error=100", script);
     const response = await page.get();
     assertHit(response, "1", ERROR);
     assert.equal(response.status, 200);
@@ -183,21 +183,21 @@ for (const status of [400, 401, 403, 404, 410, 429, 501]) {
 test("stale-if-error: past its window the error is passed on, or reported", async () => {
   const failing = await staleFor(", stale-if-error=40", statuses[500]);
   assert.equal((await failing.get()).status, 500);
-  for (const { answer, problem: expected } of Object.values(unreachable)) {
-    assertProblem(await (await staleFor(", stale-if-error=40", answer)).getForJson(), ...expected);
+  for (const { script, problem: expected } of Object.values(unreachable)) {
+    assertProblem(await (await staleFor(", stale-if-error=40", script)).getForJson(), ...expected);
   }
 });
 
-for (const [name, answer] of upstreamErrors) {
+for (const [name, script] of upstreamErrors) {
   test(`without the directive ${name} is not hidden by a stale response`, async () => {
-    const page = await staleFor("", answer);
+    const page = await staleFor("", script);
     if (name in unreachable) {
       assertProblem(await page.getForJson(), ...unreachable[name].problem);
       return;
     }
     const response = await page.get();
-    assert.equal(response.status, answer.status);
-    assertForwarded(response, "stale", "the upstream's words", { "fwd-status": answer.status });
+    assert.equal(response.status, script.status);
+    assertForwarded(response, "stale", "the upstream's words", { "fwd-status": script.status });
   });
 }
 
@@ -238,13 +238,13 @@ test("the backoff from a failing upstream grows to a minute at most, and ends wi
 });
 
 test("with nothing stored an upstream's error is passed on, and a missing response is reported", async () => {
-  for (const [status, answer] of Object.entries(statuses)) {
-    const response = await resource(answer).get();
+  for (const [status, script] of Object.entries(statuses)) {
+    const response = await resource(script).get();
     assert.equal(response.status, Number(status));
     assertForwarded(response, "uri-miss", "the upstream's words", { "fwd-status": Number(status), stored: undefined });
   }
-  for (const { answer, problem: expected } of Object.values(unreachable)) {
-    const page = resource(answer);
+  for (const { script, problem: expected } of Object.values(unreachable)) {
+    const page = resource(script);
     const problem = assertProblem(await page.getForJson(), ...expected);
     assert.ok(!JSON.stringify(problem).includes("127.0.0.1"));
     assert.equal(page.requestCount, 1);
@@ -253,8 +253,8 @@ test("with nothing stored an upstream's error is passed on, and a missing respon
 });
 
 test("a POST is sent once, and its failure is reported, whatever is stored", async () => {
-  for (const [status, code, answer] of [[502, "upstream_failed", { breaksAt: "head" }]]) {
-    const page = await staleFor(", stale-if-error=100", answer);
+  for (const [status, code, script] of [[502, "upstream_failed", { breaksAt: "head" }]]) {
+    const page = await staleFor(", stale-if-error=100", script);
     const response = await page.request("POST", { body: "x", headers: { Accept: "application/json" } });
     assertProblem(response, status, code);
     assert.equal(page.requestCount, 2);

@@ -110,10 +110,10 @@ test("Via names kv-edge once, last, in every response", async () => {
     [["Via: 1.0 fred", "Via: 2 barney"], "1.0 fred, 2 barney, 1.1 kv-edge"],
   ]) {
     const page = resource({ headers: freshFor(100, 'ETag: "a"', ...lines) });
-    const answers = [await page.getAndStore(), await page.get(), await page.head(), await page.get({ Range: "bytes=0-0" })];
+    const responses = [await page.getAndStore(), await page.get(), await page.head(), await page.get({ Range: "bytes=0-0" })];
     await advanceClock(11);
-    answers.push(await page.get(), await page.request("POST", { body: "x" }));
-    for (const { headers } of answers) assert.equal(headers.via, expected);
+    responses.push(await page.get(), await page.request("POST", { body: "x" }));
+    for (const { headers } of responses) assert.equal(headers.via, expected);
   }
 });
 

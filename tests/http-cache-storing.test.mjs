@@ -1,5 +1,5 @@
-// `/cache/{absolute URL}`: what is stored, and for how long it is fresh (RFC 9111, sections 3, 4.2
-// and 5.2; RFC 9213).
+// `/cache/{absolute URL}`: what is stored, and for how long it is fresh (RFC 9111 §3, §4.2, §5.2;
+// RFC 9213).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { sendForJson } from "./harness/http.mjs";
@@ -38,7 +38,7 @@ const lifetimes = [
   ["a directive that only stands in quotes", ['Cache-Control: x="a, no-store, max-age=1", max-age=100'], 100],
   ["a quote escaped in a quoted string", ['Cache-Control: x="\\", no-store, \\"", max-age=100'], 100],
   ["a second line of Cache-Control", ["Cache-Control: public", "Cache-Control: max-age=100"], 100],
-  ["Pragma: no-cache in an answer, which means nothing", ["Cache-Control: max-age=100", "Pragma: no-cache"], 100],
+  ["Pragma: no-cache in a response, which means nothing", ["Cache-Control: max-age=100", "Pragma: no-cache"], 100],
   ["no-cache for a field, which speaks of that field only", ['Cache-Control: max-age=100, no-cache="x-a"'], 100],
   ["private for a field, which speaks of that field only", ['Cache-Control: max-age=100, private="x-a"'], 100],
   ["must-revalidate, which says nothing before it is stale", ["Cache-Control: max-age=100, must-revalidate"], 100],
@@ -120,9 +120,9 @@ const notStored = [
   ["Authorization", freshFor(100), { request: bearer }],
   ["Authorization with CDN-Cache-Control: max-age", ["CDN-Cache-Control: max-age=100"], { request: bearer }],
   ["no-store of the request", freshFor(100), { request: { "Cache-Control": "no-store" }, fwd: "bypass" }],
-  ["a partial answer", freshFor(100, "Content-Range: bytes 0-0/5"), { status: 206 }],
-  ["an answer to HEAD", freshFor(100), { method: "HEAD" }],
-  ["an answer to OPTIONS", freshFor(100), { method: "OPTIONS", fwd: "method" }],
+  ["a partial response", freshFor(100, "Content-Range: bytes 0-0/5"), { status: 206 }],
+  ["a response to HEAD", freshFor(100), { method: "HEAD" }],
+  ["a response to OPTIONS", freshFor(100), { method: "OPTIONS", fwd: "method" }],
 ];
 for (const [rule, headers, { status = 200, request, method = "GET", fwd = "uri-miss" } = {}] of notStored) {
   test(`a response is not stored: ${rule}`, async () => {
@@ -274,7 +274,7 @@ const staleDirectives = [
   ["only-if-cached", { "Cache-Control": "only-if-cached" }, 504],
   ["only-if-cached, max-stale", { "Cache-Control": "only-if-cached, max-stale" }, "max-stale"],
   ...["must-revalidate", "proxy-revalidate", "s-maxage=100", "no-cache"].map((forbids) => [
-    `max-stale, where the answer says ${forbids}`,
+    `max-stale, where the response says ${forbids}`,
     { "Cache-Control": "max-stale" },
     "stale",
     `, ${forbids}`,
@@ -299,7 +299,7 @@ for (const [state, seconds, table] of [
   }
 }
 
-test("only-if-cached is answered 504 if nothing is stored, without the upstream", async () => {
+test("only-if-cached gets 504 if nothing is stored, without the upstream", async () => {
   const page = resource({ headers: freshFor(100) });
   assertProblem(await page.getForJson({ "Cache-Control": "only-if-cached" }), 504, "not_cached");
   assert.equal(page.requestCount, 0);

@@ -207,7 +207,7 @@ for (const status of [200, 201, 204, 205, 404, 418, 451, 500, 599]) {
   });
 }
 
-test("a status that HTTP does not have is answered 502", async () => {
+test("a status that HTTP does not have causes a 502", async () => {
   const page = resource({ status: 999 });
   assert.equal((await page.get()).status, 502);
 });

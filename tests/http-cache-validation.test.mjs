@@ -1,5 +1,5 @@
 // `/cache/{absolute URL}`: validating stored responses at the upstream, and evaluating clients'
-// preconditions (RFC 9111, sections 3.2 and 4.3; RFC 9110, section 13).
+// preconditions (RFC 9111 §3.2, §4.3; RFC 9110 §13).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertAboutSeconds, assertForwarded, assertHit, freshFor, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
@@ -111,7 +111,7 @@ for (const status of [500, 503, 404, 429]) {
   });
 }
 
-test("HEAD is answered from a fresh response to GET, without a body", async () => {
+test("HEAD is served from a fresh response to GET, without a body", async () => {
   const page = resource({ headers: freshFor(100, "X-Own: 1", "Content-Type: text/x-test") });
   await page.getAndStore();
   const response = await page.head();
@@ -122,7 +122,7 @@ test("HEAD is answered from a fresh response to GET, without a body", async () =
   assert.equal(page.requestCount, 1);
 });
 
-test("HEAD with nothing stored is forwarded as HEAD, and its response does not answer a GET", async () => {
+test("HEAD with nothing stored is forwarded as HEAD, and its response does not satisfy a GET", async () => {
   const page = resource({ headers: freshFor(100, "X-Own: 1") });
   const response = await page.head();
   assertForwarded(response, "uri-miss", "", { "fwd-status": 200, stored: undefined });
@@ -136,7 +136,7 @@ test("HEAD with nothing stored is forwarded as HEAD, and its response does not a
 
 /**
  * Fields of the response to HEAD besides a new lifetime, and whether the stored response is still
- * valid (section 4.3.5).
+ * valid (RFC 9111 §4.3.5).
  */
 const headResponses = [
   ["the same entity tag and length", { headers: ['ETag: "a"', `Last-Modified: ${MODIFIED}`], length: 4 }, true],

@@ -1,4 +1,4 @@
-// `/cache/{absolute URL}`: which of a URL's responses matches a request (RFC 9111, section 4.1).
+// `/cache/{absolute URL}`: which of a URL's responses matches a request (RFC 9111 §4.1).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertForwarded, assertHit, freshFor, startCache } from "./harness/http-cache.mjs";
@@ -81,7 +81,7 @@ for (const [rule, vary, requests, expected] of selections) {
     let turn = 0;
     const page = resource(() => {
       turn += 1;
-      return { headers: freshFor(100, ...[vary].flat().map((value) => `Vary: ${value}`)), body: `answer ${turn}` };
+      return { headers: freshFor(100, ...[vary].flat().map((value) => `Vary: ${value}`)), body: `response ${turn}` };
     });
     const texts = [];
     for (const [index, headers] of requests.entries()) {

@@ -20,7 +20,7 @@ async function limitedKey(name) {
 const coalesceConcurrently = (key, requests) => Promise.all(requests.map((options) => coalesce(key, options)));
 
 /**
- * Checks requests that were all answered 200 or 202: every write is acknowledged, and KV ends with
+ * Checks requests that all got 200 or 202: every write is acknowledged, and KV ends with
  * the last accepted value.
  */
 async function assertAcknowledged(key, responses, { status = 200, n, putsMax }) {
@@ -67,7 +67,7 @@ describe("one put a second", { concurrency: true }, () => {
     assert.equal(
       reports.reduce((sum, report) => sum + report.puts, 0),
       made.length,
-      "the answers' puts add up to the puts that were made",
+      "the responses' puts add up to the puts that were made",
     );
   });
 
@@ -109,7 +109,7 @@ describe("one put a second", { concurrency: true }, () => {
     await waitUntilFlushed(key);
   });
 
-  test("writers one after the other, each waiting for KV: each is answered at its put", async () => {
+  test("writers one after the other, each waiting for KV: each gets its response at its put", async () => {
     const key = await limitedKey("in-turn");
     for (const version of oneTo(4)) {
       const response = await coalesce(key, { body: `value ${version}` });

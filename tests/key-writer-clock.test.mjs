@@ -32,7 +32,7 @@ test("a key that another program wrote: 503 for a minute after the object's put,
   await setClock(0);
 });
 
-test("the object's own older version is never answered as the newest, however long KV shows it", async () => {
+test("the object's own older version is never returned as the newest, however long KV shows it", async () => {
   const key = uniqueName("older");
   await setFaults(key, { put: ["ok", "pretends"] });
   await coalesce(key, { body: "older" });

@@ -50,7 +50,7 @@ describe("a precondition", { concurrency: true }, () => {
     { "If-None-Match": '"1", W/"2"' },
     { "If-Match": '"2"', "If-None-Match": "*" },
   ]) {
-    test(`that version 2 does not satisfy is answered 412 with the current version: ${JSON.stringify(headers)}`, async () => {
+    test(`that version 2 does not satisfy gets 412 with the current version: ${JSON.stringify(headers)}`, async () => {
       const key = await keyAtVersion2();
       for (const wait of ["durable", "kv"]) {
         const response = await store(key, headers, { wait });
@@ -77,7 +77,7 @@ describe("a precondition", { concurrency: true }, () => {
   });
 
   for (const tag of ["*", '"0"', '"1"']) {
-    test(`If-Match: ${tag} on a new key is answered 412, and nothing is stored`, async () => {
+    test(`If-Match: ${tag} on a new key gets 412, and nothing is stored`, async () => {
       const key = uniqueName("new");
       const response = await store(key, { "If-Match": tag });
       assertProblem(response, 412, "precondition_failed");
@@ -138,7 +138,7 @@ describe("a precondition", { concurrency: true }, () => {
 
   for (const strategy of [undefined, "direct", "backoff"]) {
     for (const headers of [{ "If-Match": "*" }, { "If-Match": '"1"' }, { "If-None-Match": "*" }]) {
-      test(`is answered 400 with strategy=${strategy ?? ""}, and nothing is written: ${JSON.stringify(headers)}`, async () => {
+      test(`gets 400 with strategy=${strategy ?? ""}, and nothing is written: ${JSON.stringify(headers)}`, async () => {
         const key = uniqueName("unsupported");
         const response = await write(key, { ...(strategy && { strategy }), n: 2, headers });
         assertProblem(response, 400, "precondition_unsupported");

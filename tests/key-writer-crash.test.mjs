@@ -159,9 +159,9 @@ describe("an object that crashes at its put", { concurrency: true }, () => {
       await sleep(pause);
       await crash(key);
     }
-    const answers = await Promise.all(writers);
-    assert.ok(answers.every(({ status }) => status === 202 || status === 503));
-    const acknowledged = answers.filter(({ status }) => status === 202);
+    const responses = await Promise.all(writers);
+    assert.ok(responses.every(({ status }) => status === 202 || status === 503));
+    const acknowledged = responses.filter(({ status }) => status === 202);
     assert.ok(acknowledged.length > 0);
     const versions = acknowledged.map(({ version }) => version);
     assert.equal(new Set(versions).size, versions.length, "each has a version of its own");

@@ -27,9 +27,9 @@ describe("a put that fails is retried until KV accepts it", { concurrency: true 
     ["429", "429", "429", "ok"],
     ["500", "ok"],
     ["500", "503", "500", "ok"],
-    ["no answer", "ok"],
-    ["lost answer", "ok"],
-    ["429", "500", "no answer", "ok"],
+    ["no response", "ok"],
+    ["lost response", "ok"],
+    ["429", "500", "no response", "ok"],
     ["throws a string", "throws undefined", "ok"],
   ]) {
     test(`${put.join(", ")}: 200 once KV has the value, each put counted, at least a second apart`, async () => {
@@ -55,7 +55,7 @@ describe("a put that fails is retried until KV accepts it", { concurrency: true 
     assertOneSecondApart(await puts(key));
   });
 
-  test("of values that arrive while KV refuses only the last is put, and all waiting clients are answered then", async () => {
+  test("of values that arrive while KV refuses only the last is put, and all waiting clients get their responses then", async () => {
     const key = await keyWith("429", "429", "ok");
     const first = coalesce(key, { body: "first" });
     await eventually(async () => (await puts(key)).length === 1, "the first put was refused");
@@ -74,8 +74,8 @@ describe("a put that fails is retried until KV accepts it", { concurrency: true 
     assert.equal(made.at(-1).value, shown);
   });
 
-  test("a put whose answer is lost may have been made: a later value is put after it, and stays", async () => {
-    const key = await keyWith("lost answer", "ok");
+  test("a put whose response is lost may have been made: a later value is put after it, and stays", async () => {
+    const key = await keyWith("lost response", "ok");
     await storeAll(key, ["first"]);
     await waitForKv(key, "first");
     assertReport(await coalesce(key, { body: "second" }), 200, 1);
@@ -180,7 +180,7 @@ describe("a permanent refusal of KV", { concurrency: true }, () => {
     await waitUntilFlushed(key);
   });
 
-  test("answers all waiting clients", async () => {
+  test("responds to all waiting clients", async () => {
     const key = await keyWith("429", "quota");
     const responses = await Promise.all(["a", "b", "c"].map((body) => coalesce(key, { body })));
     for (const response of responses) assertProblem(response, 503, "kv_refused");

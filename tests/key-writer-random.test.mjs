@@ -33,7 +33,7 @@ function randomFrom(state) {
 /**
  * Temporary faults: each list ends with an accepted put, so that KV has all values in the end.
  */
-const FAULTS = ["429", "429", "500", "no answer", "lost answer", "slow for 300", "slow for 1200", "crash before", "crash after"];
+const FAULTS = ["429", "429", "500", "no response", "lost response", "slow for 300", "slow for 1200", "crash before", "crash after"];
 
 const versionOf = ({ headers }) => Number(headers.etag?.slice(1, -1) ?? 0);
 

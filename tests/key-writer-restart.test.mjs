@@ -68,9 +68,9 @@ test("killed among writers of several keys: no acknowledged value is lost or rep
   const writers = keys.map(async (key) => {
     for (let number = 1; !isOver; number += 1) {
       const body = `value ${number}`;
-      const answer = await coalesce(key, { body, wait: "durable" }).catch(() => undefined);
-      if (answer?.status === 202) acknowledged.set(key, { version: Number(answer.headers.etag.slice(1, -1)), body });
-      await sleep(answer ? 5 : 100);
+      const response = await coalesce(key, { body, wait: "durable" }).catch(() => undefined);
+      if (response?.status === 202) acknowledged.set(key, { version: Number(response.headers.etag.slice(1, -1)), body });
+      await sleep(response ? 5 : 100);
     }
   });
   for (const pause of [700, 900]) {

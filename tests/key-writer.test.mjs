@@ -46,7 +46,7 @@ describe("coalesce, waiting for KV", { concurrency: true }, () => {
     assertOneSecondApart(await puts(key));
   });
 
-  test("a version counts the accepted writes of its key, and the answer's ETag names it", async () => {
+  test("a version counts the accepted writes of its key, and the response's ETag names it", async () => {
     const [key, other] = [uniqueName("versions"), uniqueName("versions")];
     for (const version of oneTo(4)) {
       const response = await coalesce(key, { body: `v${version}`, wait: "durable" });
@@ -212,7 +212,7 @@ describe("reading a key", { concurrency: true }, () => {
   });
 
   for (const consistent of [undefined, 1]) {
-    test(`a missing key is answered 404, with consistent=${consistent ?? ""}`, async () => {
+    test(`a missing key gets 404, with consistent=${consistent ?? ""}`, async () => {
       const key = uniqueName("nowhere");
       const parameters = consistent ? { consistent } : {};
       assertProblem(await read(key, parameters), 404, "key_not_found");
@@ -242,7 +242,7 @@ describe("reading a key", { concurrency: true }, () => {
     assertProblem(await readConsistent(key), 503, "kv_unavailable");
   });
 
-  test("If-None-Match with the current version is answered 304", async () => {
+  test("If-None-Match with the current version gets 304", async () => {
     const key = uniqueName("not-modified");
     await coalesce(key, { body: "first" });
     for (const has of ['"1"', 'W/"1"', '"7", "1"', "*"]) {
@@ -255,7 +255,7 @@ describe("reading a key", { concurrency: true }, () => {
   });
 
   for (const consistent of ["0", "true", "", "2"]) {
-    test(`consistent=${JSON.stringify(consistent)} is answered 400`, async () => {
+    test(`consistent=${JSON.stringify(consistent)} gets 400`, async () => {
       assertProblem(await read(uniqueName("read"), { consistent }), 400, "invalid_consistent");
     });
   }
@@ -264,7 +264,7 @@ describe("reading a key", { concurrency: true }, () => {
     ["k".repeat(513), "invalid_key"],
     ["%zz", "bad_percent_encoding"],
   ]) {
-    test(`the key ${path.slice(0, 10)} is answered 400 ${code}`, async () => {
+    test(`the key ${path.slice(0, 10)} gets 400 ${code}`, async () => {
       for (const query of ["", "?consistent=1"]) {
         assertProblem(await send(worker, `/writes/${path}${query}`, { headers: bearer }), 400, code);
       }
@@ -288,7 +288,7 @@ describe("invalid requests", { concurrency: true }, () => {
     [{ n: "0" }, "invalid_n"],
     [{ n: "101" }, "invalid_n"],
   ]) {
-    test(`${JSON.stringify(parameters)} is answered 400 ${code}, and nothing is stored`, async () => {
+    test(`${JSON.stringify(parameters)} gets 400 ${code}, and nothing is stored`, async () => {
       const key = uniqueName("wrong");
       for (const strategy of ["direct", "backoff", "coalesce"]) {
         assertProblem(await write(key, { strategy, ...parameters }), 400, code);
@@ -298,7 +298,7 @@ describe("invalid requests", { concurrency: true }, () => {
     });
   }
 
-  test("without the token neither a read nor a write is answered, and nothing is stored", async () => {
+  test("without the token both a read and a write are refused, and nothing is stored", async () => {
     const key = uniqueName("unauthorized");
     for (const headers of [{ Authorization: "" }, { Authorization: "Bearer another" }]) {
       for (const parameters of [{}, { consistent: 1 }, { consistent: 0 }]) {
@@ -311,7 +311,7 @@ describe("invalid requests", { concurrency: true }, () => {
     assert.deepEqual((await objectState(key)).records, []);
   });
 
-  test("a Worker without the binding KEY_WRITER answers 503, and its other strategies work", async () => {
+  test("a Worker without the binding KEY_WRITER responds with 503, and its other strategies work", async () => {
     const key = uniqueName("missing");
     const headers = { "X-Kv-Faults": '{"KEY_WRITER":"missing"}' };
     assertProblem(await coalesce(key, { headers }), 503, "writer_unavailable");
@@ -321,7 +321,7 @@ describe("invalid requests", { concurrency: true }, () => {
     assert.equal((await read(key, { headers })).text, "Write attempt #1");
   });
 
-  test("an object that fails is answered 503 without internals, and the next request succeeds", async () => {
+  test("an object that fails causes a 503 without internals, and the next request succeeds", async () => {
     const key = uniqueName("failing");
     const assertUnavailable = (response) => {
       assertProblem(response, 503, "writer_unavailable");

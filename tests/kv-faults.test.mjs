@@ -25,7 +25,7 @@ test("without faults the entry behaves as the Worker itself", async () => {
   assert.equal((await kvCallsFor(worker, "user_2", "put")).length, 1);
 });
 
-test("/get-started: a read that returns nothing is answered 404 Value not found", async () => {
+test("/get-started: a read that returns nothing causes a 404 Value not found", async () => {
   const faults = { USERS_NOTIFICATION_CONFIG: { get: ["missing"] } };
   assertPlainError(await sendWithFaults(worker, "/get-started", faults), 404, "Value not found");
   const problem = assertProblem(await sendWithFaults(worker, "/get-started", faults, json), 404, "value_not_found");
@@ -47,7 +47,7 @@ const scripted = (operations, fault) => Object.fromEntries(Object.entries(operat
 for (const [path, operations] of needsKv) {
   const [[binding, operation]] = Object.entries(operations);
   for (const fault of failures) {
-    test(`${path}: a ${operation} on ${binding} that fails (${fault}) is answered 503, without its message`, async () => {
+    test(`${path}: a ${operation} on ${binding} that fails (${fault}) causes a 503, without its message`, async () => {
       const faults = scripted(operations, fault);
       const response = await sendWithFaults(worker, path, faults, json);
       assertProblem(response, 503, "kv_unavailable");
@@ -58,7 +58,7 @@ for (const [path, operations] of needsKv) {
 
   // A client that requests a file has not sent too many requests.
   const [status, code, seconds] = binding === "assets" ? [503, "kv_unavailable", "5"] : [429, "kv_rate_limited", "1"];
-  test(`${path}: a 429 of KV is answered ${status}`, async () => {
+  test(`${path}: a 429 of KV causes a ${status}`, async () => {
     const response = await sendWithFaults(worker, path, scripted(operations, "429"), json);
     assertProblem(response, status, code);
     assert.equal(response.headers["retry-after"], seconds);
@@ -122,7 +122,7 @@ for (const fault of [...failures, "429"]) {
     assert.equal(upstream.requestCount(url), 1);
   });
 
-  test(`/cache: a put that fails (${fault}) does not change the answer, and is logged`, async () => {
+  test(`/cache: a put that fails (${fault}) does not change the response, and is logged`, async () => {
     const url = upstream.serve(respondWithPage("<title>Fresh</title>"));
     const response = await sendAndAwaitLogLine("/cache", () => cachedWithFaults(url, { put: [fault] }));
     assert.equal(response.status, 200, response.text);

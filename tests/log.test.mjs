@@ -52,8 +52,8 @@ const broken = {
   dies: breakInBody(),
   "dies with a length": breakInBody({ length: 100_000 }),
   hangs: neverRespond,
-  "answers 500": (_request, response) => response.writeHead(500).end(PLANTED),
-  "answers 999": (_request, response) => {
+  "responds with 500": (_request, response) => response.writeHead(500).end(PLANTED),
+  "responds with 999": (_request, response) => {
     response.socket.end("HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n");
   },
   "is no HTTP": (_request, response) => response.socket.end(`${PLANTED}\r\n\r\n`),
@@ -68,7 +68,7 @@ const broken = {
   "has a field that is no field": (_request, response) => response.socket.end(`HTTP/1.1 200 OK\r\n${PLANTED}\r\n\r\n`),
 };
 
-const kvFailures = ["500", "429", "no answer", "throws a string", "throws undefined"];
+const kvFailures = ["500", "429", "no response", "throws a string", "throws undefined"];
 const faultsEverywhere = (fault) =>
   Object.fromEntries(
     ["CACHE_KV", "USER_CONFIGURATION", "ROUTING_CONFIG", "assets", "WRITES", "USERS_NOTIFICATION_CONFIG"].map((binding) => [
@@ -197,10 +197,7 @@ test("stored bodies that break off log nothing that a visitor sent", async () =>
     "a line in the log",
   );
   // A client that disconnects.
-  const { request, response } = openRequest(
-    worker,
-    `/cache/${healthyUpstream.serve((_request, answer) => answer.writeHead(200).write("x"), `/${PLANTED}gone`)}`,
-  );
+  const { request, response } = openRequest(worker, `/cache/${healthyUpstream.serve((_request, slow) => slow.writeHead(200).write("x"), `/${PLANTED}gone`)}`);
   request.end();
   await response;
   request.destroy();

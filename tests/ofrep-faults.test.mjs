@@ -27,7 +27,7 @@ const brokenEdits = [
   '{"flags":{"plain":{"default":"on"}},"other":1}',
   new Uint8Array([0xff, 0xfe]),
 ];
-const failures = ["500", "429", "no answer", "throws a string", "throws undefined"];
+const failures = ["500", "429", "no response", "throws a string", "throws undefined"];
 
 describe("edits", async () => {
   const config = await startConfig();

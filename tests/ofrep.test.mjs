@@ -71,7 +71,7 @@ const flags = {
 before(() => config.putFlags(flags));
 
 /** Key, context, and the evaluation: variant, value, reason. */
-const answers = [
+const evaluations = [
   ["static", {}, "off", false, "STATIC"],
   ["static-on", { targetingKey: "anyone" }, "on", true, "STATIC"],
   ["A.b_c-D.9", {}, "on", true, "STATIC"],
@@ -111,7 +111,7 @@ const answers = [
   ["some-pro", { targetingKey: "user", plan: "free" }, "off", false, "DEFAULT"],
   ["some-pro", { plan: "free" }, "off", false, "DEFAULT"], // stops before the rollout
 ];
-for (const [flag, context, variant, value, reason] of answers) {
+for (const [flag, context, variant, value, reason] of evaluations) {
   test(`${flag} for ${JSON.stringify(context)} is ${variant}, ${reason}`, async () => {
     assertEvaluated(await evaluate(flag, context), { key: flag, variant, value, reason, metadata: flags[flag].metadata });
   });
@@ -217,7 +217,7 @@ describe("errors", () => {
     [JSON.stringify({ context: { targetingKey: "€".repeat(171) } }), "INVALID_CONTEXT"],
   ];
   for (const [body, code] of bodies) {
-    test(`the body ${JSON.stringify(body.toString("latin1")).slice(0, 50)} is answered 400 ${code}`, async () => {
+    test(`the body ${JSON.stringify(body.toString("latin1")).slice(0, 50)} gets 400 ${code}`, async () => {
       assertOfrepError(await config.request("POST", ofrepFlag("static"), { body }), 400, code, "static");
       assertOfrepError(await config.request("POST", OFREP_FLAGS, { body }), 400, code);
     });
@@ -230,7 +230,7 @@ describe("errors", () => {
     ["before the last chunk", "Transfer-Encoding: chunked", "2\r\n{}\r\n"],
     ["by a chunk that is none", "Transfer-Encoding: chunked", "2\r\n{}\r\nzz\r\n"],
   ]) {
-    test(`a body that breaks off ${how} is answered 400 PARSE_ERROR`, async () => {
+    test(`a body that breaks off ${how} gets 400 PARSE_ERROR`, async () => {
       for (const [path, key] of [[ofrepFlag("static"), "static"], [OFREP_FLAGS]]) {
         assertOfrepError(await config.sendIncomplete(path, { headers: {}, framing, body }), 400, "PARSE_ERROR", key);
       }
@@ -306,12 +306,12 @@ describe("limits of the body", () => {
   const body = (length) => '{"context":{"plan":"pro"}}'.padEnd(length, " ");
 
   for (const [path, key] of [[ofrepFlag("plan"), "plan"], [OFREP_FLAGS]]) {
-    test(`${path}: 64 KiB are read, one byte more is answered 413`, async () => {
+    test(`${path}: 64 KiB are read, one byte more gets 413`, async () => {
       assert.equal((await config.request("POST", path, { body: body(max) })).status, 200);
       assertOfrepError(await config.request("POST", path, { body: body(max + 1) }), 413, "GENERAL", key);
     });
 
-    test(`${path}: a long chunked body is answered 413 too`, async () => {
+    test(`${path}: a long chunked body gets 413 too`, async () => {
       const { hostname, port } = config.worker.directUrl;
       const response = await new Promise((resolve, reject) => {
         const request = http.request({ hostname, port, path, method: "POST", headers: { "Transfer-Encoding": "chunked" }, agent: false }, resolve);
@@ -326,7 +326,7 @@ describe("limits of the body", () => {
 describe("methods", () => {
   for (const path of [ofrepFlag("static"), OFREP_FLAGS]) {
     for (const method of ["GET", "HEAD", "PUT", "DELETE", "PATCH"]) {
-      test(`${method} ${path} is answered 405`, async () => {
+      test(`${method} ${path} gets 405`, async () => {
         const response = await config.request(method, path);
         assert.equal(response.status, 405);
         assert.equal(response.headers.allow, "POST, OPTIONS");
@@ -334,7 +334,7 @@ describe("methods", () => {
       });
     }
 
-    test(`OPTIONS ${path} is answered 204`, async () => {
+    test(`OPTIONS ${path} gets 204`, async () => {
       const response = await config.request("OPTIONS", path);
       assert.equal(response.status, 204);
       assert.equal(response.text, "");

@@ -113,14 +113,14 @@ describe("the web SDK, in Node", () => {
     assert.equal(exchanges.length, before + 1);
   });
 
-  test("polling is answered 304 until an edit, or a new record of the user", async () => {
+  test("polling gets 304 until an edit, or a new record of the user", async () => {
     const targetingKey = uniqueName("polling");
     const changed = [];
     await Web.setContext({ targetingKey });
     await Web.setProviderAndWait(provider({ pollInterval: 50 }));
     client.addHandler(ProviderEvents.ConfigurationChanged, ({ flagsChanged }) => changed.push(flagsChanged));
     exchanges.length = 0;
-    const polls = (status, count) => eventually(() => exchanges.filter((one) => one.status === status).length >= count, `${count} answers ${status}`);
+    const polls = (status, count) => eventually(() => exchanges.filter((one) => one.status === status).length >= count, `${count} responses ${status}`);
     await polls(304, 3);
     assert.deepEqual(changed, []);
     assert.ok(
@@ -155,7 +155,7 @@ describe("the web SDK, in Node", () => {
     fails = true;
     exchanges.length = 0;
     await config.advanceClock(2 * 60 * 60);
-    await eventually(() => exchanges.some(({ status }) => status === 503), "an answer 503");
+    await eventually(() => exchanges.some(({ status }) => status === 503), "a response 503");
     await eventually(() => client.providerStatus === "STALE", "the provider is stale");
     assert.equal(client.getBooleanValue("plain", false), true);
     fails = false;

@@ -93,7 +93,7 @@ const sendAsOtherVisitor = (id, path, more = {}) =>
 const attacks = {
   ...FAILURES,
   500: respondFailure("500 Internal Server Error"),
-  "no answer": neverRespond,
+  "no response": neverRespond,
   "an end in the middle of the body": sendBytesThenClose("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n12345"),
 };
 for (const [name, attack] of Object.entries(attacks)) {
@@ -245,7 +245,7 @@ test("a response of the application, even a 500, is not replaced by the fallback
   assert.equal(backup.requests.length, 0);
 });
 
-test("the maintenance page answers 503 for a failure and for an open circuit", async () => {
+test("the maintenance page responds with 503 for a failure and for an open circuit", async () => {
   const key = uniqueName("maintenance");
   await worker.env.assets.put(key, "<h1>Back soon</h1>");
   const { id } = await opened(respondFailure(), { fallback: { asset: key } });

@@ -152,14 +152,14 @@ describe("a retry", async () => {
         if (length !== "chunked" && body) request.setHeader("Content-Length", body.length);
         if (length === "chunked") request.setHeader("Transfer-Encoding", "chunked");
         request.end(body);
-        const answered = await response;
-        const text = Buffer.concat(await answered.toArray()).toString();
-        assert.equal(answered.statusCode === 200, isTriedAgain, `${answered.statusCode} ${text}`);
+        const received = await response;
+        const text = Buffer.concat(await received.toArray()).toString();
+        assert.equal(received.statusCode === 200, isTriedAgain, `${received.statusCode} ${text}`);
         assert.equal(origin.requests.length, isTriedAgain ? 2 : 1);
-        for (const received of origin.requests) {
-          assert.equal(received.method, method);
-          assert.equal(received.field("Content-Type"), "text/x-test");
-          if (received.complete) assert.deepEqual(received.body, body ?? Buffer.alloc(0));
+        for (const sent of origin.requests) {
+          assert.equal(sent.method, method);
+          assert.equal(sent.field("Content-Type"), "text/x-test");
+          if (sent.complete) assert.deepEqual(sent.body, body ?? Buffer.alloc(0));
         }
         assert.ok(!isTriedAgain || origin.requests[1].complete);
       }

@@ -113,7 +113,7 @@ describe("records", async () => {
   ];
   for (const [place, record] of broken) {
     const shown = JSON.stringify(record).replaceAll(String(upstream.port), "PORT").slice(0, 110);
-    test(`a fault at ${place || "the whole"} is answered 502, and only the log names it: ${shown}`, async () => {
+    test(`a fault at ${place || "the whole"} causes a 502, and only the log names it: ${shown}`, async () => {
       const id = await storefronts.add(record);
       const before = upstream.requests.length;
       const response = await sendForJson(worker, `/stores/${id}/x`);

@@ -23,7 +23,7 @@ async function receivedRequest(path, options) {
   const before = origin.requests.length;
   const response = await send(worker, path, options);
   const requests = origin.requests.slice(before);
-  assert.equal(requests.length, 1, `${requests.length} requests arrived, and the answer is ${response.status} ${response.text}`);
+  assert.equal(requests.length, 1, `${requests.length} requests arrived, and the response is ${response.status} ${response.text}`);
   return requests[0];
 }
 
@@ -213,7 +213,7 @@ for (const loop of ["kv-edge", "other, kv-edge", "kv-edge; v=1", "a;b=c ,kv-edge
   });
 }
 
-test("TRACE is answered 405, and nothing is fetched", async () => {
+test("TRACE gets 405, and nothing is fetched", async () => {
   const before = origin.requests.length;
   assert.equal((await send(worker, "/stores/plain/x", { method: "TRACE" })).status, 405);
   assert.equal(origin.requests.length, before);

@@ -268,7 +268,7 @@ test("the response to HEAD has the fields of GET, and no body", async () => {
   assert.equal(origin.requestsTo("/base/head")[0].method, "HEAD");
 });
 
-test("a status 999, which HTTP does not have, is answered 502", async () => {
+test("a status 999, which HTTP does not have, causes a 502", async () => {
   origin.serve(respond("999 Odd", [], "odd"), "/base/999");
   assertProblem(await sendForJson(worker, "/stores/shop/999"), 502, "origin_failed");
 });

@@ -60,7 +60,7 @@ describe("with an API_TOKEN", async () => {
     const { blue, green, ...rest } = await counted(worker, id, 300);
     assert.deepEqual(rest, {});
     // Five standard deviations.
-    assert.ok(blue > 170 && blue < 250, `blue answered ${blue} of 300, green ${green}`);
+    assert.ok(blue > 170 && blue < 250, `blue responded ${blue} of 300, green ${green}`);
   });
 
   test("the visitor's cookie is set once, signed, and keeps the variant", async () => {

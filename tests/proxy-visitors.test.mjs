@@ -29,7 +29,7 @@ for (const method of ["GET", "HEAD"]) {
   });
 }
 
-test("GET with a body, which the platform cannot send, is answered 400, and is not a failure of the origin", async () => {
+test("GET with a body, which the platform cannot send, gets 400, and is not a failure of the origin", async () => {
   const { origin, id } = await shop(respondOk());
   for (let requests = 0; requests < 6; requests += 1) {
     const response = await sendForJson(worker, `/stores/${id}/x`, { body: "a body" });

@@ -84,7 +84,7 @@ for (const [name, prefix, headers] of ways) {
     assert.equal(closed.code, 4002);
   });
 
-  test(`${name}: a ping of either endpoint is answered`, async () => {
+  test(`${name}: a ping of either endpoint gets a pong`, async () => {
     let pong;
     const path = serve(async (side) => {
       side.ping("from the origin");
@@ -185,17 +185,17 @@ for (const [name, prefix, headers] of ways) {
     const stream = eventStream();
     const { request, response } = openRequest(worker, prefix + stream.path, { headers: { Accept: "text/event-stream", ...headers } });
     request.end();
-    const answered = await response;
-    assert.equal(answered.statusCode, 200);
-    assert.equal(answered.headers["content-type"], "text/event-stream");
+    const received = await response;
+    assert.equal(received.statusCode, 200);
+    assert.equal(received.headers["content-type"], "text/event-stream");
     for (const event of ["one", "two", "three"]) {
       stream.send(event);
-      const [bytes] = await once(answered, "data");
+      const [bytes] = await once(received, "data");
       assert.equal(bytes.toString(), `data: ${event}\n\n`);
     }
     stream.finish();
-    await once(answered.resume(), "end");
-    assert.equal(answered.complete, true);
+    await once(received.resume(), "end");
+    assert.equal(received.complete, true);
   });
 }
 
@@ -203,9 +203,9 @@ test("the origin of an event stream notices that the visitor disconnects", async
   const stream = eventStream();
   const { request, response } = openRequest(worker, `/stores/shop${stream.path}`);
   request.end();
-  const answered = await response;
+  const received = await response;
   stream.send("one");
-  await once(answered, "data");
+  await once(received, "data");
   request.destroy();
   // The runtime notices at the latest when it sends something.
   await eventually(() => {

@@ -1,5 +1,5 @@
-// A body that is read whole before it is used has a deadline: 408 if it stalls (RFC 9110, section
-// 15.5.9).
+// A body that is read whole before it is used has a deadline: 408 if it stalls (RFC 9110
+// §15.5.9).
 import assert from "node:assert/strict";
 import net from "node:net";
 import { test } from "node:test";
@@ -44,7 +44,7 @@ function parsed(text) {
 
 const LENGTH = "Content-Length: 100";
 const CHUNKED = "Transfer-Encoding: chunked";
-test("every route that reads a body whole answers 408 to one that stalls", async () => {
+test("every route that reads a body whole responds with 408 to one that stalls", async () => {
   const routes = [
     [`/stores/${id}/x`, LENGTH],
     [`/stores/${id}/x`, "Content-Length: 65536"],
@@ -56,15 +56,15 @@ test("every route that reads a body whole answers 408 to one that stalls", async
     ["/ofrep/v1/evaluate/flags", LENGTH],
     ["/ofrep/v1/evaluate/flags/a", CHUNKED],
   ];
-  const answers = await Promise.all(routes.map(([path, framing]) => stall(path, framing)));
-  for (const [index, answer] of answers.entries()) {
+  const responses = await Promise.all(routes.map(([path, framing]) => stall(path, framing)));
+  for (const [index, response] of responses.entries()) {
     const [path] = routes[index];
     if (path.startsWith("/ofrep")) {
-      assert.equal(answer.status, 408, path);
-      assert.equal(answer.json().errorCode, "GENERAL", path);
-      assert.equal(answer.headers["cache-control"], "no-store");
+      assert.equal(response.status, 408, path);
+      assert.equal(response.json().errorCode, "GENERAL", path);
+      assert.equal(response.headers["cache-control"], "no-store");
     } else {
-      assertProblem(answer, 408, "body_timeout");
+      assertProblem(response, 408, "body_timeout");
     }
   }
   assert.equal(origin.requests.length, 0);

@@ -5,13 +5,13 @@ import { readdirSync, readFileSync } from "node:fs";
 import { after, describe, test } from "node:test";
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from "node:zlib";
 import {
-  answers,
   film,
   flags,
   greetings,
   PREFIX,
   plainFiles,
   releases,
+  responses,
   SNAPSHOT,
   storefronts,
   UPSTREAM_PORT,
@@ -60,7 +60,7 @@ for (const generation of generations) {
     const get = (path, headers) => send({ url: worker.directUrl }, path, { headers });
     const cached = (path, headers) => get(`/cache/${origin}${path}`, headers);
 
-    for (const [path, { headers, body }] of Object.entries(answers)) {
+    for (const [path, { headers, body }] of Object.entries(responses)) {
       if (path.startsWith("/purged/")) {
         test(`the cache does not serve ${path}`, async () => {
           const response = await cached(path);

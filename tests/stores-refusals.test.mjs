@@ -26,7 +26,7 @@ async function storefront(record) {
 }
 
 for (const path of ["/stores", "/stores/", "/stores?x=1", "/stores//", "/stores//a", "/stores/../stores/"]) {
-  test(`${path} names no storefront and is answered 400 with the welcome text`, async () => {
+  test(`${path} names no storefront and gets 400 with the welcome text`, async () => {
     assertPlainError(await send(worker, path), 400, "Welcome to our multi-tenant platform. Please specify a storefront ID in the URL path.");
     assertProblem(await sendForJson(worker, path, { method: "POST" }), 400, "missing_storefront_id");
   });
@@ -39,7 +39,7 @@ for (const [path, id] of [
   ["/stores/a%2Fb/", "a/b"],
   ["/stores/../stores/y", "y"],
 ]) {
-  test(`${path} is answered 404`, async () => {
+  test(`${path} gets 404`, async () => {
     assertPlainError(await send(worker, path), 404, `Storefront "${id}" not found.`);
     const problem = assertProblem(await sendForJson(worker, path), 404, "storefront_not_found");
     assert.equal(problem.detail, `Storefront "${id}" not found.`);
@@ -47,7 +47,7 @@ for (const [path, id] of [
 }
 
 for (const id of ["%", "%zz", "x%2", "%ff", "%C3%28"]) {
-  test(`the percent-encoding of the id ${id} is answered 400`, async () => {
+  test(`the percent-encoding of the id ${id} gets 400`, async () => {
     assertProblem(await sendForJson(worker, `/stores/${id}/x`), 400, "bad_percent_encoding");
   });
 }
@@ -130,7 +130,7 @@ test("the host's case and a path do not take an origin off the list", async () =
 });
 
 for (const method of ["GET", "POST"]) {
-  test(`an origin that cannot be reached is answered 502 (${method})`, async () => {
+  test(`an origin that cannot be reached causes a 502 (${method})`, async () => {
     const id = await storefront({ origin: closed });
     const body = method === "POST" ? "x" : undefined;
     assertProblem(await sendForJson(worker, `/stores/${id}/x`, { method, body }), 502, "origin_failed");
@@ -138,7 +138,7 @@ for (const method of ["GET", "POST"]) {
   });
 }
 
-test("an origin that ends the connection without an answer is answered 502", async () => {
+test("an origin that ends the connection without a response causes a 502", async () => {
   const id = await storefront({ origin: upstream.origin });
   const url = upstream.serve((request) => request.socket.destroy());
   const path = `/stores/${id}${new URL(url).pathname}`;

@@ -174,8 +174,8 @@ test("a request body streams: the origin has its beginning before the client has
   );
   assert.equal(Buffer.concat(record.chunks).toString(), "first,");
   request.end("last");
-  const answer = await response;
-  const body = Buffer.concat(await answer.toArray()).toString();
+  const received = await response;
+  const body = Buffer.concat(await received.toArray()).toString();
   assert.equal(Buffer.from(JSON.parse(body).body, "base64").toString(), "first,last");
 });
 
@@ -189,12 +189,12 @@ test("a response streams: the client has its beginning before the origin has sen
   });
   const { request, response } = openRequest(worker, `/stores/${id}${new URL(url).pathname}`);
   request.end();
-  const answer = await response;
-  const [first] = await once(answer, "data");
+  const received = await response;
+  const [first] = await once(received, "data");
   assert.equal(first.toString(), "first,");
   finish();
-  assert.equal(Buffer.concat(await answer.toArray()).toString(), "last");
-  assert.equal(answer.complete, true);
+  assert.equal(Buffer.concat(await received.toArray()).toString(), "last");
+  assert.equal(received.complete, true);
 });
 
 test("ten MiB pass unchanged in both directions", async () => {
@@ -227,7 +227,7 @@ for (const status of [201, 204, 304, 400, 404, 418, 500, 503]) {
 }
 
 for (const status of [600, 999]) {
-  test(`a status ${status} of the origin, which HTTP does not have, is answered 502`, async () => {
+  test(`a status ${status} of the origin, which HTTP does not have, causes a 502`, async () => {
     const id = await storefront();
     const url = upstream.serve((_request, response) => response.writeHead(status).end("odd"));
     assertProblem(await sendForJson(worker, `/stores/${id}${new URL(url).pathname}`), 502, "origin_failed");

@@ -25,7 +25,7 @@ for (const [name, secrets] of [
     const worker = await startWorker({ faulty: true, secrets, vars: { ROUTING_INSECURE: "true" } });
 
     for (const [given, headers] of tokens) {
-      test(`/writes with ${given} is answered 503, and nothing is read or written`, async () => {
+      test(`/writes with ${given} gets 503, and nothing is read or written`, async () => {
         const key = uniqueName("closed");
         for (const query of ["", "?strategy=backoff", "?strategy=coalesce&wait=durable", "?n=0"]) {
           const response = await send(worker, `/writes/${key}${query}`, { method: "POST", headers });
@@ -81,7 +81,7 @@ for (const timeout of ["soon", "-1", ""]) {
     const vars = { CACHE_UPSTREAMS: upstream.origin, UPSTREAM_TIMEOUT_MS: timeout };
     const worker = await startWorker({ faulty: true, vars });
 
-    test("the default of ten seconds applies, and requests are answered", async () => {
+    test("the default of ten seconds applies, and requests get responses", async () => {
       const url = upstream.serve(respondWithPage("<title>T</title>"));
       assert.equal((await send(worker, `/cache?url=${encodeURIComponent(url)}`)).status, 200);
     });

@@ -51,10 +51,10 @@ async function assertTrue({ key, report, attempts, made, acknowledged }, n) {
     if (error) assert.deepEqual(Object.keys(error), report ? ["message", "reason"] : ["message"]);
   }
   // Every acknowledged write was made, and no other.
-  const taken = made.filter(({ done }) => done).map(({ value }) => value);
-  assert.deepEqual([...new Set(taken)].toSorted(), acknowledged.map(({ attempt }) => `Write attempt #${attempt}`).toSorted());
+  const accepted = made.filter(({ done }) => done).map(({ value }) => value);
+  assert.deepEqual([...new Set(accepted)].toSorted(), acknowledged.map(({ attempt }) => `Write attempt #${attempt}`).toSorted());
   // KV has the last of them.
-  assert.equal(await kvValue(key), taken.at(-1) ?? null);
+  assert.equal(await kvValue(key), accepted.at(-1) ?? null);
   if (!report) return;
 
   assert.equal(report.puts, made.length);
@@ -87,7 +87,7 @@ describe("a KV that accepts one put a second", { concurrency: true }, () => {
 });
 
 describe("a put that fails temporarily", { concurrency: true }, () => {
-  for (const fault of ["429", "500", "503", "no answer", "throws a string", "throws undefined"]) {
+  for (const fault of ["429", "500", "503", "no response", "throws a string", "throws undefined"]) {
     test(`${fault}: backoff retries until KV accepts it`, async () => {
       for (const faults of [
         [fault, "ok"],
@@ -111,18 +111,18 @@ describe("a put that fails temporarily", { concurrency: true }, () => {
   }
 
   test("failures of different kinds do not end the retries", async () => {
-    const { report } = await run({ strategy: "backoff", faults: ["429", "500", "no answer", "503", "ok"] });
+    const { report } = await run({ strategy: "backoff", faults: ["429", "500", "no response", "503", "ok"] });
     assert.equal(report.acknowledged, 1);
     assert.equal(report.puts, 5);
   });
 
-  test("a put whose answer is lost is retried with the same value", async () => {
-    const { report, made } = await run({ strategy: "backoff", faults: ["lost answer", "ok"] });
+  test("a put whose response is lost is retried with the same value", async () => {
+    const { report, made } = await run({ strategy: "backoff", faults: ["lost response", "ok"] });
     assert.equal(report.acknowledged, 1);
     assert.ok(made.every(({ done }) => done) && made.length === 2);
   });
 
-  test("direct makes each put once, with the documented answer of a write that is lost", async () => {
+  test("direct makes each put once, with the documented response of a write that is lost", async () => {
     const { key, attempts, made } = await run({ n: 3, strategy: "direct", faults: ["429", "ok", "429"] });
     assert.deepEqual(attempts, [
       { attempt: 1, success: false, error: { message: TOO_MANY } },
@@ -195,7 +195,7 @@ describe("a body with backoff", { concurrency: true }, () => {
     });
   }
 
-  test("that is not stored is not answered 200, whatever the strategy", async () => {
+  test("that is not stored does not get 200, whatever the strategy", async () => {
     const { attempts } = await run({ strategy: "direct", faults: ["429"], body: "a value", status: 429 });
     assert.deepEqual(attempts, [{ attempt: 1, success: false, error: { message: TOO_MANY } }]);
   });

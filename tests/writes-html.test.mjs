@@ -79,7 +79,7 @@ describe("a page of the run", { concurrency: true }, () => {
   });
 
   for (const accept of [undefined, "*/*", "application/json", "text/html, application/json", "text/html;q=0"]) {
-    test(`Accept: ${accept ?? ""} is answered in JSON`, async () => {
+    test(`Accept: ${accept ?? ""} gets JSON`, async () => {
       const headers = { ...bearer, ...(accept && { Accept: accept }) };
       const response = await write(uniqueName("page"), { strategy: "coalesce", n: 20, headers });
       assert.equal(response.headers["content-type"], "application/json");

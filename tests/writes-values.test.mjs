@@ -86,7 +86,7 @@ describe("a body is the value of one write", { concurrency: true }, () => {
   });
 
   for (const n of [1, 2, 20, 100]) {
-    test(`n=${n} with a body is answered 400, and nothing is written`, async () => {
+    test(`n=${n} with a body gets 400, and nothing is written`, async () => {
       const key = uniqueName("count");
       for (const strategy of ["direct", "backoff", "coalesce"]) {
         assertProblem(await write(key, { strategy, n, body: "value" }), 400, "invalid_n");
@@ -105,9 +105,9 @@ describe("an empty value", { concurrency: true }, () => {
     // Node would send Content-Length.
     request.useChunkedEncodingByDefault = false;
     request.end();
-    const answer = await response;
-    const text = (await answer.toArray()).join("");
-    return { status: answer.statusCode, headers: answer.headers, text, json: () => JSON.parse(text) };
+    const received = await response;
+    const text = (await received.toArray()).join("");
+    return { status: received.statusCode, headers: received.headers, text, json: () => JSON.parse(text) };
   }
   const empties = [
     ["Content-Length: 0", (key, parameters) => write(key, { body: "", ...parameters })],
@@ -162,7 +162,7 @@ describe("an empty value", { concurrency: true }, () => {
 /** Not concurrent: a value of 25 MiB takes some hundred MB for a moment. */
 describe("the longest value", () => {
   for (const strategy of ["direct", "backoff", "coalesce"]) {
-    test(`${strategy} takes exactly 25 MiB`, async () => {
+    test(`${strategy} accepts exactly 25 MiB`, async () => {
       const key = uniqueName("longest");
       const body = bytesOf(LONGEST);
       const response = await write(key, { strategy, body });
@@ -173,7 +173,7 @@ describe("the longest value", () => {
       await waitUntilFlushed(key);
     });
 
-    test(`${strategy} answers 413 to one byte more, and nothing is written`, async () => {
+    test(`${strategy} responds with 413 to one byte more, and nothing is written`, async () => {
       const key = uniqueName("too-long");
       assertProblem(await write(key, { strategy, body: Buffer.alloc(LONGEST + 1) }), 413, "value_too_large");
       assert.deepEqual(await puts(key), []);
@@ -184,14 +184,14 @@ describe("the longest value", () => {
 
 describe("a body of unknown length", { concurrency: true }, () => {
   for (const strategy of ["direct", "backoff", "coalesce"]) {
-    test(`${strategy} answers 411, and nothing is written`, async () => {
+    test(`${strategy} responds with 411, and nothing is written`, async () => {
       const key = uniqueName("chunked");
       const headers = { ...bearer, "Transfer-Encoding": "chunked" };
       const { request, response } = openRequest(worker, `/writes/${key}?strategy=${strategy}`, { method: "POST", headers });
       request.end("value");
-      const answer = await response;
-      const chunks = await answer.toArray();
-      const { statusCode: status, headers: fields } = answer;
+      const received = await response;
+      const chunks = await received.toArray();
+      const { statusCode: status, headers: fields } = received;
       const json = () => JSON.parse(Buffer.concat(chunks).toString());
       assertProblem({ status, headers: fields, text: Buffer.concat(chunks).toString(), json }, 411, "length_required");
       assert.deepEqual(await puts(key), []);
@@ -235,8 +235,8 @@ describe("a body of unknown length", { concurrency: true }, () => {
         await new Promise((resolve) => setTimeout(resolve, 700));
       }
       request.end();
-      const answer = await response;
-      assert.equal(answer.statusCode, status, (await answer.toArray()).join(""));
+      const received = await response;
+      assert.equal(received.statusCode, status, (await received.toArray()).join(""));
       await eventually(async () => (await kvBytes(key)).equals(body), "the whole value is in KV");
     });
   }
@@ -284,7 +284,7 @@ describe("a key", { concurrency: true }, () => {
   });
 
   for (const key of ["k".repeat(513), "€".repeat(171)]) {
-    test(`of 513 bytes is answered 400, and there is no object for it: ${key.slice(0, 3)}…`, async () => {
+    test(`of 513 bytes gets 400, and there is no object for it: ${key.slice(0, 3)}…`, async () => {
       for (const wait of ["kv", "durable"]) {
         assertProblem(await write(key, { strategy: "coalesce", wait, body: "value" }), 400, "invalid_key");
       }

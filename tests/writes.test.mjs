@@ -84,7 +84,7 @@ test("an existing value is overwritten", async () => {
 
 const badCounts = ["0", "101", "-1", "1.5", "abc", "", "1e1", "0x10", "20 ", "4294967297", "99999999999999999999", "NaN"];
 for (const n of badCounts) {
-  test(`n=${JSON.stringify(n)} is answered 400, and nothing is written`, async () => {
+  test(`n=${JSON.stringify(n)} gets 400, and nothing is written`, async () => {
     const key = uniqueName("bad-n");
     for (const strategy of strategies) {
       assertProblem(await write(`${key}?strategy=${strategy}&n=${encodeURIComponent(n)}`), 400, "invalid_n");
@@ -94,7 +94,7 @@ for (const n of badCounts) {
 }
 
 for (const strategy of ["fastest", "", "directly", "direct,backoff", "Coalesce"]) {
-  test(`the unknown strategy ${JSON.stringify(strategy)} is answered 400, and nothing is written`, async () => {
+  test(`the unknown strategy ${JSON.stringify(strategy)} gets 400, and nothing is written`, async () => {
     const key = uniqueName("bad-strategy");
     assertProblem(await write(`${key}?strategy=${encodeURIComponent(strategy)}`), 400, "unknown_strategy");
     assert.equal(await WRITES.get(key), null);
@@ -107,7 +107,7 @@ for (const [query, code] of [
   ["wait=durable", "wait_unsupported"],
   ["strategy=backoff&wait=kv", "wait_unsupported"],
 ]) {
-  test(`${query} is answered 400 ${code}, rather than ignored`, async () => {
+  test(`${query} gets 400 ${code}, rather than ignored`, async () => {
     const key = uniqueName("mistyped");
     assertProblem(await write(`${key}?${query}`), 400, code);
     assert.equal(await WRITES.get(key), null);
@@ -136,7 +136,7 @@ for (const [path, code] of [
   ["%", "bad_percent_encoding"],
   ["%ff", "bad_percent_encoding"],
 ]) {
-  test(`the key ${JSON.stringify(path.slice(0, 20))} is answered 400 ${code}`, async () => {
+  test(`the key ${JSON.stringify(path.slice(0, 20))} gets 400 ${code}`, async () => {
     assertProblem(await write(path), 400, code);
   });
 }
@@ -157,7 +157,7 @@ const wrongTokens = [
   ["bytes that are no ASCII", { Authorization: "Bearer \u00fc\u00ff" }],
 ];
 for (const [name, headers] of wrongTokens) {
-  test(`${name} is answered 401, and nothing is written`, async () => {
+  test(`${name} gets 401, and nothing is written`, async () => {
     const key = uniqueName("unauthorized");
     for (const options of [{}, { method: "GET" }]) {
       assertProblem(await write(`${key}?strategy=coalesce`, { headers, ...options }), 401, "unauthorized");
@@ -185,7 +185,7 @@ test("the scheme's case does not matter", async () => {
 });
 
 for (const method of ["PUT", "PATCH", "DELETE", "OPTIONS"]) {
-  test(`${method} is answered 405 with Allow: GET, HEAD, POST, and nothing is written`, async () => {
+  test(`${method} gets 405 with Allow: GET, HEAD, POST, and nothing is written`, async () => {
     const key = uniqueName("method");
     const response = await write(key, { method });
     assertProblem(response, 405, "method_not_allowed");
@@ -195,7 +195,7 @@ for (const method of ["PUT", "PATCH", "DELETE", "OPTIONS"]) {
 }
 
 for (const query of ["", "?consistent=1"]) {
-  test(`GET and HEAD of a key${query} answer its value, and 404 if it has none`, async () => {
+  test(`GET and HEAD of a key${query} return its value, and 404 if it has none`, async () => {
     const [key, none] = [uniqueName("read"), uniqueName("read")];
     await WRITES.put(key, "the value");
     const get = await write(key + query, { method: "GET" });

@@ -117,7 +117,7 @@ pub(crate) struct UpstreamResponse {
 impl UpstreamResponse {
     /// Reads the status, and which of these fields the response has. `fields` are separated by
     /// commas.
-    #[expect(clippy::expect_used, reason = "an answer without its status could be taken for any other one")]
+    #[expect(clippy::expect_used, reason = "a response without its status could be taken for any other one")]
     fn new(response: Response, fields: &str) -> Self {
         let found = status(&response, fields);
         let (status, names) = found.split_once(',').unwrap_or((&found, ""));

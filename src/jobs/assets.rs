@@ -36,16 +36,16 @@ pub(crate) async fn handle(
     let path_in_nfc;
     let served = release.served();
     let mut request = AssetRequest { method: context.method(), target, path: &path, fields: &fields };
-    let mut answer = from_release(served, &request);
-    if matches!(answer, Ok(AssetResponse::NotFound))
+    let mut response = from_release(served, &request);
+    if matches!(response, Ok(AssetResponse::NotFound))
         && let Some(composed) = in_nfc(&path)
     {
         path_in_nfc = composed;
         request.path = &path_in_nfc;
-        answer = from_release(served, &request);
+        response = from_release(served, &request);
     }
-    let rendered = match answer {
-        Ok(answer) => respond_with_fallbacks(context, release, store.record_state, &path, &request, answer).await,
+    let rendered = match response {
+        Ok(response) => respond_with_fallbacks(context, release, store.record_state, &path, &request, response).await,
         Err(error) => Err(error.into()),
     };
     rendered.map_err(|failure| failure.changed(header_changes(served, &request)))
@@ -68,11 +68,11 @@ async fn respond_with_fallbacks(
     record_state: RecordState,
     path: &AssetPath<'_>,
     request: &AssetRequest<'_, RequestHeaders<'_>>,
-    answer: AssetResponse<'_>,
+    response: AssetResponse<'_>,
 ) -> Result<Response, RequestError> {
     let served = release.served();
     let respond = async |file: &FileResponse<'_>| respond(context, release, record_state, request, file).await;
-    match answer {
+    match response {
         AssetResponse::Redirect { status, fields } => return redirect(status, &fields),
         AssetResponse::File(file) => return respond(&file).await,
         AssetResponse::NotFound => {}

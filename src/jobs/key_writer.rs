@@ -229,7 +229,7 @@ impl WriterObject {
         if let Some(version) = state.unflushed() {
             let value = self.storage.value()?;
             self.ensure_alarm(&state).await?;
-            return reply_response(&WriterReply::Found { version: Some(version) }, &value);
+            return reply_response(&WriterReply::Value { version: Some(version) }, &value);
         }
         let (value, metadata) = match self.env.hot_keys().stream_with_metadata(key).await {
             Ok(value_and_metadata) => value_and_metadata,
@@ -238,15 +238,15 @@ impl WriterObject {
         let metadata: Option<Metadata> = metadata.and_then(|json| serde_json::from_str(&json).ok());
         // Another request may have written during the `await`.
         match (self.load(key)?.newest(metadata.as_ref(), Clock.now_ms()), value) {
-            (Newest::Here(version), _) => {
-                reply_response(&WriterReply::Found { version: Some(version) }, &self.storage.value()?)
+            (Newest::InStorage(version), _) => {
+                reply_response(&WriterReply::Value { version: Some(version) }, &self.storage.value()?)
             }
-            (Newest::Shown(version), Some(value)) => {
-                reply_response(&WriterReply::Found { version: Some(version) }, &value)
+            (Newest::InKv(version), Some(value)) => {
+                reply_response(&WriterReply::Value { version: Some(version) }, &value)
             }
-            (Newest::NotShownYet, _) => reply_response(&WriterReply::NotVisibleYet, &JsValue::NULL),
-            (Newest::Unknown, Some(value)) => reply_response(&WriterReply::Found { version: None }, &value),
-            (Newest::Shown(_) | Newest::Unknown, None) => reply_response(&WriterReply::NotFound, &JsValue::NULL),
+            (Newest::NotVisibleYet, _) => reply_response(&WriterReply::NotVisibleYet, &JsValue::NULL),
+            (Newest::Unknown, Some(value)) => reply_response(&WriterReply::Value { version: None }, &value),
+            (Newest::InKv(_) | Newest::Unknown, None) => reply_response(&WriterReply::NotFound, &JsValue::NULL),
         }
     }
 
@@ -314,7 +314,7 @@ impl WriterObject {
                 write.tries.push(Try {
                     started_ms: started_ms.saturating_sub(write.arrived_ms),
                     ended_ms: ended_ms.saturating_sub(write.arrived_ms),
-                    taken: error.is_none(),
+                    is_accepted: error.is_none(),
                 });
             }
             let result = if state.has_flushed(write.version) {

@@ -32,12 +32,13 @@ pub(crate) async fn handle(context: &RequestContext, flag: Option<&str>) -> Resu
     if context.method() == "OPTIONS" {
         return preflight(&cors);
     }
-    let answered = match flag {
+    let evaluated = match flag {
         Some(flag) => single(context, flag, &cors).await,
         None => bulk(context, &cors).await,
     };
     // A page that may read responses may read errors, too.
-    answered.map_err(|failure| cors.into_iter().fold(failure, |failure, (name, value)| failure.with_field(name, value)))
+    evaluated
+        .map_err(|failure| cors.into_iter().fold(failure, |failure, (name, value)| failure.with_field(name, value)))
 }
 
 type CorsField = (&'static str, Cow<'static, str>);

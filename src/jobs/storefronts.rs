@@ -171,9 +171,9 @@ impl<'a> ProxiedRequest<'a> {
         let url = target.upstream.join(self.address.rest, self.target.query);
         let (result, response) = match self.sent.send(&url, deadline, RESPONSE_FIELDS).await {
             Ok(Some(received)) => (TryResult::Response(received.status), Ok(received)),
-            Ok(None) => (TryResult::TimedOut, Err(self.error(target, TenantError::OriginTimeout(deadline)))),
+            Ok(None) => (TryResult::TimedOut, Err(self.error(target, TenantError::UpstreamTimedOut(deadline)))),
             Err(thrown) => {
-                (TryResult::Unreached, Err(self.error(target, TenantError::OriginFailed(message_of(&thrown)))))
+                (TryResult::Unreached, Err(self.error(target, TenantError::UpstreamFailed(message_of(&thrown)))))
             }
         };
         UpstreamAttempt { target, result, response }
@@ -259,11 +259,11 @@ impl<'a> ProxiedRequest<'a> {
         };
         let edits = response.edits(self.target, self.address, self.record);
         // The runtime refuses what is not a valid HTTP response, such as the status 999.
-        received.changed(&edits).map_err(|thrown| self.error(target, TenantError::OriginFailed(message_of(&thrown))))
+        received.changed(&edits).map_err(|thrown| self.error(target, TenantError::UpstreamFailed(message_of(&thrown))))
     }
 
     /// Returns an error with the fields that responses of the storefront have. The log also
-    /// gets the storefront and the origin.
+    /// gets the storefront and the upstream.
     fn error(&self, target: RouteTarget<'_>, failure: impl Into<RequestError>) -> RequestError {
         let id = id_field(self.address.key.as_str()).into_owned();
         let failure: RequestError = failure.into();
@@ -275,7 +275,7 @@ impl<'a> ProxiedRequest<'a> {
         }
     }
 
-    /// Returns the name of an upstream for the log: the key of the record, and the origin.
+    /// Returns the name of an upstream for the log: the key of the record, and its origin.
     fn place(&self, target: RouteTarget<'_>) -> String {
         format!("{}: {}", self.address.key.as_str(), target.upstream.origin().as_str())
     }
@@ -285,7 +285,7 @@ impl<'a> ProxiedRequest<'a> {
         match &attempt.response {
             Ok(received) => {
                 let place = self.place(attempt.target);
-                log.warning(code, &format!("{place}: the origin answered {}", received.status));
+                log.warning(code, &format!("{place}: the upstream responded {}", received.status));
             }
             Err(failure) => log.warning(code, &failure.cause()),
         }

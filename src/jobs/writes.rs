@@ -61,7 +61,7 @@ async fn read(
     }
     let (reply, value) = context.env().key_writers().read(&read.key).await.map_err(WriterUnavailable)?;
     match reply {
-        WriterReply::Found { version } => {
+        WriterReply::Value { version } => {
             let tag = version.map(entity_tag);
             fields.extend(tag.as_deref().map(|tag| ("etag", tag)));
             let if_none_match = context.header("if-none-match");
@@ -73,7 +73,9 @@ async fn read(
         WriterReply::NotFound => Err(ReadError::NotFound.into()),
         WriterReply::NotVisibleYet => Err(ReadError::NotVisibleYet.into()),
         WriterReply::KvFailed { message } => Err(StoreError::from_message(message).into()),
-        WriterReply::Written(_) => Err(WriterUnavailable("the object answered a read as a write".to_owned()).into()),
+        WriterReply::Written(_) => {
+            Err(WriterUnavailable("the object replied to a read as to a write".to_owned()).into())
+        }
     }
 }
 
@@ -151,7 +153,7 @@ async fn put(
     let mut tries = Vec::new();
     let (attempt, error) = if run.strategy == WriteStrategy::Direct {
         let outcome = store.put(&run.key, &value, None).await;
-        tries.push(Try { started_ms, ended_ms: since_ms(start_ms), taken: outcome.is_ok() });
+        tries.push(Try { started_ms, ended_ms: since_ms(start_ms), is_accepted: outcome.is_ok() });
         (Attempt::new(number, outcome.as_ref().map(|&()| ())), outcome.err())
     } else {
         let on_try = |made: Try| {

@@ -34,7 +34,7 @@ pub(crate) async fn current(context: &RequestContext) -> Result<CachedRecord<Rc<
         Ok(Some(cached)) => {
             if matches!(&*cached.value, AssetStore::Release(release) if release.is_behind()) {
                 // The manifest of the current release may be visible at the next read.
-                AssetStores::memory().borrow_mut().mark_incomplete(POINTER.as_str());
+                AssetStores::cache().borrow_mut().mark_incomplete(POINTER.as_str());
                 return Ok(CachedRecord { record_state: RecordState::LastKnownGood, ..cached });
             }
             Ok(cached)

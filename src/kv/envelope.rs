@@ -7,7 +7,7 @@ use wasm_bindgen::prelude::*;
 use worker::web_sys::ReadableStream;
 
 use super::put::{PutOptions, PutValue};
-use super::{KvNamespace, Store, settled};
+use super::{KvNamespace, Store, await_call};
 use crate::kv::READ_DEADLINE;
 
 #[wasm_bindgen(module = "/src/platform/glue/envelope.js")]
@@ -59,7 +59,7 @@ impl Store {
     pub(crate) async fn envelope(&self, key: &Key<'_>, small_max: Option<u32>) -> Result<Option<Envelope>, StoreError> {
         let small_max = small_max.map_or(f64::INFINITY, f64::from);
         let milliseconds = READ_DEADLINE.as_secs_f64() * 1000.0;
-        let found = settled(read_envelope(&self.namespace, key.as_str(), small_max, milliseconds)).await?;
+        let found = await_call(read_envelope(&self.namespace, key.as_str(), small_max, milliseconds)).await?;
         if found.is_null() {
             return Ok(None);
         }

@@ -42,7 +42,7 @@ impl KeyWriters {
         let deadline = Duration::from_millis(run.timeout_ms.into()) + REPLY_TIMEOUT;
         match self.call(&run.key, &request, Some(value), deadline).await?.0 {
             WriterReply::Written(result) => Ok(result),
-            other => Err(format!("the object answered {other:?}")),
+            other => Err(format!("the object replied {other:?}")),
         }
     }
 
@@ -78,7 +78,7 @@ impl KeyWriters {
             let response: web_sys::Response = JsFuture::from(stub.fetch(&request)?).await?.unchecked_into();
             Ok((response.headers().get(FIELD)?.unwrap_or_default(), response.body().into()))
         };
-        let outcome = deadline::within(deadline, exchange).await.ok_or("no answer in time")?;
+        let outcome = deadline::within(deadline, exchange).await.ok_or("no response in time")?;
         let (reply, value) = outcome.map_err(|exception: JsValue| message_of(&exception))?;
         Ok((from_field(&reply)?, value))
     }

@@ -30,7 +30,7 @@ pub(crate) trait Keyspace: Sized + 'static {
     fn store(env: &Bindings) -> Store;
 
     /// The isolate's cache of these records.
-    fn memory() -> &'static RefCell<RecordCache<Rc<Self::Value>, Self::Error>>;
+    fn cache() -> &'static RefCell<RecordCache<Rc<Self::Value>, Self::Error>>;
 
     /// Returns how long a record is used without a read of KV.
     fn lifetime(&self, vars: &Vars) -> Lifetime;
@@ -54,7 +54,7 @@ pub(crate) trait Keyspace: Sized + 'static {
     /// Unix epoch.
     async fn get(self, context: &RequestContext, key: &Key<'_>, now_ms: u64) -> RecordRead<Self> {
         let lifetime = self.lifetime(&context.vars());
-        let look = Self::memory().borrow_mut().look_up(key.as_str(), lifetime, now_ms);
+        let look = Self::cache().borrow_mut().look_up(key.as_str(), lifetime, now_ms);
         match look {
             RecordLookup::Fresh(cached) => Ok(Some(cached)),
             RecordLookup::Refresh(cached) => {
@@ -73,7 +73,7 @@ pub(crate) trait Keyspace: Sized + 'static {
     #[cfg(feature = "flags")]
     async fn get_all(&self, context: &RequestContext, keys: &[Key<'_>], now_ms: u64) -> Vec<RecordRead<Self>> {
         let lifetime = self.lifetime(&context.vars());
-        let look = |key: &Key<'_>| match Self::memory().borrow_mut().look_up(key.as_str(), lifetime, now_ms) {
+        let look = |key: &Key<'_>| match Self::cache().borrow_mut().look_up(key.as_str(), lifetime, now_ms) {
             RecordLookup::Fresh(cached) => Some(Ok(Some(cached))),
             RecordLookup::Refresh(_) | RecordLookup::Read => None,
             RecordLookup::Failed(why) => Some(Err(why)),
@@ -111,32 +111,32 @@ pub(crate) trait Keyspace: Sized + 'static {
         read: Result<Option<String>, StoreError>,
         asked_ms: u64,
     ) -> RecordRead<Self> {
-        let memory = Self::memory();
+        let cache = Self::cache();
         let why = match read {
             Ok(json) => {
                 let source = json.as_deref().map(Self::identity);
-                if let Some(cached) = memory.borrow_mut().revalidate(key, source, asked_ms) {
+                if let Some(cached) = cache.borrow_mut().revalidate(key, source, asked_ms) {
                     return Ok(Some(cached));
                 }
                 let (source, bytes) = (source.map(str::to_owned), json.as_ref().map_or(0, String::len));
                 match self.parse(reader, key, json).await {
                     Ok(None) => {
-                        memory.borrow_mut().remove(key, asked_ms);
+                        cache.borrow_mut().remove(key, asked_ms);
                         return Ok(None);
                     }
                     Ok(Some(record)) => {
-                        return Ok(Some(memory.borrow_mut().store(key, source, Rc::new(record), bytes, asked_ms)));
+                        return Ok(Some(cache.borrow_mut().store(key, source, Rc::new(record), bytes, asked_ms)));
                     }
                     Err(why) => why,
                 }
             }
             Err(error) => ReadFailure::Store(error),
         };
-        let mut memory = memory.borrow_mut();
-        let cached = memory.read_failed(key, why.clone(), self.lifetime(&reader.vars).fresh_ms, asked_ms);
+        let mut cache = cache.borrow_mut();
+        let cached = cache.read_failed(key, why.clone(), self.lifetime(&reader.vars).fresh_ms, asked_ms);
         // An error that the visitor gets is logged by the renderer, unless it is cached and so
         // not returned again for a while.
-        if cached.is_ok() || memory.caches_failures() {
+        if cached.is_ok() || cache.caches_failures() {
             let (code, cause): (_, &dyn Display) = match &why {
                 ReadFailure::Broken(broken) => ("broken_record", broken),
                 ReadFailure::Store(error) if cached.is_ok() => ("kv_read_failed", error),

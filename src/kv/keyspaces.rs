@@ -44,7 +44,7 @@ impl Keyspace for Storefronts {
         env.storefronts()
     }
 
-    fn memory() -> &'static RefCell<RecordCache<Rc<RoutingEntry>, RecordError>> {
+    fn cache() -> &'static RefCell<RecordCache<Rc<RoutingEntry>, RecordError>> {
         &Isolate::current().storefronts.records
     }
 
@@ -78,7 +78,7 @@ impl Keyspace for Users {
         env.users()
     }
 
-    fn memory() -> &'static RefCell<RecordCache<Rc<Option<UserRecord>>, BrokenRecord>> {
+    fn cache() -> &'static RefCell<RecordCache<Rc<Option<UserRecord>>, BrokenRecord>> {
         &Isolate::current().flags.users
     }
 
@@ -111,7 +111,7 @@ impl Keyspace for Snapshots {
         env.users()
     }
 
-    fn memory() -> &'static RefCell<RecordCache<Rc<Snapshot>, BrokenRecord>> {
+    fn cache() -> &'static RefCell<RecordCache<Rc<Snapshot>, BrokenRecord>> {
         &Isolate::current().flags.snapshot
     }
 
@@ -146,7 +146,7 @@ impl Keyspace for FlagDefinitions {
         env.users()
     }
 
-    fn memory() -> &'static RefCell<RecordCache<Rc<Option<Definitions>>, Fault>> {
+    fn cache() -> &'static RefCell<RecordCache<Rc<Option<Definitions>>, Fault>> {
         &Isolate::current().flags.definitions
     }
 
@@ -180,7 +180,7 @@ impl Keyspace for AssetStores {
         env.files()
     }
 
-    fn memory() -> &'static RefCell<RecordCache<Rc<AssetStore>, BrokenRelease>> {
+    fn cache() -> &'static RefCell<RecordCache<Rc<AssetStore>, BrokenRelease>> {
         &Isolate::current().assets.store
     }
 
@@ -215,7 +215,7 @@ impl Keyspace for TranslationsFile {
         env.files()
     }
 
-    fn memory() -> &'static RefCell<RecordCache<Rc<Translations>, BrokenRecord>> {
+    fn cache() -> &'static RefCell<RecordCache<Rc<Translations>, BrokenRecord>> {
         &Isolate::current().assets.translations
     }
 

@@ -3,7 +3,7 @@
 use kv_store::store::StoreError;
 use wasm_bindgen::prelude::*;
 
-use super::{KvNamespace, READ_DEADLINE, Store, json, settled};
+use super::{KvNamespace, READ_DEADLINE, Store, await_call, json};
 use crate::platform::deadline;
 
 #[wasm_bindgen]
@@ -50,7 +50,7 @@ impl Store {
         let options: ListOptions = js_sys::Object::new().unchecked_into();
         options.set_prefix(prefix);
         for _ in 0..pages_max {
-            let page = deadline::within(READ_DEADLINE, settled(self.namespace.list(&options)));
+            let page = deadline::within(READ_DEADLINE, await_call(self.namespace.list(&options)));
             let page: ListPage = page.await.unwrap_or_else(|| Err(StoreError::list_timeout()))?.unchecked_into();
             for key in page.keys().iter() {
                 metadata.extend(json(&key.unchecked_into::<ListedKey>().listed_metadata())?);

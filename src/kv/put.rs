@@ -7,7 +7,7 @@ use kv_store::retry::{self, Backoff, Retried, Time, Try};
 use kv_store::store::StoreError;
 use wasm_bindgen::prelude::*;
 
-use super::{KvNamespace, Store, settled};
+use super::{KvNamespace, Store, await_call};
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;
@@ -82,7 +82,7 @@ impl Store {
         options: Option<&PutOptions>,
     ) -> Result<(), StoreError> {
         let options = options.map_or(JsValue::UNDEFINED, |options| options.clone().into());
-        settled(self.namespace.put(key.as_str(), &value.0, &options)).await.map(|_| ())
+        await_call(self.namespace.put(key.as_str(), &value.0, &options)).await.map(|_| ())
     }
 
     /// Puts a value without retries. A put that does not end by the deadline has failed.
@@ -111,7 +111,7 @@ impl Store {
         retry::retry(backoff, &Isolate::current().retry_budget, &Clock, async |left_ms| {
             let started_ms = Clock.now_ms();
             let outcome = self.put_within(Duration::from_millis(left_ms), key, value, options).await;
-            note(Try { started_ms, ended_ms: Clock.now_ms(), taken: outcome.is_ok() });
+            note(Try { started_ms, ended_ms: Clock.now_ms(), is_accepted: outcome.is_ok() });
             outcome
         })
         .await

@@ -1,9 +1,7 @@
 // A headless Chromium for the tests, and the problems that its pages report.
 import { after } from "node:test";
 import { chromium } from "playwright-core";
-
-/** The path that `npm test` has found. */
-const EXECUTABLE = process.env.CHROMIUM_BIN ?? "/usr/bin/chromium";
+import { findChromium } from "../../scripts/setup.mjs";
 
 /** Disables what a browser does by itself, and all hosts but the one under test. */
 const FLAGS = [
@@ -22,7 +20,7 @@ export const DEADLINE_MS = 120_000;
 
 /** Starts Chromium with an empty profile; it ends after the last test. */
 export async function startBrowser() {
-  const browser = await chromium.launch({ executablePath: EXECUTABLE, headless: true, args: FLAGS, timeout: DEADLINE_MS });
+  const browser = await chromium.launch({ executablePath: findChromium(), headless: true, args: FLAGS, timeout: DEADLINE_MS });
   after(() => browser.close());
   return browser;
 }

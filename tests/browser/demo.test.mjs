@@ -1,5 +1,5 @@
 // The start page of the demo in a browser: each panel sends its requests to the Worker and shows
-// the answers.
+// the responses.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { portsAfter, startUpstreams } from "../../demo/upstreams.mjs";
@@ -48,7 +48,7 @@ async function open(options) {
       frame: root.frameLocator("iframe"),
       /** Returns the header fields that the panel highlights, by their names. */
       fields: async () =>
-        Object.fromEntries(await root.locator(".answer dt").evaluateAll((all) => all.map((dt) => [dt.textContent, dt.nextSibling.textContent]))),
+        Object.fromEntries(await root.locator(".response dt").evaluateAll((all) => all.map((dt) => [dt.textContent, dt.nextSibling.textContent]))),
       async press(name) {
         await root.getByRole("button", { name, exact: true }).click();
         await page.locator(`#${id}[aria-busy=false]`).waitFor({ timeout: DEADLINE_MS });
@@ -61,9 +61,9 @@ async function open(options) {
 test("it loads completely, under its policy", async () => {
   const { page, problems } = await visitor(browser, base);
   const loaded = [];
-  page.on("response", (answer) => loaded.push([new URL(answer.url()).pathname, answer.status()]));
-  const answer = await page.goto("/", { waitUntil: "networkidle" });
-  assert.match(answer.headers()["content-security-policy"], /^default-src 'self'/);
+  page.on("response", (response) => loaded.push([new URL(response.url()).pathname, response.status()]));
+  const response = await page.goto("/", { waitUntil: "networkidle" });
+  assert.match(response.headers()["content-security-policy"], /^default-src 'self'/);
   assert.equal(await page.title(), "kv-edge");
   for (const path of ["/", "/style.css", "/demo.js", "/writes.js", "/exchange.js", "/logo.png"]) {
     assert.deepEqual(
@@ -86,9 +86,9 @@ describe("the panel", () => {
     const { Age, "Cache-Status": status } = await fields();
     assert.match(Age, /^\d$/);
     assert.match(status, /^kv-edge; hit; ttl=/);
-    assert.match(await body(), /^\{\n {2}"time": ".+",\n {2}"answers": \d+\n\}$/);
+    assert.match(await body(), /^\{\n {2}"time": ".+",\n {2}"responses": \d+\n\}$/);
 
-    await press("Purge its answers");
+    await press("Purge its responses");
     assert.equal(await request(), `POST /cache/purge\nContent-Type: application/json\nAuthorization: Bearer ${WORKER_TOKEN}\n\n{"tag":"clocks"}`);
     assert.match(await body(), /^\{\n {2}"purged": \[/);
     await press("Ask the clock");
@@ -169,12 +169,12 @@ describe("the panel", () => {
   });
 });
 
-test("a server that does not answer, and one that refuses, are shown as such", async () => {
+test("a server that does not respond, and one that refuses, are shown as such", async () => {
   const { page, panel } = await open();
   const { press, outcome, body } = panel("config");
   await page.route("**/config?*", (route) => route.abort());
   await press("user-id-abc");
-  assert.match(await outcome(), /^No answer: /);
+  assert.match(await outcome(), /^No response: /);
   await page.route("**/ofrep/**", (route) => route.fulfill({ status: 503, json: { code: "flags_unavailable" } }));
   await press("Evaluate");
   assert.match(await outcome(), /^503 Service Unavailable in /);
@@ -234,7 +234,7 @@ describe("everybody can use it", () => {
     await page.locator("#cache[aria-busy=false]").waitFor();
     assert.match(await panel("cache").outcome(), /^200 OK/);
     await page.keyboard.press("Tab");
-    assert.equal(await page.evaluate(() => document.activeElement.textContent), "Purge its answers");
+    assert.equal(await page.evaluate(() => document.activeElement.textContent), "Purge its responses");
     await page.getByRole("switch", { name: "with KV's limit of one write a second" }).focus();
     await page.keyboard.press("Space");
     assert.equal(await page.getByRole("switch").isChecked(), false);

@@ -68,7 +68,7 @@ export function numberShown(video) {
 }
 
 /**
- * Returns the VP8 frame of a lossy WebP (RFC 9649, section 2.5), the content of its chunk "VP8 ".
+ * Returns the VP8 frame of a lossy WebP (RFC 9649 §2.5), the content of its chunk "VP8 ".
  */
 function keyFrame(webp) {
   for (let at = 12; at + 8 <= webp.length; ) {

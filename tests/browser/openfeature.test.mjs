@@ -49,10 +49,10 @@ const {
 async function client(site, options = {}) {
   const { page, problems } = await visitor(browser, site);
   const exchanges = [];
-  page.on("response", async (answer) => {
-    const request = answer.request();
+  page.on("response", async (response) => {
+    const request = response.request();
     if (!request.url().includes("/ofrep/")) return;
-    exchanges.push({ method: request.method(), tag: (await request.allHeaders())["if-none-match"], status: answer.status(), etag: answer.headers().etag });
+    exchanges.push({ method: request.method(), tag: (await request.allHeaders())["if-none-match"], status: response.status(), etag: response.headers().etag });
   });
   await page.goto(site === base ? "/config?userId=page" : "/");
   await page.addScriptTag({ content: bundle });
@@ -96,12 +96,12 @@ for (const [what, site] of [
 
     test("the page has no problems", () => assert.deepEqual(one.problems(), []));
 
-    test("polling is answered 304, until an edit or the user's record changes the response", async () => {
+    test("polling gets 304, until an edit or the user's record changes the response", async () => {
       await putFlagsAndRecords(config);
       const targetingKey = uniqueName("polling");
       const polling = await client(site, { cacheMode: "disabled", pollInterval: 100, context: { targetingKey } });
       const posts = (status) => polling.exchanges.filter((one) => one.method === "POST" && one.status === status);
-      await eventually(() => posts(304).length >= 3, "three answers 304", DEADLINE_MS);
+      await eventually(() => posts(304).length >= 3, "three responses 304", DEADLINE_MS);
       assert.ok(
         posts(304).every(({ tag, etag }) => tag === etag && /^"[0-9a-f]{32}"$/.test(tag)),
         JSON.stringify(polling.exchanges),
@@ -137,7 +137,7 @@ for (const [what, site] of [
         { baseUrl: base, context },
       );
       assert.deepEqual([cached.value, cached.variant], [true, "on"]);
-      await eventually(() => exchanges.some(({ method, status, tag }) => method === "POST" && status === 304 && tag), "the answer 304", DEADLINE_MS);
+      await eventually(() => exchanges.some(({ method, status, tag }) => method === "POST" && status === 304 && tag), "the response 304", DEADLINE_MS);
       assert.deepEqual(kept.problems(), []);
     });
   });

@@ -17,9 +17,9 @@ const folder = fileURLToPath(new URL("../../static", import.meta.url));
 before(() => site.push(folder));
 
 /** Checks that the page, and its response, are in this language. */
-async function assertShown(page, answer, language) {
-  assert.equal(answer.status(), 200);
-  assert.equal(answer.headers()["content-language"], language);
+async function assertShown(page, response, language) {
+  assert.equal(response.status(), 200);
+  assert.equal(response.headers()["content-language"], language);
   assert.equal(await page.locator("html").getAttribute("lang"), language);
   assert.equal(await page.locator("h1").innerText(), titles[language]);
   assert.equal(await page.locator("nav [aria-current]").getAttribute("hreflang"), language);
@@ -64,8 +64,8 @@ describe("a page in three languages", () => {
 
 test("the 404 page has its style and its picture at every path", async () => {
   const { page, problems } = await visitor(browser, base);
-  const answer = await page.goto("/not/to/be/found", { waitUntil: "networkidle" });
-  assert.equal(answer.status(), 404);
+  const response = await page.goto("/not/to/be/found", { waitUntil: "networkidle" });
+  assert.equal(response.status(), 404);
   assert.equal(await page.locator("h1").innerText(), "Nothing here");
   assert.ok(await page.locator("header img").evaluate((image) => image.complete && image.naturalWidth > 0), "the picture shows");
   assert.equal(await page.locator("header").evaluate((header) => getComputedStyle(header).display), "flex");

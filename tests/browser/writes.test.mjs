@@ -26,7 +26,7 @@ async function openReport(report, options) {
   return { page, problems };
 }
 
-const put = (endedMs, taken) => ({ startedMs: Math.max(0, endedMs - 20), endedMs, taken });
+const put = (endedMs, isAccepted) => ({ startedMs: Math.max(0, endedMs - 20), endedMs, taken: isAccepted });
 
 const write = (attempt, outcome, puts, endedMs, message) => ({
   attempt,
@@ -45,8 +45,8 @@ const BUSY = "KV PUT failed: 429 Too Many Requests";
 const MIXED = {
   elapsedMs: 2000,
   attempts: [
-    write(1, "taken", [put(20, true)], 20),
-    write(2, "taken", [put(20, false), put(1000, true)], 1000),
+    write(1, "accepted", [put(20, true)], 20),
+    write(2, "accepted", [put(20, false), put(1000, true)], 1000),
     write(3, "failed", [put(20, false), put(500, false)], 2000, BUSY),
   ],
 };
@@ -84,26 +84,26 @@ describe("the timeline", () => {
   test("has a row for each write, with its number and outcome", async () => {
     const { page } = await openReport(MIXED);
     assert.deepEqual(await texts(page, ".run .number"), ["1", "2", "3"]);
-    assert.deepEqual(await texts(page, ".run .word"), ["taken", "taken", "failed"]);
+    assert.deepEqual(await texts(page, ".run .word"), ["accepted", "accepted", "failed"]);
     assert.deepEqual((await texts(page, ".run g>title")).at(-1), `Write 3: failed at 2.00 s. ${BUSY}`);
-    assert.equal(await page.locator("#run-desc").textContent(), "A row for each write, from 0 to 2.00 s. 2 taken. 1 failed.");
+    assert.equal(await page.locator("#run-desc").textContent(), "A row for each write, from 0 to 2.00 s. 2 accepted. 1 failed.");
   });
 
   test("has a mark at the end of each try, whose shape shows whether KV accepted it", async () => {
     const { page } = await openReport(MIXED);
-    assert.deepEqual(await attributes(page, ".run use.taken", "x"), ["1.00%", "50.00%"]);
+    assert.deepEqual(await attributes(page, ".run use.accepted", "x"), ["1.00%", "50.00%"]);
     assert.deepEqual(await attributes(page, ".run use.refused", "x"), ["1.00%", "1.00%", "25.00%"]);
     assert.deepEqual(await attributes(page, ".run use.gave-up", "x"), ["100.00%"]);
     assert.deepEqual(await attributes(page, ".run .under-way", "x1"), ["0.00%", "0.00%", "49.00%", "0.00%", "24.00%"]);
     assert.deepEqual(await attributes(page, ".run .wait", "x2"), ["50.00%", "100.00%"]);
-    assert.ok((await texts(page, ".run use>title")).includes("Put 2: taken, 980 ms to 1.00 s"));
-    assert.deepEqual(await legend(page), ["put, taken by KV", "put, refused or not answered", "put under way", "waiting", "failed: no more tries"]);
+    assert.ok((await texts(page, ".run use>title")).includes("Put 2: accepted, 980 ms to 1.00 s"));
+    assert.deepEqual(await legend(page), ["put, accepted by KV", "put, refused or without a response", "put under way", "waiting", "failed: no more tries"]);
   });
 
   test("draws a write without a put as a bar to its end, superseded or stored", async () => {
     const { page } = await openReport({ elapsedMs: 1000, attempts: [write(1, "superseded", [], 500), write(2, "stored", [], 1000)] });
     assert.deepEqual(await attributes(page, ".run .without-put", "x2"), ["50.00%", "100.00%"]);
-    assert.deepEqual(await attributes(page, ".run use.kept", "x"), ["50.00%", "100.00%"]);
+    assert.deepEqual(await attributes(page, ".run use.not-put", "x"), ["50.00%", "100.00%"]);
     assert.deepEqual(await legend(page), ["superseded: a later write took its place", "stored: will be put"]);
   });
 
@@ -126,9 +126,9 @@ describe("the timeline", () => {
     [150_000, "0 150 s"],
   ]) {
     test(`ticks are round and few: ${elapsedMs} ms`, async () => {
-      const { page } = await openReport({ elapsedMs, attempts: [write(1, "taken", [{ startedMs: 0, endedMs: 0, taken: true }], 0)] });
+      const { page } = await openReport({ elapsedMs, attempts: [write(1, "accepted", [{ startedMs: 0, endedMs: 0, taken: true }], 0)] });
       assert.equal((await texts(page, ".axis text")).join(" "), labels);
-      assert.deepEqual(await attributes(page, ".run use.taken", "x"), ["0.00%"]);
+      assert.deepEqual(await attributes(page, ".run use.accepted", "x"), ["0.00%"]);
     });
   }
 

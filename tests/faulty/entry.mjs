@@ -16,7 +16,7 @@
 // - `GET /.kv-calls?key=K` returns the calls for a key so far, `?under=P` those for all keys with
 //   the prefix P (a `list` counts by its prefix, a bulk read by each of its `keys`);
 // - `GET /.object?key=K` returns the size of what the key's object stores, `GET /.storage?key=K`
-//   all of it and the time of its alarm, and `PUT /.storage?key=K` stores such an answer;
+//   all of it and the time of its alarm, and `PUT /.storage?key=K` stores such a response;
 // - `DELETE /.alarm?key=K` deletes the object's alarm, `POST /.crash?key=K` crashes the object;
 // - `PUT /.clock?offsetMs=N` sets the clock of the Worker and of its objects N milliseconds ahead.
 import { DurableObject } from "cloudflare:workers";
@@ -93,10 +93,10 @@ async function injectFault(fault, call, ctx) {
     // The free plan's daily operations are used up.
     case "quota":
       throw new Error(`KV ${operation}() limit exceeded for the day.`);
-    case "no answer":
+    case "no response":
       throw new Error("Network connection lost.");
-    // KV makes the put, but its answer is lost.
-    case "lost answer":
+    // KV makes the put, but its response is lost.
+    case "lost response":
       return { afterwards: () => Promise.reject(new Error("Network connection lost.")) };
     // The object crashes before its put, or after KV has made it.
     case "crash before":

@@ -74,7 +74,7 @@ export async function startSync({ tls, vars } = {}) {
   const [worker, database] = await Promise.all([startWorker({ vars, restApi: true }), startPostgres({ tls })]);
   after(() => database.stop());
   const api = await apiFor(worker);
-  const found = await fetch(new URL(`${EXPLORER}/storage/kv/namespaces`, worker.url)).then((answer) => answer.json());
+  const found = await fetch(new URL(`${EXPLORER}/storage/kv/namespaces`, worker.url)).then((response) => response.json());
   const namespace = found.result.find(({ id, title }) => [id, title].includes("USER_CONFIGURATION")).id;
   return new Sync({ worker, database, api, namespace });
 }
@@ -125,8 +125,8 @@ class Sync {
   async forwardItems(call, items) {
     if (items.length === 0) return;
     const url = new URL(EXPLORER + call.path, this.worker.url);
-    const answer = await fetch(url, { method: call.method, headers: { "content-type": "application/json" }, body: JSON.stringify(items) });
-    assert.ok(answer.ok, await answer.text());
+    const response = await fetch(url, { method: call.method, headers: { "content-type": "application/json" }, body: JSON.stringify(items) });
+    assert.ok(response.ok, await response.text());
   }
 
   /** Puts `[{ key, value, metadata }]` into KV. */
@@ -267,15 +267,15 @@ export function failFirstTry(fail) {
 }
 
 /**
- * Answers a bulk call as Cloudflare does if it accepts only some items, those for which
- * `isTaken(item, index)`: status 200 with a list of the others. Other calls pass.
+ * Responds to a bulk call as Cloudflare does if it accepts only some items, those for which
+ * `isAccepted(item, index)`: status 200 with a list of the others. Other calls pass.
  */
-export async function acceptSomeItems(sync, call, pass, isTaken) {
+export async function acceptSomeItems(sync, call, pass, isAccepted) {
   if (!/\/bulk(\/delete)?$/.test(call.path)) return pass();
   const items = JSON.parse(call.body);
-  const taken = items.filter(isTaken);
-  await sync.forwardItems(call, taken);
-  const left = items.filter((item) => !taken.includes(item));
-  const result = { successful_key_count: taken.length, unsuccessful_keys: left.map((item) => item.key ?? item) };
+  const accepted = items.filter(isAccepted);
+  await sync.forwardItems(call, accepted);
+  const left = items.filter((item) => !accepted.includes(item));
+  const result = { successful_key_count: accepted.length, unsuccessful_keys: left.map((item) => item.key ?? item) };
   return { status: 200, body: JSON.stringify({ success: true, errors: [], messages: [], result }) };
 }

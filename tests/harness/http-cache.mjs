@@ -109,7 +109,7 @@ class Resource {
 /** Returns the parameters of the member that kv-edge added to `Cache-Status` (RFC 9211). */
 export function parseCacheStatus({ status, headers, text }) {
   const field = headers["cache-status"];
-  assert.equal(typeof field, "string", `an answer ${status} without Cache-Status: ${text.slice(0, 200)}`);
+  assert.equal(typeof field, "string", `a response ${status} without Cache-Status: ${text.slice(0, 200)}`);
   const [name, ...parameters] = field.split(",").at(-1).split(";");
   assert.equal(name.trim(), "kv-edge");
   const number = (value) => (/^-?\d+$/.test(value) ? Number(value) : value);

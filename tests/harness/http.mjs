@@ -21,19 +21,19 @@ export async function send(worker, path, { body, ...options } = {}) {
   // Node does not frame the body of a DELETE by itself.
   if (body !== undefined) request.setHeader("Content-Length", Buffer.byteLength(body));
   request.end(body);
-  const answer = await response;
+  const received = await response;
   const chunks = [];
   try {
-    for await (const chunk of answer) chunks.push(chunk);
+    for await (const chunk of received) chunks.push(chunk);
   } catch (error) {
     if (error.code !== "ECONNRESET") throw error;
   }
   const bytes = Buffer.concat(chunks);
   return {
-    status: answer.statusCode,
-    headers: answer.headers,
-    rawHeaders: answer.rawHeaders,
-    complete: answer.complete,
+    status: received.statusCode,
+    headers: received.headers,
+    rawHeaders: received.rawHeaders,
+    complete: received.complete,
     bytes,
     text: bytes.toString("utf8"),
     json: () => JSON.parse(bytes.toString("utf8")),

@@ -40,7 +40,7 @@ export async function startScriptedUpstream() {
     serve(script, path) {
       const served = raw.serve((exchange) => {
         const turn = raw.requestsTo(served).length;
-        return play(exchange, answerOf(script, exchange.request, turn), turn);
+        return play(exchange, responseOf(script, exchange.request, turn), turn);
       }, path);
       return served;
     },
@@ -49,13 +49,13 @@ export async function startScriptedUpstream() {
       let turn = 0;
       raw.serveByDefault((exchange) => {
         turn += 1;
-        return play(exchange, answerOf(script, exchange.request, turn), turn);
+        return play(exchange, responseOf(script, exchange.request, turn), turn);
       });
     },
   };
 }
 
-function answerOf(script, request, turn) {
+function responseOf(script, request, turn) {
   if (typeof script === "function") return script(request, turn);
   return Array.isArray(script) ? script[Math.min(turn, script.length) - 1] : script;
 }
@@ -64,41 +64,41 @@ function answerOf(script, request, turn) {
 const ARRIVAL_MS = 20;
 
 async function play({ request, write, end, reset }, scripted, turn) {
-  const answer = await scripted;
-  if (answer.hangs || answer.stallsAt === "head") return;
+  const response = await scripted;
+  if (response.hangs || response.stallsAt === "head") return;
   await request.completed;
-  if (answer.delayMs) await sleep(answer.delayMs);
-  await answer.until;
-  const close = answer.reset ? reset : end;
-  if (answer.breaksAt === "head") return close();
-  const body = Buffer.from(answer.body ?? (hasBody(answer, request) ? String(turn) : ""));
-  const head = headOf(answer, request, body);
-  const isCutInHead = [answer.breaksAt, answer.stallsAt].includes("in head");
-  const sent = isCutInHead || !hasBody(answer, request) ? Buffer.alloc(0) : body.subarray(0, answer.breaksAt ?? answer.stallsAt);
+  if (response.delayMs) await sleep(response.delayMs);
+  await response.until;
+  const close = response.reset ? reset : end;
+  if (response.breaksAt === "head") return close();
+  const body = Buffer.from(response.body ?? (hasBody(response, request) ? String(turn) : ""));
+  const head = headOf(response, request, body);
+  const isCutInHead = [response.breaksAt, response.stallsAt].includes("in head");
+  const sent = isCutInHead || !hasBody(response, request) ? Buffer.alloc(0) : body.subarray(0, response.breaksAt ?? response.stallsAt);
   // In one write: a second one would wait until the first is acknowledged (Nagle).
-  const pieces = [isCutInHead ? head.slice(0, head.length / 2) : head, ...framed(sent, answer)];
+  const pieces = [isCutInHead ? head.slice(0, head.length / 2) : head, ...framed(sent, response)];
   write(Buffer.concat(pieces.map((piece) => Buffer.from(piece, "latin1"))));
-  if (answer.breaksAt === undefined && answer.framing !== "close" && !answer.closes) return;
+  if (response.breaksAt === undefined && response.framing !== "close" && !response.closes) return;
   await sleep(ARRIVAL_MS);
   close();
 }
 
 const hasBody = ({ status = 200 }, { method }) => method !== "HEAD" && ![204, 304].includes(status);
 
-function headOf(answer, request, body) {
-  const { status = 200, headers = [], framing = "length", date } = answer;
+function headOf(response, request, body) {
+  const { status = 200, headers = [], framing = "length", date } = response;
   const lines = typeof headers === "function" ? headers(request) : [...headers];
   if (date !== false && !lines.some((line) => /^date:/i.test(line))) lines.unshift(`Date: ${httpDate()}`);
-  if (framing === "close" || answer.closes) lines.push("Connection: close");
+  if (framing === "close" || response.closes) lines.push("Connection: close");
   if (framing === "chunked") lines.push("Transfer-Encoding: chunked");
-  else if (framing !== "close" && ![204, 304].includes(status)) lines.push(`Content-Length: ${answer.length ?? body.length}`);
+  else if (framing !== "close" && ![204, 304].includes(status)) lines.push(`Content-Length: ${response.length ?? body.length}`);
   return `HTTP/1.1 ${[`${status} ${STATUS_CODES[status] ?? "Odd"}`, ...lines].join("\r\n")}\r\n\r\n`;
 }
 
 const CHUNK_BYTES = 64 * 1024;
 
 /** Yields the bytes of a body on the wire; without the last chunk if the response never ends. */
-function* framed(body, { framing, breaksAt, stallsAt, ...answer }) {
+function* framed(body, { framing, breaksAt, stallsAt, ...response }) {
   if (framing !== "chunked") {
     yield body;
     return;
@@ -109,5 +109,5 @@ function* framed(body, { framing, breaksAt, stallsAt, ...answer }) {
     yield chunk;
     yield "\r\n";
   }
-  if ((breaksAt ?? stallsAt) === undefined && ![204, 304].includes(answer.status)) yield "0\r\n\r\n";
+  if ((breaksAt ?? stallsAt) === undefined && ![204, 304].includes(response.status)) yield "0\r\n\r\n";
 }

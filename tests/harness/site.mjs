@@ -94,9 +94,9 @@ export async function pushAssets(worker, folder, args = []) {
  * Starts the REST API: `base` is its URL as in `wrangler dev`, `accountBase` its URL as in a
  * Cloudflare account. `calls` are all calls so far.
  *
- * If a test sets `intercept(call, pass)`, it answers in place of the API with `{ status, headers,
+ * If a test sets `intercept(call, pass)`, it responds in place of the API with `{ status, headers,
  * body }`, or with undefined, which closes the connection. `pass()` makes the call and returns its
- * answer.
+ * response.
  */
 async function startApi(worker) {
   assert.ok(worker.hasRestApi, "start the Worker with `restApi: true`");
@@ -111,10 +111,10 @@ async function startApi(worker) {
     const call = { number: calls.length + 1, method: request.method, path: decodeURIComponent(path), headers: request.headers, body };
     calls.push(call);
     const pass = () => (isAccount ? refuseAsCloudflare(call) : undefined) ?? callExplorer(worker, call.method, path, request.headers, body);
-    const answer = await (self.intercept ? self.intercept(call, pass) : pass());
-    if (answer === undefined) return request.socket.destroy();
-    response.writeHead(answer.status, answer.headers ?? { "Content-Type": "application/json" });
-    response.end(answer.body);
+    const reply = await (self.intercept ? self.intercept(call, pass) : pass());
+    if (reply === undefined) return request.socket.destroy();
+    response.writeHead(reply.status, reply.headers ?? { "Content-Type": "application/json" });
+    response.end(reply.body);
   });
   // A tool that is killed during a call breaks the connection.
   server.on("clientError", (_error, socket) => socket.destroy());
@@ -156,8 +156,8 @@ function callExplorer(worker, method, path, headers, body) {
     const request = http.request(options, async (response) => {
       const chunks = [];
       for await (const chunk of response) chunks.push(chunk);
-      const { "content-encoding": _coding, "transfer-encoding": _chunked, ...headersOfAnswer } = response.headers;
-      resolve({ status: response.statusCode, headers: { ...headersOfAnswer, connection: "close" }, body: Buffer.concat(chunks) });
+      const { "content-encoding": _coding, "transfer-encoding": _chunked, ...headersOfResponse } = response.headers;
+      resolve({ status: response.statusCode, headers: { ...headersOfResponse, connection: "close" }, body: Buffer.concat(chunks) });
     });
     request.on("error", reject).end(body);
   });

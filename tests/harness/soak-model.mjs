@@ -137,7 +137,7 @@ export class Model {
       upstream.serveByDefault((request) => {
         // The upstream keeps every request, and a hundred thousand are too many.
         if (upstream.requests.length > 1000) upstream.requests.length = 0;
-        return this.#answer(byPath.get(request.target), request);
+        return this.#respond(byPath.get(request.target), request);
       });
     }
   }
@@ -164,7 +164,7 @@ export class Model {
     return resource.version;
   }
 
-  #answer(resource, request) {
+  #respond(resource, request) {
     this.serial += 1;
     const serial = this.serial;
     const random = randomFrom(this.seed + serial * 7919);
@@ -185,27 +185,27 @@ export class Model {
       const path = `${request.method} ${resource.path}`;
       this.#hangs?.set(path, (this.#hangs.get(path) ?? 0) + 1);
     }
-    const answer = isSafe ? this.#read(record, request, faults, random) : this.#written(record, faults, random);
+    const response = isSafe ? this.#read(record, request, faults, random) : this.#written(record, faults, random);
     const body = bodyOf(record);
-    const hasBody = request.method !== "HEAD" && ![204, 304].includes(answer.status);
-    answer.body = hasBody || request.method === "HEAD" ? body.subarray(answer.from ?? 0, answer.to) : "";
-    answer.framing = pick(["length", "length", "length", "chunked"]);
+    const hasBody = request.method !== "HEAD" && ![204, 304].includes(response.status);
+    response.body = hasBody || request.method === "HEAD" ? body.subarray(response.from ?? 0, response.to) : "";
+    response.framing = pick(["length", "length", "length", "chunked"]);
     const { inBody, ...ofHead } = faults;
-    Object.assign(answer, ofHead);
-    if (inBody && hasBody && answer.body.length > 1 && answer.breaksAt === undefined) {
+    Object.assign(response, ofHead);
+    if (inBody && hasBody && response.body.length > 1 && response.breaksAt === undefined) {
       // A response that is not stored is passed on as it arrives, and stalls for the client too. A
       // short response that is stored is read whole first.
-      const isStored = isSafe && !record.isOneOff && answer.status === record.ofStatus && request.field("cache-control") !== "no-store";
-      const stalls = inBody.stalls && isStored && answer.framing === "length" && body.length <= 65_536;
-      answer[stalls ? "stallsAt" : "breaksAt"] = int(0, answer.body.length - 1);
-      answer.reset = inBody.reset;
+      const isStored = isSafe && !record.isOneOff && response.status === record.ofStatus && request.field("cache-control") !== "no-store";
+      const stalls = inBody.stalls && isStored && response.framing === "length" && body.length <= 65_536;
+      response[stalls ? "stallsAt" : "breaksAt"] = int(0, response.body.length - 1);
+      response.reset = inBody.reset;
     }
-    record.isBroken = [answer.breaksAt, answer.stallsAt].some((at) => at !== undefined) || answer.hangs === true;
-    record.status = answer.status;
+    record.isBroken = [response.breaksAt, response.stallsAt].some((at) => at !== undefined) || response.hangs === true;
+    record.status = response.status;
     const asked = `${serial} after ${record.atMs - this.startedMs} ms: ${request.method} ${JSON.stringify(notedFields(request))}`;
-    const end = record.isBroken ? `broken off at ${answer.breaksAt ?? answer.stallsAt}` : answer.framing;
-    this.note(resource, `upstream: ${asked} -> ${answer.status} ${record.identity} ${record.control ?? ""} ${end}`);
-    return answer;
+    const end = record.isBroken ? `broken off at ${response.breaksAt ?? response.stallsAt}` : response.framing;
+    this.note(resource, `upstream: ${asked} -> ${response.status} ${record.identity} ${record.control ?? ""} ${end}`);
+    return response;
   }
 
   /** Chooses the faults of a response. */
@@ -236,7 +236,7 @@ export class Model {
     const hasAuthorization = request.field("authorization") !== undefined;
     const hasCredentials = hasAuthorization || request.field("cookie") !== undefined;
     const saysSo = !hasCredentials && chance(0.04);
-    // What credentials got is for all only if the answer says explicitly that it is fresh, and for
+    // What credentials got is for all only if the response says explicitly that it is fresh, and for
     // `Authorization` as RFC 9111 §3.5 has it.
     const isFreshForAll = policy.fresh > 0 && !policy.isHeuristic;
     const isForOne = saysSo || (hasCredentials && !isFreshForAll) || (hasAuthorization && !/s-maxage|must-revalidate/.test(policy.control));
@@ -287,13 +287,13 @@ export class Model {
   }
 
   /** Returns a response whose body no other request may get. */
-  #oneOff(record, answer) {
+  #oneOff(record, response) {
     record.isOneOff = true;
-    record.ofStatus = answer.status;
+    record.ofStatus = response.status;
     record.isZipped = record.resource.isZipped;
-    if (record.isZipped) answer.headers.push("Content-Encoding: gzip");
+    if (record.isZipped) response.headers.push("Content-Encoding: gzip");
     record.identity = `${record.resource.url} ${JSON.stringify(record.selecting)} only-${record.serial}`;
-    return answer;
+    return response;
   }
 
   /**

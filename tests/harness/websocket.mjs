@@ -27,8 +27,8 @@ function frame(opcode, payload, { masked }) {
 const closeBody = (code, reason) => (code ? Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]) : "");
 
 /**
- * One endpoint of an open WebSocket. Messages are queued until `next` takes them; pings are
- * answered at once.
+ * One endpoint of an open WebSocket. Messages are queued until `next` takes them. A ping
+ * gets a pong at once.
  */
 class Endpoint {
   #rest = Buffer.alloc(0);
@@ -183,7 +183,7 @@ export const acceptWebSockets =
   };
 
 /**
- * Sends every message back and answers a close frame with the same code; returns that frame, or `{
+ * Sends every message back and responds to a close frame with the same code; returns that frame, or `{
  * closed: true }`.
  */
 export async function echoMessages(side) {

@@ -32,8 +32,8 @@ pub(super) struct Threshold {
     /// `failures`. Requests that hang end in the same moment, and responses that others got in
     /// the meantime are only seen afterwards.
     pub(super) sustained_ms: u64,
-    /// The number of probes, each of another visitor, that test whether the origin works again. So
-    /// one visitor whose probes fail or never end does not keep the circuit open for others.
+    /// The number of probes, each of another visitor, that test whether the upstream works again.
+    /// So one visitor whose probes fail or never end does not keep the circuit open for others.
     pub(super) probes: usize,
 }
 
@@ -91,14 +91,14 @@ impl Circuit {
             let left_ms = (open.since_ms + open.lasts_ms).saturating_sub(now_ms);
             return Admission::Open { retry_after_ms: left_ms.clamp(1, open.lasts_ms) };
         }
-        let (mut taken, mut own) = (0_usize, None);
+        let (mut under_way, mut own) = (0_usize, None);
         for probe in probes {
-            taken += 1;
+            under_way += 1;
             own = own.or((probe.client == request.client).then_some(probe));
         }
         match own {
             Some(own) => Admission::Open { retry_after_ms: own.wait_ms(now_ms) },
-            None if taken >= threshold.probes => Admission::Open { retry_after_ms: PROBE_WAIT_MS },
+            None if under_way >= threshold.probes => Admission::Open { retry_after_ms: PROBE_WAIT_MS },
             None => Admission::Probe,
         }
     }

@@ -1,4 +1,4 @@
-//! Circuit breakers and outlier detection: an origin that keeps failing gets no requests for a
+//! Circuit breakers and outlier detection: an upstream that keeps failing gets no requests for a
 //! while. Both are passive: they learn from the requests of visitors and send none of their
 //! own.
 //!
@@ -14,12 +14,12 @@
 //!
 //! A *closed* circuit admits every request, and an *open* one none. A *half-open* circuit
 //! admits a few requests as *probes*, each of another visitor, which find out whether the
-//! origin works again. If they all fail, the circuit is open for twice the time, from 10 s up
+//! upstream works again. If they all fail, the circuit is open for twice the time, from 10 s up
 //! to 60 s.
 //!
 //! # Four circuits
 //!
-//! A circuit protects an origin, but no stranger may use it to close an origin to others. A
+//! A circuit protects an upstream, but no stranger may use it to close an upstream to others. A
 //! visitor chooses the path, the fields and the body, and so can make requests fail as often as
 //! they like. So there are four circuits. The words are Envoy's (outlier detection, minimum
 //! request volume, panic threshold):
@@ -28,8 +28,8 @@
 //! |---|---|---|---|---|
 //! | a path, from one visitor | 5 in 10 s | 5 | 5 | none |
 //! | a path, from everybody | 5 in 10 s | 2 | 5 | it has failed for 5 s |
-//! | an origin that is an outlier | 5 in 10 s | 5 | 5 | there is an alternative to it |
-//! | an origin that does not respond | 20 in 30 s | 4 | 4 | it has failed for 10 s |
+//! | an upstream that is an outlier | 5 in 10 s | 5 | 5 | there is an alternative to it |
+//! | an upstream that does not respond | 20 in 30 s | 4 | 4 | it has failed for 10 s |
 //!
 //! No circuit opens if at least as many requests have succeeded since the oldest of these
 //! failures. The two with a minimum time also do not open if that many have succeeded during it.
@@ -49,18 +49,18 @@
 //! ```
 //! use circuit_breaker::{Admission, Circuits, Outcome, RequestKey};
 //!
-//! let origin = "https://shop.example";
+//! let upstream = "https://shop.example";
 //! let request = || RequestKey::new("GET", "https://shop.example/tea", None);
 //! let mut circuits = Circuits::new(1024 * 1024);
 //! for now_ms in 0..5 {
-//!     assert_eq!(circuits.admit(origin, request, false, now_ms), Admission::Closed);
-//!     circuits.record_outcome(origin, request, Outcome::NoResponse, now_ms);
+//!     assert_eq!(circuits.admit(upstream, request, false, now_ms), Admission::Closed);
+//!     circuits.record_outcome(upstream, request, Outcome::NoResponse, now_ms);
 //! }
-//! assert!(matches!(circuits.admit(origin, request, false, 5), Admission::Open { .. }));
+//! assert!(matches!(circuits.admit(upstream, request, false, 5), Admission::Open { .. }));
 //! // Ten seconds later, the next request is a probe.
-//! assert_eq!(circuits.admit(origin, request, false, 10_004), Admission::Probe);
-//! circuits.record_outcome(origin, request, Outcome::Success, 10_200);
-//! assert_eq!(circuits.admit(origin, request, false, 10_201), Admission::Closed);
+//! assert_eq!(circuits.admit(upstream, request, false, 10_004), Admission::Probe);
+//! circuits.record_outcome(upstream, request, Outcome::Success, 10_200);
+//! assert_eq!(circuits.admit(upstream, request, false, 10_201), Admission::Closed);
 //! ```
 
 #![forbid(unsafe_code)]
@@ -84,28 +84,28 @@ const PATH_OF_CLIENT: Threshold =
 /// A path that fails for three visitors is closed to everybody.
 const PATH: Threshold =
     Threshold { failures: 5, client_max: 2, path_max: 5, window_ms: 10_000, sustained_ms: 5_000, probes: 3 };
-/// An origin that fails, even at one path only, is an outlier: alternatives are preferred.
+/// An upstream that fails, even at one path only, is an outlier: alternatives are preferred.
 const OUTLIER: Threshold =
     Threshold { failures: 5, client_max: 5, path_max: 5, window_ms: 10_000, sustained_ms: 0, probes: 1 };
-/// An origin that does not respond to several visitors at several paths is down.
-const DOWN: Threshold =
+/// An upstream that does not respond to several visitors at several paths is unresponsive.
+const UNRESPONSIVE: Threshold =
     Threshold { failures: 20, client_max: 4, path_max: 4, window_ms: 30_000, sustained_ms: 10_000, probes: 5 };
 
-/// The most circuits of paths per origin. A failing path has one for everybody, and one for each
+/// The most circuits of paths per upstream. A failing path has one for everybody, and one for each
 /// visitor it fails for. Requests that fail at ever new paths evict the older ones.
 const PATHS_MAX: usize = 32;
 
-/// The circuits of all origins, as one isolate sees them. It has entries only for origins that
+/// The circuits of all upstreams, as one isolate sees them. It has entries only for upstreams that
 /// failed and are not forgotten yet, and for at most 32 circuits of paths in each. The path whose
 /// last failure is the oldest is evicted, which closes its circuit.
 #[derive(Debug, Clone)]
 pub struct Circuits {
-    /// The origin whose last failure is the oldest is evicted first. That order does not depend
+    /// The upstream whose last failure is the oldest is evicted first. That order does not depend
     /// on any clock.
-    origins: Lru<OriginCircuits>,
+    upstreams: Lru<UpstreamCircuits>,
 }
 
-/// Whether a request may be sent to an origin, from best to worst.
+/// Whether a request may be sent to an upstream, from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Admission {
     /// The circuits are closed: it may.
@@ -120,12 +120,12 @@ pub enum Admission {
     },
 }
 
-/// How a request to an origin ended.
+/// How a request to an upstream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// With a response that is not a failure.
     Success,
-    /// With a response that says that the origin, or one behind it, does not work: 502, 503 or
+    /// With a response that says that the upstream, or one behind it, does not work: 502, 503 or
     /// 504.
     GatewayError,
     /// Without a response, or with one that came too late.
@@ -139,24 +139,24 @@ pub enum OpenedCircuit {
     Path,
     /// The one for outliers: alternatives are preferred from now on.
     Outlier,
-    /// The circuit of the origin.
-    Origin,
+    /// The one for upstreams that do not respond.
+    Unresponsive,
 }
 
 impl fmt::Display for OpenedCircuit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Path => "a path of it failed too often",
-            Self::Outlier => "it failed too often, others are asked in its place, if there are any",
-            Self::Origin => "it gives no answer to most requests",
+            Self::Outlier => "it failed too often, others are used in its place if there are any",
+            Self::Unresponsive => "it does not respond to most requests",
         })
     }
 }
 
-/// The circuits of one origin.
+/// The circuits of one upstream.
 #[derive(Debug, Clone, Default)]
-struct OriginCircuits {
-    down: Circuit,
+struct UpstreamCircuits {
+    unresponsive: Circuit,
     outlier: Circuit,
     /// Sorted by the last failure, the oldest first.
     paths: Vec<(PathScope, Circuit)>,
@@ -172,40 +172,40 @@ enum PathScope {
 impl Circuits {
     /// Returns circuits that are all closed.
     ///
-    /// Records of tenants can name any number of origins, so the memory for those that failed
-    /// lately is bounded by `bytes_max`. One origin takes 18 KiB at most.
+    /// Records of tenants can name any number of upstreams, so the memory for those that failed
+    /// lately is bounded by `bytes_max`. One upstream takes 18 KiB at most.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
-        Self { origins: Lru::new(bytes_max) }
+        Self { upstreams: Lru::new(bytes_max) }
     }
 
     /// Returns the bound of the memory in bytes.
     #[must_use]
     pub const fn bytes_max(&self) -> usize {
-        self.origins.bytes_max()
+        self.upstreams.bytes_max()
     }
 
-    /// Returns true if the origin has failed lately. Only then the client and the URL of a
+    /// Returns true if the upstream has failed lately. Only then the client and the URL of a
     /// request matter.
     #[must_use]
-    pub fn has_failed_lately(&self, origin: &str) -> bool {
-        self.origins.get(origin).is_some()
+    pub fn has_failed_lately(&self, upstream: &str) -> bool {
+        self.upstreams.get(upstream).is_some()
     }
 
-    /// Decides whether a request may be sent to the origin, just before it is sent, and takes a
-    /// probe if it is one.
+    /// Decides whether a request may be sent to the upstream, and records it if it is a probe. To
+    /// be called just before the request is sent.
     ///
-    /// `request` is only called for an origin that has failed lately. `has_alternative` is true
+    /// `request` is only called for an upstream that has failed lately. `has_alternative` is true
     /// if something else can serve the request in its place: another server, or a stale
     /// response.
     pub fn admit(
         &mut self,
-        origin: &str,
+        upstream: &str,
         request: impl FnOnce() -> RequestKey,
         has_alternative: bool,
         now_ms: u64,
     ) -> Admission {
-        let Some(circuits) = self.origins.get_mut(origin) else { return Admission::Closed };
+        let Some(circuits) = self.upstreams.get_mut(upstream) else { return Admission::Closed };
         let request = request();
         let admission = circuits.admission(request, has_alternative, now_ms);
         if admission == Admission::Probe {
@@ -220,43 +220,43 @@ impl Circuits {
 
     /// Records how a request ended, and returns the circuit that opened because of that.
     ///
-    /// While a circuit is open and no probe was taken, nothing changes in it. Such a request
+    /// While a circuit is open and no probe was sent, nothing changes in it. Such a request
     /// began before the circuit opened, so its success says little about the present, and its
-    /// failure must not prolong the wait. Once a probe was taken, any success closes the
+    /// failure must not prolong the wait. Once a probe was sent, any success closes the
     /// circuit, and only failures of probes count.
     pub fn record_outcome(
         &mut self,
-        origin: &str,
+        upstream: &str,
         request: impl FnOnce() -> RequestKey,
         outcome: Outcome,
         now_ms: u64,
     ) -> Option<OpenedCircuit> {
         if outcome == Outcome::Success {
-            let circuits = self.origins.get_mut(origin)?;
+            let circuits = self.upstreams.get_mut(upstream)?;
             if circuits.record_success(request(), now_ms) {
-                self.origins.remove(origin);
+                self.upstreams.remove(upstream);
             }
             return None;
         }
-        let mut circuits = self.origins.remove(origin).unwrap_or_default();
+        let mut circuits = self.upstreams.remove(upstream).unwrap_or_default();
         let opened = circuits.record_failure(request(), outcome, now_ms);
         let bytes = circuits.bytes();
-        self.origins.insert(origin, circuits, bytes);
+        self.upstreams.insert(upstream, circuits, bytes);
         opened
     }
 }
 
-impl OriginCircuits {
+impl UpstreamCircuits {
     /// Returns the circuits that apply to a request, with their thresholds.
     fn applying(
         &mut self,
         request: RequestKey,
         has_alternative: bool,
     ) -> impl Iterator<Item = (&'static Threshold, &mut Circuit)> {
-        let paths = self.paths.iter_mut().filter(move |(scope, _)| scope.holds_for(request));
+        let paths = self.paths.iter_mut().filter(move |(scope, _)| scope.applies_to(request));
         let paths = paths.map(|(scope, circuit)| (scope.threshold(), circuit));
         let outlier = has_alternative.then_some((&OUTLIER, &mut self.outlier));
-        std::iter::once((&DOWN, &mut self.down)).chain(outlier).chain(paths)
+        std::iter::once((&UNRESPONSIVE, &mut self.unresponsive)).chain(outlier).chain(paths)
     }
 
     /// Returns the worst admission of the circuits that apply.
@@ -266,23 +266,25 @@ impl OriginCircuits {
         worst.unwrap_or(Admission::Closed)
     }
 
-    /// Records a success. Returns true if nothing about the origin needs to be remembered any
+    /// Records a success. Returns true if nothing about the upstream needs to be remembered any
     /// more.
     fn record_success(&mut self, request: RequestKey, now_ms: u64) -> bool {
         for (scope, circuit) in &mut self.paths {
-            if scope.holds_for(request) {
+            if scope.applies_to(request) {
                 circuit.record_success();
             }
         }
         self.paths.retain(|(scope, circuit)| !circuit.is_idle(scope.threshold(), now_ms));
         self.outlier.record_success();
-        self.down.record_success();
-        self.paths.is_empty() && self.outlier.is_idle(&OUTLIER, now_ms) && self.down.is_idle(&DOWN, now_ms)
+        self.unresponsive.record_success();
+        self.paths.is_empty()
+            && self.outlier.is_idle(&OUTLIER, now_ms)
+            && self.unresponsive.is_idle(&UNRESPONSIVE, now_ms)
     }
 
     fn bytes(&self) -> usize {
         let paths = self.paths.iter().map(|(_, circuit)| size_of::<PathScope>() + circuit.bytes());
-        size_of::<u64>() + self.down.bytes() + self.outlier.bytes() + paths.sum::<usize>()
+        size_of::<u64>() + self.unresponsive.bytes() + self.outlier.bytes() + paths.sum::<usize>()
     }
 
     fn record_failure(&mut self, request: RequestKey, outcome: Outcome, now_ms: u64) -> Option<OpenedCircuit> {
@@ -297,24 +299,24 @@ impl OriginCircuits {
             self.paths.push((scope, circuit));
         }
         let is_outlier = self.outlier.record_failure(&OUTLIER, request, now_ms);
-        let is_down = match outcome {
-            Outcome::NoResponse => self.down.record_failure(&DOWN, request, now_ms),
+        let is_unresponsive = match outcome {
+            Outcome::NoResponse => self.unresponsive.record_failure(&UNRESPONSIVE, request, now_ms),
             Outcome::Success | Outcome::GatewayError => {
-                self.down.record_success();
+                self.unresponsive.record_success();
                 false
             }
         };
         let opened = [
             (has_path_opened, OpenedCircuit::Path),
             (is_outlier, OpenedCircuit::Outlier),
-            (is_down, OpenedCircuit::Origin),
+            (is_unresponsive, OpenedCircuit::Unresponsive),
         ];
         opened.into_iter().filter(|(has_opened, _)| *has_opened).map(|(_, opened)| opened).max()
     }
 }
 
 impl PathScope {
-    fn holds_for(self, request: RequestKey) -> bool {
+    fn applies_to(self, request: RequestKey) -> bool {
         match self {
             Self::Everybody { path } => path == request.path,
             Self::Client(client) => client == request,

@@ -19,25 +19,25 @@ fn of(client: u64, path: u64) -> RequestKey {
     RequestKey { client, path, without_query: path }
 }
 
-/// Requests of one visitor to one path of origins with alternatives, so that all four circuits
+/// Requests of one visitor to one path of upstreams with alternatives, so that all four circuits
 /// matter.
 trait OneVisitor {
-    fn admit_one(&mut self, origin: &str, now_ms: u64) -> Admission;
-    fn record_one(&mut self, origin: &str, outcome: Outcome, now_ms: u64);
-    fn is_open(&self, origin: &str, now_ms: u64) -> bool;
+    fn admit_one(&mut self, upstream: &str, now_ms: u64) -> Admission;
+    fn record_one(&mut self, upstream: &str, outcome: Outcome, now_ms: u64);
+    fn is_open(&self, upstream: &str, now_ms: u64) -> bool;
 }
 
 impl OneVisitor for Circuits {
-    fn admit_one(&mut self, origin: &str, now_ms: u64) -> Admission {
-        self.admit(origin, || of(1, 1), true, now_ms)
+    fn admit_one(&mut self, upstream: &str, now_ms: u64) -> Admission {
+        self.admit(upstream, || of(1, 1), true, now_ms)
     }
 
-    fn record_one(&mut self, origin: &str, outcome: Outcome, now_ms: u64) {
-        self.record_outcome(origin, || of(1, 1), outcome, now_ms);
+    fn record_one(&mut self, upstream: &str, outcome: Outcome, now_ms: u64) {
+        self.record_outcome(upstream, || of(1, 1), outcome, now_ms);
     }
 
-    fn is_open(&self, origin: &str, now_ms: u64) -> bool {
-        matches!(self.clone().admit_one(origin, now_ms), Admission::Open { .. })
+    fn is_open(&self, upstream: &str, now_ms: u64) -> bool {
+        matches!(self.clone().admit_one(upstream, now_ms), Admission::Open { .. })
     }
 }
 
@@ -115,7 +115,7 @@ fn a_probe_that_succeeds_closes_the_circuit_and_all_is_forgotten() {
     circuits.record_one(A, Success, T + 10_001);
     assert_eq!(circuits.admit_one(A, T + 10_001), Closed);
     circuits.record_one(A, Success, T + 30_001);
-    assert!(circuits.origins.is_empty());
+    assert!(circuits.upstreams.is_empty());
 }
 
 #[test]
@@ -161,39 +161,39 @@ fn requests_from_before_the_circuit_opened_change_nothing_until_a_probe_is_under
 }
 
 #[test]
-fn an_origin_that_failed_once_is_forgotten_when_it_answers_thirty_seconds_later() {
+fn an_upstream_that_failed_once_is_forgotten_when_it_responds_thirty_seconds_later() {
     let mut circuits = Circuits::new(BYTES);
     fail(&mut circuits, 1, T);
     circuits.record_one(A, Success, T + 30_000);
-    assert_eq!(circuits.origins.len(), 1);
+    assert_eq!(circuits.upstreams.len(), 1);
     circuits.record_one(A, Success, T + 30_001);
-    assert!(circuits.origins.is_empty());
+    assert!(circuits.upstreams.is_empty());
 }
 
 #[test]
-fn the_origin_that_failed_longest_ago_makes_room() {
+fn the_upstream_that_failed_longest_ago_makes_room() {
     let mut circuits = Circuits::new(BYTES);
-    let mut origins = 0;
+    let mut upstreams = 0;
     // The clock runs backwards, to show that the order counts.
-    while circuits.origins.len() == origins {
-        (0..5).for_each(|_| circuits.record_one(&origins.to_string(), NoResponse, T - origins as u64));
-        circuits.record_one("0", NoResponse, T - origins as u64);
-        origins += 1;
+    while circuits.upstreams.len() == upstreams {
+        (0..5).for_each(|_| circuits.record_one(&upstreams.to_string(), NoResponse, T - upstreams as u64));
+        circuits.record_one("0", NoResponse, T - upstreams as u64);
+        upstreams += 1;
     }
-    assert!(origins > 256, "usually");
-    let last = (origins - 1).to_string();
+    assert!(upstreams > 256, "usually");
+    let last = (upstreams - 1).to_string();
     assert!(circuits.is_open("0", T) && !circuits.is_open("1", T) && circuits.is_open(&last, T));
 }
 
 #[test]
-fn an_origin_takes_18_kib_at_most() {
+fn an_upstream_takes_18_kib_at_most() {
     let mut circuits = Circuits::new(BYTES);
     for _ in 0..6 {
         for number in 0..100_u64 {
             circuits.record_outcome(A, || of(number, number), NoResponse, T);
         }
     }
-    assert!(circuits.origins.bytes() <= 18 * 1024, "{}", circuits.origins.bytes());
+    assert!(circuits.upstreams.bytes() <= 18 * 1024, "{}", circuits.upstreams.bytes());
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn end(circuits: &mut Circuits, requests: u64, outcome: Outcome, (clients, paths
     }
 }
 
-/// Ends the requests now and again ten seconds later, when [`DOWN`] may open.
+/// Ends the requests now and again ten seconds later, when [`UNRESPONSIVE`] may open.
 fn go_on(circuits: &mut Circuits, requests: u64, outcome: Outcome, of: (u64, u64)) {
     for now_ms in [T, LATER] {
         end(circuits, requests, outcome, of, now_ms);
@@ -227,8 +227,8 @@ fn stranger(circuits: &mut Circuits, has_alternative: bool, now_ms: u64) -> Admi
 }
 
 #[test]
-fn an_origin_is_down_after_twenty_requests_without_an_answer_of_five_visitors_at_five_paths() {
-    for (requests, outcome, clients, paths, is_down) in [
+fn an_upstream_is_unresponsive_after_twenty_requests_without_a_response_of_five_visitors_at_five_paths() {
+    for (requests, outcome, clients, paths, is_unresponsive) in [
         (20, NoResponse, 5, 5, true),
         (20, NoResponse, 20, 20, true),
         (9, NoResponse, 9, 9, false),
@@ -242,7 +242,7 @@ fn an_origin_is_down_after_twenty_requests_without_an_answer_of_five_visitors_at
         assert_eq!(stranger(&mut circuits, false, T), Closed, "it has not gone on for long");
         assert_eq!(stranger(&mut circuits, true, T), open(10_000), "an outlier");
         end(&mut circuits, requests, outcome, (clients, paths), LATER);
-        let expected = if is_down { open(10_000) } else { Closed };
+        let expected = if is_unresponsive { open(10_000) } else { Closed };
         assert_eq!(stranger(&mut circuits, false, LATER), expected, "{requests} {outcome:?} {clients} {paths}");
     }
 }
@@ -260,8 +260,8 @@ fn many_queries_of_one_path_are_one_place_to_fail_at() {
 
 proptest! {
     #[test]
-    fn visitors_whose_requests_fail_close_nothing_that_answers_others(
-        clients in 1..50_u64, at_once in 1..100_u64, every_ms in 100..3000_u64, answered_each_second in 5..50_u64,
+    fn visitors_whose_requests_fail_close_nothing_that_works_for_others(
+        clients in 1..50_u64, at_once in 1..100_u64, every_ms in 100..3000_u64, successes_each_second in 5..50_u64,
         has_own_paths: bool, outcome in prop::sample::select(vec![NoResponse, GatewayError]),
     ) {
         // Requests end in waves, at paths of their own or at the one that works for others.
@@ -274,7 +274,7 @@ proptest! {
                     circuits.record_outcome(A, || of(number % clients, path), outcome, now_ms);
                 }
             }
-            if (now_ms - T) % (1000 / answered_each_second) < 10 {
+            if (now_ms - T) % (1000 / successes_each_second) < 10 {
                 prop_assert_eq!(circuits.admit(A, || other, false, now_ms), Closed);
                 circuits.record_outcome(A, || other, Success, now_ms);
             }
@@ -298,8 +298,8 @@ fn the_only_visitor_of_a_path_may_probe_again_ten_seconds_after_their_probe_fail
 }
 
 #[test]
-fn an_origin_is_down_only_if_most_requests_get_no_answer_at_all() {
-    for (answer, answers, is_down) in [
+fn an_upstream_is_unresponsive_only_if_most_requests_get_no_response_at_all() {
+    for (outcome, responses, is_unresponsive) in [
         (Success, 0, true),
         (Success, 19, true),
         (Success, 20, false),
@@ -309,10 +309,10 @@ fn an_origin_is_down_only_if_most_requests_get_no_answer_at_all() {
         // These responses fall within the ten seconds that the failures must go on.
         let mut circuits = Circuits::new(BYTES);
         end(&mut circuits, 100, NoResponse, (100, 100), T);
-        (0..answers).for_each(|other| _ = circuits.record_outcome(A, || of(1000 + other, 1000), answer, T + 5000));
+        (0..responses).for_each(|other| _ = circuits.record_outcome(A, || of(1000 + other, 1000), outcome, T + 5000));
         end(&mut circuits, 100, NoResponse, (100, 100), LATER);
         let admission = circuits.admit(A, || of(2000, 2000), false, LATER);
-        assert_eq!(admission, if is_down { open(10_000) } else { Closed }, "{answer:?} {answers}");
+        assert_eq!(admission, if is_unresponsive { open(10_000) } else { Closed }, "{outcome:?} {responses}");
     }
 }
 
@@ -339,7 +339,7 @@ fn a_path_that_fails_is_closed_to_its_visitor_and_once_it_fails_for_three_to_all
 }
 
 #[test]
-fn one_visitor_whose_probes_fail_or_never_end_keeps_an_origin_closed_to_nobody() {
+fn one_visitor_whose_probes_fail_or_never_end_keeps_an_upstream_closed_to_nobody() {
     for ends in [false, true] {
         let mut circuits = Circuits::new(BYTES);
         go_on(&mut circuits, 20, NoResponse, (5, 5));
@@ -360,7 +360,7 @@ fn one_visitor_whose_probes_fail_or_never_end_keeps_an_origin_closed_to_nobody()
 fn paths_that_fail_make_room_for_others() {
     let mut circuits = Circuits::new(BYTES);
     end(&mut circuits, 10_000, GatewayError, (10_000, 10_000), T);
-    assert_eq!(circuits.origins.values().map(|circuits| circuits.paths.len()).max(), Some(PATHS_MAX));
+    assert_eq!(circuits.upstreams.values().map(|circuits| circuits.paths.len()).max(), Some(PATHS_MAX));
 }
 
 proptest! {
@@ -370,22 +370,22 @@ proptest! {
     ) {
         let mut circuits = Circuits::new(BYTES);
         let mut probes = BTreeMap::new();
-        for (origin, action, now_ms) in events {
-            let origin = origin.to_string();
-            let is_open = circuits.is_open(&origin, now_ms);
+        for (upstream, action, now_ms) in events {
+            let upstream = upstream.to_string();
+            let is_open = circuits.is_open(&upstream, now_ms);
             match action {
                 0..=2 => {
-                    circuits.record_one(&origin, if action == 0 { Success } else { NoResponse }, now_ms);
-                    probes.remove(&origin);
+                    circuits.record_one(&upstream, if action == 0 { Success } else { NoResponse }, now_ms);
+                    probes.remove(&upstream);
                 }
-                _ => match circuits.admit_one(&origin, now_ms) {
+                _ => match circuits.admit_one(&upstream, now_ms) {
                     Admission::Open { retry_after_ms } => {
                         prop_assert!(is_open && (1..=OPEN_MAX_MS).contains(&retry_after_ms));
                     }
                     Closed => prop_assert!(!is_open),
                     Probe => {
-                        prop_assert!(!is_open && circuits.is_open(&origin, now_ms));
-                        let other = probes.insert(origin, now_ms);
+                        prop_assert!(!is_open && circuits.is_open(&upstream, now_ms));
+                        let other = probes.insert(upstream, now_ms);
                         prop_assert!(other.is_none_or(|since_ms: u64| since_ms.abs_diff(now_ms) >= PROBE_LOST_MS));
                     }
                 },
@@ -394,7 +394,7 @@ proptest! {
     }
 
     #[test]
-    fn an_origin_that_works_again_is_served_within_a_minute_of_its_last_failure(
+    fn an_upstream_that_works_again_is_served_within_a_minute_of_its_last_failure(
         waits_ms in proptest::collection::vec(0..20_000_u64, 0..100)
     ) {
         let (mut circuits, mut now_ms) = (Circuits::new(BYTES), T);

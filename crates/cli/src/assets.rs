@@ -27,7 +27,7 @@ use self::releases::ReleaseError;
 use self::rollback::RollbackError;
 use crate::ExitStatus;
 use crate::api::{ApiError, DefaultNamespace, NamespaceArguments, OpenError};
-use crate::progress::tell;
+use crate::progress::print_line;
 use crate::validation_report::{EQUAL_LINES_MAX, more};
 
 const EXAMPLES: &str = "\
@@ -138,7 +138,7 @@ impl AssetsArguments {
             Err(AssetsError::Output(error)) => Err(error),
             Err(failure) => {
                 let sentence = failure.to_string();
-                tell(&format!("error: {sentence}"));
+                print_line(&format!("error: {sentence}"));
                 if is_json {
                     let report = match failure {
                         AssetsError::Folder(faults) => json!({ "error": sentence, "faults": faults }),

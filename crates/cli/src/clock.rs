@@ -31,16 +31,16 @@ pub(crate) fn milliseconds(duration: Duration) -> u64 {
 /// How long a cancelled wait may go on, in milliseconds.
 const SLICE_MS: u64 = 100;
 
-/// A [`Time`] for blocking code. It announces each wait with `tell`, and a wait ends soon after
+/// A [`Time`] for blocking code. It reports each wait to `report_wait`, and a wait ends soon after
 /// it is cancelled.
 pub(crate) struct BlockingTime<F, G> {
-    tell: F,
+    report_wait: F,
     is_cancelled: G,
 }
 
 impl<F: Fn(u64), G: Fn() -> bool> BlockingTime<F, G> {
-    pub(crate) fn new(tell: F, is_cancelled: G) -> Self {
-        Self { tell, is_cancelled }
+    pub(crate) fn new(report_wait: F, is_cancelled: G) -> Self {
+        Self { report_wait, is_cancelled }
     }
 }
 
@@ -54,7 +54,7 @@ impl<F: Fn(u64), G: Fn() -> bool> Time for BlockingTime<F, G> {
     }
 
     async fn sleep(&self, milliseconds: u64) {
-        (self.tell)(milliseconds);
+        (self.report_wait)(milliseconds);
         sleep(milliseconds, &self.is_cancelled);
     }
 }

@@ -48,7 +48,7 @@ use self::sync_target::SyncTarget;
 use crate::ExitStatus;
 use crate::api::{DefaultNamespace, NamespaceArguments};
 use crate::number::whole;
-use crate::progress::{Progress, tell};
+use crate::progress::{Progress, print_line};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -91,7 +91,7 @@ Examples:
   CREATE TRIGGER kv_edge_config_all AFTER TRUNCATE ON users
     FOR EACH STATEMENT EXECUTE FUNCTION kv_edge_config();
 
-With --watch, rows that Workers KV cannot take are reported, and the others are written. Ctrl-C or SIGTERM stops it after the current
+With --watch, rows that Workers KV cannot store are reported, and the others are written. Ctrl-C or SIGTERM stops it after the current
 work; the exit code is 0 if everything that it was notified of is in KV.
 
 With --json:
@@ -147,7 +147,7 @@ struct SyncArguments {
     #[arg(long)]
     allow_mass_delete: bool,
 
-    /// Stop at the first row that KV cannot take
+    /// Stop at the first row that KV cannot store
     #[arg(long)]
     strict: bool,
 
@@ -182,7 +182,7 @@ fn prefix(prefix: &str) -> Result<String, String> {
     // A key needs at least one more byte, for the id.
     if prefix.len() >= KEY_BYTES_MAX {
         return Err(format!(
-            "it has {} bytes; Workers KV takes keys of at most {KEY_BYTES_MAX}, and the id needs some of them",
+            "it has {} bytes; Workers KV accepts keys of at most {KEY_BYTES_MAX}, and the id needs some of them",
             prefix.len()
         ));
     }
@@ -190,7 +190,7 @@ fn prefix(prefix: &str) -> Result<String, String> {
     if metadata.len() > METADATA_BYTES_MAX {
         let length = metadata.len();
         return Err(format!(
-            "with it the metadata of keys would have {length} bytes; Workers KV takes at most {METADATA_BYTES_MAX}"
+            "with it the metadata of keys would have {length} bytes; Workers KV accepts at most {METADATA_BYTES_MAX}"
         ));
     }
     Ok(prefix.to_owned())
@@ -209,7 +209,7 @@ fn channel(name: &str) -> Result<String, String> {
     if (1..=CHANNEL_MAX).contains(&name.len()) {
         Ok(name.to_owned())
     } else {
-        Err(format!("it has {} bytes; PostgreSQL takes names of 1 to {CHANNEL_MAX} bytes", name.len()))
+        Err(format!("it has {} bytes; PostgreSQL accepts names of 1 to {CHANNEL_MAX} bytes", name.len()))
     }
 }
 
@@ -229,7 +229,7 @@ impl SyncArguments {
         let (mut source, target) = match self.opened(progress, &stop) {
             Ok(opened) => opened,
             Err(sentence) => {
-                tell(&format!("error: {sentence}"));
+                print_line(&format!("error: {sentence}"));
                 if self.common.json {
                     writeln!(out, "{}", json!({ "error": sentence }))?;
                 }
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_has_a_name_that_postgresql_takes() {
+    fn a_channel_has_a_name_that_postgresql_accepts() {
         for (length, expected) in [(0, false), (1, true), (63, true), (64, false)] {
             assert_eq!(channel(&"c".repeat(length)).is_ok(), expected, "{length}");
         }

@@ -20,7 +20,7 @@
 //! the command line. It is also 2 if the output cannot be written.
 
 #![forbid(unsafe_code)]
-// `eprintln!` and `println!` panic if the pipe is closed. Messages go through `progress::tell`,
+// `eprintln!` and `println!` panic if the pipe is closed. Messages go through `progress::print_line`,
 // results through the writer that `main` passes on.
 #![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
@@ -41,7 +41,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::progress::tell;
+use crate::progress::print_line;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -88,14 +88,14 @@ fn main() -> ExitCode {
         && let Some(folder) = std::env::var_os("INIT_CWD")
         && let Err(error) = std::env::set_current_dir(&folder)
     {
-        tell(&format!(
+        print_line(&format!(
             "error: {} cannot be opened: {error}; check INIT_CWD, which npm sets",
             Path::new(&folder).display()
         ));
         return ExitCode::from(2);
     }
     if let Some(sentence) = api::misplaced_address(std::env::args_os().skip(1)) {
-        tell(&format!("error: {sentence}"));
+        print_line(&format!("error: {sentence}"));
         return ExitCode::from(2);
     }
     let command_line = CommandLine::parse();
@@ -113,7 +113,7 @@ fn main() -> ExitCode {
         // their result last, and `--watch` writes between two passes.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(CLOSED_PIPE),
         Err(error) => {
-            tell(&format!("error: the output cannot be written: {error}"));
+            print_line(&format!("error: the output cannot be written: {error}"));
             ExitCode::from(2)
         }
     }

@@ -69,21 +69,21 @@ impl Progress {
 
     /// Writes a message, for example that a call will be retried.
     pub(crate) fn note(&self, line: &str) {
-        self.0.tell(line);
+        self.0.print(line);
     }
 }
 
 /// Writes a line to stderr. If stderr is closed, the line is lost, and the command goes on.
-pub(crate) fn tell(line: &str) {
+pub(crate) fn print_line(line: &str) {
     drop(writeln!(io::stderr().lock(), "{line}"));
 }
 
 impl ProgressOutput {
-    fn tell(&self, line: &str) {
+    fn print(&self, line: &str) {
         match self {
             // If the terminal is gone, the line is lost.
             Self::Terminal(bars) => drop(bars.println(line)),
-            Self::Lines => tell(line),
+            Self::Lines => print_line(line),
             Self::Silent => {}
         }
     }
@@ -100,14 +100,14 @@ impl Phase {
             // Only one of several threads writes the line.
             && self.reported_ms.compare_exchange(reported_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
-            self.output.tell(&format!("{}: {}", self.what, so_far(done, self.total, self.unit)));
+            self.output.print(&format!("{}: {}", self.what, so_far(done, self.total, self.unit)));
         }
     }
 
     /// Ends the phase with a summary.
     pub(crate) fn done(self, summary: &str) {
         self.bar.finish_and_clear();
-        self.output.tell(&format!("{}: {summary}", self.what));
+        self.output.print(&format!("{}: {summary}", self.what));
     }
 }
 

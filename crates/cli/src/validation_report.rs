@@ -12,7 +12,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::ExitStatus;
 use crate::input_file::InputFile;
 use crate::json::{JsonSyntaxError, member_path};
-use crate::progress::tell;
+use crate::progress::print_line;
 
 /// The most lines that show the same problem.
 pub(crate) const EQUAL_LINES_MAX: usize = 20;
@@ -189,14 +189,14 @@ impl ValidationReport {
             Err(error) => {
                 unreadable += 1;
                 if unreadable <= EQUAL_LINES_MAX {
-                    tell(&format!("error: {source}: {error}"));
+                    print_line(&format!("error: {source}: {error}"));
                 }
                 FileReport { file: source.to_string(), error: Some(error.to_string()), ..FileReport::default() }
             }
         });
         let files = files.collect::<Vec<_>>();
         if let Some(more) = more(unreadable.saturating_sub(EQUAL_LINES_MAX), "unreadable file") {
-            tell(&more);
+            print_line(&more);
         }
         Self::new(noun, files)
     }

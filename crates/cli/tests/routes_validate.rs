@@ -78,7 +78,7 @@ fn each_fault_is_a_line_that_names_its_place() {
             "bulk.json",
             &[
                 "bulk.json: [1].base64: base64 is not supported; write the record as JSON text and leave base64 out",
-                "bulk.json: a: no JSON at line 1, column 1",
+                "bulk.json: a: invalid JSON at line 1, column 1",
                 "2 storefronts, 2 faults",
             ],
         ),

@@ -111,21 +111,21 @@ fn an_empty_query_is_reported_before_any_request() {
 #[test]
 fn a_port_without_postgresql_is_reported() {
     let folder = TestFolder::new("usage-postgres", &[]);
-    for (answer, modes) in [
+    for (response, modes) in [
         (&b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"[..], &["disable", "prefer", "require"][..]),
         (b"SSH-2.0-OpenSSH_9.6\r\n", &["disable", "prefer", "require"]),
         (b"J\0\0\0\n8.0.30\0", &["disable", "prefer", "require"]),
         (b"", &["disable", "prefer", "require"]),
     ] {
         for mode in modes {
-            let server = CannedServer::new(answer);
+            let server = CannedServer::new(response);
             let url = format!("postgres://u@127.0.0.1:{}/d?sslmode={mode}&connect_timeout=2", server.0);
             let arguments = ["config", "sync", "--local=1"];
             let (code, _, stderr) = folder.run_with(&arguments, b"", &[("DATABASE_URL", &url)]);
             assert_eq!(code, 1, "{stderr}");
             let is_helpful = stderr.contains("check that PostgreSQL listens there")
                 || stderr.contains("the server there is not PostgreSQL");
-            assert!(is_helpful, "{} {mode}: {stderr}", answer.escape_ascii());
+            assert!(is_helpful, "{} {mode}: {stderr}", response.escape_ascii());
         }
     }
 }
@@ -134,7 +134,7 @@ fn a_port_without_postgresql_is_reported() {
 struct CannedServer(u16);
 
 impl CannedServer {
-    fn new(answer: &'static [u8]) -> Self {
+    fn new(response: &'static [u8]) -> Self {
         use std::io::{Read, Write};
         let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = server.local_addr().unwrap().port();
@@ -142,7 +142,7 @@ impl CannedServer {
             for socket in server.incoming() {
                 let mut socket = socket.unwrap();
                 let _request = socket.read(&mut [0; 1024]);
-                let _sent = socket.write_all(answer);
+                let _sent = socket.write_all(response);
             }
         });
         Self(port)

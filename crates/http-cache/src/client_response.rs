@@ -23,7 +23,7 @@ pub const VIA: &str = "1.1 kv-edge";
 pub struct Diagnostics {
     /// How the cache handled the request.
     pub cache_status: CacheStatus,
-    /// How long KV took, in milliseconds; `None` if it was not read.
+    /// How long KV accepted, in milliseconds; `None` if it was not read.
     pub kv_ms: Option<u64>,
     /// How long the upstream took, in milliseconds; `None` if it was not asked.
     pub upstream_ms: Option<u64>,

@@ -39,7 +39,7 @@ use crate::status::Status;
 pub const UNAVAILABLE: &str = "The service is not available at the moment. Please try again.";
 
 /// The sentence of a 502: another server should have responded.
-pub const BAD_GATEWAY: &str = "The server behind this page did not give a usable answer.";
+pub const BAD_GATEWAY: &str = "The server behind this page did not give a usable response.";
 
 /// An error that a request can end with.
 pub trait HttpError: Sized {

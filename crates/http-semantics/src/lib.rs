@@ -15,7 +15,7 @@
 //! 4. *Preconditions* ask whether the client has the representation already (304) or expects
 //!    another one (412): [`conditional`].
 //! 5. A *range* asks for a part of it (206, 416): [`range`].
-//! 6. A request that cannot be answered ends with an error. Each error type says its status, code
+//! 6. A request that cannot be fulfilled ends with an error. Each error type says its status, code
 //!    and sentence through [`error_response::HttpError`]; [`problem`] renders them as a sentence
 //!    or as problem details.
 //!

@@ -44,7 +44,7 @@ const LEAST_SECONDS: u64 = 20;
 const BYTES_PER_SECOND: u64 = 64 * 1024;
 
 /// Returns how long a body of this many bytes may take: 20 seconds, and one more for each 64 KiB.
-/// A slower one is answered with 408 (RFC 9110 §15.5.9). For a body of unknown length, `bytes` is
+/// A slower one gets 408 (RFC 9110 §15.5.9). For a body of unknown length, `bytes` is
 /// the most that the route allows.
 #[must_use]
 pub const fn deadline(bytes: u64) -> Duration {

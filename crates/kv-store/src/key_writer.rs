@@ -80,11 +80,11 @@ pub struct Metadata {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Newest {
     /// In the object's storage, as this version.
-    Here(u64),
+    InStorage(u64),
     /// In KV, as this version.
-    Shown(u64),
+    InKv(u64),
     /// Nowhere that can be read: KV still shows an older value than the object has put.
-    NotShownYet,
+    NotVisibleYet,
     /// In KV, as far as the object knows: it never wrote the key, or another writer wrote it
     /// directly.
     Unknown,
@@ -186,17 +186,17 @@ impl KeyState {
     #[must_use]
     pub fn newest(&self, shown: Option<&Metadata>, now_ms: u64) -> Newest {
         if let Some(version) = self.unflushed() {
-            return Newest::Here(version);
+            return Newest::InStorage(version);
         }
         if self.version == 0 {
             return Newest::Unknown;
         }
         match shown {
-            Some(shown) if shown.version == self.version && shown.sha256 == self.sha256 => Newest::Shown(self.version),
+            Some(shown) if shown.version == self.version && shown.sha256 == self.sha256 => Newest::InKv(self.version),
             // An older version of this object, which is not the newest even if KV shows it for
             // long.
-            Some(shown) if shown.version < self.version => Newest::NotShownYet,
-            _ if now_ms.saturating_sub(self.flushed_ms) < VISIBLE_WITHIN_MS => Newest::NotShownYet,
+            Some(shown) if shown.version < self.version => Newest::NotVisibleYet,
+            _ if now_ms.saturating_sub(self.flushed_ms) < VISIBLE_WITHIN_MS => Newest::NotVisibleYet,
             _ => Newest::Unknown,
         }
     }
@@ -228,7 +228,7 @@ mod tests {
         let mut writer = KeyState::new("hot");
         assert_eq!((writer.due(0), writer.newest(None, 0)), (Due::Nothing, Newest::Unknown));
         assert_eq!(accept(&mut writer, "a"), 1);
-        assert_eq!((writer.due(5), writer.newest(None, 5)), (Due::Put(1), Newest::Here(1)));
+        assert_eq!((writer.due(5), writer.newest(None, 5)), (Due::Put(1), Newest::InStorage(1)));
         writer.put_succeeded(1, 9);
         assert_eq!((writer.due(10), writer.unflushed()), (Due::Nothing, None));
     }
@@ -325,11 +325,11 @@ mod tests {
         writer.put_succeeded(2, 1000);
         let shown = |version, sha256: &str| Metadata { version, sha256: sha256.into() };
         for (metadata, now_ms, seen) in [
-            (Some(shown(2, "b")), 1001, Newest::Shown(2)),
-            (Some(shown(2, "b")), 999_999, Newest::Shown(2)),
-            (Some(shown(1, "a")), 60_999, Newest::NotShownYet),
-            (Some(shown(1, "a")), 999_999, Newest::NotShownYet),
-            (None, 60_999, Newest::NotShownYet),
+            (Some(shown(2, "b")), 1001, Newest::InKv(2)),
+            (Some(shown(2, "b")), 999_999, Newest::InKv(2)),
+            (Some(shown(1, "a")), 60_999, Newest::NotVisibleYet),
+            (Some(shown(1, "a")), 999_999, Newest::NotVisibleYet),
+            (None, 60_999, Newest::NotVisibleYet),
             (None, 61_000, Newest::Unknown),
             (Some(shown(2, "x")), 61_000, Newest::Unknown),
         ] {

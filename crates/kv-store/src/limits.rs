@@ -37,7 +37,7 @@ pub enum KeyError {
     #[error("The key is \".\" or \"..\", which Workers KV does not take.")]
     Dots,
     /// The key is longer than [`KEY_BYTES_MAX`].
-    #[error("The key has {0} bytes; Workers KV takes 512 at most.")]
+    #[error("The key has {0} bytes; Workers KV accepts 512 at most.")]
     TooLong(usize),
 }
 

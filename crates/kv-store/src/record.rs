@@ -41,7 +41,7 @@ impl BrokenRecord {
 pub fn parse<'a, T: Deserialize<'a>>(json: &'a (impl AsRef<[u8]> + ?Sized)) -> Result<T, BrokenRecord> {
     let json = json.as_ref();
     if !json.trim_ascii_start().starts_with(b"{") {
-        return Err(BrokenRecord::of_kind("no JSON object"));
+        return Err(BrokenRecord::of_kind("not a JSON object"));
     }
     from_json(json)
 }
@@ -56,7 +56,7 @@ pub fn parse_list<'a, T: Deserialize<'a>>(json: &'a (impl AsRef<[u8]> + ?Sized))
 
 fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, BrokenRecord> {
     serde_json::from_slice(json).map_err(|error| BrokenRecord {
-        kind: if error.is_data() { "missing or mistyped member" } else { "no JSON" },
+        kind: if error.is_data() { "missing or mistyped member" } else { "invalid JSON" },
         line: error.line(),
         column: error.column(),
     })

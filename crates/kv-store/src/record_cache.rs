@@ -5,7 +5,7 @@
 use crate::lru::Lru;
 use crate::store::StoreError;
 
-/// How long a stale record is served while KV fails, in milliseconds since KV last answered.
+/// How long a stale record is served while KV fails, in milliseconds since KV last responded.
 const STALE_MS: u64 = 60 * 60 * 1000;
 
 /// A background read that takes longer than this counts as lost, in milliseconds.
@@ -30,9 +30,9 @@ pub struct RecordCache<T, E> {
 struct CacheEntry<T> {
     value: T,
     source: RecordSource,
-    /// When KV last answered, by the start of that read, in milliseconds since the Unix epoch.
-    answered_ms: u64,
-    /// When KV was last asked, whether or not it answered, in milliseconds since the Unix epoch.
+    /// When KV last responded, by the start of that read, in milliseconds since the Unix epoch.
+    responded_ms: u64,
+    /// When KV was last asked, whether or not it responded, in milliseconds since the Unix epoch.
     asked_ms: u64,
     record_state: RecordState,
     /// When a background read began, if one is under way.
@@ -76,7 +76,7 @@ pub enum RecordState {
     Current,
     /// KV has a broken record now.
     LastKnownGood,
-    /// KV did not answer the last read.
+    /// KV did not respond the last read.
     Stale,
 }
 
@@ -202,7 +202,7 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
         let entry = CacheEntry {
             value: value.clone(),
             source: source.map_or(RecordSource::Absent, |text| RecordSource::Text(text.into())),
-            answered_ms: asked_ms,
+            responded_ms: asked_ms,
             asked_ms,
             record_state: RecordState::Current,
             refresh_ms: None,
@@ -228,7 +228,7 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
     }
 
     /// Records that a read failed, and returns the record in memory: for ever if KV has a broken
-    /// one now, for an hour since KV's last answer if KV fails.
+    /// one now, for an hour since KV's last response if KV fails.
     ///
     /// # Errors
     /// No record is in memory. The failure is cached for up to five seconds, and for at most
@@ -245,7 +245,7 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
             ReadFailure::Store(_) => RecordState::Stale,
         };
         let is_usable = |entry: &mut CacheEntry<T>| {
-            record_state == RecordState::LastKnownGood || asked_ms.saturating_sub(entry.answered_ms) < STALE_MS
+            record_state == RecordState::LastKnownGood || asked_ms.saturating_sub(entry.responded_ms) < STALE_MS
         };
         if self.get_mut(key).is_some_and(is_usable)
             && let Some(cached) = self.note(key, asked_ms, record_state)
@@ -276,7 +276,7 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
             entry.record_state = record_state;
             entry.refresh_ms = None;
             if record_state != RecordState::Stale {
-                entry.answered_ms = asked_ms;
+                entry.responded_ms = asked_ms;
             }
         }
         Some(entry.cached())
@@ -308,20 +308,20 @@ mod tests {
     const REFRESH: u64 = 10_000;
     const LIFETIME: Lifetime = Lifetime::of_rare(REFRESH);
 
-    fn memory() -> RecordCache<u32, ()> {
+    fn cache() -> RecordCache<u32, ()> {
         RecordCache::new(1000 * 200, 1000 * 200, 1000)
     }
 
-    fn store(memory: &mut RecordCache<u32, ()>, key: &str, text: &str, value: u32, asked_ms: u64) -> CachedRecord<u32> {
-        memory.store(key, Some(text.to_owned()), value, text.len(), asked_ms)
+    fn store(cache: &mut RecordCache<u32, ()>, key: &str, text: &str, value: u32, asked_ms: u64) -> CachedRecord<u32> {
+        cache.store(key, Some(text.to_owned()), value, text.len(), asked_ms)
     }
 
-    fn broken(memory: &mut RecordCache<u32, ()>, key: &str, asked_ms: u64) -> Option<CachedRecord<u32>> {
-        memory.read_failed(key, ReadFailure::Broken(()), REFRESH, asked_ms).ok()
+    fn broken(cache: &mut RecordCache<u32, ()>, key: &str, asked_ms: u64) -> Option<CachedRecord<u32>> {
+        cache.read_failed(key, ReadFailure::Broken(()), REFRESH, asked_ms).ok()
     }
 
-    fn fail(memory: &mut RecordCache<u32, ()>, key: &str, asked_ms: u64) -> Option<CachedRecord<u32>> {
-        memory.read_failed(key, ReadFailure::Store(StoreError::missing()), REFRESH, asked_ms).ok()
+    fn fail(cache: &mut RecordCache<u32, ()>, key: &str, asked_ms: u64) -> Option<CachedRecord<u32>> {
+        cache.read_failed(key, ReadFailure::Store(StoreError::missing()), REFRESH, asked_ms).ok()
     }
 
     fn current(value: u32) -> CachedRecord<u32> {
@@ -330,191 +330,191 @@ mod tests {
 
     #[test]
     fn a_record_is_fresh_then_read_once_in_the_background_then_read_first() {
-        let mut memory = memory();
-        assert_eq!(memory.look_up("a", LIFETIME, 0), RecordLookup::Read);
-        store(&mut memory, "a", "1", 1, 1000);
-        assert_eq!(memory.look_up("a", LIFETIME, 10_999), RecordLookup::Fresh(current(1)));
-        assert_eq!(memory.look_up("a", LIFETIME, 11_000), RecordLookup::Refresh(current(1)));
+        let mut cache = cache();
+        assert_eq!(cache.look_up("a", LIFETIME, 0), RecordLookup::Read);
+        store(&mut cache, "a", "1", 1, 1000);
+        assert_eq!(cache.look_up("a", LIFETIME, 10_999), RecordLookup::Fresh(current(1)));
+        assert_eq!(cache.look_up("a", LIFETIME, 11_000), RecordLookup::Refresh(current(1)));
         assert_eq!(
-            memory.look_up("a", LIFETIME, 11_001),
+            cache.look_up("a", LIFETIME, 11_001),
             RecordLookup::Fresh(current(1)),
             "one background read is enough"
         );
-        assert_eq!(memory.look_up("a", LIFETIME, 21_000), RecordLookup::Read, "it did not end in time");
-        assert_eq!(memory.revalidate("a", Some("1"), 21_000), Some(current(1)));
-        assert_eq!(memory.look_up("a", LIFETIME, 21_001), RecordLookup::Fresh(current(1)));
-        assert_eq!(memory.revalidate("a", Some("2"), 21_002), None);
-        store(&mut memory, "a", "2", 2, 21_002);
-        assert_eq!(memory.look_up("a", LIFETIME, 21_003), RecordLookup::Fresh(current(2)));
+        assert_eq!(cache.look_up("a", LIFETIME, 21_000), RecordLookup::Read, "it did not end in time");
+        assert_eq!(cache.revalidate("a", Some("1"), 21_000), Some(current(1)));
+        assert_eq!(cache.look_up("a", LIFETIME, 21_001), RecordLookup::Fresh(current(1)));
+        assert_eq!(cache.revalidate("a", Some("2"), 21_002), None);
+        store(&mut cache, "a", "2", 2, 21_002);
+        assert_eq!(cache.look_up("a", LIFETIME, 21_003), RecordLookup::Fresh(current(2)));
     }
 
     #[test]
     fn a_background_read_that_was_lost_is_begun_again() {
-        let mut memory = memory();
-        store(&mut memory, "a", "1", 1, 0);
-        assert_eq!(memory.look_up("a", Lifetime::of_rare(60_000), 60_000), RecordLookup::Refresh(current(1)));
-        assert_eq!(memory.look_up("a", Lifetime::of_rare(60_000), 89_999), RecordLookup::Fresh(current(1)));
-        assert_eq!(memory.look_up("a", Lifetime::of_rare(60_000), 90_000), RecordLookup::Refresh(current(1)));
+        let mut cache = cache();
+        store(&mut cache, "a", "1", 1, 0);
+        assert_eq!(cache.look_up("a", Lifetime::of_rare(60_000), 60_000), RecordLookup::Refresh(current(1)));
+        assert_eq!(cache.look_up("a", Lifetime::of_rare(60_000), 89_999), RecordLookup::Fresh(current(1)));
+        assert_eq!(cache.look_up("a", Lifetime::of_rare(60_000), 90_000), RecordLookup::Refresh(current(1)));
     }
 
     #[test]
     fn without_a_refresh_time_kv_is_read_each_time_and_the_last_good_record_is_still_known() {
-        let mut memory = memory();
-        store(&mut memory, "a", "1", 1, 1000);
-        assert_eq!(memory.look_up("a", Lifetime::of_rare(0), 1000), RecordLookup::Read);
+        let mut cache = cache();
+        store(&mut cache, "a", "1", 1, 1000);
+        assert_eq!(cache.look_up("a", Lifetime::of_rare(0), 1000), RecordLookup::Read);
         assert_eq!(
-            broken(&mut memory, "a", 1000),
+            broken(&mut cache, "a", 1000),
             Some(CachedRecord { value: 1, record_state: RecordState::LastKnownGood })
         );
     }
 
     #[test]
     fn a_clock_that_was_put_back_reads_kv() {
-        let mut memory = memory();
-        store(&mut memory, "a", "1", 1, 100_000);
-        assert_eq!(memory.look_up("a", LIFETIME, 1000), RecordLookup::Read);
+        let mut cache = cache();
+        store(&mut cache, "a", "1", 1, 100_000);
+        assert_eq!(cache.look_up("a", LIFETIME, 1000), RecordLookup::Read);
     }
 
     #[test]
     fn the_last_good_record_is_served_without_limit_if_kv_has_a_broken_one_and_for_an_hour_if_kv_fails() {
-        let mut memory = memory();
-        assert_eq!(broken(&mut memory, "a", 0), None);
-        assert_eq!(fail(&mut memory, "a", 0), None);
-        store(&mut memory, "a", "1", 1, 0);
+        let mut cache = cache();
+        assert_eq!(broken(&mut cache, "a", 0), None);
+        assert_eq!(fail(&mut cache, "a", 0), None);
+        store(&mut cache, "a", "1", 1, 0);
         assert_eq!(
-            broken(&mut memory, "a", 1000),
+            broken(&mut cache, "a", 1000),
             Some(CachedRecord { value: 1, record_state: RecordState::LastKnownGood })
         );
         let last_good = CachedRecord { value: 1, record_state: RecordState::LastKnownGood };
         assert_eq!(
-            memory.look_up("a", LIFETIME, 2000),
+            cache.look_up("a", LIFETIME, 2000),
             RecordLookup::Fresh(last_good),
             "it says so as long as it is served"
         );
         assert_eq!(
-            fail(&mut memory, "a", STALE_MS - 1),
+            fail(&mut cache, "a", STALE_MS - 1),
             Some(CachedRecord { value: 1, record_state: RecordState::Stale })
         );
-        assert_eq!(fail(&mut memory, "a", STALE_MS + 1000), None);
+        assert_eq!(fail(&mut cache, "a", STALE_MS + 1000), None);
         assert_eq!(
-            broken(&mut memory, "a", 9 * STALE_MS),
+            broken(&mut cache, "a", 9 * STALE_MS),
             Some(CachedRecord { value: 1, record_state: RecordState::LastKnownGood })
         );
         assert_eq!(
-            fail(&mut memory, "a", 10 * STALE_MS - 1),
+            fail(&mut cache, "a", 10 * STALE_MS - 1),
             Some(CachedRecord { value: 1, record_state: RecordState::Stale }),
-            "KV answered"
+            "KV responded"
         );
-        store(&mut memory, "a", "2", 2, 10 * STALE_MS);
-        assert_eq!(memory.look_up("a", LIFETIME, 10 * STALE_MS), RecordLookup::Fresh(current(2)));
+        store(&mut cache, "a", "2", 2, 10 * STALE_MS);
+        assert_eq!(cache.look_up("a", LIFETIME, 10 * STALE_MS), RecordLookup::Fresh(current(2)));
     }
 
     #[test]
     fn a_read_that_began_before_the_last_one_changes_nothing() {
-        let mut memory = memory();
-        store(&mut memory, "a", "2", 2, 1000);
-        assert_eq!(store(&mut memory, "a", "1", 1, 999), current(2));
-        assert_eq!(memory.revalidate("a", Some("1"), 999), Some(current(2)));
-        assert_eq!(broken(&mut memory, "a", 999), Some(current(2)));
-        assert_eq!(fail(&mut memory, "a", 999), Some(current(2)));
-        memory.remove("a", 999);
-        assert_eq!(memory.look_up("a", LIFETIME, 1000), RecordLookup::Fresh(current(2)));
+        let mut cache = cache();
+        store(&mut cache, "a", "2", 2, 1000);
+        assert_eq!(store(&mut cache, "a", "1", 1, 999), current(2));
+        assert_eq!(cache.revalidate("a", Some("1"), 999), Some(current(2)));
+        assert_eq!(broken(&mut cache, "a", 999), Some(current(2)));
+        assert_eq!(fail(&mut cache, "a", 999), Some(current(2)));
+        cache.remove("a", 999);
+        assert_eq!(cache.look_up("a", LIFETIME, 1000), RecordLookup::Fresh(current(2)));
     }
 
     #[test]
     fn usable_ms_may_exceed_twice_fresh_ms() {
-        let mut memory = memory();
-        store(&mut memory, "a", "1", 1, 0);
+        let mut cache = cache();
+        store(&mut cache, "a", "1", 1, 0);
         assert_eq!(
-            memory.look_up("a", Lifetime { fresh_ms: REFRESH, usable_ms: 10 * REFRESH }, 3 * REFRESH),
+            cache.look_up("a", Lifetime { fresh_ms: REFRESH, usable_ms: 10 * REFRESH }, 3 * REFRESH),
             RecordLookup::Refresh(current(1))
         );
         assert_eq!(
-            memory.look_up("a", Lifetime { fresh_ms: REFRESH, usable_ms: 10 * REFRESH }, 10 * REFRESH),
+            cache.look_up("a", Lifetime { fresh_ms: REFRESH, usable_ms: 10 * REFRESH }, 10 * REFRESH),
             RecordLookup::Read
         );
-        assert_eq!(memory.look_up("a", Lifetime { fresh_ms: 0, usable_ms: 0 }, 0), RecordLookup::Read);
+        assert_eq!(cache.look_up("a", Lifetime { fresh_ms: 0, usable_ms: 0 }, 0), RecordLookup::Read);
     }
 
     #[test]
     fn an_incomplete_record_is_parsed_again() {
-        let mut memory = memory();
-        store(&mut memory, "a", "1", 1, 0);
-        memory.mark_incomplete("a");
-        assert_eq!(memory.look_up("a", LIFETIME, 1), RecordLookup::Fresh(current(1)));
-        assert_eq!(memory.revalidate("a", Some("1"), 1), None);
-        store(&mut memory, "a", "1", 2, 1);
-        assert_eq!(memory.revalidate("a", Some("1"), 2), Some(current(2)));
-        memory.remove("a", 2);
-        assert!(memory.records.is_empty());
+        let mut cache = cache();
+        store(&mut cache, "a", "1", 1, 0);
+        cache.mark_incomplete("a");
+        assert_eq!(cache.look_up("a", LIFETIME, 1), RecordLookup::Fresh(current(1)));
+        assert_eq!(cache.revalidate("a", Some("1"), 1), None);
+        store(&mut cache, "a", "1", 2, 1);
+        assert_eq!(cache.revalidate("a", Some("1"), 2), Some(current(2)));
+        cache.remove("a", 2);
+        assert!(cache.records.is_empty());
     }
 
     #[test]
     fn a_missing_value_is_not_an_empty_text() {
-        let mut memory = memory();
-        memory.store("a", None, 1, 0, 0);
-        assert_eq!(memory.revalidate("a", None, 1), Some(current(1)));
-        assert_eq!(memory.revalidate("a", Some(""), 2), None);
-        memory.mark_incomplete("a");
-        assert_eq!((memory.revalidate("a", None, 3), memory.revalidate("a", Some(""), 3)), (None, None));
+        let mut cache = cache();
+        cache.store("a", None, 1, 0, 0);
+        assert_eq!(cache.revalidate("a", None, 1), Some(current(1)));
+        assert_eq!(cache.revalidate("a", Some(""), 2), None);
+        cache.mark_incomplete("a");
+        assert_eq!((cache.revalidate("a", None, 3), cache.revalidate("a", Some(""), 3)), (None, None));
     }
 
     #[test]
     fn absent_keys_evict_no_record() {
-        let mut memory = memory();
-        store(&mut memory, "real", "x", 7, 0);
+        let mut cache = cache();
+        store(&mut cache, "real", "x", 7, 0);
         for index in 0..5000 {
-            memory.store(&format!("made up {index}"), None, 0, 0, 1 + index);
+            cache.store(&format!("made up {index}"), None, 0, 0, 1 + index);
         }
-        assert_eq!(memory.look_up("real", LIFETIME, 1), RecordLookup::Fresh(current(7)));
-        assert!(memory.absent.len() < 5000);
-        assert_eq!(memory.look_up("made up 4999", LIFETIME, 5000), RecordLookup::Fresh(current(0)));
+        assert_eq!(cache.look_up("real", LIFETIME, 1), RecordLookup::Fresh(current(7)));
+        assert!(cache.absent.len() < 5000);
+        assert_eq!(cache.look_up("made up 4999", LIFETIME, 5000), RecordLookup::Fresh(current(0)));
     }
 
     #[test]
     fn a_key_that_gave_nothing_is_not_read_again_for_five_seconds_or_as_long_as_a_record_is_fresh() {
         let why = ReadFailure::Broken(());
         for (fresh_ms, for_ms) in [(60_000, 5000), (2000, 2000)] {
-            let mut memory = memory();
-            assert_eq!(memory.read_failed("a", why.clone(), fresh_ms, 1000), Err(why.clone()));
-            assert_eq!(memory.look_up("a", LIFETIME, 1000 + for_ms - 1), RecordLookup::Failed(why.clone()));
-            assert_eq!(memory.look_up("a", LIFETIME, 1000 + for_ms), RecordLookup::Read);
-            assert_eq!(memory.look_up("b", LIFETIME, 1000), RecordLookup::Read);
-            store(&mut memory, "a", "1", 1, 1001);
-            assert_eq!(memory.look_up("a", LIFETIME, 1001), RecordLookup::Fresh(current(1)));
+            let mut cache = cache();
+            assert_eq!(cache.read_failed("a", why.clone(), fresh_ms, 1000), Err(why.clone()));
+            assert_eq!(cache.look_up("a", LIFETIME, 1000 + for_ms - 1), RecordLookup::Failed(why.clone()));
+            assert_eq!(cache.look_up("a", LIFETIME, 1000 + for_ms), RecordLookup::Read);
+            assert_eq!(cache.look_up("b", LIFETIME, 1000), RecordLookup::Read);
+            store(&mut cache, "a", "1", 1, 1001);
+            assert_eq!(cache.look_up("a", LIFETIME, 1001), RecordLookup::Fresh(current(1)));
         }
-        let mut memory = memory();
-        memory.read_failed("a", why.clone(), REFRESH, 1_000_000).unwrap_err();
-        assert_eq!(memory.look_up("a", LIFETIME, 1000), RecordLookup::Read, "the clock was set back");
+        let mut cache = cache();
+        cache.read_failed("a", why.clone(), REFRESH, 1_000_000).unwrap_err();
+        assert_eq!(cache.look_up("a", LIFETIME, 1000), RecordLookup::Read, "the clock was set back");
         let mut forgetful: RecordCache<u32, ()> = RecordCache::new(1000, 0, 0);
         forgetful.read_failed("a", why, REFRESH, 1000).unwrap_err();
         assert_eq!(forgetful.look_up("a", LIFETIME, 1000), RecordLookup::Read);
-        assert!(memory.caches_failures() && !forgetful.caches_failures());
+        assert!(cache.caches_failures() && !forgetful.caches_failures());
     }
 
     #[test]
     fn a_deleted_key_is_removed() {
-        let mut memory = memory();
-        store(&mut memory, "a", "1", 1, 0);
-        memory.remove("a", 0);
-        assert_eq!(memory.look_up("a", LIFETIME, 1), RecordLookup::Read);
-        assert_eq!(broken(&mut memory, "a", 1), None);
-        assert!(memory.records.is_empty());
+        let mut cache = cache();
+        store(&mut cache, "a", "1", 1, 0);
+        cache.remove("a", 0);
+        assert_eq!(cache.look_up("a", LIFETIME, 1), RecordLookup::Read);
+        assert_eq!(broken(&mut cache, "a", 1), None);
+        assert!(cache.records.is_empty());
     }
 
     #[test]
-    fn memory_is_bounded_and_the_longest_unread_record_goes_first() {
-        let mut memory: RecordCache<u32, ()> = RecordCache::new(3 * (crate::lru::ENTRY_BYTES + 5), 0, 0);
+    fn the_cache_is_bounded_and_the_longest_unread_record_goes_first() {
+        let mut cache: RecordCache<u32, ()> = RecordCache::new(3 * (crate::lru::ENTRY_BYTES + 5), 0, 0);
         for (index, key) in ["a", "b", "c"].into_iter().enumerate() {
-            store(&mut memory, key, "x", 0, index as u64);
+            store(&mut cache, key, "x", 0, index as u64);
         }
-        memory.revalidate("a", Some("x"), 3);
-        store(&mut memory, "d", "x", 0, 4);
-        assert_eq!(memory.look_up("b", LIFETIME, 4), RecordLookup::Read);
-        assert_eq!(memory.look_up("a", LIFETIME, 4), RecordLookup::Fresh(current(0)));
+        cache.revalidate("a", Some("x"), 3);
+        store(&mut cache, "d", "x", 0, 4);
+        assert_eq!(cache.look_up("b", LIFETIME, 4), RecordLookup::Read);
+        assert_eq!(cache.look_up("a", LIFETIME, 4), RecordLookup::Fresh(current(0)));
         let long = "x".repeat(200);
-        assert_eq!(store(&mut memory, "too long", &long, 7, 5), current(7));
-        assert_eq!(memory.look_up("too long", LIFETIME, 5), RecordLookup::Read);
-        assert_eq!(memory.bytes_max(), 3 * (crate::lru::ENTRY_BYTES + 5));
+        assert_eq!(store(&mut cache, "too long", &long, 7, 5), current(7));
+        assert_eq!(cache.look_up("too long", LIFETIME, 5), RecordLookup::Read);
+        assert_eq!(cache.bytes_max(), 3 * (crate::lru::ENTRY_BYTES + 5));
     }
 }

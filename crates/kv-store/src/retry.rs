@@ -83,8 +83,9 @@ pub struct Try {
     pub started_ms: u64,
     /// When it ended.
     pub ended_ms: u64,
-    /// True if it succeeded.
-    pub taken: bool,
+    /// True if KV accepted the value.
+    #[serde(rename = "taken")] // The name that builds of the same deployment know.
+    pub is_accepted: bool,
 }
 
 impl Try {

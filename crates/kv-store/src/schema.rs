@@ -259,8 +259,8 @@ mod tests {
         for (json, expected) in [
             (r#"{"name": "a", "items": [{"weight": 1}], "$schema": "x"}"#, &[] as &[&str]),
             (r#"{"name": "a", "items": null}"#, &["items: it must not be null; leave it out"]),
-            ("[]", &["no JSON object at line 1, column 1"]),
-            ("{", &["no JSON at line 1, column 1"]),
+            ("[]", &["not a JSON object at line 1, column 1"]),
+            ("{", &["invalid JSON at line 1, column 1"]),
             ("{}", &["name: it is missing"]),
             (r#"{"name": null}"#, &["name: it must not be null; leave it out"]),
             (r#"{"name": 1}"#, &["name: it must be a string"]),

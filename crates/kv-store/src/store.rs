@@ -21,10 +21,10 @@ enum StoreErrorKind {
     Status(u16),
     /// The daily operations of the free plan are used up ("Limits"; until 00:00 UTC).
     DailyQuota,
-    /// KV did not answer.
-    NoAnswer,
+    /// KV did not respond.
+    NoResponse,
     /// The runtime did not ask KV, because the binding is missing, for example.
-    NotAsked,
+    NotSent,
 }
 
 impl StoreError {
@@ -36,7 +36,7 @@ impl StoreError {
         let status = message
             .strip_prefix("KV ")
             .and_then(|rest| rest.split_once(" failed: "))
-            .and_then(|(_, answer)| answer.get(..3))
+            .and_then(|(_, reason)| reason.get(..3))
             .and_then(|digits| digits.parse().ok());
         let kind = match status {
             Some(status) => StoreErrorKind::Status(status),
@@ -44,16 +44,16 @@ impl StoreError {
                 StoreErrorKind::DailyQuota
             }
             // The operations of an invocation are used up ("Limits").
-            None if message.starts_with("Too many ") => StoreErrorKind::NotAsked,
-            None => StoreErrorKind::NoAnswer,
+            None if message.starts_with("Too many ") => StoreErrorKind::NotSent,
+            None => StoreErrorKind::NoResponse,
         };
         Self { message, kind }
     }
 
     /// Returns the error for a call that the runtime refused before it asked KV.
     #[must_use]
-    pub fn not_asked(message: impl Into<String>) -> Self {
-        Self { message: message.into(), kind: StoreErrorKind::NotAsked }
+    pub fn not_sent(message: impl Into<String>) -> Self {
+        Self { message: message.into(), kind: StoreErrorKind::NotSent }
     }
 
     /// Returns the error for a put that did not end in time. KV may have accepted it.
@@ -81,13 +81,16 @@ impl StoreError {
     }
 
     fn timeout(operation: &str) -> Self {
-        Self { message: format!("KV {operation} did not end in time"), kind: StoreErrorKind::NoAnswer }
+        Self { message: format!("KV {operation} did not end in time"), kind: StoreErrorKind::NoResponse }
     }
 
     /// Returns the error for a required key that KV does not have.
     #[must_use]
     pub fn missing() -> Self {
-        Self { message: "KV GET found no value under a key that must exist".to_owned(), kind: StoreErrorKind::NoAnswer }
+        Self {
+            message: "KV GET found no value under a key that must exist".to_owned(),
+            kind: StoreErrorKind::NoResponse,
+        }
     }
 
     /// Returns true for 429: the key accepts one write a second ("Limits to KV writes to the
@@ -109,7 +112,7 @@ impl StoreError {
     pub fn public_message(&self) -> &str {
         match self.kind {
             StoreErrorKind::Status(_) | StoreErrorKind::DailyQuota => &self.message,
-            StoreErrorKind::NoAnswer | StoreErrorKind::NotAsked => "KV PUT failed",
+            StoreErrorKind::NoResponse | StoreErrorKind::NotSent => "KV PUT failed",
         }
     }
 }
@@ -117,7 +120,7 @@ impl StoreError {
 impl HttpError for StoreError {
     fn response(&self) -> ErrorResponse {
         if self.is_rate_limited() {
-            let sentence = "Workers KV is asked too often; a key takes one write a second. Please try again.";
+            let sentence = "Workers KV is asked too often; a key accepts one write a second. Please try again.";
             ErrorResponse::new(Status::TooManyRequests, "kv_rate_limited", sentence).retry_after(1)
         } else {
             ErrorResponse::new(Status::ServiceUnavailable, "kv_unavailable", UNAVAILABLE).because(self).retry_after(5)
@@ -128,11 +131,11 @@ impl HttpError for StoreError {
         vec![
             (
                 Self::from_message("KV PUT failed: 429 Too Many Requests"),
-                "Workers KV takes one write a second to a key, and this one came too early.",
+                "Workers KV accepts one write a second to a key, and this one came too early.",
             ),
             (
                 Self::from_message("KV GET failed: 500 Internal Server Error"),
-                "Workers KV does not answer, and nothing that is remembered may be used in its place.",
+                "Workers KV does not respond, and nothing that is remembered may be used in its place.",
             ),
         ]
     }
@@ -159,8 +162,8 @@ impl Classify for StoreError {
     fn class(&self) -> FailureClass {
         match self.kind {
             StoreErrorKind::Status(status) => FailureClass::of_status(Some(status), None),
-            StoreErrorKind::NoAnswer => FailureClass::of_status(None, None),
-            StoreErrorKind::DailyQuota | StoreErrorKind::NotAsked => FailureClass::Permanent,
+            StoreErrorKind::NoResponse => FailureClass::of_status(None, None),
+            StoreErrorKind::DailyQuota | StoreErrorKind::NotSent => FailureClass::Permanent,
         }
     }
 }
@@ -196,9 +199,9 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_kv_never_saw_is_not_tried_again_and_one_without_an_answer_is() {
-        assert_eq!(StoreError::not_asked("put is not a function").class(), FailureClass::Permanent);
-        assert_eq!(StoreError::not_asked("put is not a function").public_message(), "KV PUT failed");
+    fn a_call_that_kv_never_saw_is_not_tried_again_and_one_without_a_response_is() {
+        assert_eq!(StoreError::not_sent("put is not a function").class(), FailureClass::Permanent);
+        assert_eq!(StoreError::not_sent("put is not a function").public_message(), "KV PUT failed");
         for (error, message) in [
             (StoreError::put_timeout(), "KV PUT did not end in time"),
             (StoreError::delete_timeout(), "KV DELETE did not end in time"),

@@ -62,26 +62,26 @@ pub enum WriteError {
     #[error("A body needs a Content-Length.")]
     LengthRequired,
     /// The body is longer than a value may be. The number is its length in bytes.
-    #[error("The value has {0} bytes; Workers KV takes {VALUE_BYTES_MAX} at most (25 MiB).")]
+    #[error("The value has {0} bytes; Workers KV accepts {VALUE_BYTES_MAX} at most (25 MiB).")]
     TooLarge(u64),
 }
 
 impl HttpError for WriteError {
     fn response(&self) -> ErrorResponse {
-        let told = |status, code| ErrorResponse::new(status, code, self.to_string());
+        let shown = |status, code| ErrorResponse::new(status, code, self.to_string());
         match self {
             Self::Encoding(error) => error.response(),
             Self::Key(error) => error.response(),
-            Self::Count | Self::CountAndBody => told(Status::BadRequest, "invalid_n"),
-            Self::Strategy => told(Status::BadRequest, "unknown_strategy"),
-            Self::Wait => told(Status::BadRequest, "unknown_wait"),
-            Self::WaitUnused => told(Status::BadRequest, "wait_unsupported"),
-            Self::Parameter(_) => told(Status::BadRequest, "unknown_parameter"),
-            Self::Timeout => told(Status::BadRequest, "invalid_timeout"),
-            Self::Conditional => told(Status::BadRequest, "precondition_unsupported"),
-            Self::Consistent => told(Status::BadRequest, "invalid_consistent"),
-            Self::LengthRequired => told(Status::LengthRequired, "length_required"),
-            Self::TooLarge(_) => told(Status::ContentTooLarge, "value_too_large"),
+            Self::Count | Self::CountAndBody => shown(Status::BadRequest, "invalid_n"),
+            Self::Strategy => shown(Status::BadRequest, "unknown_strategy"),
+            Self::Wait => shown(Status::BadRequest, "unknown_wait"),
+            Self::WaitUnused => shown(Status::BadRequest, "wait_unsupported"),
+            Self::Parameter(_) => shown(Status::BadRequest, "unknown_parameter"),
+            Self::Timeout => shown(Status::BadRequest, "invalid_timeout"),
+            Self::Conditional => shown(Status::BadRequest, "precondition_unsupported"),
+            Self::Consistent => shown(Status::BadRequest, "invalid_consistent"),
+            Self::LengthRequired => shown(Status::LengthRequired, "length_required"),
+            Self::TooLarge(_) => shown(Status::ContentTooLarge, "value_too_large"),
         }
     }
 
@@ -93,7 +93,7 @@ impl HttpError for WriteError {
             Self::CountAndBody => Self::CountAndBody, "The request has both a value and a number of values to be made up.";
             Self::Strategy => Self::Strategy, "`strategy` is none of the three.";
             Self::Wait => Self::Wait, "`wait` is neither of the two.";
-            Self::WaitUnused => Self::WaitUnused, "Only `strategy=coalesce` can answer before Workers KV has the value.";
+            Self::WaitUnused => Self::WaitUnused, "Only `strategy=coalesce` can respond before Workers KV has the value.";
             Self::Parameter(_) => Self::Parameter("strategy, n, wait, timeoutMs".to_owned()),
                 "The query has a parameter that is not known, such as one that is misspelt.";
             Self::Timeout => Self::Timeout, "`timeoutMs` is out of its bounds.";
@@ -101,7 +101,7 @@ impl HttpError for WriteError {
             Self::Conditional => Self::Conditional, "Only `strategy=coalesce` compares before it writes.";
             Self::LengthRequired => Self::LengthRequired, "The value comes without a `Content-Length`.";
             Self::TooLarge(_) => Self::TooLarge(VALUE_BYTES_MAX + 1),
-                "The value is longer than Workers KV takes.";
+                "The value is longer than Workers KV accepts.";
         }
     }
 }

@@ -7,7 +7,7 @@ use kv_store::retry::Backoff;
 use serde_json::{Value, json};
 use simulation::writers::{SimulatedStrategy, SimulationResult, simulate};
 
-const HELP: &str = "Simulates many writers of one key against a Workers KV that takes one put a second to it.
+const HELP: &str = "Simulates many writers of one key against a Workers KV that accepts one put a second to it.
 
   cargo run --release -p simulation --example writers -- [options]
 

@@ -1,6 +1,6 @@
 //! Virtual time, and a simulation of many writers of one Workers KV key in it.
 //!
-//! Workers KV takes one write per second to a key and answers 429 to the others ("Limits to KV
+//! Workers KV accepts one write per second to a key and responds with 429 to the others ("Limits to KV
 //! writes to the same key"). How many of 20 writers succeed then depends on their strategy.
 //! In real time, a run takes up to a minute; in virtual time, nobody waits.
 //!

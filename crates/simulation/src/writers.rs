@@ -1,9 +1,9 @@
-//! The simulation: many writers of one key, one strategy, and a KV that takes one put per second.
+//! The simulation: many writers of one key, one strategy, and a KV that accepts one put per second.
 //! `examples/writers.rs` prints a table of the results.
 //!
 //! The KV documentation says "1 write per second", but not how the second is counted. Here, KV
-//! takes a put if the last one it took arrived at least a second earlier. A refused put does not
-//! count.
+//! accepts a put if the last one that it accepted arrived at least a second earlier. A refused
+//! put does not count.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -51,7 +51,7 @@ pub enum SimulatedStrategy {
 /// The result of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SimulationResult {
-    /// The number of writers whose write succeeded: KV took their value or a later one.
+    /// The number of writers whose write succeeded: KV accepted their value or a later one.
     pub acknowledged: u32,
     /// The number of puts to KV, refused ones included.
     pub puts: u32,
@@ -67,7 +67,7 @@ pub struct SimulationResult {
 #[must_use]
 pub fn simulate(strategy: SimulatedStrategy, writers: u32, seed: u64) -> SimulationResult {
     let time = VirtualTime::new(seed);
-    let kv = SimulatedKv { time: &time, value: Cell::new(None), last_taken_ms: Cell::new(None), puts: Cell::new(0) };
+    let kv = SimulatedKv { time: &time, value: Cell::new(None), last_accepted_ms: Cell::new(None), puts: Cell::new(0) };
     let values = 1..=writers;
     let (acknowledged, last_value) = match strategy {
         SimulatedStrategy::Direct => {
@@ -107,7 +107,7 @@ fn write_each(time: &VirtualTime, values: impl Iterator<Item = u32>, write: impl
     acknowledged.into_iter().filter(|is_acknowledged| *is_acknowledged).count()
 }
 
-/// Puts with the documented retry, which retries 429 only. Returns true if KV took the value.
+/// Puts with the documented retry, which retries 429 only. Returns true if KV accepted the value.
 async fn put_with_documented_retry(kv: &SimulatedKv<'_>, value: u32) -> bool {
     let mut wait_ms = DOCUMENTED_FIRST_MS;
     for attempt in 1..=DOCUMENTED_TRIES {
@@ -125,8 +125,8 @@ async fn put_with_documented_retry(kv: &SimulatedKv<'_>, value: u32) -> bool {
 struct SimulatedKv<'a> {
     time: &'a VirtualTime,
     value: Cell<Option<u32>>,
-    /// The arrival of the last put that KV took.
-    last_taken_ms: Cell<Option<u64>>,
+    /// The arrival of the last put that KV accepted.
+    last_accepted_ms: Cell<Option<u64>>,
     puts: Cell<u32>,
 }
 
@@ -135,13 +135,14 @@ impl SimulatedKv<'_> {
         self.puts.set(self.puts.get() + 1);
         self.time.sleep(ONE_WAY_MS).await;
         let now_ms = self.time.now_ms();
-        let is_taken = self.last_taken_ms.get().is_none_or(|taken_ms| now_ms - taken_ms >= WRITE_INTERVAL_MS);
-        if is_taken {
-            self.last_taken_ms.set(Some(now_ms));
+        let is_accepted =
+            self.last_accepted_ms.get().is_none_or(|accepted_ms| now_ms - accepted_ms >= WRITE_INTERVAL_MS);
+        if is_accepted {
+            self.last_accepted_ms.set(Some(now_ms));
             self.value.set(Some(value));
         }
         self.time.sleep(ONE_WAY_MS).await;
-        if is_taken { Ok(()) } else { Err(StoreError::from_message("KV PUT failed: 429 Too Many Requests")) }
+        if is_accepted { Ok(()) } else { Err(StoreError::from_message("KV PUT failed: 429 Too Many Requests")) }
     }
 }
 
@@ -319,7 +320,7 @@ mod tests {
     fn the_object_retries_a_refused_put() {
         let time = VirtualTime::new(1);
         let kv =
-            SimulatedKv { time: &time, value: Cell::new(None), last_taken_ms: Cell::new(None), puts: Cell::new(0) };
+            SimulatedKv { time: &time, value: Cell::new(None), last_accepted_ms: Cell::new(None), puts: Cell::new(0) };
         let object = SimulatedObject::new(&kv, 1);
         let acknowledged = block_on(&time, async {
             // A write that bypasses the object.

@@ -40,7 +40,7 @@ impl LoadedRelease {
         self.manifest.id != self.pointer.current
     }
 
-    /// Returns the view of this release that answers are made from.
+    /// Returns the view of this release that responses are made from.
     #[must_use]
     pub fn served(&self) -> ServedRelease<'_> {
         ServedRelease { pointer: &self.pointer, manifest: &self.manifest }

@@ -20,7 +20,7 @@ pub fn has_content_hash(path: &str) -> bool {
     stem.split('.').enumerate().any(|(index, part)| {
         let is_first = index == 0;
         let (has_prefix, tail) = part.rsplit_once('-').map_or((!is_first, part), |(_, tail)| (true, tail));
-        is_hex_hash(tail, has_prefix) || (has_prefix && is_esbuild(tail, extension)) || vite(part, is_first)
+        is_hex_hash(tail, has_prefix) || (has_prefix && is_esbuild(tail, extension)) || is_vite(part, is_first)
     })
 }
 
@@ -65,7 +65,7 @@ fn is_esbuild(tail: &str, extension: &str) -> bool {
 
 /// Returns true for eight characters of base64url as Rollup and Vite write them:
 /// `index-BXf3k2aQ.js`, `about.DeJ3k2aQ.css`.
-fn vite(part: &str, is_first: bool) -> bool {
+fn is_vite(part: &str, is_first: bool) -> bool {
     let Some((before, hash)) = part.len().checked_sub(8).and_then(|at| part.split_at_checked(at)) else { return false };
     let is_apart = before.ends_with('-') || (before.is_empty() && !is_first);
     let others = hash.bytes().filter(|byte| !byte.is_ascii_alphanumeric());
@@ -73,7 +73,7 @@ fn vite(part: &str, is_first: bool) -> bool {
     let has = |is: fn(&u8) -> bool| hash.as_bytes().iter().any(is);
     // In camel case, digits follow lower case and precede capitals, and capitals precede lower
     // case: `md5ToHex`. A hash breaks that rule.
-    let is_odd = hash.as_bytes().windows(2).any(|pair| {
+    let breaks_camel_case = hash.as_bytes().windows(2).any(|pair| {
         let &[first, second] = pair else { return false };
         matches!(
             (CharacterClass::of(first), CharacterClass::of(second)),
@@ -85,7 +85,7 @@ fn vite(part: &str, is_first: bool) -> bool {
         && is_base64url
         && has(u8::is_ascii_uppercase)
         && has(u8::is_ascii_lowercase)
-        && is_odd
+        && breaks_camel_case
         && breaks(hash) >= 3
 }
 

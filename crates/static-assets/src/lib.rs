@@ -145,7 +145,7 @@ impl HttpError for AssetError {
     fn examples() -> Vec<(Self, &'static str)> {
         one_of_each! {
             Self::Key(_) => Self::Key(KeyError::TooLong(513)), "The path is too long to be a key of Workers KV.";
-            Self::NotFound => Self::NotFound, "No file answers the path, or the path is not one that a file can have.";
+            Self::NotFound => Self::NotFound, "There is no file for the path, or the path is not one that a file can have.";
             Self::NotAcceptable => Self::NotAcceptable,
                 "`Accept-Encoding` forbids every encoding that the file has, the plain one among them.";
             Self::PreconditionFailed => Self::PreconditionFailed,
@@ -157,7 +157,7 @@ impl HttpError for AssetError {
 }
 
 /// Why a file cannot be sent although the request is fine: KV does not have, or does not give,
-/// what the release needs. Answered with 503.
+/// what the release needs. The status is 503.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
     /// KV fails, or the pointer or manifest cannot be parsed. The text is for the log.
@@ -194,14 +194,14 @@ impl HttpError for FileError {
     fn examples() -> Vec<(Self, &'static str)> {
         one_of_each! {
             Self::Unavailable(_) => Self::Unavailable("KV GET failed: 500 Internal Server Error".to_owned()),
-                "Workers KV does not answer, and nothing that is remembered may be used in its place.";
+                "Workers KV does not respond, and nothing that is remembered may be used in its place.";
             Self::Missing(_) => Self::Missing("blob/0123".to_owned()),
                 "Workers KV does not have all bytes of a file of the release here. If that lasts, push the files again.";
         }
     }
 }
 
-/// The file that answers `/`.
+/// The file that serves `/`.
 const INDEX: Key<'static> = Key::literal("index.html");
 
 /// Returns the path of a request, percent-decoded once, as a manifest spells paths.

@@ -25,7 +25,7 @@ pub struct Manifest {
     /// How paths and HTML files go together.
     #[serde(default)]
     pub html_handling: HtmlHandling,
-    /// What answers a path that has no file.
+    /// What serves a path that has no file.
     #[serde(default)]
     pub not_found: NotFoundHandling,
     /// True if files under unversioned keys are served as well: those written as documented,
@@ -42,7 +42,7 @@ pub struct Manifest {
     pub files: Vec<File>,
 }
 
-/// What answers a path that has no file (`not_found_handling` of Workers static assets).
+/// What serves a path that has no file (`not_found_handling` of Workers static assets).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NotFoundHandling {

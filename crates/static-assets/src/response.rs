@@ -139,7 +139,7 @@ pub fn change_error(lines: &mut FieldLines<'_>, changes: HeaderChanges) {
     header_fields::change(lines, changes, FixedFields::CachingAndContent);
 }
 
-/// Returns true if a previous release may answer the path: it has an extension, and not that of
+/// Returns true if a previous release may serve the path: it has an extension, and not that of
 /// a page.
 #[must_use]
 pub fn may_be_in_previous_release(path: &AssetPath<'_>) -> bool {
@@ -171,7 +171,7 @@ pub fn from_previous_release<'m, F: Fields>(
 enum FileRole {
     /// The path of the request means it.
     Requested,
-    /// It answers every path of a single-page application.
+    /// It serves every path of a single-page application.
     Fallback,
     /// It is the page for a path that has no file.
     NotFoundPage,

@@ -14,8 +14,8 @@ use super::storefront_record::Fallback;
 use super::upstream::Upstream;
 use circuit_breaker::{Admission, Circuits, OpenedCircuit, Outcome};
 
-/// The shortest deadline whose expiry counts as a failure of the origin, in milliseconds. A
-/// shorter one says more about the record than about the origin.
+/// The shortest deadline whose expiry counts as a failure of the upstream, in milliseconds. A
+/// shorter one says more about the record than about the upstream.
 const SIGNIFICANT_DEADLINE_MS: u128 = 1000;
 
 /// How one try ended.
@@ -60,7 +60,7 @@ impl TryResult {
         matches!(self, Self::Response(_)) || !matches!(first, Self::Response(_))
     }
 
-    /// Returns what is recorded for the origin, or `None` if the failure may be the visitor's:
+    /// Returns what is recorded for the upstream, or `None` if the failure may be the visitor's:
     /// the visitor may have broken off or slowed down a streamed body.
     fn outcome(self, plan: &RequestPlan<'_>, deadline: Duration) -> Option<Outcome> {
         match self {
@@ -75,7 +75,7 @@ impl TryResult {
 
 impl Failover {
     /// Returns the initial state: all circuits are closed. `bytes_max` bounds the memory for
-    /// origins that failed lately.
+    /// upstreams that failed lately.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
         Self { circuits: Circuits::new(bytes_max), retries: RetryBudget::new() }
@@ -374,10 +374,10 @@ mod tests {
 
     #[test]
     fn a_response_of_either_try_is_preferred_to_none() {
-        let (answered, none) = (TryResult::Response(503), [TryResult::Unreached, TryResult::TimedOut]);
-        assert!(TryResult::Response(200).replaces(answered) && answered.replaces(answered));
+        let (response, none) = (TryResult::Response(503), [TryResult::Unreached, TryResult::TimedOut]);
+        assert!(TryResult::Response(200).replaces(response) && response.replaces(response));
         for none in none {
-            assert!(answered.replaces(none) && none.replaces(TryResult::Unreached) && !none.replaces(answered));
+            assert!(response.replaces(none) && none.replaces(TryResult::Unreached) && !none.replaces(response));
         }
     }
 
@@ -473,7 +473,7 @@ mod tests {
         let server = Fallback::Upstream(b.upstream.clone());
         let again = plan(a, &[]);
         let never = RequestPlan { may_resend: false, ..plan(a, &[]) };
-        for (fallback, plan, result, answers) in [
+        for (fallback, plan, result, is_used) in [
             (&page, &never, Some(TryResult::Unreached), true),
             (&page, &again, Some(TryResult::Response(503)), true),
             (&page, &again, Some(TryResult::Response(500)), false),
@@ -484,7 +484,7 @@ mod tests {
             (&server, &never, None, true),
         ] {
             let mut failover = Failover::new(BYTES);
-            assert_eq!(failover.fallback(Some(fallback), plan, result, 1), answers.then_some(fallback), "{result:?}");
+            assert_eq!(failover.fallback(Some(fallback), plan, result, 1), is_used.then_some(fallback), "{result:?}");
             assert_eq!(failover.fallback(None, plan, result, 1), None);
         }
         let mut failover = Failover::new(BYTES);
@@ -519,9 +519,9 @@ mod tests {
         match failover.fallback(fallback, plan, result, now_ms) {
             Some(Fallback::Upstream(upstream)) => {
                 let target = RouteTarget { variant: None, upstream };
-                let answered = world(plan, target);
-                failover.record(plan, target, answered, plan.timeout, now_ms);
-                if !answered.is_failure() {
+                let result = world(plan, target);
+                failover.record(plan, target, result, plan.timeout, now_ms);
+                if !result.is_failure() {
                     return true;
                 }
             }

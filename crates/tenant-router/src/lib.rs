@@ -14,7 +14,7 @@
 //!    or a user id, gives a returning visitor the same one ([`visitor`]).
 //! 5. The **plan** names the upstream, the others that may replace it, and the edits of the
 //!    request's header fields ([`request_plan`]).
-//! 6. **Failover** chooses the upstream that is tried, by the circuit breakers of all origins,
+//! 6. **Failover** chooses the upstream that is tried, by the circuit breakers of all upstreams,
 //!    and what follows a failure: a second try, the record's fallback, or an error
 //!    ([`failover`]).
 //! 7. The **response** is edited for the visitor: URLs and cookies of the upstream become those
@@ -111,7 +111,7 @@ pub enum TenantError {
     #[error("the domain's record names the storefront \"{0}\", which does not exist")]
     DanglingDomain(String),
     /// The request has passed through kv-edge before (RFC 8586, RFC 5842 §7.2).
-    #[error("The request came back to where it was: the storefront's origin leads to this service.")]
+    #[error("The request came back to where it was: the storefront's upstream leads to this service.")]
     Loop,
     /// A `GET` or `HEAD` has a body.
     #[error("A GET or HEAD with a body cannot be passed on.")]
@@ -134,19 +134,19 @@ pub enum TenantError {
     /// Visitors are split by a signed cookie, and no secret is set to sign it with.
     #[error("neither VISITOR_SECRET nor API_TOKEN is set, which sign the visitors' cookies")]
     NoVisitorKey,
-    /// The circuits of all origins that could serve the request are open.
-    #[error("every origin of the storefront has failed too often lately")]
+    /// The circuits of all upstreams that could serve the request are open.
+    #[error("every upstream of the storefront has failed too often lately")]
     CircuitOpen {
         /// The time after which one of them is tried again, in seconds.
         retry_after_seconds: u64,
     },
-    /// The origin did not respond (RFC 9110 §15.6.3), or its response is not valid HTTP. The
+    /// The upstream did not respond (RFC 9110 §15.6.3), or its response is not valid HTTP. The
     /// text is for the log.
     #[error("{0}")]
-    OriginFailed(String),
+    UpstreamFailed(String),
     /// No response had begun after this time (RFC 9110 §15.6.5).
-    #[error("no answer had begun after {} ms", .0.as_millis())]
-    OriginTimeout(Duration),
+    #[error("no response had begun after {} ms", .0.as_millis())]
+    UpstreamTimedOut(Duration),
 }
 
 impl HttpError for TenantError {
@@ -165,7 +165,7 @@ impl HttpError for TenantError {
             Self::NotAllowed(_) => hidden(
                 Status::BadGateway,
                 "origin_not_allowed",
-                "The storefront's origin is not one this service may reach.",
+                "The storefront's upstream is not one that this service may reach.",
             ),
             Self::DanglingDomain(_) => {
                 hidden(Status::BadGateway, "broken_record", "The storefront of this domain has no record.")
@@ -184,30 +184,30 @@ impl HttpError for TenantError {
             Self::CircuitOpen { retry_after_seconds } => {
                 hidden(Status::BadGateway, "circuit_open", BAD_GATEWAY).retry_after(*retry_after_seconds)
             }
-            Self::OriginFailed(_) => hidden(Status::BadGateway, "origin_failed", BAD_GATEWAY),
-            Self::OriginTimeout(_) => {
-                hidden(Status::GatewayTimeout, "origin_timeout", "The server behind this page did not answer in time.")
+            Self::UpstreamFailed(_) => hidden(Status::BadGateway, "origin_failed", BAD_GATEWAY),
+            Self::UpstreamTimedOut(_) => {
+                hidden(Status::GatewayTimeout, "origin_timeout", "The server behind this page did not respond in time.")
             }
         }
     }
 
     fn examples() -> Vec<(Self, &'static str)> {
         one_of_each! {
-            Self::MissingId => Self::MissingId, "`/stores` is asked for without saying for which storefront.";
+            Self::MissingId => Self::MissingId, "The path `/stores` does not name a storefront.";
             Self::Encoding(_) => Self::Encoding(BadPercentEncoding), "The storefront's id cannot be decoded.";
-            Self::Key(_) => Self::Key(KeyError::TooLong(513)), "The storefront's id is no key of Workers KV.";
-            Self::Whitespace => Self::Whitespace, "The URL has characters that the origin would not get to see.";
-            Self::Host => Self::Host, "`Host` holds something that is no host.";
+            Self::Key(_) => Self::Key(KeyError::TooLong(513)), "The storefront's id is not a valid key of Workers KV.";
+            Self::Whitespace => Self::Whitespace, "The URL has characters that the upstream would not get to see.";
+            Self::Host => Self::Host, "`Host` is not a valid host.";
             Self::NotFound(_) => Self::NotFound("tea".to_owned()), "No record in Workers KV has the id or the domain.";
             Self::BrokenRecord(_) => Self::BrokenRecord("origin: not a URL".to_owned()),
-                "The storefront's record cannot be used, and none before it is remembered. The log says where it is wrong.";
+                "The storefront's record cannot be used, and no earlier one is in memory. The log says where it is wrong.";
             Self::NotAllowed(_) => Self::NotAllowed("https://other.example".to_owned()),
                 "The vars `ROUTING_ORIGINS` and `ROUTING_INSECURE` do not admit the origin of the storefront's record.";
             Self::DanglingDomain(_) => Self::DanglingDomain("tea".to_owned()),
                 "The record of the domain names a storefront that has no record.";
-            Self::Loop => Self::Loop, "`CDN-Loop` shows that the origin sends the request back to where it comes from.";
+            Self::Loop => Self::Loop, "`CDN-Loop` shows that the upstream sends the request back to where it comes from.";
             Self::UnexpectedBody => Self::UnexpectedBody, "A `GET` or `HEAD` comes with a body, which is not passed on.";
-            Self::Trace => Self::Trace, "A storefront takes every method but `TRACE`.";
+            Self::Trace => Self::Trace, "A storefront allows every method but `TRACE`.";
             Self::AccessDenied => Self::AccessDenied, "The storefront's record does not admit the visitor's country or address.";
             Self::ForceUnauthorized => Self::ForceUnauthorized,
                 "`X-Force-Variant` comes without the token, or with another one than the secret `API_TOKEN`.";
@@ -216,11 +216,11 @@ impl HttpError for TenantError {
             Self::NoVisitorKey => Self::NoVisitorKey,
                 "The storefront's visitors are split among variants, and neither `VISITOR_SECRET` nor `API_TOKEN` is set.";
             Self::CircuitOpen { .. } => Self::CircuitOpen { retry_after_seconds: 30 },
-                "The storefront's origins failed again and again, and are not asked before `Retry-After` has passed.";
-            Self::OriginFailed(_) => Self::OriginFailed("Network connection lost.".to_owned()),
-                "The storefront's origin cannot be reached, or answers what is no HTTP. The log says what happened.";
-            Self::OriginTimeout(_) => Self::OriginTimeout(Duration::from_secs(30)),
-                "The storefront's origin took longer than its record or the var `UPSTREAM_TIMEOUT_MS` says.";
+                "The storefront's upstreams failed again and again, and get no requests before `Retry-After` has passed.";
+            Self::UpstreamFailed(_) => Self::UpstreamFailed("Network connection lost.".to_owned()),
+                "The storefront's upstream cannot be reached, or its response is not valid HTTP. The log says what happened.";
+            Self::UpstreamTimedOut(_) => Self::UpstreamTimedOut(Duration::from_secs(30)),
+                "The storefront's upstream took longer than its record or the var `UPSTREAM_TIMEOUT_MS` says.";
         }
     }
 }

@@ -27,7 +27,7 @@ pub const BUFFERED_BODY_BYTES_MAX: u64 = 64 * 1024;
 const FORCE: &str = "x-force-variant";
 
 /// The request field for the token that [`FORCE`] needs, `API_TOKEN`. `Authorization` is left
-/// to the origin.
+/// to the upstream.
 const FORCE_TOKEN: &str = "x-force-variant-token";
 
 /// The parts of a request that the plan depends on.
@@ -67,7 +67,7 @@ pub enum BodyMode {
     /// The request has no body, or an empty one.
     None,
     /// The body is short and is read before the request is sent. So it can be sent again, and
-    /// an upload that breaks off is not taken for a failure of the origin.
+    /// an upload that breaks off is not taken for a failure of the upstream.
     Buffered,
     /// The body is streamed.
     Streamed,

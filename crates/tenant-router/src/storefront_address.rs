@@ -124,11 +124,11 @@ impl<'a> StorefrontAddress<'a> {
         Ok(Self { key, prefix, rest })
     }
 
-    /// Checks the parts of the request that are forwarded to an origin byte for byte.
+    /// Checks the parts of the request that are forwarded to an upstream byte for byte.
     ///
     /// # Errors
     /// [`TenantError::Whitespace`] if there is a character that a URL parser would drop, and
-    /// [`TenantError::Host`] if the host is invalid. Both would make the origin read another
+    /// [`TenantError::Host`] if the host is invalid. Both would make the upstream read another
     /// request than kv-edge did.
     pub fn check(&self, target: &RequestTarget<'_>) -> Result<(), TenantError> {
         let dropped_by_parser = |byte: u8| byte <= b' ' || byte == 0x7f;

@@ -1,4 +1,4 @@
-//! An upstream of a storefront: an origin, and the base path below which everything is sent.
+//! An upstream of a storefront: an origin, and the base path below which all requests go.
 
 use http_semantics::origin::{Origin, OriginError, same_host};
 use http_semantics::request_target::has_dot_segments;
@@ -18,7 +18,7 @@ pub enum InvalidUpstream {
     #[error(transparent)]
     Origin(#[from] OriginError),
     /// The path cannot be a base path.
-    #[error("its path has a query, a fragment, a space or a dot segment")]
+    #[error("its path has a query, a fragment, a dot segment, a backslash, or a character that is not printable ASCII")]
     Base,
 }
 
@@ -26,8 +26,8 @@ impl Upstream {
     /// Parses `https://host:port/base/path`.
     ///
     /// # Errors
-    /// [`InvalidUpstream`] if the origin is invalid, or the path has dot segments, `\`, a query or
-    /// a fragment. None of these can be meant in a record.
+    /// [`InvalidUpstream`] if the origin is invalid, or the path has a query, a fragment, dot
+    /// segments, a backslash, a space or a character that is not printable ASCII.
     pub fn parse(url: &str) -> Result<Self, InvalidUpstream> {
         let (origin, path) = Origin::split(url)?;
         let is_clean = path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'\\'));

@@ -13,7 +13,7 @@ type ErrorRow = (ErrorResponse, &'static str);
 const HEAD: &str = "\
 # Errors
 
-The answers of the Worker to requests that it cannot fulfil. Values in the sentences, such as `tea` or
+The responses of the Worker to requests that it cannot fulfil. Values in the sentences, such as `tea` or
 513, are examples.
 
 A client that names `application/json` or `application/problem+json` in `Accept` gets problem details
@@ -28,7 +28,7 @@ says what happened.
 const FLAGS: &str = "
 ## Flags
 
-`POST /ofrep/v1/evaluate/flags` and `…/{key}` answer in the form of the OpenFeature Remote Evaluation
+`POST /ofrep/v1/evaluate/flags` and `…/{key}` respond in the form of the OpenFeature Remote Evaluation
 Protocol: the code is `errorCode`, the sentence `errorDetails`. If one flag of several cannot be
 evaluated, its entry in the list has both. A method that is not allowed and a fault of the service get
 problem details.

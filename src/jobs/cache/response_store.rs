@@ -62,7 +62,7 @@ pub(super) const AS_STORED: StoredView =
     StoredView { default_lifetime_ms: None, is_whole: false, body: |bytes| Some(bytes.clone()) };
 
 /// Returns the response stored under a key: from memory for up to `CACHE_REFRESH` seconds, else
-/// from KV. Adds the time that KV took to `kv_ms`.
+/// from KV. Adds the time that KV accepted to `kv_ms`.
 pub(super) async fn get(
     context: &RequestContext,
     key: &Key<'_>,
@@ -192,7 +192,7 @@ async fn put(store: &Store, log: &RequestLog, key: &Key<'_>, stored: &StoredResp
         Ok(put) => put,
         Err(thrown) => return log.warning("not_kept", &message_of(&thrown)),
     };
-    let put = store.put_with_retry(key, &value, Some(&options), &Backoff::PUT_AFTER_ANSWER, |_| {}).await;
+    let put = store.put_with_retry(key, &value, Some(&options), &Backoff::PUT_AFTER_RESPONSE, |_| {}).await;
     if let Err((error, _)) = put.outcome {
         log.warning("kv_put_failed", &error);
     }
@@ -203,7 +203,7 @@ async fn put(store: &Store, log: &RequestLog, key: &Key<'_>, stored: &StoredResp
 }
 
 async fn delete(store: &Store, log: &RequestLog, key: &Key<'_>) {
-    if let Err((error, _)) = store.delete_with_retry(key, &Backoff::PUT_AFTER_ANSWER).await.outcome {
+    if let Err((error, _)) = store.delete_with_retry(key, &Backoff::PUT_AFTER_RESPONSE).await.outcome {
         log.warning("kv_delete_failed", &error);
     }
 }

@@ -35,7 +35,7 @@ extern "C" {
     fn delete(this: &SyncKv, key: &str) -> Result<bool, JsValue>;
 }
 
-/// The length of a part, in bytes: the storage takes at most 2 MB for a key with its value
+/// The length of a part, in bytes: the storage accepts at most 2 MB for a key with its value
 /// ("Limits" of Durable Objects), so a longer value is split.
 const PART_BYTES: u32 = 1024 * 1024;
 

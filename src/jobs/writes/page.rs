@@ -10,7 +10,7 @@ use crate::http::error::RequestError;
 
 /// The Content-Security-Policy of the page. It allows inline styles and one script, by the
 /// SHA-256 of `timeline.js`.
-pub(super) const POLICY: &str = "default-src 'none'; script-src 'sha256-xcvHGTFVKOr4fokJdDrGYXz4NHffoMwEiCImEuyzIFs='; style-src 'unsafe-inline'; frame-ancestors 'none'";
+pub(super) const POLICY: &str = "default-src 'none'; script-src 'sha256-VX8lS77jVHZeM0KMmD0f3bjkg+nufRQK1Qt7T8iQVGw='; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
 /// The JSON that `timeline.js` reads.
 #[derive(Debug, Serialize)]
@@ -35,7 +35,7 @@ impl<'a> AttemptRow<'a> {
     fn new(write: &'a RetriedAttempt, is_stored: bool) -> Self {
         let outcome = match write {
             _ if !write.attempt.success => "failed",
-            _ if write.tries.iter().any(|put| put.taken) => "taken",
+            _ if write.tries.iter().any(|put| put.is_accepted) => "accepted",
             _ if is_stored => "stored",
             _ => "superseded",
         };
@@ -45,7 +45,7 @@ impl<'a> AttemptRow<'a> {
     fn html(&self) -> String {
         let Self { write, outcome, puts } = self;
         let put = |put: &Try| {
-            let outcome = if put.taken { "taken" } else { "refused" };
+            let outcome = if put.is_accepted { "accepted" } else { "refused" };
             format!("{outcome} {} to {}", duration(put.started_ms), duration(put.ended_ms))
         };
         let (number, began, ended) = (write.attempt.attempt, duration(write.started_ms), duration(write.ended_ms));
@@ -78,7 +78,7 @@ pub(super) fn render(run: &WriteRun<'_>, report: &RunReport) -> Result<String, R
         status = status,
         acknowledged = report.acknowledged,
         puts = report.puts,
-        refused = attempts.iter().flat_map(|row| row.puts).filter(|put| !put.taken).count(),
+        refused = attempts.iter().flat_map(|row| row.puts).filter(|put| !put.is_accepted).count(),
         elapsed = duration(report.elapsed_ms),
         errors = errors(report),
         rows = attempts.iter().map(AttemptRow::html).collect::<String>(),
@@ -137,8 +137,8 @@ mod tests {
 
     const BUSY: Option<&str> = Some("KV PUT failed: 429 Too Many Requests");
 
-    fn put_until(ended_ms: u64, taken: bool) -> Try {
-        Try { started_ms: ended_ms.saturating_sub(20), ended_ms, taken }
+    fn put_until(ended_ms: u64, is_accepted: bool) -> Try {
+        Try { started_ms: ended_ms.saturating_sub(20), ended_ms, is_accepted }
     }
 
     fn write(attempt: u32, error: Option<&str>, tries: Vec<Try>, ended_ms: u64) -> RetriedAttempt {
@@ -183,10 +183,10 @@ mod tests {
     #[test]
     fn each_write_is_a_row_with_its_puts() {
         let html = render_mixed_run();
-        assert_counts(&html, &[("<tr><td>1<td>taken<td>0 ms<td>20 ms<td>taken 0 ms to 20 ms\n", 1)]);
+        assert_counts(&html, &[("<tr><td>1<td>accepted<td>0 ms<td>20 ms<td>accepted 0 ms to 20 ms\n", 1)]);
         assert_counts(
             &html,
-            &[("<td>2<td>taken<td>0 ms<td>1.00 s<td>refused 0 ms to 20 ms<br>taken 980 ms to 1.00 s\n", 1)],
+            &[("<td>2<td>accepted<td>0 ms<td>1.00 s<td>refused 0 ms to 20 ms<br>accepted 980 ms to 1.00 s\n", 1)],
         );
         assert_counts(&html, &[("<td>3<td>failed<td>", 1)]);
     }
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn the_json_contains_every_write_and_every_put() {
         let html = render_mixed_run();
-        let second = r#"{"attempt":2,"success":true,"tries":2,"startedMs":0,"endedMs":1000,"outcome":"taken","puts":[{"startedMs":0,"endedMs":20,"taken":false},{"startedMs":980,"endedMs":1000,"taken":true}]}"#;
+        let second = r#"{"attempt":2,"success":true,"tries":2,"startedMs":0,"endedMs":1000,"outcome":"accepted","puts":[{"startedMs":0,"endedMs":20,"taken":false},{"startedMs":980,"endedMs":1000,"taken":true}]}"#;
         assert_counts(&html, &[(second, 1), (r#" id="report">{"elapsedMs":2000,"attempts":[{"attempt":1,"#, 1)]);
     }
 
@@ -210,7 +210,10 @@ mod tests {
     #[test]
     fn the_page_contains_the_counts_and_the_errors() {
         let html = render_mixed_run();
-        assert_counts(&html, &[("<dd>2 of 3</dd>", 1), ("<dt>KV puts</dt><dd>5</dd>", 1), ("taken</dt><dd>3</dd>", 1)]);
+        assert_counts(
+            &html,
+            &[("<dd>2 of 3</dd>", 1), ("<dt>KV puts</dt><dd>5</dd>", 1), ("accepted</dt><dd>3</dd>", 1)],
+        );
         assert!(html.contains("<p>3: KV PUT failed: 429 Too Many Requests.</p>"));
         assert_eq!(ranges(&[1, 3, 4, 5, 9, 10]), "1, 3–5, 9–10");
     }

@@ -42,17 +42,17 @@
       element("text", { class: "word", x: -78, y: 4 }, outcome),
     );
     const widthOf = (put) => width(put.endedMs) - width(put.startedMs);
-    const isPut = outcome === "taken" || outcome === "failed";
+    const isPut = outcome === "accepted" || outcome === "failed";
     const underWay = puts.reduce((sum, put) => sum + widthOf(put), 0);
     if (!isPut) group.append(bar("without-put", startedMs, endedMs));
     else if (width(endedMs) - width(startedMs) - underWay >= BAR_MIN) group.append(bar("wait", startedMs, endedMs));
     group.append(...puts.filter((put) => widthOf(put) >= BAR_MIN).map((put) => bar("under-way", put.startedMs, put.endedMs)));
     for (const [number, put] of puts.entries()) {
-      const kind = put.taken ? "taken" : "refused";
+      const kind = put.taken ? "accepted" : "refused";
       const title = `Put ${number + 1}: ${kind}, ${duration(put.startedMs)} to ${duration(put.endedMs)}`;
       group.append(mark(kind, put.endedMs, element("title", {}, title)));
     }
-    if (outcome !== "taken") group.append(mark(isPut ? "gave-up" : "kept", endedMs));
+    if (outcome !== "accepted") group.append(mark(isPut ? "gave-up" : "not-put", endedMs));
     return group;
   };
 
@@ -76,7 +76,7 @@
   run.append(axis(rowsEnd, height), ...attempts.map(row));
 
   const count = (outcome) => attempts.filter((write) => write.outcome === outcome).length;
-  const counts = ["taken", "superseded", "stored", "failed"].filter(count).map((outcome) => ` ${count(outcome)} ${outcome}.`);
+  const counts = ["accepted", "superseded", "stored", "failed"].filter(count).map((outcome) => ` ${count(outcome)} ${outcome}.`);
   document.getElementById("run-desc").textContent = `A row for each write, from 0 to ${duration(spanMs)}.${counts.join("")}`;
   // The legend explains what there is to see, and nothing else.
   for (const entry of picture.querySelectorAll(".legend li")) if (!run.querySelector(entry.dataset.of)) entry.remove();

@@ -46,7 +46,7 @@ async function write(namespace, pieces, first, writable) {
 }
 
 /**
- * Reads a value, and tries once more if that fails or finds none: half of the answer is sent
+ * Reads a value, and tries once more if that fails or finds none: half of the response is sent
  * already.
  */
 async function open(namespace, key) {

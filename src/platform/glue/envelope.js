@@ -7,7 +7,7 @@ const utf8 = { decoder: new TextDecoder(), encoder: new TextEncoder() };
 /**
  * Reads a value: `{ head, bytes }` if it has at most `smallMax` bytes, else `{ head, stream }`;
  * `null` if there is none. A value without a head, or one that is shorter than its metadata says,
- * has no `head`. Rejects if KV does not answer in time.
+ * has no `head`. Rejects if KV does not respond in time.
  */
 export function readEnvelope(namespace, key, smallMax, milliseconds) {
   return new Promise((resolve, reject) => {

@@ -94,7 +94,7 @@ pub(crate) fn misplaced_address(arguments: impl Iterator<Item = OsString>) -> Op
     arguments.find(|argument| argument == "--local")?;
     let next = arguments.next()?;
     let address = next.to_str().filter(|text| is_address(text) && !Path::new(text).exists())?;
-    Some(format!("--local takes its address after an equals sign: --local={address}"))
+    Some(format!("--local needs its address after an equals sign: --local={address}"))
 }
 
 /// Returns true for `http://localhost:8800`, `localhost`, `localhost:8800` and `8800`.

@@ -12,11 +12,11 @@ use serde_json::Value;
 /// The largest number of pairs in a call.
 pub(super) const PAIRS_MAX: usize = 10_000;
 
-/// The largest number of pairs in a call to the local API. It takes 10,000 too, but needed 77
+/// The largest number of pairs in a call to the local API. It accepts 10,000 too, but needed 77
 /// seconds for them.
 pub(super) const PAIRS_MAX_LOCAL: usize = 1000;
 
-/// The longest body of a call, in bytes. The API takes 100 MB; a third of that is sent sooner,
+/// The longest body of a call, in bytes. The API accepts 100 MB; a third of that is sent sooner,
 /// costs less memory per call in flight, and less to send again if the connection breaks.
 const BODY_BYTES_MAX: usize = 32_000_000;
 

@@ -165,13 +165,13 @@ impl ApiClient {
     ) -> Result<T, ApiError> {
         let backoff = Backoff { deadline_ms: self.deadline_ms, ..BACKOFF };
         let failure = RefCell::new(String::new());
-        let tell = |wait_ms: u64| {
+        let report_wait = |wait_ms: u64| {
             if wait_ms >= REPORTED_WAIT_MS {
                 let seconds = wait_ms.div_ceil(1000);
                 self.progress.note(&format!("to {what} again in {seconds} s: {}", failure.borrow()));
             }
         };
-        let time = BlockingTime::new(tell, || cancellation.is_cancelled(true));
+        let time = BlockingTime::new(report_wait, || cancellation.is_cancelled(true));
         let is_retry = Cell::new(false);
         // Every call has a retry budget of its own, so the shared budget of an isolate does not
         // apply.

@@ -268,7 +268,7 @@ impl ApiError {
                           account of --account"
                 .to_owned(),
             404 => "check --namespace and --account; `npx wrangler kv namespace list` shows what exists".to_owned(),
-            413 => "Workers KV takes values up to 25 MiB and metadata up to 1024 bytes".to_owned(),
+            413 => "Workers KV accepts values up to 25 MiB and metadata up to 1024 bytes".to_owned(),
             429 => "run it again in five minutes, what was written stays: an account may make 1,200 calls in that time"
                 .to_owned(),
             500.. if *is_local => {

@@ -18,7 +18,7 @@ use crate::progress::Progress;
 
 /// The prefix of the names of `assets gc`; all other names belong to pushes and rollbacks.
 const GC_PREFIX: &str = "gc-";
-/// How long a lease lasts at least, in seconds, after its command has died.
+/// The shortest time that a lease lasts after its command has died, in seconds.
 const LEASE_SECONDS_MIN: u64 = 3600;
 /// How much longer a lease lasts than the longest call, in seconds.
 const LEASE_MARGIN_SECONDS: u64 = 600;
@@ -26,7 +26,7 @@ const LEASE_MARGIN_SECONDS: u64 = 600;
 /// [`LEASE_MARGIN_SECONDS`].
 const RENEW_MS: u64 = 300_000;
 
-/// A lease. It is held until [`Lease::end`].
+/// A lease of this command, until [`Lease::end`].
 pub(super) struct Lease<'a> {
     namespace: &'a Namespace,
     progress: &'a Progress,
@@ -134,7 +134,7 @@ impl Lease<'_> {
     /// Renews the lease if it is some minutes old. Called after each call of a long command.
     ///
     /// # Errors
-    /// KV does not take it: the lease would expire during the work.
+    /// KV does not accept it, so the lease would expire during the work.
     pub(super) fn renew(&self) -> Result<(), ApiError> {
         let (now_ms, written_ms) = (clock::now_ms(), self.written_ms.load(Ordering::Relaxed));
         let is_old = now_ms.saturating_sub(written_ms) >= RENEW_MS;

@@ -47,15 +47,15 @@ pub(super) enum RollbackError {
     #[error("no release was served before {0}; give one that `kv-edge assets list` shows")]
     NoneBefore(String),
     #[error("the release {to} does not exist; use one of these: {}", listed(.known))]
-    NotThere { to: String, known: Vec<String> },
+    UnknownRelease { to: String, known: Vec<String> },
     #[error("the release {0} does not exist, and there is no other; push again")]
-    NoneThere(String),
+    NoOtherRelease(String),
 }
 
 impl RollbackError {
-    fn not_there(to: &str, all: &[Release]) -> Self {
+    fn unknown_release(to: &str, all: &[Release]) -> Self {
         let (to, known) = (to.to_owned(), all.iter().map(|release| release.id.clone()).collect::<Vec<_>>());
-        if known.is_empty() { Self::NoneThere(to) } else { Self::NotThere { to, known } }
+        if known.is_empty() { Self::NoOtherRelease(to) } else { Self::UnknownRelease { to, known } }
     }
 }
 
@@ -82,7 +82,7 @@ impl RollbackArguments {
             // The list may contain a release that cannot be read any more, or not yet, and an
             // unreadable one must not be served.
             let check = || match releases::manifest(&namespace, to)? {
-                None => Err(AssetsError::from(RollbackError::not_there(to, &all))),
+                None => Err(AssetsError::from(RollbackError::unknown_release(to, &all))),
                 Some(_) => Ok(()),
             };
             let now_ms = clock::now_ms();
@@ -126,7 +126,11 @@ fn target<'a>(
     let before = before.ok_or(RollbackError::NothingPushed)?;
     let previous = || before.previous.first().map(String::as_str);
     let to = release.or_else(previous).ok_or_else(|| RollbackError::NoneBefore(before.current.clone()))?;
-    if all.iter().any(|release| release.id == to) { Ok((before, to)) } else { Err(RollbackError::not_there(to, all)) }
+    if all.iter().any(|release| release.id == to) {
+        Ok((before, to))
+    } else {
+        Err(RollbackError::unknown_release(to, all))
+    }
 }
 
 #[cfg(test)]

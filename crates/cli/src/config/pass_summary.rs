@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::source::SourceError;
 use crate::ExitStatus;
 use crate::api::ApiError;
-use crate::progress::tell;
+use crate::progress::print_line;
 
 /// The most problems that are listed; of the others only the number is.
 const PROBLEMS_MAX: usize = 20;
@@ -36,7 +36,7 @@ pub(super) enum PassError {
     )]
     Unordered(u64),
     /// KV cannot hold a row, and `--strict` allows no exceptions.
-    #[error("--strict stops at the first row that Workers KV cannot take; nothing was deleted")]
+    #[error("--strict stops at the first row that Workers KV cannot store; nothing was deleted")]
     Strict,
     /// A call failed, so no more are made. The error of that call is returned instead of this
     /// one.
@@ -127,13 +127,13 @@ impl PassSummary {
     /// Writes lines for people, or one line of JSON for programs. Problems go to stderr.
     pub(super) fn write(&self, json: bool, out: &mut impl Write) -> io::Result<()> {
         for problem in &self.problems {
-            tell(&format!("error: {problem}"));
+            print_line(&format!("error: {problem}"));
         }
         if self.more_problems > 0 {
-            tell(&format!("error: … and {} more", self.more_problems));
+            print_line(&format!("error: … and {} more", self.more_problems));
         }
         if let Some(stopped) = &self.stopped {
-            tell(&format!("error: {stopped}"));
+            print_line(&format!("error: {stopped}"));
         }
         if json {
             serde_json::to_writer(&mut *out, self)?;

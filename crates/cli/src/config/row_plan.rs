@@ -175,7 +175,7 @@ impl<'k, I: Iterator<Item = Result<StoredKey, PassError>>> RowPlan<'k, I> {
         let too_long = || {
             let length = value.len();
             (length as u64 > VALUE_BYTES_MAX).then(|| {
-                Cow::Owned(format!("its value has {length} bytes; Workers KV takes {VALUE_BYTES_MAX} at most"))
+                Cow::Owned(format!("its value has {length} bytes; Workers KV accepts {VALUE_BYTES_MAX} at most"))
             })
         };
         let of_snapshot = || stored.as_ref().is_some_and(|stored| stored.is_snapshot).then_some(SNAPSHOT_FAULT.into());

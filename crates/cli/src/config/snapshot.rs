@@ -28,7 +28,7 @@ pub(super) enum SnapshotError {
     Row { prefix: String },
     /// It would have at least this many bytes.
     #[error(
-        "the snapshot would have {0} bytes or more, but the Worker takes at most {mib} MiB, which have to fit \
+        "the snapshot would have {0} bytes or more, but the Worker accepts at most {mib} MiB, which have to fit \
          into the memory of an isolate: omit --snapshot, or let the query return less; the rows themselves were \
          written",
         mib = BYTES_MAX / (1024 * 1024)

@@ -1,7 +1,7 @@
 //! `--watch`: follows changes with LISTEN and NOTIFY.
 //!
 //! It listens before it compares, so that no change is missed in between. Notifications are
-//! gathered for a second, since Workers KV takes one write per second to a key, and then only
+//! gathered for a second, since Workers KV accepts one write per second to a key, and then only
 //! those rows are read. After a lost connection or a failed pass, something may have been missed,
 //! so everything is compared.
 
@@ -29,7 +29,7 @@ use super::sync;
 use super::sync_target::SyncTarget;
 use crate::ExitStatus;
 use crate::clock::{self, now_ms};
-use crate::progress::tell;
+use crate::progress::print_line;
 
 /// The options of `--watch`.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ pub(super) fn watch(
     stop_on_signals(stop.clone())?;
     // If listening fails now, it always will.
     if let Err(error) = source.listen(&options.channel) {
-        tell(&format!("error: {error}"));
+        print_line(&format!("error: {error}"));
         if options.json {
             writeln!(out, "{}", json!({ "error": error.to_string() }))?;
         }
@@ -86,7 +86,7 @@ fn stop_on_signals(stop: CancellationToken) -> io::Result<()> {
     thread::spawn(move || {
         if signals.forever().next().is_some() {
             // Written first: if nothing is running, the program ends at once.
-            tell("stopping after the current work; press Ctrl-C again to stop at once");
+            print_line("stopping after the current work; press Ctrl-C again to stop at once");
             stop.cancel();
         }
     });
@@ -146,7 +146,7 @@ impl WatchLoop<'_> {
             Ok(changed) => self.schedule.add_changes(changed, now_ms()),
             Err(_) if self.is_stopped() => {}
             Err(error) => {
-                tell(&format!("error: {error}"));
+                print_line(&format!("error: {error}"));
                 self.connect_again();
             }
         }
@@ -189,7 +189,7 @@ impl WatchLoop<'_> {
                 return;
             }
             let wait_ms = wait_ms(tries, fastrand::f64());
-            tell(&format!("error: {error}; the next try in {} s", wait_ms.div_ceil(1000)));
+            print_line(&format!("error: {error}; the next try in {} s", wait_ms.div_ceil(1000)));
             clock::sleep(wait_ms, || self.is_stopped());
         }
     }

@@ -28,7 +28,7 @@ pub(super) struct RecordFile {
 
 impl RecordFile {
     /// Splits a file into records. It is a single record, an object of keys and records, or the
-    /// array that `wrangler kv bulk put` takes.
+    /// array that `wrangler kv bulk put` accepts.
     pub(super) fn of(tree: &JsonTree) -> Self {
         match tree {
             JsonTree::Array(elements) => Self::of_bulk(elements),
@@ -36,7 +36,7 @@ impl RecordFile {
             JsonTree::Object(members) => Self::of_map(tree, members),
             JsonTree::Scalar(_) => {
                 let problem = "it must be a record, an object of keys and records, or the array that `wrangler kv bulk put` \
-                     takes";
+                     accepts";
                 Self { faults: vec![Finding::of_file("", problem)], ..Self::default() }
             }
         }

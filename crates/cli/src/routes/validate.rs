@@ -13,13 +13,13 @@ use tenant_router::storefront_record::{OriginPolicy, RoutingEntry};
 use super::record_file::{RecordEntry, RecordFile};
 use crate::ExitStatus;
 use crate::json::{JsonTree, member_path};
-use crate::progress::tell;
+use crate::progress::print_line;
 use crate::validation_report::{FileReport, Finding, ValidationReport};
 
 const EXAMPLES: &str = r#"A FILE holds one of these:
   {"origin": "https://a.example"}                       one record
   {"storefrontA": {"origin": "https://a.example"}}      keys and records
-  [{"key": "storefrontA", "value": "{\"origin\": …}"}]    what `wrangler kv bulk put` takes
+  [{"key": "storefrontA", "value": "{\"origin\": …}"}]    what `wrangler kv bulk put` accepts
 
 Examples:
   kv-edge routes validate demo/storefronts.json
@@ -84,7 +84,7 @@ fn key(key: &str) -> Result<String, String> {
 impl RoutesValidateArguments {
     pub(super) fn run(self, out: &mut impl Write) -> io::Result<ExitStatus> {
         if self.key.is_some() && self.files.len() > 1 {
-            tell("error: --key is the key of a single record; give exactly one FILE with it");
+            print_line("error: --key is the key of a single record; give exactly one FILE with it");
             return Ok(ExitStatus::CannotRun);
         }
         let policy = self.origins.as_deref().map(|origins| OriginPolicy::parse(origins, self.insecure));

@@ -39,12 +39,12 @@ fn flag_warnings(flag: &Flag, place: &str, warnings: &mut Vec<Fault>) {
                 );
                 warn(".percentage", problem);
             } else {
-                warn("", format!("it is never reached: rules[{earlier}] takes everybody it is for"));
+                warn("", format!("it is never reached: rules[{earlier}] matches everybody it is for"));
             }
         } else {
             given.push(rule.variant);
             if let Some((earlier, _)) = before().find(|(_, other)| rule.is_deny && !other.is_deny) {
-                warn("", format!("whom rules[{earlier}] takes is not denied; write deny before it"));
+                warn("", format!("it does not deny those whom rules[{earlier}] matches; write deny before it"));
             }
         }
     }
@@ -60,10 +60,10 @@ fn flag_warnings(flag: &Flag, place: &str, warnings: &mut Vec<Fault>) {
 fn matches_nobody(rule: &TargetingRule) -> Option<(String, &'static str)> {
     if rule.allow.as_ref().is_some_and(super::id_set::IdSet::is_empty) {
         let path = if rule.is_deny { ".deny" } else { ".allow" };
-        return Some((path.to_owned(), "it is empty, so the rule takes nobody"));
+        return Some((path.to_owned(), "it is empty, so the rule matches nobody"));
     }
     if let Some(index) = rule.conditions.iter().position(|condition| condition.operator.is_empty()) {
-        return Some((format!(".match[{index}]"), "its list is empty, so the rule takes nobody"));
+        return Some((format!(".match[{index}]"), "its list is empty, so the rule matches nobody"));
     }
     (rule.percentage == Some(Bucket::NONE)).then(|| (".percentage".to_owned(), "0 % is nobody"))
 }

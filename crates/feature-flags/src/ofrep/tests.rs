@@ -57,17 +57,17 @@ fn invalid_bodies_are_refused_with_their_place() {
     let nested = |depth: usize| format!("{{\"context\": {{\"a\": {}{}}}}}", "[".repeat(depth), "]".repeat(depth));
     assert!(read(nested(100)).is_ok());
     for (body, place) in [
-        (b"{".to_vec(), "no JSON at line 1, column 1"),
-        (b"null".to_vec(), "no JSON object at line 1, column 1"),
-        (b"[]".to_vec(), "no JSON object at line 1, column 1"),
-        (b"\"secret\"".to_vec(), "no JSON object at line 1, column 1"),
-        (b"{} {}".to_vec(), "no JSON at line 1, column 4"),
-        (b"{\"context\": {\"secret\": tru}}".to_vec(), "no JSON at line 1, column 27"),
-        (b"{\"context\": {\"a\": 1e999}}".to_vec(), "no JSON at line 1, column 23"),
-        (b"{\"context\": {\"a\": NaN}}".to_vec(), "no JSON at line 1, column 19"),
-        (b"{\"context\": {\"a\": \"\\ud800\"}}".to_vec(), "no JSON at line 1, column 26"),
-        (b"{\"context\": {\"a\": \"\xff\"}}".to_vec(), "no JSON at line 1, column 20"),
-        (nested(5000).into_bytes(), "no JSON at line 1, column 144"),
+        (b"{".to_vec(), "invalid JSON at line 1, column 1"),
+        (b"null".to_vec(), "not a JSON object at line 1, column 1"),
+        (b"[]".to_vec(), "not a JSON object at line 1, column 1"),
+        (b"\"secret\"".to_vec(), "not a JSON object at line 1, column 1"),
+        (b"{} {}".to_vec(), "invalid JSON at line 1, column 4"),
+        (b"{\"context\": {\"secret\": tru}}".to_vec(), "invalid JSON at line 1, column 27"),
+        (b"{\"context\": {\"a\": 1e999}}".to_vec(), "invalid JSON at line 1, column 23"),
+        (b"{\"context\": {\"a\": NaN}}".to_vec(), "invalid JSON at line 1, column 19"),
+        (b"{\"context\": {\"a\": \"\\ud800\"}}".to_vec(), "invalid JSON at line 1, column 26"),
+        (b"{\"context\": {\"a\": \"\xff\"}}".to_vec(), "invalid JSON at line 1, column 20"),
+        (nested(5000).into_bytes(), "invalid JSON at line 1, column 144"),
     ] {
         let text = String::from_utf8_lossy(&body).into_owned();
         assert_eq!(read(&body), Err(("PARSE_ERROR", format!("the body cannot be read: {place}"))), "{text:.60}");
@@ -87,7 +87,7 @@ fn invalid_contexts_are_refused() {
         (json!({"targetingKey": ".."}), format!("{key}The key is \".\" or \"..\", which Workers KV does not take.")),
         (
             json!({"targetingKey": "u".repeat(513)}),
-            format!("{key}The key has 513 bytes; Workers KV takes 512 at most."),
+            format!("{key}The key has 513 bytes; Workers KV accepts 512 at most."),
         ),
     ] {
         assert_eq!(read(json!({"context": context}).to_string()), Err(("INVALID_CONTEXT", details)), "{context}");
@@ -188,7 +188,7 @@ proptest! {
     }
 
     #[test]
-    fn every_answer_is_json(key in any::<Option<String>>(), flag in any::<String>(), details in any::<String>(), variant in ".{1,30}") {
+    fn every_response_is_json(key in any::<Option<String>>(), flag in any::<String>(), details in any::<String>(), variant in ".{1,30}") {
         let flags = json!({"flags": {
             "a": {"variants": {variant.clone(): {"x": details}}, "default": variant, "metadata": {flag.clone(): details}},
             "b": {"default": "on", "rules": [{"percentage": 50, "variant": "off"}]},

@@ -177,8 +177,8 @@ fn a_request_names_urls_prefixes_and_tags_which_come_out_canonical() {
 #[test]
 fn faults_of_a_request_are_named_with_their_place() {
     for (body, sentence) in [
-        ("", "no JSON object at line 1, column 1"),
-        ("[]", "no JSON object at line 1, column 1"),
+        ("", "not a JSON object at line 1, column 1"),
+        ("[]", "not a JSON object at line 1, column 1"),
         ("{}", "it names no url, prefix or tag"),
         (r#"{"urls": [], "tags": []}"#, "it names no url, prefix or tag"),
         (r#"{"url": 1}"#, "url: it must be a string"),

@@ -45,7 +45,8 @@ pub enum WriterReply {
     /// The result of a write.
     Written(WriteResult),
     /// The newest value, which is the body.
-    Found {
+    #[serde(rename = "Found")] // The name that builds of the same deployment know.
+    Value {
         /// Its version; `None` if another writer wrote the key directly.
         version: Option<u64>,
     },
@@ -109,10 +110,10 @@ mod tests {
     #[test]
     fn a_reply_arrives_as_it_was_sent() {
         let tries = vec![
-            Try { started_ms: 1, ended_ms: 20, taken: false },
-            Try { started_ms: 900, ended_ms: 901, taken: true },
+            Try { started_ms: 1, ended_ms: 20, is_accepted: false },
+            Try { started_ms: 900, ended_ms: 901, is_accepted: true },
         ];
-        for answer in [
+        for result in [
             WriteResult::Stored(1),
             WriteResult::InKv { version: u64::MAX, tries },
             WriteResult::InKv { version: 2, tries: Vec::new() },
@@ -120,11 +121,11 @@ mod tests {
             WriteResult::NotWritten(NotWritten::TimedOut { version: 4 }),
             WriteResult::NotWritten(NotWritten::Refused { version: 5, cause: "a \"reason\"\r\n".into() }),
         ] {
-            arrives(&WriterReply::Written(answer));
+            arrives(&WriterReply::Written(result));
         }
         for reply in [
-            WriterReply::Found { version: Some(7) },
-            WriterReply::Found { version: None },
+            WriterReply::Value { version: Some(7) },
+            WriterReply::Value { version: None },
             WriterReply::NotFound,
             WriterReply::NotVisibleYet,
             WriterReply::KvFailed { message: "KV GET failed: 500".to_owned() },

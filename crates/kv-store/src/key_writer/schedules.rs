@@ -14,12 +14,12 @@ fn accept(writer: &mut KeyState) -> u64 {
 #[derive(Debug, Clone)]
 enum ScheduledEvent {
     Write,
-    /// The alarm runs. The put takes this long, with this many writes meanwhile, and KV accepts
+    /// The alarm runs. The put is_accepted this long, with this many writes meanwhile, and KV accepts
     /// it or not.
     Alarm {
         put_ms: u64,
         writes: u8,
-        takes: bool,
+        is_accepted: bool,
     },
     /// The object crashes after KV accepted its put and before it recorded that.
     CrashAtPut,
@@ -28,10 +28,10 @@ enum ScheduledEvent {
 }
 
 fn events() -> impl Strategy<Value = Vec<(u64, ScheduledEvent)>> {
-    let alarm = (0_u64..3000, 0_u8..3, any::<bool>()).prop_map(|(put_ms, writes, takes)| ScheduledEvent::Alarm {
+    let alarm = (0_u64..3000, 0_u8..3, any::<bool>()).prop_map(|(put_ms, writes, is_accepted)| ScheduledEvent::Alarm {
         put_ms,
         writes,
-        takes,
+        is_accepted,
     });
     let event = prop_oneof![
         Just(ScheduledEvent::Write),
@@ -57,10 +57,10 @@ proptest! {
         let (mut now_ms, mut in_kv, mut last_put_ms) = (10_000_u64, 0_u64, None::<u64>);
         let mut accepted = 0;
         // After the events nothing fails, and the alarm runs until nothing is due.
-        let quiet = (400_000, ScheduledEvent::Alarm { put_ms: 5, writes: 0, takes: true });
+        let quiet = (400_000, ScheduledEvent::Alarm { put_ms: 5, writes: 0, is_accepted: true });
         for (later_ms, event) in events.into_iter().chain(std::iter::repeat_n(quiet, 2)) {
             now_ms += later_ms;
-            let (put_ms, writes, takes, crashes) = match event {
+            let (put_ms, writes, is_accepted, crashes) = match event {
                 ScheduledEvent::Write => {
                     accepted = accept(&mut writer);
                     continue;
@@ -69,7 +69,7 @@ proptest! {
                     writer = woken(&writer, now_ms);
                     continue;
                 }
-                ScheduledEvent::Alarm { put_ms, writes, takes } => (put_ms, writes, takes, false),
+                ScheduledEvent::Alarm { put_ms, writes, is_accepted } => (put_ms, writes, is_accepted, false),
                 ScheduledEvent::CrashAtPut => (0, 0, true, true),
             };
             let Due::Put(version) = writer.due(now_ms) else { continue };
@@ -79,13 +79,13 @@ proptest! {
             for _ in 0..writes {
                 accepted = accept(&mut writer);
             }
-            if takes {
+            if is_accepted {
                 prop_assert!(version >= in_kv, "an earlier value replaced {in_kv}");
                 in_kv = version;
             }
             if crashes {
                 writer = woken(&writer, now_ms);
-            } else if takes {
+            } else if is_accepted {
                 writer.put_succeeded(version, now_ms);
             } else {
                 writer.put_failed(version, DOWN, now_ms, 0.3, &mut budget);

@@ -34,7 +34,7 @@ pub enum NotWritten {
         version: Option<u64>,
     },
     /// KV has not accepted the value by the deadline.
-    #[error("Workers KV has not taken the value in time. It is stored as version {version} and will reach KV.")]
+    #[error("Workers KV has not accepted the value in time. It is stored as version {version} and will reach KV.")]
     TimedOut {
         /// The version of the value.
         version: u64,
@@ -76,7 +76,7 @@ impl HttpError for NotWritten {
             Self::PreconditionFailed { .. } => Self::PreconditionFailed { version: Some(7) },
                 "`If-Match` or `If-None-Match` does not hold for the key's newest version. Nothing is stored.";
             Self::TimedOut { .. } => Self::TimedOut { version: 7 },
-                "Workers KV has not taken the value within `timeoutMs`. It is stored, and will reach Workers KV.";
+                "Workers KV has not accepted the value within `timeoutMs`. It is stored, and will reach Workers KV.";
             Self::Refused { .. } => Self::Refused { version: 7, cause: "KV PUT failed: 400 Bad Request".to_owned() },
                 "Workers KV refuses the value, for a quota that is used up for one. It is stored, and tried again.";
         }
@@ -92,15 +92,15 @@ pub struct WriterUnavailable(
 
 impl HttpError for WriterUnavailable {
     fn response(&self) -> ErrorResponse {
-        let sentence = "The key's writer does not answer. A value sent to it may or may not be stored.";
-        let told = ErrorResponse::new(Status::ServiceUnavailable, "writer_unavailable", sentence);
-        told.because(&self.0).retry_after(5)
+        let sentence = "The key's writer does not respond. A value sent to it may or may not be stored.";
+        let response = ErrorResponse::new(Status::ServiceUnavailable, "writer_unavailable", sentence);
+        response.because(&self.0).retry_after(5)
     }
 
     fn examples() -> Vec<(Self, &'static str)> {
         vec![(
-            Self("no answer in time".to_owned()),
-            "The Durable Object of the key does not answer. Read the key with `consistent=1` before you write it again.",
+            Self("no response in time".to_owned()),
+            "The Durable Object of the key does not respond. Read the key with `consistent=1` before you write it again.",
         )]
     }
 }

@@ -28,7 +28,7 @@ impl Backoff {
         Self { first_ms: 1000, cap_ms: 8000, retry_after_cap_ms: 30_000, tries_max: 20, deadline_ms: 60_000 };
 
     /// For puts after the response. The runtime ends such work after 30 seconds.
-    pub const PUT_AFTER_ANSWER: Self = Self { tries_max: 3, deadline_ms: 20_000, ..Self::PUT };
+    pub const PUT_AFTER_RESPONSE: Self = Self { tries_max: 3, deadline_ms: 20_000, ..Self::PUT };
 
     /// For reads during a request: one retry, almost at once.
     pub const READ: Self = Self { first_ms: 50, cap_ms: 50, retry_after_cap_ms: 0, tries_max: 2, deadline_ms: 5000 };

@@ -101,7 +101,7 @@ mod tests {
     use crate::writes::value;
 
     #[test]
-    fn direct_answers_in_the_documented_form() {
+    fn direct_responds_in_the_documented_form() {
         let refused = StoreError::from_message("KV PUT failed: 429 Too Many Requests");
         let attempts = [Attempt::new(1, Ok(())), Attempt::new(2, Err(&refused))];
         assert_eq!(
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn a_report_counts_tries_and_puts() {
         let refused = StoreError::from_message("KV PUT failed: 429 Too Many Requests");
-        let tried = Try { started_ms: 1, ended_ms: 2, taken: false };
+        let tried = Try { started_ms: 1, ended_ms: 2, is_accepted: false };
         let write = |attempt, tries| RetriedAttempt { attempt, tries: vec![tried; tries], started_ms: 0, ended_ms: 7 };
         let report = RunReport::new(
             vec![write(Attempt::new(1, Ok(())), 1), write(Attempt::retried(2, &Err((refused, GaveUp::Tries))), 5)],

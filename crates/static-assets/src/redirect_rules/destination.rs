@@ -112,7 +112,7 @@ impl Destination {
         let is_literal = names(&self.text).next().is_none();
         if source.text() == "/*" && is_literal {
             return Err(
-                "One page would answer for all files, scripts and styles too. For a single-page application push with \
+                "One page would be served for all files, scripts and styles too. For a single-page application push with \
                         `--not-found single-page-application`."
                     .into(),
             );

@@ -184,7 +184,7 @@ fn errors_name_their_line() {
         ("/a /b/../c 200", "line 1: The destination cannot be the path of a file."),
         (
             "/* /index.html 200",
-            "line 1: One page would answer for all files, scripts and styles too. For a single-page application push with `--not-found single-page-application`.",
+            "line 1: One page would be served for all files, scripts and styles too. For a single-page application push with `--not-found single-page-application`.",
         ),
         ("/a /b\n\n/%61 /c", "line 3: Line 1 has the same source."),
         ("/a/* /b\n/a/* /c", "line 2: Line 1 has the same source."),

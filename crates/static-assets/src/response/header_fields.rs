@@ -9,10 +9,10 @@ use crate::media_type;
 use http_semantics::language;
 
 /// For files whose name changes with their bytes (RFC 8246).
-const FOR_EVER: &str = "public, max-age=31536000, immutable";
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// For pages: caches revalidate them each time, because they name the other files (RFC 9111
 /// §5.2.2.4).
-const ASK_ALWAYS: &str = "no-cache";
+const NO_CACHE: &str = "no-cache";
 /// For redirects, and for files without a content hash in their name.
 const REVALIDATE: &str = "public, max-age=0, must-revalidate";
 
@@ -20,14 +20,13 @@ const REVALIDATE: &str = "public, max-age=0, must-revalidate";
 /// images in the page itself, do no harm (Content Security Policy Level 3).
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'";
 
-/// Returns the header fields of a file: they depend on the file, the status, and whether it is
-/// under its own path. A content hash in the name says
-/// nothing about the path of a rewrite, so only a file under its own path is immutable.
+/// Returns the header fields of a file. Only a file under its own path is immutable: the content
+/// hash in its name says nothing about the path of a rewrite.
 pub(super) fn of_file(file: &File, status: u16, is_own_path: bool) -> FieldLines<'_> {
     let is_html = media_type::is_html(&file.media_type);
     let cache_control = match () {
-        () if status == 404 || is_html => ASK_ALWAYS,
-        () if file.is_immutable && is_own_path => FOR_EVER,
+        () if status == 404 || is_html => NO_CACHE,
+        () if file.is_immutable && is_own_path => IMMUTABLE,
         () => REVALIDATE,
     };
     let mut lines: FieldLines<'_> = Vec::with_capacity(16);
@@ -64,12 +63,13 @@ pub(super) fn of_redirect<'m>(location: String, changes: HeaderChanges, fixed: F
 /// The fields that `_headers` cannot change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FixedFields {
-    /// No field: for files, and for redirects of `_redirects`.
+    /// None. For files, and for redirects of `_redirects`.
     Nothing,
-    /// The fields that control caches: a file may appear under the path at any moment.
+    /// The fields that control caches. For redirects to a file's canonical path and for 404 pages:
+    /// a later release may have a file under this path.
     Caching,
-    /// These and the fields that describe the content (RFC 9110 §8), which is a sentence, not a
-    /// file.
+    /// Those, and the fields that describe the content (RFC 9110 §8). For errors, whose content is
+    /// a sentence and not a file.
     CachingAndContent,
 }
 

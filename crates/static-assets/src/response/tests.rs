@@ -195,7 +195,7 @@ impl TestRelease {
         let target = RequestTarget::parse(&url);
         let path = AssetPath::parse(&target.path);
         let response =
-            self.answered(&AssetRequest { method, target: &target, path: &path, fields: &HeaderSection::from(fields) });
+            self.respond(&AssetRequest { method, target: &target, path: &path, fields: &HeaderSection::from(fields) });
         for (name, value) in &response.fields {
             assert!(is_name(name) && name.to_lowercase() == *name && is_value(value), "{name}: {value}");
             assert_eq!(response.fields.iter().filter(|(other, _)| other == name).count(), 1, "{name} once");
@@ -208,20 +208,20 @@ impl TestRelease {
     }
 
     /// Responds in the order of the Worker, but without unversioned keys.
-    fn answered(&self, request: &AssetRequest<'_, HeaderSection>) -> TestResponse {
+    fn respond(&self, request: &AssetRequest<'_, HeaderSection>) -> TestResponse {
         let served = self.served(&self.manifest);
-        let mut answer = from_release(served, request);
-        if matches!(answer, Ok(AssetResponse::NotFound)) && may_be_in_previous_release(request.path) {
+        let mut response = from_release(served, request);
+        if matches!(response, Ok(AssetResponse::NotFound)) && may_be_in_previous_release(request.path) {
             let file = self.previous.iter().map(|manifest| from_previous_release(self.served(manifest), request));
-            answer = file
+            response = file
                 .into_iter()
                 .find(|file| *file != Ok(AssetResponse::NotFound))
                 .unwrap_or(Ok(AssetResponse::NotFound));
         }
-        if matches!(answer, Ok(AssetResponse::NotFound)) {
-            answer = not_found(served, request);
+        if matches!(response, Ok(AssetResponse::NotFound)) {
+            response = not_found(served, request);
         }
-        match answer {
+        match response {
             Ok(AssetResponse::File(file)) => self.response(&file),
             Ok(AssetResponse::Redirect { status, fields }) => plain(status, &fields),
             Ok(AssetResponse::NotFound) => failed(AssetError::NotFound, header_changes(served, request)),

@@ -57,14 +57,14 @@ impl ResponseCase<'_> {
             | (ServedBy::Fallback, _, _, Some(Fallback::Upstream(upstream))) => RouteTarget { variant: None, upstream },
             _ => unreachable!(),
         };
-        let answered = ProxiedResponse {
+        let proxied = ProxiedResponse {
             fields: &fields,
             target: served,
             is_fallback: self.by == ServedBy::Fallback,
             record_state: self.record_state,
             set_cookie: self.set_cookie,
         };
-        let edits = answered.edits(&target, &address, record);
+        let edits = proxied.edits(&target, &address, record);
         let fields = |sign: char, fields: &[(std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)]| -> Vec<String> {
             fields.iter().map(|(name, value)| format!("{sign}{name}: {value}")).collect()
         };
@@ -83,7 +83,7 @@ impl ResponseCase<'_> {
 const SILENT: &str = "=cache-control: private";
 
 #[test]
-fn an_answer_that_says_nothing_of_caching_is_the_visitors_alone() {
+fn a_response_that_says_nothing_of_caching_is_the_visitors_alone() {
     let control = |record: &StorefrontRecord, fields| ResponseCase { fields, ..BLUE }.set(record, "cache-control");
     assert_eq!(control(&record(""), &[]).as_deref(), Some("private"));
     assert_eq!(control(&record(""), &[("cache-control", "public, max-age=60")]), None);
@@ -96,7 +96,7 @@ fn an_answer_that_says_nothing_of_caching_is_the_visitors_alone() {
 }
 
 #[test]
-fn every_answer_says_who_served_it() {
+fn every_response_says_who_served_it() {
     let all = record("");
     assert_eq!(
         BLUE.edits(&all),
@@ -134,9 +134,9 @@ fn an_origin_cannot_say_which_variant_or_source_it_is() {
         ResponseCase { by: ServedBy::Admin, fields: spoofed, ..BLUE }.edits(&all),
         ["-x-variant", "-routing-source", SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop"]
     );
-    let answer = ResponseCase { fields: spoofed, record_state: RecordState::Stale, ..BLUE };
-    assert_eq!(answer.set(&all, "x-variant").as_deref(), Some("blue"));
-    assert_eq!(answer.set(&all, ROUTING_SOURCE).as_deref(), Some("stale"));
+    let response = ResponseCase { fields: spoofed, record_state: RecordState::Stale, ..BLUE };
+    assert_eq!(response.set(&all, "x-variant").as_deref(), Some("blue"));
+    assert_eq!(response.set(&all, ROUTING_SOURCE).as_deref(), Some("stale"));
 }
 
 #[test]
@@ -203,8 +203,8 @@ fn a_relative_url_is_resolved_against_the_upstream_url() {
         ("https://v.example/stores/shop/x/", "/stores/shop/x/z"),
         ("https://v.example/stores/sh%6Fp/x?y=/a/", "/stores/sh%6Fp/z"),
     ] {
-        let answer = ResponseCase { url, fields: &[("location", "z")], ..BLUE };
-        assert_eq!(answer.set(&record(""), "location").as_deref(), Some(seen), "{url}");
+        let response = ResponseCase { url, fields: &[("location", "z")], ..BLUE };
+        assert_eq!(response.set(&record(""), "location").as_deref(), Some(seen), "{url}");
     }
 }
 

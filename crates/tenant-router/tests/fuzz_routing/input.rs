@@ -23,7 +23,7 @@ pub(crate) struct Case {
     /// The same record, damaged.
     pub damaged: String,
     pub insecure: bool,
-    pub answer: Vec<(String, String)>,
+    pub response: Vec<(String, String)>,
     pub is_fallback: bool,
     pub served: Index,
     pub random: u64,
@@ -243,7 +243,7 @@ fn request() -> impl Strategy<Value = Vec<(String, String)>> {
     fields(NAMES, mixed(VALUE_PIECES, 4), 6)
 }
 
-fn answer() -> impl Strategy<Value = Vec<(String, String)>> {
+fn response() -> impl Strategy<Value = Vec<(String, String)>> {
     const NAMES: &[&str] = &["connection", "upgrade", "alt-svc", "trailer", "x-variant", "routing-source"];
     let urls = prop_oneof![
         mixed(URL_PIECES, 6),
@@ -314,11 +314,11 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
     const METHODS: &[&str] = &["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH", "TRACE", "x"];
     let method = prop_oneof![4 => Just("GET"), 1 => select(METHODS)];
     let more = (any::<bool>(), any::<bool>(), any::<bool>(), any::<Index>(), any::<u64>());
-    (url(), method, request(), record(), vec(damage(), 0..3), answer(), more).prop_map(
-        |(url, method, request, record, damages, answer, (has_body, insecure, is_fallback, served, random))| {
+    (url(), method, request(), record(), vec(damage(), 0..3), response(), more).prop_map(
+        |(url, method, request, record, damages, response, (has_body, insecure, is_fallback, served, random))| {
             let good = record.to_string();
             let damaged = damaged(record, damages);
-            Case { url, method, request, has_body, good, damaged, insecure, answer, is_fallback, served, random }
+            Case { url, method, request, has_body, good, damaged, insecure, response, is_fallback, served, random }
         },
     )
 }

@@ -150,7 +150,7 @@ pub(crate) fn hold(case: &Case, coverage: &Coverage) -> PropertyResult {
         count(&coverage.split);
         comes_back(case, line, &request, &address, record, &settings, &plan)?;
     }
-    answered(case, &plan, &target, &address, record, coverage)
+    check_response(case, &plan, &target, &address, record, coverage)
 }
 
 /// Every refusal has a message.
@@ -285,7 +285,7 @@ fn comes_back(
     Ok(())
 }
 
-fn answered(
+fn check_response(
     case: &Case,
     plan: &RequestPlan<'_>,
     request_target: &RequestTarget<'_>,
@@ -298,18 +298,18 @@ fn answered(
         Some(Fallback::Upstream(upstream)) if case.is_fallback => (RouteTarget { variant: None, upstream }, true),
         _ => (**case.served.get(&targets), false),
     };
-    let fields = FieldList::new(&case.answer);
+    let fields = FieldList::new(&case.response);
     let set_cookie = plan.set_cookie.as_deref();
-    let answered =
+    let proxied =
         ProxiedResponse { fields: &fields, target, is_fallback, record_state: RecordState::Current, set_cookie };
-    let edits = answered.edits(request_target, address, record);
+    let edits = proxied.edits(request_target, address, record);
     lines(&edits)?;
     prop_assert_eq!(last(&edits, "x-served-by"), Some("Cloudflare Worker"));
     prop_assert!(last(&edits, "x-storefront-id").is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_graphic())));
     prop_assert_eq!(last(&edits, "x-variant"), target.variant);
     prop_assert_eq!(last(&edits, "routing-source"), is_fallback.then_some("fallback"));
     for (name, _) in
-        case.answer.iter().filter(|(name, _)| ["x-variant", "routing-source", "alt-svc"].contains(&name.as_str()))
+        case.response.iter().filter(|(name, _)| ["x-variant", "routing-source", "alt-svc"].contains(&name.as_str()))
     {
         prop_assert!(
             edits.remove.iter().any(|removed| removed == name) || last(&edits, name).is_some(),
@@ -321,7 +321,7 @@ fn answered(
     let own = &record.response_fields;
     let is_of_record =
         |name: &str| own.remove.iter().chain(own.set.iter().map(|(name, _)| name)).any(|own| own == name);
-    for (name, sent) in case.answer.iter().filter(|(name, _)| !is_of_record(name)) {
+    for (name, sent) in case.response.iter().filter(|(name, _)| !is_of_record(name)) {
         let rewritten = last(&edits, name);
         match name.as_str() {
             // The runtime shows bytes that are not UTF-8 as U+FFFD, and a URL with them is

@@ -10,7 +10,7 @@ use static_assets::manifest::Manifest;
 use super::compress::CODINGS;
 use super::release_plan::Blob;
 use super::upload::BlobTotals;
-use crate::progress::tell;
+use crate::progress::print_line;
 
 /// The result of a push.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -113,7 +113,7 @@ impl PushReport {
             return writeln!(out);
         }
         for warning in &self.warnings {
-            tell(&format!("warning: {warning}"));
+            print_line(&format!("warning: {warning}"));
         }
         for planned in self.upload.iter().flatten() {
             let coding = planned.coding.map(|coding| format!(" ({})", coding.as_str())).unwrap_or_default();

@@ -173,7 +173,7 @@ pub(super) fn json(manifest: &Manifest) -> Vec<u8> {
 /// A manifest is longer than a value may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the manifest of {files} files has {length} bytes, but Workers KV takes at most {VALUE_BYTES_MAX} (25 MiB); \
+    "the manifest of {files} files has {length} bytes, but Workers KV accepts at most {VALUE_BYTES_MAX} (25 MiB); \
      use .assetsignore to leave out what visitors do not need, such as source maps, or serve a part of the folder \
      from another namespace"
 )]

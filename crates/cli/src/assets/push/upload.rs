@@ -142,7 +142,8 @@ impl ReleaseUpload<'_> {
         Ok(())
     }
 
-    /// Reads values and hands over a batch as soon as it fills a call, until no more are taken.
+    /// Reads values, and queues a batch as soon as it fills a call. Stops if the queue is closed
+    /// because a call failed.
     fn read_batches(&self, blobs: &[&Blob], queue: &CallQueue<'_, Vec<KeyValuePair>>) -> Result<(), PushError> {
         let metadata = Some(json::value(&BlobMetadata { uploaded_ms: self.now_ms }));
         let mut batch_builder = self.namespace.batch_builder();
@@ -160,8 +161,8 @@ impl ReleaseUpload<'_> {
 
     fn pair(&self, blob: &Blob, metadata: Option<Value>) -> Result<KeyValuePair, PushError> {
         let key = release::blob_key(&blob.hash)?.as_str().to_owned();
-        #[expect(clippy::expect_used, reason = "the plan counts the values off the sources")]
-        let source = self.sources.get(blob.file).expect("a value is of a file");
+        #[expect(clippy::expect_used, reason = "the plan takes the number of a blob's file from `sources`")]
+        let source = self.sources.get(blob.file).expect("every blob is a part of a file");
         let value = match &blob.location {
             BlobLocation::File(offset) => source_file::part(source, *offset, blob.length, &blob.hash)?,
             BlobLocation::Spool(segments) => self.spool.read(segments).map_err(PushError::SpoolUnreadable)?,

@@ -72,7 +72,7 @@ fn a_row_that_kv_cannot_hold_is_reported_by_its_number_and_the_others_go_on() {
         (
             "too long with the prefix",
             vec![row(Some(&longest), "{}"), row(Some(&long), "{}")],
-            vec!["", "row 2: The key has 513 bytes; Workers KV takes 512 at most."],
+            vec!["", "row 2: The key has 513 bytes; Workers KV accepts 512 at most."],
         ),
         (
             "reserved",
@@ -95,7 +95,7 @@ fn a_row_that_kv_cannot_hold_is_reported_by_its_number_and_the_others_go_on() {
         (
             "too long a value",
             vec![row(Some("a"), &too_much), row(Some("b"), "{}")],
-            vec!["row 1: its value has 26214408 bytes; Workers KV takes 26214400 at most", "b New"],
+            vec!["row 1: its value has 26214408 bytes; Workers KV accepts 26214400 at most", "b New"],
         ),
     ] {
         let (decisions, _) = planned(&keys(), rows, []).unwrap();

@@ -61,21 +61,29 @@ impl DatabaseConnector {
         let place = self.address.place();
         let user = self.address.config.get_user().unwrap_or_default();
         if let Some(error) = error.as_db_error() {
-            let advice = match error.code().code() {
-                "28P01" => "correct user and password in DATABASE_URL",
-                // pg_hba.conf rejects the connection.
-                "28000" => {
-                    "use another user, or sslmode=require in DATABASE_URL if the server admits only encrypted connections"
+            let (what, advice) = match error.code().code() {
+                "28P01" => (
+                    format!("does not accept the password of the user {user:?}"),
+                    "correct user and password in DATABASE_URL",
+                ),
+                // A line of pg_hba.conf rejects the connection, or none admits it.
+                "28000" => (
+                    format!("does not admit the user {user:?}"),
+                    "use another user, or sslmode=require in DATABASE_URL if the server admits only encrypted connections",
+                ),
+                "3D000" => {
+                    ("has no database of that name".to_owned(), "correct the name of the database in DATABASE_URL")
                 }
-                "3D000" => "correct the name of the database in DATABASE_URL",
-                "42501" => "let this user connect (GRANT CONNECT ON DATABASE … TO …), or use another user",
-                "53300" => "end other connections, or allow more (max_connections)",
-                _ => "see the server's log",
+                "42501" => (
+                    format!("does not let the user {user:?} connect to this database"),
+                    "let this user connect (GRANT CONNECT ON DATABASE … TO …), or use another user",
+                ),
+                "53300" => {
+                    ("has too many connections".to_owned(), "end other connections, or allow more (max_connections)")
+                }
+                _ => ("refuses the connection".to_owned(), "see the server's log"),
             };
-            return SourceError::lost(format!(
-                "PostgreSQL at {place} refuses a connection of the user {user:?}: {}; {advice}",
-                describe(error, None)
-            ));
+            return SourceError::lost(format!("PostgreSQL at {place} {what}: {}; {advice}", describe(error, None)));
         }
         let mut source: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(inner) = source {

@@ -13,7 +13,7 @@ pub(in crate::config) const CHANNEL_MAX: usize = 63;
 /// How long nothing may be received before the connection is checked.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long the check may take.
-const ANSWER: Duration = Duration::from_secs(10);
+const RESPONSE_MAX: Duration = Duration::from_secs(10);
 
 impl PostgresSource {
     /// Starts listening to a channel.
@@ -45,7 +45,7 @@ impl PostgresSource {
         self.silent_for = self.silent_for.saturating_add(limit);
         if self.silent_for >= SILENCE {
             self.silent_for = Duration::ZERO;
-            if !self.session.answers(ANSWER) {
+            if !self.session.responds(RESPONSE_MAX) {
                 return Err(SourceError::lost(
                     "the connection to PostgreSQL is lost: it does not respond; check the network and the \
                      server's log",

@@ -127,8 +127,8 @@ impl DatabaseSession {
     }
 
     /// Returns true if the connection still responds within the limit.
-    pub(super) fn answers(&self, limit: Duration) -> bool {
-        self.driver.runtime.wait_at_most(limit, self.client.simple_query("")).is_some_and(|answer| answer.is_ok())
+    pub(super) fn responds(&self, limit: Duration) -> bool {
+        self.driver.runtime.wait_at_most(limit, self.client.simple_query("")).is_some_and(|response| response.is_ok())
     }
 }
 

@@ -51,10 +51,10 @@ fn the_example_of_the_documentation_is_read() {
 #[test]
 fn faults_of_the_whole() {
     for (json, expected) in [
-        ("", "no JSON object at line 1, column 1"),
-        ("[]", "no JSON object at line 1, column 1"),
-        ("{\n  \"flags\": {,}\n}", "no JSON at line 2, column 13"),
-        ("{} {}", "no JSON at line 1, column 4"),
+        ("", "not a JSON object at line 1, column 1"),
+        ("[]", "not a JSON object at line 1, column 1"),
+        ("{\n  \"flags\": {,}\n}", "invalid JSON at line 2, column 13"),
+        ("{} {}", "invalid JSON at line 1, column 4"),
         ("{}", "flags: it is missing"),
         (r#"{"flags": null}"#, "flags: it must not be null; leave it out"),
         (r#"{"flags": []}"#, "flags: it must be an object"),
@@ -64,8 +64,8 @@ fn faults_of_the_whole() {
         assert_eq!(faults(json), [expected], "{json}");
     }
     let deep = format!("{{\"flags\": {{\"x\": {}1{}}}}}", "[".repeat(200), "]".repeat(200));
-    assert_eq!(faults(&deep), ["no JSON at line 1, column 142"]);
-    assert_eq!(faults(r#"{"flags": {"x": {"default": 1e999}}}"#), ["no JSON at line 1, column 33"]);
+    assert_eq!(faults(&deep), ["invalid JSON at line 1, column 142"]);
+    assert_eq!(faults(r#"{"flags": {"x": {"default": 1e999}}}"#), ["invalid JSON at line 1, column 33"]);
 }
 
 #[test]

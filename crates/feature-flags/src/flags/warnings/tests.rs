@@ -18,7 +18,7 @@ fn a_rule_that_matches_nobody_is_a_warning() {
     let not_pro = json!({"attribute": "plan", "eq": "pro", "not": true});
     let old = json!({"attribute": "age", "gt": 60});
     let smaller = "nobody gets it: every percentage counts from 0, and rules[0] before it goes at least as far";
-    let never = ": it is never reached: rules[0] takes everybody it is for";
+    let never = ": it is never reached: rules[0] matches everybody it is for";
     for (rule, rules, expected) in [
         (
             "what is well",
@@ -93,23 +93,23 @@ fn a_rule_that_matches_nobody_is_a_warning() {
         (
             "an empty list",
             json!([{"allow": [], "variant": "on"}]),
-            vec!["[0].allow: it is empty, so the rule takes nobody".to_owned()],
+            vec!["[0].allow: it is empty, so the rule matches nobody".to_owned()],
         ),
-        ("an empty deny", json!([{"deny": []}]), vec!["[0].deny: it is empty, so the rule takes nobody".to_owned()]),
+        ("an empty deny", json!([{"deny": []}]), vec!["[0].deny: it is empty, so the rule matches nobody".to_owned()]),
         (
             "empty values",
             json!([{"match": [pro, {"attribute": "a", "in": [], "not": true}], "variant": "on"}]),
-            vec!["[0].match[1]: its list is empty, so the rule takes nobody".to_owned()],
+            vec!["[0].match[1]: its list is empty, so the rule matches nobody".to_owned()],
         ),
         (
             "empty beginnings",
             json!([{"match": [{"attribute": "a", "startsWith": []}], "variant": "on"}]),
-            vec!["[0].match[0]: its list is empty, so the rule takes nobody".to_owned()],
+            vec!["[0].match[0]: its list is empty, so the rule matches nobody".to_owned()],
         ),
         (
             "a late deny",
             json!([{"deny": ["a"]}, {"percentage": 50, "variant": "on"}, {"deny": ["b"]}]),
-            vec!["[2]: whom rules[1] takes is not denied; write deny before it".to_owned()],
+            vec!["[2]: it does not deny those whom rules[1] matches; write deny before it".to_owned()],
         ),
     ] {
         assert_eq!(of_rules(&rules), expected, "{rule}");

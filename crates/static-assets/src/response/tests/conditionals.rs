@@ -122,7 +122,7 @@ fn an_ignored_range_changes_no_precondition() {
 /// §13.2.1: "MUST ignore all received preconditions if its response to the same request without
 /// those conditions … would have been a status code other than a 2xx".
 #[test]
-fn preconditions_are_for_answers_that_would_be_a_success() {
+fn preconditions_are_for_responses_that_would_be_a_success() {
     let release = release().redirects("/old /new 301").encoded("/a.txt", &[(ContentCoding::Br, 2)]);
     for (path, status) in [("/none", 404), ("/old", 301), ("/b.html", 307)] {
         for condition in [

@@ -63,7 +63,7 @@ fn negotiated_responses_have_vary() {
     for accepted in ["", "br", "gzip", "identity", "br, identity;q=0"] {
         let encoding = ("accept-encoding", accepted);
         let whole = release.get("/a.txt", &[encoding]);
-        let answers = [
+        let responses = [
             release.head("/a.txt", &[encoding]),
             release.get("/a.txt", &[encoding, ("if-none-match", whole.etag())]),
             release.get("/a.txt", &[encoding, ("range", "bytes=0-1")]),
@@ -71,7 +71,7 @@ fn negotiated_responses_have_vary() {
         ];
         // A client that accepts JSON gets no page.
         assert_eq!(release.get("/none", &[encoding]).field("vary"), Some("Accept-Encoding, Accept"), "{accepted}");
-        for response in answers {
+        for response in responses {
             assert_eq!(response.field("vary"), Some("Accept-Encoding"), "{} {accepted}", response.status);
         }
         for response in [release.get("/b.png", &[encoding]), release.head("/b.png", &[encoding])] {

@@ -309,12 +309,12 @@ proptest! {
             fields.iter().filter(|(name, _)| chosen.contains(name)).cloned().collect::<Vec<_>>()
         };
         let (one, other) = (negotiated(&one), negotiated(&other));
-        let answers = [release.get(&url, &borrowed(&one)), release.get(&url, &borrowed(&other))];
-        let [first, second] = &answers;
+        let responses = [release.get(&url, &borrowed(&one)), release.get(&url, &borrowed(&other))];
+        let [first, second] = &responses;
         if first.status != 200 || second.status != 200 || first == second {
             return Ok(());
         }
-        for response in &answers {
+        for response in &responses {
             let vary = response.field("vary").unwrap_or_default().to_lowercase();
             let value = |fields: &[(&'static str, String)], name: &str| fields.iter().find(|(one, _)| *one == name).map(|(_, value)| value.clone());
             let mut names = vary.split(", ").filter(|name| !name.is_empty());
@@ -348,7 +348,7 @@ proptest! {
             let target = RequestTarget::parse(&url);
             let path = AssetPath::parse(&target.path);
             let request = AssetRequest { method, target: &target, path: &path, fields: &HeaderSection::from(&fields) };
-            let _answer = release.answered(&request);
+            let _response = release.respond(&request);
         }
     }
 }

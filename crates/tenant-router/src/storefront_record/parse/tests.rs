@@ -27,7 +27,9 @@ const MEMBER_FAULTS: &[(&str, &[&str])] = &[
     ),
     (
         r#""routes": [{"path": "/a", "origin": "https://a.example/x?y"}]"#,
-        &["routes[0].origin: its path has a query, a fragment, a space or a dot segment"],
+        &[
+            "routes[0].origin: its path has a query, a fragment, a dot segment, a backslash, or a character that is not printable ASCII",
+        ],
     ),
     (r#""variants": "blue""#, &["variants: it must be an array"]),
     (r#""variants": [[]]"#, &["variants[0]: it must be an object"]),
@@ -103,7 +105,7 @@ const MEMBER_FAULTS: &[(&str, &[&str])] = &[
     (r#""timeoutMs": 1.5"#, &["timeoutMs: it must be a whole number from 1 to 60000"]),
     (r#""timeoutMs": -1"#, &["timeoutMs: it must be a whole number from 1 to 60000"]),
     (r#""timeoutMs": "5000""#, &["timeoutMs: it must be a whole number from 1 to 60000"]),
-    (r#""timeoutMs": 1e999"#, &["no JSON at line 1, column 50"]),
+    (r#""timeoutMs": 1e999"#, &["invalid JSON at line 1, column 50"]),
     (r#""fallback": 1"#, &["fallback: it must be an object"]),
     (r#""fallback": "maintenance.html""#, &["fallback: it does not start with http:// or https://"]),
     (r#""fallback": {}"#, &["fallback.asset: it is missing"]),
@@ -159,17 +161,17 @@ fn each_fault_of_a_member_names_its_place() {
 fn each_fault_of_a_whole_record_is_reported() {
     let neither = "it has neither an origin nor an active variant nor one with a weight";
     for (json, expected) in [
-        ("", "no JSON object at line 1, column 1"),
-        ("[]", "no JSON object at line 1, column 1"),
-        ("\"https://a.example\"", "no JSON object at line 1, column 1"),
-        ("{\"origin\": \"https://a.example\"", "no JSON at line 1, column 30"),
+        ("", "not a JSON object at line 1, column 1"),
+        ("[]", "not a JSON object at line 1, column 1"),
+        ("\"https://a.example\"", "not a JSON object at line 1, column 1"),
+        ("{\"origin\": \"https://a.example\"", "invalid JSON at line 1, column 30"),
         ("{}", "origin: it is missing"),
         (r#"{"routes": [{"path": "/", "origin": "https://a.example"}]}"#, "origin: it is missing"),
         (r#"{"origin": 7}"#, "origin: it must be a string"),
         (r#"{"origin": "a.example"}"#, "origin: it does not start with http:// or https://"),
         (
             r#"{"origin": "https://a.example/../x"}"#,
-            "origin: its path has a query, a fragment, a space or a dot segment",
+            "origin: its path has a query, a fragment, a dot segment, a backslash, or a character that is not printable ASCII",
         ),
         (r#"{"variants": []}"#, neither),
         (r#"{"variants": [{"name": "a", "origin": "https://a.example"}]}"#, neither),
@@ -190,7 +192,7 @@ fn each_fault_of_a_whole_record_is_reported() {
 
 #[test]
 fn a_path_that_no_request_has_is_no_route() {
-    let unclean = "routes[0].path: it has a query, a fragment, a space or a dot segment";
+    let unclean = "routes[0].path: it has a query, a fragment, a dot segment, a backslash, or a character that is not printable ASCII";
     for path in ["/a?b", "/a#b", "/a b", "/a/../b", "/.", "/%2e%2E/a", "/a\\\\b", "/é", "/a\\nb", "/a\\u0000"] {
         let route = format!(r#"{{"path": "{path}", "origin": "https://a.example"}}"#);
         assert_eq!(
