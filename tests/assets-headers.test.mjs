@@ -133,12 +133,17 @@ https://:sub.many.example/*
     assert.equal(headers["content-security-policy"], undefined);
     assert.notEqual((await site.get("/")).headers["content-security-policy"], undefined);
     const removed = (await site.get("/removed.txt")).headers;
-    assert.deepEqual([removed["cache-control"], removed["x-content-type-options"]], [undefined, "nosniff"]);
+    assert.deepEqual([removed["cache-control"], removed["x-content-type-options"]], ["no-cache", "nosniff"]);
   });
 
   test("inserts what placeholders and splats match", async () => {
     const { headers } = await site.get("/users/anna/posts/1.txt");
     assert.deepEqual([headers["x-user"], headers["x-rest"]], ["<anna>", "[posts/1.txt]"]);
+  });
+
+  test("keeps out of Workers Cache what depends on the host, which its key ignores", async () => {
+    const { headers } = await site.get("/style.css", { Host: "other.example" });
+    assert.equal(headers["cloudflare-cdn-cache-control"], "no-store");
   });
 
   test("applies rules that name a host to that host only", async () => {

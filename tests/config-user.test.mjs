@@ -8,7 +8,7 @@ import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 /** Checks that no cache between the Worker and a visitor may share the page. */
 function assertPrivate(response, vary) {
   assert.equal(response.headers.vary?.toLowerCase(), vary);
-  assert.equal(response.headers["cache-control"], "private");
+  assert.equal(response.headers["cache-control"], "private, no-store");
 }
 
 const json = { Accept: "application/json" };

@@ -12,6 +12,8 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{Headers, Request, Response};
 
+#[cfg(feature = "cache")]
+use crate::http::response;
 use crate::http::stream;
 
 #[wasm_bindgen(module = "/src/platform/glue/forwarding.js")]
@@ -86,7 +88,7 @@ pub(crate) fn respond(
     edits: &HeaderEdits<'_>,
     body: &JsValue,
 ) -> Result<Response, JsValue> {
-    respond_with(status, fields.as_str(), &edits.to_lines(), body)
+    respond_with(status, fields.as_str(), &lines_of_response(edits), body)
 }
 
 /// Returns a response of another server with its own header fields, changed, and a body that has
@@ -94,7 +96,20 @@ pub(crate) fn respond(
 /// they are.
 #[cfg(feature = "cache")]
 pub(crate) fn pass_back(received: &Response, edits: &HeaderEdits<'_>, body: &JsValue) -> Result<Response, JsValue> {
-    pass_back_with(received, &edits.to_lines(), body)
+    pass_back_with(received, &lines_of_response(edits), body)
+}
+
+/// Returns the edits of a response as text, with what every response says to Workers Cache.
+#[cfg(feature = "cache")]
+fn lines_of_response(edits: &HeaderEdits<'_>) -> String {
+    match response::for_workers_cache() {
+        Some((name, value)) => {
+            let mut edits = edits.clone();
+            edits.set(name, value);
+            edits.to_lines()
+        }
+        None => edits.to_lines(),
+    }
 }
 
 /// Cancels the body of a response that nobody reads, so that its connection is free again.

@@ -1,9 +1,11 @@
 //! Responses, made with as few calls into the runtime as possible.
 
+use http_semantics::workers_cache;
 use wasm_bindgen::prelude::*;
 use worker::web_sys;
 
 use crate::isolate::Isolate;
+use crate::platform::bindings::Vars;
 
 #[wasm_bindgen]
 extern "C" {
@@ -28,18 +30,38 @@ extern "C" {
 /// `Cache-Control` of a response whose entity tag must arrive unchanged (RFC 9111 §5.2.2.6).
 pub(crate) const NO_STORE_NO_TRANSFORM: &str = "no-store, no-transform";
 
+/// `Cache-Control` of a response that is the same for everybody, but may change at any time (RFC
+/// 9111 §5.2.2.4).
+#[cfg(feature = "assets")]
+pub(crate) const NO_CACHE: (&str, &str) = ("cache-control", "no-cache");
+
 /// Returns a 200 whose fields are used again and again: the runtime's form of them is remembered.
-/// If `fields` have no `Cache-Control`, the response says `no-cache`, so that a cache in front
-/// of the Worker never uses a heuristic lifetime (RFC 9111 §4.2.2).
 pub(crate) fn ok(body: &JsValue, fields: &[(&str, &str)]) -> Result<web_sys::Response, JsValue> {
-    let is_silent = !fields.iter().any(|(name, _)| *name == "cache-control");
-    let own =
-        [("x-content-type-options", "nosniff")].into_iter().chain(is_silent.then_some(("cache-control", "no-cache")));
-    encoded(200, body, own.chain(fields.iter().copied()))
+    let own = [("x-content-type-options", "nosniff")];
+    encoded(200, body, own.into_iter().chain(fields.iter().copied()))
 }
 
-/// Returns a response with exactly these fields, which are used again and again, and a body that
-/// has the content coding they name already.
+/// Returns the field that keeps a response out of Workers Cache if hosts name storefronts: that
+/// cache ignores the host, so a storefront's visitor would get the response of a platform host.
+pub(crate) fn for_workers_cache() -> Option<(&'static str, &'static str)> {
+    Vars::hosts_name_storefronts().then_some(workers_cache::NO_STORE)
+}
+
+/// Adds what every response says to caches. A cache stores a response without `Cache-Control` by a
+/// heuristic (RFC 9111 §4.2.2), so one that has none says `no-store`.
+fn with_cache_fields<'f>(
+    fields: impl Iterator<Item = (&'f str, &'f str)> + Clone,
+) -> impl Iterator<Item = (&'f str, &'f str)> + Clone {
+    let is_silent = !fields.clone().any(|(name, _)| name == "cache-control");
+    let no_store = is_silent.then_some(("cache-control", "no-store"));
+    let own = for_workers_cache();
+    // `_headers` may set the same field.
+    let others = fields.filter(move |(name, _)| own.is_none_or(|(replaced, _)| *name != replaced));
+    others.chain(no_store).chain(own)
+}
+
+/// Returns a response with these fields, which are used again and again, and a body that has the
+/// content coding they name already.
 pub(crate) fn encoded<'f>(
     status: u16,
     body: &JsValue,
@@ -68,7 +90,7 @@ fn options(status: u16, fields: &[(&str, &str)]) -> Result<ResponseOptions, JsVa
     let headers = web_sys::Headers::new()?;
     // No browser may guess another content type (Fetch Standard, "nosniff").
     headers.set("x-content-type-options", "nosniff")?;
-    for (name, value) in fields {
+    for (name, value) in with_cache_fields(fields.iter().copied()) {
         headers.set(name, value)?;
     }
     let options: ResponseOptions = js_sys::Object::new().unchecked_into();
@@ -84,6 +106,7 @@ fn remembered_options<'f>(
     status: u16,
     fields: impl Iterator<Item = (&'f str, &'f str)> + Clone,
 ) -> Result<ResponseOptions, JsValue> {
+    let fields = with_cache_fields(fields);
     let mut name = status.to_string();
     name.reserve(512);
     for (field, value) in fields.clone() {

@@ -101,7 +101,9 @@ async fn respond_with_fallbacks(
 /// Responds with the file under an unversioned key. For HEAD the runtime drops the body.
 async fn unversioned_file(context: &RequestContext, key: &Key<'_>) -> Result<Option<Response>, RequestError> {
     let Some(stream) = asset_store::unversioned_file(context, key).await? else { return Ok(None) };
-    Ok(response::ok(&stream, &[("content-type", &static_assets::content_type(key.as_str()))]).map(Some)?)
+    let content_type = static_assets::content_type(key.as_str());
+    let fields = [("content-type", &*content_type), response::NO_CACHE];
+    Ok(response::ok(&stream, &fields).map(Some)?)
 }
 
 fn redirect(status: u16, fields: &FieldLines<'_>) -> Result<Response, RequestError> {

@@ -27,11 +27,8 @@ pub(crate) async fn handle(
     let from = vars.flags.user_id_from.as_ref().map_err(RequestError::of)?;
     let id = from.id(target, &context.headers(""))?;
     let user = users::find(context, &id).await?;
-    let mut fields = vec![("content-type", "text/html; charset=utf-8")];
-    if let Some(vary) = from.vary() {
-        // All users share the URL, so a shared cache must not store the page.
-        fields.extend([("vary", vary), ("cache-control", "private")]);
-    }
+    let mut fields = vec![("content-type", "text/html; charset=utf-8"), ("cache-control", "private, no-store")];
+    fields.extend(from.vary().map(|vary| ("vary", vary)));
     fields.extend(user.source.field().map(|source| ("config-source", source)));
     Ok(response::ok(&body(user.record().is_some_and(UserRecord::has_preview)), &fields)?)
 }

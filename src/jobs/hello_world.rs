@@ -41,7 +41,11 @@ pub(crate) async fn handle(
         english = TranslatedPage::english();
         &english
     };
-    let mut fields = vec![("content-type", "text/html; charset=utf-8"), ("content-language", page.language.as_str())];
+    let mut fields = vec![
+        ("content-type", "text/html; charset=utf-8"),
+        ("content-language", page.language.as_str()),
+        response::NO_CACHE,
+    ];
     fields.extend(varies.then_some(("vary", language::VARY)));
     fields.extend(source);
     Ok(response::ok(&response::bytes(page.html.as_bytes()), &fields)?)

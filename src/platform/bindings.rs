@@ -72,11 +72,21 @@ pub(crate) struct Vars {
     pub(crate) upstream_timeout: UpstreamTimeout,
 }
 
+thread_local!(static VARS: OnceCell<Rc<Vars>> = const { OnceCell::new() });
+
 impl Vars {
     /// Returns the vars of this isolate, which the first call parses.
     pub(crate) fn of(env: &Bindings) -> Rc<Self> {
-        thread_local!(static VARS: OnceCell<Rc<Vars>> = const { OnceCell::new() });
         VARS.with(|vars| Rc::clone(vars.get_or_init(|| Rc::new(Self::read(env)))))
+    }
+
+    /// Returns true if hosts name storefronts (`TENANT_DOMAIN`). The route of a request depends on
+    /// it, so it is known before there is a response.
+    pub(crate) fn hosts_name_storefronts() -> bool {
+        #[cfg(feature = "storefronts")]
+        return VARS.with(|vars| vars.get().is_some_and(|vars| vars.storefronts.hosts.name_storefronts()));
+        #[cfg(not(feature = "storefronts"))]
+        false
     }
 
     fn read(env: &Bindings) -> Self {

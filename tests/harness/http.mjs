@@ -4,11 +4,11 @@ import http from "node:http";
 
 /**
  * Begins a request and leaves its body open: `{ request, response }`. `response` is a promise of
- * Node's `IncomingMessage`.
+ * Node's `IncomingMessage`. Without an `agent`, the request has a connection of its own.
  */
-export function openRequest(worker, path, { method = "GET", headers = {} } = {}) {
+export function openRequest(worker, path, { method = "GET", headers = {}, agent = false } = {}) {
   const { hostname, port } = worker.url;
-  const request = http.request({ hostname, port, path, method, headers, agent: false });
+  const request = http.request({ hostname, port, path, method, headers, agent });
   const response = new Promise((resolve, reject) => request.on("response", resolve).on("error", reject));
   // A test may abort a request on purpose; its caller still gets the error.
   response.catch(() => {});

@@ -30,6 +30,8 @@ export async function startRawOrigin() {
     socket.on("close", () => sockets.delete(socket));
     // A client may close the connection at any time.
     socket.on("error", () => {});
+    // Each request on the connection waits for its end.
+    socket.setMaxListeners(0);
     const parser = new Parser(socket, (request) => {
       requests.push(request);
       const handler = routes.get(request.target) ?? routes.get(request.target.split("?")[0]) ?? self.fallback;

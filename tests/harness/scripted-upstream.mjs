@@ -10,6 +10,9 @@ import { startRawOrigin } from "./raw-origin.mjs";
  */
 export const clock = { offsetMs: 0, now: () => Date.now() + clock.offsetMs };
 
+/** A `Last-Modified` that makes a response fresh for a day by the heuristic of `/cache`. */
+export const LONG_AGO = "Sun, 06 Nov 2016 08:49:37 GMT";
+
 /** Returns the HTTP date in so many seconds. */
 export const httpDate = (seconds = 0) => new Date(clock.now() + seconds * 1000).toUTCString();
 

@@ -13,6 +13,7 @@ use http_semantics::conditional::{PreconditionResult, Validators, evaluate};
 use http_semantics::fields::{Fields, HeaderEdits, HeaderSection, remove_hop_by_hop, with_member};
 use http_semantics::http_date;
 use http_semantics::range::{Range, content_range, unsatisfied_range};
+use http_semantics::workers_cache;
 
 /// How kv-edge names itself in `Via` (RFC 9110 §7.6.3).
 pub const VIA: &str = "1.1 kv-edge";
@@ -149,8 +150,13 @@ impl ClientResponse<'_> {
     fn add_common_fields(&mut self, diagnostics: &Diagnostics, fields: &HeaderSection) {
         // Another cache in front could store a response without `Cache-Control` (RFC 9111
         // §4.2.2), although it may be for one client only.
-        if !fields.has("cache-control") {
+        if !self.fields.has("cache-control") {
             self.edits.set("cache-control", "private");
+        }
+        // This cache has rules that one in front does not know, such as those for credentials.
+        if matches!(diagnostics.cache_status, CacheStatus::Forwarded { is_stored: false, .. }) {
+            let (name, no_store) = workers_cache::NO_STORE;
+            self.edits.set(name, no_store);
         }
         self.edits.set("via", with_member(fields.get("via"), VIA));
         let own = diagnostics.cache_status.to_string();

@@ -211,7 +211,7 @@ pub fn stored_fields(response: &HeaderSection, with_cookies: bool) -> HeaderSect
         let is_of_connection = fields::is_hop_by_hop(name)
             || name == "proxy-authentication-info"
             || (fields::list(&connection).any(|listed| listed == name)
-                && !controls_reuse(name)
+                && !fields::controls_reuse(name)
                 && name != "content-length");
         let is_hidden = no_cache.names(name) || private.names(name);
         !is_of_connection && !is_hidden && (with_cookies || name != "set-cookie")
@@ -254,17 +254,10 @@ fn is_partial(status: u16) -> bool {
     matches!(status, 206 | 304 | 412 | 416)
 }
 
-/// Returns true for a field that controls reuse. RFC 9110 §7.6.1: "Cache-Control is never
-/// appropriate as a connection option".
-fn controls_reuse(name: &str) -> bool {
-    matches!(name, "age" | "cache-control" | "cdn-cache-control" | "date" | "expires" | "vary")
-}
-
 /// Returns true if a field that controls reuse must not be stored. The response must not be used
 /// without it.
 fn hides_reuse_control(directives: &CacheControl) -> bool {
-    let hides =
-        |list: &Qualified| matches!(list, Qualified::Fields(names) if names.iter().any(|name| controls_reuse(name)));
+    let hides = |list: &Qualified| matches!(list, Qualified::Fields(names) if names.iter().any(|name| fields::controls_reuse(name)));
     hides(&directives.no_cache) || hides(&directives.private)
 }
 

@@ -171,9 +171,16 @@ const HOP_BY_HOP: [&str; 9] = [
 ];
 
 /// Returns true for a field that `Connection` cannot remove: those that frame or address the
-/// message, and those that Cloudflare sets.
+/// message, those that control its reuse, and those that Cloudflare sets.
 fn is_protected(name: &str) -> bool {
-    matches!(name, "host" | "content-length") || name.starts_with("cf-")
+    matches!(name, "host" | "content-length") || name.starts_with("cf-") || controls_reuse(name)
+}
+
+/// Returns true for a field that controls the reuse of a response. RFC 9110 §7.6.1: "Cache-Control
+/// is never appropriate as a connection option". `name` is in lower case.
+#[must_use]
+pub fn controls_reuse(name: &str) -> bool {
+    matches!(name, "age" | "cache-control" | "cdn-cache-control" | "date" | "expires" | "vary")
 }
 
 /// Returns true for a field that belongs to one connection. `name` is in lower case.
@@ -268,9 +275,11 @@ mod tests {
     }
 
     #[test]
-    fn connection_cannot_remove_fields_that_frame_or_address_a_message() {
+    fn connection_cannot_remove_fields_that_frame_address_or_reuse_a_message() {
         let fields = [
-            ("connection", "host, content-length, cf-connecting-ip"),
+            ("connection", "host, content-length, cf-connecting-ip, cache-control, vary"),
+            ("cache-control", "private"),
+            ("vary", "Cookie"),
             ("host", "a"),
             ("cf-connecting-ip", "192.0.2.1"),
         ];

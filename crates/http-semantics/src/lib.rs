@@ -35,7 +35,7 @@
 //!
 //! The other modules are smaller: [`forwarding_fields`] and [`cdn_loop`] for requests to other
 //! servers, [`cors`], [`cookie`], [`authorization`], [`http_date`], [`status`], [`weight`],
-//! [`content_hash`], [`request_body`] and [`upstream_timeout`].
+//! [`content_hash`], [`request_body`], [`upstream_timeout`] and [`workers_cache`].
 //!
 //! # Example
 //!
@@ -82,6 +82,7 @@ pub mod request_target;
 pub mod status;
 pub mod upstream_timeout;
 pub mod weight;
+pub mod workers_cache;
 
 // Compiles the example of the README.
 #[cfg(doctest)]

@@ -133,6 +133,12 @@ impl HeaderRules {
         }
         changes
     }
+
+    /// Returns true if a rule is for one host, so that the changes for a path depend on the host.
+    #[must_use]
+    pub fn depend_on_host(&self) -> bool {
+        self.0.iter().any(|rule| rule.source.has_host())
+    }
 }
 
 /// Adds a rule that is complete. It must have fields.

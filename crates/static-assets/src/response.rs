@@ -22,6 +22,7 @@ use super::{AssetError, AssetPath, collapse_slashes};
 use http_semantics::fields::Fields;
 use http_semantics::problem;
 use http_semantics::request_target::RequestTarget;
+use http_semantics::workers_cache;
 
 /// The header fields of preconditions and ranges, in lower case and separated by commas. The
 /// Worker checks each request for them once.
@@ -130,7 +131,16 @@ pub fn from_release<'m, F: Fields>(
 /// Returns the changes that `_headers` makes to the response.
 #[must_use]
 pub fn header_changes<F>(release: ServedRelease<'_>, request: &AssetRequest<'_, F>) -> HeaderChanges {
-    release.manifest.headers.changes(&request.target.host(), request.path)
+    let rules = &release.manifest.headers;
+    let mut changes = rules.changes(&request.target.host(), request.path);
+    if rules.depend_on_host() {
+        // Workers Cache ignores the host.
+        let (name, no_store) = workers_cache::NO_STORE;
+        changes.remove.retain(|removed| removed != name);
+        changes.set.retain(|(set, _)| set != name);
+        changes.set.push((name.to_owned(), no_store.to_owned()));
+    }
+    changes
 }
 
 /// Applies `_headers` to the header fields of an error, such as the 404 of a release without a

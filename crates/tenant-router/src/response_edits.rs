@@ -8,8 +8,9 @@ use super::storefront_address::{StorefrontAddress, id_field};
 use super::storefront_record::{Serving, SplitVariant, StorefrontRecord};
 use super::upstream::Upstream;
 use super::view::{ReachableUpstreams, VisitorView, has_domain};
-use http_semantics::fields::{Fields, HeaderEdits, remove_hop_by_hop};
+use http_semantics::fields::{Fields, HeaderEdits, list, remove_hop_by_hop};
 use http_semantics::request_target::RequestTarget;
+use http_semantics::workers_cache;
 use kv_store::record_cache::RecordState;
 
 /// The response fields that this module reads, separated by commas: hop-by-hop fields that the
@@ -49,7 +50,9 @@ impl<F: Fields> ProxiedResponse<'_, F> {
     ///    (RFC 7838 §3).
     /// 2. URLs and cookies become those of the visitor.
     /// 3. The record's own edits are applied.
-    /// 4. A response without `Cache-Control` becomes `private`.
+    /// 4. Workers Cache is told to store nothing. For everybody else the origin's `Cache-Control`
+    ///    counts. Without one the response becomes `private`, and so does that of a variant unless
+    ///    its origin says what shared caches may do.
     /// 5. The fields that say who served it are set, and the cookie of a new visitor is added.
     #[must_use]
     pub fn edits<'e>(
@@ -81,13 +84,13 @@ impl<F: Fields> ProxiedResponse<'_, F> {
         for (name, value) in &own.set {
             edits.set(name.as_str(), value.as_str());
         }
-        // A cache in front of kv-edge could ignore the host or the cookie in its key, and store
-        // a response without `Cache-Control`.
-        let is_removed = edits.remove.iter().any(|name| name == "cache-control");
         let is_set = edits.set.iter().any(|(name, _)| name == "cache-control");
-        if !is_set && (is_removed || !self.fields.has("cache-control")) {
-            edits.set("cache-control", "private");
+        if !is_set && let Some(cache_control) = self.cache_control(record) {
+            edits.set("cache-control", cache_control);
         }
+        // That cache ignores the host and the visitor's cookie in its key.
+        let (name, no_store) = workers_cache::NO_STORE;
+        edits.set(name, no_store);
         edits.set("x-served-by", SERVED_BY);
         edits.set("x-storefront-id", id_field(address.key.as_str()));
         match self.target.variant {
@@ -104,6 +107,19 @@ impl<F: Fields> ProxiedResponse<'_, F> {
             edits.append("set-cookie", cookie);
         }
         edits
+    }
+
+    /// Returns the `Cache-Control` that replaces the origin's; `None` if that stays. A cache in
+    /// front could store a response without the field (RFC 9111 §4.2.2), and show one visitor the
+    /// variant of another.
+    fn cache_control(&self, record: &StorefrontRecord) -> Option<String> {
+        let is_removed = record.response_fields.remove.iter().any(|name| name == "cache-control");
+        if is_removed || !self.fields.has("cache-control") {
+            return Some("private".to_owned());
+        }
+        self.target.variant?;
+        let own = self.fields.get("cache-control")?;
+        (!addresses_shared_caches(&own)).then(|| format!("{own}, private"))
     }
 
     fn rewrite_urls<'e>(
@@ -147,6 +163,15 @@ impl<F: Fields> ProxiedResponse<'_, F> {
             }
         }
     }
+}
+
+/// Returns true if a `Cache-Control` says itself whether shared caches may store the response (RFC
+/// 9111 §5.2.2).
+fn addresses_shared_caches(cache_control: &str) -> bool {
+    list(cache_control).any(|directive| {
+        let name = directive.split('=').next().unwrap_or_default().trim();
+        ["public", "s-maxage", "private", "no-store"].iter().any(|listed| name.eq_ignore_ascii_case(listed))
+    })
 }
 
 /// The value of [`ROUTING_SOURCE`] for a response of the record's fallback.

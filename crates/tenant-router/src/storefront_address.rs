@@ -55,6 +55,13 @@ impl Hosts {
         Self { suffix: (!domain.is_empty()).then(|| format!(".{domain}")), own: own.collect() }
     }
 
+    /// Returns true if hosts name storefronts, so that one path means something else at another
+    /// host.
+    #[must_use]
+    pub fn name_storefronts(&self) -> bool {
+        self.suffix.is_some()
+    }
+
     /// Returns what the host of a request names (RFC 9110 §7.2). Its port and a trailing dot do
     /// not count.
     ///
@@ -194,6 +201,7 @@ mod tests {
         ] {
             assert_eq!(hosts.match_host(authority), HostMatch::Storefront(Key::new(key).unwrap()), "{authority}");
         }
+        assert!(hosts.name_storefronts());
         for authority in
             ["a.b.shops.example.com", ".shops.example.com", "a_b.shops.example.com", "a%20.shops.example.com"]
         {
@@ -217,7 +225,9 @@ mod tests {
 
     #[test]
     fn without_a_tenant_domain_no_host_names_a_storefront() {
-        assert_eq!(Hosts::parse(" ", "").match_host("tea.shops.example.com"), HostMatch::Platform);
+        let hosts = Hosts::parse(" ", "");
+        assert!(!hosts.name_storefronts());
+        assert_eq!(hosts.match_host("tea.shops.example.com"), HostMatch::Platform);
     }
 
     #[test]

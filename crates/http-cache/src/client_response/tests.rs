@@ -323,6 +323,7 @@ fn a_206_and_a_416_have_the_fields_of_rfc_9110() {
     let expected = [
         "content-range: bytes */10",
         "age: 1",
+        "cache-control: private",
         "via: 1.1 a, 1.1 kv-edge",
         "cache-status: kv-edge; hit; ttl=17",
         "server-timing: kv;dur=3",
@@ -389,6 +390,21 @@ fn the_upstreams_response_is_passed_on_unchanged() {
         assert_eq!(sent(&response), expected);
     }
     assert!((100..600).filter(|status| is_null_body(*status)).eq([204, 205, 304]));
+}
+
+#[test]
+fn what_is_not_stored_stays_out_of_a_cache_in_front() {
+    let fields = lines(&[("cache-control", "public"), ("cloudflare-cdn-cache-control", "max-age=60")]);
+    let CacheStatus::Forwarded { fwd, status, ttl, detail, .. } = MISS.cache_status else { unreachable!() };
+    for (is_stored, expected) in [(true, "max-age=60"), (false, "no-store")] {
+        let cache_status = CacheStatus::Forwarded { fwd, status, is_stored, ttl, detail };
+        let response = from_upstream("GET", 200, &fields, &Diagnostics { cache_status, ..MISS });
+        assert_eq!(field(&response, "cloudflare-cdn-cache-control"), expected);
+        assert_eq!(field(&response, "cache-control"), "public");
+    }
+    let hit = stored_response(200, &[("cache-control", "max-age=60")]);
+    let response = from_stored("GET", &HeaderSection::default(), &hit, None, &HIT, RECEIVED_MS);
+    assert_eq!(field(&response, "cloudflare-cdn-cache-control"), "");
 }
 
 #[test]

@@ -88,10 +88,14 @@ const CACHING: [&str; 6] =
     ["cache-control", "expires", "pragma", "cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control"];
 const CONTENT: [&str; 4] = ["content-type", "content-language", "content-location", "content-disposition"];
 
-/// Applies the changes of `_headers`.
+/// Applies the changes of `_headers`. One that removes `Cache-Control` leaves `no-cache`, because
+/// a cache could choose a lifetime for a response that says nothing (RFC 9111 §4.2.2).
 pub(super) fn change(lines: &mut FieldLines<'_>, changes: HeaderChanges, fixed: FixedFields) {
     for name in changes.remove.iter().filter(|name| !fixed.includes(name)) {
         lines.retain(|(present, _)| !present.eq_ignore_ascii_case(name));
+        if name == "cache-control" {
+            lines.push(("cache-control".into(), NO_CACHE.into()));
+        }
     }
     for (name, value) in changes.set {
         if fixed.includes(&name) {

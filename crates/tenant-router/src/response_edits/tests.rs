@@ -79,8 +79,9 @@ impl ResponseCase<'_> {
     }
 }
 
-/// The edit of a response without `Cache-Control`.
+/// The edits for caches of a response without `Cache-Control`.
 const SILENT: &str = "=cache-control: private";
+const NOT_IN_WORKERS_CACHE: &str = "=cloudflare-cdn-cache-control: no-store";
 
 #[test]
 fn a_response_that_says_nothing_of_caching_is_the_visitors_alone() {
@@ -96,19 +97,54 @@ fn a_response_that_says_nothing_of_caching_is_the_visitors_alone() {
 }
 
 #[test]
+fn a_variants_response_is_private_unless_its_origin_says_what_shared_caches_may_do() {
+    for (own, replaced) in [
+        ("max-age=60", Some("max-age=60, private")),
+        ("no-cache", Some("no-cache, private")),
+        ("max-age=60, community=\"public\"", Some("max-age=60, community=\"public\", private")),
+        ("public, max-age=60", None),
+        ("max-age=60,S-MaxAge = 5", None),
+        ("private=\"set-cookie, x\", max-age=60", None),
+        ("no-store", None),
+    ] {
+        let response = ResponseCase { fields: &[("cache-control", own)], ..BLUE };
+        assert_eq!(response.set(&record(""), "cache-control").as_deref(), replaced, "{own}");
+        let unsplit = ResponseCase { by: ServedBy::Admin, ..response };
+        assert_eq!(unsplit.set(&record(""), "cache-control"), None, "{own}");
+    }
+}
+
+#[test]
+fn workers_cache_stores_no_response_whatever_origin_and_record_say() {
+    const NAME: &str = "cloudflare-cdn-cache-control";
+    for edits in ["", r#"{"set": {"Cloudflare-CDN-Cache-Control": "max-age=60"}}"#] {
+        let response = ResponseCase { fields: &[("cache-control", "public"), (NAME, "max-age=60")], ..BLUE };
+        assert_eq!(response.set(&record(edits), NAME).as_deref(), Some("no-store"));
+    }
+    let removed = record(r#"{"remove": ["Cloudflare-CDN-Cache-Control"]}"#);
+    assert_eq!(BLUE.set(&removed, NAME).as_deref(), Some("no-store"), "fields are set after others are removed");
+}
+
+#[test]
 fn every_response_says_who_served_it() {
     let all = record("");
     assert_eq!(
         BLUE.edits(&all),
-        [SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop", "=x-variant: blue"]
+        [SILENT, NOT_IN_WORKERS_CACHE, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop", "=x-variant: blue"]
     );
     assert_eq!(
         ResponseCase { by: ServedBy::Admin, ..BLUE }.edits(&all),
-        [SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop"]
+        [SILENT, NOT_IN_WORKERS_CACHE, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop"]
     );
     assert_eq!(
         ResponseCase { by: ServedBy::Fallback, url: "https://v.example/stores/caf%C3%A9/", ..BLUE }.edits(&all),
-        [SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: caf%C3%A9", "=routing-source: fallback"]
+        [
+            SILENT,
+            NOT_IN_WORKERS_CACHE,
+            "=x-served-by: Cloudflare Worker",
+            "=x-storefront-id: caf%C3%A9",
+            "=routing-source: fallback"
+        ]
     );
 }
 
@@ -132,7 +168,14 @@ fn an_origin_cannot_say_which_variant_or_source_it_is() {
     let all = record("");
     assert_eq!(
         ResponseCase { by: ServedBy::Admin, fields: spoofed, ..BLUE }.edits(&all),
-        ["-x-variant", "-routing-source", SILENT, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop"]
+        [
+            "-x-variant",
+            "-routing-source",
+            SILENT,
+            NOT_IN_WORKERS_CACHE,
+            "=x-served-by: Cloudflare Worker",
+            "=x-storefront-id: shop"
+        ]
     );
     let response = ResponseCase { fields: spoofed, record_state: RecordState::Stale, ..BLUE };
     assert_eq!(response.set(&all, "x-variant").as_deref(), Some("blue"));
@@ -244,6 +287,7 @@ fn the_records_edits_come_after_the_rewriting_and_before_who_served_it() {
             "=location: /elsewhere",
             "=x-a: 1",
             SILENT,
+            NOT_IN_WORKERS_CACHE,
             "=x-served-by: Cloudflare Worker",
             "=x-storefront-id: shop",
             "=x-variant: blue",

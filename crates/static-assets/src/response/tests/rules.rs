@@ -149,7 +149,8 @@ fn cache_control_of_redirects() {
         assert_eq!(response.field("cache-control"), expected, "{rules} {path}");
     }
     let removed = release().redirects(redirects).headers("/*\n  ! Cache-Control");
-    assert_eq!(removed.get("/old", &[]).names(), ["location"]);
+    assert_eq!(removed.get("/old", &[]).names(), ["cache-control", "location"]);
+    assert_eq!(removed.get("/old", &[]).field("cache-control"), Some("no-cache"));
     assert_eq!(removed.get("/index.html", &[]).names(), ["cache-control", "location"]);
 }
 
@@ -183,4 +184,23 @@ fn no_rule_makes_a_404_cacheable() {
     }
     let removed = release().headers("/*\n  ! Cache-Control").get("/none", &[]);
     assert_eq!(removed.field("cache-control"), Some("no-cache"));
+}
+
+#[test]
+fn files_whose_fields_depend_on_the_host_stay_out_of_workers_cache() {
+    const NAME: &str = "cloudflare-cdn-cache-control";
+    let of_host = "https://a.example/*\n  X-Robots-Tag: noindex";
+    for (rules, expected) in [
+        ("/*\n  X-A: 1".to_owned(), None),
+        (format!("/*\n  {NAME}: max-age=60"), Some("max-age=60")),
+        (of_host.to_owned(), Some("no-store")),
+        (format!("/*\n  {NAME}: max-age=60\n{of_host}"), Some("no-store")),
+        (format!("/*\n  ! {NAME}\n{of_host}"), Some("no-store")),
+    ] {
+        let release = release().headers(&rules);
+        for url in ["/a.txt", "https://a.example/a.txt", "https://b.example/none"] {
+            let expected = expected.filter(|_| !url.ends_with("/none"));
+            assert_eq!(release.get(url, &[]).field(NAME), expected, "{rules} {url}");
+        }
+    }
 }
