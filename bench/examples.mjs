@@ -65,9 +65,9 @@ function newKey(query, fields) {
  * - `goal`: null if there is none. The documented regular expressions do less than is asked of
  *   kv-edge, so their row has none.
  *
- * The KV of the benchmark never responds with 429, which favours the baseline: its retry acknowledges
- * all 20 writes of a request with 20 puts and no wait. With a KV that accepts one put a second it
- * would make 90 puts for 5.
+ * The KV of the benchmark never responds with 429, which favours the baseline: its retry
+ * acknowledges all 20 writes of a request with 20 puts and no wait. With a KV that accepts one put
+ * a second it would make 90 puts for 5.
  */
 export function examples(upstream) {
   const article = `${upstream}/article`;

@@ -16,9 +16,9 @@ export async function buildFeatures() {
 }
 
 /**
- * Times the first response of each feature alone, and that of the same request by `candidates` (the
- * full Worker and the baseline) and by a Worker that does nothing. `common` holds the arguments of
- * `prepareCandidate`. One process runs at a time, so all of them use its port.
+ * Times the first response of each feature alone, and that of the same request by `candidates`
+ * (the full Worker and the baseline) and by a Worker that does nothing. `common` holds the
+ * arguments of `prepareCandidate`. One process runs at a time, so all of them use its port.
  */
 export async function measureFeatures(features, candidates, examples, starts, common, context) {
   const empty = await prepareCandidate({ ...common, name: "empty", from: join(ROOT, "bench", "empty") });

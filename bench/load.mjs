@@ -51,8 +51,8 @@ function parseHead(head) {
 }
 
 /**
- * Returns how many writes a response of /writes acknowledges: it is a list of attempts, or a report
- * that contains that list.
+ * Returns how many writes a response of /writes acknowledges: it is a list of attempts, or a
+ * report that contains that list.
  */
 export function acknowledged(body) {
   const response = JSON.parse(body);
@@ -60,10 +60,10 @@ export function acknowledged(body) {
 }
 
 /**
- * Keeps `connections` busy for `milliseconds`, then lets the requests in progress end. `nextRequest()`
- * returns the bytes of a request. Every response must have the status `expected.status` and
- * acknowledge `expected.acknowledges` writes or, if that is undefined, have `expected.length`
- * bytes. `counters()` is read when the load starts and after it has ended.
+ * Keeps `connections` busy for `milliseconds`, then lets the requests in progress end.
+ * `nextRequest()` returns the bytes of a request. Every response must have the status
+ * `expected.status` and acknowledge `expected.acknowledges` writes or, if that is undefined, have
+ * `expected.length` bytes. `counters()` is read when the load starts and after it has ended.
  */
 export async function generateLoad({ port, nextRequest, expected, connections, milliseconds, counters }) {
   const { status, length, acknowledges } = expected;

@@ -41,8 +41,8 @@ const BEFORE_OUTAGE = 3;
 /**
  * Serves `pages` (path to HTML), and at every other path a storefront that returns the path and
  * query which it received. `/outage` serves the first page, fresh for a second; to kv-edge only a
- * few times, and then it never responds again. A page requested with `?fresh` is fresh for a day, so
- * that it does not expire while it is timed.
+ * few times, and then it never responds again. A page requested with `?fresh` is fresh for a day,
+ * so that it does not expire while it is timed.
  */
 export function serveUpstream(port, pages) {
   const html = new Map(Object.entries(pages).map(([path, page]) => [path, message("HTTP/1.1 200 OK", { "content-type": "text/html; charset=utf-8" }, page)]));

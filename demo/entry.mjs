@@ -1,8 +1,8 @@
 // The Worker that `npm start` serves: the built one, with a limit that Workers KV has and the
-// local KV has not. Workers KV accepts one write a second to a key and responds with 429 to the others.
-// Here that holds for the keys of WRITES that begin with `limited-`, which the switch of the demo
-// page uses; nothing else changes. `npm run deploy` takes build/entry.js, so it never contains
-// this file.
+// local KV has not. Workers KV accepts one write a second to a key and responds with 429 to the
+// others. Here that holds for the keys of WRITES that begin with `limited-`, which the switch of
+// the demo page uses; nothing else changes. `npm run deploy` takes build/entry.js, so it never
+// contains this file.
 //
 // https://developers.cloudflare.com/kv/platform/limits/
 import { DurableObject } from "cloudflare:workers";

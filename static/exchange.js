@@ -1,6 +1,6 @@
 // Requests of the demo page, and how a panel shows them with their responses.
 
-/** Sends a request. Returns the response with its whole body and the milliseconds until its end. */
+/** Sends a request. Returns the response with its whole body and how many milliseconds it took. */
 export async function send({ method = "GET", path, headers = {}, body, credentials }) {
   const started = performance.now();
   const response = await fetch(path, { method, headers, body, credentials });

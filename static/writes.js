@@ -36,7 +36,7 @@ function requestOf(strategy) {
   return { method: "POST", path: `/writes/${encodeURIComponent(name)}?n=${n.value}&strategy=${strategy}`, headers };
 }
 
-/** Returns the counts of a run out of the report in its page. Throws if the response has no report. */
+/** Returns the counts of a run, out of the report in its page. Throws if there is no report. */
 function countsOf(response) {
   const report = new DOMParser().parseFromString(textOf(response.bytes), "text/html").getElementById("report");
   if (report === null) throw new Error(`${response.status} ${textOf(response.bytes)}`);

@@ -21,7 +21,8 @@ await site.push({ "data.bin": data, "text.txt": text, "empty.bin": "", "film.mp4
 const wholeHeaders = (await site.head("/data.bin")).headers;
 
 /**
- * The parts of a `multipart/byteranges` (RFC 9110 §14.6): `[{ contentType, contentRange, bytes }]`.
+ * The parts of a `multipart/byteranges` (RFC 9110 §14.6): `[{ contentType, contentRange, bytes
+ * }]`.
  */
 function parts({ headers, bytes }) {
   const boundary = /^multipart\/byteranges; ?boundary="?([^";]{1,70})"?$/.exec(headers["content-type"])?.[1];

@@ -1,6 +1,6 @@
 // Every response says explicitly who may store it. A cache in front of the Worker would otherwise
-// decide by itself: Workers Cache stores a 200 without `Cache-Control` for two hours, for everybody
-// who asks for that path at any host.
+// decide by itself: Workers Cache stores a 200 without `Cache-Control` for two hours, for
+// everybody who asks for that path at any host.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { send } from "./harness/http.mjs";
@@ -57,8 +57,8 @@ const context = json({ context: { targetingKey: "ann" } });
 const FLAGS = "/ofrep/v1/evaluate/flags";
 
 /**
- * Method, path, header fields and body of a request; the status and `Cache-Control` of the response,
- * and what it says to Workers Cache.
+ * Method, path, header fields and body of a request; the status and `Cache-Control` of the
+ * response, and what it says to Workers Cache.
  */
 const requests = [
   ["GET", "/healthz", {}, undefined, 200, "no-store"],

@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { eventually } from "./harness/eventually.mjs";
-import { assertAboutSeconds, assertForwarded, assertHit, freshFor, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
+import { assertAboutSeconds, assertForwarded, assertHit, freshFor, gate, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
 
 const { advanceClock, resource } = await startCache({ vars: { CACHE_REFRESH: "10" } });
 
@@ -144,4 +145,57 @@ test("a body without a length replaces the one in memory as soon as it is comple
   assertForwarded(await page.get(), "stale", "new");
   await eventually(async () => parseCacheStatus(await page.get()).hit, "the new body is kept");
   assert.equal(page.requestCount, 2);
+});
+
+/** Sends so many requests at once, while the upstream's response waits for a gate. */
+async function requestAtOnce(page, count, open, headers = () => ({})) {
+  const responses = Array.from({ length: count }, (_, number) => page.get(headers(number)));
+  await eventually(() => page.requestCount > 0, "the first request");
+  // The others have arrived when the first has waited for a while.
+  await sleep(300);
+  open();
+  return Promise.all(responses);
+}
+
+test("of 100 parallel misses of a URL one asks the upstream", async () => {
+  const { open, promise: opened } = gate();
+  const page = resource([{ headers: freshFor(1000), until: opened }]);
+  const responses = await requestAtOnce(page, 100, open);
+  assert.deepEqual(new Set(responses.map(({ text }) => text)), new Set(["1"]));
+  assert.equal(page.requestCount, 1);
+  assert.equal(responses.filter((response) => parseCacheStatus(response).hit === true).length, 99);
+});
+
+test("of parallel misses of two variants one asks the upstream for each, after the first response shows that they vary", async () => {
+  const { open, promise: opened } = gate();
+  const page = resource([{ headers: freshFor(1000, "Vary: X-A"), until: opened }, { headers: freshFor(1000, "Vary: X-A") }]);
+  const responses = await requestAtOnce(page, 40, open, (number) => ({ "X-A": String(number % 2) }));
+  assert.equal(page.requestCount, 2);
+  for (const variant of [0, 1]) assert.equal(new Set(responses.filter((_, number) => number % 2 === variant).map(({ text }) => text)).size, 1);
+});
+
+test("parallel misses of a response that may not be stored wait no longer than the first took", async () => {
+  const { open, promise: opened } = gate();
+  const page = resource([{ headers: ["Cache-Control: no-store"], until: opened }, { headers: ["Cache-Control: no-store"] }]);
+  const responses = await requestAtOnce(page, 20, open);
+  assert.equal(page.requestCount, 20);
+  assert.equal(new Set(responses.map(({ text }) => text)).size, 20);
+});
+
+test("parallel misses go on by themselves if the first fails", async () => {
+  const { open, promise: opened } = gate();
+  const page = resource([{ status: 503, until: opened }, { headers: freshFor(1000) }]);
+  const responses = await requestAtOnce(page, 10, open);
+  assert.equal(responses.filter(({ status }) => status === 503).length, 1);
+  assert.equal(responses.filter(({ status }) => status === 200).length, 9);
+});
+
+test("a request with credentials neither waits nor lets others wait", async () => {
+  const { open, promise: opened } = gate();
+  const page = resource([{ headers: freshFor(1000), until: opened }, { headers: freshFor(1000) }]);
+  const first = page.get({ Cookie: "session=a" });
+  await eventually(() => page.requestCount === 1, "the first request");
+  assert.equal((await page.get()).status, 200);
+  open();
+  await first;
 });

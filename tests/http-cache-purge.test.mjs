@@ -1,4 +1,5 @@
-// `POST /cache/purge`: invalidates responses by URL, prefix or tag.
+// `POST /cache/purge`: invalidates responses by URL, prefix or tag, or all of them; softly, it
+// makes them stale.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
@@ -199,7 +200,7 @@ const invalid = [
   ["a list", [GOOD]],
   ["no target", {}],
   ["an unknown name", { uri: GOOD }],
-  ["an unknown name beside a good one", { url: GOOD, all: true }],
+  ["an unknown name beside a good one", { url: GOOD, everything: true }],
   ["a URL that is no text", { url: 1 }],
   ["a URL that is null", { url: null }],
   ["a list where one is expected", { url: [GOOD] }],
@@ -306,4 +307,90 @@ test("a purge of a URL that is not stored succeeds", async () => {
   await purge({ url: GOOD }, [{ url: GOOD }]);
   const one = page();
   assertForwarded(await one.getAndStore(), "uri-miss", "1");
+});
+
+describe("a soft purge", () => {
+  /** Purges softly, and checks the report. */
+  async function purgeSoftly(body) {
+    const response = await post({ ...body, soft: true });
+    assert.equal(response.status, 200, response.text);
+    const { atMs: _, ...rest } = response.json();
+    assert.deepEqual(rest, { purged: [body], soft: true });
+  }
+
+  for (const [name, refresh] of [
+    ["out of memory", 0],
+    ["from KV", 11],
+  ]) {
+    test(`visitors get the old response ${name} while one request refreshes it`, async () => {
+      const refreshing = gate();
+      const one = resource([{ headers: freshFor(10_000) }, { headers: freshFor(10_000), until: refreshing.promise }]);
+      await one.getAndStore();
+      await purgeSoftly({ url: one.url });
+      await advanceClock(refresh);
+      for (let visitor = 0; visitor < 10; visitor += 1) assertHit(await one.get(), "1", { detail: "soft-purge" });
+      await eventually(() => one.requestCount === 2, "a refresh");
+      refreshing.open();
+      await one.waitUntilStored(2);
+      assertHit(await one.get(), "2");
+      assert.equal(one.requestCount, 2);
+    });
+  }
+
+  test("an upstream that is down right after it does not show", async () => {
+    const one = resource([{ headers: freshFor(10_000) }, { status: 503 }, { breaksAt: "head" }, { headers: freshFor(10_000) }]);
+    await one.getAndStore();
+    await purgeSoftly({ tag: "of-the-outage" });
+    await purgeSoftly({ prefix: one.url });
+    for (let second = 0; second < 3; second += 1) {
+      assertHit(await one.get(), "1", { detail: "soft-purge" });
+      await advanceClock(1);
+    }
+  });
+
+  test("a client that wants a current response gets one from the upstream", async () => {
+    const one = page();
+    await one.getAndStore();
+    await purgeSoftly({ url: one.url });
+    assert.equal((await one.get({ "Cache-Control": "max-age=1000" })).text, "2");
+    assertHit(await one.get(), "2");
+  });
+
+  test("it does not undo a hard purge of the same target", async () => {
+    const one = page();
+    await one.getAndStore();
+    await purge({ prefix: one.url }, [{ prefix: one.url }]);
+    await purgeSoftly({ prefix: one.url });
+    assert.equal((await one.get()).text, "2");
+  });
+
+  test("1,000 hot pages are refreshed with one request each, and no visitor waits", async () => {
+    const pages = Array.from({ length: 1000 }, () => page("Cache-Tag: hot"));
+    const inTurn = async (action) => {
+      for (let from = 0; from < pages.length; from += 50) await Promise.all(pages.slice(from, from + 50).map(action));
+    };
+    await inTurn((one) => one.getAndStore());
+    await purgeSoftly({ tag: "hot" });
+    await inTurn(async (one) => {
+      for (const response of await Promise.all([one.get(), one.get(), one.get()])) {
+        const { hit } = parseCacheStatus(response);
+        assert.equal(hit, true, response.headers["cache-status"]);
+      }
+    });
+    await eventually(() => pages.every((one) => one.requestCount === 2), "the refreshes");
+    await inTurn((one) => one.waitUntilStored(2));
+    await inTurn(async (one) => assertHit(await one.get(), "2"));
+    assert.ok(pages.every((one) => one.requestCount === 2));
+  });
+});
+
+test("all responses are purged, hard or softly", async () => {
+  const [one, other] = [page(), page("Cache-Tag: a")];
+  for (const each of [one, other]) await each.getAndStore();
+  const response = await post({ all: true, soft: true });
+  assert.equal(response.status, 200, response.text);
+  for (const each of [one, other]) assertHit(await each.get(), "1", { detail: "soft-purge" });
+  for (const each of [one, other]) await each.waitUntilStored(2);
+  await purge({ all: true }, [{ all: true }]);
+  for (const each of [one, other]) assert.equal((await each.get()).text, "3");
 });

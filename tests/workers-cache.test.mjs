@@ -21,8 +21,8 @@ const seed = Number(process.env.KV_EDGE_CACHE_SEED ?? crypto.getRandomValues(new
 console.log(`workers-cache: KV_EDGE_CACHE_SEED=${seed}`);
 
 /**
- * What the last segment of an upstream's path says about its response. `personal` names the request
- * field that identifies the visitor for whom the body is made.
+ * What the last segment of an upstream's path says about its response. `personal` names the
+ * request field that identifies the visitor for whom the body is made.
  */
 const KINDS = {
   public: { "Cache-Control": "public, max-age=3600" },

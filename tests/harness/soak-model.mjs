@@ -236,8 +236,8 @@ export class Model {
     const hasAuthorization = request.field("authorization") !== undefined;
     const hasCredentials = hasAuthorization || request.field("cookie") !== undefined;
     const saysSo = !hasCredentials && chance(0.04);
-    // What credentials got is for all only if the response says explicitly that it is fresh, and for
-    // `Authorization` as RFC 9111 §3.5 has it.
+    // What credentials got is for all only if the response says explicitly that it is fresh, and
+    // for `Authorization` as RFC 9111 §3.5 has it.
     const isFreshForAll = policy.fresh > 0 && !policy.isHeuristic;
     const isForOne = saysSo || (hasCredentials && !isFreshForAll) || (hasAuthorization && !/s-maxage|must-revalidate/.test(policy.control));
     record.sharesCookies = !hasCredentials && !saysSo && isFreshForAll && (/s-maxage/.test(policy.control) || policy.cdn !== undefined);

@@ -183,8 +183,8 @@ export const acceptWebSockets =
   };
 
 /**
- * Sends every message back and responds to a close frame with the same code; returns that frame, or `{
- * closed: true }`.
+ * Sends every message back and responds to a close frame with the same code; returns that frame,
+ * or `{ closed: true }`.
  */
 export async function echoMessages(side) {
   for (;;) {

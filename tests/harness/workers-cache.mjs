@@ -4,8 +4,8 @@
 // stores and reuses more, so that a test which passes here passes there.
 //
 // Left out, because they only store less: Cache Deception Armor, the limit of size, tiers, purges
-// and versions. What a hit does with `Range` and conditions is left out, too: it changes which part
-// of a stored response is sent, but not which one.
+// and versions. What a hit does with `Range` and conditions is left out, too: it changes which
+// part of a stored response is sent, but not which one.
 
 /** "Cache keys": the request fields that are part of the key, beside path and query. */
 const KEY_FIELDS = [

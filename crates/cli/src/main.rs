@@ -20,8 +20,8 @@
 //! the command line. It is also 2 if the output cannot be written.
 
 #![forbid(unsafe_code)]
-// `eprintln!` and `println!` panic if the pipe is closed. Messages go through `progress::print_line`,
-// results through the writer that `main` passes on.
+// `eprintln!` and `println!` panic if the pipe is closed. Messages go through
+// `progress::print_line`, results through the writer that `main` passes on.
 #![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
 mod api;

@@ -12,6 +12,8 @@ use http_semantics::fields::Fields;
 pub const WHILE_REVALIDATE: &str = "stale-while-revalidate";
 /// `detail` of a response that is served stale in place of an error (RFC 5861 §4).
 pub const IF_ERROR: &str = "stale-if-error";
+/// `detail` of a response that is served after a soft purge, while it is refreshed.
+pub const SOFT_PURGE: &str = "soft-purge";
 /// `detail` of a response that is served stale because the client accepts that (RFC 9111
 /// §5.2.1.2).
 pub const MAX_STALE: &str = "max-stale";
@@ -61,6 +63,8 @@ pub struct SelectedResponse<'a> {
     pub stored: &'a StoredResponse,
     /// True if the last refresh failed and the backoff after it has not ended.
     pub is_backing_off: bool,
+    /// True if a soft purge covers it, so that it is stale.
+    pub is_soft_purged: bool,
 }
 
 /// What to do with a request.
@@ -111,7 +115,7 @@ pub fn decide(
     if cache_request.directives.only_if_cached {
         return Decision::NotCached;
     }
-    let is_fresh = ttl_ms > 0 && stored.directives.no_cache != Qualified::All;
+    let is_fresh = ttl_ms > 0 && !selected.is_soft_purged && stored.directives.no_cache != Qualified::All;
     forward(
         if is_fresh { ForwardReason::Request } else { ForwardReason::Stale },
         validation::conditions(&stored.metadata.fields),
@@ -122,7 +126,7 @@ pub fn decide(
 /// §5.2.1). Returns `None` if it may not.
 fn from_store(
     request: &CacheControl,
-    SelectedResponse { stored, is_backing_off }: SelectedResponse<'_>,
+    SelectedResponse { stored, is_backing_off, is_soft_purged }: SelectedResponse<'_>,
     now_ms: u64,
     ttl_ms: i64,
     random: impl FnOnce() -> u64,
@@ -131,6 +135,11 @@ fn from_store(
     // §5.2.1.4, §5.2.2.4: "MUST NOT be used … without successful validation".
     if request.no_cache != Qualified::Absent || stored.directives.no_cache == Qualified::All {
         return None;
+    }
+    if is_soft_purged && ttl_ms > 0 {
+        // A client that limits the age wants what is current.
+        let is_limited = request.max_age.is_some() || request.min_fresh.is_some();
+        return if is_limited { None } else { serve(Some(SOFT_PURGE), !is_backing_off) };
     }
     // §5.2.1.1: "an age … less than or equal to the specified number of seconds".
     if request.max_age.is_some_and(|seconds| stored.freshness.age_ms(now_ms) > seconds.saturating_mul(1000)) {

@@ -32,7 +32,7 @@ use crate::decision::{self, CacheRequest, Decision, IF_ERROR, SelectedResponse};
 use crate::error::CacheError;
 use crate::freshness::ExchangeTimes;
 use crate::memory_cache::{BODY_BYTES_MAX, MemoryCache, MemoryEntry};
-use crate::purge::PurgeList;
+use crate::purge::{PurgeList, PurgeMode};
 use crate::stale;
 use crate::stored_response::{StoredMetadata, StoredResponse, UnusableRecord};
 use crate::upstream_request;
@@ -47,6 +47,8 @@ use kv_store::limits::Key;
 /// long as the one before, up to [`WAIT_MAX_MS`].
 const WAIT_MS: u64 = 1;
 const WAIT_MAX_MS: u64 = 32;
+/// How often a request waits: once for the URL, and once for the variant that it selects.
+const WAIT_ROUNDS_MAX: u8 = 2;
 
 /// The body of a stored response: bytes in memory, or a stream that can be read once.
 pub trait StoredBody: Debug + Sized {
@@ -284,7 +286,7 @@ pub struct Exchange<B: StoredBody> {
 struct Waited {
     milliseconds: u64,
     next_ms: u64,
-    is_over: bool,
+    rounds: u8,
 }
 
 #[derive(Debug)]
@@ -325,6 +327,8 @@ enum State<B> {
 #[derive(Debug)]
 struct Lookup<B> {
     hit: Option<CacheHit<B>>,
+    /// True if a soft purge covers it.
+    is_soft_purged: bool,
     /// The key of the stored response; if there is none, the URL's key.
     key: Key<'static>,
     /// The response under the URL's key.
@@ -451,7 +455,8 @@ impl<B: StoredBody> Exchange<B> {
             self.discard(primary.body);
             return self.decide(lookup.missed(ForwardReason::Miss, MissReason::Unavailable.detail()), cx);
         };
-        if purges.covers(self.url.as_str(), &primary.stored.metadata) {
+        let mode = purges.covers(self.url.as_str(), &primary.stored.metadata);
+        if mode == Some(PurgeMode::Hard) {
             self.discard(primary.body);
             return self.decide(lookup.missed(ForwardReason::Miss, Some("purged")), cx);
         }
@@ -460,6 +465,7 @@ impl<B: StoredBody> Exchange<B> {
         lookup.primary = Some(Rc::clone(&stored));
         if vary::matches(&metadata.selecting_fields, &metadata.fields, cx.fields) {
             lookup.hit = Some(primary);
+            lookup.is_soft_purged = mode.is_some();
             return self.decide(lookup, cx);
         }
         self.discard(primary.body);
@@ -485,16 +491,18 @@ impl<B: StoredBody> Exchange<B> {
             Err(why) => return self.decide(lookup.missed_because(why), cx),
         };
         let metadata = &variant.stored.metadata;
+        let mode = purges.map(|purges| purges.covers(self.url.as_str(), metadata));
         let is_current = lookup.primary.as_ref().is_some_and(|primary| primary.metadata.epoch_ms == metadata.epoch_ms)
             && !cx.memory.is_invalidated(lookup.key.as_str(), metadata.times.requested_ms)
             && metadata.selecting_fields == *selecting_fields
-            && purges.is_some_and(|purges| !purges.covers(self.url.as_str(), metadata));
+            && mode.is_some_and(|mode| mode != Some(PurgeMode::Hard));
         if !is_current {
             self.discard(variant.body);
             return self.decide(lookup.missed(ForwardReason::VaryMiss, None), cx);
         }
         lookup.key = key;
         lookup.hit = Some(variant);
+        lookup.is_soft_purged = mode.flatten().is_some();
         self.decide(lookup, cx)
     }
 
@@ -507,6 +515,7 @@ impl<B: StoredBody> Exchange<B> {
         let selected = lookup.hit.as_ref().map(|hit| SelectedResponse {
             stored: &hit.stored,
             is_backing_off: cx.memory.is_backing_off(lookup.key.as_str(), cx.now_ms),
+            is_soft_purged: lookup.is_soft_purged,
         });
         match decision::decide(&self.request, selected, lookup.miss_reason, cx.now_ms, &mut *cx.random) {
             Decision::Serve { stale, refresh } => self.serve(lookup, stale, refresh, cx),
@@ -531,13 +540,15 @@ impl<B: StoredBody> Exchange<B> {
         refresh: bool,
         cx: &mut Context<'_, B, F>,
     ) -> Action<B> {
-        let Lookup { hit: Some(hit), key, kv_ms, .. } = lookup else {
+        let Lookup { hit: Some(hit), is_soft_purged, key, kv_ms, .. } = lookup else {
             return self.fail(CacheError::NotCached, None, cx);
         };
         if refresh && cx.memory.begin_refresh(key.as_str(), cx.now_ms) {
             self.effects.push(Effect::Refresh(key));
         }
-        let cache_status = CacheStatus::Hit { ttl: hit.stored.ttl_seconds(cx.now_ms), detail: stale };
+        let ttl = hit.stored.ttl_seconds(cx.now_ms);
+        let ttl = if is_soft_purged { ttl.min(0) } else { ttl };
+        let cache_status = CacheStatus::Hit { ttl, detail: stale };
         let source = ResponseSource::Stored { hit, received: None, store_as: None };
         self.end(ExchangeResult { source, cache_status, kv_ms, upstream_ms: None }, cx)
     }
@@ -547,7 +558,7 @@ impl<B: StoredBody> Exchange<B> {
     /// without credentials is for everybody.
     fn key_to_wait_for<F: Fields>(&self, lookup: &Lookup<B>, cx: &Context<'_, B, F>) -> Option<Key<'static>> {
         let waits = self.method == "GET"
-            && !self.waited.is_over
+            && self.waited.rounds < WAIT_ROUNDS_MAX
             && lookup.hit.is_none()
             && self.request.permits_lookup()
             && cx.memory_ms > 0
@@ -588,8 +599,7 @@ impl<B: StoredBody> Exchange<B> {
         if cx.memory.is_fetching(key.as_str(), cx.now_ms) && self.waited.milliseconds < cx.wait_max_ms {
             return self.wait(lookup, key, fwd, cx);
         }
-        // Once is enough: if the response is of another variant, this request sends its own.
-        self.waited.is_over = true;
+        self.waited.rounds += 1;
         if is_in_memory(key.as_str(), cx) || is_in_memory(self.url.key().as_str(), cx) {
             return self.begin(cx);
         }
@@ -713,7 +723,16 @@ impl<B: StoredBody> Exchange<B> {
 
 impl<B> Lookup<B> {
     fn new(key: Key<'static>) -> Self {
-        Self { hit: None, key, primary: None, miss_reason: ForwardReason::UriMiss, detail: None, kv_ms: None }
+        let is_soft_purged = false;
+        Self {
+            hit: None,
+            is_soft_purged,
+            key,
+            primary: None,
+            miss_reason: ForwardReason::UriMiss,
+            detail: None,
+            kv_ms: None,
+        }
     }
 
     fn missed(self, miss_reason: ForwardReason, detail: Option<&'static str>) -> Self {

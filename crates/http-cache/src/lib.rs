@@ -89,7 +89,8 @@
 //! // Another client asks for the same URL, half a minute and two minutes later.
 //! let cache_request = CacheRequest::of("GET", &HeaderSection::default());
 //! let decide_at = |now_ms| {
-//!     let selected = SelectedResponse { stored: &stored, is_backing_off: false };
+//!     let (is_backing_off, is_soft_purged) = (false, false);
+//!     let selected = SelectedResponse { stored: &stored, is_backing_off, is_soft_purged };
 //!     decide(&cache_request, Some(selected), ForwardReason::UriMiss, now_ms, || 0)
 //! };
 //! assert_eq!(decide_at(31_000), Decision::Serve { stale: None, refresh: false });

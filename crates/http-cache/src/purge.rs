@@ -1,20 +1,23 @@
-//! Purging: stored responses of a URL, of a prefix of URLs or with a tag are no longer used.
+//! Purging: stored responses of a URL, of a prefix of URLs, with a tag, or all of them are no
+//! longer used, or count as stale.
 //!
 //! A purge is one small record in KV with the time of the purge, and every hit is compared with
-//! all purges: a response that was requested no later than a purge that
-//! covers it is not used. So purging a tag costs one write, however many responses carry it. The
-//! records expire when the responses that they cover have expired, too. (For a URL, the Worker
-//! also deletes the stored values.)
+//! all purges. A *hard* purge covers a response that was requested no later: it is not used. A
+//! *soft* purge makes it stale: it is served while one request refreshes it. So purging a tag
+//! costs one write, however many responses carry it. The records expire when the responses that
+//! they cover have expired, too. (For a hard purge of a URL, the Worker also deletes the stored
+//! values.)
 //!
 //! ```
-//! use http_cache::purge::{self, PurgeTarget};
+//! use http_cache::purge::{self, PurgeMode, PurgeTarget};
 //! use http_semantics::origin::OriginAllowList;
 //!
 //! let allowed = OriginAllowList::parse("https://example.com", &[]);
 //! let request = br#"{"tag": "News", "prefix": "https://example.com/a/"}"#;
-//! let targets = purge::parse_request(request, &allowed)?;
+//! let request = purge::parse_request(request, &allowed)?;
 //! let prefix = PurgeTarget::Prefix("https://example.com/a/".to_owned());
-//! assert_eq!(targets, [prefix, PurgeTarget::Tag("news".to_owned())]);
+//! assert_eq!(request.targets, [prefix, PurgeTarget::Tag("news".to_owned())]);
+//! assert_eq!(request.mode, PurgeMode::Hard);
 //! # Ok::<(), purge::PurgeError>(())
 //! ```
 
@@ -74,13 +77,28 @@ pub enum PurgeTarget {
     Prefix(String),
     /// All responses with this tag.
     Tag(String),
+    /// All responses. The value is true.
+    All(bool),
 }
 
-/// A target and the time of its purge.
+/// What a purge does with the responses that it covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PurgeMode {
+    /// They are not used any more.
+    #[default]
+    Hard,
+    /// They count as stale. They are served while they are refreshed, and as long as that fails,
+    /// but not for longer than without the purge.
+    Soft,
+}
+
+/// A target, and how and when it is purged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purge {
     /// What is purged.
     pub target: PurgeTarget,
+    /// What that means for the responses.
+    pub mode: PurgeMode,
     /// When, in milliseconds since the Unix epoch. A response that was requested later is not
     /// covered.
     pub at_ms: u64,
@@ -91,8 +109,16 @@ pub struct Purge {
 struct PurgeRecord {
     #[serde(flatten)]
     target: PurgeTarget,
+    /// A build that does not know this member takes the purge for a hard one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    soft: bool,
     #[serde(rename = "atMs")]
     at_ms: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Purge {
@@ -102,8 +128,8 @@ impl Purge {
         if matches!(self.target, PurgeTarget::Url(_)) { URL_RECORD_SECONDS } else { RECORD_SECONDS }
     }
 
-    /// Returns the key of the record in `CACHE_KV`. Each target has one, so a later purge of it
-    /// replaces the former.
+    /// Returns the key of the record in `CACHE_KV`. Each target has one for each mode, so a later
+    /// purge of it replaces the former, but a soft one never a hard one.
     #[expect(
         clippy::expect_used,
         clippy::missing_panics_doc,
@@ -111,12 +137,17 @@ impl Purge {
     )]
     #[must_use]
     pub fn key(&self) -> Key<'static> {
-        let key = match &self.target {
-            PurgeTarget::Url(url) => format!("purge:url:{}", short(url)),
-            PurgeTarget::Prefix(prefix) => format!("purge:prefix:{}", short(prefix)),
-            PurgeTarget::Tag(tag) => format!("purge:tag:{}", short(tag)),
+        let mode = match self.mode {
+            PurgeMode::Hard => "",
+            PurgeMode::Soft => "soft:",
         };
-        Key::new(key).expect("the text is short enough for a key")
+        let target = match &self.target {
+            PurgeTarget::Url(url) => format!("url:{}", short(url)),
+            PurgeTarget::Prefix(prefix) => format!("prefix:{}", short(prefix)),
+            PurgeTarget::Tag(tag) => format!("tag:{}", short(tag)),
+            PurgeTarget::All(_) => "all".to_owned(),
+        };
+        Key::new([KEY_PREFIX, mode, &target].concat()).expect("the text is short enough for a key")
     }
 
     /// Returns the record as JSON. It is the value's metadata, because a listing of keys returns
@@ -127,16 +158,20 @@ impl Purge {
             PurgeTarget::Url(url) => PurgeTarget::Url(short(url).into_owned()),
             other => other.clone(),
         };
-        record::to_json(&PurgeRecord { target, at_ms: self.at_ms })
+        record::to_json(&PurgeRecord { target, soft: self.mode == PurgeMode::Soft, at_ms: self.at_ms })
     }
 
     /// Parses a record. Returns `None` if it is broken, or would purge everything because its
     /// text is empty.
     #[must_use]
     pub fn parse(metadata: &str) -> Option<Self> {
-        let PurgeRecord { target, at_ms } = serde_json::from_str(metadata).ok()?;
-        let (PurgeTarget::Url(text) | PurgeTarget::Prefix(text) | PurgeTarget::Tag(text)) = &target;
-        (!text.is_empty()).then_some(Self { target, at_ms })
+        let PurgeRecord { target, soft, at_ms } = serde_json::from_str(metadata).ok()?;
+        let is_meant = match &target {
+            PurgeTarget::Url(text) | PurgeTarget::Prefix(text) | PurgeTarget::Tag(text) => !text.is_empty(),
+            PurgeTarget::All(all) => *all,
+        };
+        let mode = if soft { PurgeMode::Soft } else { PurgeMode::Hard };
+        is_meant.then_some(Self { target, mode, at_ms })
     }
 }
 
@@ -155,12 +190,19 @@ fn short(text: &str) -> Cow<'_, str> {
 /// bring back the responses that it covers; the records in KV expire by themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PurgeList {
+    hard: PurgeTimes,
+    soft: PurgeTimes,
+    newest_ms: u64,
+}
+
+/// The time of the last purge of each target, in milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct PurgeTimes {
     urls: BTreeMap<String, u64>,
     /// By length, so that a URL needs one look-up for each length.
     prefixes: BTreeMap<usize, BTreeMap<String, u64>>,
     tags: BTreeMap<String, u64>,
     all_ms: Option<u64>,
-    newest_ms: u64,
 }
 
 /// Returns a digest of a listing. Equal listings have equal digests.
@@ -170,35 +212,44 @@ pub fn digest(metadata: &[String]) -> String {
 }
 
 impl PurgeList {
-    /// Purges every response requested until then; for when it is unknown what was purged.
-    pub fn add_all(&mut self, at_ms: u64) {
-        self.all_ms = self.all_ms.max(Some(at_ms));
-        self.newest_ms = at_ms.max(self.newest_ms);
-    }
-
     /// Adds a purge. If a target is purged again, the newest time counts.
     pub fn add(&mut self, purge: Purge) {
-        let Purge { target, at_ms } = purge;
+        let Purge { target, mode, at_ms } = purge;
+        self.newest_ms = at_ms.max(self.newest_ms);
+        let times = match mode {
+            PurgeMode::Hard => &mut self.hard,
+            PurgeMode::Soft => &mut self.soft,
+        };
         let (purges, text) = match target {
-            PurgeTarget::Url(url) => (&mut self.urls, short(&url).into_owned()),
-            PurgeTarget::Prefix(prefix) => (self.prefixes.entry(prefix.len()).or_default(), prefix),
-            PurgeTarget::Tag(tag) => (&mut self.tags, tag.to_ascii_lowercase()),
+            PurgeTarget::Url(url) => (&mut times.urls, short(&url).into_owned()),
+            PurgeTarget::Prefix(prefix) => (times.prefixes.entry(prefix.len()).or_default(), prefix),
+            PurgeTarget::Tag(tag) => (&mut times.tags, tag.to_ascii_lowercase()),
+            PurgeTarget::All(_) => {
+                times.all_ms = times.all_ms.max(Some(at_ms));
+                return;
+            }
         };
         let newest = purges.entry(text).or_default();
         *newest = at_ms.max(*newest);
-        self.newest_ms = at_ms.max(self.newest_ms);
     }
 
-    /// Returns true if a stored response was requested before it was purged. For a response
-    /// newer than all purges, which most hits are, this costs one comparison.
+    /// Returns how a stored response was purged since it was requested; `None` if it was not. For
+    /// a response newer than all purges, which most hits are, this costs one comparison.
     #[must_use]
-    pub fn covers(&self, url: &str, metadata: &StoredMetadata) -> bool {
+    pub fn covers(&self, url: &str, metadata: &StoredMetadata) -> Option<PurgeMode> {
+        if metadata.times.requested_ms > self.newest_ms {
+            return None;
+        }
+        let is_soft = || self.soft.cover(url, metadata).then_some(PurgeMode::Soft);
+        if self.hard.cover(url, metadata) { Some(PurgeMode::Hard) } else { is_soft() }
+    }
+}
+
+impl PurgeTimes {
+    fn cover(&self, url: &str, metadata: &StoredMetadata) -> bool {
         let requested_ms = metadata.times.requested_ms;
         let is_covered =
             |purges: &BTreeMap<String, u64>, text: &str| purges.get(text).is_some_and(|at_ms| requested_ms <= *at_ms);
-        if requested_ms > self.newest_ms {
-            return false;
-        }
         self.all_ms.is_some_and(|at_ms| requested_ms <= at_ms)
             || (!self.urls.is_empty() && is_covered(&self.urls, &short(url)))
             || self
@@ -271,13 +322,22 @@ fn sentence(faults: &[Fault]) -> String {
     first.join("; ")
 }
 
+/// A purge request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PurgeRequest {
+    /// What is purged, without duplicates.
+    pub targets: Vec<PurgeTarget>,
+    /// What that means for the responses.
+    pub mode: PurgeMode,
+}
+
 /// Parses the body of a purge request: `url`, `prefix` and `tag` with one text each, `urls`,
-/// `prefixes` and `tags` with lists, 1 to 30 targets in all. URLs and prefixes are returned in
-/// the canonical form of [`CachedUrl`], without duplicates.
+/// `prefixes` and `tags` with lists, 1 to 30 targets in all, or `all` with true. `soft` with true
+/// makes it a soft purge. URLs and prefixes are returned in the canonical form of [`CachedUrl`].
 ///
 /// # Errors
 /// [`PurgeError::TooLong`], and [`PurgeError::Invalid`] with the place of each fault.
-pub fn parse_request(body: &[u8], allowed: &OriginAllowList) -> Result<Vec<PurgeTarget>, PurgeError> {
+pub fn parse_request(body: &[u8], allowed: &OriginAllowList) -> Result<PurgeRequest, PurgeError> {
     if body.len() > REQUEST_BYTES_MAX {
         return Err(PurgeError::TooLong);
     }
@@ -286,8 +346,11 @@ pub fn parse_request(body: &[u8], allowed: &OriginAllowList) -> Result<Vec<Purge
     let url = |node: &Node<'_>| node.parsed(|text| parse_url(text, allowed));
     let prefix = |node: &Node<'_>| node.parsed(|text| parse_prefix(text, allowed));
     let tag = |node: &Node<'_>| node.parsed(parse_tag);
+    let boolean = |node: &Node<'_>| node.value().as_bool().or_else(|| node.fault("it is not true or false"));
     let read = schema::read(json, |root| {
-        let request = root.object(&["url", "urls", "prefix", "prefixes", "tag", "tags"])?;
+        let request = root.object(&["url", "urls", "prefix", "prefixes", "tag", "tags", "all", "soft"])?;
+        let soft = request.member("soft", boolean).unwrap_or_default();
+        let mode = if soft { PurgeMode::Soft } else { PurgeMode::Hard };
         let mut targets: Vec<PurgeTarget> = Vec::new();
         targets.extend(request.member("url", url));
         targets.extend(request.member("urls", |list| list.list(TARGETS_MAX, url)).unwrap_or_default());
@@ -295,21 +358,23 @@ pub fn parse_request(body: &[u8], allowed: &OriginAllowList) -> Result<Vec<Purge
         targets.extend(request.member("prefixes", |list| list.list(TARGETS_MAX, prefix)).unwrap_or_default());
         targets.extend(request.member("tag", tag));
         targets.extend(request.member("tags", |list| list.list(TARGETS_MAX, tag)).unwrap_or_default());
+        targets.extend(request.member("all", boolean).filter(|all| *all).map(PurgeTarget::All));
         if targets.len() > TARGETS_MAX {
             return root.fault(format!("it names {} targets; {TARGETS_MAX} are the most", targets.len()));
         }
-        Some(targets)
+        Some(PurgeRequest { targets, mode })
     });
+    let PurgeRequest { targets: named, mode } = read.map_err(PurgeError::Invalid)?;
     let mut targets: Vec<PurgeTarget> = Vec::new();
-    for target in read.map_err(PurgeError::Invalid)? {
+    for target in named {
         if !targets.contains(&target) {
             targets.push(target);
         }
     }
     if targets.is_empty() {
-        return Err(PurgeError::Invalid(vec![fault("it names no url, prefix or tag")]));
+        return Err(PurgeError::Invalid(vec![fault("it names no url, prefix or tag, and not all")]));
     }
-    Ok(targets)
+    Ok(PurgeRequest { targets, mode })
 }
 
 fn parse_url(url: &str, allowed: &OriginAllowList) -> Result<PurgeTarget, String> {

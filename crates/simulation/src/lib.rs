@@ -1,7 +1,7 @@
 //! Virtual time, and a simulation of many writers of one Workers KV key in it.
 //!
-//! Workers KV accepts one write per second to a key and responds with 429 to the others ("Limits to KV
-//! writes to the same key"). How many of 20 writers succeed then depends on their strategy.
+//! Workers KV accepts one write per second to a key and responds with 429 to the others ("Limits
+//! to KV writes to the same key"). How many of 20 writers succeed then depends on their strategy.
 //! In real time, a run takes up to a minute; in virtual time, nobody waits.
 //!
 //! - [`virtual_time`] is the clock. It stands still while any task can run, and jumps to the next

@@ -1,5 +1,5 @@
-//! The simulation: many writers of one key, one strategy, and a KV that accepts one put per second.
-//! `examples/writers.rs` prints a table of the results.
+//! The simulation: many writers of one key, one strategy, and a KV that accepts one put per
+//! second. `examples/writers.rs` prints a table of the results.
 //!
 //! The KV documentation says "1 write per second", but not how the second is counted. Here, KV
 //! accepts a put if the last one that it accepted arrived at least a second earlier. A refused

@@ -13,7 +13,7 @@ use http_cache::error::CacheError;
 use http_cache::exchange::{CacheHit, MissReason, ResponseSource};
 use http_cache::freshness::ExchangeTimes;
 use http_cache::page_view::{self, DEFAULT_LIFETIME_MS, PageText, PageView, REDIRECTS_MAX};
-use http_cache::purge;
+use http_cache::purge::{self, PurgeMode};
 use http_cache::stale;
 use http_cache::storable::StorageCandidate;
 use http_cache::stored_response::{StoredMetadata, StoredResponse};
@@ -78,13 +78,14 @@ impl PageRequest {
         let cache_request = CacheRequest::of("GET", &HeaderSection::default());
         let mut kv_ms = None;
         let hit = self.lookup(now_ms, &mut kv_ms).await;
-        let selected = hit.as_ref().ok().map(|hit| SelectedResponse {
+        let selected = hit.as_ref().ok().map(|(hit, is_soft_purged)| SelectedResponse {
+            is_soft_purged: *is_soft_purged,
             stored: &hit.stored,
             is_backing_off: memory(|memory| memory.is_backing_off(self.key.as_str(), now_ms)),
         });
         let decision =
             decision::decide(&cache_request, selected, ForwardReason::UriMiss, now_ms, || Clock.random_bits());
-        if let (Decision::Serve { stale, refresh }, Ok(hit)) = (&decision, &hit) {
+        if let (Decision::Serve { stale, refresh }, Ok((hit, _))) = (&decision, &hit) {
             if *refresh {
                 self.refresh(now_ms);
             }
@@ -97,7 +98,7 @@ impl PageRequest {
                 let now_ms = Clock.now_ms();
                 memory(|memory| memory.end_refresh(self.key.as_str(), true, now_ms));
                 return match hit {
-                    Ok(hit) if may_serve_stale(&hit, &cache_request, now_ms) => {
+                    Ok((hit, _)) if may_serve_stale(&hit, &cache_request, now_ms) => {
                         self.context.log().warning("stale_if_error", &failure.cause());
                         respond_with_hit(&hit, Some(IF_ERROR), now_ms)
                     }
@@ -115,18 +116,21 @@ impl PageRequest {
         respond_with_json(&response::bytes(body.as_bytes()), &cache_status)
     }
 
-    /// Returns the stored JSON. The error is the `detail` for `Cache-Status` if there is one.
+    /// Returns the stored JSON, and true if a soft purge covers it. The error is the `detail` for
+    /// `Cache-Status` if there is one.
     async fn lookup(
         &self,
         now_ms: u64,
         kv_ms: &mut Option<u64>,
-    ) -> Result<CacheHit<EnvelopeBody>, Option<&'static str>> {
+    ) -> Result<(CacheHit<EnvelopeBody>, bool), Option<&'static str>> {
         let stored = response_store::get(&self.context, &self.key, &PAGE_JSON, now_ms, kv_ms);
         let (hit, purges) = futures_util::future::join(stored, purging::purge_list(&self.context, now_ms)).await;
         let hit = hit.map_err(MissReason::detail)?;
         match purges {
-            Ok(purges) if purges.covers(self.url.as_str(), &hit.stored.metadata) => Err(Some("purged")),
-            Ok(_) => Ok(hit),
+            Ok(purges) => match purges.covers(self.url.as_str(), &hit.stored.metadata) {
+                Some(PurgeMode::Hard) => Err(Some("purged")),
+                mode => Ok((hit, mode.is_some())),
+            },
             Err(_) => Err(MissReason::Unavailable.detail()),
         }
     }

@@ -1,10 +1,11 @@
 //! `POST /cache/purge`, and the list of purges that every stored response is checked against.
 
+use std::ops::Not;
 use std::rc::Rc;
 
 use futures_util::future::join_all;
 use http_cache::cached_url::CachedUrl;
-use http_cache::purge::{self, Purge, PurgeError, PurgeList, PurgeTarget};
+use http_cache::purge::{self, Purge, PurgeError, PurgeList, PurgeMode, PurgeRequest, PurgeTarget};
 use http_semantics::origin::OriginAllowList;
 use kv_store::record_cache::{Lifetime, ReadFailure, RecordLookup};
 use kv_store::retry::{Backoff, Time};
@@ -81,30 +82,31 @@ async fn read(store: &Store, log: &RequestLog) -> Result<Rc<PurgeList>, StoreErr
         isolate.cache.own_purges.borrow().values().for_each(|purge| purges.add(purge.clone()));
     } else {
         log.warning("too_many_purges", &"no response stored before now is used");
-        purges.add_all(requested_ms);
+        purges.add(Purge { target: PurgeTarget::All(true), mode: PurgeMode::Hard, at_ms: requested_ms });
     }
     let bytes = if is_complete { bytes } else { 0 };
     Ok(memory.store(NAME, Some(source), Rc::new(purges), bytes, requested_ms).value)
 }
 
-/// Answers `POST /cache/purge` with one put for each target. For a URL, its two keys are deleted
-/// as well.
+/// Answers `POST /cache/purge` with one put for each target. For a hard purge of a URL, its two
+/// keys are deleted as well.
 pub(crate) async fn handle(context: &RequestContext) -> Result<Response, RequestError> {
     context.authorize()?;
     let vars = context.vars();
-    let targets = purge::parse_request(&body(context).await?, &vars.cache.upstreams)?;
+    let PurgeRequest { targets, mode } = purge::parse_request(&body(context).await?, &vars.cache.upstreams)?;
     let (store, at_ms) = (context.env().cache_store(), Clock.now_ms());
-    let purges: Vec<Purge> = targets.into_iter().map(|target| Purge { target, at_ms }).collect();
+    let purges: Vec<Purge> = targets.into_iter().map(|target| Purge { target, mode, at_ms }).collect();
     let written = join_all(purges.iter().map(|purge| write_purge(&store, purge, &vars.cache.upstreams))).await;
     written.into_iter().collect::<Result<(), RequestError>>()?;
-    let result = PurgeResult { purged: purges.iter().map(|purge| &purge.target).collect(), at_ms };
+    let soft = mode == PurgeMode::Soft;
+    let result = PurgeResult { purged: purges.iter().map(|purge| &purge.target).collect(), soft, at_ms };
     let json = serde_json::to_vec(&result).map_err(|error| RequestError::internal(&error.to_string().into()))?;
     let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
     Ok(response::with_status(200, &response::bytes(&json), &fields)?)
 }
 
-/// Writes a purge. For a URL, the stored values are deleted as well, so the record is needed only
-/// until the deletes are visible everywhere.
+/// Writes a purge. For a hard one of a URL, the stored values are deleted as well, so the record
+/// is needed only until the deletes are visible everywhere.
 async fn write_purge(store: &Store, purge: &Purge, allowed: &OriginAllowList) -> Result<(), RequestError> {
     let backoff = Backoff::PUT_AFTER_RESPONSE;
     let mut newest = purge.clone();
@@ -123,7 +125,7 @@ async fn write_purge(store: &Store, purge: &Purge, allowed: &OriginAllowList) ->
             None => break,
         }
     }
-    if let PurgeTarget::Url(url) = &purge.target
+    if let (PurgeTarget::Url(url), PurgeMode::Hard) = (&purge.target, purge.mode)
         && let Ok(url) = CachedUrl::of_href(url, allowed)
     {
         for key in [url.key(), url.page_key()] {
@@ -137,6 +139,8 @@ async fn write_purge(store: &Store, purge: &Purge, allowed: &OriginAllowList) ->
 #[serde(rename_all = "camelCase")]
 struct PurgeResult<'a> {
     purged: Vec<&'a PurgeTarget>,
+    #[serde(skip_serializing_if = "Not::not")]
+    soft: bool,
     at_ms: u64,
 }
 

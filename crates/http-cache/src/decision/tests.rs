@@ -37,7 +37,7 @@ fn cache_request(method: &str, cache_control: &str) -> CacheRequest {
 /// that one was received.
 fn decision_after(request: &str, response: &str, after_ms: u64, is_backing_off: bool) -> String {
     let stored = stored(response, 0);
-    let selected = SelectedResponse { stored: &stored, is_backing_off };
+    let selected = SelectedResponse { stored: &stored, is_backing_off, is_soft_purged: false };
     let never = || unreachable!("no random bits are needed");
     as_text(decide(
         &cache_request("GET", request),
@@ -89,7 +89,7 @@ fn a_fresh_response_is_served_and_a_stale_one_is_validated() {
         [("cache-control", "max-age=60"), ("age", "59"), ("etag", "\"a\"")].into_iter().collect();
     let times = ExchangeTimes { requested_ms: RECEIVED_MS - 300, received_ms: RECEIVED_MS };
     let stored = StoredResponse::new(StoredMetadata::of_plain_request(200, &came_old, times), None);
-    let selected = SelectedResponse { stored: &stored, is_backing_off: true };
+    let selected = SelectedResponse { stored: &stored, is_backing_off: true, is_soft_purged: false };
     for (after_ms, expected) in [(699, "hit"), (700, SENT)] {
         // §4.2.3: "corrected_age_value = age_value + response_delay".
         let decision =
@@ -195,7 +195,7 @@ fn no_cache_asks_for_validation_on_either_side() {
         ],
     );
     let stored = stored("max-age=60, stale-if-error=60", 0);
-    let selected = Some(SelectedResponse { stored: &stored, is_backing_off: false });
+    let selected = Some(SelectedResponse { stored: &stored, is_backing_off: false, is_soft_purged: false });
     // §5.4: Pragma: no-cache counts if there is no Cache-Control.
     for (fields, expected) in [
         (&[("pragma", "no-cache")][..], AGAIN),
@@ -323,7 +323,7 @@ fn a_fresh_response_is_refreshed_early_if_the_draw_says_so() {
     let most: u64 = (1 << 53) - 1;
     let early = |cost_ms: u64, left_ms: u64, is_backing_off: bool, random: Option<u64>| {
         let stored = stored("max-age=60", cost_ms);
-        let selected = SelectedResponse { stored: &stored, is_backing_off };
+        let selected = SelectedResponse { stored: &stored, is_backing_off, is_soft_purged: false };
         // The time that the response took to arrive is part of its age.
         let now_ms = RECEIVED_MS + 60_000 - cost_ms - left_ms;
         let random = || random.expect("no random bits are needed");
@@ -358,7 +358,7 @@ fn other_methods_and_origin_conditions_are_forwarded() {
     // 9111 §4.3.2: a cache "MUST NOT evaluate conditional header fields that only apply to an
     // origin server": If-Match and If-Unmodified-Since.
     let stored = stored("max-age=60", 0);
-    let selected = Some(SelectedResponse { stored: &stored, is_backing_off: false });
+    let selected = Some(SelectedResponse { stored: &stored, is_backing_off: false, is_soft_purged: false });
     for (method, name, expected) in [
         ("GET", "if-none-match", "hit"),
         ("GET", "if-modified-since", "hit"),
@@ -401,10 +401,37 @@ fn a_stale_response_is_validated_with_all_its_validators() {
         let fields: HeaderSection = fields.iter().copied().chain([("cache-control", "max-age=0")]).collect();
         let times = ExchangeTimes { requested_ms: RECEIVED_MS, received_ms: RECEIVED_MS };
         let stored = StoredResponse::new(StoredMetadata::of_plain_request(200, &fields, times), None);
-        let selected = Some(SelectedResponse { stored: &stored, is_backing_off: false });
+        let selected = Some(SelectedResponse { stored: &stored, is_backing_off: false, is_soft_purged: false });
         assert_eq!(
             as_text(decide(&cache_request("GET", ""), selected, ForwardReason::UriMiss, RECEIVED_MS, || 0)),
             expected
         );
     }
+}
+
+#[test]
+fn a_soft_purged_response_is_stale_and_served_while_it_is_refreshed() {
+    let decide_on = |request: &str, response: &str, after_ms: u64, is_backing_off: bool| {
+        let stored = stored(response, 0);
+        let selected = SelectedResponse { stored: &stored, is_backing_off, is_soft_purged: true };
+        let never = || unreachable!("no random bits are needed");
+        let now_ms = RECEIVED_MS + after_ms;
+        decide(&cache_request("GET", request), Some(selected), ForwardReason::UriMiss, now_ms, never)
+    };
+    let serve = |refresh| Decision::Serve { stale: Some(SOFT_PURGE), refresh };
+    assert_eq!(decide_on("", "max-age=10", 5000, false), serve(true));
+    assert_eq!(decide_on("", "max-age=10, must-revalidate", 5000, false), serve(true), "it is not expired");
+    assert_eq!(decide_on("", "max-age=10", 5000, true), serve(false), "while the upstream is down");
+    for (request, response, after_ms) in [
+        ("max-age=100", "max-age=10", 5000),
+        ("min-fresh=1", "max-age=10", 5000),
+        ("no-cache", "max-age=10", 5000),
+        ("", "max-age=10, no-cache", 5000),
+        ("", "max-age=10", 10_000),
+    ] {
+        let decision = decide_on(request, response, after_ms, false);
+        assert!(matches!(decision, Decision::Forward { .. }), "{request}, {response}: {decision:?}");
+    }
+    let swr = decide_on("", "max-age=10, stale-while-revalidate=10", 15_000, false);
+    assert_eq!(swr, Decision::Serve { stale: Some(WHILE_REVALIDATE), refresh: true }, "after its lifetime as without");
 }

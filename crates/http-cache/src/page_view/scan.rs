@@ -6,7 +6,7 @@ pub(super) struct Scan<'a> {
 }
 
 /// An attribute of a tag: its name and its value as written, both possibly empty.
-pub(super) struct Attribute<'a> {
+pub(super) struct HtmlAttribute<'a> {
     pub(super) name: &'a [u8],
     pub(super) value: &'a [u8],
 }
@@ -43,7 +43,7 @@ impl<'a> Scan<'a> {
     /// Moves past the next attribute of a tag and returns it (HTML Standard, "get an attribute",
     /// which reads the same attributes as the tokenizer). If there is none, it stops at the `>`
     /// of the tag, or at the end of a page that ends within it.
-    pub(super) fn attribute(&mut self) -> Option<Attribute<'a>> {
+    pub(super) fn attribute(&mut self) -> Option<HtmlAttribute<'a>> {
         self.skip_to(|byte| !is_space(byte) && byte != b'/');
         if self.rest.first().is_none_or(|byte| *byte == b'>') {
             return None;
@@ -52,7 +52,7 @@ impl<'a> Scan<'a> {
         let name = self.until(|at, byte| is_space(byte) || matches!(byte, b'/' | b'>') || (byte == b'=' && at > 0))?;
         self.skip_to(|byte| !is_space(byte));
         if !self.skip_prefix(b"=") {
-            return Some(Attribute { name, value: b"" });
+            return Some(HtmlAttribute { name, value: b"" });
         }
         self.skip_to(|byte| !is_space(byte));
         let value = if let Some(quote @ (b'"' | b'\'')) = self.rest.first().copied() {
@@ -63,7 +63,7 @@ impl<'a> Scan<'a> {
         } else {
             self.until(|_, byte| is_space(byte) || byte == b'>')?
         };
-        Some(Attribute { name, value })
+        Some(HtmlAttribute { name, value })
     }
 
     /// Moves to the first such byte and returns the bytes before it. If there is none, it moves

@@ -24,7 +24,7 @@ impl PageText {
     /// The time is linear in the length of the page, whatever is in it.
     #[must_use]
     pub fn of_html(page: &str) -> Self {
-        let mut reader = Reader {
+        let mut reader = TextReader {
             tokenizer: Tokenizer::new(page.strip_prefix('\u{feff}').unwrap_or(page)),
             namespaces: Vec::new(),
             templates: 0,
@@ -40,7 +40,7 @@ impl PageText {
 /// What an open element makes of the tags within it (HTML Standard, §13.2.6.5). The HTML of the
 /// page itself is none of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Namespace {
+enum ElementNamespace {
     Svg,
     MathMl,
     /// HTML within SVG.
@@ -49,10 +49,10 @@ enum Namespace {
     InMathMl,
 }
 
-struct Reader<'a> {
+struct TextReader<'a> {
     tokenizer: Tokenizer<'a>,
     /// The open elements that change the namespace.
-    namespaces: Vec<Namespace>,
+    namespaces: Vec<ElementNamespace>,
     /// How many templates are open.
     templates: usize,
     /// How many elements without readable text are open in the image or formula. In HTML, only
@@ -62,7 +62,7 @@ struct Reader<'a> {
     content: Option<Collapsed>,
 }
 
-impl Reader<'_> {
+impl TextReader<'_> {
     fn read(&mut self) {
         while let Some(token) = self.tokenizer.next(self.is_foreign()) {
             match token {
@@ -89,7 +89,7 @@ impl Reader<'_> {
     }
 
     fn is_foreign(&self) -> bool {
-        matches!(self.namespaces.last(), Some(Namespace::Svg | Namespace::MathMl))
+        matches!(self.namespaces.last(), Some(ElementNamespace::Svg | ElementNamespace::MathMl))
     }
 
     fn start(&mut self, tag: &StartTag<'_>) {
@@ -103,8 +103,8 @@ impl Reader<'_> {
             }
         }
         match name.lower() {
-            b"svg" if !tag.is_self_closing => self.namespaces.push(Namespace::Svg),
-            b"math" if !tag.is_self_closing => self.namespaces.push(Namespace::MathMl),
+            b"svg" if !tag.is_self_closing => self.namespaces.push(ElementNamespace::Svg),
+            b"math" if !tag.is_self_closing => self.namespaces.push(ElementNamespace::MathMl),
             b"body" if self.content.is_none() => {
                 // What is open in the head must not hide the body.
                 (self.templates, self.content) = (0, Some(Collapsed::default()));
@@ -144,14 +144,16 @@ impl Reader<'_> {
         }
         match (self.namespaces.last(), name) {
             (_, name) if is_unread(name) => self.unread += 1,
-            (Some(Namespace::Svg), b"svg") => self.namespaces.push(Namespace::Svg),
-            (Some(Namespace::MathMl), b"math") => self.namespaces.push(Namespace::MathMl),
-            (Some(Namespace::Svg), b"desc" | b"foreignobject" | b"title") => self.namespaces.push(Namespace::InSvg),
-            (Some(Namespace::MathMl), b"mi" | b"mn" | b"mo" | b"ms" | b"mtext") => {
-                self.namespaces.push(Namespace::InMathMl);
+            (Some(ElementNamespace::Svg), b"svg") => self.namespaces.push(ElementNamespace::Svg),
+            (Some(ElementNamespace::MathMl), b"math") => self.namespaces.push(ElementNamespace::MathMl),
+            (Some(ElementNamespace::Svg), b"desc" | b"foreignobject" | b"title") => {
+                self.namespaces.push(ElementNamespace::InSvg)
             }
-            (Some(Namespace::MathMl), b"annotation-xml") if is_html_annotation(tag.attributes) => {
-                self.namespaces.push(Namespace::InMathMl);
+            (Some(ElementNamespace::MathMl), b"mi" | b"mn" | b"mo" | b"ms" | b"mtext") => {
+                self.namespaces.push(ElementNamespace::InMathMl);
+            }
+            (Some(ElementNamespace::MathMl), b"annotation-xml") if is_html_annotation(tag.attributes) => {
+                self.namespaces.push(ElementNamespace::InMathMl);
             }
             _ => {}
         }
@@ -159,16 +161,18 @@ impl Reader<'_> {
 
     fn end(&mut self, name: &Name) {
         match (self.namespaces.last(), name.lower()) {
-            (Some(Namespace::Svg), b"svg")
-            | (Some(Namespace::MathMl), b"math")
-            | (Some(Namespace::InSvg), b"desc" | b"foreignobject" | b"title")
-            | (Some(Namespace::InMathMl), b"annotation-xml" | b"mi" | b"mn" | b"mo" | b"ms" | b"mtext") => self.leave(),
-            (Some(Namespace::Svg | Namespace::MathMl), b"br" | b"p") => {
+            (Some(ElementNamespace::Svg), b"svg")
+            | (Some(ElementNamespace::MathMl), b"math")
+            | (Some(ElementNamespace::InSvg), b"desc" | b"foreignobject" | b"title")
+            | (Some(ElementNamespace::InMathMl), b"annotation-xml" | b"mi" | b"mn" | b"mo" | b"ms" | b"mtext") => {
+                self.leave()
+            }
+            (Some(ElementNamespace::Svg | ElementNamespace::MathMl), b"br" | b"p") => {
                 while self.is_foreign() {
                     self.leave();
                 }
             }
-            (Some(Namespace::Svg | Namespace::MathMl), name) if is_unread(name) => {
+            (Some(ElementNamespace::Svg | ElementNamespace::MathMl), name) if is_unread(name) => {
                 self.unread = self.unread.saturating_sub(1);
             }
             (_, b"template") => self.templates = self.templates.saturating_sub(1),

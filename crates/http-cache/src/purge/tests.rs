@@ -17,6 +17,12 @@ fn metadata(requested_ms: u64, fields: &[(&'static str, &'static str)]) -> Store
     }
 }
 
+impl PurgeList {
+    fn covers_hard(&self, url: &str, metadata: &StoredMetadata) -> bool {
+        self.covers(url, metadata) == Some(PurgeMode::Hard)
+    }
+}
+
 fn url(text: &str) -> PurgeTarget {
     PurgeTarget::Url(text.to_owned())
 }
@@ -31,7 +37,7 @@ fn tagged(text: &str) -> PurgeTarget {
 
 fn purges(targets: impl IntoIterator<Item = (PurgeTarget, u64)>) -> PurgeList {
     let mut purges = PurgeList::default();
-    targets.into_iter().for_each(|(target, at_ms)| purges.add(Purge { target, at_ms }));
+    targets.into_iter().for_each(|(target, at_ms)| purges.add(Purge { mode: PurgeMode::Hard, target, at_ms }));
     purges
 }
 
@@ -42,7 +48,7 @@ fn a_record_is_read_back_and_a_broken_one_is_ignored() {
         (prefix("https://a/"), "purge:prefix:https://a/", r#"{"prefix":"https://a/","atMs":7}"#),
         (tagged("x"), "purge:tag:x", r#"{"tag":"x","atMs":7}"#),
     ] {
-        let purge = Purge { target, at_ms: 7 };
+        let purge = Purge { mode: PurgeMode::Hard, target, at_ms: 7 };
         assert_eq!((purge.key().as_str(), purge.metadata().as_str()), (key, metadata));
         assert_eq!(Purge::parse(metadata), Some(purge));
     }
@@ -84,25 +90,25 @@ fn a_purge_covers_responses_requested_until_its_time() {
     ] {
         let purges = purges([(target.clone(), 100)]);
         let fields = [("cache-tag", "X, y z"), ("surrogate-key", "other key")];
-        assert_eq!(purges.covers(address, &metadata(99, &fields)), covers, "{target:?}");
-        assert_eq!(purges.covers(address, &metadata(100, &fields)), covers, "{target:?}: in the same millisecond");
-        assert!(!purges.covers(address, &metadata(101, &fields)), "{target:?}");
+        assert_eq!(purges.covers_hard(address, &metadata(99, &fields)), covers, "{target:?}");
+        assert_eq!(purges.covers_hard(address, &metadata(100, &fields)), covers, "{target:?}: in the same millisecond");
+        assert!(!purges.covers_hard(address, &metadata(101, &fields)), "{target:?}");
     }
-    assert!(!PurgeList::default().covers(address, &metadata(0, &[])));
+    assert!(!PurgeList::default().covers_hard(address, &metadata(0, &[])));
 }
 
 #[test]
 fn the_newest_purge_of_a_target_counts() {
     let one = url("https://a/");
     let purges = purges([(one.clone(), 5), (one.clone(), 9), (one, 7), (tagged("x"), 99)]);
-    assert!(purges.covers("https://a/", &metadata(9, &[])));
-    assert!(!purges.covers("https://a/", &metadata(10, &[])), "the time of another target does not count");
+    assert!(purges.covers_hard("https://a/", &metadata(9, &[])));
+    assert!(!purges.covers_hard("https://a/", &metadata(10, &[])), "the time of another target does not count");
 }
 
 #[test]
 fn a_long_url_is_purged_by_its_hash_and_no_other_one_with_it() {
     let long = format!("https://a.example/{}", "a".repeat(8000));
-    let purge = Purge { target: url(&long), at_ms: 7 };
+    let purge = Purge { mode: PurgeMode::Hard, target: url(&long), at_ms: 7 };
     let hash = format!("sha256:{:x}", Sha256::digest(&long));
     assert_eq!(purge.key().as_str(), format!("purge:url:{hash}"));
     assert_eq!(purge.metadata(), format!(r#"{{"url":"{hash}","atMs":7}}"#));
@@ -110,8 +116,8 @@ fn a_long_url_is_purged_by_its_hash_and_no_other_one_with_it() {
     assert_eq!(read.key(), purge.key());
     for purge in [purge, read] {
         let purges = purges([(purge.target, purge.at_ms)]);
-        assert!(purges.covers(&long, &metadata(7, &[])));
-        assert!(!purges.covers(&format!("{long}a"), &metadata(7, &[])));
+        assert!(purges.covers_hard(&long, &metadata(7, &[])));
+        assert!(!purges.covers_hard(&format!("{long}a"), &metadata(7, &[])));
     }
 }
 
@@ -120,12 +126,15 @@ fn records_stay_within_the_limits_of_keys_and_metadata() {
     let text = "\\".repeat(TEXT_BYTES_MAX);
     let longer = "\\".repeat(TEXT_BYTES_MAX + 1);
     for target in [url(&text), prefix(&text), tagged(&text), url(&longer)] {
-        let purge = Purge { target, at_ms: u64::MAX };
+        let purge = Purge { mode: PurgeMode::Hard, target, at_ms: u64::MAX };
         assert!(purge.key().as_str().len() <= KEY_BYTES_MAX);
         assert!(purge.metadata().len() <= 1024, "{}", purge.metadata().len());
     }
-    assert_eq!(Purge { target: url("https://a.example/"), at_ms: 0 }.expiration_ttl_seconds(), 3600);
-    assert_eq!(Purge { target: tagged("a"), at_ms: 0 }.expiration_ttl_seconds(), 2_592_000);
+    assert_eq!(
+        Purge { mode: PurgeMode::Hard, target: url("https://a.example/"), at_ms: 0 }.expiration_ttl_seconds(),
+        3600
+    );
+    assert_eq!(Purge { mode: PurgeMode::Hard, target: tagged("a"), at_ms: 0 }.expiration_ttl_seconds(), 2_592_000);
 }
 
 #[test]
@@ -148,7 +157,9 @@ fn allowed() -> OriginAllowList {
 }
 
 fn request(body: &str) -> Result<Vec<PurgeTarget>, String> {
-    parse_request(body.as_bytes(), &allowed()).map_err(|error| error.to_string())
+    let request = parse_request(body.as_bytes(), &allowed()).map_err(|error| error.to_string())?;
+    assert_eq!(request.mode, PurgeMode::Hard, "{body}");
+    Ok(request.targets)
 }
 
 #[test]
@@ -179,8 +190,8 @@ fn faults_of_a_request_are_named_with_their_place() {
     for (body, sentence) in [
         ("", "not a JSON object at line 1, column 1"),
         ("[]", "not a JSON object at line 1, column 1"),
-        ("{}", "it names no url, prefix or tag"),
-        (r#"{"urls": [], "tags": []}"#, "it names no url, prefix or tag"),
+        ("{}", "it names no url, prefix or tag, and not all"),
+        (r#"{"urls": [], "tags": []}"#, "it names no url, prefix or tag, and not all"),
         (r#"{"url": 1}"#, "url: it must be a string"),
         (r#"{"url": null}"#, "url: it must not be null; leave it out"),
         (r#"{"urls": "https://a.example/"}"#, "urls: it must be an array"),
@@ -239,45 +250,93 @@ fn a_request_is_bounded_in_bytes_targets_and_their_length() {
     assert_eq!(request(&format!("{spaces} ")), Err("The purge has more than 64 KiB.".to_owned()));
 }
 
+#[test]
+fn a_request_purges_everything_or_softly_only_if_it_says_so() {
+    let parse = |body: &str| parse_request(body.as_bytes(), &allowed()).map_err(|error| error.to_string());
+    for (body, targets, mode) in [
+        (r#"{"all": true}"#, vec![PurgeTarget::All(true)], PurgeMode::Hard),
+        (r#"{"all": true, "soft": true}"#, vec![PurgeTarget::All(true)], PurgeMode::Soft),
+        (r#"{"tag": "x", "soft": true}"#, vec![tagged("x")], PurgeMode::Soft),
+        (r#"{"tag": "x", "soft": false, "all": false}"#, vec![tagged("x")], PurgeMode::Hard),
+    ] {
+        assert_eq!(parse(body), Ok(PurgeRequest { targets, mode }), "{body}");
+    }
+    for (body, problem) in [
+        (r#"{"all": false}"#, "it names no url, prefix or tag, and not all"),
+        (r#"{"soft": true}"#, "it names no url, prefix or tag, and not all"),
+        (r#"{"all": 1}"#, "it is not true or false"),
+        (r#"{"tag": "x", "soft": "true"}"#, "it is not true or false"),
+    ] {
+        assert!(parse(body).unwrap_err().contains(problem), "{body}");
+    }
+}
+
+#[test]
+fn a_soft_purge_has_its_own_record_and_a_build_that_does_not_know_it_purges_hard() {
+    for (target, key, metadata) in [
+        (tagged("x"), "purge:soft:tag:x", r#"{"tag":"x","soft":true,"atMs":7}"#),
+        (PurgeTarget::All(true), "purge:soft:all", r#"{"all":true,"soft":true,"atMs":7}"#),
+    ] {
+        let purge = Purge { target, mode: PurgeMode::Soft, at_ms: 7 };
+        assert_eq!((purge.key().as_str(), purge.metadata().as_str()), (key, metadata));
+        assert_eq!(Purge::parse(metadata), Some(purge));
+    }
+    let all = Purge { target: PurgeTarget::All(true), mode: PurgeMode::Hard, at_ms: 7 };
+    assert_eq!((all.key().as_str(), all.metadata().as_str()), ("purge:all", r#"{"all":true,"atMs":7}"#));
+    assert_eq!(Purge::parse(r#"{"all":false,"atMs":7}"#), None);
+}
+
+fn mode() -> impl Strategy<Value = PurgeMode> {
+    prop_oneof![Just(PurgeMode::Hard), Just(PurgeMode::Soft)]
+}
+
 fn target() -> impl Strategy<Value = PurgeTarget> {
     prop_oneof![
         "https://a/[ab]{0,3}".prop_map(PurgeTarget::Url),
         "https://a/[ab]{0,3}".prop_map(PurgeTarget::Prefix),
         "[abAB]{1,2}".prop_map(PurgeTarget::Tag),
+        Just(PurgeTarget::All(true)),
     ]
 }
 
 proptest! {
     #[test]
     fn covers_agrees_with_comparing_every_purge(
-        targets in prop::collection::vec((target(), 0..20_u64), 0..12),
+        targets in prop::collection::vec((target(), mode(), 0..20_u64), 0..12),
         address in "https://a/[ab]{0,3}", requested_ms in 0..20_u64, tag_list in "[abAB]{1,2}(,[abAB]{1,2})?"
     ) {
         let mut metadata = metadata(requested_ms, &[]);
         metadata.fields = [("cache-tag", tag_list.as_str())].into_iter().collect();
-        let naive = targets.iter().any(|(target, at_ms)| requested_ms <= *at_ms && match target {
-            PurgeTarget::Url(url) => *url == address,
-            PurgeTarget::Prefix(prefix) => address.starts_with(prefix),
-            PurgeTarget::Tag(tag) => tag_list.split(',').any(|tagged| tagged.eq_ignore_ascii_case(tag)),
+        let is_covered = |of: PurgeMode| targets.iter().any(|(target, mode, at_ms)| {
+            *mode == of && requested_ms <= *at_ms && match target {
+                PurgeTarget::Url(url) => *url == address,
+                PurgeTarget::Prefix(prefix) => address.starts_with(prefix),
+                PurgeTarget::Tag(tag) => tag_list.split(',').any(|tagged| tagged.eq_ignore_ascii_case(tag)),
+                PurgeTarget::All(_) => true,
+            }
         });
-        let here = purges(targets.clone());
-        prop_assert_eq!(here.covers(&address, &metadata), naive);
-        let mut elsewhere = PurgeList::default();
-        for (target, at_ms) in targets {
-            elsewhere.add(Purge::parse(&Purge { target, at_ms }.metadata()).unwrap());
+        let naive = [PurgeMode::Hard, PurgeMode::Soft].into_iter().find(|mode| is_covered(*mode));
+        let (mut here, mut elsewhere) = (PurgeList::default(), PurgeList::default());
+        for (target, mode, at_ms) in targets {
+            let purge = Purge { target, mode, at_ms };
+            elsewhere.add(Purge::parse(&purge.metadata()).unwrap());
+            here.add(purge);
         }
+        prop_assert_eq!(here.covers(&address, &metadata), naive);
         prop_assert_eq!(elsewhere.covers(&address, &metadata), naive, "through KV");
     }
 
     #[test]
-    fn other_targets_have_other_keys(
-        one in target(), other in target(), is_long in any::<bool>(), at_ms in any::<u64>()
+    fn other_targets_and_modes_have_other_keys(
+        one in (target(), mode()), other in (target(), mode()), is_long in any::<bool>(), at_ms in any::<u64>()
     ) {
         let lengthened = |target: PurgeTarget| match target {
             PurgeTarget::Url(url) if is_long => PurgeTarget::Url(url + &"/".repeat(TEXT_BYTES_MAX)),
             target => target,
         };
-        let keys = [&one, &other].map(|target| Purge { target: lengthened(target.clone()), at_ms }.key());
+        let keys = [&one, &other].map(|(target, mode)| {
+            Purge { target: lengthened(target.clone()), mode: *mode, at_ms }.key()
+        });
         prop_assert_eq!(keys[0] == keys[1], one == other);
     }
 
@@ -287,16 +346,6 @@ proptest! {
         let Ok(targets) = request(&serde_json::json!({"prefix": text}).to_string()) else { return Ok(()) };
         let Ok(cached) = CachedUrl::of_href(&format!("{text}x"), &allowed()) else { return Ok(()) };
         let purges = purges(targets.into_iter().map(|target| (target, 1)));
-        prop_assert!(purges.covers(cached.as_str(), &metadata(1, &[])), "{}", cached.as_str());
+        prop_assert!(purges.covers_hard(cached.as_str(), &metadata(1, &[])), "{}", cached.as_str());
     }
-}
-
-#[test]
-fn everything_is_purged_if_the_list_is_incomplete() {
-    let mut purges = PurgeList::default();
-    purges.add_all(10);
-    assert!(
-        purges.covers("https://a.example/", &metadata(10, &[]))
-            && !purges.covers("https://a.example/", &metadata(11, &[]))
-    );
 }

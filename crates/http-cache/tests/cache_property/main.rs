@@ -67,8 +67,11 @@ impl World {
         self.now_ms += step.wait_ms;
         let cache_request = CacheRequest::of(step.method, &step.request);
         let (hit, primary) = if cache_request.permits_lookup() { self.lookup(step) } else { (None, None) };
-        let selected =
-            hit.as_ref().map(|(_, stored, _)| SelectedResponse { stored, is_backing_off: step.is_backing_off });
+        let selected = hit.as_ref().map(|(_, stored, _)| SelectedResponse {
+            stored,
+            is_backing_off: step.is_backing_off,
+            is_soft_purged: false,
+        });
         let random = || if step.is_drawn { 0 } else { (1 << 53) - 1 };
         match decide(&cache_request, selected, ForwardReason::UriMiss, self.now_ms, random) {
             Decision::Serve { refresh, .. } => {

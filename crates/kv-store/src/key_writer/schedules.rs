@@ -14,8 +14,8 @@ fn accept(writer: &mut KeyState) -> u64 {
 #[derive(Debug, Clone)]
 enum ScheduledEvent {
     Write,
-    /// The alarm runs. The put is_accepted this long, with this many writes meanwhile, and KV accepts
-    /// it or not.
+    /// The alarm runs. The put is_accepted this long, with this many writes meanwhile, and KV
+    /// accepts it or not.
     Alarm {
         put_ms: u64,
         writes: u8,

@@ -6,8 +6,8 @@ use kv_store::retry::{Backoff, FailureClass};
 
 use crate::config::source::ChangedRows;
 
-/// How long notifications are gathered, in milliseconds. Workers KV accepts one write per second to
-/// a key ("Limits").
+/// How long notifications are gathered, in milliseconds. Workers KV accepts one write per second
+/// to a key ("Limits").
 const GATHER_MS: u64 = 1000;
 /// The least time between two snapshots, in milliseconds: each reads all rows.
 const SNAPSHOT_MS: u64 = 10_000;
