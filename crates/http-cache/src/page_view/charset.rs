@@ -11,7 +11,7 @@
 //! assert_eq!(charset::sniff(page, Some("text/html"), encoding), "windows-1252");
 //! ```
 
-use super::scan::{Attribute, Scan, is_space};
+use super::scan::{HtmlAttribute, Scan, is_space};
 
 /// The encoding of pages that state none.
 pub const UTF_8: &str = "utf-8";
@@ -178,7 +178,7 @@ impl Scan<'_> {
     fn meta(&mut self, encoding: &impl Fn(&[u8]) -> Option<String>) -> Option<String> {
         let (mut has_pragma, mut needs_pragma, mut charset) = (false, false, None);
         let mut known: Vec<Vec<u8>> = Vec::new();
-        while let Some(Attribute { name, value }) = self.attribute() {
+        while let Some(HtmlAttribute { name, value }) = self.attribute() {
             let name = name.to_ascii_lowercase();
             // If a name is repeated, the first attribute counts.
             if known.contains(&name) {

@@ -147,7 +147,7 @@ impl TextReader<'_> {
             (Some(ElementNamespace::Svg), b"svg") => self.namespaces.push(ElementNamespace::Svg),
             (Some(ElementNamespace::MathMl), b"math") => self.namespaces.push(ElementNamespace::MathMl),
             (Some(ElementNamespace::Svg), b"desc" | b"foreignobject" | b"title") => {
-                self.namespaces.push(ElementNamespace::InSvg)
+                self.namespaces.push(ElementNamespace::InSvg);
             }
             (Some(ElementNamespace::MathMl), b"mi" | b"mn" | b"mo" | b"ms" | b"mtext") => {
                 self.namespaces.push(ElementNamespace::InMathMl);
@@ -165,7 +165,7 @@ impl TextReader<'_> {
             | (Some(ElementNamespace::MathMl), b"math")
             | (Some(ElementNamespace::InSvg), b"desc" | b"foreignobject" | b"title")
             | (Some(ElementNamespace::InMathMl), b"annotation-xml" | b"mi" | b"mn" | b"mo" | b"ms" | b"mtext") => {
-                self.leave()
+                self.leave();
             }
             (Some(ElementNamespace::Svg | ElementNamespace::MathMl), b"br" | b"p") => {
                 while self.is_foreign() {

@@ -14,7 +14,7 @@ fn accept(writer: &mut KeyState) -> u64 {
 #[derive(Debug, Clone)]
 enum ScheduledEvent {
     Write,
-    /// The alarm runs. The put is_accepted this long, with this many writes meanwhile, and KV
+    /// The alarm runs. The put takes this long, with this many writes meanwhile, and KV
     /// accepts it or not.
     Alarm {
         put_ms: u64,
