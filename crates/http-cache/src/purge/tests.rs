@@ -195,7 +195,10 @@ fn faults_of_a_request_are_named_with_their_place() {
         (r#"{"url": 1}"#, "url: it must be a string"),
         (r#"{"url": null}"#, "url: it must not be null; leave it out"),
         (r#"{"urls": "https://a.example/"}"#, "urls: it must be an array"),
-        (r#"{"everything": true}"#, "everything: unknown member; known: url, urls, prefix, prefixes, tag, tags, all, soft"),
+        (
+            r#"{"everything": true}"#,
+            "everything: unknown member; known: url, urls, prefix, prefixes, tag, tags, all, soft",
+        ),
         (
             r#"{"urls": ["https://a.example/", "a.example"], "tag": ""}"#,
             "urls[1]: it does not start with http:// or https://; tag: it is empty",

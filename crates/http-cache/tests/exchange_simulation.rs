@@ -1,0 +1,599 @@
+//! The exchange of the cache with everything around it simulated in virtual time: two isolates, a
+//! KV that shows writes late and fails, upstreams that change, fail and are slow, visitors,
+//! purges and writes. Nothing waits, so hundreds of thousands of steps take seconds.
+//!
+//! Whatever the order of events, each response is one that the upstream made for such a request;
+//! it is not older than a write or a purge that the isolate knows of; it is not older than its
+//! directives allow; and nobody gets what was made for another visitor.
+//!
+//! `KV_EDGE_EXCHANGE_STEPS` sets the number of steps, `KV_EDGE_EXCHANGE_SEED` the seed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use http_cache::cache_status::CacheStatus;
+use http_cache::cached_url::CachedUrl;
+use http_cache::client_response::with_date;
+use http_cache::credentials::CredentialFields;
+use http_cache::error::CacheError;
+use http_cache::exchange::{
+    Action, CacheHit, Context, Effect, Event, Exchange, ExchangeResult, MissReason, ResponseSource, StoredBody,
+    StreamToStore, UpstreamHead, usable_record,
+};
+use http_cache::freshness::ExchangeTimes;
+use http_cache::memory_cache::{BODY_BYTES_MAX, MemoryCache, MemoryEntry};
+use http_cache::purge::{Purge, PurgeList, PurgeMode, PurgeTarget};
+use http_cache::stored_response::{StoredMetadata, StoredResponse};
+use http_semantics::fields::{Fields, HeaderSection};
+use http_semantics::origin::OriginAllowList;
+use kv_store::limits::Key;
+
+const ISOLATES: usize = 2;
+const RESOURCES: usize = 24;
+/// How long KV may show an old value.
+const KV_DELAY_MS: u64 = 60_000;
+const MEMORY_MS: u64 = 10_000;
+const WAIT_MAX_MS: u64 = 400;
+const START_MS: u64 = 1_700_000_000_000;
+
+/// `Cache-Control`, and for how many seconds a response is fresh, and stale while it is refreshed
+/// or in place of an error.
+const POLICIES: [(&str, u64, u64, u64); 6] = [
+    ("max-age=2", 2, 0, 0),
+    ("max-age=30", 30, 0, 0),
+    ("max-age=1, stale-while-revalidate=5", 1, 5, 0),
+    ("max-age=1, stale-if-error=10", 1, 0, 10),
+    ("max-age=2, must-revalidate", 2, 0, 0),
+    ("no-cache", 0, 0, 0),
+];
+
+/// What an upstream sent.
+#[derive(Debug)]
+struct Content {
+    resource: usize,
+    variant: String,
+    version: u64,
+    /// The exchange for which alone it was made.
+    only_for: Option<usize>,
+    length: u64,
+}
+
+#[derive(Debug)]
+enum SimulatedBody {
+    Short(Rc<Content>),
+    Stream(Rc<Content>),
+}
+
+impl SimulatedBody {
+    fn of(content: Rc<Content>) -> Self {
+        if content.length <= u64::from(BODY_BYTES_MAX) { Self::Short(content) } else { Self::Stream(content) }
+    }
+
+    fn content(&self) -> &Rc<Content> {
+        let (Self::Short(content) | Self::Stream(content)) = self;
+        content
+    }
+}
+
+impl StoredBody for SimulatedBody {
+    type Bytes = Rc<Content>;
+
+    fn bytes(&self) -> Option<&Rc<Content>> {
+        match self {
+            Self::Short(content) => Some(content),
+            Self::Stream(_) => None,
+        }
+    }
+
+    fn from_bytes(bytes: Rc<Content>) -> Self {
+        Self::Short(bytes)
+    }
+}
+
+/// A write to a key of KV, and when each isolate sees it.
+struct KvWrite {
+    seen_ms: [u64; ISOLATES],
+    value: Option<(String, Rc<Content>)>,
+}
+
+/// A request on its way.
+struct Running {
+    isolate: usize,
+    exchange: Exchange<SimulatedBody>,
+    fields: HeaderSection,
+    resource: usize,
+    began_ms: u64,
+    /// The oldest version that it may get.
+    version_min: u64,
+    /// The purges that the isolate knew when it began.
+    purges: Rc<PurgeList>,
+    /// The upstream's last response.
+    received: Option<Rc<Content>>,
+}
+
+/// What happens at a time.
+enum Task {
+    Step(usize, Event<SimulatedBody>),
+    AtUpstream {
+        id: usize,
+        requested_ms: u64,
+        if_none_match: Option<String>,
+    },
+    Put {
+        isolate: usize,
+        key: Key<'static>,
+        stored: Rc<StoredResponse>,
+        content: Rc<Content>,
+    },
+    StoreStream {
+        isolate: usize,
+        store: Box<StreamToStore>,
+        content: Rc<Content>,
+    },
+    Delete {
+        isolate: usize,
+        key: Key<'static>,
+    },
+    /// An isolate learns of a purge, or of a version that a write made.
+    Purged {
+        isolate: usize,
+        purge: Purge,
+    },
+    Written {
+        isolate: usize,
+        resource: usize,
+        version: u64,
+    },
+    NewRequest,
+}
+
+struct World {
+    now_ms: u64,
+    random: u64,
+    tasks: BTreeMap<(u64, u64), Task>,
+    serial: u64,
+    memory: Vec<MemoryCache<Rc<Content>>>,
+    purges: Vec<Rc<PurgeList>>,
+    versions: [u64; RESOURCES],
+    version_min: [[u64; RESOURCES]; ISOLATES],
+    kv: HashMap<String, Vec<KvWrite>>,
+    running: HashMap<usize, Running>,
+    upstreams: OriginAllowList,
+    credentials: CredentialFields,
+    counts: BTreeMap<String, usize>,
+    steps: usize,
+}
+
+fn url_of(resource: usize) -> String {
+    format!("https://a.example/{resource}")
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        Self {
+            now_ms: START_MS,
+            random: seed | 1,
+            tasks: BTreeMap::new(),
+            serial: 0,
+            memory: (0..ISOLATES).map(|_| MemoryCache::new(1 << 20, 1 << 16, 1 << 16)).collect(),
+            purges: (0..ISOLATES).map(|_| Rc::default()).collect(),
+            versions: [1; RESOURCES],
+            version_min: [[0; RESOURCES]; ISOLATES],
+            kv: HashMap::new(),
+            running: HashMap::new(),
+            upstreams: OriginAllowList::parse("https://a.example", &[]),
+            credentials: CredentialFields::default(),
+            counts: BTreeMap::new(),
+            steps: 0,
+        }
+    }
+
+    fn bits(&mut self) -> u64 {
+        // Xorshift64*.
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 12
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.bits() % bound
+    }
+
+    fn index_below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.below(bound as u64)).unwrap()
+    }
+
+    fn chance(&mut self, per_mille: u64) -> bool {
+        self.below(1000) < per_mille
+    }
+
+    fn after(&mut self, milliseconds: u64, task: Task) {
+        self.serial += 1;
+        self.tasks.insert((self.now_ms + milliseconds, self.serial), task);
+    }
+
+    fn count(&mut self, what: impl Into<String>) {
+        *self.counts.entry(what.into()).or_default() += 1;
+    }
+
+    fn run(&mut self, steps: usize) {
+        self.after(0, Task::NewRequest);
+        while self.steps < steps {
+            let ((at_ms, _), task) = self.tasks.pop_first().expect("a request follows the one before");
+            self.now_ms = at_ms;
+            match task {
+                Task::Step(id, event) => self.step(id, event),
+                Task::AtUpstream { id, requested_ms, if_none_match } => {
+                    self.at_upstream(id, requested_ms, if_none_match.as_deref());
+                }
+                Task::Put { isolate, key, stored, content } => self.put(isolate, &key, &stored, content),
+                Task::StoreStream { isolate, store, content } => self.store_stream(isolate, *store, content),
+                Task::Delete { isolate, key } => self.write_kv(isolate, &key, None),
+                Task::Purged { isolate, purge } => Rc::make_mut(&mut self.purges[isolate]).add(purge),
+                Task::Written { isolate, resource, version } => {
+                    let oldest = &mut self.version_min[isolate][resource];
+                    *oldest = version.max(*oldest);
+                }
+                Task::NewRequest => self.new_request(),
+            }
+        }
+    }
+
+    fn new_request(&mut self) {
+        let isolate = self.index_below(ISOLATES);
+        // Some resources are far more popular than others.
+        let bound = 1 + self.index_below(RESOURCES);
+        let resource = self.index_below(bound);
+        if self.chance(10) {
+            self.purge(isolate, resource);
+        }
+        let repeats = if self.chance(20) { 10 } else { 1 };
+        for _ in 0..repeats {
+            self.begin(isolate, resource);
+        }
+        let pause_ms = if self.chance(2) { self.below(5000) } else { self.below(20) };
+        self.after(pause_ms, Task::NewRequest);
+    }
+
+    fn purge(&mut self, isolate: usize, resource: usize) {
+        let mode = if self.chance(500) { PurgeMode::Soft } else { PurgeMode::Hard };
+        let target = match self.below(4) {
+            0 => PurgeTarget::Url(url_of(resource)),
+            1 => PurgeTarget::Prefix(url_of(resource)),
+            2 => PurgeTarget::Tag(format!("t{}", resource % 4)),
+            _ => PurgeTarget::All(true),
+        };
+        let purge = Purge { target, mode, at_ms: self.now_ms };
+        for other in 0..ISOLATES {
+            let delay_ms = if other == isolate { 0 } else { self.below(KV_DELAY_MS) };
+            self.after(delay_ms, Task::Purged { isolate: other, purge: purge.clone() });
+        }
+    }
+
+    fn begin(&mut self, isolate: usize, resource: usize) {
+        let method = match self.below(100) {
+            0 => "POST",
+            1..6 => "HEAD",
+            _ => "GET",
+        };
+        let variant = ["a", "b", "c"][self.index_below(3)];
+        let mut fields = vec![("x-variant", variant)];
+        if self.chance(50) {
+            fields.push(("cookie", "session=1"));
+        }
+        let asked = ["no-cache", "no-store", "max-age=0", "max-stale=3", "only-if-cached", "min-fresh=1"];
+        if self.chance(60) {
+            fields.push(("cache-control", asked[self.index_below(asked.len())]));
+        }
+        let fields: HeaderSection = fields.into_iter().collect();
+        let url = CachedUrl::of_href(&url_of(resource), &self.upstreams).unwrap();
+        let exchange = Exchange::new(method, url, &fields);
+        self.start(isolate, exchange, fields, resource);
+    }
+
+    fn start(&mut self, isolate: usize, exchange: Exchange<SimulatedBody>, fields: HeaderSection, resource: usize) {
+        self.serial += 1;
+        let id = usize::try_from(self.serial).unwrap();
+        let (began_ms, version_min) = (self.now_ms, self.version_min[isolate][resource]);
+        let (purges, received) = (Rc::clone(&self.purges[isolate]), None);
+        let running = Running { isolate, exchange, fields, resource, began_ms, version_min, purges, received };
+        self.running.insert(id, running);
+        self.after(0, Task::Step(id, Event::Begin));
+    }
+
+    fn step(&mut self, id: usize, event: Event<SimulatedBody>) {
+        self.steps += 1;
+        let mut running = self.running.remove(&id).expect("a step of a request that runs");
+        assert!(self.now_ms - running.began_ms < 60_000, "{} hangs", running.exchange.url().as_str());
+        let isolate = running.isolate;
+        let mut random = self.bits();
+        let mut cx = Context {
+            fields: &running.fields,
+            upstreams: &self.upstreams,
+            credentials: &self.credentials,
+            memory_ms: MEMORY_MS,
+            wait_max_ms: WAIT_MAX_MS,
+            memory: &mut self.memory[isolate],
+            now_ms: self.now_ms,
+            random: &mut || {
+                random = random.rotate_left(7) & ((1 << 52) - 1);
+                random
+            },
+            resolve: &|_, _| None,
+        };
+        let action = running.exchange.step(event, &mut cx);
+        for effect in running.exchange.take_effects() {
+            self.perform(effect, &running);
+        }
+        match action {
+            Action::Read { key } => {
+                let (found, kv_ms) = self.read(isolate, &key);
+                let purges = (!self.chance(5)).then(|| Rc::clone(&self.purges[isolate]));
+                self.after(kv_ms.unwrap_or(0), Task::Step(id, Event::Read { found, purges, kv_ms }));
+            }
+            Action::Wait { milliseconds } => {
+                self.count("wait");
+                self.after(milliseconds, Task::Step(id, Event::Waited));
+            }
+            Action::Send { edits, .. } => {
+                let if_none_match = edits.set.iter().find(|(name, _)| *name == "if-none-match");
+                let if_none_match = if_none_match.map(|(_, value)| value.to_string());
+                let delay_ms = self.below(50);
+                self.after(delay_ms, Task::AtUpstream { id, requested_ms: self.now_ms, if_none_match });
+            }
+            Action::ReadBody { .. } => {
+                let content = running.received.clone().expect("a body belongs to a response");
+                let broken = Err(CacheError::Upstream("it broke off".to_owned()));
+                let body = if self.chance(10) { broken } else { Ok(content) };
+                let delay_ms = self.below(20);
+                self.after(delay_ms, Task::Step(id, Event::Body(body)));
+            }
+            Action::Respond(result) => return self.check(id, &running, result),
+            Action::Fail { error, .. } => {
+                assert!(
+                    matches!(error, CacheError::NotCached | CacheError::Timeout | CacheError::Upstream(_)),
+                    "{error}"
+                );
+                return self.count(format!("fail {error}"));
+            }
+        }
+        self.running.insert(id, running);
+    }
+
+    /// Reads a key as the Worker does: from memory, else what KV shows to the isolate.
+    fn read(
+        &mut self,
+        isolate: usize,
+        key: &Key<'static>,
+    ) -> (Result<CacheHit<SimulatedBody>, MissReason>, Option<u64>) {
+        let now_ms = self.now_ms;
+        if let Some(MemoryEntry { stored, body }) = self.memory[isolate].get(key.as_str(), MEMORY_MS, now_ms) {
+            return (Ok(CacheHit { stored, body: SimulatedBody::of(body) }), None);
+        }
+        let kv_ms = Some(1 + self.below(30));
+        if self.chance(10) {
+            return (Err(MissReason::Unavailable), kv_ms);
+        }
+        let writes = self.kv.get(key.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let shown = writes.iter().rev().find(|write| write.seen_ms[isolate] <= now_ms);
+        let Some((head, content)) = shown.and_then(|write| write.value.clone()) else {
+            return (Err(MissReason::Absent), kv_ms);
+        };
+        let found = usable_record(&self.memory[isolate], key, Some(&head), None, now_ms).map(|stored| {
+            if content.length <= u64::from(BODY_BYTES_MAX) {
+                let entry = MemoryEntry { stored: Rc::clone(&stored), body: Rc::clone(&content) };
+                self.memory[isolate].insert(key.as_str(), entry, now_ms);
+            }
+            CacheHit { stored, body: SimulatedBody::of(content) }
+        });
+        (found, kv_ms)
+    }
+
+    fn at_upstream(&mut self, id: usize, requested_ms: u64, if_none_match: Option<&str>) {
+        let running = &self.running[&id];
+        let (resource, isolate, method) = (running.resource, running.isolate, running.exchange.method().to_owned());
+        let has_cookie = running.fields.has("cookie");
+        let (control, ..) = POLICIES[resource % POLICIES.len()];
+        let variant = if resource.is_multiple_of(3) { running.fields.get("x-variant").unwrap() } else { String::new() };
+        let delay_ms = self.below(100);
+        if method == "POST" {
+            self.versions[resource] += 1;
+            let version = self.versions[resource];
+            for other in 0..ISOLATES {
+                let known_ms = if other == isolate { delay_ms + 1 } else { delay_ms + KV_DELAY_MS + 10_000 };
+                self.after(known_ms, Task::Written { isolate: other, resource, version });
+            }
+        } else if self.chance(20) {
+            self.versions[resource] += 1;
+        }
+        let version = self.versions[resource];
+        if method != "POST" && self.chance(40) {
+            self.count("upstream fails");
+            return self.after(delay_ms, Task::Step(id, Event::Received(Err(CacheError::Timeout))));
+        }
+        let is_error = method != "POST" && self.chance(40);
+        let is_private = has_cookie || is_error || method == "POST";
+        let etag = format!("\"{resource}-{variant}-{version}\"");
+        let status = match if_none_match {
+            _ if is_error => 503,
+            Some(known) if known == etag && !is_private => 304,
+            _ => 200,
+        };
+        let length = if resource % 7 == 1 { 100_000 } else { 1000 };
+        let tag = format!("t{}", resource % 4);
+        let mut fields =
+            vec![("cache-tag", tag.as_str()), ("cache-control", if is_private { "private" } else { control })];
+        let length_text = length.to_string();
+        if status != 304 {
+            fields.push(("content-length", &length_text));
+        }
+        if !is_private {
+            fields.push(("etag", &etag));
+        }
+        if resource.is_multiple_of(3) {
+            fields.push(("vary", "X-Variant"));
+        }
+        let received_ms = self.now_ms + delay_ms;
+        let head = UpstreamHead {
+            status,
+            fields: with_date(fields.into_iter().collect(), received_ms),
+            has_date: false,
+            has_body: status == 200 && method != "HEAD",
+            times: ExchangeTimes { requested_ms, received_ms },
+        };
+        let only_for = is_private.then_some(id);
+        let content = Rc::new(Content { resource, variant, version, only_for, length });
+        self.running.get_mut(&id).unwrap().received = Some(content);
+        self.after(delay_ms, Task::Step(id, Event::Received(Ok(head))));
+    }
+
+    fn perform(&mut self, effect: Effect<SimulatedBody>, running: &Running) {
+        let isolate = running.isolate;
+        match effect {
+            Effect::Put { key, stored, bytes: content } => {
+                let delay_ms = self.below(200);
+                self.after(delay_ms, Task::Put { isolate, key, stored, content });
+            }
+            Effect::PutStream(store, body) => self.store_later(isolate, store, body.content()),
+            Effect::Delete(keys) => {
+                for key in keys {
+                    let delay_ms = self.below(300);
+                    self.after(delay_ms, Task::Delete { isolate, key });
+                }
+            }
+            Effect::Refresh(key) => {
+                self.count("refresh");
+                let lines = running.fields.iter().filter(|(name, _)| *name != "authorization");
+                let fields: HeaderSection = lines.collect();
+                let refresh = running.exchange.refresh(key, &fields);
+                self.start(isolate, refresh, fields, running.resource);
+            }
+            Effect::Discard(_) | Effect::DiscardUpstream | Effect::Warn(..) => {}
+        }
+    }
+
+    fn store_later(&mut self, isolate: usize, store: StreamToStore, content: &Rc<Content>) {
+        let (delay_ms, content) = (self.below(500), Rc::clone(content));
+        self.after(delay_ms, Task::StoreStream { isolate, store: Box::new(store), content });
+    }
+
+    fn store_stream(&mut self, isolate: usize, store: StreamToStore, content: Rc<Content>) {
+        let StreamToStore { key, metadata, .. } = store;
+        let stored = Rc::new(StoredResponse::new(StoredMetadata { length: content.length, ..metadata }, None));
+        self.memory[isolate].remove_older(key.as_str(), stored.metadata.times.requested_ms);
+        self.put(isolate, &key, &stored, content);
+    }
+
+    /// Puts a response into KV as the Worker does.
+    fn put(&mut self, isolate: usize, key: &Key<'static>, stored: &StoredResponse, content: Rc<Content>) {
+        let requested_ms = stored.metadata.times.requested_ms;
+        if self.memory[isolate].is_outdated(key.as_str(), requested_ms) || self.chance(20) {
+            return;
+        }
+        self.write_kv(isolate, key, Some((stored.metadata.to_json(), content)));
+        if self.memory[isolate].is_invalidated(key.as_str(), requested_ms) {
+            self.write_kv(isolate, key, None);
+        }
+    }
+
+    fn write_kv(&mut self, isolate: usize, key: &Key<'static>, value: Option<(String, Rc<Content>)>) {
+        let mut seen_ms = [0; ISOLATES];
+        for (other, seen_ms) in seen_ms.iter_mut().enumerate() {
+            let delay_ms = if other == isolate { self.below(1000) } else { self.below(KV_DELAY_MS) };
+            *seen_ms = self.now_ms + delay_ms;
+        }
+        let writes = self.kv.entry(key.as_str().to_owned()).or_default();
+        writes.push(KvWrite { seen_ms, value });
+        if writes.len() > 50 {
+            writes.remove(0);
+        }
+    }
+
+    /// Checks a response against what the world knows.
+    fn check(&mut self, id: usize, running: &Running, result: ExchangeResult<SimulatedBody>) {
+        let ExchangeResult { source, cache_status, .. } = result;
+        self.count(match cache_status {
+            CacheStatus::Hit { detail, .. } => format!("hit {detail:?}"),
+            CacheStatus::Forwarded { fwd, is_stored, .. } => format!("fwd={fwd} stored={is_stored}"),
+        });
+        let (content, stored) = match source {
+            ResponseSource::Stored { hit, store_as, .. } => {
+                let content = Rc::clone(hit.body.content());
+                if let Some(store) = store_as {
+                    self.store_later(running.isolate, store, &content);
+                }
+                (content, Some(hit.stored))
+            }
+            ResponseSource::Upstream { store_as, .. } => {
+                let content = running.received.clone().expect("the upstream responded");
+                if let Some(store) = store_as {
+                    self.store_later(running.isolate, store, &content);
+                }
+                (content, None)
+            }
+        };
+        let seen = format!("{id} at {} ms: {cache_status}, {content:?}, {stored:?}", self.now_ms);
+        assert_eq!(content.resource, running.resource, "{seen}");
+        if running.resource.is_multiple_of(3) {
+            assert_eq!(Some(&content.variant), running.fields.get("x-variant").as_ref(), "{seen}");
+        }
+        assert!(content.only_for.is_none_or(|only| only == id), "made for another visitor: {seen}");
+        assert!(content.version >= running.version_min, "older than a write: {seen}");
+        let (CacheStatus::Hit { detail, .. }, Some(stored)) = (&cache_status, &stored) else { return };
+        let mode = running.purges.covers(&url_of(running.resource), &stored.metadata);
+        assert_ne!(mode, Some(PurgeMode::Hard), "purged: {seen}");
+        let (_, fresh, swr, sie) = POLICIES[running.resource % POLICIES.len()];
+        let seconds = match *detail {
+            None | Some("soft-purge") => fresh,
+            Some("stale-while-revalidate") => fresh + swr,
+            Some("stale-if-error") => fresh + sie,
+            Some("max-stale") => fresh + 3,
+            Some(other) => panic!("{other}: {seen}"),
+        };
+        // The decision is as old as the reads that it rests on.
+        let age_ms = running.began_ms.saturating_sub(stored.metadata.times.received_ms);
+        assert!(age_ms <= seconds * 1000, "too old: {seen}");
+    }
+}
+
+fn from_env(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn every_response_is_right_whatever_the_order_of_events() {
+    let steps = usize::try_from(from_env("KV_EDGE_EXCHANGE_STEPS").unwrap_or(150_000)).unwrap();
+    let seed = from_env("KV_EDGE_EXCHANGE_SEED").unwrap_or_else(|| {
+        // The addresses of a process are random.
+        (&raw const steps).addr() as u64
+    });
+    println!("KV_EDGE_EXCHANGE_SEED={seed}");
+    let mut world = World::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    world.run(steps);
+    println!("{:#?}", world.counts);
+    for what in [
+        "hit None",
+        "hit Some(\"soft-purge\")",
+        "hit Some(\"stale-while-revalidate\")",
+        "hit Some(\"stale-if-error\")",
+        "hit Some(\"max-stale\")",
+        "fwd=uri-miss stored=true",
+        "fwd=vary-miss stored=true",
+        "fwd=stale stored=true",
+        "fwd=method stored=false",
+        "fwd=bypass stored=false",
+        "refresh",
+        "wait",
+    ] {
+        assert!(world.counts.contains_key(what), "no {what} in {steps} steps: {:?}", world.counts);
+    }
+}
