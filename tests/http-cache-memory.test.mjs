@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { eventually } from "./harness/eventually.mjs";
+import { openRequest } from "./harness/http.mjs";
 import { assertAboutSeconds, assertForwarded, assertHit, freshFor, gate, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
 
 const { advanceClock, resource } = await startCache({ vars: { CACHE_REFRESH: "10" } });
@@ -198,4 +199,14 @@ test("a request with credentials neither waits nor lets others wait", async () =
   assert.equal((await page.get()).status, 200);
   open();
   await first;
+});
+
+test("if the client of the first request leaves, the others get a response all the same", async () => {
+  const page = resource([{ headers: freshFor(1000), delayMs: 500 }, { headers: freshFor(1000) }]);
+  const { request } = openRequest({ url: page.worker.directUrl }, `/cache/${page.url}`);
+  request.end();
+  await eventually(() => page.requestCount === 1, "the first request");
+  request.destroy();
+  await sleep(100);
+  assert.equal((await page.get()).status, 200);
 });

@@ -520,7 +520,9 @@ impl<B: StoredBody> Exchange<B> {
         match decision::decide(&self.request, selected, lookup.miss_reason, cx.now_ms, &mut *cx.random) {
             Decision::Serve { stale, refresh } => self.serve(lookup, stale, refresh, cx),
             Decision::Forward { fwd, conditions } => match self.key_to_wait_for(&lookup, cx) {
-                Some(key) if !cx.memory.begin_fetch(key.as_str(), cx.now_ms) => self.wait(lookup, key, fwd, cx),
+                Some(key) if !cx.memory.begin_fetch(key.as_str(), cx.wait_max_ms, cx.now_ms) => {
+                    self.wait(lookup, key, fwd, cx)
+                }
                 key => {
                     self.fetches = key;
                     self.send(lookup, fwd, conditions, cx)
@@ -596,7 +598,7 @@ impl<B: StoredBody> Exchange<B> {
     ) -> Action<B> {
         let is_in_memory =
             |key: &str, cx: &mut Context<'_, B, F>| cx.memory.get(key, cx.memory_ms, cx.now_ms).is_some();
-        if cx.memory.is_fetching(key.as_str(), cx.now_ms) && self.waited.milliseconds < cx.wait_max_ms {
+        if cx.memory.is_fetching(key.as_str(), cx.wait_max_ms, cx.now_ms) && self.waited.milliseconds < cx.wait_max_ms {
             return self.wait(lookup, key, fwd, cx);
         }
         self.waited.rounds += 1;

@@ -184,20 +184,22 @@ impl<B: Clone> MemoryCache<B> {
     }
 
     /// Returns true if the caller is to fetch this key now, and false if another request does so
-    /// already. The caller must report the end with [`MemoryCache::end_fetch`]; otherwise others
-    /// wait for 30 s.
-    pub fn begin_fetch(&mut self, key: &str, now_ms: u64) -> bool {
-        let is_first = !self.is_fetching(key, now_ms);
+    /// already. The caller reports the end with [`MemoryCache::end_fetch`]. If it never does,
+    /// because the runtime ended its request, the fetch counts as lost `lost_ms` milliseconds
+    /// after its begin.
+    pub fn begin_fetch(&mut self, key: &str, lost_ms: u64, now_ms: u64) -> bool {
+        let is_first = !self.is_fetching(key, lost_ms, now_ms);
         if is_first {
             self.fetches.insert(key, now_ms, 0);
         }
         is_first
     }
 
-    /// Returns true if a request fetches this key.
+    /// Returns true if a request fetches this key, which began less than `lost_ms` milliseconds
+    /// ago.
     #[must_use]
-    pub fn is_fetching(&self, key: &str, now_ms: u64) -> bool {
-        self.fetches.get(key).is_some_and(|began_ms| began_ms.abs_diff(now_ms) < REFRESH_LOST_MS)
+    pub fn is_fetching(&self, key: &str, lost_ms: u64, now_ms: u64) -> bool {
+        self.fetches.get(key).is_some_and(|began_ms| began_ms.abs_diff(now_ms) < lost_ms)
     }
 
     /// Records that the request that fetches this key has ended.
