@@ -18,7 +18,7 @@ const PACKAGE = join(HOME, "node_modules", SUITE);
 
 const IGNORED_AGE = "This edition wants it stale; RFC 9111 §5.1 has an invalid Age ignored, as later editions of the suite do.";
 const FIRST_AGE = "This edition wants it stale; RFC 9111 §5.1 has the first of several Age values count, as later editions of the suite do.";
-const NO_METHOD = "workerd responses the method M-SEARCH with 501 before a Worker sees the request.";
+const NO_METHOD = "workerd responds to the method M-SEARCH with 501 before a Worker sees the request.";
 
 /**
  * Required tests that kv-edge fails, with the reason. Any other required test that fails sets exit

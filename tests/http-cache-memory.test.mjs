@@ -210,3 +210,18 @@ test("if the client of the first request leaves, the others get a response all t
   await sleep(100);
   assert.equal((await page.get()).status, 200);
 });
+
+for (const [name, fields] of [
+  ["a range", { Range: "bytes=0-1" }],
+  ["a condition of its own", { "If-None-Match": '"a"' }],
+]) {
+  test(`a request with ${name}, whose response is not stored, neither waits nor lets others wait`, async () => {
+    const { open, promise: opened } = gate();
+    const page = resource([{ headers: freshFor(1000), until: opened }, { headers: freshFor(1000) }]);
+    const first = page.get(fields);
+    await eventually(() => page.requestCount === 1, "the first request");
+    assert.equal((await page.get()).text, "2");
+    open();
+    await first;
+  });
+}

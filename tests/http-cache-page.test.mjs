@@ -116,3 +116,15 @@ test("a page does not depend on the visitor: it is fetched without cookies and c
   await page.view({ Cookie: "a=1", Authorization: "Bearer x" });
   for (const name of ["Cookie", "Authorization"]) assert.equal(page.requests[0].field(name), undefined);
 });
+
+test("after a soft purge, an upstream that fails is asked again only after a second", async () => {
+  const page = pageOf(freshFor(1000), { 2: { status: 503 }, 3: { status: 503 } });
+  await page.view();
+  await page.isStored();
+  const purge = { method: "POST", headers: { Authorization: `Bearer ${WORKER_TOKEN}` }, body: JSON.stringify({ url: page.url, soft: true }) };
+  assert.equal((await send(worker, "/cache/purge", purge)).status, 200);
+  assert.deepEqual(await page.view(), { title: "1", fromCache: true });
+  await eventually(() => page.requestCount === 2, "the refresh");
+  for (let visitor = 0; visitor < 5; visitor += 1) assert.deepEqual(await page.view(), { title: "1", fromCache: true });
+  assert.equal(page.requestCount, 2);
+});

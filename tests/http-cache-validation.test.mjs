@@ -293,3 +293,11 @@ for (const headers of [{ "If-Match": '"x"' }, { "If-Unmodified-Since": MODIFIED 
     assertHit(await page.get(), "1");
   });
 }
+
+test("a 304 about another response, and then an error: the stale response is served", async () => {
+  const page = resource([{ headers: ["Cache-Control: max-age=1, stale-if-error=100", 'ETag: "a"'] }, { status: 304, headers: ['ETag: "b"'] }, { status: 503 }]);
+  await page.getAndStore();
+  await advanceClock(2);
+  assertHit(await page.get(), "1", { detail: "stale-if-error" });
+  assert.equal(page.requestCount, 3);
+});

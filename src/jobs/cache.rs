@@ -78,6 +78,7 @@ pub(crate) async fn handle(context: &Rc<RequestContext>, target: &RequestTarget<
             }
             let body = if response.part == BodyPart::Nothing { JsValue::NULL } else { body };
             forwarding::pass_back(&received, &response.edits, &body)
+                .inspect_err(|_| forwarding::discard(&received))
                 .map_err(|thrown| CacheError::Upstream(message_of(&thrown)).into())
         }
         (ResponseSource::Upstream { .. }, None) => Err(RequestError::internal(&"no response to pass on".into())),

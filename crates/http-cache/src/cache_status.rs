@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::stored_response::StoredResponse;
+
 /// The largest integer of a structured field (RFC 8941 §3.3.1).
 const INTEGER_MAX: i64 = 999_999_999_999_999;
 
@@ -65,6 +67,16 @@ pub enum CacheStatus {
         /// What went wrong in the cache, or the rule of kv-edge that prevented storing.
         detail: Option<&'static str>,
     },
+}
+
+impl CacheStatus {
+    /// Returns the status of a stored response that is served. One that a soft purge covers is not
+    /// fresh any more.
+    #[must_use]
+    pub fn hit(stored: &StoredResponse, is_soft_purged: bool, detail: Option<&'static str>, now_ms: u64) -> Self {
+        let ttl = stored.ttl_seconds(now_ms);
+        Self::Hit { ttl: if is_soft_purged { ttl.min(0) } else { ttl }, detail }
+    }
 }
 
 impl fmt::Display for CacheStatus {

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::ops::Range as Bytes;
 
 use crate::cache_status::{CacheStatus, server_timing};
+use crate::decision::SOFT_PURGE;
 use crate::stored_response::StoredResponse;
 use crate::validation::not_modified_fields;
 use http_semantics::conditional::{PreconditionResult, Validators, evaluate};
@@ -24,7 +25,7 @@ pub const VIA: &str = "1.1 kv-edge";
 pub struct Diagnostics {
     /// How the cache handled the request.
     pub cache_status: CacheStatus,
-    /// How long KV accepted, in milliseconds; `None` if it was not read.
+    /// How long KV took, in milliseconds; `None` if it was not read.
     pub kv_ms: Option<u64>,
     /// How long the upstream took, in milliseconds; `None` if it was not asked.
     pub upstream_ms: Option<u64>,
@@ -154,7 +155,11 @@ impl ClientResponse<'_> {
             self.edits.set("cache-control", "private");
         }
         // This cache has rules that one in front does not know, such as those for credentials.
-        if matches!(diagnostics.cache_status, CacheStatus::Forwarded { is_stored: false, .. }) {
+        // It would take a soft-purged response for a fresh one.
+        if matches!(
+            diagnostics.cache_status,
+            CacheStatus::Forwarded { is_stored: false, .. } | CacheStatus::Hit { detail: Some(SOFT_PURGE), .. }
+        ) {
             let (name, no_store) = workers_cache::NO_STORE;
             self.edits.set(name, no_store);
         }

@@ -16,7 +16,7 @@
 //!                      │                   │
 //!                      └─────────┬─────────┘
 //!                                v
-//!                            ReadBody ──> Respond, Fail
+//! (ReadBody) ──> Respond, Fail       not of a 304, a stream or a failure
 //! ```
 
 mod upstream_response;
@@ -191,7 +191,8 @@ pub enum ResponseSource<B: StoredBody> {
         hit: CacheHit<B>,
         /// All fields of the response if it was received or validated just now.
         received: Option<HeaderSection>,
-        /// Under which key to store the body again, a stream, while it is sent.
+        /// The key and the metadata of the body, if it is a stream to store again while it is
+        /// sent.
         store_as: Option<StreamToStore>,
     },
     /// The upstream's response, passed on.
@@ -200,7 +201,7 @@ pub enum ResponseSource<B: StoredBody> {
         head: UpstreamHead,
         /// The body if it was read to its end; otherwise it is a stream.
         body: Option<B::Bytes>,
-        /// Under which key to store the stream while it is sent.
+        /// The key and the metadata of the stream, if it is to be stored while it is sent.
         store_as: Option<StreamToStore>,
     },
 }
@@ -274,8 +275,8 @@ pub struct Exchange<B: StoredBody> {
     refreshes: Option<Key<'static>>,
     /// True if the upstream is asked even if a fresh response is stored.
     always_asks: bool,
-    /// The key whose other requests wait for this one.
-    fetches: Option<Key<'static>>,
+    /// The key of the fetch for which other requests wait, and when it began.
+    fetches: Option<(Key<'static>, u64)>,
     waited: Waited,
     state: State<B>,
     effects: Vec<Effect<B>>,
@@ -311,7 +312,6 @@ enum State<B> {
         lookup: Lookup<B>,
         fwd: ForwardReason,
         is_conditional: bool,
-        is_repeated: bool,
     },
     /// Reads the body of the upstream's response.
     Body {
@@ -408,8 +408,7 @@ impl<B: StoredBody> Exchange<B> {
                 self.variant(lookup, key, &selecting_fields, found, purges.as_deref(), cx)
             }
             (State::Waiting { lookup, key, fwd }, Event::Waited) => self.waited(lookup, key, fwd, cx),
-            (State::Sent { lookup, fwd, is_conditional, is_repeated }, Event::Received(received)) => match received {
-                Ok(head) if is_repeated => self.handle_response(lookup, fwd, head, false, cx),
+            (State::Sent { lookup, fwd, is_conditional }, Event::Received(received)) => match received {
                 Ok(head) => self.handle_received(lookup, fwd, is_conditional, head, cx),
                 Err(error) => self.stale_or_error(lookup, fwd, error, None, cx),
             },
@@ -524,7 +523,7 @@ impl<B: StoredBody> Exchange<B> {
                     self.wait(lookup, key, fwd, cx)
                 }
                 key => {
-                    self.fetches = key;
+                    self.fetches = key.map(|key| (key, cx.now_ms));
                     self.send(lookup, fwd, conditions, cx)
                 }
             },
@@ -548,9 +547,7 @@ impl<B: StoredBody> Exchange<B> {
         if refresh && cx.memory.begin_refresh(key.as_str(), cx.now_ms) {
             self.effects.push(Effect::Refresh(key));
         }
-        let ttl = hit.stored.ttl_seconds(cx.now_ms);
-        let ttl = if is_soft_purged { ttl.min(0) } else { ttl };
-        let cache_status = CacheStatus::Hit { ttl, detail: stale };
+        let cache_status = CacheStatus::hit(&hit.stored, is_soft_purged, stale, cx.now_ms);
         let source = ResponseSource::Stored { hit, received: None, store_as: None };
         self.end(ExchangeResult { source, cache_status, kv_ms, upstream_ms: None }, cx)
     }
@@ -564,7 +561,9 @@ impl<B: StoredBody> Exchange<B> {
             && lookup.hit.is_none()
             && self.request.permits_lookup()
             && cx.memory_ms > 0
-            && !cx.credentials.are_in(cx.fields);
+            && !cx.credentials.are_in(cx.fields)
+            // The response to a range or to the client's own condition is not stored.
+            && !["range", "if-none-match", "if-modified-since"].into_iter().any(|name| cx.fields.has(name));
         let selecting_fields = || {
             let stored = &lookup.primary.as_ref()?.metadata.selecting_fields;
             let names: Vec<String> = stored.iter().map(|(name, _)| name.clone()).collect();
@@ -608,7 +607,7 @@ impl<B: StoredBody> Exchange<B> {
         self.send(lookup, fwd, Vec::new(), cx)
     }
 
-    /// Sends the request to the upstream, unconditionally if there is no condition.
+    /// Sends the request to the upstream, a `GET` under these conditions.
     fn send<F: Fields>(
         &mut self,
         lookup: Lookup<B>,
@@ -618,18 +617,6 @@ impl<B: StoredBody> Exchange<B> {
     ) -> Action<B> {
         let is_conditional = !conditions.is_empty() && self.method == "GET";
         let conditions = if is_conditional { conditions } else { Vec::new() };
-        self.send_request(lookup, fwd, conditions, false, cx)
-    }
-
-    fn send_request<F: Fields>(
-        &mut self,
-        lookup: Lookup<B>,
-        fwd: ForwardReason,
-        conditions: Vec<(&'static str, String)>,
-        is_repeated: bool,
-        cx: &mut Context<'_, B, F>,
-    ) -> Action<B> {
-        let is_conditional = !conditions.is_empty();
         let has_stale = lookup.hit.as_ref().is_some_and(|hit| self.may_serve_stale(hit, cx.now_ms));
         let mut edits = match upstream_request::edits(&self.method, cx.fields, conditions, lookup.hit.is_some()) {
             Ok(edits) => edits,
@@ -639,7 +626,7 @@ impl<B: StoredBody> Exchange<B> {
             // The runtime's request still has the field that a refresh leaves out.
             edits.remove("authorization");
         }
-        self.state = State::Sent { lookup, fwd, is_conditional, is_repeated };
+        self.state = State::Sent { lookup, fwd, is_conditional };
         Action::Send { edits, has_stale }
     }
 
@@ -657,11 +644,11 @@ impl<B: StoredBody> Exchange<B> {
         cx: &mut Context<'_, B, F>,
     ) -> Action<B> {
         self.record_refresh(&lookup, true, cx.now_ms, cx);
-        let Lookup { hit, detail, kv_ms, .. } = lookup;
+        let Lookup { hit, is_soft_purged, detail, kv_ms, .. } = lookup;
         match hit {
             Some(hit) if self.may_serve_stale(&hit, cx.now_ms) => {
                 self.effects.push(Effect::Warn("stale_if_error", error));
-                let cache_status = CacheStatus::Hit { ttl: hit.stored.ttl_seconds(cx.now_ms), detail: Some(IF_ERROR) };
+                let cache_status = CacheStatus::hit(&hit.stored, is_soft_purged, Some(IF_ERROR), cx.now_ms);
                 let upstream_ms = received.map(UpstreamHead::took_ms);
                 let source = ResponseSource::Stored { hit, received: None, store_as: None };
                 self.end(ExchangeResult { source, cache_status, kv_ms, upstream_ms }, cx)
@@ -702,11 +689,14 @@ impl<B: StoredBody> Exchange<B> {
     }
 
     fn ended<F: Fields>(&mut self, is_refreshed: bool, cx: &mut Context<'_, B, F>) {
-        if let Some(key) = self.fetches.take() {
-            cx.memory.end_fetch(key.as_str());
+        if let Some((key, began_ms)) = self.fetches.take() {
+            cx.memory.end_fetch(key.as_str(), began_ms);
         }
-        if let Some(key) = self.refreshes.take().filter(|_| !is_refreshed) {
-            cx.memory.end_refresh(key.as_str(), true, cx.now_ms);
+        // An error that is passed on has begun a backoff, which must not end here.
+        if let Some(key) = self.refreshes.take()
+            && !(is_refreshed && cx.memory.is_backing_off(key.as_str(), cx.now_ms))
+        {
+            cx.memory.end_refresh(key.as_str(), !is_refreshed, cx.now_ms);
         }
     }
 

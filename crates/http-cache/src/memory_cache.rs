@@ -69,8 +69,8 @@ struct RefreshState {
 
 impl<B: Clone> MemoryCache<B> {
     /// Creates an empty cache with these bounds in bytes: for responses with their bodies, for
-    /// invalidations, and for the state of refreshes. As many as for that are for requests that
-    /// others wait for.
+    /// invalidations, and for the state of refreshes. The last one also bounds, separately, the
+    /// list of fetches that other requests wait for.
     #[must_use]
     pub const fn new(entries_bytes: usize, invalidated_bytes: usize, refreshes_bytes: usize) -> Self {
         Self {
@@ -202,9 +202,12 @@ impl<B: Clone> MemoryCache<B> {
         self.fetches.get(key).is_some_and(|began_ms| began_ms.abs_diff(now_ms) < lost_ms)
     }
 
-    /// Records that the request that fetches this key has ended.
-    pub fn end_fetch(&mut self, key: &str) {
-        self.fetches.remove(key);
+    /// Records the end of the fetch of this key that began at this time.
+    pub fn end_fetch(&mut self, key: &str, began_ms: u64) {
+        // Another request may have taken over a lost one.
+        if self.fetches.get(key) == Some(&began_ms) {
+            self.fetches.remove(key);
+        }
     }
 
     /// Returns true during the backoff after a failed refresh.

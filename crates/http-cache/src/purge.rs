@@ -47,13 +47,12 @@ use kv_store::schema::{self, Fault, Node};
 /// The prefix of the keys of all purges in `CACHE_KV`.
 pub const KEY_PREFIX: &str = "purge:";
 
-/// How long KV keeps the record of a prefix or a tag, in seconds: as long as it may keep any
-/// response.
+/// How long KV keeps the record of a purge, in seconds: as long as it may keep any response.
 const RECORD_SECONDS: u32 = EXPIRATION_TTL_MAX_SECONDS;
 
-/// How long KV keeps the record of a URL, in seconds. The values of the URL are deleted from KV
-/// as well. The record is for isolates that still see them, and for responses that were
-/// requested before.
+/// How long KV keeps the record of a hard purge of a URL, in seconds. The values of the URL are
+/// deleted from KV as well. The record is for isolates that still see them, and for responses that
+/// were requested before.
 const URL_RECORD_SECONDS: u32 = 60 * 60;
 
 /// The longest body of a purge request, in bytes.
@@ -77,7 +76,7 @@ pub enum PurgeTarget {
     Prefix(String),
     /// All responses with this tag.
     Tag(String),
-    /// All responses. The value is true.
+    /// All responses. The value is true. An older build ignores this purge.
     All(bool),
 }
 
@@ -125,7 +124,10 @@ impl Purge {
     /// Returns the number of seconds for which KV keeps the record.
     #[must_use]
     pub fn expiration_ttl_seconds(&self) -> u32 {
-        if matches!(self.target, PurgeTarget::Url(_)) { URL_RECORD_SECONDS } else { RECORD_SECONDS }
+        match (&self.target, self.mode) {
+            (PurgeTarget::Url(_), PurgeMode::Hard) => URL_RECORD_SECONDS,
+            _ => RECORD_SECONDS,
+        }
     }
 
     /// Returns the key of the record in `CACHE_KV`. Each target has one for each mode, so a later

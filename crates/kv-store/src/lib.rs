@@ -20,7 +20,7 @@
 //!    it, and puts it into KV at most once a second until KV has it.
 //! 6. A **record** is a value that is parsed. A broken one is an error that names its place
 //!    ([`record`], [`schema`]).
-//! 7. Reading KV accepts milliseconds, so an isolate has a **record cache** with background
+//! 7. Reading KV takes milliseconds, so an isolate has a **record cache** with background
 //!    refresh, a last known good record, stale records during an outage, and a negative cache
 //!    ([`record_cache`]). It counts its bytes with one **LRU** ([`lru`]).
 //!

@@ -76,7 +76,7 @@ pub enum RecordState {
     Current,
     /// KV has a broken record now.
     LastKnownGood,
-    /// KV did not respond the last read.
+    /// KV did not respond to the last read.
     Stale,
 }
 

@@ -85,11 +85,11 @@ impl PageRequest {
         });
         let decision =
             decision::decide(&cache_request, selected, ForwardReason::UriMiss, now_ms, || Clock.random_bits());
-        if let (Decision::Serve { stale, refresh }, Ok((hit, _))) = (&decision, &hit) {
+        if let (Decision::Serve { stale, refresh }, Ok((hit, is_soft_purged))) = (&decision, &hit) {
             if *refresh {
                 self.refresh(now_ms);
             }
-            return respond_with_hit(hit, *stale, now_ms);
+            return respond_with_hit(hit, *is_soft_purged, *stale, now_ms);
         }
         let detail = hit.as_ref().err().copied().flatten();
         let page = match self.fetch(false).await {
@@ -98,9 +98,9 @@ impl PageRequest {
                 let now_ms = Clock.now_ms();
                 memory(|memory| memory.end_refresh(self.key.as_str(), true, now_ms));
                 return match hit {
-                    Ok((hit, _)) if may_serve_stale(&hit, &cache_request, now_ms) => {
+                    Ok((hit, is_soft_purged)) if may_serve_stale(&hit, &cache_request, now_ms) => {
                         self.context.log().warning("stale_if_error", &failure.cause());
-                        respond_with_hit(&hit, Some(IF_ERROR), now_ms)
+                        respond_with_hit(&hit, is_soft_purged, Some(IF_ERROR), now_ms)
                     }
                     _ => Err(failure),
                 };
@@ -143,7 +143,8 @@ impl PageRequest {
         let page_request = self.clone();
         self.context.wait_until(async move {
             let page = page_request.fetch(true).await;
-            memory(|memory| memory.end_refresh(page_request.key.as_str(), page.is_err(), Clock.now_ms()));
+            let has_failed = page.as_ref().map_or(true, |page| stale::is_error(page.status));
+            memory(|memory| memory.end_refresh(page_request.key.as_str(), has_failed, Clock.now_ms()));
             match page {
                 Ok(page) => drop(page_request.store(&page)),
                 Err(failure) => page_request.context.log().warning("refresh_failed", &failure.cause()),
@@ -174,8 +175,8 @@ impl PageRequest {
             let own = storable_seconds(&url, 200, fields, times);
             way_seconds = Some(way_seconds.map_or(own, |seconds| seconds.min(own)));
             way_tags.extend(purge::tags(fields));
-            let next = href(&location, Some(url.as_str())).ok_or(CacheError::Redirect)?;
             outcome.discard();
+            let next = href(&location, Some(url.as_str())).ok_or(CacheError::Redirect)?;
             url = CachedUrl::of_href(&next, &self.context.vars().cache.upstreams).map_err(|_| CacheError::Redirect)?;
         }
         Err(CacheError::Redirect.into())
@@ -224,13 +225,14 @@ fn may_serve_stale(hit: &CacheHit<EnvelopeBody>, cache_request: &CacheRequest, n
 
 fn respond_with_hit(
     hit: &CacheHit<EnvelopeBody>,
+    is_soft_purged: bool,
     stale: Option<&'static str>,
     now_ms: u64,
 ) -> Result<Response, RequestError> {
     let EnvelopeBody::Bytes(body) = &hit.body else {
         return Err(RequestError::internal(&JsValue::from_str("a page as a stream")));
     };
-    respond_with_json(body, &CacheStatus::Hit { ttl: hit.stored.ttl_seconds(now_ms), detail: stale })
+    respond_with_json(body, &CacheStatus::hit(&hit.stored, is_soft_purged, stale, now_ms))
 }
 
 fn respond_with_json(body: &JsValue, cache_status: &CacheStatus) -> Result<Response, RequestError> {

@@ -8,7 +8,9 @@ use http_cache::page_view::{PAGE_BYTES_MAX, PageCoding};
 use http_semantics::fields::{Fields, HeaderSection};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
+use worker::web_sys::ReadableStream;
 
+use crate::http::stream;
 use crate::platform::deadline;
 use crate::platform::js_error::message_of;
 
@@ -33,7 +35,8 @@ pub(super) async fn read_text(body: &JsValue, fields: &HeaderSection, timeout: D
     if body.is_null() {
         return Ok(String::new());
     }
-    let codings = PageCoding::of_page(fields.get("content-encoding").as_deref())?;
+    let codings = PageCoding::of_page(fields.get("content-encoding").as_deref())
+        .inspect_err(|_| body.dyn_ref::<ReadableStream>().into_iter().for_each(stream::end))?;
     let bytes = match body.dyn_ref::<js_sys::ArrayBuffer>() {
         Some(bytes) if codings.is_empty() => js_sys::Uint8Array::new(bytes),
         _ => {

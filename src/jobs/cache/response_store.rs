@@ -62,7 +62,7 @@ pub(super) const AS_STORED: StoredView =
     StoredView { default_lifetime_ms: None, is_whole: false, body: |bytes| Some(bytes.clone()) };
 
 /// Returns the response stored under a key: from memory for up to `CACHE_REFRESH` seconds, else
-/// from KV. Adds the time that KV accepted to `kv_ms`.
+/// from KV. Adds the time that KV took to `kv_ms`.
 pub(super) async fn get(
     context: &RequestContext,
     key: &Key<'_>,

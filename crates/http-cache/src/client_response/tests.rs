@@ -420,3 +420,14 @@ fn a_response_without_a_date_is_dated_when_it_is_received() {
         assert_eq!(with_date(fields.clone(), RECEIVED_MS), fields, "it has one");
     }
 }
+
+#[test]
+fn a_soft_purged_response_stays_out_of_workers_cache_which_would_take_it_for_fresh() {
+    let stored = stored_response(200, &[("cache-control", "max-age=60")]);
+    for (detail, expected) in [(Some(SOFT_PURGE), "no-store"), (None, "")] {
+        let cache_status = CacheStatus::Hit { ttl: 0, detail };
+        let diagnostics = Diagnostics { cache_status, kv_ms: None, upstream_ms: None };
+        let response = from_stored("GET", &HeaderSection::default(), &stored, None, &diagnostics, RECEIVED_MS + 1000);
+        assert_eq!(field(&response, "cloudflare-cdn-cache-control"), expected);
+    }
+}

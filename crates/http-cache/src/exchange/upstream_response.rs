@@ -20,7 +20,7 @@ use http_semantics::fields::{Fields, HeaderSection};
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
 
 impl<B: StoredBody> Exchange<B> {
-    /// Handles the response to the first request of this exchange.
+    /// Handles the response of the upstream.
     pub(super) fn handle_received<F: Fields>(
         &mut self,
         lookup: Lookup<B>,
@@ -60,7 +60,7 @@ impl<B: StoredBody> Exchange<B> {
         let is_for = |hit: &CacheHit<B>| is_selected_for_update(&hit.stored.metadata.fields, &head.fields);
         let Some(hit) = lookup.hit.take_if(|hit| is_readable && is_for(hit)) else {
             // The 304 is about another response, or its fields cannot be merged.
-            return self.send_request(lookup, fwd, Vec::new(), true, cx);
+            return self.send(lookup, fwd, Vec::new(), cx);
         };
         let (times, received_ms) = (head.times, head.times.received_ms);
         let fields = freshened(&hit.stored.metadata.fields, &head.fields);

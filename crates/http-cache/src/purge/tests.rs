@@ -134,7 +134,14 @@ fn records_stay_within_the_limits_of_keys_and_metadata() {
         Purge { mode: PurgeMode::Hard, target: url("https://a.example/"), at_ms: 0 }.expiration_ttl_seconds(),
         3600
     );
-    assert_eq!(Purge { mode: PurgeMode::Hard, target: tagged("a"), at_ms: 0 }.expiration_ttl_seconds(), 2_592_000);
+    for (mode, target) in [
+        (PurgeMode::Hard, tagged("a")),
+        (PurgeMode::Hard, PurgeTarget::All(true)),
+        // Nothing is deleted, so the record has to outlive the responses.
+        (PurgeMode::Soft, url("https://a.example/")),
+    ] {
+        assert_eq!(Purge { mode, target, at_ms: 0 }.expiration_ttl_seconds(), 2_592_000);
+    }
 }
 
 #[test]
