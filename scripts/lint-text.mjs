@@ -1,8 +1,9 @@
-// Lints that no other linter here has: comments end before column 100, and a type name means one
-// thing in the whole workspace.
+// Lints that no other linter here has: comments and the prose of pages end before column 100, and
+// a type name means one thing in the whole workspace.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { linesOf as linesOfPage, pages } from "../tests/docs/markdown.mjs";
 import { Failure, ROOT } from "./run.mjs";
 
 const COLUMNS = 99;
@@ -20,9 +21,9 @@ const IN_TESTS = /(^|\/)(tests|examples)(\/|\.rs$)/;
 export function lintText() {
   const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { cwd: ROOT, encoding: "utf8" }).trim().split("\n");
   const sources = files.filter((file) => /\.(rs|mjs|js)$/.test(file));
-  const faults = sources.flatMap(longComments);
+  const faults = [...sources.flatMap(longComments), ...pages().filter(isForReaders).flatMap(longProse)];
   faults.push(...repeatedTypes(sources.filter((file) => file.endsWith(".rs") && !IN_TESTS.test(file))));
-  if (faults.length > 0) throw new Failure(`${faults.join("\n")}\n${faults.length} faults in comments and names.`);
+  if (faults.length > 0) throw new Failure(`${faults.join("\n")}\n${faults.length} faults in comments, pages and names.`);
 }
 
 const linesOf = (file) => readFileSync(join(ROOT, file), "utf8").split("\n");
@@ -33,6 +34,15 @@ function longComments(file) {
     if (!isComment || line.length <= COLUMNS || UNBREAKABLE.test(line)) return [];
     return [`${file}:${index + 1}: the comment ends at column ${line.length}; ${COLUMNS} at most.`];
   });
+}
+
+/** Returns true for the pages for users, without the one that is generated. */
+const isForReaders = (page) => page === "README.md" || (page.startsWith("docs/") && page !== "docs/errors.md");
+
+/** A table's row cannot be broken, nor can a line with a long link. */
+function longProse(page) {
+  const long = linesOfPage(page).filter(({ text }) => [...text].length > COLUMNS && !text.startsWith("|") && !/\]\(\S{30,}\)/.test(text));
+  return long.map(({ number, text }) => `${page}:${number}: the line ends at column ${[...text].length}; ${COLUMNS} at most.`);
 }
 
 function repeatedTypes(files) {

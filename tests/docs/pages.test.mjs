@@ -1,17 +1,13 @@
-// What a reader of the pages relies on: links that lead somewhere, a short README, lines that fit.
+// What a reader of the pages relies on: links that lead somewhere, a short README.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join, posix } from "node:path";
 import { describe, test } from "node:test";
 import { ROOT } from "../../scripts/run.mjs";
-import { anchorsOf, blocksOf, linesOf, pages, proseOf, read } from "./markdown.mjs";
+import { anchorsOf, blocksOf, pages, proseOf, read } from "./markdown.mjs";
 
 const README_WORDS = 700;
-const COLUMNS = 99;
-
-/** Pages whose line lengths are checked: those of a reader, without the one that is generated. */
-const prose = pages().filter((page) => page === "README.md" || (page.startsWith("docs/") && page !== "docs/errors.md"));
 
 /** The targets of inline links, pictures, and reference definitions. */
 const LINK = /\]\(<?([^)\s>]+)>?(?:\s+"[^"]*")?\)|^\s*\[[^\]]+\]:\s+<?([^\s>]+)>?/g;
@@ -98,16 +94,4 @@ describe("figures", () => {
       );
     }
   });
-});
-
-describe("lines of prose", () => {
-  for (const page of prose) {
-    test(`${page}: they end before column ${COLUMNS + 1}`, () => {
-      const long = linesOf(page).filter(({ text }) => [...text].length > COLUMNS && !text.startsWith("|") && !/\]\(\S{30,}\)/.test(text));
-      assert.deepEqual(
-        long.map(({ number, text }) => `${page}:${number}: ${text}`),
-        [],
-      );
-    });
-  }
 });
