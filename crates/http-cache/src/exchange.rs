@@ -271,8 +271,12 @@ pub struct Exchange<B: StoredBody> {
     method: String,
     url: CachedUrl,
     request: CacheRequest,
-    /// The key that is refreshed; `None` for a client's request.
+    /// The key that this exchange refreshes in the background; `None` for a client's request.
     refreshes: Option<Key<'static>>,
+    /// The key of the stored response for which a client's request went to the upstream.
+    forwarded_for: Option<Key<'static>>,
+    /// True if the upstream responded with an error that is passed on.
+    has_failed: bool,
     /// True if the upstream is asked even if a fresh response is stored.
     always_asks: bool,
     /// The key of the fetch for which other requests wait, and when it began.
@@ -348,6 +352,8 @@ impl<B: StoredBody> Exchange<B> {
             url,
             request: CacheRequest::of(method, fields),
             refreshes: None,
+            forwarded_for: None,
+            has_failed: false,
             always_asks: false,
             fetches: None,
             waited: Waited { next_ms: WAIT_MS, ..Waited::default() },
@@ -626,6 +632,10 @@ impl<B: StoredBody> Exchange<B> {
             // The runtime's request still has the field that a refresh leaves out.
             edits.remove("authorization");
         }
+        // A write refreshes nothing, nor does a request that bypasses the cache.
+        if self.request.permits_lookup() && lookup.hit.is_some() {
+            self.forwarded_for = Some(lookup.key.clone());
+        }
         self.state = State::Sent { lookup, fwd, is_conditional };
         Action::Send { edits, has_stale }
     }
@@ -643,7 +653,6 @@ impl<B: StoredBody> Exchange<B> {
         received: Option<&UpstreamHead>,
         cx: &mut Context<'_, B, F>,
     ) -> Action<B> {
-        self.record_refresh(&lookup, true, cx.now_ms, cx);
         let Lookup { hit, is_soft_purged, detail, kv_ms, .. } = lookup;
         match hit {
             Some(hit) if self.may_serve_stale(&hit, cx.now_ms) => {
@@ -661,14 +670,6 @@ impl<B: StoredBody> Exchange<B> {
                 let forwarded = CacheStatus::Forwarded { fwd, status, is_stored: false, ttl: None, detail };
                 self.fail(error, Some(forwarded), cx)
             }
-        }
-    }
-
-    /// Records how a refresh of the stored response ended. A write does not count, nor a request
-    /// that bypasses the cache.
-    fn record_refresh<F: Fields>(&self, lookup: &Lookup<B>, has_failed: bool, now_ms: u64, cx: &mut Context<'_, B, F>) {
-        if self.request.permits_lookup() && lookup.hit.is_some() {
-            cx.memory.end_refresh(lookup.key.as_str(), has_failed, now_ms);
         }
     }
 
@@ -692,11 +693,13 @@ impl<B: StoredBody> Exchange<B> {
         if let Some((key, began_ms)) = self.fetches.take() {
             cx.memory.end_fetch(key.as_str(), began_ms);
         }
-        // An error that is passed on has begun a backoff, which must not end here.
-        if let Some(key) = self.refreshes.take()
-            && !(is_refreshed && cx.memory.is_backing_off(key.as_str(), cx.now_ms))
-        {
-            cx.memory.end_refresh(key.as_str(), !is_refreshed, cx.now_ms);
+        // Not before the new response is in memory: until then, visitors get the old one, and must
+        // not refresh it again.
+        let has_failed = self.has_failed || !is_refreshed;
+        match (self.refreshes.take(), self.forwarded_for.take()) {
+            (Some(key), _) => cx.memory.end_refresh(key.as_str(), has_failed, cx.now_ms),
+            (None, Some(key)) => cx.memory.record_upstream(key.as_str(), has_failed, cx.now_ms),
+            (None, None) => {}
         }
     }
 

@@ -166,21 +166,31 @@ impl<B: Clone> MemoryCache<B> {
         !is_under_way
     }
 
-    /// Records how a refresh ended, or any other request to the upstream for this key. After a
-    /// failure there is a backoff of 1 s, which each further failure doubles, up to a minute.
-    /// Failures during the backoff do not prolong it, because their requests began before.
+    /// Records how the refresh of this key ended. After a failure there is a backoff of 1 s, which
+    /// each further failure doubles, up to a minute. Failures during the backoff do not prolong
+    /// it, because their requests began before.
     pub fn end_refresh(&mut self, key: &str, has_failed: bool, now_ms: u64) {
-        let refresh = self.refreshes.remove(key);
+        let refresh = self.refreshes.remove(key).unwrap_or_default();
+        self.record_outcome(key, RefreshState { began_ms: None, ..refresh }, has_failed, now_ms);
+    }
+
+    /// Records how another request to the upstream for this key ended. It counts for the backoff
+    /// like a refresh; one that is in progress goes on.
+    pub fn record_upstream(&mut self, key: &str, has_failed: bool, now_ms: u64) {
+        let refresh = self.refreshes.remove(key).unwrap_or_default();
+        self.record_outcome(key, refresh, has_failed, now_ms);
+    }
+
+    fn record_outcome(&mut self, key: &str, mut refresh: RefreshState, has_failed: bool, now_ms: u64) {
         if !has_failed {
-            return;
-        }
-        let mut refresh = refresh.unwrap_or_default();
-        refresh.began_ms = None;
-        if !refresh.is_backing_off(now_ms) {
+            (refresh.failures, refresh.failed_ms) = (0, 0);
+        } else if !refresh.is_backing_off(now_ms) {
             refresh.failures = refresh.failures.saturating_add(1);
             refresh.failed_ms = now_ms;
         }
-        self.refreshes.insert(key, refresh, 0);
+        if refresh.failures > 0 || refresh.began_ms.is_some() {
+            self.refreshes.insert(key, refresh, 0);
+        }
     }
 
     /// Returns true if the caller is to fetch this key now, and false if another request does so

@@ -4,7 +4,8 @@
 //!
 //! Whatever the order of events, each response is one that the upstream made for such a request;
 //! it is not older than a write or a purge that the isolate knows of; it is not older than its
-//! directives allow; and nobody gets what was made for another visitor.
+//! directives allow; and nobody gets what was made for another visitor. An isolate refreshes a
+//! stored response once at a time.
 //!
 //! `KV_EDGE_EXCHANGE_STEPS` sets the number of steps, `KV_EDGE_EXCHANGE_SEED` the seed.
 
@@ -16,7 +17,7 @@
     reason = "a test may panic"
 )]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use http_cache::cache_status::CacheStatus;
@@ -115,6 +116,8 @@ struct Running {
     version_min: u64,
     /// The purges that the isolate knew when it began.
     purges: Rc<PurgeList>,
+    /// The key that it refreshes in the background.
+    refreshes: Option<String>,
     /// The upstream's last response.
     received: Option<Rc<Content>>,
 }
@@ -166,6 +169,8 @@ struct World {
     version_min: [[u64; RESOURCES]; ISOLATES],
     kv: HashMap<String, Vec<KvWrite>>,
     running: HashMap<usize, Running>,
+    /// The refreshes that run, by isolate and key.
+    refreshing: HashSet<(usize, String)>,
     upstreams: OriginAllowList,
     credentials: CredentialFields,
     counts: BTreeMap<String, usize>,
@@ -189,6 +194,7 @@ impl World {
             version_min: [[0; RESOURCES]; ISOLATES],
             kv: HashMap::new(),
             running: HashMap::new(),
+            refreshing: HashSet::new(),
             upstreams: OriginAllowList::parse("https://a.example", &[]),
             credentials: CredentialFields::default(),
             counts: BTreeMap::new(),
@@ -297,15 +303,23 @@ impl World {
         let fields: HeaderSection = fields.into_iter().collect();
         let url = CachedUrl::of_href(&url_of(resource), &self.upstreams).unwrap();
         let exchange = Exchange::new(method, url, &fields);
-        self.start(isolate, exchange, fields, resource);
+        self.start(isolate, exchange, fields, resource, None);
     }
 
-    fn start(&mut self, isolate: usize, exchange: Exchange<SimulatedBody>, fields: HeaderSection, resource: usize) {
+    fn start(
+        &mut self,
+        isolate: usize,
+        exchange: Exchange<SimulatedBody>,
+        fields: HeaderSection,
+        resource: usize,
+        refreshes: Option<String>,
+    ) {
         self.serial += 1;
         let id = usize::try_from(self.serial).unwrap();
         let (began_ms, version_min) = (self.now_ms, self.version_min[isolate][resource]);
         let (purges, received) = (Rc::clone(&self.purges[isolate]), None);
-        let running = Running { isolate, exchange, fields, resource, began_ms, version_min, purges, received };
+        let running =
+            Running { isolate, exchange, fields, resource, began_ms, version_min, purges, refreshes, received };
         self.running.insert(id, running);
         self.after(0, Task::Step(id, Event::Begin));
     }
@@ -333,6 +347,9 @@ impl World {
         let action = running.exchange.step(event, &mut cx);
         for effect in running.exchange.take_effects() {
             self.perform(effect, &running);
+        }
+        if let (Action::Respond(_) | Action::Fail { .. }, Some(key)) = (&action, &running.refreshes) {
+            self.refreshing.remove(&(isolate, key.clone()));
         }
         match action {
             Action::Read { key } => {
@@ -474,8 +491,11 @@ impl World {
                 self.count("refresh");
                 let lines = running.fields.iter().filter(|(name, _)| *name != "authorization");
                 let fields: HeaderSection = lines.collect();
+                let name = key.as_str().to_owned();
+                let is_first = self.refreshing.insert((isolate, name.clone()));
+                assert!(is_first, "a second refresh of {name} at {} ms", self.now_ms);
                 let refresh = running.exchange.refresh(key, &fields);
-                self.start(isolate, refresh, fields, running.resource);
+                self.start(isolate, refresh, fields, running.resource, Some(name));
             }
             Effect::Discard(_) | Effect::DiscardUpstream | Effect::Warn(..) => {}
         }

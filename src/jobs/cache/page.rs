@@ -96,7 +96,7 @@ impl PageRequest {
             Ok(page) => page,
             Err(failure) => {
                 let now_ms = Clock.now_ms();
-                memory(|memory| memory.end_refresh(self.key.as_str(), true, now_ms));
+                memory(|memory| memory.record_upstream(self.key.as_str(), true, now_ms));
                 return match hit {
                     Ok((hit, is_soft_purged)) if may_serve_stale(&hit, &cache_request, now_ms) => {
                         self.context.log().warning("stale_if_error", &failure.cause());

@@ -34,8 +34,7 @@ impl<B: StoredBody> Exchange<B> {
             let error = CacheError::Upstream(format!("it answered {}", head.status));
             return self.stale_or_error(lookup, fwd, error, Some(&head), cx);
         }
-        // An error that is passed on counts as a failed refresh.
-        self.record_refresh(&lookup, stale::is_error(head.status), head.times.received_ms, cx);
+        self.has_failed = stale::is_error(head.status);
         if head.status == 304 && is_conditional {
             return self.handle_not_modified(lookup, fwd, &head, cx);
         }

@@ -271,3 +271,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn another_requests_outcome_counts_for_the_backoff_and_a_refresh_in_progress_goes_on() {
+    let mut memory: MemoryCache<()> = MemoryCache::new(1024, 1024, 1024);
+    assert!(memory.begin_refresh("key", 0));
+    memory.record_upstream("key", false, 100);
+    assert!(!memory.begin_refresh("key", 200), "it is in progress");
+    memory.record_upstream("key", true, 300);
+    assert!(memory.is_backing_off("key", 1299) && !memory.is_backing_off("key", 1300));
+    memory.record_upstream("key", false, 400);
+    assert!(!memory.is_backing_off("key", 500), "the upstream works again");
+    memory.end_refresh("key", false, 600);
+    assert!(memory.begin_refresh("key", 700));
+}
