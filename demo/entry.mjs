@@ -8,6 +8,8 @@
 import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as BuiltKeyWriter } from "../build/entry.js";
 
+export { NamespaceList } from "../build/entry.js";
+
 const LIMITED = "limited-";
 const INTERVAL_MS = 1000;
 

@@ -21,7 +21,9 @@ export async function setUp() {
 /** Checks the npm packages, and returns an environment whose `node` is new enough for wrangler. */
 export function nodeEnvironment() {
   const wanted = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).devDependencies;
-  for (const [name, version] of Object.entries(wanted)) {
+  for (const [name, specifier] of Object.entries(wanted)) {
+    // A second version of a package has another name: `npm:cloudflare@5.2.0`.
+    const version = specifier.slice(specifier.lastIndexOf("@") + 1);
     const manifest = join(ROOT, "node_modules", name, "package.json");
     const found = existsSync(manifest) && JSON.parse(readFileSync(manifest, "utf8")).version;
     if (!found) throw new Failure(`The npm package ${name} is missing: run \`npm install\` first.`);

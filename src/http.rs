@@ -4,10 +4,10 @@
 pub(crate) mod error;
 #[cfg(any(feature = "cache", feature = "storefronts"))]
 pub(crate) mod forwarding;
-#[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
+#[cfg(any(feature = "cache", feature = "flags", feature = "kv-api", feature = "storefronts", feature = "writes"))]
 pub(crate) mod request_body;
 pub(crate) mod request_context;
-#[cfg(any(feature = "assets", feature = "flags"))]
+#[cfg(any(feature = "assets", feature = "flags", feature = "kv-api"))]
 pub(crate) mod request_headers;
 pub(crate) mod response;
 pub(crate) mod stream;

@@ -27,6 +27,8 @@ pub(crate) struct Isolate {
     /// What is wrong with the flag definitions that were read last.
     #[cfg(feature = "flags")]
     pub(crate) flags_fault: RefCell<Option<kv_store::schema::Fault>>,
+    #[cfg(feature = "kv-api")]
+    pub(crate) kv_api: kv_api::KvApiMemory,
     #[cfg(feature = "storefronts")]
     pub(crate) storefronts: storefronts::StorefrontsMemory,
 }
@@ -44,6 +46,8 @@ impl Isolate {
             flags: flags::FlagsMemory::new(),
             #[cfg(feature = "flags")]
             flags_fault: RefCell::new(None),
+            #[cfg(feature = "kv-api")]
+            kv_api: kv_api::KvApiMemory::new(),
             #[cfg(feature = "storefronts")]
             storefronts: storefronts::StorefrontsMemory::new(),
         }
@@ -59,7 +63,7 @@ impl Isolate {
 
 /// Declares the caches of a job: each field with its initial value, which sets its bound in bytes.
 /// A test adds the bounds up.
-#[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
+#[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "kv-api", feature = "storefronts"))]
 macro_rules! caches {
     (
         $(#[$about:meta])* $name:ident;
@@ -175,6 +179,32 @@ mod flags {
     }
 }
 
+#[cfg(feature = "kv-api")]
+mod kv_api {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use kv_api::expiration::KnownExpiration;
+    use kv_api::namespace_list::KnownNamespace;
+    use kv_api::token::RevokedTokens;
+    use kv_store::lru::Lru;
+    use kv_store::record::BrokenRecord;
+    use kv_store::record_cache::RecordCache;
+
+    use super::KIB;
+
+    caches! {
+        /// The KV REST API.
+        KvApiMemory;
+        /// The list of revoked tokens.
+        revoked: RecordCache<Rc<RevokedTokens>, BrokenRecord> = RecordCache::new(128 * KIB, 0, KIB);
+        /// When keys expire, by namespace and key.
+        expirations: Lru<KnownExpiration> = Lru::new(512 * KIB);
+        /// Namespaces that clients have made, by id and by title.
+        made: Lru<KnownNamespace> = Lru::new(128 * KIB);
+    }
+}
+
 #[cfg(feature = "storefronts")]
 mod storefronts {
     use std::cell::RefCell;
@@ -208,6 +238,7 @@ mod tests {
             isolate.assets.bytes_max(),
             isolate.cache.bytes_max(),
             isolate.flags.bytes_max(),
+            isolate.kv_api.bytes_max(),
             isolate.storefronts.bytes_max(),
         ];
         let bytes: usize = bounds.iter().sum();

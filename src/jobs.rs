@@ -14,6 +14,8 @@ pub(crate) mod healthz;
 pub(crate) mod hello_world;
 #[cfg(feature = "writes")]
 pub(crate) mod key_writer;
+#[cfg(feature = "kv-api")]
+pub(crate) mod kv_api;
 #[cfg(feature = "flags")]
 pub(crate) mod ofrep;
 #[cfg(feature = "storefronts")]

@@ -17,13 +17,13 @@ pub(crate) mod flags;
 mod immutable;
 #[cfg(feature = "writes")]
 pub(crate) mod key_writers;
-#[cfg(any(feature = "assets", feature = "flags", feature = "storefronts"))]
+#[cfg(any(feature = "assets", feature = "flags", feature = "kv-api", feature = "storefronts"))]
 pub(crate) mod keyspace;
-#[cfg(any(feature = "assets", feature = "flags", feature = "storefronts"))]
+#[cfg(any(feature = "assets", feature = "flags", feature = "kv-api", feature = "storefronts"))]
 pub(crate) mod keyspaces;
-#[cfg(feature = "cache")]
+#[cfg(any(feature = "cache", feature = "kv-api"))]
 pub(crate) mod list;
-#[cfg(any(feature = "cache", feature = "writes"))]
+#[cfg(any(feature = "cache", feature = "kv-api", feature = "writes"))]
 pub(crate) mod put;
 #[cfg(feature = "assets")]
 mod release;
@@ -54,6 +54,12 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = get)]
     fn get_many(this: &KvNamespace, keys: &js_sys::Array, value_type: &JsValue) -> Result<js_sys::Promise, JsValue>;
     #[wasm_bindgen(method, catch, js_name = getWithMetadata)]
+    fn get_many_with_metadata(
+        this: &KvNamespace,
+        keys: &js_sys::Array,
+        value_type: &JsValue,
+    ) -> Result<js_sys::Promise, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = getWithMetadata)]
     fn get_with_metadata(this: &KvNamespace, key: &str, value_type: &JsValue) -> Result<js_sys::Promise, JsValue>;
     #[wasm_bindgen(method, catch)]
     fn delete(this: &KvNamespace, key: &str) -> Result<js_sys::Promise, JsValue>;
@@ -67,27 +73,35 @@ extern "C" {
 }
 
 /// A read that takes longer than this has failed.
-#[cfg(feature = "cache")]
+#[cfg(any(feature = "cache", feature = "kv-api"))]
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(5);
 
 thread_local! {
     static TEXT: JsValue = JsValue::from_str("text");
     static STREAM: JsValue = JsValue::from_str("stream");
+    static BYTES: JsValue = JsValue::from_str("arrayBuffer");
 }
 
 /// The options of a read.
-#[cfg(any(feature = "assets", feature = "flags", feature = "storefronts", feature = "writes"))]
+#[cfg(any(feature = "assets", feature = "flags", feature = "kv-api", feature = "storefronts", feature = "writes"))]
 pub(crate) struct ReadOptions(&'static std::thread::LocalKey<JsValue>);
 
-#[cfg(any(feature = "assets", feature = "flags", feature = "storefronts", feature = "writes"))]
+#[cfg(any(feature = "assets", feature = "flags", feature = "kv-api", feature = "storefronts", feature = "writes"))]
 impl ReadOptions {
     /// As the runtime's own stream, which is passed through untouched.
-    #[cfg(any(feature = "assets", feature = "writes"))]
+    #[cfg(any(feature = "assets", feature = "kv-api", feature = "writes"))]
     pub(crate) const STREAM: Self = Self(&STREAM);
+    /// As bytes, whole.
+    #[cfg(feature = "kv-api")]
+    pub(crate) const BYTES: Self = Self(&BYTES);
     /// As text.
-    #[cfg(any(feature = "assets", feature = "flags", feature = "storefronts"))]
+    #[cfg(any(feature = "assets", feature = "flags", feature = "kv-api", feature = "storefronts"))]
     pub(crate) const TEXT: Self = Self(&TEXT);
 }
+
+/// A text with its metadata as JSON.
+#[cfg(feature = "kv-api")]
+pub(crate) type TextWithMetadata = (String, Option<String>);
 
 /// A KV namespace with the operations that the Worker needs.
 #[derive(Clone)]
@@ -108,7 +122,7 @@ impl Store {
     }
 
     /// Returns a value, with one retry if the read fails; `None` if the key does not exist.
-    #[cfg(any(feature = "assets", feature = "flags", feature = "storefronts", feature = "writes"))]
+    #[cfg(any(feature = "assets", feature = "flags", feature = "kv-api", feature = "storefronts", feature = "writes"))]
     pub(crate) async fn read_with_retry(
         &self,
         key: &Key<'_>,
@@ -142,8 +156,30 @@ impl Store {
         texts
     }
 
+    /// Returns values as text, each with its metadata as JSON, in the order of their keys, which
+    /// must differ: at most 100. It is one operation of KV ("Read key-value pairs", bulk).
+    #[cfg(feature = "kv-api")]
+    pub(crate) async fn texts_with_metadata(
+        &self,
+        keys: &[Key<'_>],
+    ) -> Result<Vec<Option<TextWithMetadata>>, StoreError> {
+        let names: js_sys::Array = keys.iter().map(|key| JsValue::from_str(key.as_str())).collect();
+        let found = retry_read(|| TEXT.with(|kind| self.namespace.get_many_with_metadata(&names, kind))).await?;
+        let found: js_sys::Map = found.unchecked_into();
+        let of = |name: JsValue| {
+            let found = found.get(&name);
+            if found.is_null() || found.is_undefined() {
+                return Ok(None);
+            }
+            let found: WithMetadata = found.unchecked_into();
+            let Some(text) = found.value().as_string() else { return Ok(None) };
+            Ok(Some((text, json(&found.metadata())?.filter(|json| json != "null"))))
+        };
+        names.iter().map(of).collect()
+    }
+
     /// Returns a value as a stream, and its metadata as JSON if it has any.
-    #[cfg(feature = "writes")]
+    #[cfg(any(feature = "kv-api", feature = "writes"))]
     pub(crate) async fn stream_with_metadata(
         &self,
         key: &Key<'_>,
@@ -156,7 +192,7 @@ impl Store {
 
     /// Deletes a key, with retries as the policy and the isolate's budget allow. Deleting a key
     /// that does not exist succeeds.
-    #[cfg(feature = "cache")]
+    #[cfg(any(feature = "cache", feature = "kv-api"))]
     pub(crate) async fn delete_with_retry(&self, key: &Key<'_>, backoff: &Backoff) -> retry::Retried<(), StoreError> {
         retry::retry(backoff, &Isolate::current().retry_budget, &Clock, async |left_ms| {
             let delete = await_call(self.namespace.delete(key.as_str()));
@@ -168,7 +204,7 @@ impl Store {
 }
 
 /// Reads, with one retry.
-#[cfg(any(feature = "assets", feature = "flags", feature = "storefronts", feature = "writes"))]
+#[cfg(any(feature = "assets", feature = "flags", feature = "kv-api", feature = "storefronts", feature = "writes"))]
 async fn retry_read(read: impl Fn() -> Result<js_sys::Promise, JsValue>) -> Result<JsValue, StoreError> {
     let read = retry::retry(&Backoff::READ, &Isolate::current().retry_budget, &Clock, async |left_ms| {
         let outcome = deadline::within(Duration::from_millis(left_ms), await_call(read())).await;
@@ -178,7 +214,7 @@ async fn retry_read(read: impl Fn() -> Result<js_sys::Promise, JsValue>) -> Resu
 }
 
 /// Returns metadata as JSON; `None` if there is none.
-#[cfg(any(feature = "cache", feature = "writes"))]
+#[cfg(any(feature = "cache", feature = "kv-api", feature = "writes"))]
 fn json(metadata: &JsValue) -> Result<Option<String>, StoreError> {
     match js_sys::JSON::stringify(metadata) {
         Ok(json) => Ok(json.as_string()),

@@ -12,7 +12,14 @@
 
 // A build without any job has unused parts.
 #![cfg_attr(
-    not(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts", feature = "writes")),
+    not(any(
+        feature = "assets",
+        feature = "cache",
+        feature = "flags",
+        feature = "kv-api",
+        feature = "storefronts",
+        feature = "writes"
+    )),
     allow(dead_code, unused_imports, unused_variables)
 )]
 
@@ -25,6 +32,8 @@ mod routes;
 
 #[cfg(feature = "writes")]
 pub use crate::jobs::key_writer::KeyWriter;
+#[cfg(feature = "kv-api")]
+pub use crate::jobs::kv_api::namespace_object::NamespaceObject;
 
 use std::rc::Rc;
 
@@ -102,6 +111,8 @@ async fn handle(
         Route::Config => jobs::config::handle(context, target).await,
         #[cfg(feature = "flags")]
         Route::Evaluate { flag } => jobs::ofrep::handle(context, *flag).await,
+        #[cfg(feature = "kv-api")]
+        Route::KvApi => jobs::kv_api::handle(context, target).await,
         #[cfg(feature = "storefronts")]
         Route::Storefront { host } => jobs::storefronts::handle(context, host, target).await,
         #[cfg(feature = "assets")]

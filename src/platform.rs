@@ -2,8 +2,14 @@
 //! wasm-bindgen.
 
 pub(crate) mod bindings;
+#[cfg(any(feature = "kv-api", feature = "writes"))]
+pub(crate) mod bytes;
 pub(crate) mod clock;
 pub(crate) mod deadline;
+#[cfg(any(feature = "kv-api", feature = "writes"))]
+pub(crate) mod durable_objects;
 pub(crate) mod executor;
 pub(crate) mod js_error;
 pub(crate) mod log;
+#[cfg(feature = "kv-api")]
+pub(crate) mod own_worker;

@@ -33,6 +33,9 @@ pub(crate) enum Route<'p> {
         /// The key of the flag, still percent-encoded; `None` for all flags.
         flag: Option<&'p str>,
     },
+    /// `* /client/v4/…`
+    #[cfg(feature = "kv-api")]
+    KvApi,
     /// `* /stores/{storefrontId}/{path}`, or any path of a host that names a storefront
     #[cfg(feature = "storefronts")]
     Storefront {
@@ -105,6 +108,9 @@ impl<'p> Route<'p> {
         let allow = match self {
             #[cfg(feature = "storefronts")]
             Self::Storefront { .. } => return Ok(()),
+            // The API has its own errors.
+            #[cfg(feature = "kv-api")]
+            Self::KvApi => return Ok(()),
             #[cfg(feature = "cache")]
             Self::Cache if method != "TRACE" => return Ok(()),
             #[cfg(feature = "cache")]
@@ -142,6 +148,8 @@ impl<'p> Route<'p> {
             Self::Evaluate { flag: None } => "/ofrep/v1/evaluate/flags",
             #[cfg(feature = "flags")]
             Self::Evaluate { flag: Some(_) } => "/ofrep/v1/evaluate/flags/{key}",
+            #[cfg(feature = "kv-api")]
+            Self::KvApi => "/client/v4",
             #[cfg(feature = "storefronts")]
             Self::Storefront { .. } => "/stores/{storefrontId}",
             #[cfg(feature = "assets")]
@@ -162,6 +170,8 @@ impl<'p> Route<'p> {
             Self::Evaluate { .. } => true,
             #[cfg(feature = "flags")]
             Self::Config => method == "POST",
+            #[cfg(feature = "kv-api")]
+            Self::KvApi => true,
             #[cfg(feature = "writes")]
             Self::Writes { .. } => true,
             _ => false,
@@ -187,6 +197,10 @@ impl<'p> Route<'p> {
         if strip_segments("/cache", path).is_some() {
             return Self::Cache;
         }
+        #[cfg(feature = "kv-api")]
+        if strip_segments(kv_api::call::ROOT, path).is_some() {
+            return Self::KvApi;
+        }
         #[cfg(feature = "storefronts")]
         if strip_segments("/stores", path).is_some() {
             return Self::Storefront { host: HostMatch::Platform };
@@ -204,7 +218,7 @@ impl<'p> Route<'p> {
 }
 
 /// Returns what follows a prefix of the path, if the prefix ends at a segment.
-#[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
+#[cfg(any(feature = "cache", feature = "flags", feature = "kv-api", feature = "storefronts", feature = "writes"))]
 fn strip_segments<'p>(segment: &str, path: &'p str) -> Option<&'p str> {
     path.strip_prefix(segment).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -234,6 +248,10 @@ mod tests {
             ("/cache/https://a.example/b?c", "/cache/{URL}"),
             ("/cache/purge", "/cache/purge"),
             ("/cached", "/{key}"),
+            ("/client/v4/accounts", "/client/v4"),
+            ("/client/v4", "/client/v4"),
+            ("/client/v4x", "/{key}"),
+            ("/client", "/{key}"),
             ("/config", "/config"),
             ("/ofrep/v1/evaluate/flags", "/ofrep/v1/evaluate/flags"),
             ("/ofrep/v1/evaluate/flags/a", "/ofrep/v1/evaluate/flags/{key}"),

@@ -68,6 +68,7 @@ errors! {
     #[cfg(feature = "cache")] http_cache::purge::PurgeError,
     #[cfg(feature = "flags")] feature_flags::config::ConfigError,
     #[cfg(feature = "flags")] feature_flags::config::user_id::InvalidUserIdFrom,
+    #[cfg(feature = "kv-api")] kv_api::error::KvApiError,
     #[cfg(feature = "storefronts")] tenant_router::TenantError,
     #[cfg(not(feature = "assets"))] crate::routes::RouteNotFound,
 }
@@ -108,7 +109,7 @@ impl RequestError {
     }
 
     /// Sets what happened, for the log.
-    #[cfg(feature = "flags")]
+    #[cfg(any(feature = "flags", feature = "kv-api"))]
     pub(crate) fn because(self, cause: &impl ToString) -> Self {
         Self { response: self.response.because(cause), ..self }
     }
@@ -126,8 +127,16 @@ impl RequestError {
     }
 
     /// Replaces the body by the JSON of a protocol that does not use problem details.
-    #[cfg(feature = "flags")]
+    #[cfg(any(feature = "flags", feature = "kv-api"))]
     pub(crate) fn with_json(self, json: String) -> Self {
+        Self { json: Some(json), ..self }
+    }
+
+    /// Sets the body to the JSON of a protocol that does not use problem details, unless the error
+    /// has such a body.
+    #[cfg(feature = "kv-api")]
+    pub(crate) fn or_json(self, json: impl FnOnce(&ErrorResponse) -> String) -> Self {
+        let json = self.json.unwrap_or_else(|| json(&self.response));
         Self { json: Some(json), ..self }
     }
 

@@ -22,7 +22,13 @@ pub(crate) struct RequestContext {
     method: String,
     env: Bindings,
     #[cfg_attr(
-        not(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts")),
+        not(any(
+            feature = "assets",
+            feature = "cache",
+            feature = "flags",
+            feature = "kv-api",
+            feature = "storefronts"
+        )),
         expect(dead_code)
     )]
     ctx: Context,
@@ -89,7 +95,7 @@ impl RequestContext {
     }
 
     /// Runs work that may outlive the response.
-    #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
+    #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "kv-api", feature = "storefronts"))]
     pub(crate) fn wait_until(&self, work: impl Future<Output = ()> + 'static) {
         self.ctx.wait_until(work);
     }

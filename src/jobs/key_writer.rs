@@ -32,15 +32,12 @@ use crate::http::response;
 use crate::isolate::Isolate;
 use crate::kv::put::{PutOptions, PutValue};
 use crate::platform::bindings::Bindings;
+use crate::platform::bytes::chunks;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;
 use crate::platform::log;
 
 use storage::Storage;
-
-/// A value is copied into WebAssembly and hashed in chunks of this many bytes, because the
-/// memory of WebAssembly never shrinks.
-const HASH_CHUNK_BYTES: u32 = 1024 * 1024;
 
 /// An alarm that is retried first sets the next one this many milliseconds ahead, in case it fails
 /// again.
@@ -340,12 +337,7 @@ fn reply_response(reply: &WriterReply, value: &JsValue) -> Result<web_sys::Respo
 
 /// Returns the SHA-256 of a value, in hex.
 fn sha256(value: &js_sys::ArrayBuffer) -> String {
-    let length = value.byte_length();
-    let starts = (0..length).step_by(HASH_CHUNK_BYTES as usize);
-    content_hash::sha256(starts.map(|start| {
-        let end = start.saturating_add(HASH_CHUNK_BYTES).min(length);
-        js_sys::Uint8Array::new_with_byte_offset_and_length(value, start, end.saturating_sub(start)).to_vec()
-    }))
+    content_hash::sha256(chunks(value))
 }
 
 /// Returns an error as an exception. The Worker logs it; no client sees it.

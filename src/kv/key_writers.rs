@@ -6,25 +6,16 @@ use kv_store::key_writer::WriteResult;
 use kv_store::key_writer::message::{FIELD, WriterReply, WriterRequest, from_field, to_field};
 use kv_store::limits::Key;
 use kv_store::writes::{Wait, WriteRun};
-use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen::JsValue;
 use worker::web_sys;
 
 use crate::kv::put::PutValue;
 use crate::platform::deadline;
+use crate::platform::durable_objects::DurableObjects;
 use crate::platform::js_error::message_of;
 
-#[wasm_bindgen]
-extern "C" {
-    /// `KEY_WRITER`: the Durable Object namespace, with one object per key.
-    pub(crate) type KeyWriters;
-    #[wasm_bindgen(method, catch, js_name = getByName)]
-    fn get_by_name(this: &KeyWriters, name: &str) -> Result<Stub, JsValue>;
-
-    type Stub;
-    #[wasm_bindgen(method, catch)]
-    fn fetch(this: &Stub, request: &web_sys::Request) -> Result<js_sys::Promise, JsValue>;
-}
+/// `KEY_WRITER`: the Durable Object namespace, with one object per key.
+pub(crate) struct KeyWriters(pub(crate) DurableObjects);
 
 /// The time that the object has for its reply, on top of the wait that the request asks for.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,8 +65,7 @@ impl KeyWriters {
             }
             let request = web_sys::Request::new_with_str_and_init("https://key-writer/", &init)?;
             request.headers().set(FIELD, &field)?;
-            let stub = self.get_by_name(key.as_str())?;
-            let response: web_sys::Response = JsFuture::from(stub.fetch(&request)?).await?.unchecked_into();
+            let response = self.0.send(key.as_str(), &request).await?;
             Ok((response.headers().get(FIELD)?.unwrap_or_default(), response.body().into()))
         };
         let outcome = deadline::within(deadline, exchange).await.ok_or("no response in time")?;

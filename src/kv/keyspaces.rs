@@ -10,7 +10,9 @@ use feature_flags::config::snapshot::Snapshot;
 use feature_flags::config::user_record::UserRecord;
 #[cfg(feature = "flags")]
 use feature_flags::flags::Definitions;
-#[cfg(any(feature = "assets", feature = "flags"))]
+#[cfg(feature = "kv-api")]
+use kv_api::token::RevokedTokens;
+#[cfg(any(feature = "assets", feature = "flags", feature = "kv-api"))]
 use kv_store::record::BrokenRecord;
 use kv_store::record_cache::{Lifetime, ReadFailure, RecordCache};
 #[cfg(feature = "flags")]
@@ -164,6 +166,39 @@ impl Keyspace for FlagDefinitions {
         let fault = parsed.as_ref().err().and_then(|faults| faults.first()).cloned();
         Isolate::current().flags_fault.replace(fault.clone());
         fault.map_or_else(|| Ok(parsed.ok()), |fault| Err(ReadFailure::Broken(fault)))
+    }
+}
+
+/// The list of revoked tokens of the KV REST API; a missing one is empty.
+#[cfg(feature = "kv-api")]
+pub(crate) struct Revocations;
+
+#[cfg(feature = "kv-api")]
+impl Keyspace for Revocations {
+    type Value = RevokedTokens;
+    type Error = BrokenRecord;
+
+    fn store(env: &Bindings) -> Store {
+        env.revocations()
+    }
+
+    fn cache() -> &'static RefCell<RecordCache<Rc<RevokedTokens>, BrokenRecord>> {
+        &Isolate::current().kv_api.revoked
+    }
+
+    /// A record is used for twice its lifetime at most, and a revocation must take effect within
+    /// `CONFIG_REFRESH`.
+    fn lifetime(&self, vars: &Vars) -> Lifetime {
+        Lifetime::of_rare(vars.kv_api.refresh_ms / 2)
+    }
+
+    async fn parse(
+        &self,
+        _: &Reader,
+        _: &str,
+        json: Option<String>,
+    ) -> Result<Option<RevokedTokens>, ReadFailure<BrokenRecord>> {
+        RevokedTokens::parse(json.as_deref()).map(Some).map_err(ReadFailure::Broken)
     }
 }
 

@@ -1,11 +1,31 @@
 //! Lists of keys.
 
+#[cfg(feature = "kv-api")]
+use kv_store::limits::Key;
 use kv_store::store::StoreError;
 use wasm_bindgen::prelude::*;
 
-use super::{KvNamespace, READ_DEADLINE, Store, await_call, json};
+#[cfg(feature = "cache")]
+use super::json;
+use super::{KvNamespace, READ_DEADLINE, Store, await_call};
 use crate::platform::deadline;
 
+#[cfg(feature = "kv-api")]
+#[wasm_bindgen(module = "/src/platform/glue/kv_api.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = listKeys)]
+    fn list_keys(
+        namespace: &KvNamespace,
+        prefix: &str,
+        limit: u32,
+        cursor: Option<&str>,
+        hidden: u32,
+    ) -> js_sys::Promise;
+    #[wasm_bindgen(js_name = expirationOf)]
+    fn expiration_of(namespace: &KvNamespace, key: &str) -> js_sys::Promise;
+}
+
+#[cfg(feature = "cache")]
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(method, catch)]
@@ -35,6 +55,7 @@ extern "C" {
 }
 
 /// The metadata of keys.
+#[cfg(feature = "cache")]
 pub(crate) struct KeyMetadata {
     /// As JSON.
     pub(crate) metadata: Vec<String>,
@@ -42,6 +63,61 @@ pub(crate) struct KeyMetadata {
     pub(crate) is_complete: bool,
 }
 
+/// A page of keys.
+#[cfg(feature = "kv-api")]
+pub(crate) struct KeyPage {
+    /// An array of `{name, expiration?, metadata?}`.
+    pub(crate) json: String,
+    /// How many keys it has.
+    pub(crate) count: usize,
+    /// Where the next page begins; `None` on the last one.
+    pub(crate) cursor: Option<String>,
+}
+
+#[cfg(feature = "kv-api")]
+impl Store {
+    /// Returns a page of at most `limit` keys with a prefix, from a cursor on. The first `hidden`
+    /// characters of each key are left out.
+    pub(crate) async fn key_page(
+        &self,
+        prefix: &str,
+        limit: u32,
+        cursor: Option<&str>,
+        hidden: u32,
+    ) -> Result<KeyPage, StoreError> {
+        let page = await_call(Ok(list_keys(&self.namespace, prefix, limit, cursor, hidden)));
+        let page = deadline::within(READ_DEADLINE, page).await;
+        let page: js_sys::Array = page.unwrap_or_else(|| Err(StoreError::list_timeout()))?.unchecked_into();
+        // A page has at most 1000 keys.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let count = page.get(1).as_f64().unwrap_or_default() as usize;
+        Ok(KeyPage { json: page.get(0).as_string().unwrap_or_default(), count, cursor: page.get(2).as_string() })
+    }
+
+    /// Returns the names of at most `limit` keys with a prefix.
+    pub(crate) async fn key_names(&self, prefix: &str, limit: u32) -> Result<Vec<String>, StoreError> {
+        #[derive(serde::Deserialize)]
+        struct Listed {
+            name: String,
+        }
+        let page = self.key_page(prefix, limit, None, 0).await?;
+        let keys: Vec<Listed> =
+            serde_json::from_str(&page.json).map_err(|error| StoreError::not_sent(error.to_string()))?;
+        Ok(keys.into_iter().map(|key| key.name).collect())
+    }
+
+    /// Returns when a key expires, in seconds since the Unix epoch; `None` if it does not.
+    pub(crate) async fn expiration_of(&self, key: &Key<'_>) -> Result<Option<u64>, StoreError> {
+        let expiration = await_call(Ok(expiration_of(&self.namespace, key.as_str())));
+        let expiration = deadline::within(READ_DEADLINE, expiration).await;
+        // Whole seconds since 1970.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let seconds = |number| number as u64;
+        Ok(expiration.unwrap_or_else(|| Err(StoreError::list_timeout()))?.as_f64().map(seconds))
+    }
+}
+
+#[cfg(feature = "cache")]
 impl Store {
     /// Returns the metadata of all keys with a prefix, in up to `pages_max` pages of 1000 ("List
     /// keys": only `list_complete` ends a listing, and each page needs the prefix again).

@@ -22,25 +22,49 @@ extern "C" {
     #[derive(Clone)]
     pub(crate) type PutOptions;
     #[wasm_bindgen(method, setter, js_name = expirationTtl)]
-    fn set_expiration_ttl(this: &PutOptions, seconds: u32);
+    fn set_expiration_ttl(this: &PutOptions, seconds: f64);
+    #[wasm_bindgen(method, setter)]
+    fn set_expiration(this: &PutOptions, unix_seconds: f64);
     #[wasm_bindgen(method, setter)]
     fn set_metadata(this: &PutOptions, metadata: &JsValue);
 }
 
 impl PutOptions {
+    /// Returns options without any.
+    pub(crate) fn new() -> Self {
+        js_sys::Object::new().unchecked_into()
+    }
+
     /// Returns options for a value that expires after this many seconds, at least 60.
     #[cfg(feature = "cache")]
     pub(crate) fn expiring(seconds: u32) -> Self {
-        let options: Self = js_sys::Object::new().unchecked_into();
-        options.set_expiration_ttl(seconds);
+        let options = Self::new();
+        options.set_expiration_ttl(seconds.into());
+        options
+    }
+
+    /// Returns options for a value that expires after this many seconds, at least 60.
+    #[cfg(feature = "kv-api")]
+    #[expect(clippy::cast_precision_loss, reason = "a time that far ahead is exact to the second below 2^53")]
+    pub(crate) fn expiring_after(seconds: u64) -> Self {
+        let options = Self::new();
+        options.set_expiration_ttl(seconds as f64);
+        options
+    }
+
+    /// Returns options for a value that expires at this time, in seconds since the Unix epoch.
+    #[cfg(feature = "kv-api")]
+    #[expect(clippy::cast_precision_loss, reason = "a time that far ahead is exact to the second below 2^53")]
+    pub(crate) fn expiring_at(unix_seconds: u64) -> Self {
+        let options = Self::new();
+        options.set_expiration(unix_seconds as f64);
         options
     }
 
     /// Returns options with this metadata: JSON of at most 1024 bytes.
     #[cfg(feature = "writes")]
     pub(crate) fn with_metadata(json: &str) -> Result<Self, JsValue> {
-        let options: Self = js_sys::Object::new().unchecked_into();
-        options.and_metadata(json)
+        Self::new().and_metadata(json)
     }
 
     /// Adds this metadata: JSON of at most 1024 bytes.

@@ -7,9 +7,11 @@ mod assets;
 mod cache;
 #[cfg(feature = "flags")]
 mod flags;
+#[cfg(feature = "kv-api")]
+mod kv_api;
 #[cfg(feature = "storefronts")]
 mod storefronts;
-#[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
+#[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "kv-api", feature = "storefronts"))]
 mod vars;
 #[cfg(feature = "writes")]
 mod writes;
@@ -34,7 +36,7 @@ extern "C" {
 impl Bindings {
     /// Returns a var as text; empty if it is not set. wrangler passes numbers and booleans of
     /// `wrangler.toml` as such.
-    #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
+    #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "kv-api", feature = "storefronts"))]
     #[expect(clippy::expect_used, reason = "a number that is set must not look like a var that is not")]
     fn text(&self, name: &str) -> String {
         let var = self.var(name);
@@ -48,7 +50,7 @@ impl Bindings {
     }
 
     /// Returns a secret; `None` if it is empty or not set.
-    #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
+    #[cfg(any(feature = "cache", feature = "flags", feature = "kv-api", feature = "storefronts", feature = "writes"))]
     fn secret(&self, name: &str) -> Option<String> {
         self.var(name).as_string().filter(|secret| !secret.is_empty())
     }
@@ -62,10 +64,12 @@ pub(crate) struct Vars {
     pub(crate) cache: cache::CacheVars,
     #[cfg(feature = "flags")]
     pub(crate) flags: flags::FlagsVars,
+    #[cfg(feature = "kv-api")]
+    pub(crate) kv_api: kv_api::KvApiVars,
     #[cfg(feature = "storefronts")]
     pub(crate) storefronts: storefronts::StorefrontsVars,
     /// The secret `API_TOKEN`.
-    #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
+    #[cfg(any(feature = "cache", feature = "flags", feature = "kv-api", feature = "storefronts", feature = "writes"))]
     pub(crate) token: Option<String>,
     /// The var `UPSTREAM_TIMEOUT_MS`.
     #[cfg(any(feature = "cache", feature = "storefronts"))]
@@ -90,7 +94,13 @@ impl Vars {
     }
 
     fn read(env: &Bindings) -> Self {
-        #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
+        #[cfg(any(
+            feature = "cache",
+            feature = "flags",
+            feature = "kv-api",
+            feature = "storefronts",
+            feature = "writes"
+        ))]
         let token = env.secret("API_TOKEN");
         Self {
             #[cfg(feature = "assets")]
@@ -99,9 +109,17 @@ impl Vars {
             cache: cache::CacheVars::read(env),
             #[cfg(feature = "flags")]
             flags: flags::FlagsVars::read(env),
+            #[cfg(feature = "kv-api")]
+            kv_api: kv_api::KvApiVars::read(env, token.as_deref()),
             #[cfg(feature = "storefronts")]
             storefronts: storefronts::StorefrontsVars::read(env, token.as_deref()),
-            #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts", feature = "writes"))]
+            #[cfg(any(
+                feature = "cache",
+                feature = "flags",
+                feature = "kv-api",
+                feature = "storefronts",
+                feature = "writes"
+            ))]
             token,
             #[cfg(any(feature = "cache", feature = "storefronts"))]
             upstream_timeout: UpstreamTimeout::from_milliseconds(vars::UPSTREAM_TIMEOUT_MS.read(env)),

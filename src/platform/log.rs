@@ -88,7 +88,7 @@ impl RequestLog {
     }
 
     /// Logs something that failed without failing the request.
-    #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
+    #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "kv-api", feature = "storefronts"))]
     pub(crate) fn warning(&self, code: &str, detail: &dyn Display) {
         let (level, request_id, detail) = (LogLevel::Warning, Some(self.id()), &*detail.to_string());
         let route = self.0.route.get();
@@ -97,7 +97,7 @@ impl RequestLog {
 }
 
 /// Logs the same in an alarm of a Durable Object, which belongs to no request.
-#[cfg(feature = "writes")]
+#[cfg(any(feature = "kv-api", feature = "writes"))]
 pub(crate) fn alarm_warning(route: &str, code: &str, detail: &dyn Display) {
     LogLine { level: LogLevel::Warning, request_id: None, code, status: None, route, detail: &detail.to_string() }
         .write();

@@ -22,6 +22,8 @@
 import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as Built } from "../../build/entry.js";
 
+export { NamespaceList } from "../../build/entry.js";
+
 const calls = [];
 const lastPutMs = new Map();
 const faultsByKey = new Map();

@@ -35,6 +35,20 @@ problem details.
 
 ";
 
+const KV_API: &str = "
+## The KV REST API
+
+`/client/v4/…` responds in the envelope of Cloudflare's API: `errors[0].code` is the number,
+`errors[0].message` the sentence. The numbers are those of Cloudflare where they are known. Faults of
+the service have the sentences of the first table, with the number 10001, or 10429 for a 429.
+
+";
+
+/// Returns true if a code is a number of Cloudflare's API.
+fn is_number(code: &str) -> bool {
+    code.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// Returns the rows of one type.
 pub(super) fn rows<E: HttpError>() -> Vec<ErrorRow> {
     E::examples().iter().map(|(error, meaning)| (error.response(), *meaning)).collect()
@@ -56,9 +70,12 @@ fn table(page: &mut String, mut rows: Vec<ErrorRow>) {
 
 fn page() -> String {
     let mut page = HEAD.to_owned();
-    table(&mut page, super::all_rows());
+    let (of_kv_api, others) = super::all_rows().into_iter().partition(|(error, _)| is_number(error.code()));
+    table(&mut page, others);
     page.push_str(FLAGS);
     table(&mut page, rows::<OfrepError>());
+    page.push_str(KV_API);
+    table(&mut page, of_kv_api);
     page
 }
 
@@ -97,8 +114,9 @@ fn a_sentence_never_shows_the_cause_that_is_for_the_log() {
 }
 
 #[test]
-fn codes_are_words_of_lower_case_letters() {
+fn codes_are_words_of_lower_case_letters_or_numbers_of_the_kv_api() {
     for (error, _) in super::all_rows() {
-        assert!(error.code().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{error:?}");
+        let is_word = error.code().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        assert!(is_word || is_number(error.code()), "{error:?}");
     }
 }

@@ -2,38 +2,8 @@
 
 use kv_store::key_writer::KeyState;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 
-#[wasm_bindgen]
-extern "C" {
-    /// `DurableObjectState`, which the runtime passes to the constructor.
-    pub(crate) type DurableObjectState;
-    #[wasm_bindgen(method, getter, js_name = storage)]
-    fn raw_storage(this: &DurableObjectState) -> DurableObjectStorage;
-
-    /// `DurableObjectStorage` of a class with an `SQLite` backend.
-    type DurableObjectStorage;
-    #[wasm_bindgen(method, getter)]
-    fn kv(this: &DurableObjectStorage) -> SyncKv;
-    #[wasm_bindgen(method, catch, js_name = setAlarm)]
-    fn set_alarm(this: &DurableObjectStorage, unix_ms: f64) -> Result<js_sys::Promise, JsValue>;
-    #[wasm_bindgen(method, catch, js_name = deleteAlarm)]
-    fn delete_alarm(this: &DurableObjectStorage) -> Result<js_sys::Promise, JsValue>;
-    #[wasm_bindgen(method, catch, js_name = transactionSync)]
-    fn transaction_sync(
-        this: &DurableObjectStorage,
-        work: &mut dyn FnMut() -> Result<JsValue, JsValue>,
-    ) -> Result<JsValue, JsValue>;
-
-    /// The synchronous key-value API of that storage, `ctx.storage.kv`.
-    type SyncKv;
-    #[wasm_bindgen(method, catch)]
-    fn get(this: &SyncKv, key: &str) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(method, catch)]
-    fn put(this: &SyncKv, key: &str, value: &JsValue) -> Result<(), JsValue>;
-    #[wasm_bindgen(method, catch)]
-    fn delete(this: &SyncKv, key: &str) -> Result<bool, JsValue>;
-}
+use crate::platform::durable_objects::{DurableObjectState, DurableObjectStorage, SyncKv};
 
 /// The length of a part, in bytes: the storage accepts at most 2 MB for a key with its value
 /// ("Limits" of Durable Objects), so a longer value is split.
@@ -49,7 +19,7 @@ pub(crate) struct Storage {
 
 impl Storage {
     pub(crate) fn new(state: &DurableObjectState) -> Self {
-        let storage = state.raw_storage();
+        let storage = state.storage();
         let kv = storage.kv();
         Self { storage, kv }
     }
@@ -69,7 +39,7 @@ impl Storage {
 
     /// Stores the record and replaces the value.
     pub(crate) fn store_with_value(&self, state: &KeyState, value: &js_sys::ArrayBuffer) -> Result<(), JsValue> {
-        self.transaction(|| {
+        self.storage.transaction(|| {
             self.store(state)?;
             let length = value.byte_length();
             let mut parts: u32 = 0;
@@ -88,7 +58,7 @@ impl Storage {
 
     /// Stores the record and deletes the value.
     pub(crate) fn store_without_value(&self, state: &KeyState) -> Result<(), JsValue> {
-        self.transaction(|| {
+        self.storage.transaction(|| {
             self.store(state)?;
             self.delete_parts_from(0)
         })
@@ -123,14 +93,12 @@ impl Storage {
 
     /// Sets the alarm to a time in milliseconds since the Unix epoch. It replaces the one before.
     pub(crate) async fn set_alarm(&self, unix_ms: u64) -> Result<(), JsValue> {
-        // Exact: 53 bits of milliseconds last for 285,000 years.
-        #[allow(clippy::cast_precision_loss)]
-        JsFuture::from(self.storage.set_alarm(unix_ms as f64)?).await.map(|_| ())
+        self.storage.set_alarm(unix_ms).await
     }
 
     /// Removes the alarm, if there is one.
     pub(crate) async fn delete_alarm(&self) -> Result<(), JsValue> {
-        JsFuture::from(self.storage.delete_alarm()?).await.map(|_| ())
+        self.storage.delete_alarm().await
     }
 
     fn delete_parts_from(&self, first: u32) -> Result<(), JsValue> {
@@ -139,10 +107,6 @@ impl Storage {
             part = part.saturating_add(1);
         }
         Ok(())
-    }
-
-    fn transaction(&self, work: impl Fn() -> Result<(), JsValue>) -> Result<(), JsValue> {
-        self.storage.transaction_sync(&mut || work().map(|()| JsValue::UNDEFINED)).map(|_| ())
     }
 }
 

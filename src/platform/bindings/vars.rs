@@ -31,6 +31,8 @@ vars! {
     CONFIG_PREFIX: TextVar = "";
     CONFIG_SNAPSHOT: TextVar = "";
     OFREP_ORIGINS: TextVar = "";
+    KV_API_WRITABLE: TextVar = "";
+    KV_API_NAMESPACES: TextVar = "";
     TENANT_DOMAIN: TextVar = "";
     PLATFORM_HOSTS: TextVar = "";
     UPSTREAM_TIMEOUT_MS: MillisecondsVar = 10_000;

@@ -5,6 +5,7 @@ use wasm_bindgen::prelude::*;
 use super::Bindings;
 use crate::kv::key_writers::KeyWriters;
 use crate::kv::{KvNamespace, Store};
+use crate::platform::durable_objects::DurableObjects;
 
 #[wasm_bindgen]
 extern "C" {
@@ -12,16 +13,19 @@ extern "C" {
     fn writes(this: &Bindings) -> KvNamespace;
     #[wasm_bindgen(method, getter, js_name = "USERS_NOTIFICATION_CONFIG")]
     fn users_notification_config(this: &Bindings) -> KvNamespace;
-
-    /// Returns the namespace `KEY_WRITER`, with one Durable Object per key of `WRITES`.
     #[wasm_bindgen(method, getter, js_name = "KEY_WRITER")]
-    pub(crate) fn key_writers(this: &Bindings) -> KeyWriters;
+    fn key_writer_objects(this: &Bindings) -> DurableObjects;
 }
 
 impl Bindings {
     /// Returns the namespace `WRITES`, whose keys many clients write at the same time.
     pub(crate) fn hot_keys(&self) -> Store {
         Store::new(self.writes())
+    }
+
+    /// Returns `KEY_WRITER`, with one Durable Object per key of `WRITES`.
+    pub(crate) fn key_writers(&self) -> KeyWriters {
+        KeyWriters(self.key_writer_objects())
     }
 
     /// Returns the namespace `USERS_NOTIFICATION_CONFIG` of the KV documentation ("Get started").

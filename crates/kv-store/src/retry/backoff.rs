@@ -30,6 +30,9 @@ impl Backoff {
     /// For puts after the response. The runtime ends such work after 30 seconds.
     pub const PUT_AFTER_RESPONSE: Self = Self { tries_max: 3, deadline_ms: 20_000, ..Self::PUT };
 
+    /// For puts and deletes of a client that tries again itself if it gets a 429: a few tries.
+    pub const PUT_OF_CLIENT: Self = Self { tries_max: 4, deadline_ms: 10_000, ..Self::PUT };
+
     /// For reads during a request: one retry, almost at once.
     pub const READ: Self = Self { first_ms: 50, cap_ms: 50, retry_after_cap_ms: 0, tries_max: 2, deadline_ms: 5000 };
 

@@ -1,0 +1,436 @@
+//! Bulk calls: many keys in one request. A batch is checked whole before its first write, and
+//! split if it has more keys than one invocation of a Worker may change.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use kv_store::limits::{BULK_READ_KEYS_MAX, METADATA_BYTES_MAX, VALUE_BYTES_MAX};
+use kv_store::record::to_json;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::error::{KvApiError, Operation};
+use crate::expiration::Expiration;
+use crate::split_batch::BulkItem;
+
+/// The most keys of a bulk write or delete ("Write multiple key-value pairs").
+pub const KEYS_MAX: usize = 10_000;
+
+/// The longest body of a bulk call, in bytes. The service takes 100 MB, but an isolate has 128 MB
+/// for everything.
+pub const BODY_BYTES_MAX: u32 = 32 * 1024 * 1024;
+
+/// The most keys that one invocation changes. It may make 1000 calls of Workers KV ("Limits"),
+/// each key may need two, and checking the token one.
+pub const INVOCATION_KEYS_MAX: usize = 450;
+
+/// Padding may be missing.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The result of a bulk write or delete.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BulkOutcome {
+    /// How many keys were changed.
+    pub successful_key_count: usize,
+    /// The keys that were not changed.
+    pub unsuccessful_keys: Vec<String>,
+    /// True if some failed because they take one write a second.
+    #[serde(skip)]
+    pub is_rate_limited: bool,
+}
+
+/// A pair of a bulk write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair<'a> {
+    /// The key.
+    pub key: Cow<'a, str>,
+    /// The value.
+    pub value: PairValue<'a>,
+    /// When the pair expires.
+    pub expiration: Option<Expiration>,
+    /// The metadata as JSON.
+    pub metadata: Option<Cow<'a, str>>,
+}
+
+/// The value of a pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PairValue<'a> {
+    /// Text.
+    Text(Cow<'a, str>),
+    /// Bytes, which the body has in base64.
+    Bytes(Vec<u8>),
+}
+
+#[derive(Deserialize)]
+struct PairJson<'a> {
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+    #[serde(borrow)]
+    value: Cow<'a, str>,
+    base64: Option<bool>,
+    expiration: Option<serde_json::Number>,
+    expiration_ttl: Option<serde_json::Number>,
+    #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
+}
+
+/// The pairs of a bulk write, each with its JSON.
+#[derive(Debug)]
+pub struct BulkPut<'a> {
+    pairs: Vec<(Pair<'a>, &'a str)>,
+}
+
+impl<'a> BulkPut<'a> {
+    /// Reads and checks the body of a bulk write. Of several pairs with one key the last one
+    /// counts. `key_bytes_max` is the longest key of the namespace, `now` the time in seconds
+    /// since the Unix epoch.
+    ///
+    /// # Errors
+    /// [`KvApiError`] names the first pair that cannot be written. Nothing is written then.
+    pub fn parse(body: &'a [u8], key_bytes_max: usize, now: u64) -> Result<Self, KvApiError> {
+        let invalid = |why: String| KvApiError::InvalidBody(Operation::BulkPut, why);
+        let raw: Vec<&'a RawValue> = serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
+        check_count(raw.len(), Operation::BulkPut)?;
+        let mut pairs: Vec<(Pair<'a>, &'a str)> = Vec::with_capacity(raw.len());
+        let mut positions: HashMap<Cow<'a, str>, usize> = HashMap::with_capacity(raw.len());
+        for (index, raw) in raw.into_iter().enumerate() {
+            let json: PairJson<'a> =
+                serde_json::from_str(raw.get()).map_err(|error| invalid(format!("pair {index}: {error}")))?;
+            let pair = Pair::check(json, key_bytes_max, now)?;
+            if let Some(earlier) = positions.get(&pair.key).and_then(|at| pairs.get_mut(*at)) {
+                *earlier = (pair, raw.get());
+            } else {
+                positions.insert(pair.key.clone(), pairs.len());
+                pairs.push((pair, raw.get()));
+            }
+        }
+        Ok(Self { pairs })
+    }
+
+    /// Returns the keys.
+    #[must_use]
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.pairs.iter().map(|(pair, _)| pair.key.as_ref())
+    }
+
+    /// Returns the pairs.
+    #[must_use]
+    pub fn into_pairs(self) -> Vec<Pair<'a>> {
+        self.pairs.into_iter().map(|(pair, _)| pair).collect()
+    }
+
+    /// Returns each key with the JSON of its pair, for further invocations.
+    #[must_use]
+    pub fn into_items(self) -> Vec<BulkItem<'a>> {
+        self.pairs.into_iter().map(|(pair, json)| BulkItem { key: pair.key.into_owned(), json: json.into() }).collect()
+    }
+}
+
+impl<'a> Pair<'a> {
+    fn check(json: PairJson<'a>, key_bytes_max: usize, now: u64) -> Result<Self, KvApiError> {
+        let operation = Operation::BulkPut;
+        check_key(&json.key, key_bytes_max, operation)?;
+        let value = if json.base64 == Some(true) {
+            let bytes = BASE64.decode(json.value.as_ref());
+            PairValue::Bytes(bytes.map_err(|error| {
+                KvApiError::InvalidBody(operation, format!("the value of {:?} is not base64: {error}", json.key))
+            })?)
+        } else {
+            PairValue::Text(json.value)
+        };
+        let bytes = match &value {
+            PairValue::Text(text) => text.len(),
+            PairValue::Bytes(bytes) => bytes.len(),
+        };
+        if bytes as u64 > VALUE_BYTES_MAX {
+            return Err(KvApiError::LongValue(operation));
+        }
+        let number = |number: Option<serde_json::Number>| number.map(|number| number.to_string());
+        let (expiration, ttl) = (number(json.expiration), number(json.expiration_ttl));
+        let expiration = Expiration::parse(expiration.as_deref(), ttl.as_deref(), now, operation)?;
+        let metadata = json.metadata.map(RawValue::get).filter(|json| *json != "null");
+        let metadata = metadata.map(|json| check_metadata(json, operation)).transpose()?;
+        Ok(Self { key: json.key, value, expiration, metadata })
+    }
+}
+
+/// Reads and checks the keys of a bulk delete, each once.
+///
+/// # Errors
+/// [`KvApiError`] if the body is no list of keys.
+pub fn parse_delete(body: &[u8], key_bytes_max: usize) -> Result<Vec<String>, KvApiError> {
+    let operation = Operation::BulkDelete;
+    let keys: Vec<String> =
+        serde_json::from_slice(body).map_err(|error| KvApiError::InvalidBody(operation, error.to_string()))?;
+    check_count(keys.len(), operation)?;
+    keys.iter().try_for_each(|key| check_key(key, key_bytes_max, operation))?;
+    Ok(each_once(keys))
+}
+
+/// The form in which a bulk read returns values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ValueType {
+    /// As text.
+    #[default]
+    Text,
+    /// As JSON.
+    Json,
+}
+
+/// The body of a bulk read.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct BulkGet {
+    /// The keys, each once.
+    pub keys: Vec<String>,
+    /// The form of the values.
+    #[serde(default, rename = "type")]
+    pub value_type: ValueType,
+    /// True if the metadata is asked for, too.
+    #[serde(default, rename = "withMetadata")]
+    pub with_metadata: bool,
+}
+
+impl BulkGet {
+    /// Reads and checks the body of a bulk read.
+    ///
+    /// # Errors
+    /// [`KvApiError`] if it has no keys, or more than 100.
+    pub fn parse(body: &[u8], key_bytes_max: usize) -> Result<Self, KvApiError> {
+        let operation = Operation::BulkGet;
+        let read: Self =
+            serde_json::from_slice(body).map_err(|error| KvApiError::InvalidBody(operation, error.to_string()))?;
+        let argument = |why: &str| Err(KvApiError::InvalidArgument(operation, why.to_owned()));
+        match read.keys.len() {
+            0 => return argument("You must request at least 1 key"),
+            1..=BULK_READ_KEYS_MAX => {}
+            _ => return argument("You can request a maximum of 100 keys"),
+        }
+        read.keys.iter().try_for_each(|key| check_key(key, key_bytes_max, operation))?;
+        Ok(Self { keys: each_once(read.keys), ..read })
+    }
+}
+
+/// The result of a bulk read: each key with its value, in the order in which they were asked for.
+pub struct BulkValues {
+    /// A key with its value; `None` if the namespace has no such key.
+    pub values: Vec<(String, Option<BulkValue>)>,
+    /// True if the metadata is shown, too.
+    pub with_metadata: bool,
+}
+
+/// A value of a bulk read.
+pub struct BulkValue {
+    value: Box<RawValue>,
+    metadata: Option<Box<RawValue>>,
+}
+
+impl BulkValue {
+    /// Returns the value in the form that was asked for, with its metadata as JSON.
+    ///
+    /// # Errors
+    /// [`KvApiError::InvalidArgument`] if the form is JSON and the value is not.
+    pub fn new(text: String, value_type: ValueType, metadata: Option<String>) -> Result<Self, KvApiError> {
+        let json = match value_type {
+            ValueType::Text => to_json(&text),
+            ValueType::Json => text,
+        };
+        let not_json = "At least one of the requested keys corresponds to a non-JSON value";
+        let raw = |json| {
+            RawValue::from_string(json)
+                .map_err(|_| KvApiError::InvalidArgument(Operation::BulkGet, not_json.to_owned()))
+        };
+        Ok(Self { value: raw(json)?, metadata: metadata.map(raw).transpose()? })
+    }
+}
+
+impl Serialize for BulkValues {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Values<T> {
+            values: T,
+        }
+        #[derive(Serialize)]
+        #[serde(untagged)]
+        enum Shown<'a> {
+            Value(&'a RawValue),
+            WithMetadata { value: &'a RawValue, metadata: Option<&'a RawValue> },
+        }
+        let values = self.values.iter().map(|(key, value)| {
+            let shown = value.as_ref().map(|BulkValue { value, metadata }| {
+                if self.with_metadata {
+                    Shown::WithMetadata { value, metadata: metadata.as_deref() }
+                } else {
+                    Shown::Value(value)
+                }
+            });
+            (key, shown)
+        });
+        Values { values: InOrder(values.collect()) }.serialize(serializer)
+    }
+}
+
+/// The members of an object, in their order.
+struct InOrder<K, V>(Vec<(K, V)>);
+
+impl<K: Serialize, V: Serialize> Serialize for InOrder<K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+/// Checks the length of a key, which [`kv_store::limits::Key`] checks again with its prefix.
+///
+/// # Errors
+/// [`KvApiError::InvalidKey`] says why Workers KV does not take it.
+pub fn check_key(key: &str, key_bytes_max: usize, operation: Operation) -> Result<(), KvApiError> {
+    let why = match key {
+        "" => "key cannot be empty".to_owned(),
+        "." | ".." => format!("key cannot be {key:?}"),
+        long if long.len() > key_bytes_max => {
+            format!("UTF-8 encoded length of {} exceeds key length limit of {key_bytes_max}.", long.len())
+        }
+        _ => return Ok(()),
+    };
+    Err(KvApiError::InvalidKey(operation, why))
+}
+
+/// Returns metadata in its shortest form.
+///
+/// # Errors
+/// [`KvApiError::InvalidMetadata`] if it is not JSON, [`KvApiError::LongMetadata`] if it has more
+/// than 1024 bytes.
+pub fn check_metadata(json: &str, operation: Operation) -> Result<Cow<'_, str>, KvApiError> {
+    let value: serde_json::Value = serde_json::from_str(json).map_err(|_| KvApiError::InvalidMetadata)?;
+    let json = if json.len() > METADATA_BYTES_MAX { Cow::Owned(value.to_string()) } else { Cow::Borrowed(json) };
+    if json.len() > METADATA_BYTES_MAX { Err(KvApiError::LongMetadata(operation, json.len())) } else { Ok(json) }
+}
+
+fn check_count(count: usize, operation: Operation) -> Result<(), KvApiError> {
+    if count <= KEYS_MAX {
+        return Ok(());
+    }
+    let why = format!("You can send a maximum of {KEYS_MAX} keys, not {count}");
+    Err(KvApiError::InvalidArgument(operation, why))
+}
+
+fn each_once(keys: Vec<String>) -> Vec<String> {
+    let mut seen = std::collections::HashSet::with_capacity(keys.len());
+    keys.into_iter().filter(|key| seen.insert(key.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn put(json: &str) -> Result<Vec<Pair<'_>>, KvApiError> {
+        BulkPut::parse(json.as_bytes(), 512, NOW).map(BulkPut::into_pairs)
+    }
+
+    #[test]
+    fn a_pair_is_text_or_bytes_with_metadata_and_expiration() {
+        let pairs = put(r#"[{"key":"a","value":"x\ny"},
+                {"key":"ü","value":"AP8","base64":true,"metadata":{"n":[1]},"expiration_ttl":60,"expiration":1},
+                {"key":"c","value":"","base64":false,"metadata":null,"expiration":1800000060,"other":1}]"#);
+        let pair = |key: &'static str, value, expiration, metadata: Option<&'static str>| Pair {
+            key: key.into(),
+            value,
+            expiration,
+            metadata: metadata.map(Into::into),
+        };
+        assert_eq!(
+            pairs.unwrap(),
+            [
+                pair("a", PairValue::Text("x\ny".into()), None, None),
+                pair("ü", PairValue::Bytes(vec![0, 255]), Some(Expiration::AfterSeconds(60)), Some(r#"{"n":[1]}"#)),
+                pair("c", PairValue::Text("".into()), Some(Expiration::At(1_800_000_060)), None),
+            ]
+        );
+    }
+
+    #[test]
+    fn one_bad_pair_refuses_the_batch() {
+        let good = r#"{"key":"a","value":"b"}"#;
+        for (bad, code) in [
+            (r#"{"key":"","value":"b"}"#.to_owned(), "10030"),
+            (r#"{"key":"..","value":"b"}"#.to_owned(), "10030"),
+            (format!(r#"{{"key":"{}","value":"b"}}"#, "k".repeat(513)), "10030"),
+            (r#"{"key":"a"}"#.to_owned(), "10012"),
+            (r#"{"key":"a","value":1}"#.to_owned(), "10012"),
+            (r#"{"key":"a","value":"!","base64":true}"#.to_owned(), "10012"),
+            (r#"{"key":"a","value":"b","expiration":5}"#.to_owned(), "10033"),
+            (r#"{"key":"a","value":"b","expiration_ttl":59}"#.to_owned(), "10034"),
+            (r#"{"key":"a","value":"b","expiration_ttl":60.5}"#.to_owned(), "10034"),
+            (format!(r#"{{"key":"a","value":"b","metadata":"{}"}}"#, "m".repeat(1023)), "10024"),
+        ] {
+            let error = put(&format!("[{good},{bad}]")).unwrap_err();
+            assert_eq!(http_semantics::error_response::HttpError::response(&error).code(), code, "{bad}");
+        }
+        for body in ["", "{}", "[1]", "[{}", "null"] {
+            assert!(matches!(put(body), Err(KvApiError::InvalidBody(Operation::BulkPut, _))), "{body}");
+        }
+        let many = format!("[{}]", vec![good; 10_001].join(","));
+        assert!(matches!(put(&many), Err(KvApiError::InvalidArgument(Operation::BulkPut, _))));
+    }
+
+    #[test]
+    fn the_last_pair_of_a_key_counts() {
+        let body = br#"[{"key":"a","value":"1"},{"key":"b","value":"2"},{"key":"a","value":"3"}]"#;
+        let batch = BulkPut::parse(body, 512, NOW).unwrap();
+        assert_eq!(batch.keys().collect::<Vec<_>>(), ["a", "b"]);
+        let items = batch.into_items();
+        assert_eq!((items[0].key.as_str(), items[0].json.as_ref()), ("a", r#"{"key":"a","value":"3"}"#));
+    }
+
+    #[test]
+    fn a_read_has_1_to_100_keys_and_a_delete_up_to_10_000() {
+        let keys =
+            |count: usize| serde_json::to_string(&(0..count).map(|n| n.to_string()).collect::<Vec<_>>()).unwrap();
+        let get = |count| BulkGet::parse(format!(r#"{{"keys":{}}}"#, keys(count)).as_bytes(), 512);
+        assert!(get(0).is_err() && get(101).is_err());
+        assert_eq!(get(100).unwrap().keys.len(), 100);
+        let read = BulkGet::parse(br#"{"keys":["a","a"],"type":"json","withMetadata":true}"#, 512).unwrap();
+        assert_eq!(read, BulkGet { keys: vec!["a".into()], value_type: ValueType::Json, with_metadata: true });
+        assert_eq!(parse_delete(keys(10_000).as_bytes(), 512).map(|keys| keys.len()), Ok(10_000));
+        assert!(parse_delete(keys(10_001).as_bytes(), 512).is_err());
+        assert_eq!(parse_delete(br#"["a","b","a"]"#, 512), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert!(parse_delete(br#"[{"name":"a"}]"#, 512).is_err());
+    }
+
+    #[test]
+    fn values_come_in_the_order_of_their_keys() {
+        let value = |text: &str, value_type, metadata: Option<&str>| {
+            BulkValue::new(text.to_owned(), value_type, metadata.map(str::to_owned))
+        };
+        let values = vec![
+            ("b".to_owned(), value("\"x\"\n", ValueType::Text, Some(r#"{"m":1}"#)).ok()),
+            ("a".to_owned(), value("[1]", ValueType::Json, None).ok()),
+            ("c".to_owned(), None),
+        ];
+        let mut result = BulkValues { values, with_metadata: false };
+        assert_eq!(to_json(&result), r#"{"values":{"b":"\"x\"\n","a":[1],"c":null}}"#);
+        result.with_metadata = true;
+        assert_eq!(
+            to_json(&result),
+            r#"{"values":{"b":{"value":"\"x\"\n","metadata":{"m":1}},"a":{"value":[1],"metadata":null},"c":null}}"#
+        );
+        assert!(value("{", ValueType::Json, None).is_err());
+    }
+
+    #[test]
+    fn metadata_has_1024_bytes_in_its_shortest_form() {
+        let spaced = format!("{{ \"a\": \"{}\" }}", "x".repeat(1016));
+        assert_eq!(check_metadata(&spaced, Operation::Put).map(|json| json.len()), Ok(1024));
+        assert_eq!(check_metadata("{ }", Operation::Put).as_deref(), Ok("{ }"));
+        assert_eq!(check_metadata("{", Operation::Put), Err(KvApiError::InvalidMetadata));
+        assert_eq!(check_metadata("", Operation::Put), Err(KvApiError::InvalidMetadata));
+    }
+}

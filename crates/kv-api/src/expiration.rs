@@ -1,0 +1,93 @@
+//! When a value expires ("Expiring keys").
+
+use kv_store::limits::EXPIRATION_TTL_MIN_SECONDS;
+
+use crate::error::{KvApiError, Operation};
+
+/// When a value expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiration {
+    /// At this time, in seconds since the Unix epoch.
+    At(u64),
+    /// After this many seconds, at least 60.
+    AfterSeconds(u64),
+}
+
+/// When a key expires, as KV said at some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownExpiration {
+    /// In seconds since the Unix epoch; `None` if it does not expire.
+    pub seconds: Option<u64>,
+    /// When KV said so, in milliseconds since the Unix epoch.
+    pub read_ms: u64,
+}
+
+impl KnownExpiration {
+    /// How long it is used, in milliseconds. A value that KV returns may be as old.
+    const FRESH_MS: u64 = 30_000;
+
+    /// Returns true if it may be used.
+    #[must_use]
+    pub fn is_fresh(&self, now_ms: u64) -> bool {
+        now_ms.abs_diff(self.read_ms) <= Self::FRESH_MS
+    }
+}
+
+impl Expiration {
+    /// Reads `expiration` and `expiration_ttl`. If both are given the first one is ignored, be it
+    /// valid or not ("Write key-value pairs"). `now` is in seconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// [`KvApiError`] if the time is less than 60 seconds ahead.
+    pub fn parse(
+        expiration: Option<&str>,
+        ttl: Option<&str>,
+        now: u64,
+        operation: Operation,
+    ) -> Result<Option<Self>, KvApiError> {
+        let least = u64::from(EXPIRATION_TTL_MIN_SECONDS);
+        if let Some(ttl) = ttl.filter(|ttl| !ttl.is_empty()) {
+            let seconds = ttl.parse().ok().filter(|seconds| *seconds >= least);
+            let why = || format!("Invalid expiration_ttl of {ttl}. Expiration TTL must be at least {least}.");
+            return seconds
+                .map(|seconds| Some(Self::AfterSeconds(seconds)))
+                .ok_or_else(|| KvApiError::InvalidExpirationTtl(operation, why()));
+        }
+        let Some(expiration) = expiration.filter(|expiration| !expiration.is_empty()) else { return Ok(None) };
+        let why = match expiration.parse::<u64>() {
+            Ok(at) if at >= now.saturating_add(least) => return Ok(Some(Self::At(at))),
+            Ok(at) if at > now => "Expiration times must be at least 60 seconds in the future.",
+            _ => "Please specify integer greater than the current number of seconds since the UNIX epoch.",
+        };
+        Err(KvApiError::InvalidExpiration(operation, format!("Invalid expiration of {expiration}. {why}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lifetime_wins_over_the_time() {
+        let parse = |expiration, ttl| Expiration::parse(expiration, ttl, 1000, Operation::Put);
+        for (expiration, ttl, expires) in [
+            (None, None, None),
+            (Some(""), Some(""), None),
+            (Some("1060"), None, Some(Expiration::At(1060))),
+            (Some("1060"), Some(""), Some(Expiration::At(1060))),
+            (None, Some("60"), Some(Expiration::AfterSeconds(60))),
+            (Some("1"), Some("60"), Some(Expiration::AfterSeconds(60))),
+            (Some("None"), Some("600"), Some(Expiration::AfterSeconds(600))),
+        ] {
+            assert_eq!(parse(expiration, ttl), Ok(expires), "{expiration:?} {ttl:?}");
+        }
+        for (expiration, ttl) in
+            [(Some("1060"), Some("59")), (None, Some("-1")), (None, Some("60s")), (None, Some("1e3"))]
+        {
+            assert!(matches!(parse(expiration, ttl), Err(KvApiError::InvalidExpirationTtl(..))), "{ttl:?}");
+        }
+        for expiration in ["1", "1000", "1059", "soon", "1060.5", "-5"] {
+            assert!(matches!(parse(Some(expiration), None), Err(KvApiError::InvalidExpiration(..))), "{expiration}");
+        }
+    }
+}

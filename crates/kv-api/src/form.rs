@@ -1,0 +1,459 @@
+//! The form of a write: `multipart/form-data` with a value and its metadata (RFC 7578).
+//!
+//! A value has up to 25 MiB, and the memory of WebAssembly never shrinks. So the scanner gets the
+//! body in chunks and returns the position of the value, not its bytes. Only the heads of the
+//! parts and the metadata are copied.
+
+use std::ops::Range;
+
+use memchr::memmem::Finder;
+use serde_json::{Map, Value};
+
+use crate::error::KvApiError;
+
+/// The longest head of a part, in bytes.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// The most bytes of all metadata fields together. Workers KV takes 1024 as JSON.
+const METADATA_BYTES_MAX: usize = 64 * 1024;
+
+/// The deepest nesting of `metadata[a][b]…`.
+const METADATA_DEPTH_MAX: usize = 16;
+
+const MALFORMED: KvApiError = KvApiError::InvalidForm("the multipart form is malformed or breaks off");
+
+/// What a form says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Form {
+    /// The position of the value in the body.
+    pub value: Range<u64>,
+    /// The metadata as JSON; `None` if the form has none.
+    pub metadata: Option<String>,
+}
+
+/// Reads a form in chunks.
+pub struct FormScanner {
+    /// CR LF, two hyphens and the boundary: what ends a part.
+    delimiter: Finder<'static>,
+    /// What is not scanned yet: the end of the previous chunks.
+    rest: Vec<u8>,
+    /// The position of `rest` in the body. The body is read as if CR LF preceded it, because the
+    /// first delimiter begins the body.
+    rest_at: u64,
+    state: ScanState,
+    value: Option<Range<u64>>,
+    metadata: Option<FormMetadata>,
+    metadata_bytes: usize,
+}
+
+enum ScanState {
+    /// Before the first delimiter.
+    Preamble,
+    /// Between a delimiter and the end of the head.
+    Head,
+    /// In the content of a part that begins at this position.
+    Content { part: Part, start: u64, bytes: Vec<u8> },
+    /// Behind the last delimiter.
+    End,
+}
+
+/// A part of the form, by its name.
+enum Part {
+    Value,
+    /// `metadata`, or the names in the brackets of `metadata[a][b]`.
+    Metadata(Vec<String>),
+    Other,
+}
+
+/// Metadata, in the two forms of clients.
+enum FormMetadata {
+    /// One field with JSON.
+    Json(String),
+    /// A field for each member: `metadata[a]`.
+    Fields(Value),
+}
+
+const CR_LF: u64 = 2;
+
+impl FormScanner {
+    /// Returns a scanner if this is the `Content-Type` of a form; `None` if the body is the value
+    /// itself.
+    ///
+    /// # Errors
+    /// [`KvApiError::InvalidForm`] if the form has no boundary.
+    pub fn of(content_type: Option<&str>) -> Result<Option<Self>, KvApiError> {
+        let Some((media_type, parameters)) = content_type.map(|field| field.split_once(';').unwrap_or((field, "")))
+        else {
+            return Ok(None);
+        };
+        if !media_type.trim().eq_ignore_ascii_case("multipart/form-data") {
+            return Ok(None);
+        }
+        let boundary =
+            parameter(parameters, "boundary").filter(|boundary| !boundary.is_empty() && boundary.len() <= 70);
+        let boundary = boundary.ok_or(KvApiError::InvalidForm("the multipart form has no boundary"))?;
+        let delimiter = Finder::new(format!("\r\n--{boundary}").as_bytes()).into_owned();
+        Ok(Some(Self {
+            delimiter,
+            rest: b"\r\n".to_vec(),
+            rest_at: 0,
+            state: ScanState::Preamble,
+            value: None,
+            metadata: None,
+            metadata_bytes: 0,
+        }))
+    }
+
+    /// Reads the next bytes of the body.
+    ///
+    /// # Errors
+    /// [`KvApiError`] if the form is malformed or its metadata is too long.
+    pub fn feed(&mut self, chunk: &[u8]) -> Result<(), KvApiError> {
+        self.rest.extend_from_slice(chunk);
+        let mut rest = std::mem::take(&mut self.rest);
+        let mut at = 0;
+        while let Some(read) = self.step(rest.get(at..).unwrap_or_default(), self.rest_at + at as u64)? {
+            at += read;
+        }
+        let at = at + self.skip(rest.get(at..).unwrap_or_default())?;
+        rest.drain(..at);
+        self.rest = rest;
+        self.rest_at += at as u64;
+        Ok(())
+    }
+
+    /// Returns what the form says.
+    ///
+    /// # Errors
+    /// [`KvApiError`] if the form broke off, has no value, or its metadata is not JSON.
+    pub fn finish(self) -> Result<Form, KvApiError> {
+        if !matches!(self.state, ScanState::End) {
+            return Err(MALFORMED);
+        }
+        let missing = KvApiError::InvalidForm("multipart put request does not contain required form field 'value'");
+        let metadata = match self.metadata {
+            None => None,
+            Some(FormMetadata::Json(json)) => Some(json),
+            Some(FormMetadata::Fields(fields)) => Some(fields.to_string()),
+        };
+        Ok(Form { value: self.value.ok_or(missing)?, metadata })
+    }
+
+    /// Reads up to the next delimiter or the end of a head. Returns how many bytes it has read;
+    /// `None` if it needs more. `at` is the position of `rest`.
+    fn step(&mut self, rest: &[u8], at: u64) -> Result<Option<usize>, KvApiError> {
+        match &mut self.state {
+            ScanState::End => Ok(None),
+            ScanState::Head => {
+                let Some(end) = memchr::memmem::find(rest, b"\r\n\r\n") else { return Ok(None) };
+                let head = rest.get(..end).unwrap_or_default();
+                let read = end + 4;
+                let start = at + read as u64;
+                self.state = ScanState::Content { part: Part::of(head)?, start, bytes: Vec::new() };
+                Ok(Some(read))
+            }
+            ScanState::Preamble | ScanState::Content { .. } => {
+                let Some((end, read, is_last)) = self.delimiter_in(rest)? else { return Ok(None) };
+                let content = rest.get(..end).unwrap_or_default();
+                let next = if is_last { ScanState::End } else { ScanState::Head };
+                if let ScanState::Content { part, start, mut bytes } = std::mem::replace(&mut self.state, next) {
+                    if matches!(part, Part::Metadata(_)) {
+                        self.metadata_bytes += content.len();
+                        bytes.extend_from_slice(content);
+                    }
+                    self.end_part(part, start..at + end as u64, bytes)?;
+                }
+                Ok(Some(read))
+            }
+        }
+    }
+
+    /// Returns where the next delimiter begins, where what follows it begins, and whether it is
+    /// the last one. The line feed that ends its line belongs to the head that follows.
+    fn delimiter_in(&self, rest: &[u8]) -> Result<Option<(usize, usize, bool)>, KvApiError> {
+        let mut from = 0;
+        while let Some(found) = self.delimiter.find(rest.get(from..).unwrap_or_default()) {
+            let start = from + found;
+            let end = start + self.delimiter.needle().len();
+            match rest.get(end..).unwrap_or_default() {
+                [b'-', b'-', ..] => return Ok(Some((start, end + 2, true))),
+                [b'\r', b'\n', ..] => return Ok(Some((start, end, false))),
+                // Padding (RFC 2046 §5.1.1).
+                [b' ' | b'\t', padding @ ..] => {
+                    let Some(line_end) = memchr::memmem::find(padding, b"\r\n") else {
+                        return if padding.len() > HEAD_BYTES_MAX { Err(MALFORMED) } else { Ok(None) };
+                    };
+                    return Ok(Some((start, end + 1 + line_end, false)));
+                }
+                [] | [_] => return Ok(None),
+                // The boundary begins a longer line of the content.
+                _ => from = start + 1,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns how many bytes at the beginning of `rest` no longer matter: all but what may begin
+    /// a delimiter.
+    fn skip(&mut self, rest: &[u8]) -> Result<usize, KvApiError> {
+        match &mut self.state {
+            ScanState::End => Ok(rest.len()),
+            ScanState::Head if rest.len() > HEAD_BYTES_MAX => Err(MALFORMED),
+            ScanState::Head => Ok(0),
+            ScanState::Preamble | ScanState::Content { .. } if self.delimiter.find(rest).is_some() => Ok(0),
+            ScanState::Preamble => Ok(rest.len().saturating_sub(self.delimiter.needle().len() + 1)),
+            ScanState::Content { part, bytes, .. } => {
+                let safe = rest.len().saturating_sub(self.delimiter.needle().len() + 1);
+                if matches!(part, Part::Metadata(_)) {
+                    self.metadata_bytes += safe;
+                    if self.metadata_bytes > METADATA_BYTES_MAX {
+                        return Err(KvApiError::InvalidForm("the metadata is too long"));
+                    }
+                    bytes.extend_from_slice(rest.get(..safe).unwrap_or_default());
+                }
+                Ok(safe)
+            }
+        }
+    }
+
+    /// Uses the content of a part. Of two values the first one counts.
+    fn end_part(&mut self, part: Part, content: Range<u64>, bytes: Vec<u8>) -> Result<(), KvApiError> {
+        match part {
+            Part::Value => {
+                let content = content.start.saturating_sub(CR_LF)..content.end.saturating_sub(CR_LF);
+                self.value.get_or_insert(content);
+            }
+            Part::Metadata(path) => {
+                if self.metadata_bytes > METADATA_BYTES_MAX {
+                    return Err(KvApiError::InvalidForm("the metadata is too long"));
+                }
+                let text = String::from_utf8(bytes).map_err(|_| KvApiError::InvalidMetadata)?;
+                if path.is_empty() {
+                    self.metadata = Some(FormMetadata::Json(text));
+                } else {
+                    let mut fields = match self.metadata.take() {
+                        Some(FormMetadata::Fields(fields)) => fields,
+                        _ => Value::Object(Map::new()),
+                    };
+                    insert(&mut fields, &path, text)?;
+                    self.metadata = Some(FormMetadata::Fields(fields));
+                }
+            }
+            Part::Other => {}
+        }
+        Ok(())
+    }
+}
+
+impl Part {
+    /// Reads the head of a part: its lines, each preceded by CR LF.
+    fn of(head: &[u8]) -> Result<Self, KvApiError> {
+        let head = String::from_utf8_lossy(head);
+        let disposition = head.split("\r\n").find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.trim().eq_ignore_ascii_case("content-disposition").then_some(value)
+        });
+        let name = disposition.and_then(|value| parameter(value.split_once(';')?.1, "name"));
+        let Some(name) = name else { return Ok(Self::Other) };
+        if name == "value" {
+            return Ok(Self::Value);
+        }
+        let Some(brackets) = name.strip_prefix("metadata") else { return Ok(Self::Other) };
+        if brackets.is_empty() {
+            return Ok(Self::Metadata(Vec::new()));
+        }
+        let Some(path) = brackets.strip_prefix('[').and_then(|path| path.strip_suffix(']')) else {
+            return Ok(Self::Other);
+        };
+        let path: Vec<String> = path.split("][").map(str::to_owned).collect();
+        if path.len() > METADATA_DEPTH_MAX { Err(KvApiError::InvalidMetadata) } else { Ok(Self::Metadata(path)) }
+    }
+}
+
+/// Inserts a leaf as a string. An empty name appends to a list, as in `metadata[l][]`.
+fn insert(into: &mut Value, path: &[String], text: String) -> Result<(), KvApiError> {
+    let Some((name, rest)) = path.split_first() else {
+        *into = Value::String(text);
+        return Ok(());
+    };
+    let empty = match rest.first().map(String::as_str) {
+        None => Value::Null,
+        Some("") => Value::Array(Vec::new()),
+        Some(_) => Value::Object(Map::new()),
+    };
+    let place = match into {
+        Value::Array(list) if name.is_empty() => {
+            list.push(empty);
+            list.last_mut()
+        }
+        Value::Object(members) if !name.is_empty() => Some(members.entry(name.as_str()).or_insert(empty)),
+        _ => None,
+    };
+    insert(place.ok_or(KvApiError::InvalidMetadata)?, rest, text)
+}
+
+/// Returns a parameter of a header field, without its quotes (RFC 9110 §5.6.6).
+fn parameter(parameters: &str, name: &str) -> Option<String> {
+    let mut rest = parameters;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', ';']);
+        let (key, after) = rest.split_once('=')?;
+        let (value, after) = if let Some(quoted) = after.strip_prefix('"') {
+            quoted_string(quoted)?
+        } else {
+            let (value, after) = after.split_at(after.find(';').unwrap_or(after.len()));
+            (value.trim().to_owned(), after)
+        };
+        if key.trim().eq_ignore_ascii_case(name) {
+            return Some(value);
+        }
+        rest = after;
+    }
+}
+
+/// Reads a quoted string behind its first quote. Returns it, and what follows its last quote.
+fn quoted_string(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut characters = text.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return Some((value, text.get(at + 1..)?)),
+            '\\' => value.push(characters.next()?.1),
+            other => value.push(other),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TYPE: &str = "multipart/form-data; boundary=B";
+
+    /// Reads a form in chunks of this length, and returns the value with the metadata.
+    fn read(content_type: &str, body: &[u8], chunk: usize) -> Result<(Vec<u8>, Option<String>), KvApiError> {
+        let mut scanner = FormScanner::of(Some(content_type))?.expect("a form");
+        for chunk in body.chunks(chunk.max(1)) {
+            scanner.feed(chunk)?;
+        }
+        let Form { value, metadata } = scanner.finish()?;
+        let value = usize::try_from(value.start).unwrap()..usize::try_from(value.end).unwrap();
+        Ok((body[value].to_vec(), metadata))
+    }
+
+    fn text(body: &str) -> Result<(String, Option<String>), KvApiError> {
+        let one = read(TYPE, body.as_bytes(), 1);
+        assert_eq!(one, read(TYPE, body.as_bytes(), body.len()), "chunks make no difference");
+        one.map(|(value, metadata)| (String::from_utf8(value).unwrap(), metadata))
+    }
+
+    /// Returns a form with these parts, each the parameters of its disposition and its content.
+    fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (parameters, content) in parts {
+            body.extend_from_slice(format!("--B\r\nContent-Disposition: form-data; {parameters}\r\n\r\n").as_bytes());
+            body.extend_from_slice(content);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(b"--B--\r\n");
+        body
+    }
+
+    #[test]
+    fn the_forms_of_the_clients_are_read() {
+        let wrangler = "--B\r\nContent-Disposition: form-data; name=\"value\"\r\n\r\nv\r\n--B\r\nContent-Disposition: form-data; name=\"metadata\"\r\n\r\n{\"a\":1}\r\n--B--";
+        assert_eq!(text(wrangler), Ok(("v".into(), Some(r#"{"a":1}"#.into()))));
+        let with_type = "--B\r\ncontent-disposition: form-data; filename=\"metadata\"; name=\"metadata\"\r\nContent-Type: application/json\r\n\r\n{}\r\n--B\r\nContent-Type: application/octet-stream\r\nContent-Disposition: form-data; name=value; filename=\"blob\"\r\n\r\n\r\n--B--\r\n\r\n";
+        assert_eq!(text(with_type), Ok((String::new(), Some("{}".into()))));
+        let fields = form(&[
+            ("name=\"value\"", b"v"),
+            ("name=\"metadata[a]\"", b"1"),
+            ("name=\"metadata[b][c]\"", b"d"),
+            ("name=\"metadata[l][]\"", b"1"),
+            ("name=\"metadata[l][]\"", b"true"),
+            ("name=\"other\"", b"x"),
+        ]);
+        let json = r#"{"a":"1","b":{"c":"d"},"l":["1","true"]}"#;
+        assert_eq!(read(TYPE, &fields, 7), Ok((b"v".to_vec(), Some(json.into()))));
+    }
+
+    #[test]
+    fn the_content_is_not_repaired() {
+        for value in ["line\r\nbreak", "\r\n", "\r\n--", "\r\n--Bx\r\n", "a\nb", "a--B--"] {
+            let body = form(&[("name=\"value\"", value.as_bytes())]);
+            assert_eq!(read(TYPE, &body, 3), Ok((value.as_bytes().to_vec(), None)), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_form_that_is_broken_or_has_no_value_is_refused() {
+        for body in [
+            "",
+            "--B",
+            "--B\r\nContent-Disposition: form-data; name=\"value\"\r\n\r\nv",
+            "--B\r\nContent-Disposition: form-data; name=\"value\"\r\n\r\nv\r\n--B",
+        ] {
+            assert_eq!(text(body), Err(MALFORMED), "{body}");
+        }
+        for body in ["--B--", "--B\r\nContent-Disposition: form-data; name=\"metadata\"\r\n\r\n{}\r\n--B--"] {
+            assert!(matches!(text(body), Err(KvApiError::InvalidForm(why)) if why.contains("'value'")), "{body}");
+        }
+        assert!(FormScanner::of(Some("multipart/form-data")).is_err());
+        let huge = [&b"--B\r\nX: "[..], &[b'x'; HEAD_BYTES_MAX + 100]].concat();
+        assert_eq!(read(TYPE, &huge, 1000), Err(MALFORMED));
+        let long = form(&[("name=\"metadata\"", &vec![b' '; METADATA_BYTES_MAX + 1]), ("name=\"value\"", b"")]);
+        for chunk in [1000, long.len()] {
+            assert_eq!(read(TYPE, &long, chunk), Err(KvApiError::InvalidForm("the metadata is too long")));
+        }
+    }
+
+    #[test]
+    fn metadata_fields_that_contradict_each_other_are_refused() {
+        for names in
+            [["metadata[a]", "metadata[a][b]"], ["metadata[a][]", "metadata[a][b]"], ["metadata[]", "metadata[]"]]
+        {
+            let parts = names.map(|name| format!("name=\"{name}\""));
+            let body = form(&[("name=\"value\"", b"v"), (&parts[0], b"1"), (&parts[1], b"2")]);
+            assert_eq!(read(TYPE, &body, 100), Err(KvApiError::InvalidMetadata), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_form_is_read_as_one() {
+        for content_type in
+            [None, Some("application/json"), Some("multipart/mixed; boundary=B"), Some("text/plain;charset=UTF-8")]
+        {
+            assert!(FormScanner::of(content_type).is_ok_and(|scanner| scanner.is_none()), "{content_type:?}");
+        }
+        for content_type in ["Multipart/Form-Data;Boundary=\"B\"", "multipart/form-data; charset=utf-8; boundary=B"] {
+            let body = form(&[("name=\"value\"", b"v")]);
+            assert_eq!(read(content_type, &body, 5), Ok((b"v".to_vec(), None)), "{content_type}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_and_metadata_come_back_whatever_the_chunks(
+            value in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'-'), any::<u8>()], 0..200),
+            metadata in proptest::option::of("[a-z\r\n-]{0,40}"),
+            chunk in 1_usize..64,
+        ) {
+            let is_free = |bytes: &[u8]| memchr::memmem::find(&[b"\r\n", bytes].concat(), b"\r\n--B").is_none();
+            prop_assume!(is_free(&value));
+            let mut parts: Vec<(&str, &[u8])> = Vec::new();
+            if let Some(metadata) = &metadata {
+                parts.push(("name=\"metadata\"", metadata.as_bytes()));
+            }
+            parts.push(("name=\"value\"; filename=\"f\"", &value));
+            prop_assert_eq!(read(TYPE, &form(&parts), chunk), Ok((value.clone(), metadata.clone())));
+        }
+
+        #[test]
+        fn no_body_makes_the_scanner_panic(body in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'-'), Just(b'B'), Just(b' '), any::<u8>()], 0..200), chunk in 1_usize..20) {
+            let _outcome = read(TYPE, &body, chunk);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `/client/v4/…`: the REST API of Workers KV over the Worker's own bindings. [`kv_api`] reads the
+//! calls, checks them and words the results; this module makes the calls of KV.
+
+mod bulk;
+pub(crate) mod namespace_object;
+mod namespaces;
+mod values;
+
+use http_semantics::authorization::{NotAuthorized, is_token};
+use http_semantics::content_hash;
+use http_semantics::fields::Fields;
+use http_semantics::request_target::RequestTarget;
+use kv_api::access::{Access, CREDENTIAL_FIELDS, presented_token};
+use kv_api::call::{Call, NamespaceCall};
+use kv_api::envelope::{self, Note, PageInfo};
+use kv_api::error::KvApiError;
+use kv_api::namespace;
+use kv_api::token::{self, AccessToken};
+use kv_store::record_cache::ReadFailure;
+use kv_store::retry::Time;
+use kv_store::store::StoreError;
+use serde::Serialize;
+use serde_json::json;
+use wasm_bindgen::JsValue;
+use worker::web_sys::Response;
+
+use crate::http::error::RequestError;
+use crate::http::request_context::RequestContext;
+use crate::http::response;
+use crate::jobs::kv_api::namespaces::OpenNamespace;
+use crate::kv::keyspace::Keyspace;
+use crate::kv::keyspaces::Revocations;
+use crate::platform::clock::Clock;
+
+/// No entry of the API may be stored, and no compression on the way may change a value.
+const NO_STORE: (&str, &str) = ("cache-control", response::NO_STORE_NO_TRANSFORM);
+
+/// Returns the response to a call. Every error has the envelope of the API.
+pub(crate) async fn handle(context: &RequestContext, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
+    respond(context, target).await.map_err(|failure| failure.or_json(|error| envelope::failure(error, ())))
+}
+
+async fn respond(context: &RequestContext, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
+    let access = access(context).await?;
+    match Call::parse(context.method(), target)? {
+        Call::VerifyToken => verified(&access),
+        Call::User => success(json!({ "id": account_id(), "email": "kv-edge@localhost" }), None),
+        Call::Accounts(page) => first_page(page, json!({ "id": account_id(), "name": "kv-edge", "type": "standard" })),
+        Call::Memberships(page) => {
+            let account = json!({ "id": account_id(), "name": "kv-edge" });
+            first_page(page, json!({ "id": account_id(), "status": "accepted", "account": account }))
+        }
+        Call::ScriptSettings => namespaces::script_settings(context, &access),
+        Call::ListNamespaces(query) => namespaces::list(context, &access, &query).await,
+        Call::CreateNamespace => namespaces::create(context, &access).await,
+        Call::Namespace { namespace, call } => {
+            let open = OpenNamespace::find(context, &access, &namespace, call.operation()).await?;
+            access.check(open.info(), &call)?;
+            if call.is_write() {
+                open.check_writable(context)?;
+            }
+            match call {
+                NamespaceCall::Get => success(open.info().result(), None),
+                NamespaceCall::Rename => namespaces::rename(context, &open).await,
+                NamespaceCall::Delete => namespaces::delete(context, &open).await,
+                NamespaceCall::ListKeys(query) => values::list(&access, &open, &query).await,
+                NamespaceCall::GetValue(key) => values::get(context, &open, &key).await,
+                NamespaceCall::PutValue(key) => values::put(context, target, &open, &key).await,
+                NamespaceCall::DeleteValue(key) => values::delete(&open, &key).await,
+                NamespaceCall::GetMetadata(key) => values::metadata(&open, &key).await,
+                NamespaceCall::BulkPut => bulk::put(context, &access, &open).await,
+                NamespaceCall::BulkDelete => bulk::delete(context, &access, &open).await,
+                NamespaceCall::BulkGet => bulk::get(context, &access, &open).await,
+            }
+        }
+    }
+}
+
+/// Returns what the caller may do. A signed token costs no read: the list of revoked ones is in
+/// memory.
+async fn access(context: &RequestContext) -> Result<Access, RequestError> {
+    let vars = context.vars();
+    let secret = vars.token.as_deref().ok_or(NotAuthorized::NoToken)?;
+    let fields = context.headers(CREDENTIAL_FIELDS);
+    let field = |name| fields.get(name);
+    let presented = presented_token(
+        field("authorization").as_deref(),
+        field("x-auth-key").as_deref(),
+        field("x-auth-user-service-key").as_deref(),
+    )?;
+    if is_token(Some(&presented), secret) {
+        return Ok(Access::Everything);
+    }
+    let token = vars.kv_api.token_key.as_ref().and_then(|key| AccessToken::verify(&presented, key));
+    let token = token.filter(|token| !token.is_expired(now_seconds())).ok_or(KvApiError::WrongToken)?;
+    let revoked =
+        Revocations.get(context, &token::REVOKED_KEY, Clock.now_ms()).await.map_err(|failure| match failure {
+            ReadFailure::Store(error) => error,
+            ReadFailure::Broken(error) => {
+                StoreError::not_sent(format!("the list of revoked tokens is broken: {error}"))
+            }
+        })?;
+    let is_revoked = revoked.is_some_and(|revoked| revoked.value.contains(&token.name));
+    if is_revoked { Err(KvApiError::WrongToken.into()) } else { Ok(Access::Scoped(token)) }
+}
+
+/// Returns the response to a client that asks whether its token is valid. It has come this far, so
+/// it is.
+fn verified(access: &Access) -> Result<Response, RequestError> {
+    let (name, expires_on) = match access {
+        Access::Everything => ("API_TOKEN", None),
+        Access::Scoped(token) => {
+            // The runtime's dates go further than any token.
+            #[allow(clippy::cast_precision_loss)]
+            let date = js_sys::Date::new(&JsValue::from_f64(token.expires as f64 * 1000.0));
+            (token.name.as_str(), Some(String::from(date.to_iso_string())))
+        }
+    };
+    let mut result = json!({ "id": content_hash::hash(format!("token {name}").as_bytes()), "status": "active" });
+    if let (Some(members), Some(expires_on)) = (result.as_object_mut(), expires_on) {
+        members.insert("expires_on".to_owned(), expires_on.into());
+    }
+    let note = Note { code: 10000, message: "This API Token is valid and active" };
+    json_response(&envelope::success_with_note(result, note))
+}
+
+/// Returns the id of the one account that the API knows.
+fn account_id() -> String {
+    content_hash::hash(b"kv-edge account")
+}
+
+/// Returns the first page of a list of one entry, and empty pages behind it: clients ask until
+/// they get one.
+fn first_page(page: u64, entry: serde_json::Value) -> Result<Response, RequestError> {
+    let (entries, info) = namespace::page_of(vec![entry], page, 20);
+    success(entries, Some(info))
+}
+
+/// Returns a success in the envelope.
+fn success(result: impl Serialize, info: Option<PageInfo<'_>>) -> Result<Response, RequestError> {
+    json_response(&envelope::success(result, info))
+}
+
+fn json_response(json: &str) -> Result<Response, RequestError> {
+    Ok(response::ok(&JsValue::from_str(json), &[("content-type", "application/json"), NO_STORE])?)
+}
+
+/// Returns the time in seconds since the Unix epoch.
+fn now_seconds() -> u64 {
+    Clock.now_ms() / 1000
+}

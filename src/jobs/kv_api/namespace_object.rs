@@ -1,0 +1,147 @@
+//! `NAMESPACE_LIST`: the Durable Object that lists the namespaces which clients make.
+//! [`kv_api::namespace_list`] decides; this module adds the storage, and the alarm that removes
+//! the keys of deleted namespaces.
+
+use std::rc::Rc;
+
+use futures_util::{StreamExt, stream};
+use kv_api::namespace_list::{NamespaceList, NamespaceRequest, key_prefix};
+use kv_store::limits::Key;
+use kv_store::record;
+use kv_store::retry::{Backoff, Time};
+use kv_store::store::StoreError;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use worker::web_sys;
+
+use crate::http::response;
+use crate::platform::bindings::{Bindings, Vars};
+use crate::platform::clock::Clock;
+use crate::platform::durable_objects::{DurableObjectState, DurableObjectStorage};
+use crate::platform::log;
+
+const RECORD: &str = "record";
+
+/// The most keys that one alarm removes. An invocation may make 1000 calls of KV ("Limits").
+const KEYS_MAX: u32 = 400;
+
+/// How many keys are deleted at the same time.
+const CONCURRENT_KEYS: usize = 24;
+
+/// The wait after a failure of KV, in milliseconds.
+const FAILURE_WAIT_MS: u64 = 60_000;
+
+/// The class of the Durable Object.
+#[wasm_bindgen(js_name = NamespaceList)]
+pub struct NamespaceObject(Rc<ListObject>);
+
+struct ListObject {
+    storage: DurableObjectStorage,
+    env: Bindings,
+}
+
+#[wasm_bindgen(js_class = NamespaceList)]
+impl NamespaceObject {
+    /// Returns the object. The runtime calls this when the object wakes up.
+    #[wasm_bindgen(constructor)]
+    #[must_use]
+    pub fn new(state: JsValue, env: JsValue) -> Self {
+        let storage = state.unchecked_into::<DurableObjectState>().storage();
+        Self(Rc::new(ListObject { storage, env: env.unchecked_into() }))
+    }
+
+    /// Does nothing. The first call into WebAssembly after a trap creates a new instance:
+    /// `entry.mjs` calls this to find out whether there is one.
+    pub fn touch() {}
+
+    /// Returns the response to a [`NamespaceRequest`] in the body. The promise rejects if it
+    /// cannot be read, or the storage fails.
+    pub fn fetch(&self, request: web_sys::Request) -> js_sys::Promise {
+        let object = Rc::clone(&self.0);
+        future_to_promise(async move { object.handle(request).await.map(Into::into) })
+    }
+
+    /// Removes keys of deleted namespaces and sets the next alarm. The promise rejects if the
+    /// storage fails; the runtime then calls the alarm again.
+    pub fn alarm(&self, _is_retry: bool) -> js_sys::Promise {
+        let object = Rc::clone(&self.0);
+        future_to_promise(async move { object.remove_keys().await.map(|()| JsValue::UNDEFINED) })
+    }
+}
+
+impl ListObject {
+    async fn handle(&self, request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
+        let body = JsFuture::from(request.text()?).await?.as_string().unwrap_or_default();
+        let request: NamespaceRequest = serde_json::from_str(&body).map_err(|error| exception(&error))?;
+        // No `await` until the list is stored: requests are carried out one after the other.
+        let mut list = self.list()?;
+        let (reply, is_changed) = list.handle(request, Clock.now_ms());
+        if is_changed {
+            self.store(&list)?;
+            self.set_alarm(&list).await?;
+        }
+        let fields = [("content-type", "application/json")];
+        response::with_status(200, &JsValue::from_str(&record::to_json(&reply)), &fields)
+    }
+
+    /// Removes some keys of one deleted namespace.
+    async fn remove_keys(&self) -> Result<(), JsValue> {
+        let Some(id) = self.list()?.due_removal(Clock.now_ms()).map(str::to_owned) else {
+            return self.set_alarm(&self.list()?).await;
+        };
+        match self.remove_keys_of(&id).await {
+            Ok(had_keys) => {
+                let mut list = self.list()?;
+                list.removed(&id, had_keys, Clock.now_ms());
+                self.store(&list)?;
+                self.set_alarm(&list).await
+            }
+            Err(error) => {
+                log::alarm_warning("NAMESPACE_LIST", "keys_not_removed", &error);
+                self.storage.set_alarm(Clock.now_ms().saturating_add(FAILURE_WAIT_MS)).await
+            }
+        }
+    }
+
+    /// Removes some keys of a deleted namespace. Returns true if there were any.
+    async fn remove_keys_of(&self, id: &str) -> Result<bool, StoreError> {
+        let Some(home) = Vars::of(&self.env).kv_api.home.clone() else {
+            return Err(StoreError::not_sent("KV_API_NAMESPACES is not set"));
+        };
+        let store = self.env.kv(&home);
+        let names = store.key_names(&key_prefix(id), KEYS_MAX).await?;
+        let had_keys = !names.is_empty();
+        let deletes = names.into_iter().map(|name| {
+            let store = &store;
+            async move {
+                let key = Key::new(name).map_err(|error| StoreError::not_sent(error.to_string()))?;
+                store.delete_with_retry(&key, &Backoff::PUT_AFTER_RESPONSE).await.outcome.map_err(|(error, _)| error)
+            }
+        });
+        let mut deletes = stream::iter(deletes).buffer_unordered(CONCURRENT_KEYS);
+        while let Some(outcome) = deletes.next().await {
+            outcome?;
+        }
+        Ok(had_keys)
+    }
+
+    fn list(&self) -> Result<NamespaceList, JsValue> {
+        let Some(record) = self.storage.kv().get(RECORD)?.as_string() else { return Ok(NamespaceList::default()) };
+        serde_json::from_str(&record).map_err(|error| exception(&error))
+    }
+
+    fn store(&self, list: &NamespaceList) -> Result<(), JsValue> {
+        self.storage.kv().put(RECORD, &JsValue::from_str(&record::to_json(list)))
+    }
+
+    async fn set_alarm(&self, list: &NamespaceList) -> Result<(), JsValue> {
+        match list.next_removal_ms() {
+            Some(at_ms) => self.storage.set_alarm(at_ms).await,
+            None => Ok(()),
+        }
+    }
+}
+
+fn exception(error: &dyn std::fmt::Display) -> JsValue {
+    JsValue::from_str(&error.to_string())
+}

@@ -1,0 +1,224 @@
+//! Single keys: reading, writing, deleting and listing them.
+
+use http_semantics::conditional::{PreconditionResult, Validators, evaluate};
+use http_semantics::content_hash::ContentHasher;
+use http_semantics::fields::Fields;
+use http_semantics::range::{Range, content_range};
+use http_semantics::request_body::RequestBodyError;
+use http_semantics::request_target::RequestTarget;
+use kv_api::access::Access;
+use kv_api::bulk::check_metadata;
+use kv_api::call::KeysQuery;
+use kv_api::envelope::PageInfo;
+use kv_api::error::{KvApiError, Operation};
+use kv_api::expiration::{Expiration, KnownExpiration};
+use kv_api::form::FormScanner;
+use kv_store::limits::{Key, VALUE_BYTES_MAX};
+use kv_store::retry::{Backoff, Time};
+use serde_json::json;
+use serde_json::value::RawValue;
+use wasm_bindgen::{JsCast, JsValue};
+use worker::web_sys::Response;
+
+use super::namespaces::OpenNamespace;
+use super::{NO_STORE, now_seconds, success};
+use crate::http::error::RequestError;
+use crate::http::request_context::RequestContext;
+use crate::http::{response, stream};
+use crate::isolate::Isolate;
+use crate::kv::ReadOptions;
+use crate::kv::put::{PutOptions, PutValue};
+use crate::platform::bytes::chunks;
+use crate::platform::clock::Clock;
+
+/// The most bytes of a form beside the value.
+const FORM_HEADS_BYTES_MAX: u64 = 256 * 1024;
+
+/// The fields of a request that need the whole value.
+const CONDITIONS: &str = "if-match,if-none-match,if-range,range";
+
+/// `GET …/values/{key}`. The value is passed through as the runtime's own stream, unless its
+/// entity tag, its length or a part of it is asked for.
+pub(super) async fn get(context: &RequestContext, open: &OpenNamespace, key: &str) -> Result<Response, RequestError> {
+    let key = open.key(key, Operation::Get)?;
+    let started_ms = Clock.now_ms();
+    let fields = context.headers(CONDITIONS);
+    let is_whole_needed = context.method() == "HEAD" || CONDITIONS.split(',').any(|name| fields.has(name));
+    let options = if is_whole_needed { ReadOptions::BYTES } else { ReadOptions::STREAM };
+    let (value, expiration) =
+        futures_util::future::join(open.store.read_with_retry(&key, &options), expiration(open, &key)).await;
+    let value = value?.ok_or(KvApiError::KeyNotFound)?;
+    let expiration = expiration?.map(|seconds| seconds.to_string());
+    let timing = format!("kv;dur={}", Clock.now_ms().saturating_sub(started_ms));
+    let mut head: Vec<(&str, &str)> =
+        vec![("content-type", "application/octet-stream"), NO_STORE, ("server-timing", &*timing)];
+    head.extend(expiration.as_deref().map(|seconds| ("expiration", seconds)));
+    if is_whole_needed {
+        whole(context.method(), &fields, &value.unchecked_into(), &head)
+    } else {
+        Ok(response::ok(&value, &head)?)
+    }
+}
+
+/// Returns a value whose entity tag is asked for, or a part of it (RFC 9110 §13 and §14). Several
+/// parts are not joined: such a request gets the whole value.
+fn whole(
+    method: &str,
+    fields: &impl Fields,
+    value: &js_sys::ArrayBuffer,
+    head: &[(&str, &str)],
+) -> Result<Response, RequestError> {
+    let tag = format!("\"{}\"", hash(value));
+    let validators = Validators { etag: Some(&tag), last_modified_ms: None, received_ms: u64::MAX };
+    let length = u64::from(value.byte_length());
+    let own = [("etag", &*tag), ("accept-ranges", "bytes")];
+    let mut head: Vec<(&str, &str)> = own.into_iter().chain(head.iter().copied()).collect();
+    let range;
+    match evaluate(method, fields, &validators) {
+        PreconditionResult::Failed => return Err(KvApiError::PreconditionFailed.into()),
+        PreconditionResult::NotModified => return Ok(response::with_status(304, &JsValue::NULL, &head)?),
+        PreconditionResult::Holds => {}
+    }
+    let asked = fields.get("range").filter(|_| method == "GET");
+    match Range::of(asked.as_deref(), fields.get("if-range").as_deref(), &validators, length) {
+        Range::Unsatisfiable => Err(KvApiError::RangeNotSatisfiable(length).into()),
+        Range::Satisfiable(parts) if parts.len() == 1 => {
+            let part = parts.first().cloned().unwrap_or_default();
+            range = content_range(&part, length);
+            head.push(("content-range", &range));
+            let body = js_sys::Uint8Array::new(value).subarray(bytes_of(part.start), bytes_of(part.end));
+            Ok(response::with_status(206, &body, &head)?)
+        }
+        _ => Ok(response::with_status(200, value, &head)?),
+    }
+}
+
+/// Returns when a key expires, in seconds since the Unix epoch. KV says so only in a list, which
+/// is asked at most once in half a minute.
+async fn expiration(open: &OpenNamespace, key: &Key<'_>) -> Result<Option<u64>, RequestError> {
+    let (memory, now_ms) = (&Isolate::current().kv_api.expirations, Clock.now_ms());
+    let name = memory_key(open, key);
+    memory.borrow_mut().touch(&name);
+    if let Some(known) = memory.borrow().get(&name).filter(|known| known.is_fresh(now_ms)) {
+        return Ok(known.seconds);
+    }
+    let seconds = open.store.expiration_of(key).await?;
+    memory.borrow_mut().insert(&name, KnownExpiration { seconds, read_ms: now_ms }, name.len());
+    Ok(seconds)
+}
+
+/// Forgets when a key expires, because it was written.
+pub(super) fn forget_expiration(open: &OpenNamespace, key: &Key<'_>) {
+    Isolate::current().kv_api.expirations.borrow_mut().remove(&memory_key(open, key));
+}
+
+fn memory_key(open: &OpenNamespace, key: &Key<'_>) -> String {
+    format!("{}/{}", open.info().id, key.as_str())
+}
+
+/// `GET …/metadata/{key}`
+pub(super) async fn metadata(open: &OpenNamespace, key: &str) -> Result<Response, RequestError> {
+    let (value, metadata) = open.store.stream_with_metadata(&open.key(key, Operation::Get)?).await?;
+    stream::end(&value.ok_or(KvApiError::KeyNotFound)?);
+    let metadata = metadata.map(RawValue::from_string).transpose();
+    success(metadata.map_err(|error| RequestError::internal(&error.to_string().into()))?, None)
+}
+
+/// `PUT …/values/{key}`. The body is read whole first: an aborted upload writes nothing, and a put
+/// can be retried.
+pub(super) async fn put(
+    context: &RequestContext,
+    target: &RequestTarget<'_>,
+    open: &OpenNamespace,
+    key: &str,
+) -> Result<Response, RequestError> {
+    let operation = Operation::Put;
+    let key = open.key(key, operation)?;
+    let (expiration, ttl) = (parameter(target, "expiration")?, parameter(target, "expiration_ttl")?);
+    let expiration = Expiration::parse(expiration.as_deref(), ttl.as_deref(), now_seconds(), operation)?;
+    let scanner = FormScanner::of(context.header("content-type").as_deref())?;
+    // Read as a form, the body has a little more than its value.
+    let most = if scanner.is_some() { VALUE_BYTES_MAX + FORM_HEADS_BYTES_MAX } else { VALUE_BYTES_MAX };
+    let body = match context.body_up_to(bytes_of(most)).await {
+        Err(RequestBodyError::TooLong) => return Err(KvApiError::LongValue(operation).into()),
+        body => body?,
+    };
+    let (value, metadata) = match scanner {
+        None => (PutValue::bytes(body), None),
+        Some(mut scanner) => {
+            chunks(&body).try_for_each(|chunk| scanner.feed(&chunk))?;
+            let form = scanner.finish()?;
+            if form.value.end - form.value.start > VALUE_BYTES_MAX {
+                return Err(KvApiError::LongValue(operation).into());
+            }
+            let metadata = form.metadata.as_deref().map(|json| check_metadata(json, operation)).transpose()?;
+            let metadata = metadata.filter(|json| json != "null").map(std::borrow::Cow::into_owned);
+            let value = js_sys::Uint8Array::new(&body).subarray(bytes_of(form.value.start), bytes_of(form.value.end));
+            (PutValue::bytes(value), metadata)
+        }
+    };
+    let options = put_options(expiration, metadata.as_deref())?;
+    let put = open.store.put_with_retry(&key, &value, options.as_ref(), &Backoff::PUT_OF_CLIENT, |_| {}).await;
+    forget_expiration(open, &key);
+    put.outcome.map_err(|(error, _)| error)?;
+    success(json!({}), None)
+}
+
+/// Returns the options of a put; `None` if there are none.
+pub(super) fn put_options(
+    expiration: Option<Expiration>,
+    metadata: Option<&str>,
+) -> Result<Option<PutOptions>, JsValue> {
+    if expiration.is_none() && metadata.is_none() {
+        return Ok(None);
+    }
+    let options = match expiration {
+        None => PutOptions::new(),
+        Some(Expiration::At(seconds)) => PutOptions::expiring_at(seconds),
+        Some(Expiration::AfterSeconds(seconds)) => PutOptions::expiring_after(seconds),
+    };
+    Ok(Some(match metadata {
+        None => options,
+        Some(json) => options.and_metadata(json)?,
+    }))
+}
+
+/// `DELETE …/values/{key}`. A key that does not exist is deleted, too.
+pub(super) async fn delete(open: &OpenNamespace, key: &str) -> Result<Response, RequestError> {
+    let key = open.key(key, Operation::Delete)?;
+    let delete = open.store.delete_with_retry(&key, &Backoff::PUT_OF_CLIENT).await;
+    forget_expiration(open, &key);
+    delete.outcome.map_err(|(error, _)| error)?;
+    success(json!({}), None)
+}
+
+/// `GET …/keys`
+pub(super) async fn list(
+    access: &Access,
+    open: &OpenNamespace,
+    query: &KeysQuery<'_>,
+) -> Result<Response, RequestError> {
+    let Some(prefix) = access.listed_prefix(&query.prefix) else {
+        return success(json!([]), Some(PageInfo::of_keys(0, None)));
+    };
+    let prefix = open.stored_prefix(&prefix);
+    let page = open.store.key_page(&prefix, query.limit, query.cursor.as_deref(), open.hidden_characters()).await?;
+    let keys = RawValue::from_string(page.json).map_err(|error| RequestError::internal(&error.to_string().into()))?;
+    success(keys, Some(PageInfo::of_keys(page.count, page.cursor.as_deref())))
+}
+
+fn parameter<'a>(target: &RequestTarget<'a>, name: &str) -> Result<Option<std::borrow::Cow<'a, str>>, KvApiError> {
+    Ok(target.parameter(name)?)
+}
+
+/// Returns a length or a position within a body, which has little more than 25 MiB.
+fn bytes_of(bytes: u64) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// Returns the content hash of a value.
+fn hash(value: &js_sys::ArrayBuffer) -> String {
+    let mut hasher = ContentHasher::default();
+    chunks(value).for_each(|chunk| hasher.update(&chunk));
+    hasher.finish()
+}

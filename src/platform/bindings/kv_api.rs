@@ -1,0 +1,66 @@
+//! Bindings and vars of the KV REST API.
+
+use kv_api::namespace::WritableBindings;
+use kv_api::token::TokenKey;
+use wasm_bindgen::prelude::*;
+
+use super::{Bindings, vars};
+use crate::kv::{KvNamespace, Store};
+use crate::platform::durable_objects::DurableObjects;
+
+#[wasm_bindgen(module = "/src/platform/glue/kv_api.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = namespaceNames)]
+    fn namespace_names(env: &Bindings) -> String;
+}
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(method, getter, js_name = "USER_CONFIGURATION")]
+    fn revocations_kv(this: &Bindings) -> KvNamespace;
+    /// Returns `NAMESPACE_LIST`, whose one Durable Object lists the namespaces that clients make.
+    #[wasm_bindgen(method, getter, js_name = "NAMESPACE_LIST")]
+    pub(crate) fn namespace_list(this: &Bindings) -> DurableObjects;
+}
+
+impl Bindings {
+    /// Returns the names of all KV bindings.
+    pub(crate) fn kv_names(&self) -> Vec<String> {
+        namespace_names(self).lines().map(str::to_owned).collect()
+    }
+
+    /// Returns the namespace of a KV binding.
+    pub(crate) fn kv(&self, name: &str) -> Store {
+        Store::new(self.var(name).unchecked_into())
+    }
+
+    /// Returns `USER_CONFIGURATION`, which has the list of revoked tokens.
+    pub(crate) fn revocations(&self) -> Store {
+        Store::new(self.revocations_kv())
+    }
+}
+
+pub(crate) struct KvApiVars {
+    /// `KV_API_WRITABLE`.
+    pub(crate) writable: WritableBindings,
+    /// The binding that `KV_API_NAMESPACES` names: the home of namespaces that the API makes.
+    /// `None` if it makes none.
+    pub(crate) home: Option<String>,
+    /// Signs tokens. It is derived from the secret `TOKEN_SECRET`, or from `API_TOKEN` if that is
+    /// not set; `None` if neither is.
+    pub(crate) token_key: Option<TokenKey>,
+    /// How long the list of revoked tokens is used from memory: `CONFIG_REFRESH`, in milliseconds.
+    pub(crate) refresh_ms: u64,
+}
+
+impl KvApiVars {
+    pub(super) fn read(env: &Bindings, token: Option<&str>) -> Self {
+        let home = vars::KV_API_NAMESPACES.read(env).trim().to_owned();
+        Self {
+            writable: WritableBindings::parse(&vars::KV_API_WRITABLE.read(env)),
+            home: Some(home).filter(|home| !home.is_empty()),
+            token_key: env.secret("TOKEN_SECRET").as_deref().or(token).map(TokenKey::derive),
+            refresh_ms: vars::CONFIG_REFRESH.read_ms(env),
+        }
+    }
+}

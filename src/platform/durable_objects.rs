@@ -1,0 +1,78 @@
+//! Durable Objects: calls to one, and the storage of one.
+
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use worker::web_sys::{Request, Response};
+
+#[wasm_bindgen]
+extern "C" {
+    /// The binding of a class, with an object for each name.
+    #[derive(Clone)]
+    pub(crate) type DurableObjects;
+    #[wasm_bindgen(method, catch, js_name = getByName)]
+    fn get_by_name(this: &DurableObjects, name: &str) -> Result<Stub, JsValue>;
+
+    type Stub;
+    #[wasm_bindgen(method, catch)]
+    fn fetch(this: &Stub, request: &Request) -> Result<js_sys::Promise, JsValue>;
+
+    /// `DurableObjectState`, which the runtime passes to the constructor.
+    pub(crate) type DurableObjectState;
+    /// Returns the storage of the object.
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn storage(this: &DurableObjectState) -> DurableObjectStorage;
+
+    /// `DurableObjectStorage` of a class with an `SQLite` backend.
+    pub(crate) type DurableObjectStorage;
+    /// Returns its synchronous key-value API.
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn kv(this: &DurableObjectStorage) -> SyncKv;
+    #[wasm_bindgen(method, catch, js_name = setAlarm)]
+    fn set_alarm_at(this: &DurableObjectStorage, unix_ms: f64) -> Result<js_sys::Promise, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = deleteAlarm)]
+    fn remove_alarm(this: &DurableObjectStorage) -> Result<js_sys::Promise, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = transactionSync)]
+    fn transaction_sync(
+        this: &DurableObjectStorage,
+        work: &mut dyn FnMut() -> Result<JsValue, JsValue>,
+    ) -> Result<JsValue, JsValue>;
+
+    /// The synchronous key-value API of that storage, `ctx.storage.kv`. A value with its key has
+    /// at most 2 MB ("Limits" of Durable Objects).
+    pub(crate) type SyncKv;
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn get(this: &SyncKv, key: &str) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn put(this: &SyncKv, key: &str, value: &JsValue) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn delete(this: &SyncKv, key: &str) -> Result<bool, JsValue>;
+}
+
+impl DurableObjects {
+    /// Sends a request to the object with this name. The error is what the runtime threw.
+    pub(crate) async fn send(&self, name: &str, request: &Request) -> Result<Response, JsValue> {
+        let stub = self.get_by_name(name)?;
+        Ok(JsFuture::from(stub.fetch(request)?).await?.unchecked_into())
+    }
+}
+
+impl DurableObjectStorage {
+    /// Sets the alarm to a time in milliseconds since the Unix epoch. It replaces the one before.
+    pub(crate) async fn set_alarm(&self, unix_ms: u64) -> Result<(), JsValue> {
+        // Exact: 53 bits of milliseconds last for 285,000 years.
+        #[allow(clippy::cast_precision_loss)]
+        JsFuture::from(self.set_alarm_at(unix_ms as f64)?).await.map(|_| ())
+    }
+
+    /// Removes the alarm, if there is one.
+    #[cfg(feature = "writes")]
+    pub(crate) async fn delete_alarm(&self) -> Result<(), JsValue> {
+        JsFuture::from(self.remove_alarm()?).await.map(|_| ())
+    }
+
+    /// Does some work as a whole or not at all.
+    #[cfg(feature = "writes")]
+    pub(crate) fn transaction(&self, work: impl Fn() -> Result<(), JsValue>) -> Result<(), JsValue> {
+        self.transaction_sync(&mut || work().map(|()| JsValue::UNDEFINED)).map(|_| ())
+    }
+}

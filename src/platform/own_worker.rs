@@ -1,0 +1,28 @@
+//! Calls of the Worker to itself. Each is an invocation of its own, with its own limits
+//! ("Service bindings").
+
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use worker::web_sys::Request;
+
+use crate::platform::js_error::message_of;
+
+#[wasm_bindgen(module = "/src/platform/glue/own_worker.js")]
+extern "C" {
+    /// Sends the same request to this Worker with only these of its header fields and another
+    /// body. Resolves to status and body of the response.
+    #[wasm_bindgen(js_name = send, catch)]
+    fn send_to_self(request: &Request, names: &str, body: &str) -> Result<js_sys::Promise, JsValue>;
+}
+
+/// Sends a request of this Worker to it again, with another body. `names` are the header fields
+/// that it keeps, separated by commas. Returns status and body of the response. The error is the
+/// message of the runtime.
+pub(crate) async fn send(request: &Request, names: &str, body: &str) -> Result<(u16, String), String> {
+    let reply = async { JsFuture::from(send_to_self(request, names, body)?).await };
+    let reply: js_sys::Array = reply.await.map_err(|thrown: JsValue| message_of(&thrown))?.unchecked_into();
+    // The glue returns a status and a text.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let status = reply.get(0).as_f64().unwrap_or_default() as u16;
+    Ok((status, reply.get(1).as_string().unwrap_or_default()))
+}
