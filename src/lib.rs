@@ -50,6 +50,8 @@ use crate::routes::Route;
 const REPEATED: &[&str] = &[
     "accept-language",
     "cf-connecting-ip",
+    #[cfg(feature = "cache")]
+    "cache-status",
     #[cfg(feature = "storefronts")]
     tenant_router::response_edits::RESPONSE_FIELDS,
     #[cfg(feature = "assets")]

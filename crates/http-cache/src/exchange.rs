@@ -19,6 +19,8 @@
 //! (ReadBody) ──> Respond, Fail       not of a 304, a stream or a failure
 //! ```
 
+#[cfg(test)]
+mod tests;
 mod upstream_response;
 
 use std::fmt::Debug;
@@ -117,6 +119,8 @@ pub enum Event<B: StoredBody> {
     Read {
         /// What is stored under the key.
         found: Result<CacheHit<B>, MissReason>,
+        /// What is stored under the variant's key; `None` if that was not asked for.
+        variant: Option<Result<CacheHit<B>, MissReason>>,
         /// The purges; `None` if they cannot be read.
         purges: Option<Rc<PurgeList>>,
         /// How long KV took, in milliseconds; `None` if it was not read.
@@ -134,10 +138,12 @@ pub enum Event<B: StoredBody> {
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "a box would cost each hit an allocation")]
 pub enum Action<B: StoredBody> {
-    /// Reads what is stored under this key, and the list of purges.
+    /// Reads what is stored under these keys, together, and the list of purges.
     Read {
         /// The key.
         key: Key<'static>,
+        /// The key of the variant that the request is expected to select.
+        variant: Option<Key<'static>>,
     },
     /// Waits: another request fetches the same URL.
     Wait {
@@ -297,8 +303,10 @@ struct Waited {
 #[derive(Debug)]
 enum State<B> {
     Begin,
-    /// Reads the response under the URL's key.
-    Primary,
+    /// Reads the response under the URL's key and, ahead, the variant under this key.
+    Primary {
+        ahead: Option<Key<'static>>,
+    },
     /// Reads the variant under this key.
     Variant {
         lookup: Lookup<B>,
@@ -408,8 +416,15 @@ impl<B: StoredBody> Exchange<B> {
     pub fn step<F: Fields>(&mut self, event: Event<B>, cx: &mut Context<'_, B, F>) -> Action<B> {
         match (mem::replace(&mut self.state, State::Done), event) {
             (State::Begin, Event::Begin) => self.begin(cx),
-            (State::Primary, Event::Read { found, purges, kv_ms }) => self.primary(found, purges.as_deref(), kv_ms, cx),
-            (State::Variant { lookup, key, selecting_fields }, Event::Read { found, purges, kv_ms }) => {
+            (State::Primary { ahead }, Event::Read { found, variant, purges, kv_ms }) => {
+                let mut ahead = ahead.zip(variant);
+                let action = self.primary(found, &mut ahead, purges.as_deref(), kv_ms, cx);
+                if let Some((_, Ok(unused))) = ahead {
+                    self.discard(unused.body);
+                }
+                action
+            }
+            (State::Variant { lookup, key, selecting_fields }, Event::Read { found, purges, kv_ms, .. }) => {
                 let lookup = Lookup { kv_ms: sum(lookup.kv_ms, kv_ms), ..lookup };
                 self.variant(lookup, key, &selecting_fields, found, purges.as_deref(), cx)
             }
@@ -438,15 +453,30 @@ impl<B: StoredBody> Exchange<B> {
         if !self.request.permits_lookup() {
             return self.decide(Lookup::new(key), cx);
         }
-        self.state = State::Primary;
-        Action::Read { key }
+        let ahead = self.variant_to_read_ahead(&key, cx);
+        self.state = State::Primary { ahead: ahead.clone() };
+        Action::Read { key, variant: ahead }
     }
 
-    /// Uses the response under the URL's key, or else looks for the variant that the request
-    /// selects.
+    /// Returns the key of the variant that this request selects if the response under the URL's
+    /// key still has the selecting fields that it had before. `None` if the response under the
+    /// URL's key is that variant, or is in memory, so that only one response is read from KV.
+    fn variant_to_read_ahead<F: Fields>(&self, key: &Key<'_>, cx: &mut Context<'_, B, F>) -> Option<Key<'static>> {
+        let known = cx.memory.selecting_fields(key.as_str())?;
+        let selecting_fields = vary::selecting_fields_like(known, cx.fields);
+        if selecting_fields == *known || cx.memory.get(key.as_str(), cx.memory_ms, cx.now_ms).is_some() {
+            return None;
+        }
+        Some(self.url.variant_key(&selecting_fields))
+    }
+
+    /// Uses the response under the URL's key, or else the variant that the request selects.
+    /// `ahead` is what was read together with that response, and its key; it is taken if it is
+    /// that variant.
     fn primary<F: Fields>(
         &mut self,
         found: Result<CacheHit<B>, MissReason>,
+        ahead: &mut Option<(Key<'static>, Result<CacheHit<B>, MissReason>)>,
         purges: Option<&PurgeList>,
         kv_ms: Option<u64>,
         cx: &mut Context<'_, B, F>,
@@ -468,17 +498,20 @@ impl<B: StoredBody> Exchange<B> {
         let stored = Rc::clone(&primary.stored);
         let metadata = &stored.metadata;
         lookup.primary = Some(Rc::clone(&stored));
+        cx.memory.remember_selecting_fields(lookup.key.as_str(), &metadata.selecting_fields);
         if vary::matches(&metadata.selecting_fields, &metadata.fields, cx.fields) {
             lookup.hit = Some(primary);
             lookup.is_soft_purged = mode.is_some();
             return self.decide(lookup, cx);
         }
         self.discard(primary.body);
-        let names: Vec<String> = metadata.selecting_fields.iter().map(|(name, _)| name.clone()).collect();
-        let selecting_fields = vary::selecting_fields(&names, cx.fields);
+        let selecting_fields = vary::selecting_fields_like(&metadata.selecting_fields, cx.fields);
         let key = self.url.variant_key(&selecting_fields);
+        if let Some((_, found)) = ahead.take_if(|(ahead, _)| *ahead == key) {
+            return self.variant(lookup, key, &selecting_fields, found, Some(purges), cx);
+        }
         self.state = State::Variant { lookup, key: key.clone(), selecting_fields };
-        Action::Read { key }
+        Action::Read { key, variant: None }
     }
 
     fn variant<F: Fields>(
@@ -570,11 +603,8 @@ impl<B: StoredBody> Exchange<B> {
             && !cx.credentials.are_in(cx.fields)
             // The response to a range or to the client's own condition is not stored.
             && !["range", "if-none-match", "if-modified-since"].into_iter().any(|name| cx.fields.has(name));
-        let selecting_fields = || {
-            let stored = &lookup.primary.as_ref()?.metadata.selecting_fields;
-            let names: Vec<String> = stored.iter().map(|(name, _)| name.clone()).collect();
-            Some(vary::selecting_fields(&names, cx.fields))
-        };
+        let selecting_fields =
+            || Some(vary::selecting_fields_like(&lookup.primary.as_ref()?.metadata.selecting_fields, cx.fields));
         waits.then(|| selecting_fields().map_or_else(|| self.url.key(), |fields| self.url.variant_key(&fields)))
     }
 

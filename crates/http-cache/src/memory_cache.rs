@@ -15,6 +15,7 @@ mod tests;
 use std::rc::Rc;
 
 use crate::stored_response::{StoredMetadata, StoredResponse};
+use crate::vary::SelectingFields;
 use http_semantics::fields::Fields;
 use kv_store::lru::Lru;
 
@@ -49,6 +50,8 @@ pub struct MemoryCache<B> {
     refreshes: Lru<RefreshState>,
     /// When a request for each key began that others wait for.
     fetches: Lru<u64>,
+    /// The selecting fields of the response under each URL's key, if it has any.
+    selecting_fields: Lru<SelectingFields>,
 }
 
 #[derive(Debug)]
@@ -70,7 +73,7 @@ struct RefreshState {
 impl<B: Clone> MemoryCache<B> {
     /// Creates an empty cache with these bounds in bytes: for responses with their bodies, for
     /// invalidations, and for the state of refreshes. The last one also bounds, separately, the
-    /// list of fetches that other requests wait for.
+    /// list of fetches that other requests wait for, and the list of selecting fields.
     #[must_use]
     pub const fn new(entries_bytes: usize, invalidated_bytes: usize, refreshes_bytes: usize) -> Self {
         Self {
@@ -78,13 +81,18 @@ impl<B: Clone> MemoryCache<B> {
             invalidated: Lru::new(invalidated_bytes),
             refreshes: Lru::new(refreshes_bytes),
             fetches: Lru::new(refreshes_bytes),
+            selecting_fields: Lru::new(refreshes_bytes),
         }
     }
 
     /// Returns the sum of its bounds, in bytes.
     #[must_use]
     pub const fn bytes_max(&self) -> usize {
-        self.entries.bytes_max() + self.invalidated.bytes_max() + self.refreshes.bytes_max() + self.fetches.bytes_max()
+        self.entries.bytes_max()
+            + self.invalidated.bytes_max()
+            + self.refreshes.bytes_max()
+            + self.fetches.bytes_max()
+            + self.selecting_fields.bytes_max()
     }
 
     /// Returns the response under this key if it was inserted less than `lifetime_ms`
@@ -100,6 +108,25 @@ impl<B: Clone> MemoryCache<B> {
         } else {
             self.entries.remove(key);
             None
+        }
+    }
+
+    /// Returns the selecting fields that the response under this URL's key had when it was last
+    /// read. They outlive the response in memory: they say what to read from KV, not what to use.
+    #[must_use]
+    pub fn selecting_fields(&self, key: &str) -> Option<&SelectingFields> {
+        self.selecting_fields.get(key)
+    }
+
+    /// Remembers the selecting fields of the response under this URL's key.
+    pub fn remember_selecting_fields(&mut self, key: &str, selecting_fields: &SelectingFields) {
+        if selecting_fields.is_empty() {
+            self.selecting_fields.remove(key);
+        } else if self.selecting_fields.get(key) == Some(selecting_fields) {
+            self.selecting_fields.touch(key);
+        } else {
+            let bytes = selecting_fields_size(selecting_fields);
+            self.selecting_fields.insert(key, selecting_fields.clone(), bytes);
         }
     }
 
@@ -128,10 +155,13 @@ impl<B: Clone> MemoryCache<B> {
 
     /// Removes the response under this key and, for two minutes, rejects all responses that were
     /// requested until now (RFC 9111 §4.4, "invalidate").
+    ///
+    /// The next invalidation of a key counts as later, even in the same millisecond. So if two
+    /// writes end together, the response to neither of them stays.
     pub fn invalidate(&mut self, key: &str, now_ms: u64) {
         self.drop_old_invalidations(now_ms);
         self.entries.remove(key);
-        let at_ms = self.invalidated.get(key).map_or(now_ms, |at_ms| now_ms.max(*at_ms));
+        let at_ms = self.invalidated.get(key).map_or(now_ms, |at_ms| now_ms.max(at_ms.saturating_add(1)));
         self.invalidated.insert(key, at_ms, 0);
     }
 
@@ -245,8 +275,12 @@ impl RefreshState {
 /// its body.
 fn size<B>(entry: &MemoryEntry<B>) -> usize {
     let StoredMetadata { fields, selecting_fields, length, .. } = &entry.stored.metadata;
-    let selecting_fields = selecting_fields.iter().flat_map(|(name, value)| [name.len(), value.len()]);
     let body = usize::try_from(*length).unwrap_or(usize::MAX);
     let head = size_of::<StoredResponse>() + fields.as_str().len() + fields.names().len();
-    [head, body].into_iter().chain(selecting_fields).fold(0, usize::saturating_add)
+    head.saturating_add(body).saturating_add(selecting_fields_size(selecting_fields))
+}
+
+/// Returns the length of all names and values in bytes.
+fn selecting_fields_size(selecting_fields: &SelectingFields) -> usize {
+    selecting_fields.iter().map(|(name, value)| name.len().saturating_add(value.len())).fold(0, usize::saturating_add)
 }

@@ -64,6 +64,12 @@ pub fn selecting_fields(names: &[String], request: &impl Fields) -> SelectingFie
     names.iter().map(|name| (name.clone(), selector(name, request))).collect()
 }
 
+/// Returns the selecting fields of a request for the names of these selecting fields.
+#[must_use]
+pub fn selecting_fields_like(selecting_fields: &SelectingFields, request: &impl Fields) -> SelectingFields {
+    selecting_fields.iter().map(|(name, _)| (name.clone(), selector(name, request))).collect()
+}
+
 /// Returns true if a stored response matches a request: each of its `selecting_fields` fields
 /// has an equivalent value (RFC 9111 §4.1). A different `Accept-Language` also matches if the
 /// stored response is in the one language that the request prefers to all others.

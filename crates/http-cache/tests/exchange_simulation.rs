@@ -1,5 +1,5 @@
-//! The exchange of the cache with everything around it simulated in virtual time: two isolates, a
-//! KV that shows writes late and fails, upstreams that change, fail and are slow, visitors,
+//! The exchange of the cache with everything around it simulated in virtual time: isolates, a KV
+//! that shows writes late and fails, upstreams that change, fail and are slow, visitors who leave,
 //! purges and writes. Nothing waits, so hundreds of thousands of steps take seconds.
 //!
 //! Whatever the order of events, each response is one that the upstream made for such a request;
@@ -44,6 +44,8 @@ const KV_DELAY_MS: u64 = 60_000;
 const MEMORY_MS: u64 = 10_000;
 const WAIT_MAX_MS: u64 = 400;
 const START_MS: u64 = 1_700_000_000_000;
+/// When the isolates that a write did not go through know of it: KV shows it to them.
+const WRITE_KNOWN_MS: u64 = KV_DELAY_MS + 10_000;
 
 /// `Cache-Control`, and for how many seconds a response is fresh, and stale while it is refreshed
 /// or in place of an error.
@@ -55,12 +57,33 @@ const POLICIES: [(&str, u64, u64, u64); 6] = [
     ("max-age=2, must-revalidate", 2, 0, 0),
     ("no-cache", 0, 0, 0),
 ];
+/// The policy of variants in a single isolate. With several, one that does not know of a write may
+/// put what it has into KV again, and so variants of before the write last as long as they are
+/// fresh.
+const LONG_POLICY: (&str, u64, u64, u64) = ("max-age=600", 600, 0, 0);
+
+/// Returns the request fields that select a version of a resource. They change from one to the
+/// next now and then.
+fn selecting_names(resource: usize, version: u64) -> &'static [&'static str] {
+    match (resource.is_multiple_of(3), version / 3 % 4) {
+        (false, _) => &[],
+        (true, 0 | 2) => &["x-variant"],
+        (true, 1) => &["x-other", "x-variant"],
+        (true, _) => &["x-other"],
+    }
+}
+
+/// Returns true if the response to a POST may be stored for GET (RFC 9110 §9.3.3).
+fn stores_writes(resource: usize) -> bool {
+    resource % 4 == 1
+}
 
 /// What an upstream sent.
 #[derive(Debug)]
 struct Content {
     resource: usize,
-    variant: String,
+    /// The request fields that selected it, and their values.
+    selected_by: Vec<(&'static str, String)>,
     version: u64,
     /// The exchange for which alone it was made.
     only_for: Option<usize>,
@@ -159,6 +182,7 @@ enum Task {
 }
 
 struct World {
+    isolates: usize,
     now_ms: u64,
     random: u64,
     tasks: BTreeMap<(u64, u64), Task>,
@@ -182,8 +206,9 @@ fn url_of(resource: usize) -> String {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, isolates: usize) -> Self {
         Self {
+            isolates,
             now_ms: START_MS,
             random: seed | 1,
             tasks: BTreeMap::new(),
@@ -200,6 +225,11 @@ impl World {
             counts: BTreeMap::new(),
             steps: 0,
         }
+    }
+
+    fn policy(&self, resource: usize) -> (&'static str, u64, u64, u64) {
+        let has_variants = resource.is_multiple_of(3);
+        if has_variants && self.isolates == 1 { LONG_POLICY } else { POLICIES[resource % POLICIES.len()] }
     }
 
     fn bits(&mut self) -> u64 {
@@ -245,28 +275,41 @@ impl World {
                 Task::StoreStream { isolate, store, content } => self.store_stream(isolate, *store, content),
                 Task::Delete { isolate, key } => self.write_kv(isolate, &key, None),
                 Task::Purged { isolate, purge } => Rc::make_mut(&mut self.purges[isolate]).add(purge),
-                Task::Written { isolate, resource, version } => {
-                    let oldest = &mut self.version_min[isolate][resource];
-                    *oldest = version.max(*oldest);
-                }
+                Task::Written { isolate, resource, version } => self.learn_of_write(isolate, resource, version),
                 Task::NewRequest => self.new_request(),
             }
         }
     }
 
     fn new_request(&mut self) {
-        let isolate = self.index_below(ISOLATES);
+        let isolate = self.index_below(self.isolates);
         // Some resources are far more popular than others.
         let bound = 1 + self.index_below(RESOURCES);
         let resource = self.index_below(bound);
-        if self.chance(10) {
+        // In a single isolate, only writes end what is fresh for long.
+        if self.isolates > 1 && self.chance(10) {
             self.purge(isolate, resource);
+        }
+        if self.chance(10) {
+            // Two writes at the same time.
+            self.begin("POST", isolate, resource);
+            self.begin("POST", isolate, resource);
         }
         let repeats = if self.chance(20) { 10 } else { 1 };
         for _ in 0..repeats {
-            self.begin(isolate, resource);
+            let method = match self.below(100) {
+                0 => "POST",
+                1..6 => "HEAD",
+                _ => "GET",
+            };
+            self.begin(method, isolate, resource);
         }
-        let pause_ms = if self.chance(2) { self.below(5000) } else { self.below(20) };
+        let pause_ms = match self.below(1000) {
+            // So long that the isolates forget their invalidations.
+            0 => self.below(400_000),
+            1..3 => self.below(5000),
+            _ => self.below(20),
+        };
         self.after(pause_ms, Task::NewRequest);
     }
 
@@ -285,14 +328,16 @@ impl World {
         }
     }
 
-    fn begin(&mut self, isolate: usize, resource: usize) {
-        let method = match self.below(100) {
-            0 => "POST",
-            1..6 => "HEAD",
-            _ => "GET",
+    fn begin(&mut self, method: &str, isolate: usize, resource: usize) {
+        // If writes in two isolates overlap, none of the two can know their order.
+        let isolate = if method == "POST" { resource % self.isolates } else { isolate };
+        let variant = match self.below(100) {
+            // So rare that it is not stored again soon after a write.
+            0 => "c",
+            1..40 => "b",
+            _ => "a",
         };
-        let variant = ["a", "b", "c"][self.index_below(3)];
-        let mut fields = vec![("x-variant", variant)];
+        let mut fields = vec![("x-variant", variant), ("x-other", ["d", "e"][self.index_below(2)])];
         if self.chance(50) {
             fields.push(("cookie", "session=1"));
         }
@@ -326,7 +371,10 @@ impl World {
 
     fn step(&mut self, id: usize, event: Event<SimulatedBody>) {
         self.steps += 1;
-        let mut running = self.running.remove(&id).expect("a step of a request that runs");
+        let Some(mut running) = self.running.remove(&id) else {
+            // The client has left.
+            return;
+        };
         assert!(self.now_ms - running.began_ms < 60_000, "{} hangs", running.exchange.url().as_str());
         let isolate = running.isolate;
         let mut random = self.bits();
@@ -352,10 +400,15 @@ impl World {
             self.refreshing.remove(&(isolate, key.clone()));
         }
         match action {
-            Action::Read { key } => {
+            Action::Read { key, variant } => {
                 let (found, kv_ms) = self.read(isolate, &key);
+                if variant.is_some() {
+                    self.count("read ahead");
+                }
+                let (variant, variant_kv_ms) = variant.map(|key| self.read(isolate, &key)).unzip();
+                let kv_ms = kv_ms.max(variant_kv_ms.flatten());
                 let purges = (!self.chance(5)).then(|| Rc::clone(&self.purges[isolate]));
-                self.after(kv_ms.unwrap_or(0), Task::Step(id, Event::Read { found, purges, kv_ms }));
+                self.after(kv_ms.unwrap_or(0), Task::Step(id, Event::Read { found, variant, purges, kv_ms }));
             }
             Action::Wait { milliseconds } => {
                 self.count("wait");
@@ -383,7 +436,17 @@ impl World {
                 return self.count(format!("fail {error}"));
             }
         }
+        if running.refreshes.is_none() && self.chance(10) {
+            // The runtime drops the request, wherever it waits.
+            return self.count("client leaves");
+        }
         self.running.insert(id, running);
+    }
+
+    /// Records that an isolate knows of a write: it uses no older version from now on.
+    fn learn_of_write(&mut self, isolate: usize, resource: usize, version: u64) {
+        let oldest = &mut self.version_min[isolate][resource];
+        *oldest = version.max(*oldest);
     }
 
     /// Reads a key as the Worker does: from memory, else what KV shows to the isolate.
@@ -416,30 +479,26 @@ impl World {
     }
 
     fn at_upstream(&mut self, id: usize, requested_ms: u64, if_none_match: Option<&str>) {
-        let running = &self.running[&id];
-        let (resource, isolate, method) = (running.resource, running.isolate, running.exchange.method().to_owned());
+        let Some(running) = self.running.get(&id) else { return };
+        let (resource, method) = (running.resource, running.exchange.method().to_owned());
         let has_cookie = running.fields.has("cookie");
-        let (control, ..) = POLICIES[resource % POLICIES.len()];
-        let variant = if resource.is_multiple_of(3) { running.fields.get("x-variant").unwrap() } else { String::new() };
+        let (control, ..) = self.policy(resource);
         let delay_ms = self.below(100);
-        if method == "POST" {
-            self.versions[resource] += 1;
-            let version = self.versions[resource];
-            for other in 0..ISOLATES {
-                let known_ms = if other == isolate { delay_ms + 1 } else { delay_ms + KV_DELAY_MS + 10_000 };
-                self.after(known_ms, Task::Written { isolate: other, resource, version });
-            }
-        } else if self.chance(20) {
+        if method == "POST" || self.chance(20) {
             self.versions[resource] += 1;
         }
         let version = self.versions[resource];
+        let names = selecting_names(resource, version);
+        let request = &self.running[&id].fields;
+        let selected_by: Vec<(&str, String)> = names.iter().map(|name| (*name, request.get(name).unwrap())).collect();
         if method != "POST" && self.chance(40) {
             self.count("upstream fails");
             return self.after(delay_ms, Task::Step(id, Event::Received(Err(CacheError::Timeout))));
         }
         let is_error = method != "POST" && self.chance(40);
-        let is_private = has_cookie || is_error || method == "POST";
-        let etag = format!("\"{resource}-{variant}-{version}\"");
+        let is_private = has_cookie || is_error || (method == "POST" && !stores_writes(resource));
+        let values: Vec<&str> = selected_by.iter().map(|(_, value)| value.as_str()).collect();
+        let etag = format!("\"{resource}-{version}-{}\"", values.join("-"));
         let status = match if_none_match {
             _ if is_error => 503,
             Some(known) if known == etag && !is_private => 304,
@@ -456,8 +515,13 @@ impl World {
         if !is_private {
             fields.push(("etag", &etag));
         }
-        if resource.is_multiple_of(3) {
-            fields.push(("vary", "X-Variant"));
+        let vary = names.join(", ");
+        if !names.is_empty() {
+            fields.push(("vary", &vary));
+        }
+        let url = url_of(resource);
+        if method == "POST" {
+            fields.push(("content-location", &url));
         }
         let received_ms = self.now_ms + delay_ms;
         let head = UpstreamHead {
@@ -468,7 +532,7 @@ impl World {
             times: ExchangeTimes { requested_ms, received_ms },
         };
         let only_for = is_private.then_some(id);
-        let content = Rc::new(Content { resource, variant, version, only_for, length });
+        let content = Rc::new(Content { resource, selected_by, version, only_for, length });
         self.running.get_mut(&id).unwrap().received = Some(content);
         self.after(delay_ms, Task::Step(id, Event::Received(Ok(head))));
     }
@@ -561,17 +625,24 @@ impl World {
                 (content, None)
             }
         };
+        if running.exchange.method() == "POST" {
+            self.learn_of_write(running.isolate, running.resource, content.version);
+            for isolate in (0..self.isolates).filter(|isolate| *isolate != running.isolate) {
+                let (resource, version) = (running.resource, content.version);
+                self.after(WRITE_KNOWN_MS, Task::Written { isolate, resource, version });
+            }
+        }
         let seen = format!("{id} at {} ms: {cache_status}, {content:?}, {stored:?}", self.now_ms);
         assert_eq!(content.resource, running.resource, "{seen}");
-        if running.resource.is_multiple_of(3) {
-            assert_eq!(Some(&content.variant), running.fields.get("x-variant").as_ref(), "{seen}");
+        for (name, value) in &content.selected_by {
+            assert_eq!(Some(value), running.fields.get(name).as_ref(), "{seen}");
         }
         assert!(content.only_for.is_none_or(|only| only == id), "made for another visitor: {seen}");
         assert!(content.version >= running.version_min, "older than a write: {seen}");
         let (CacheStatus::Hit { detail, .. }, Some(stored)) = (&cache_status, &stored) else { return };
         let mode = running.purges.covers(&url_of(running.resource), &stored.metadata);
         assert_ne!(mode, Some(PurgeMode::Hard), "purged: {seen}");
-        let (_, fresh, swr, sie) = POLICIES[running.resource % POLICIES.len()];
+        let (_, fresh, swr, sie) = self.policy(running.resource);
         let seconds = match *detail {
             None | Some("soft-purge") => fresh,
             Some("stale-while-revalidate") => fresh + swr,
@@ -589,17 +660,23 @@ fn from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-#[test]
-fn every_response_is_right_whatever_the_order_of_events() {
+/// Runs a world and returns how often each thing happened.
+fn run(isolates: usize) -> BTreeMap<String, usize> {
     let steps = usize::try_from(from_env("KV_EDGE_EXCHANGE_STEPS").unwrap_or(150_000)).unwrap();
     let seed = from_env("KV_EDGE_EXCHANGE_SEED").unwrap_or_else(|| {
         // The addresses of a process are random.
         (&raw const steps).addr() as u64
     });
     println!("KV_EDGE_EXCHANGE_SEED={seed}");
-    let mut world = World::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mut world = World::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), isolates);
     world.run(steps);
     println!("{:#?}", world.counts);
+    world.counts
+}
+
+#[test]
+fn every_response_is_right_whatever_the_order_of_events() {
+    let counts = run(ISOLATES);
     for what in [
         "hit None",
         "hit Some(\"soft-purge\")",
@@ -609,11 +686,22 @@ fn every_response_is_right_whatever_the_order_of_events() {
         "fwd=uri-miss stored=true",
         "fwd=vary-miss stored=true",
         "fwd=stale stored=true",
+        "fwd=method stored=true",
         "fwd=method stored=false",
         "fwd=bypass stored=false",
+        "client leaves",
+        "read ahead",
         "refresh",
         "wait",
     ] {
-        assert!(world.counts.contains_key(what), "no {what} in {steps} steps: {:?}", world.counts);
+        assert!(counts.contains_key(what), "no {what}: {counts:?}");
+    }
+}
+
+#[test]
+fn no_variant_of_before_a_write_is_used_after_it_however_long_it_is_fresh() {
+    let counts = run(1);
+    for what in ["fwd=method stored=true", "fwd=vary-miss stored=true", "read ahead"] {
+        assert!(counts.contains_key(what), "no {what}: {counts:?}");
     }
 }

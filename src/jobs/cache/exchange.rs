@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use circuit_breaker::{Admission, Circuits, Outcome, RequestKey, client_address};
-use futures_util::future::join;
+use futures_util::future::{OptionFuture, join3};
 use http_cache::cached_url::CachedUrl;
 use http_cache::client_response::with_date;
 use http_cache::error::CacheError;
@@ -79,14 +79,18 @@ impl ExchangeRunner {
                 self.perform(effect, &exchange, upstream.as_ref());
             }
             event = match action {
-                Action::Read { key } => {
-                    let mut kv_ms = None;
-                    let read = response_store::get(&self.context, &key, &AS_STORED, now_ms, &mut kv_ms);
-                    let (found, purges) = join(read, purging::purge_list(&self.context, now_ms)).await;
+                Action::Read { key, variant } => {
+                    let read = response_store::get(&self.context, &key, &AS_STORED, now_ms);
+                    let variant =
+                        variant.as_ref().map(|key| response_store::get(&self.context, key, &AS_STORED, now_ms));
+                    let purges = purging::purge_list(&self.context, now_ms);
+                    let ((found, kv_ms), variant, purges) = join3(read, OptionFuture::from(variant), purges).await;
+                    let (variant, variant_kv_ms) = variant.unzip();
+                    let kv_ms = kv_ms.max(variant_kv_ms.flatten());
                     if kv_ms.is_some() {
                         now_ms = Clock.now_ms();
                     }
-                    Event::Read { found, purges: purges.ok(), kv_ms }
+                    Event::Read { found, variant, purges: purges.ok(), kv_ms }
                 }
                 Action::Wait { milliseconds } => {
                     Clock.sleep(milliseconds).await;

@@ -17,7 +17,7 @@ use http_cache::purge::{self, PurgeMode};
 use http_cache::stale;
 use http_cache::storable::StorageCandidate;
 use http_cache::stored_response::{StoredMetadata, StoredResponse};
-use http_semantics::fields::{Fields, HeaderEdits, HeaderSection};
+use http_semantics::fields::{Fields, HeaderSection};
 use http_semantics::request_target::RequestTarget;
 use kv_store::limits::Key;
 use kv_store::retry::Time;
@@ -28,7 +28,6 @@ use super::exchange::{CacheResponse, ExchangeRunner};
 use super::response_store::{self, StoredView, memory};
 use super::{href, page_body, purging};
 use crate::http::error::RequestError;
-use crate::http::forwarding;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::envelope::EnvelopeBody;
@@ -76,8 +75,7 @@ impl PageRequest {
     async fn respond(&self) -> Result<Response, RequestError> {
         let now_ms = Clock.now_ms();
         let cache_request = CacheRequest::of("GET", &HeaderSection::default());
-        let mut kv_ms = None;
-        let hit = self.lookup(now_ms, &mut kv_ms).await;
+        let hit = self.lookup(now_ms).await;
         let selected = hit.as_ref().ok().map(|(hit, is_soft_purged)| SelectedResponse {
             is_soft_purged: *is_soft_purged,
             stored: &hit.stored,
@@ -118,13 +116,9 @@ impl PageRequest {
 
     /// Returns the stored JSON, and true if a soft purge covers it. The error is the `detail` for
     /// `Cache-Status` if there is one.
-    async fn lookup(
-        &self,
-        now_ms: u64,
-        kv_ms: &mut Option<u64>,
-    ) -> Result<(CacheHit<EnvelopeBody>, bool), Option<&'static str>> {
-        let stored = response_store::get(&self.context, &self.key, &PAGE_JSON, now_ms, kv_ms);
-        let (hit, purges) = futures_util::future::join(stored, purging::purge_list(&self.context, now_ms)).await;
+    async fn lookup(&self, now_ms: u64) -> Result<(CacheHit<EnvelopeBody>, bool), Option<&'static str>> {
+        let stored = response_store::get(&self.context, &self.key, &PAGE_JSON, now_ms);
+        let ((hit, _), purges) = futures_util::future::join(stored, purging::purge_list(&self.context, now_ms)).await;
         let hit = hit.map_err(MissReason::detail)?;
         match purges {
             Ok(purges) => match purges.covers(self.url.as_str(), &hit.stored.metadata) {
@@ -236,17 +230,10 @@ fn respond_with_hit(
 }
 
 fn respond_with_json(body: &JsValue, cache_status: &CacheStatus) -> Result<Response, RequestError> {
-    let cache_status = cache_status.to_string();
-    let fields: HeaderSection = [
-        ("content-type", "application/json"),
-        ("cache-control", "no-cache"),
-        ("x-content-type-options", "nosniff"),
-        ("cache-status", &cache_status),
-        ("via", VIA),
-    ]
-    .into_iter()
-    .collect();
-    forwarding::respond(200, &fields, &HeaderEdits::default(), body).map_err(|thrown| RequestError::internal(&thrown))
+    let fields = [("content-type", "application/json"), ("cache-control", "no-cache"), ("via", VIA)];
+    let response = response::ok(body, &fields)?;
+    response.headers().set("cache-status", &cache_status.to_string())?;
+    Ok(response)
 }
 
 /// Returns for how many seconds a response may be used for a page; 0 if it may not be stored.

@@ -8,6 +8,7 @@ use http_cache::stale::expiration_ttl_seconds;
 use http_cache::stored_response::{StoredMetadata, StoredResponse};
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
 use kv_store::retry::{Backoff, Time};
+use kv_store::store::StoreError;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::ReadableStream;
@@ -16,7 +17,7 @@ use crate::http::request_context::RequestContext;
 use crate::http::stream;
 use crate::isolate::Isolate;
 use crate::kv::Store;
-use crate::kv::envelope::{EnvelopeBody, to_put};
+use crate::kv::envelope::{Envelope, EnvelopeBody, to_put};
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 use crate::platform::log::RequestLog;
@@ -62,23 +63,31 @@ pub(super) const AS_STORED: StoredView =
     StoredView { default_lifetime_ms: None, is_whole: false, body: |bytes| Some(bytes.clone()) };
 
 /// Returns the response stored under a key: from memory for up to `CACHE_REFRESH` seconds, else
-/// from KV. Adds the time that KV took to `kv_ms`.
+/// from KV; and how long KV took, in milliseconds, if it was read.
 pub(super) async fn get(
     context: &RequestContext,
     key: &Key<'_>,
     view: &StoredView,
     now_ms: u64,
-    kv_ms: &mut Option<u64>,
-) -> Result<CacheHit<EnvelopeBody>, MissReason> {
+) -> (Result<CacheHit<EnvelopeBody>, MissReason>, Option<u64>) {
     let refresh_ms = context.vars().cache.refresh_ms;
     if let Some(MemoryEntry { stored, body }) = memory(|memory| memory.get(key.as_str(), refresh_ms, now_ms)) {
-        return Ok(CacheHit { stored, body: EnvelopeBody::Bytes(body) });
+        return (Ok(CacheHit { stored, body: EnvelopeBody::Bytes(body) }), None);
     }
     let read = context.env().cache_store().envelope(key, (!view.is_whole).then_some(BODY_BYTES_MAX)).await;
     let read_ms = Clock.now_ms();
     // 0 if the clock was set back in the meantime.
-    let read_took_ms = read_ms.saturating_sub(now_ms);
-    *kv_ms = Some(kv_ms.unwrap_or(0) + read_took_ms);
+    (usable(context, key, view, read, read_ms), Some(read_ms.saturating_sub(now_ms)))
+}
+
+/// Returns the response that was read from KV if it may be used, and holds it in memory.
+fn usable(
+    context: &RequestContext,
+    key: &Key<'_>,
+    view: &StoredView,
+    read: Result<Option<Envelope>, StoreError>,
+    read_ms: u64,
+) -> Result<CacheHit<EnvelopeBody>, MissReason> {
     let envelope = match read {
         Ok(Some(envelope)) => envelope,
         Ok(None) => return Err(MissReason::Absent),
@@ -92,8 +101,8 @@ pub(super) async fn get(
         MissReason::Broken
     };
     let lifetime_ms = view.default_lifetime_ms;
-    let usable = memory(|memory| usable_record(memory, key, envelope.head.as_deref(), lifetime_ms, read_ms));
-    let stored = match usable {
+    let record = memory(|memory| usable_record(memory, key, envelope.head.as_deref(), lifetime_ms, read_ms));
+    let stored = match record {
         Ok(stored) => stored,
         Err(why) => {
             discard(&envelope.body);

@@ -107,13 +107,38 @@ fn an_invalidation_is_remembered_for_two_minutes() {
     memory.invalidate("a", 2000);
     memory.invalidate("a", 1500);
     assert!(memory.is_invalidated("a", 2000), "a clock that is a little behind takes nothing back");
-    memory.get("b", LIFETIME_MS, 2000 + 2 * MINUTE);
-    assert!(memory.is_invalidated("a", 2000));
     memory.get("b", LIFETIME_MS, 2001 + 2 * MINUTE);
+    assert!(memory.is_invalidated("a", 2000));
+    memory.get("b", LIFETIME_MS, 2002 + 2 * MINUTE);
     assert!(!memory.is_invalidated("a", 0));
     memory.invalidate("a", 100 * MINUTE);
     memory.get("b", LIFETIME_MS, 0);
     assert!(!memory.is_invalidated("a", 0), "a clock that was set back forbids nothing for hours");
+}
+
+#[test]
+fn of_two_writes_that_end_in_the_same_millisecond_the_response_to_neither_stays() {
+    // The response to a write counts as requested after its own invalidation.
+    let mut memory = memory();
+    memory.invalidate("a", 10);
+    memory.insert("a", entry(11, 1), 10);
+    assert_eq!(body(&mut memory, "a", 10), Some(11));
+    memory.invalidate("a", 10);
+    memory.insert("a", entry(11, 1), 10);
+    assert_eq!(body(&mut memory, "a", 10), None);
+    assert!(!memory.is_invalidated("a", 12), "what is requested later does");
+}
+
+#[test]
+fn the_selecting_fields_of_a_url_outlive_its_response() {
+    let mut memory = memory();
+    let selecting_fields = vec![("accept".to_owned(), "-".to_owned())];
+    assert_eq!(memory.selecting_fields("a"), None);
+    memory.remember_selecting_fields("a", &selecting_fields);
+    memory.invalidate("a", 1);
+    assert_eq!(memory.selecting_fields("a"), Some(&selecting_fields));
+    memory.remember_selecting_fields("a", &Vec::new());
+    assert_eq!(memory.selecting_fields("a"), None, "the response under the key has none now");
 }
 
 #[test]
