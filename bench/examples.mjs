@@ -38,6 +38,17 @@ function newPage(route, page) {
   };
 }
 
+/**
+ * Returns a function that returns the next request for a response as it is: from a URL that nobody
+ * has requested before.
+ */
+function newUrl(page) {
+  return () => {
+    pages += 1;
+    return request(`GET /cache/${page}?n=${pages}&fresh`);
+  };
+}
+
 let keys = 1_000_000;
 
 /** Returns a function that returns the next write: to a key that nobody has written before. */
@@ -99,6 +110,7 @@ export function examples(upstream) {
       hasNoMemory: true,
     },
     { name: "cache-miss", what: "fetch, HTML, put; the baseline by HTMLRewriter", source: () => newPage("/cache", article), goal: 1, alone: "cache" },
+    { name: "cache-miss-plain", what: "fetch and put of a response as it is; the JavaScript knows no rules of HTTP", source: () => newUrl(article), goal: 1.1 },
     { name: "cache-miss-regex", what: "the baseline by the documented regex", source: regex, goal: null },
     { name: "config", what: "the page with the banner", source: same("GET /config?userId=user-id-def"), goal: 0.7, alone: "flags" },
     {

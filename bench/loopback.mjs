@@ -41,8 +41,8 @@ const BEFORE_OUTAGE = 3;
 /**
  * Serves `pages` (path to HTML), and at every other path a storefront that returns the path and
  * query which it received. `/outage` serves the first page, fresh for a second; to kv-edge only a
- * few times, and then it never responds again. A page requested with `?fresh` is fresh for a day,
- * so that it does not expire while it is timed.
+ * few times, and then it never responds again. A page whose query ends with `fresh` is fresh for a
+ * day, so that it is stored and does not expire while it is timed.
  */
 export function serveUpstream(port, pages) {
   const html = new Map(Object.entries(pages).map(([path, page]) => [path, message("HTTP/1.1 200 OK", { "content-type": "text/html; charset=utf-8" }, page)]));
@@ -59,7 +59,7 @@ export function serveUpstream(port, pages) {
       outages.set(target, times + 1);
       return times < BEFORE_OUTAGE || target.endsWith("=false") ? outage : undefined;
     }
-    if (target.endsWith("?fresh")) return freshForADay;
+    if (/[?&]fresh$/.test(target)) return freshForADay;
     const page = html.get(target.split("?", 1)[0]);
     return page ?? message("HTTP/1.1 200 OK", { "content-type": "application/json" }, JSON.stringify({ storefront: "A", method, target }));
   });

@@ -2,7 +2,7 @@
 // HTML with two regular expressions, which take scripts for text, do not decode entities, and do
 // not match a <body> with attributes. `cache` reads the same text as kv-edge, with the platform's
 // HTMLRewriter; `cacheByRegularExpression` is the documented conversion, for pages that it reads
-// correctly.
+// correctly. `cacheResponse` stores what the upstream sent, as it is.
 const EXPIRATION_TTL = 60;
 
 export const cache = (url, env, ctx) => respond(url, env, ctx, readPage);
@@ -14,9 +14,7 @@ async function respond(url, env, ctx, convert) {
     return new Response("Please provide a url query parameter", { status: 400 });
   }
   const target = new URL(pageUrl);
-  if (!env.CACHE_UPSTREAMS.split(",").includes(target.origin)) {
-    return new Response("This origin is not on the list", { status: 403 });
-  }
+  if (!isAllowed(target, env)) return notAllowed();
   const key = `page:${target.href}`;
   let data = await env.CACHE_KV.get(key, { type: "json" });
   const fromCache = data !== null;
@@ -29,6 +27,24 @@ async function respond(url, env, ctx, convert) {
   }
   return new Response(JSON.stringify({ data, fromCache }), { headers: { "Content-Type": "application/json" } });
 }
+
+export async function cacheResponse(url, env, ctx) {
+  const target = new URL(url.href.slice(`${url.origin}/cache/`.length));
+  if (!isAllowed(target, env)) return notAllowed();
+  const key = `response:${target.href}`;
+  const stored = await env.CACHE_KV.getWithMetadata(key, { type: "arrayBuffer" });
+  if (stored.value !== null) return new Response(stored.value, { headers: stored.metadata.headers });
+  const response = await fetch(target);
+  const body = await response.arrayBuffer();
+  const headers = Object.fromEntries(response.headers);
+  if (response.ok) {
+    ctx.waitUntil(env.CACHE_KV.put(key, body, { expirationTtl: EXPIRATION_TTL, metadata: { headers } }));
+  }
+  return new Response(body, { headers });
+}
+
+const isAllowed = (target, env) => env.CACHE_UPSTREAMS.split(",").includes(target.origin);
+const notAllowed = () => new Response("This origin is not on the list", { status: 403 });
 
 const ENTITIES = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: "\u00a0", eacute: "é", mdash: "—" };
 

@@ -3,7 +3,7 @@
 // `arrayBuffer` for files. They give kv-edge's responses and do no more than that: no logging, no
 // deadlines, no checks of keys.
 import { asset } from "./assets.js";
-import { cache, cacheByRegularExpression } from "./cache.js";
+import { cache, cacheByRegularExpression, cacheResponse } from "./cache.js";
 import { config } from "./config.js";
 import { getStarted } from "./get-started.js";
 import { helloWorld } from "./hello-world.js";
@@ -16,6 +16,7 @@ export default {
     const path = url.pathname;
     if (path === "/get-started") return getStarted(env);
     if (path === "/cache") return cache(url, env, ctx);
+    if (path.startsWith("/cache/")) return cacheResponse(url, env, ctx);
     if (path === "/cache-by-regular-expression") return cacheByRegularExpression(url, env, ctx);
     if (path === "/config") return config(url, env);
     if (path === "/hello-world") return helloWorld(request, env);
