@@ -150,6 +150,13 @@ export function examples(upstream) {
       isNotModified: true,
     },
     {
+      name: "kv-api-get",
+      what: "1 KiB through the KV REST API, with a token",
+      source: same("GET /client/v4/accounts/bench/storage/kv/namespaces/CACHE_KV/values/kv-api-value", { authorization: `Bearer ${API_TOKEN}` }),
+      goal: 1,
+      alone: "kv-api",
+    },
+    {
       name: "writes",
       what: `${WRITES} parallel puts`,
       source: same(`POST /writes/common-key?n=${WRITES}&strategy=direct`, writes),

@@ -7,6 +7,7 @@
 // since nothing is purged here.
 import net from "node:net";
 
+import { STYLESHEET } from "./fixtures.mjs";
 import { MessageReader, message } from "./http1.mjs";
 
 function serve(where, respond) {
@@ -67,9 +68,10 @@ export function serveUpstream(port, pages) {
 
 const NOT_FOUND = message("HTTP/1.1 404 Not Found", {});
 const STORED = message("HTTP/1.1 200 OK", {});
+const KV_API_VALUE = message("HTTP/1.1 200 OK", { "content-type": "application/octet-stream" }, STYLESHEET);
 const EMPTY_LIST = message("HTTP/1.1 200 OK", { "content-type": "application/json" }, '{"keys":[],"list_complete":true}');
 
-/** Serves a KV namespace in memory. */
+/** Serves a KV namespace in memory, with the value that the KV REST API is asked for. */
 export async function serveStore(socketPath) {
   const values = new Map();
   const server = await serve({ path: socketPath }, (method, target, body, head) => {
@@ -81,6 +83,7 @@ export async function serveStore(socketPath) {
       return STORED;
     }
     if (key === "/") return EMPTY_LIST;
+    if (key === "/kv-api-value") return KV_API_VALUE;
     return values.get(key) ?? NOT_FOUND;
   });
   return { values, close: server.close };

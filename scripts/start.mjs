@@ -23,6 +23,8 @@ const demoVars = ({ article, storefrontA, storefrontB }) => ({
   ROUTING_ORIGINS: [storefrontA, storefrontB].map((port) => `http://127.0.0.1:${port}`).join(","),
   ROUTING_INSECURE: "true",
   TENANT_DOMAIN: "shops.localhost",
+  KV_API_WRITABLE: "*",
+  KV_API_NAMESPACES: "KV_NAMESPACES",
   API_TOKEN: "local-demo-token",
 });
 
@@ -150,6 +152,8 @@ function printAddresses(port) {
     ["Concurrent writes: 20 under KV's limit", `curl -X POST -H "Authorization: Bearer ${token}" '${base}/writes/limited-counter?n=20&strategy=direct'`],
     ["A value that is never lost", `curl -d 'a value' -H "Authorization: Bearer ${token}" '${base}/writes/note?strategy=coalesce&wait=durable'`],
     ["The newest value of that key", `curl -H "Authorization: Bearer ${token}" '${base}/writes/note?consistent=1'`],
+    ["KV REST API: the namespaces", `curl -H "Authorization: Bearer ${token}" ${base}/client/v4/accounts/demo/storage/kv/namespaces`],
+    ["KV REST API: the keys of one", `curl -H "Authorization: Bearer ${token}" ${base}/client/v4/accounts/demo/storage/kv/namespaces/assets/keys`],
     ["Health", `curl ${base}/healthz`],
   ];
   const width = Math.max(...rows.map(([what]) => what.length));

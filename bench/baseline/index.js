@@ -7,6 +7,7 @@ import { cache, cacheByRegularExpression, cacheResponse } from "./cache.js";
 import { config } from "./config.js";
 import { getStarted } from "./get-started.js";
 import { helloWorld } from "./hello-world.js";
+import { kvApi } from "./kv-api.js";
 import { stores } from "./stores.js";
 import { writes } from "./writes.js";
 
@@ -21,6 +22,7 @@ export default {
     if (path === "/config") return config(url, env);
     if (path === "/hello-world") return helloWorld(request, env);
     if (path === "/stores" || path.startsWith("/stores/")) return stores(request, url, env);
+    if (path.startsWith("/client/v4/")) return kvApi(request, path, env);
     if (path.startsWith("/writes/")) return writes(request, url, env);
     return asset(request, url, env);
   },

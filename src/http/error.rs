@@ -148,7 +148,7 @@ impl RequestError {
     }
 
     /// Returns the status and `Retry-After` of the response.
-    #[cfg(feature = "writes")]
+    #[cfg(any(feature = "kv-api", feature = "writes"))]
     pub(crate) fn status(&self) -> (u16, Option<&str>) {
         (self.response.status().code(), self.response.field("Retry-After"))
     }

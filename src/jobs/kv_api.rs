@@ -10,7 +10,7 @@ use http_semantics::authorization::{NotAuthorized, is_token};
 use http_semantics::content_hash;
 use http_semantics::fields::Fields;
 use http_semantics::request_target::RequestTarget;
-use kv_api::access::{Access, CREDENTIAL_FIELDS, presented_token};
+use kv_api::access::{Access, presented_token};
 use kv_api::call::{Call, NamespaceCall};
 use kv_api::envelope::{self, Note, PageInfo};
 use kv_api::error::KvApiError;
@@ -31,31 +31,81 @@ use crate::jobs::kv_api::namespaces::OpenNamespace;
 use crate::kv::keyspace::Keyspace;
 use crate::kv::keyspaces::Revocations;
 use crate::platform::clock::Clock;
+use crate::platform::js_error::message_of;
 
 /// No entry of the API may be stored, and no compression on the way may change a value.
 const NO_STORE: (&str, &str) = ("cache-control", response::NO_STORE_NO_TRANSFORM);
 
+/// The longest index of a point of Analytics Engine, in bytes ("Limits").
+const INDEX_BYTES_MAX: usize = 96;
+
+/// The fields that most calls need, read in one call: credentials and conditions.
+const FIELDS: &str = "authorization,x-auth-key,x-auth-user-service-key,if-match,if-none-match,if-range,range";
+
 /// Returns the response to a call. Every error has the envelope of the API.
 pub(crate) async fn handle(context: &RequestContext, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
-    respond(context, target).await.map_err(|failure| failure.or_json(|error| envelope::failure(error, ())))
+    let fields = context.headers(FIELDS);
+    let started_ms = Clock.now_ms();
+    let outcome = match access(context, &fields).await {
+        Ok(access) => {
+            let call = Call::parse(context.method(), target);
+            let statistics = call.as_ref().map_or(("invalid", ""), |call| (call.name(), call.namespace()));
+            let outcome = match &call {
+                Ok(call) => perform(context, target, &fields, &access, call).await,
+                Err(error) => Err(RequestError::of(error)),
+            };
+            if context.vars().kv_api.has_analytics {
+                write_statistics(context, statistics, &access, &outcome, started_ms);
+            }
+            outcome
+        }
+        Err(failure) => Err(failure),
+    };
+    outcome.map_err(|failure| failure.or_json(|error| envelope::failure(error, ())))
 }
 
-async fn respond(context: &RequestContext, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
-    let access = access(context).await?;
-    match Call::parse(context.method(), target)? {
-        Call::VerifyToken => verified(&access),
+/// Writes one point of Analytics Engine for the call: which namespace, which endpoint, whose
+/// token, the status, and how long it took.
+fn write_statistics(
+    context: &RequestContext,
+    (call, namespace): (&str, &str),
+    access: &Access,
+    outcome: &Result<Response, RequestError>,
+    started_ms: u64,
+) {
+    let status = match outcome {
+        Ok(response) => response.status(),
+        Err(failure) => failure.status().0,
+    };
+    let namespace = if namespace.len() > INDEX_BYTES_MAX { "" } else { namespace };
+    let milliseconds = Clock.now_ms().saturating_sub(started_ms);
+    let written = context.env().write_analytics(namespace, [namespace, call, access.name()], status, milliseconds);
+    if let Err(thrown) = written {
+        context.log().warning("analytics_failed", &message_of(&thrown));
+    }
+}
+
+async fn perform(
+    context: &RequestContext,
+    target: &RequestTarget<'_>,
+    fields: &impl Fields,
+    access: &Access,
+    call: &Call<'_>,
+) -> Result<Response, RequestError> {
+    match call {
+        Call::VerifyToken => verified(access),
         Call::User => success(json!({ "id": account_id(), "email": "kv-edge@localhost" }), None),
-        Call::Accounts(page) => first_page(page, json!({ "id": account_id(), "name": "kv-edge", "type": "standard" })),
+        Call::Accounts(page) => first_page(*page, json!({ "id": account_id(), "name": "kv-edge", "type": "standard" })),
         Call::Memberships(page) => {
             let account = json!({ "id": account_id(), "name": "kv-edge" });
-            first_page(page, json!({ "id": account_id(), "status": "accepted", "account": account }))
+            first_page(*page, json!({ "id": account_id(), "status": "accepted", "account": account }))
         }
-        Call::ScriptSettings => namespaces::script_settings(context, &access),
-        Call::ListNamespaces(query) => namespaces::list(context, &access, &query).await,
-        Call::CreateNamespace => namespaces::create(context, &access).await,
+        Call::ScriptSettings => namespaces::script_settings(context, access),
+        Call::ListNamespaces(query) => namespaces::list(context, access, query).await,
+        Call::CreateNamespace => namespaces::create(context, access).await,
         Call::Namespace { namespace, call } => {
-            let open = OpenNamespace::find(context, &access, &namespace, call.operation()).await?;
-            access.check(open.info(), &call)?;
+            let open = OpenNamespace::find(context, access, namespace, call.operation()).await?;
+            access.check(open.info(), call)?;
             if call.is_write() {
                 open.check_writable(context)?;
             }
@@ -63,14 +113,14 @@ async fn respond(context: &RequestContext, target: &RequestTarget<'_>) -> Result
                 NamespaceCall::Get => success(open.info().result(), None),
                 NamespaceCall::Rename => namespaces::rename(context, &open).await,
                 NamespaceCall::Delete => namespaces::delete(context, &open).await,
-                NamespaceCall::ListKeys(query) => values::list(&access, &open, &query).await,
-                NamespaceCall::GetValue(key) => values::get(context, &open, &key).await,
-                NamespaceCall::PutValue(key) => values::put(context, target, &open, &key).await,
-                NamespaceCall::DeleteValue(key) => values::delete(&open, &key).await,
-                NamespaceCall::GetMetadata(key) => values::metadata(&open, &key).await,
-                NamespaceCall::BulkPut => bulk::put(context, &access, &open).await,
-                NamespaceCall::BulkDelete => bulk::delete(context, &access, &open).await,
-                NamespaceCall::BulkGet => bulk::get(context, &access, &open).await,
+                NamespaceCall::ListKeys(query) => values::list(access, &open, query).await,
+                NamespaceCall::GetValue(key) => values::get(context, fields, &open, key).await,
+                NamespaceCall::PutValue(key) => values::put(context, target, &open, key).await,
+                NamespaceCall::DeleteValue(key) => values::delete(&open, key).await,
+                NamespaceCall::GetMetadata(key) => values::metadata(&open, key).await,
+                NamespaceCall::BulkPut => bulk::put(context, access, &open).await,
+                NamespaceCall::BulkDelete => bulk::delete(context, access, &open).await,
+                NamespaceCall::BulkGet => bulk::get(context, access, &open).await,
             }
         }
     }
@@ -78,10 +128,9 @@ async fn respond(context: &RequestContext, target: &RequestTarget<'_>) -> Result
 
 /// Returns what the caller may do. A signed token costs no read: the list of revoked ones is in
 /// memory.
-async fn access(context: &RequestContext) -> Result<Access, RequestError> {
+async fn access(context: &RequestContext, fields: &impl Fields) -> Result<Access, RequestError> {
     let vars = context.vars();
     let secret = vars.token.as_deref().ok_or(NotAuthorized::NoToken)?;
-    let fields = context.headers(CREDENTIAL_FIELDS);
     let field = |name| fields.get(name);
     let presented = presented_token(
         field("authorization").as_deref(),

@@ -1,6 +1,9 @@
 //! Lists of keys.
 
 #[cfg(feature = "kv-api")]
+use std::time::Duration;
+
+#[cfg(feature = "kv-api")]
 use kv_store::limits::Key;
 use kv_store::store::StoreError;
 use wasm_bindgen::prelude::*;
@@ -63,6 +66,10 @@ pub(crate) struct KeyMetadata {
     pub(crate) is_complete: bool,
 }
 
+/// How long the list that tells when a key expires may take: its value does not wait longer.
+#[cfg(feature = "kv-api")]
+const EXPIRATION_DEADLINE: Duration = Duration::from_secs(1);
+
 /// A page of keys.
 #[cfg(feature = "kv-api")]
 pub(crate) struct KeyPage {
@@ -109,7 +116,7 @@ impl Store {
     /// Returns when a key expires, in seconds since the Unix epoch; `None` if it does not.
     pub(crate) async fn expiration_of(&self, key: &Key<'_>) -> Result<Option<u64>, StoreError> {
         let expiration = await_call(Ok(expiration_of(&self.namespace, key.as_str())));
-        let expiration = deadline::within(READ_DEADLINE, expiration).await;
+        let expiration = deadline::within(EXPIRATION_DEADLINE, expiration).await;
         // Whole seconds since 1970.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let seconds = |number| number as u64;

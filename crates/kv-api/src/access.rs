@@ -39,6 +39,15 @@ pub enum Access {
 }
 
 impl Access {
+    /// Returns the name of the token.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Everything => "API_TOKEN",
+            Self::Scoped(token) => &token.name,
+        }
+    }
+
     /// Checks that the caller may make, rename and delete namespaces.
     ///
     /// # Errors

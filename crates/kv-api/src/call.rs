@@ -72,6 +72,44 @@ pub enum NamespaceCall<'a> {
     BulkGet,
 }
 
+impl Call<'_> {
+    /// Returns the id or title of the namespace that the call names; empty if it names none.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        match self {
+            Self::Namespace { namespace, .. } => namespace,
+            _ => "",
+        }
+    }
+
+    /// Returns the name of the endpoint, for statistics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::VerifyToken => "verify token",
+            Self::User => "user",
+            Self::Memberships(_) => "memberships",
+            Self::Accounts(_) => "accounts",
+            Self::ScriptSettings => "script settings",
+            Self::ListNamespaces(_) => "list namespaces",
+            Self::CreateNamespace => "create namespace",
+            Self::Namespace { call, .. } => match call {
+                NamespaceCall::Get => "get namespace",
+                NamespaceCall::Rename => "rename namespace",
+                NamespaceCall::Delete => "delete namespace",
+                NamespaceCall::ListKeys(_) => "list keys",
+                NamespaceCall::GetValue(_) => "get value",
+                NamespaceCall::PutValue(_) => "put value",
+                NamespaceCall::DeleteValue(_) => "delete value",
+                NamespaceCall::GetMetadata(_) => "get metadata",
+                NamespaceCall::BulkPut => "bulk put",
+                NamespaceCall::BulkDelete => "bulk delete",
+                NamespaceCall::BulkGet => "bulk get",
+            },
+        }
+    }
+}
+
 impl NamespaceCall<'_> {
     /// Returns the operation that errors name.
     #[must_use]

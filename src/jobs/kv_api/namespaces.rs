@@ -57,9 +57,9 @@ impl OpenNamespace {
         name: &str,
         operation: Operation,
     ) -> Result<Self, RequestError> {
-        if let Some(info) = bindings(context).into_iter().find(|namespace| namespace.is_named(name)) {
+        if let Some(info) = bindings(context).iter().find(|namespace| namespace.is_named(name)) {
             let store = context.env().kv(&info.title);
-            return Ok(Self { info, store, prefix: String::new() });
+            return Ok(Self { info: info.clone(), store, prefix: String::new() });
         }
         let Some(home) = context.vars().kv_api.home.clone() else { return Err(access.not_found(operation).into()) };
         let info = made(context, name).await?.ok_or_else(|| access.not_found(operation))?;
@@ -107,10 +107,12 @@ impl OpenNamespace {
 
 /// Returns the namespaces that are bindings. The home of made ones is not among them: its keys
 /// belong to those.
-fn bindings(context: &RequestContext) -> Vec<ApiNamespace> {
-    let vars = context.vars();
-    let names = context.env().kv_names().into_iter();
-    names.filter(|name| Some(name) != vars.kv_api.home.as_ref()).map(|name| ApiNamespace::of_binding(&name)).collect()
+fn bindings(context: &RequestContext) -> &'static [ApiNamespace] {
+    Isolate::current().bound_namespaces.get_or_init(|| {
+        let vars = context.vars();
+        let names = context.env().kv_names().into_iter().filter(|name| Some(name) != vars.kv_api.home.as_ref());
+        names.map(|name| ApiNamespace::of_binding(&name)).collect()
+    })
 }
 
 /// Returns the made namespace with this id or title, from memory if it was used lately.
@@ -159,7 +161,7 @@ pub(super) async fn list(
     access: &Access,
     query: &NamespacesQuery,
 ) -> Result<Response, RequestError> {
-    let mut namespaces = bindings(context);
+    let mut namespaces = bindings(context).to_vec();
     if context.vars().kv_api.home.is_some() {
         namespaces.extend(call(context, &NamespaceRequest::List).await?.namespaces()?);
     }
@@ -216,7 +218,7 @@ async fn title(context: &RequestContext) -> Result<String, RequestError> {
 /// `GET …/workers/scripts/{name}/settings`: the KV bindings, where wrangler finds the id of the
 /// one that `--binding` names.
 pub(super) fn script_settings(context: &RequestContext, access: &Access) -> Result<Response, RequestError> {
-    let seen = bindings(context).into_iter().filter(|namespace| access.sees(namespace));
+    let seen = bindings(context).iter().filter(|namespace| access.sees(namespace));
     let bindings: Vec<_> = seen
         .map(|namespace| json!({ "type": "kv_namespace", "name": namespace.title, "namespace_id": namespace.id }))
         .collect();

@@ -35,26 +35,30 @@ use crate::platform::clock::Clock;
 const FORM_HEADS_BYTES_MAX: u64 = 256 * 1024;
 
 /// The fields of a request that need the whole value.
-const CONDITIONS: &str = "if-match,if-none-match,if-range,range";
+const CONDITIONS: [&str; 4] = ["if-match", "if-none-match", "if-range", "range"];
 
 /// `GET …/values/{key}`. The value is passed through as the runtime's own stream, unless its
 /// entity tag, its length or a part of it is asked for.
-pub(super) async fn get(context: &RequestContext, open: &OpenNamespace, key: &str) -> Result<Response, RequestError> {
+pub(super) async fn get(
+    context: &RequestContext,
+    fields: &impl Fields,
+    open: &OpenNamespace,
+    key: &str,
+) -> Result<Response, RequestError> {
     let key = open.key(key, Operation::Get)?;
     let started_ms = Clock.now_ms();
-    let fields = context.headers(CONDITIONS);
-    let is_whole_needed = context.method() == "HEAD" || CONDITIONS.split(',').any(|name| fields.has(name));
+    let is_whole_needed = context.method() == "HEAD" || CONDITIONS.iter().any(|name| fields.has(name));
     let options = if is_whole_needed { ReadOptions::BYTES } else { ReadOptions::STREAM };
     let (value, expiration) =
-        futures_util::future::join(open.store.read_with_retry(&key, &options), expiration(open, &key)).await;
+        futures_util::future::join(open.store.value(&key, &options), expiration(context, open, &key)).await;
     let value = value?.ok_or(KvApiError::KeyNotFound)?;
-    let expiration = expiration?.map(|seconds| seconds.to_string());
+    let expiration = expiration.map(|seconds| seconds.to_string());
     let timing = format!("kv;dur={}", Clock.now_ms().saturating_sub(started_ms));
     let mut head: Vec<(&str, &str)> =
         vec![("content-type", "application/octet-stream"), NO_STORE, ("server-timing", &*timing)];
     head.extend(expiration.as_deref().map(|seconds| ("expiration", seconds)));
     if is_whole_needed {
-        whole(context.method(), &fields, &value.unchecked_into(), &head)
+        whole(context.method(), fields, &value.unchecked_into(), &head)
     } else {
         Ok(response::ok(&value, &head)?)
     }
@@ -94,17 +98,21 @@ fn whole(
 }
 
 /// Returns when a key expires, in seconds since the Unix epoch. KV says so only in a list, which
-/// is asked at most once in half a minute.
-async fn expiration(open: &OpenNamespace, key: &Key<'_>) -> Result<Option<u64>, RequestError> {
+/// is asked at most once in half a minute. If it fails, or takes longer than the value, the value
+/// is served without.
+async fn expiration(context: &RequestContext, open: &OpenNamespace, key: &Key<'_>) -> Option<u64> {
     let (memory, now_ms) = (&Isolate::current().kv_api.expirations, Clock.now_ms());
     let name = memory_key(open, key);
     memory.borrow_mut().touch(&name);
     if let Some(known) = memory.borrow().get(&name).filter(|known| known.is_fresh(now_ms)) {
-        return Ok(known.seconds);
+        return known.seconds;
     }
-    let seconds = open.store.expiration_of(key).await?;
+    let seconds = open.store.expiration_of(key).await.unwrap_or_else(|error| {
+        context.log().warning("kv_list_failed", &error);
+        None
+    });
     memory.borrow_mut().insert(&name, KnownExpiration { seconds, read_ms: now_ms }, name.len());
-    Ok(seconds)
+    seconds
 }
 
 /// Forgets when a key expires, because it was written.

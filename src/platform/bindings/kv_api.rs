@@ -12,6 +12,14 @@ use crate::platform::durable_objects::DurableObjects;
 extern "C" {
     #[wasm_bindgen(js_name = namespaceNames)]
     fn namespace_names(env: &Bindings) -> String;
+    #[wasm_bindgen(js_name = writePoint, catch)]
+    fn write_point(
+        analytics: &JsValue,
+        index: &str,
+        blobs: &str,
+        status: u16,
+        milliseconds: f64,
+    ) -> Result<(), JsValue>;
 }
 
 #[wasm_bindgen]
@@ -34,13 +42,32 @@ impl Bindings {
         Store::new(self.var(name).unchecked_into())
     }
 
+    /// Writes a point to the Analytics Engine dataset `KV_API_ANALYTICS`: an index of up to 96
+    /// bytes, and two numbers.
+    pub(crate) fn write_analytics(
+        &self,
+        index: &str,
+        blobs: [&str; 3],
+        status: u16,
+        milliseconds: u64,
+    ) -> Result<(), JsValue> {
+        // Exact for any duration.
+        #[allow(clippy::cast_precision_loss)]
+        write_point(&self.var(ANALYTICS), index, &blobs.join("\n"), status, milliseconds as f64)
+    }
+
     /// Returns `USER_CONFIGURATION`, which has the list of revoked tokens.
     pub(crate) fn revocations(&self) -> Store {
         Store::new(self.revocations_kv())
     }
 }
 
+/// The binding of the Analytics Engine dataset.
+const ANALYTICS: &str = "KV_API_ANALYTICS";
+
 pub(crate) struct KvApiVars {
+    /// True if there is the binding `KV_API_ANALYTICS`.
+    pub(crate) has_analytics: bool,
     /// `KV_API_WRITABLE`.
     pub(crate) writable: WritableBindings,
     /// The binding that `KV_API_NAMESPACES` names: the home of namespaces that the API makes.
@@ -57,6 +84,7 @@ impl KvApiVars {
     pub(super) fn read(env: &Bindings, token: Option<&str>) -> Self {
         let home = vars::KV_API_NAMESPACES.read(env).trim().to_owned();
         Self {
+            has_analytics: env.var(ANALYTICS).is_object(),
             writable: WritableBindings::parse(&vars::KV_API_WRITABLE.read(env)),
             home: Some(home).filter(|home| !home.is_empty()),
             token_key: env.secret("TOKEN_SECRET").as_deref().or(token).map(TokenKey::derive),
