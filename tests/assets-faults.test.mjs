@@ -57,7 +57,7 @@ describe("a read of KV", () => {
     });
 
     test(`of a file fails once (${fault}): it is retried`, async () => {
-      await site.restart();
+      await site.emptyMemory();
       await site.get("/a.txt");
       for (const path of ["/b.txt", "/image.png"]) {
         const response = await site.get(path, {}, { faults: failing("file", fault, "ok") });
@@ -67,7 +67,7 @@ describe("a read of KV", () => {
     });
 
     test(`of a file keeps failing (${fault}): 503, and the next request succeeds`, async () => {
-      await site.restart();
+      await site.emptyMemory();
       await site.get("/a.txt");
       for (const path of ["/b.txt", "/image.png"]) {
         await assertUnavailable((headers) => site.get(path, headers, { faults: failing("file", fault) }));
@@ -76,7 +76,7 @@ describe("a read of KV", () => {
     });
 
     test(`keeps failing with nothing in memory (${fault}): 503`, async () => {
-      await site.restart();
+      await site.emptyMemory();
       const { response, reads } = await site.recordReads(() => site.get("/a.txt", json, { faults: { get: [fault] } }));
       assertProblem(response, 503, "kv_unavailable");
       assert.deepEqual(reads, [POINTER, POINTER]);
@@ -91,7 +91,7 @@ describe("a read of KV", () => {
   });
 
   test("that gets 429 is not repeated at once: 429 or 503, with Retry-After", async () => {
-    await site.restart();
+    await site.emptyMemory();
     const { response, reads } = await site.recordReads(() => site.get("/a.txt", json, { faults: { get: ["429"] } }));
     assert.ok([429, 503].includes(response.status), `${response.status}`);
     assert.match(response.headers["retry-after"], /^[1-9]\d*$/);
@@ -106,7 +106,7 @@ describe("a read of KV", () => {
   });
 
   test("of the 404 page fails: still a 404", async () => {
-    await site.restart();
+    await site.emptyMemory();
     await site.get("/a.txt");
     const response = await site.get("/none", {}, { faults: { get: ["ok", "ok", "500"] } });
     assert.ok([404, 503].includes(response.status), `${response.status} ${response.text}`);
@@ -114,7 +114,7 @@ describe("a read of KV", () => {
   });
 
   test("of the file is not needed for HEAD and 304", async () => {
-    await site.restart();
+    await site.emptyMemory();
     const { etag } = (await site.head("/b.txt")).headers;
     assert.equal((await site.head("/b.txt", {}, { faults: failing("file", "500") })).status, 200);
     assert.equal((await site.get("/b.txt", { "If-None-Match": etag }, { faults: failing("file", "500") })).status, 304);
@@ -158,7 +158,7 @@ describe("the pointer", () => {
   for (const value of ["", "not json", '{"current":5}']) {
     test(`is ${named(value)}, with nothing in memory: 503`, async () => {
       await site.kv.put(POINTER, value);
-      await site.restart();
+      await site.emptyMemory();
       await assertUnavailable((headers) => site.get("/a.txt", headers));
       await site.kv.put(POINTER, good);
       assert.equal((await site.get("/a.txt")).text, "file a");
@@ -169,7 +169,7 @@ describe("the pointer", () => {
     await site.kv.put("plain.txt", "plain");
     await site.kv.put("index.html", "plain index");
     await site.kv.delete(POINTER);
-    await site.restart();
+    await site.emptyMemory();
     assert.equal((await site.get("/plain.txt")).text, "plain");
     assert.equal((await site.get("/")).text, "plain index");
     assertPlainError(await site.get("/a.txt"), 404, "Not found");
@@ -181,7 +181,7 @@ describe("the pointer", () => {
     await site.get("/a.txt");
     await site.kv.put(POINTER, JSON.stringify({ current: "20990101T000000Z-00000000", previous: [], switchedMs: Date.now() }));
     assert.deepEqual([(await site.get("/a.txt")).text, (await site.get("/a.txt")).headers["asset-source"]], ["file a", "previous"]);
-    await site.restart();
+    await site.emptyMemory();
     await assertUnavailable((headers) => site.get("/a.txt", headers));
   });
 
@@ -210,7 +210,7 @@ describe("the manifest", () => {
   ]) {
     test(`is ${name}: 503 with nothing in memory, until it is repaired`, async () => {
       await site.kv.put(key, make());
-      await site.restart();
+      await site.emptyMemory();
       await assertUnavailable((headers) => site.get("/a.txt", headers));
       await site.kv.put(key, good);
       assert.equal((await site.get("/a.txt")).text, "file a");
@@ -231,7 +231,7 @@ describe("the manifest", () => {
 describe("bytes that the manifest names", () => {
   before(() => site.push({ ...files, "film.mp4": film }));
   beforeEach(async () => {
-    await site.restart();
+    await site.emptyMemory();
     await site.get("/a.txt");
   });
 
@@ -324,7 +324,7 @@ describe("bytes that the manifest names", () => {
 
 test("/hello-world is in English if KV fails", async () => {
   await site.push({ "hello-world.json": JSON.stringify([{ language_code: "de", message: "Hallo Welt!" }]) });
-  await site.restart();
+  await site.emptyMemory();
   const failed = await site.get("/hello-world", { "Accept-Language": "de" }, { faults: { get: ["500"] } });
   assert.deepEqual([failed.status, failed.headers["content-language"], failed.headers["translation-source"]], [200, "en", "default"]);
   assert.equal((await site.get("/hello-world", { "Accept-Language": "de" })).headers["content-language"], "de");

@@ -33,7 +33,7 @@ before(async () => {
 });
 
 test("the first response of all reads pointer, manifest and file, one after the other", async () => {
-  await site.restart();
+  await site.emptyMemory();
   const { response, reads } = await site.recordReads(() => site.get("/small.txt"));
   assert.equal(response.status, 200);
   const { keys } = await site.file("/small.txt");
@@ -45,7 +45,7 @@ test("the first response of all reads pointer, manifest and file, one after the 
 describe("with the manifest in memory", () => {
   let etag;
   before(async () => {
-    await site.restart();
+    await site.emptyMemory();
     ({ etag } = (await site.get("/small.txt")).headers);
     await site.get("/none");
   });

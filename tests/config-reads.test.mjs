@@ -144,12 +144,12 @@ describe("with a snapshot", async () => {
 
   test("a user with a record does not need it", async () => {
     await config.putRecord("own", on);
-    await config.restart();
+    await config.emptyMemory();
     assert.deepEqual((await config.recordReads(() => config.getPage("own"))).reads, ["own"]);
   });
 
   test("an expired snapshot is read again in the background, once", async () => {
-    await config.restart();
+    await config.emptyMemory();
     await config.getPage("id-1");
     await config.kv.put("snapshot", snapshotOf({ ...records, "id-1": off }, 2));
     await config.advanceClock(31);
@@ -168,7 +168,7 @@ describe("with a snapshot", async () => {
   ]) {
     test(`one that was read ${seconds} s ago is read again ${isWaitedFor ? "before the response" : "in the background"}`, async () => {
       await config.kv.put("snapshot", snapshotOf(records, 100 + seconds));
-      await config.restart();
+      await config.emptyMemory();
       await config.getPage("id-1");
       await config.kv.put("snapshot", snapshotOf({ ...records, "id-1": off }, 101 + seconds));
       await config.advanceClock(seconds);
@@ -185,7 +185,7 @@ describe("with a snapshot", async () => {
     const value = snapshotOf(large, 3);
     assert.ok(value.length > 9_000_000 && value.length < 10 * 1024 * 1024, `${value.length}`);
     await config.kv.put("snapshot", value);
-    await config.restart();
+    await config.emptyMemory();
     assert.deepEqual((await config.recordReads(() => config.getPage("id-1"))).reads.toSorted(), ["id-1", "snapshot"]);
     const { response, reads } = await config.recordReads(() => config.getPage("id-49999"));
     assertPage(response, { preview: true, source: "snapshot" });
@@ -195,7 +195,7 @@ describe("with a snapshot", async () => {
 
   test("a missing snapshot is remembered", async () => {
     await config.kv.delete("snapshot");
-    await config.restart();
+    await config.emptyMemory();
     assert.deepEqual((await config.recordReads(() => config.getPage("id-1"))).reads.toSorted(), ["id-1", "snapshot"]);
     assert.deepEqual((await config.recordReads(() => config.getPage("id-2"))).reads, ["id-2"]);
   });

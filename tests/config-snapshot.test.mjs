@@ -106,7 +106,7 @@ describe("with a snapshot", async () => {
 
   test("a snapshot that was never good does not affect users with records", async () => {
     await config.kv.put("snapshot", "{");
-    await config.restart();
+    await config.emptyMemory();
     await config.putRecord("own", on);
     assertPage(await config.getPage("own"), { preview: true });
     assertPage(await config.getPage("pat"), { preview: false, source: "default" });
@@ -115,7 +115,7 @@ describe("with a snapshot", async () => {
 
   test("a missing snapshot is not a fault", async () => {
     await config.kv.delete("snapshot");
-    await config.restart();
+    await config.emptyMemory();
     assertPage(await config.getPage("pat"), { preview: false });
   });
 
@@ -128,7 +128,7 @@ describe("with a snapshot", async () => {
     assertPage(await config.getPage("large-59998"), { preview: false, source: "snapshot" });
     await padded(6, SNAPSHOT_MAX + 1);
     assertPage(await config.getPage("large-59999"), { preview: true, source: "last-good" });
-    await config.restart();
+    await config.emptyMemory();
     assertPage(await config.getPage("large-59999"), { preview: false, source: "default" });
   });
 });
@@ -193,7 +193,7 @@ describe("a snapshot that was good", async () => {
     test(`all of KV fails: ${id}, who was ${asked ? "" : "not "}asked for before, has ${source}`, async () => {
       await config.putRecord("own", on);
       await config.putSnapshot(good);
-      await config.restart();
+      await config.emptyMemory();
       await config.getPage("sam-is-not-asked-for");
       if (asked) await config.getPage(id);
       assertPage(await config.getPage(id, { faults: { get: ["500"] } }), { preview, source });

@@ -161,7 +161,7 @@ describe("the flags' definitions", async () => {
   for (const [route, { unknown, known }] of Object.entries(routes)) {
     for (const [what, reason] of reasons) {
       test(`${route}: definitions of which the read ${what}`, async () => {
-        await config.restart();
+        await config.emptyMemory();
         const good = JSON.stringify({ flags });
         await assertBackoff(config, "flags", reason, good, (why) => unknown(why, faultsOf("flags", why.fault)), known);
       });
@@ -170,7 +170,7 @@ describe("the flags' definitions", async () => {
 
   test("no route reads them again, and all give the same error", async () => {
     await config.kv.put("flags", "{");
-    await config.restart();
+    await config.emptyMemory();
     await stateOf();
     for (const { unknown } of Object.values(routes)) assert.deepEqual((await config.recordReads(() => unknown({}))).reads, []);
     assert.deepEqual(await stateOf(), { state: "broken", count: 0, problem: "invalid JSON at line 1, column 1" });
@@ -199,7 +199,7 @@ describe("the snapshot", async () => {
   for (const [route, { unknown, known }] of Object.entries(routes)) {
     for (const [what, reason] of reasons) {
       test(`${route}: one that ${what}, for all users`, async () => {
-        await config.restart();
+        await config.emptyMemory();
         users = Array.from({ length: REQUESTS }, (_, index) => `user-${index}`);
         const good = snapshotOf(Object.fromEntries(users.map((id) => [id, on])));
         const faults = reason.fault && { "get snapshot": [reason.fault] };

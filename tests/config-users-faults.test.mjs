@@ -128,7 +128,7 @@ describe("with a snapshot that is not in memory", async () => {
   test("a failing read of it is made once for all users of a request", async () => {
     const userIds = makeUserIds(50);
     await config.kv.put("snapshot", "{");
-    await config.restart();
+    await config.emptyMemory();
     const broken = await config.recordReads(() => config.postUsers(userIds));
     assert.equal(broken.reads.filter((key) => key === "snapshot").length, 1);
     const failing = await config.recordReads(() => config.postUsers(userIds, { faults: { "get snapshot": ["500"] } }));

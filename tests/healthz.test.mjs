@@ -127,19 +127,19 @@ describe("the flags", async () => {
     const problem = `it has ${DEFINITIONS_MAX + 1} bytes; ${DEFINITIONS_MAX} are the most`;
     await config.putFlags(text(DEFINITIONS_MAX + 1));
     assert.deepEqual(await stateOf(), { state: "last-good", count: 2, problem });
-    await config.restart();
+    await config.emptyMemory();
     assert.deepEqual(await stateOf(), { state: "broken", count: 0, problem });
   });
 
   test("definitions that were never good", async () => {
     await config.kv.put("flags", '{"flags":{"x":{"default":"none"}}}');
-    await config.restart();
+    await config.emptyMemory();
     assert.deepEqual(await stateOf(), { state: "broken", count: 0, problem: "at flags.x.default" });
   });
 
   test("KV fails with no definitions in memory", async () => {
     await config.putFlags(good);
-    await config.restart();
+    await config.emptyMemory();
     assert.deepEqual(await stateOf(failing), { state: "unavailable", count: 0 });
     assert.deepEqual(await stateOf(), { state: "current", count: 2 });
   });

@@ -90,7 +90,7 @@ describe("origins", async () => {
   });
 
   test("errors while KV fails may be read too", async () => {
-    await config.restart();
+    await config.emptyMemory();
     const response = await config.evaluateAll({}, { faults: { get: ["500"] }, headers: { Origin: "https://b.example" } });
     assert.equal(response.status, 503);
     assert.equal(response.headers["access-control-allow-origin"], "https://b.example");

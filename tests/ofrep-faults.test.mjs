@@ -83,7 +83,7 @@ describe("edits", async () => {
 
   test("definitions that were never good: 500 without details, until they are repaired", async () => {
     await config.kv.put("flags", '{"flags":{"a-secret-flag":{"default":"none"}}}');
-    await config.restart();
+    await config.emptyMemory();
     for (let again = 0; again < 2; again += 1) {
       const one = await config.evaluate("plain", {});
       assertOfrepError(one, 500, "PARSE_ERROR", "plain");
@@ -103,7 +103,7 @@ describe("KV fails", async () => {
   for (const fault of failures) {
     test(`${fault}: the definitions in memory are used, without them it is 503`, async () => {
       await config.putFlags(plans);
-      await config.restart();
+      await config.emptyMemory();
       const faults = { "get flags": [fault] };
       assertOfrepError(await config.evaluate("plain", {}, { faults }), 503, "GENERAL", "plain");
       assertOfrepError(await config.evaluateAll({}, { faults }), 503, "GENERAL");
@@ -115,7 +115,7 @@ describe("KV fails", async () => {
   }
 
   test("a read that fails once is retried", async () => {
-    await config.restart();
+    await config.emptyMemory();
     assertEvaluated(await config.evaluate("plain", {}, { faults: { get: ["500", "ok"] } }), plain("on"));
   });
 
@@ -195,7 +195,7 @@ describe("KV fails", async () => {
   });
 
   test("the binding is missing: 503", async () => {
-    await config.restart();
+    await config.emptyMemory();
     const headers = { "X-Kv-Faults": JSON.stringify({ USER_CONFIGURATION: "missing" }) };
     assertOfrepError(await config.evaluate("plain", {}, { headers }), 503, "GENERAL", "plain");
   });
@@ -207,7 +207,7 @@ describe("reads", async () => {
   const reading = (action, options) => config.recordReads(action, options);
 
   test("the first evaluation reads the definitions, the next ones nothing", async () => {
-    await config.restart();
+    await config.emptyMemory();
     assert.deepEqual((await reading(() => config.evaluate("plain", {}))).reads, ["flags"]);
     for (const action of [
       () => config.evaluate("plain", {}),
@@ -242,7 +242,7 @@ describe("reads", async () => {
         rules: [{ deny: ["x"] }, { allow: ["y"], percentage: 50, variant: "on" }, { match: [{ attribute: "targetingKey", startsWith: "z" }], variant: "on" }],
       },
     });
-    await config.restart();
+    await config.emptyMemory();
     await config.evaluate("plain", {});
     const context = { targetingKey: uniqueName("user") };
     for (const [status, action] of [
@@ -256,7 +256,7 @@ describe("reads", async () => {
       assert.deepEqual(reads, []);
     }
     await config.putFlags(on);
-    await config.restart();
+    await config.emptyMemory();
   });
 
   test("definitions of 2 MiB fit in memory, and survive a broken edit", async () => {
@@ -267,7 +267,7 @@ describe("reads", async () => {
     const text = JSON.stringify({ flags: { ...on, ...large } });
     assert.ok(text.length > 1_600_000 && text.length < DEFINITIONS_MAX, `${text.length}`);
     await config.putFlags(text.padEnd(DEFINITIONS_MAX, " "));
-    await config.restart();
+    await config.emptyMemory();
     assert.deepEqual((await reading(() => config.evaluate("plain", {}))).reads, ["flags"]);
     assert.deepEqual((await reading(() => config.evaluate("plain", {}))).reads, []);
     assert.equal((await config.evaluate("flag-11", { targetingKey: "user-11-9999" })).json().value, true);
@@ -282,7 +282,7 @@ describe("reads", async () => {
 
   test("missing definitions are remembered", async () => {
     await config.kv.delete("flags");
-    await config.restart();
+    await config.emptyMemory();
     assert.deepEqual((await reading(() => config.evaluateAll({}))).reads, ["flags"]);
     assert.deepEqual((await reading(() => config.evaluateAll({}))).reads, []);
     await config.putFlags(on);
@@ -297,7 +297,7 @@ describe("reads", async () => {
   ]) {
     test(`definitions that were read ${seconds} s ago are read again ${isWaitedFor ? "before the response" : "in the background"}`, async () => {
       await config.putFlags(on);
-      await config.restart();
+      await config.emptyMemory();
       await config.evaluate("plain", {});
       await config.putFlags(off);
       await config.advanceClock(seconds);
@@ -310,16 +310,6 @@ describe("reads", async () => {
     });
   }
 
-  test("evaluations do not wait for a slow KV if definitions are in memory", async () => {
-    await config.restart();
-    await config.evaluate("plain", {});
-    await config.advanceClock(61);
-    const started = Date.now();
-    const { response } = await reading(() => config.evaluate("plain", {}, { faults: { get: ["slow for 20000"] } }));
-    assertEvaluated(response, plain("on"));
-    assert.ok(Date.now() - started < 15_000);
-  });
-
   for (const [method, path, options] of [
     ["GET", "/ofrep/v1/evaluate/flags", {}],
     ["OPTIONS", "/ofrep/v1/evaluate/flags", {}],
@@ -327,8 +317,18 @@ describe("reads", async () => {
     ["POST", "/ofrep/v1/evaluate/flags/plain", { body: { context: 7 } }],
   ]) {
     test(`${method} ${path} ${options.body ? JSON.stringify(options.body) : ""} reads nothing, also at first`, async () => {
-      await config.restart();
+      await config.emptyMemory();
       assert.deepEqual((await reading(() => config.request(method, path, options))).reads, []);
     });
   }
+
+  test("evaluations do not wait for a slow KV if definitions are in memory", async () => {
+    await config.emptyMemory();
+    await config.evaluate("plain", {});
+    await config.advanceClock(61);
+    const started = Date.now();
+    const { response } = await reading(() => config.evaluate("plain", {}, { faults: { get: ["slow for 20000"] } }));
+    assertEvaluated(response, plain("on"));
+    assert.ok(Date.now() - started < 15_000);
+  });
 });

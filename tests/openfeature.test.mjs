@@ -65,11 +65,11 @@ describe("the server SDK", () => {
 
   test("definitions that were never good are a parse error, a failing KV is a general error", async () => {
     await config.putFlags("{");
-    await config.restart();
+    await config.emptyMemory();
     await OpenFeature.setProviderAndWait(new OFREPProvider({ baseUrl: config.worker.directUrl.origin }));
     assert.deepEqual(comparableDetails(await client.getBooleanDetails("plain", false)), { value: false, reason: "ERROR", errorCode: "PARSE_ERROR" });
     await config.putFlags(flags);
-    await config.restart();
+    await config.emptyMemory();
     const headers = [["X-Kv-Faults", JSON.stringify({ USER_CONFIGURATION: { get: ["500"] } })]];
     await OpenFeature.setProviderAndWait(new OFREPProvider({ baseUrl: config.worker.directUrl.origin, headers }));
     assert.deepEqual(comparableDetails(await client.getBooleanDetails("plain", false)), { value: false, reason: "ERROR", errorCode: "GENERAL" });
@@ -149,7 +149,7 @@ describe("the web SDK, in Node", () => {
       return recording(asked, init);
     };
     await Web.setContext({ targetingKey: "u" });
-    await config.restart();
+    await config.emptyMemory();
     await Web.setProviderAndWait(provider({ pollInterval: 50, fetchImplementation: failing }));
     // Restarts the isolate, so that nothing is in memory.
     fails = true;

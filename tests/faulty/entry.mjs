@@ -18,7 +18,9 @@
 // - `GET /.object?key=K` returns the size of what the key's object stores, `GET /.storage?key=K`
 //   all of it and the time of its alarm, and `PUT /.storage?key=K` stores such a response;
 // - `DELETE /.alarm?key=K` deletes the object's alarm, `POST /.crash?key=K` crashes the object;
-// - `PUT /.clock?offsetMs=N` sets the clock of the Worker and of its objects N milliseconds ahead.
+// - `PUT /.clock?offsetMs=N` sets the clock of the Worker and of its objects N milliseconds ahead;
+// - `DELETE /.memory` replaces the instance of WebAssembly, which holds all that the Worker keeps in
+//   memory. Workers KV and the objects keep what they store.
 import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as Built } from "../../build/entry.js";
 
@@ -247,6 +249,22 @@ const controls = {
     clockOffsetMs = Number(new URL(request.url).searchParams.get("offsetMs"));
     return new Response(null, { status: 204 });
   },
+  "DELETE /.memory": async (_request, env, _key, ctx) => {
+    // Lets the calls end that the instance began, but for those that the runtime has cancelled.
+    for (let turn = 0; turn < 200 && calls.some(({ endedMs }) => endedMs === undefined); turn += 1) await sleep(5);
+    await sleep(0);
+    // The instance traps, and the next call makes a new one (`tests/executor.test.mjs`).
+    await new Promise((resolve) => {
+      const trap = {
+        get method() {
+          resolve();
+          throw new WebAssembly.RuntimeError("unreachable");
+        },
+      };
+      worker.fetch(trap, env, ctx);
+    });
+    return new Response(null, { status: 204 });
+  },
   "GET /.object": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
   "GET /.storage": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
   "PUT /.storage": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
@@ -277,7 +295,7 @@ export default {
   async fetch(request, env, ctx) {
     const url = new URL(request.url);
     const control = controls[`${request.method} ${url.pathname}`];
-    if (control) return control(request, env, url.searchParams.get("key"));
+    if (control) return control(request, env, url.searchParams.get("key"), ctx);
 
     const header = request.headers.get("X-Kv-Faults");
     const faults = JSON.parse(header ?? "{}");

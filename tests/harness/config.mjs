@@ -149,9 +149,6 @@ class Config {
     assert.equal(response.status, 204);
   }
 
-  /** Restarts the Worker on the same KV, with nothing in its memory. */
-  async restart() {
-    await this.worker.killAndRestart();
-    if (this.clockOffsetMs) await this.advanceClock(0);
-  }
+  /** Empties the Worker's memory, as if another isolate began on the same KV. */
+  emptyMemory = () => this.worker.emptyMemory();
 }

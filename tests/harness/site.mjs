@@ -267,12 +267,8 @@ class Site {
     assert.equal(response.status, 204);
   }
 
-  /** Restarts the Worker on the same KV, with nothing in its memory. */
-  async restart() {
-    await this.worker.killAndRestart();
-    this.kv = this.worker.env.assets;
-    if (this.offsetMs) await this.advanceClock(0);
-  }
+  /** Empties the Worker's memory, as if another isolate began on the same KV. */
+  emptyMemory = () => this.worker.emptyMemory();
 }
 
 /** Returns where bytes are stored: under one key, or under a key for each chunk. */
