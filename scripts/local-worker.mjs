@@ -41,7 +41,7 @@ export async function startLocalWorker({ entry = "build/entry.js", vars = (given
 
 const running = new Set();
 process.on("exit", () => {
-  for (const worker of running) worker.abandon();
+  for (const worker of running) worker.cleanUpNow();
 });
 
 class LocalWorker {
