@@ -2,7 +2,6 @@
 // it runs.
 import assert from "node:assert/strict";
 import { afterEach } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { startSync } from "./config-sync.mjs";
 import { eventually } from "./eventually.mjs";
 
@@ -72,20 +71,22 @@ export async function startWatch() {
     return running;
   }
 
-  /** Waits until KV equals the table. */
+  /** Waits until KV equals the table. Looks after each response of the API, and once a second. */
   async function waitUntilSynced(users, options, withinMs = SYNCED_WITHIN_MS) {
-    let last;
+    let lastError;
+    let [lookedAfter, lookedMs] = [undefined, 0];
     const look = async () => {
+      if (api.responses === lookedAfter && Date.now() - lookedMs < 1000) return false;
+      [lookedAfter, lookedMs] = [api.responses, Date.now()];
       try {
         await users.assertSynced(options);
         return true;
       } catch (error) {
-        last = error;
-        await sleep(100);
+        lastError = error;
         return false;
       }
     };
-    await eventually(look, "KV equals the table", withinMs / 5).catch(() => assert.fail(last));
+    await eventually(look, "KV equals the table", withinMs).catch(() => assert.fail(lastError));
   }
 
   return { sync, api, createNotifyingTable, startTool, waitUntilSynced };

@@ -92,7 +92,7 @@ export async function pushAssets(worker, folder, args = []) {
 
 /**
  * Starts the REST API: `base` is its URL as in `wrangler dev`, `accountBase` its URL as in a
- * Cloudflare account. `calls` are all calls so far.
+ * Cloudflare account. `calls` are all calls so far, `responses` counts those that are answered.
  *
  * If a test sets `intercept(call, pass)`, it responds in place of the API with `{ status, headers,
  * body }`, or with undefined, which closes the connection. `pass()` makes the call and returns its
@@ -101,7 +101,7 @@ export async function pushAssets(worker, folder, args = []) {
 async function startApi(worker) {
   assert.ok(worker.hasRestApi, "start the Worker with `restApi: true`");
   const calls = [];
-  const self = { calls, intercept: undefined };
+  const self = { calls, intercept: undefined, responses: 0 };
   const server = http.createServer(async (request, response) => {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
@@ -112,6 +112,7 @@ async function startApi(worker) {
     calls.push(call);
     const pass = () => (isAccount ? refuseAsCloudflare(call) : undefined) ?? callExplorer(worker, call.method, path, request.headers, body);
     const reply = await (self.intercept ? self.intercept(call, pass) : pass());
+    self.responses += 1;
     if (reply === undefined) return request.socket.destroy();
     response.writeHead(reply.status, reply.headers ?? { "Content-Type": "application/json" });
     response.end(reply.body);
