@@ -217,12 +217,13 @@ describe("the snapshot", async () => {
 });
 
 describe("a failing key is not skipped for longer than CONFIG_REFRESH", async () => {
+  const config = await startConfig({ vars: { CONFIG_SNAPSHOT: "snapshot" } });
   for (const [refresh, first, later] of [
     ["0", 3, 3],
     ["2", 1, 1],
   ]) {
     test(`CONFIG_REFRESH = ${refresh}: ${first} of 3 requests read`, async () => {
-      const config = await startConfig({ refresh, vars: { CONFIG_SNAPSHOT: "snapshot" } });
+      await config.worker.setVars({ CONFIG_REFRESH: refresh });
       for (const key of ["user", "flags", "snapshot"]) await config.kv.put(key, "{");
       const asking = { user: () => config.getPage("user"), flags: () => config.evaluate("plain", {}), snapshot: (turn) => config.postUsers([`other-${turn}`]) };
       for (const [key, ask] of Object.entries(asking)) {

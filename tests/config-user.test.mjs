@@ -109,18 +109,22 @@ describe("USER_ID_FROM = cookie:NAME", async () => {
   });
 });
 
-for (const value of ["Query", "path", "header:", "header:a b", "cookie:", "cookie:a;b"]) {
-  test(`USER_ID_FROM = ${JSON.stringify(value)} gets 503, without a read`, async () => {
-    const config = await startConfig({ vars: { USER_ID_FROM: value } });
-    const headers = { ...json, "X-User-Id": "a", Cookie: "uid=a" };
-    const { response, reads } = await config.recordReads(() => config.request("GET", "/config?userId=a", { headers }));
-    assertProblem(response, 503, "not_configured");
-    assert.deepEqual(reads, []);
-  });
-}
+describe("USER_ID_FROM", async () => {
+  const config = await startConfig();
 
-test("an empty USER_ID_FROM is the default, the query", async () => {
-  const config = await startConfig({ vars: { USER_ID_FROM: "" } });
-  await config.putRecord("alice", { preview_features_enabled: true });
-  assertPage(await config.getPage("alice"), { preview: true });
+  for (const value of ["Query", "path", "header:", "header:a b", "cookie:", "cookie:a;b"]) {
+    test(`= ${JSON.stringify(value)} gets 503, without a read`, async () => {
+      await config.worker.setVars({ USER_ID_FROM: value });
+      const headers = { ...json, "X-User-Id": "a", Cookie: "uid=a" };
+      const { response, reads } = await config.recordReads(() => config.request("GET", "/config?userId=a", { headers }));
+      assertProblem(response, 503, "not_configured");
+      assert.deepEqual(reads, []);
+    });
+  }
+
+  test("empty: the default, the query", async () => {
+    await config.worker.setVars({ USER_ID_FROM: "" });
+    await config.putRecord("alice", { preview_features_enabled: true });
+    assertPage(await config.getPage("alice"), { preview: true });
+  });
 });

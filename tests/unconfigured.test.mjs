@@ -1,6 +1,6 @@
 // What is refused by default: without a secret, with empty lists, without ROUTING_INSECURE.
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { uniqueName } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
@@ -8,6 +8,7 @@ import { respondWithPage, startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 const upstream = await startUpstream();
+const worker = await startWorker({ faulty: true });
 
 const tokens = [
   ["no Authorization", {}],
@@ -18,11 +19,11 @@ const tokens = [
 ];
 
 for (const [name, secrets] of [
-  ["without the secret API_TOKEN", {}],
+  ["without the secret API_TOKEN", { API_TOKEN: undefined }],
   ["with an empty API_TOKEN", { API_TOKEN: "" }],
 ]) {
-  describe(name, async () => {
-    const worker = await startWorker({ faulty: true, secrets, vars: { ROUTING_INSECURE: "true" } });
+  describe(name, () => {
+    before(() => worker.setVars(secrets));
 
     for (const [given, headers] of tokens) {
       test(`/writes with ${given} gets 503, and nothing is read or written`, async () => {
@@ -59,9 +60,8 @@ for (const [name, secrets] of [
 }
 
 for (const insecure of ["yes", undefined]) {
-  describe(`with ROUTING_INSECURE ${insecure === undefined ? "not set" : JSON.stringify(insecure)}`, async () => {
-    const vars = { ROUTING_ORIGINS: `${upstream.origin},https://secure.invalid`, ROUTING_INSECURE: insecure };
-    const worker = await startWorker({ faulty: true, vars });
+  describe(`with ROUTING_INSECURE ${insecure === undefined ? "not set" : JSON.stringify(insecure)}`, () => {
+    before(() => worker.setVars({ ROUTING_ORIGINS: `${upstream.origin},https://secure.invalid`, ROUTING_INSECURE: insecure }));
 
     test("an http origin is refused, though it is on ROUTING_ORIGINS: 502, and nothing is fetched", async () => {
       await worker.env.ROUTING_CONFIG.put("insecure", JSON.stringify({ origin: upstream.origin }));
@@ -77,9 +77,8 @@ for (const insecure of ["yes", undefined]) {
 }
 
 for (const timeout of ["soon", "-1", ""]) {
-  describe(`with UPSTREAM_TIMEOUT_MS ${JSON.stringify(timeout)}`, async () => {
-    const vars = { CACHE_UPSTREAMS: upstream.origin, UPSTREAM_TIMEOUT_MS: timeout };
-    const worker = await startWorker({ faulty: true, vars });
+  describe(`with UPSTREAM_TIMEOUT_MS ${JSON.stringify(timeout)}`, () => {
+    before(() => worker.setVars({ CACHE_UPSTREAMS: upstream.origin, UPSTREAM_TIMEOUT_MS: timeout }));
 
     test("the default of ten seconds applies, and requests get responses", async () => {
       const url = upstream.serve(respondWithPage("<title>T</title>"));

@@ -20,7 +20,9 @@
 // - `DELETE /.alarm?key=K` deletes the object's alarm, `POST /.crash?key=K` crashes the object;
 // - `PUT /.clock?offsetMs=N` sets the clock of the Worker and of its objects N milliseconds ahead;
 // - `DELETE /.memory` replaces the instance of WebAssembly, which holds all that the Worker keeps in
-//   memory. Workers KV and the objects keep what they store.
+//   memory. Workers KV and the objects keep what they store;
+// - `PUT /.vars` does the same, and replaces vars and secrets of the Worker, but not of its objects:
+//   {"CONFIG_REFRESH":"1","API_TOKEN":null} sets the one and removes the other.
 import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as Built } from "../../build/entry.js";
 
@@ -41,6 +43,7 @@ const PHRASES = {
 
 const realNow = Date.now;
 let clockOffsetMs = 0;
+let replacedVars = {};
 Date.now = () => realNow.call(Date) + clockOffsetMs;
 
 /** Of longer values only the length is recorded. */
@@ -136,6 +139,28 @@ function faultSequence(faults) {
 
 const noFaults = faultSequence({});
 const faultsOfKey = (key) => faultsByKey.get(key) ?? noFaults;
+
+/** Returns the bindings with the vars that a test has replaced. */
+function withReplacedVars(env) {
+  const all = Object.entries({ ...env, ...replacedVars });
+  return Object.fromEntries(all.filter(([, value]) => value !== null));
+}
+
+/** Empties the memory of the Worker: its instance traps, and the next call makes a new one. */
+async function emptyMemory(env, ctx) {
+  // Lets the calls end that the instance began, but for those that the runtime has cancelled.
+  for (let turn = 0; turn < 200 && calls.some(({ endedMs }) => endedMs === undefined); turn += 1) await sleep(5);
+  await sleep(0);
+  await new Promise((resolve) => {
+    const trap = {
+      get method() {
+        resolve();
+        throw new WebAssembly.RuntimeError("unreachable");
+      },
+    };
+    worker.fetch(trap, env, ctx);
+  });
+}
 
 /** Returns the value of a put in a form that a test can compare. */
 function describeValue(value) {
@@ -250,19 +275,12 @@ const controls = {
     return new Response(null, { status: 204 });
   },
   "DELETE /.memory": async (_request, env, _key, ctx) => {
-    // Lets the calls end that the instance began, but for those that the runtime has cancelled.
-    for (let turn = 0; turn < 200 && calls.some(({ endedMs }) => endedMs === undefined); turn += 1) await sleep(5);
-    await sleep(0);
-    // The instance traps, and the next call makes a new one (`tests/executor.test.mjs`).
-    await new Promise((resolve) => {
-      const trap = {
-        get method() {
-          resolve();
-          throw new WebAssembly.RuntimeError("unreachable");
-        },
-      };
-      worker.fetch(trap, env, ctx);
-    });
+    await emptyMemory(env, ctx);
+    return new Response(null, { status: 204 });
+  },
+  "PUT /.vars": async (request, env, _key, ctx) => {
+    replacedVars = await request.json();
+    await emptyMemory(env, ctx);
     return new Response(null, { status: 204 });
   },
   "GET /.object": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
@@ -299,8 +317,8 @@ export default {
 
     const header = request.headers.get("X-Kv-Faults");
     const faults = JSON.parse(header ?? "{}");
-    const faulty = { ...env };
-    for (const [binding, value] of Object.entries(env)) {
+    const faulty = withReplacedVars(env);
+    for (const [binding, value] of Object.entries(faulty)) {
       if (faults[binding] === "missing") {
         delete faulty[binding];
         continue;

@@ -99,6 +99,14 @@ export async function startWorker({
     async emptyMemory() {
       assert.equal((await send({ url: worker.directUrl }, "/.memory", { method: "DELETE" })).status, 204);
     },
+    /**
+     * Does the same, and changes vars and secrets from those of the start, as a deploy does;
+     * `undefined` removes one. The objects keep theirs.
+     */
+    async setVars(vars) {
+      const body = JSON.stringify(vars, (_name, value) => (value === undefined ? null : value));
+      assert.equal((await send({ url: worker.directUrl }, "/.vars", { method: "PUT", body })).status, 204);
+    },
     /** Kills workerd without notice and starts it again on the same storage. The URLs change. */
     killAndRestart: () => worker.killAndRestart(),
     /** Returns every line of the log so far. */
