@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { after } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { PASSWORD, startPostgres } from "./postgres.mjs";
-import { apiFor, CLOUDFLARE_TOKEN, runTool } from "./site.mjs";
+import { apiFor, CLOUDFLARE_TOKEN, EXPLORER_ITEMS_MAX, runTool } from "./site.mjs";
 import { startWorker } from "./worker.mjs";
 
 /** Part of every id, text and password. The tool prints none of them, so it may not print this. */
@@ -18,8 +18,6 @@ const SECRETS = [SECRET_MARK, PASSWORD, encodeURIComponent(PASSWORD), CLOUDFLARE
 const EXPLORER = "/cdn-cgi/local/explorer/api";
 /** The most keys of a bulk read. */
 const READ_MAX = 100;
-/** The most keys that miniflare accepts in a bulk write. */
-const WRITE_MAX = 1000;
 
 /** Returns the id of a row. */
 export const userId = (name) => `${SECRET_MARK}-${name}`;
@@ -132,7 +130,8 @@ class Sync {
   /** Puts `[{ key, value, metadata }]` into KV. */
   async put(items) {
     const path = `/storage/kv/namespaces/${this.namespace}/bulk`;
-    for (let from = 0; from < items.length; from += WRITE_MAX) await this.forwardItems({ method: "PUT", path }, items.slice(from, from + WRITE_MAX));
+    for (let from = 0; from < items.length; from += EXPLORER_ITEMS_MAX)
+      await this.forwardItems({ method: "PUT", path }, items.slice(from, from + EXPLORER_ITEMS_MAX));
   }
 
   /** Returns everything in KV under a prefix: `Map { key → { value, metadata } }`. */

@@ -19,6 +19,8 @@ const CLI = process.env.KV_EDGE_CLI ?? fileURLToPath(new URL("../../target/relea
 /** The path of the local KV's REST API in `wrangler dev`, and the one in miniflare. */
 const EXPLORER = "/cdn-cgi/explorer/api";
 const EXPLORER_OF_MINIFLARE = "/cdn-cgi/local/explorer/api";
+/** The most items of a bulk call that miniflare accepts. */
+export const EXPLORER_ITEMS_MAX = 1000;
 const ACCOUNT = /^\/client\/v4\/accounts\/[0-9a-f]{32}/;
 
 /** The account and the token that the API of the tests accepts. */
@@ -238,9 +240,14 @@ class Site {
     return names;
   }
 
+  /** Deletes the keys with a prefix. */
   async delete(prefix = "") {
     const keys = await this.keys(prefix);
-    while (keys.length > 0) await Promise.all(keys.splice(0, 50).map((key) => this.kv.delete(key)));
+    while (keys.length > 0) {
+      const body = Buffer.from(JSON.stringify(keys.splice(0, EXPLORER_ITEMS_MAX)));
+      const response = await callExplorer(this.worker, "POST", "/storage/kv/namespaces/assets/bulk/delete", { "content-type": "application/json" }, body);
+      assert.equal(response.status, 200, `${response.body}`);
+    }
   }
 
   /** Returns every call on `assets` so far. */
