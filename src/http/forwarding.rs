@@ -31,6 +31,8 @@ extern "C" {
         milliseconds: f64,
         encode_response_body: Option<&str>,
     ) -> Result<js_sys::Promise, JsValue>;
+    #[wasm_bindgen(js_name = readBody)]
+    fn read_body_of(response: &Response, milliseconds: f64) -> js_sys::Promise;
     fn lines(message: &Response) -> String;
     #[wasm_bindgen(js_name = respond, catch)]
     fn respond_with(status: u16, lines: &str, edits: &str, body: &JsValue) -> Result<Response, JsValue>;
@@ -110,6 +112,14 @@ fn lines_of_response(edits: &HeaderEdits<'_>) -> String {
         }
         None => edits.to_lines(),
     }
+}
+
+/// Returns the body of a response, read to its end; `None` if that takes longer than the deadline.
+/// The error is what the runtime threw.
+#[cfg(feature = "cache")]
+pub(crate) async fn read_body(response: &Response, deadline: Duration) -> Result<Option<js_sys::ArrayBuffer>, JsValue> {
+    let body = JsFuture::from(read_body_of(response, deadline.as_secs_f64() * 1000.0)).await?;
+    Ok((!body.is_null()).then(|| body.unchecked_into()))
 }
 
 /// Cancels the body of a response that nobody reads, so that its connection is free again.

@@ -13,7 +13,6 @@ use http_semantics::fields::{Fields, HeaderEdits};
 use kv_store::limits::Key;
 use kv_store::retry::Time;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{ReadableStream, Request, Response};
 
 use super::response_store::{self, AS_STORED, memory};
@@ -25,7 +24,6 @@ use crate::http::stream;
 use crate::isolate::Isolate;
 use crate::kv::envelope::EnvelopeBody;
 use crate::platform::clock::Clock;
-use crate::platform::deadline;
 use crate::platform::js_error::message_of;
 
 /// Runs the exchange of one request to the cache.
@@ -227,11 +225,10 @@ impl ExchangeRunner {
     /// Reads a short body to its end. Fails if it breaks off or does not have the declared
     /// length.
     async fn read_body(&self, response: Option<&Response>, length: u64) -> Result<js_sys::ArrayBuffer, CacheError> {
-        let broken = |thrown: JsValue| CacheError::Upstream(message_of(&thrown));
+        let response = response.ok_or_else(|| CacheError::Upstream("no response to read".to_owned()))?;
         let timeout = self.context.vars().upstream_timeout.of_request(false);
-        let reading = response.map_or(Err(JsValue::NULL), Response::array_buffer).map_err(broken)?;
-        let body = deadline::within(timeout, JsFuture::from(reading)).await.ok_or(CacheError::Timeout)?;
-        let body: js_sys::ArrayBuffer = body.map_err(broken)?.unchecked_into();
+        let body = forwarding::read_body(response, timeout).await;
+        let body = body.map_err(|thrown| CacheError::Upstream(message_of(&thrown)))?.ok_or(CacheError::Timeout)?;
         if u64::from(body.byte_length()) == length {
             Ok(body)
         } else {

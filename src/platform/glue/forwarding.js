@@ -93,6 +93,18 @@ export function send(url, request, method, body, edits, milliseconds, encodeResp
 }
 
 /**
+ * Reads the body of a response to its end. Resolves to `null` if it has not ended after so many
+ * milliseconds.
+ */
+export function readBody(response, milliseconds) {
+  return new Promise((resolve, reject) => {
+    // The timer ends with the request. Clearing it earlier costs more than it saves.
+    setTimeout(() => resolve(null), milliseconds);
+    response.arrayBuffer().then(resolve, reject);
+  });
+}
+
+/**
  * Returns a response with changed header fields. Its body is passed on untouched, and so is its
  * WebSocket.
  */
