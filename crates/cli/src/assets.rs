@@ -6,7 +6,6 @@
 //! retained release needs. [`lease`] keeps `gc` and the others apart. `static-assets` describes
 //! these records and reads them in the Worker.
 
-mod duration;
 mod gc;
 mod lease;
 mod list;

@@ -164,12 +164,15 @@ struct SyncArguments {
     full_every: u64,
 
     #[command(flatten)]
-    common: NamespaceArguments<UserConfigurationNamespace>,
+    common: UserConfigurationArguments,
 }
+
+/// The arguments of a command on the namespace of users' records and flags.
+pub(crate) type UserConfigurationArguments = NamespaceArguments<UserConfigurationNamespace>;
 
 /// The namespace of users' records and flags.
 #[derive(Debug)]
-struct UserConfigurationNamespace;
+pub(crate) struct UserConfigurationNamespace;
 
 impl DefaultNamespace for UserConfigurationNamespace {
     const TITLE: &str = "kv-edge-user-configuration";

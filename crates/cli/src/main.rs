@@ -9,6 +9,7 @@
 //! - [`config`]: users' records from PostgreSQL (`sync`), and checking flag definitions
 //!   (`validate`).
 //! - [`routes`]: checking records of storefronts (`validate`).
+//! - [`token`]: tokens of the KV REST API for one namespace or prefix (`create`, `revoke`).
 //!
 //! The other modules are what the groups share: [`api`] is the client of the KV REST API,
 //! [`progress`] writes to stderr, [`validation_report`] prints what `validate` found, [`json`]
@@ -28,11 +29,13 @@ mod api;
 mod assets;
 mod clock;
 mod config;
+mod duration;
 mod input_file;
 mod json;
 mod number;
 mod progress;
 mod routes;
+mod token;
 mod validation_report;
 
 use std::io::{self, ErrorKind};
@@ -49,6 +52,7 @@ Examples:
   kv-edge config sync --local                       make KV hold what a table of PostgreSQL holds
   kv-edge config validate flags.json                check the definitions of flags
   kv-edge routes validate demo/storefronts.json     check the records of storefronts
+  kv-edge token create --namespace assets --read    a token of the KV REST API for one namespace
   kv-edge routes validate --help                    all options of a command";
 
 /// Checks and uploads what goes into the KV namespaces of kv-edge
@@ -64,6 +68,7 @@ enum CommandGroup {
     Assets(assets::AssetsArguments),
     Config(config::ConfigArguments),
     Routes(routes::RoutesArguments),
+    Token(token::TokenArguments),
 }
 
 /// The exit code that a shell reports for a program that SIGPIPE ended: 128 plus the number of
@@ -104,6 +109,7 @@ fn main() -> ExitCode {
         CommandGroup::Assets(assets) => assets.run(&mut stdout),
         CommandGroup::Config(config) => config.run(&mut stdout),
         CommandGroup::Routes(routes) => routes.run(&mut stdout),
+        CommandGroup::Token(token) => token.run(&mut stdout),
     };
     match exit_status {
         Ok(ExitStatus::Success) => ExitCode::SUCCESS,

@@ -17,9 +17,10 @@ use static_assets::release::{BlobMetadata, Pointer};
 
 use super::lease::{self, Lease};
 use super::releases::{self, Release, ReleaseError};
-use super::{AssetsError, AssetsNamespaceArguments, duration};
+use super::{AssetsError, AssetsNamespaceArguments};
 use crate::api::{ApiError, Namespace, NamespaceKey};
 use crate::clock;
+use crate::duration;
 use crate::number::whole;
 use crate::progress::{Progress, Unit};
 

@@ -8,8 +8,9 @@ use serde::Serialize;
 use static_assets::release::Pointer;
 
 use super::releases::{self, Release};
-use super::{AssetsError, AssetsNamespaceArguments, duration};
+use super::{AssetsError, AssetsNamespaceArguments};
 use crate::clock;
+use crate::duration;
 use crate::progress::Progress;
 
 const EXAMPLES: &str = r#"Examples:

@@ -1,7 +1,7 @@
 //! Durations in the command line and in messages: `45s`, `30m`, `1h`, `2d`.
 
 /// Parses a whole number with a unit. Returns milliseconds.
-pub(super) fn parse(text: &str) -> Result<u64, String> {
+pub(crate) fn parse(text: &str) -> Result<u64, String> {
     let problem = || format!("{text:?} is not a duration; write one such as 45s, 30m, 1h or 2d");
     let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
     let unit_ms: u64 = match text.strip_prefix(digits) {
@@ -21,7 +21,7 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
 }
 
 /// Returns a duration in words, in the largest unit of which there is at least one: `3 minutes`.
-pub(super) fn words(milliseconds: u64) -> String {
+pub(crate) fn words(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     let (count, unit) = match seconds {
         0..60 => (seconds, "second"),

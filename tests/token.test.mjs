@@ -1,0 +1,108 @@
+// `kv-edge token`: a token that the tool signs reaches its namespace and prefix through the KV
+// REST API, and nothing else, until it is revoked.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { send } from "./harness/http.mjs";
+import { runTool } from "./harness/site.mjs";
+import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
+
+const NAMESPACES = "/client/v4/accounts/0123456789abcdef0123456789abcdef/storage/kv/namespaces";
+
+/** Runs `kv-edge token create` with the secret of the Worker, and returns its result. */
+const create = (args, env = { API_TOKEN: WORKER_TOKEN }) => runTool(["token", "create", ...args], { env });
+
+async function tokenOf(...args) {
+  const { code, stdout, stderr } = await create(args);
+  assert.equal(code, 0, stderr);
+  return stdout.trim();
+}
+
+const worker = await startWorker({ vars: { KV_API_WRITABLE: "WRITES,USER_CONFIGURATION", CONFIG_REFRESH: "0" } });
+for (const key of ["site/a", "site/b", "other"]) await worker.env.WRITES.put(key, key);
+
+describe("kv-edge token", () => {
+  const call = (token, method, path, body) =>
+    send({ url: worker.directUrl }, NAMESPACES + path, { method, body, headers: { Authorization: `Bearer ${token}` } });
+
+  test("a token of a prefix reads and lists its keys, and gets 403 for all others", async () => {
+    const token = await tokenOf("--namespace", "WRITES", "--prefix", "site/", "--read", "--name", "reader");
+    assert.equal((await call(token, "GET", "/WRITES/values/site%2Fa")).text, "site/a");
+    const { result } = (await call(token, "GET", "/WRITES/keys")).json();
+    assert.deepEqual(
+      result.map(({ name }) => name),
+      ["site/a", "site/b"],
+    );
+    assert.deepEqual(
+      (await call(token, "GET", "")).json().result.map(({ title }) => title),
+      ["WRITES"],
+    );
+    for (const [method, path] of [
+      ["GET", "/WRITES/values/other"],
+      ["GET", "/WRITES/values/absent"],
+      ["GET", "/assets/values/site%2Fa"],
+      ["GET", "/no-such-namespace/keys"],
+      ["PUT", "/WRITES/values/site%2Fa"],
+      ["DELETE", "/WRITES/values/site%2Fa"],
+      ["DELETE", "/WRITES"],
+      ["POST", ""],
+    ]) {
+      const response = await call(token, method, path);
+      assert.deepEqual([response.status, response.json().errors[0].code], [403, 10000], `${method} ${path}`);
+    }
+  });
+
+  test("a token with --write writes within its scope", async () => {
+    const token = await tokenOf("--namespace", "WRITES", "--prefix", "site/", "--read", "--write");
+    assert.equal((await call(token, "PUT", "/WRITES/values/site%2Fnew", "x")).status, 200);
+    assert.equal(await worker.env.WRITES.get("site/new"), "x");
+    assert.equal(
+      (
+        await call(
+          token,
+          "PUT",
+          "/WRITES/bulk",
+          JSON.stringify([
+            { key: "site/c", value: "" },
+            { key: "elsewhere", value: "" },
+          ]),
+        )
+      ).status,
+      403,
+    );
+    assert.equal(await worker.env.WRITES.get("site/c"), null);
+  });
+
+  test("a revoked token is refused, and so is one of another secret", async () => {
+    const token = await tokenOf("--namespace", "WRITES", "--read", "--name", "leaked");
+    assert.equal((await call(token, "GET", "/WRITES/keys")).status, 200);
+    const revoke = () =>
+      runTool(["token", "revoke", "leaked", "--namespace", "USER_CONFIGURATION", "--api-base", new URL("/client/v4", worker.directUrl).href, "--json"], {
+        env: { CLOUDFLARE_API_TOKEN: WORKER_TOKEN, CLOUDFLARE_ACCOUNT_ID: "demo" },
+      });
+    assert.deepEqual(JSON.parse((await revoke()).stdout), { revoked: "leaked", changed: true, dryRun: false });
+    assert.deepEqual(JSON.parse((await revoke()).stdout), { revoked: "leaked", changed: false, dryRun: false });
+    assert.equal(await worker.env.USER_CONFIGURATION.get("kv-edge:revoked-tokens"), '["leaked"]');
+    assert.equal((await call(token, "GET", "/WRITES/keys")).status, 401);
+
+    const { stdout } = await create(["--namespace", "WRITES", "--read"], { API_TOKEN: "another secret" });
+    assert.equal((await call(stdout.trim(), "GET", "/WRITES/keys")).status, 401);
+  });
+
+  test("--json tells what the token allows; a mistake tells the way out", async () => {
+    const { stdout } = await create(["--namespace", "assets", "--read", "--expires", "1h", "--name", "ci", "--json"]);
+    const { token, expires, ...rest } = JSON.parse(stdout);
+    assert.deepEqual(rest, { name: "ci", namespace: "assets", prefix: "", read: true, write: false });
+    assert.ok(Math.abs(expires - Date.now() / 1000 - 3600) < 60, `${expires}`);
+    assert.equal(token.split(".").length, 3);
+    for (const [args, env, code, message] of [
+      [["--namespace", "assets", "--read"], { API_TOKEN: "" }, 2, /set TOKEN_SECRET, or API_TOKEN/],
+      [["--namespace", "assets"], undefined, 2, /--read/],
+      [["--namespace", "assets", "--read", "--expires", "soon"], undefined, 2, /not a duration/],
+      [["--namespace", "assets", "--read", "--name", "a b"], undefined, 2, /1 to 64 letters/],
+    ]) {
+      const result = await create(args, env);
+      assert.equal(result.code, code, result.stderr);
+      assert.match(result.stderr, message);
+    }
+  });
+});
