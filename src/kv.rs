@@ -43,13 +43,6 @@ use crate::platform::clock::Clock;
 use crate::platform::deadline;
 use crate::platform::js_error::message_of;
 
-#[cfg(feature = "kv-api")]
-#[wasm_bindgen(module = "/src/platform/glue/kv_api.js")]
-extern "C" {
-    #[wasm_bindgen(js_name = get)]
-    fn get_within(namespace: &KvNamespace, key: &str, value_type: &JsValue, milliseconds: f64) -> js_sys::Promise;
-}
-
 #[wasm_bindgen]
 extern "C" {
     /// A KV namespace of the runtime.
@@ -163,16 +156,13 @@ impl Store {
         texts
     }
 
-    /// Returns a value, with one retry if the read fails; `None` if the key does not exist. It
-    /// costs less than [`read_with_retry`](Self::read_with_retry), because its timer stays in
-    /// JavaScript.
+    /// Returns a value, with one retry if the read fails; `None` if the key does not exist. There
+    /// is no deadline: a caller that has nothing to respond instead gains nothing from one, and a
+    /// timer costs more than the rest of the read.
     #[cfg(feature = "kv-api")]
     pub(crate) async fn value(&self, key: &Key<'_>, form: &ReadOptions) -> Result<Option<JsValue>, StoreError> {
-        let read = retry::retry(&Backoff::READ, &Isolate::current().retry_budget, &Clock, async |left_ms| {
-            // At most some seconds.
-            #[allow(clippy::cast_precision_loss)]
-            let left_ms = left_ms as f64;
-            await_call(Ok(form.0.with(|kind| get_within(&self.namespace, key.as_str(), kind, left_ms)))).await
+        let read = retry::retry(&Backoff::READ, &Isolate::current().retry_budget, &Clock, async |_| {
+            await_call(form.0.with(|options| self.namespace.get(key.as_str(), options))).await
         });
         let value = read.await.outcome.map_err(|(error, _)| error)?;
         Ok((!value.is_null()).then_some(value))

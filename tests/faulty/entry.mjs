@@ -19,9 +19,11 @@
 //   all of it and the time of its alarm, and `PUT /.storage?key=K` stores such a response;
 // - `DELETE /.alarm?key=K` deletes the object's alarm, `POST /.crash?key=K` crashes the object;
 // - `PUT /.clock?offsetMs=N` sets the clock of the Worker and of its objects N milliseconds ahead;
-// - `DELETE /.memory` replaces the instance of WebAssembly, which holds all that the Worker keeps in
+// - `DELETE /.memory` replaces the instance of WebAssembly, which holds all that the Worker keeps
+//   in
 //   memory. Workers KV and the objects keep what they store;
-// - `PUT /.vars` does the same, and replaces vars and secrets of the Worker, but not of its objects:
+// - `PUT /.vars` does the same, and replaces vars and secrets of the Worker, but not of its
+//   objects:
 //   {"CONFIG_REFRESH":"1","API_TOKEN":null} sets the one and removes the other.
 import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as Built } from "../../build/entry.js";

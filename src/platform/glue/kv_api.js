@@ -16,15 +16,6 @@ export function writePoint(analytics, index, blobs, status, milliseconds) {
   analytics.writeDataPoint({ indexes: [index], blobs: blobs.split("\n"), doubles: [status, milliseconds] });
 }
 
-/** Reads a value, for so many milliseconds at most. */
-export function get(namespace, key, type, milliseconds) {
-  return new Promise((resolve, reject) => {
-    // The timer ends with the request. Clearing it earlier costs more than it saves.
-    setTimeout(() => reject(new Error("KV GET did not end in time")), milliseconds);
-    namespace.get(key, type).then(resolve, reject);
-  });
-}
-
 /**
  * Lists a page of keys. Resolves to `[json, count, cursor]`: the keys as the API shows them, how
  * many they are, and where the next page begins (`null` on the last one). The first `hidden`
