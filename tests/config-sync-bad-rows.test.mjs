@@ -1,7 +1,8 @@
 // `kv-edge config sync`: rows that KV cannot store are reported, and the others are written.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { kindOfCall, makeRows, SECRET_MARK, startSync, userId } from "./harness/config-sync.mjs";
+import { makeRows, SECRET_MARK, startSync, userId } from "./harness/config-sync.mjs";
+import { kindOfCall } from "./harness/rest-api-faults.mjs";
 
 const sync = await startSync();
 

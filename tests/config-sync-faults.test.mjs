@@ -1,18 +1,8 @@
 // `kv-edge config sync` against an API that fails for a while: KV ends up equal to the table.
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
-import {
-  acceptSomeItems,
-  assertFigures,
-  changingCalls,
-  failFirstTry,
-  keysOfCall,
-  kindOfCall,
-  makeRows,
-  startSync,
-  tableWithPendingChanges,
-  userId,
-} from "./harness/config-sync.mjs";
+import { assertFigures, makeRows, startSync, tableWithPendingChanges, userId } from "./harness/config-sync.mjs";
+import { acceptSomeItems, changingCalls, failFirstTry, keysOfCall, kindOfCall } from "./harness/rest-api-faults.mjs";
 import { apiError } from "./harness/site.mjs";
 
 const sync = await startSync();
@@ -31,12 +21,12 @@ describe("an API that fails for a while: the pass completes", () => {
     ["a cut connection for every call once", failFirstTry(() => undefined)],
     ["a cut connection for every call once, which was made all the same", failFirstTry(async (_call, pass) => void (await pass()))],
     ["500 to every call once, which was made all the same", failFirstTry(async (_call, pass) => (await pass(), apiError(500, 10001, "internal error")))],
-    ["every bulk call leaves out half of its keys once", failFirstTry((call, pass) => acceptSomeItems(sync, call, pass, (_, index) => index % 2 === 0))],
+    ["every bulk call leaves out half of its keys once", failFirstTry((call, pass) => acceptSomeItems(api, call, pass, (_, index) => index % 2 === 0))],
     [
       "every bulk call leaves out half of its keys",
-      (call, pass) => acceptSomeItems(sync, call, pass, (_, index) => index < Math.max(4, JSON.parse(call.body).length / 2)),
+      (call, pass) => acceptSomeItems(api, call, pass, (_, index) => index < Math.max(4, JSON.parse(call.body).length / 2)),
     ],
-    ["every bulk call accepts no item once", failFirstTry((call, pass) => acceptSomeItems(sync, call, pass, () => false))],
+    ["every bulk call accepts no item once", failFirstTry((call, pass) => acceptSomeItems(api, call, pass, () => false))],
   ]) {
     test(what, async () => {
       const { users, args, assertAllSynced } = await tableWithPendingChanges(sync);
@@ -70,7 +60,7 @@ describe("an API that fails for a while: the pass completes", () => {
     api.intercept = (call, pass) => {
       if (kindOfCall(call) !== "write") return pass();
       tries += 1;
-      return tries === 1 ? acceptSomeItems(sync, call, pass, ({ key }) => !left.includes(key)) : pass();
+      return tries === 1 ? acceptSomeItems(api, call, pass, ({ key }) => !left.includes(key)) : pass();
     };
     const { calls } = await users.sync([], { written: 10, failed: 0 });
     const writes = changingCalls(calls).map(keysOfCall);

@@ -3,18 +3,8 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import {
-  acceptSomeItems,
-  assertFigures,
-  changingCalls,
-  failFirstTry,
-  keysOfCall,
-  kindOfCall,
-  makeRows,
-  startSync,
-  tableWithPendingChanges,
-  userId,
-} from "./harness/config-sync.mjs";
+import { assertFigures, makeRows, startSync, tableWithPendingChanges, userId } from "./harness/config-sync.mjs";
+import { acceptSomeItems, changingCalls, failFirstTry, keysOfCall, kindOfCall } from "./harness/rest-api-faults.mjs";
 import { ACCOUNT_ID, apiError, CLOUDFLARE_TOKEN } from "./harness/site.mjs";
 
 const sync = await startSync();
@@ -43,7 +33,7 @@ describe("an API that keeps failing", () => {
   test("for some keys: these count as failed, the others are written", async () => {
     const users = await sync.table(makeRows(12));
     const bad = [userId("00003"), userId("00011")].map((id) => users.prefix + id);
-    api.intercept = (call, pass) => (kindOfCall(call) === "write" ? acceptSomeItems(sync, call, pass, ({ key }) => !bad.includes(key)) : pass());
+    api.intercept = (call, pass) => (kindOfCall(call) === "write" ? acceptSomeItems(api, call, pass, ({ key }) => !bad.includes(key)) : pass());
     const result = await users.run(["--deadline", "3"]);
     assert.equal(result.code, 1);
     assertFigures(result, { read: 12, written: 10, failed: 2 });

@@ -1,7 +1,8 @@
 // `kv-edge config sync`: which records rows become.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { changingCalls, hashOf, kindOfCall, makeRows, SECRET_MARK, startSync, userId } from "./harness/config-sync.mjs";
+import { hashOf, makeRows, SECRET_MARK, startSync, userId } from "./harness/config-sync.mjs";
+import { changingCalls, kindOfCall } from "./harness/rest-api-faults.mjs";
 
 const sync = await startSync();
 let prefixes = 0;

@@ -2,8 +2,8 @@
 // after it, or after another run, KV equals the table.
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { acceptSomeItems, assertFigures, changingCalls, keysOfCall, makeRows, startSync, tableWithPendingChanges } from "./harness/config-sync.mjs";
-import { apiError } from "./harness/site.mjs";
+import { assertFigures, makeRows, startSync, tableWithPendingChanges } from "./harness/config-sync.mjs";
+import { changingCalls, randomFaults, randomNumbers } from "./harness/rest-api-faults.mjs";
 
 const sync = await startSync();
 const { api } = sync;
@@ -60,39 +60,10 @@ test("killed in the middle of its batches, again and again: the last run complet
   await users.assertSynced();
 });
 
-/** Returns pseudo-random whole numbers (the generator of Park and Miller). */
-function numbers(seed) {
-  let state = seed;
-  return (below) => {
-    state = (state * 48271) % 2147483647;
-    return state % below;
-  };
-}
-
-/** Makes calls fail often and in all ways, but each less often than it is tried. */
-function faults(random) {
-  const failed = new Map();
-  return (call, pass) => {
-    const name = `${call.method} ${call.path} ${changingCalls([call]).length > 0 ? keysOfCall(call)[0] : ""}`;
-    const times = failed.get(name) ?? 0;
-    if (times >= 2 || random(3) === 0) return pass();
-    failed.set(name, times + 1);
-    const keep = random(5) + 2;
-    const all = [
-      () => undefined,
-      async () => void (await pass()),
-      () => apiError(500, 10001, "internal error"),
-      () => apiError(429, 10429, "slow down", { "Retry-After": "0" }),
-      () => acceptSomeItems(sync, call, pass, (_, index) => index % keep > 0),
-    ];
-    return all[random(all.length)]();
-  };
-}
-
 for (const seed of [1, 2, 3]) {
   test(`a random schedule (${seed}): the pass completes`, async () => {
     const users = await sync.table(makeRows(1100));
-    api.intercept = faults(numbers(seed));
+    api.intercept = randomFaults(api, randomNumbers(seed));
     const result = await users.run();
     assert.equal(result.code, 0, `${result.stdout}${result.stderr}`);
     assertFigures(result, { read: 1100, written: 1100, failed: 0 });
@@ -107,9 +78,9 @@ for (const seed of [1, 2, 3]) {
 for (const seed of [11, 12, 13, 14]) {
   test(`a random schedule with kills (${seed}), while the table changes: the last run completes the work`, async () => {
     const { users, args, assertAllSynced } = await tableWithPendingChanges(sync);
-    const random = numbers(seed);
+    const random = randomNumbers(seed);
     for (let run = 0; run < 6; run += 1) {
-      const fail = faults(random);
+      const fail = randomFaults(api, random);
       let process;
       api.intercept = (call, pass) => {
         if (random(6) === 0) process.kill("SIGKILL");

@@ -1,7 +1,8 @@
 // `kv-edge config sync --snapshot`: all rows as one value beside the keys of the rows.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { changingCalls, hashOf, keysOfCall, kindOfCall, makeRows, SECRET_MARK, startSync, userId } from "./harness/config-sync.mjs";
+import { hashOf, makeRows, SECRET_MARK, startSync, userId } from "./harness/config-sync.mjs";
+import { changingCalls, keysOfCall, kindOfCall } from "./harness/rest-api-faults.mjs";
 
 const sync = await startSync({ vars: { CONFIG_REFRESH: "0", CONFIG_SNAPSHOT: "snapshot", CONFIG_PREFIX: "served:" } });
 

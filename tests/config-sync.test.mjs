@@ -1,7 +1,8 @@
 // `kv-edge config sync`: syncs a table of a real PostgreSQL into the local KV.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { assertFigures, changingCalls, hashOf, keysOfCall, kindOfCall, makeRows, SECRET_MARK, startSync, userId } from "./harness/config-sync.mjs";
+import { assertFigures, hashOf, makeRows, SECRET_MARK, startSync, userId } from "./harness/config-sync.mjs";
+import { changingCalls, keysOfCall, kindOfCall } from "./harness/rest-api-faults.mjs";
 
 const sync = await startSync({ vars: { CONFIG_REFRESH: "0" } });
 

@@ -32,21 +32,6 @@ export const hashOf = (value) => createHash("sha256").update(value).digest("hex"
 /** Compares two texts by their bytes, for `sort`. */
 export const compareBytes = (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b));
 
-/** Returns what an API call does: "read", "write", "delete", "list" or "namespaces". */
-export function kindOfCall({ method, path }) {
-  if (/\/bulk\/delete$/.test(path)) return "delete";
-  if (/\/bulk$/.test(path)) return "write";
-  if (/\/values\//.test(path)) return method === "GET" ? "read" : "write";
-  if (/\/keys(\?|$)/.test(path)) return "list";
-  return "namespaces";
-}
-
-/** Returns the calls that write or delete. */
-export const changingCalls = (calls) => calls.filter((call) => ["write", "delete"].includes(kindOfCall(call)));
-
-/** Returns the keys that a call writes or deletes. */
-export const keysOfCall = ({ path, body }) => (/\/bulk/.test(path) ? JSON.parse(body).map((item) => item.key ?? item) : [path.replace(/^.*\/values\//, "")]);
-
 /**
  * Syncs a table of `count` rows, then changes it. The next sync has to update a quarter of the
  * rows, insert another quarter, delete a tenth, and write the snapshot. `assertAllSynced` checks
@@ -119,19 +104,11 @@ class Sync {
     return { ...result, lines, summary: lines.at(-1), calls: this.api.calls.slice(before) };
   }
 
-  /** Makes a bulk call for some of the items of an intercepted call. */
-  async forwardItems(call, items) {
-    if (items.length === 0) return;
-    const url = new URL(EXPLORER + call.path, this.worker.url);
-    const response = await fetch(url, { method: call.method, headers: { "content-type": "application/json" }, body: JSON.stringify(items) });
-    assert.ok(response.ok, await response.text());
-  }
-
   /** Puts `[{ key, value, metadata }]` into KV. */
   async put(items) {
     const path = `/storage/kv/namespaces/${this.namespace}/bulk`;
     for (let from = 0; from < items.length; from += EXPLORER_ITEMS_MAX)
-      await this.forwardItems({ method: "PUT", path }, items.slice(from, from + EXPLORER_ITEMS_MAX));
+      await this.api.forwardItems({ method: "PUT", path }, items.slice(from, from + EXPLORER_ITEMS_MAX));
   }
 
   /** Returns everything in KV under a prefix: `Map { key → { value, metadata } }`. */
@@ -249,32 +226,4 @@ class Table {
 export function assertFigures({ summary, stdout, stderr }, expected) {
   const found = Object.fromEntries(Object.keys(expected).map((name) => [name, summary?.[name]]));
   assert.deepEqual(found, expected, `${stdout}${stderr}`);
-}
-
-/**
- * Returns an interceptor that fails each call the first time; a retry for the same keys passes.
- */
-export function failFirstTry(fail) {
-  const failed = new Set();
-  return (call, pass) => {
-    const isBulk = ["write", "delete"].includes(kindOfCall(call)) && /\/bulk/.test(call.path);
-    const name = [call.method, call.path, ...(isBulk ? keysOfCall(call) : [])].join(" ");
-    if (failed.has(name)) return pass();
-    failed.add(name);
-    return fail(call, pass);
-  };
-}
-
-/**
- * Responds to a bulk call as Cloudflare does if it accepts only some items, those for which
- * `isAccepted(item, index)`: status 200 with a list of the others. Other calls pass.
- */
-export async function acceptSomeItems(sync, call, pass, isAccepted) {
-  if (!/\/bulk(\/delete)?$/.test(call.path)) return pass();
-  const items = JSON.parse(call.body);
-  const accepted = items.filter(isAccepted);
-  await sync.forwardItems(call, accepted);
-  const left = items.filter((item) => !accepted.includes(item));
-  const result = { successful_key_count: accepted.length, unsuccessful_keys: left.map((item) => item.key ?? item) };
-  return { status: 200, body: JSON.stringify({ success: true, errors: [], messages: [], result }) };
 }

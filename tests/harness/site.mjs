@@ -98,12 +98,12 @@ export async function pushAssets(worker, folder, args = []) {
  *
  * If a test sets `intercept(call, pass)`, it responds in place of the API with `{ status, headers,
  * body }`, or with undefined, which closes the connection. `pass()` makes the call and returns its
- * response.
+ * response. `forwardItems` makes a bulk call for some of the items of an intercepted call.
  */
 async function startApi(worker) {
   assert.ok(worker.hasRestApi, "start the Worker with `restApi: true`");
   const calls = [];
-  const self = { calls, intercept: undefined, responses: 0 };
+  const self = { calls, intercept: undefined, responses: 0, forwardItems: (call, items) => forwardItems(worker, call, items) };
   const server = http.createServer(async (request, response) => {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
@@ -126,6 +126,14 @@ async function startApi(worker) {
   server.unref(); // A test may have started it, and others use it too.
   const origin = `http://127.0.0.1:${server.address().port}`;
   return Object.assign(self, { base: `${origin}${EXPLORER}`, accountBase: `${origin}/client/v4` });
+}
+
+/** Makes a bulk call for some of the items of an intercepted call. */
+async function forwardItems(worker, call, items) {
+  if (items.length === 0) return;
+  const url = new URL(EXPLORER_OF_MINIFLARE + call.path, worker.url);
+  const response = await fetch(url, { method: call.method, headers: { "content-type": "application/json" }, body: JSON.stringify(items) });
+  assert.ok(response.ok, await response.text());
 }
 
 /** Returns the error for a call that Cloudflare refuses and the local API accepts. */
