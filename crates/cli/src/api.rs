@@ -14,39 +14,48 @@
 //! | pairs of a bulk write | 10,000 | the same, in 77 seconds | 10,000; 1,000 if local |
 //! | pages of namespaces | `page`, `per_page` | all on each page | a repeated id ends the list |
 //! | 429 | after 1,200 calls in 5 minutes | never | retried |
+//! | a bulk read of a value that is not text | 400, code 10029 | U+FFFD | read alone |
+//! | `Ratelimit` | with each response | never | [`rate_limit`] |
 
 mod api_arguments;
 mod batch_builder;
 mod client;
 mod concurrent_calls;
+mod destination_arguments;
 mod endpoint;
 mod error;
 mod key_pages;
 mod namespace_arguments;
 mod prefetch;
+mod rate_limit;
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kv_store::limits::Key;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use api_arguments::ListedNamespace;
 pub(crate) use api_arguments::{OpenError, listed, misplaced_address};
-pub(crate) use batch_builder::{BatchBuilder, KeyValuePair};
+pub(crate) use batch_builder::{BatchBuilder, KeyValuePair, PairExpiration};
 use client::{ApiClient, ApiRequest, ApiRequestBody, ApiResponse, Cancellation};
 pub(crate) use concurrent_calls::{CallQueue, concurrent_calls};
+pub(crate) use destination_arguments::DestinationArguments;
 use endpoint::segment;
 pub(crate) use error::ApiError;
 use error::{ApiAttemptError, KEY_NOT_FOUND};
 use key_pages::KeyPages;
+pub(crate) use key_pages::NamespaceKeyPage;
 pub(crate) use namespace_arguments::{DefaultNamespace, NamespaceArguments};
 pub(crate) use prefetch::Prefetch;
+
+/// The number of pairs in a small batch.
+const SMALL_BATCH_PAIRS: usize = 1000;
 
 /// The number of namespaces that are requested per page.
 const NAMESPACES_MAX: usize = 100;
@@ -69,6 +78,9 @@ pub(crate) struct NamespaceKey {
     pub(crate) name: String,
     #[serde(default)]
     pub(crate) metadata: Option<Value>,
+    /// When the key expires, in seconds since the Unix epoch.
+    #[serde(default)]
+    pub(crate) expiration: Option<u64>,
 }
 
 /// Shows no key: keys may be personal data.
@@ -76,6 +88,12 @@ impl fmt::Debug for NamespaceKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("NamespaceKey").field("bytes", &self.name.len()).finish_non_exhaustive()
     }
+}
+
+/// The `result` of a bulk read.
+#[derive(Deserialize)]
+struct BulkReadResult {
+    values: HashMap<String, Option<String>>,
 }
 
 /// The `result` of a bulk call.
@@ -122,8 +140,14 @@ impl Namespace {
         namespace
     }
 
-    fn is_local(&self) -> bool {
+    /// Returns true for the API of `wrangler dev`.
+    pub(crate) fn is_local(&self) -> bool {
         self.client.is_local()
+    }
+
+    /// Returns the address of the namespace, which no other namespace has.
+    pub(crate) fn url(&self) -> String {
+        self.client.url(self.path("").trim_end_matches('/'))
     }
 
     /// Returns a path in this namespace, relative to the account.
@@ -189,13 +213,22 @@ impl Namespace {
     /// the caller works on one. Dropping the iterator ends all retries.
     pub(crate) fn key_pages(&self, prefix: &str) -> Prefetch<Result<Vec<NamespaceKey>, ApiError>> {
         let token = CancellationToken::new();
-        Prefetch::new(KeyPages::new(self.without_calls_after(&token), prefix, key_pages::KEYS_MAX), token)
+        let pages = KeyPages::new(self.without_calls_after(&token), prefix, key_pages::KEYS_MAX);
+        Prefetch::new(pages.map(|page| page.map(|page| page.keys)), token)
+    }
+
+    /// Returns the same pages with their cursors, from the page on that `cursor` stands for; all
+    /// of them if it is empty.
+    pub(crate) fn key_pages_from(&self, prefix: &str, cursor: &str) -> Prefetch<Result<NamespaceKeyPage, ApiError>> {
+        let token = CancellationToken::new();
+        let pages = KeyPages::new(self.without_calls_after(&token), prefix, key_pages::KEYS_MAX);
+        Prefetch::new(pages.from(cursor), token)
     }
 
     /// Returns all keys with a prefix, in order.
     pub(crate) fn list(&self, prefix: &str) -> Result<Vec<NamespaceKey>, ApiError> {
         let pages = KeyPages::new(self.clone(), prefix, key_pages::KEYS_MAX);
-        Ok(pages.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        Ok(pages.collect::<Result<Vec<_>, _>>()?.into_iter().flat_map(|page| page.keys).collect())
     }
 
     /// Returns the entry of one key in the list of keys, with its metadata, or None if there is
@@ -203,8 +236,8 @@ impl Namespace {
     pub(crate) fn find(&self, key: &str) -> Result<Option<NamespaceKey>, ApiError> {
         // A key comes first among the keys that it is a prefix of.
         let first = KeyPages::new(self.clone(), key, key_pages::KEYS_MIN)
-            .find(|page| page.as_ref().map_or(true, |keys| !keys.is_empty()));
-        Ok(first.transpose()?.and_then(|keys| keys.into_iter().next()).filter(|listed| listed.name == key))
+            .find(|page| page.as_ref().map_or(true, |page| !page.keys.is_empty()));
+        Ok(first.transpose()?.and_then(|page| page.keys.into_iter().next()).filter(|listed| listed.name == key))
     }
 
     /// Returns an empty [`BatchBuilder`] with the limits of this API.
@@ -212,9 +245,30 @@ impl Namespace {
         BatchBuilder::new(self.pairs_max())
     }
 
+    /// Returns the same with batches of a thousand pairs: little is sent again after an
+    /// interruption, and a Worker that serves the API may write no more in an invocation.
+    pub(crate) fn small_batch_builder() -> BatchBuilder {
+        BatchBuilder::new(SMALL_BATCH_PAIRS)
+    }
+
     /// Returns how many keys a bulk call may have: 10,000, or 1,000 for the local API.
     pub(crate) fn pairs_max(&self) -> usize {
         if self.is_local() { batch_builder::PAIRS_MAX_LOCAL } else { batch_builder::PAIRS_MAX }
+    }
+
+    /// Returns the values of up to 100 keys ("Get multiple key-value pairs"), each None if there
+    /// is no such key. It is for text: Cloudflare refuses the call if a value is not UTF-8, and
+    /// the local API replaces what is not with U+FFFD.
+    pub(crate) fn bulk_get(&self, keys: &[&str]) -> Result<HashMap<String, Option<String>>, ApiError> {
+        let path = self.path("bulk/get");
+        let body = json!({ "keys": keys, "type": "text" }).to_string();
+        let what = format!("read {} keys", keys.len());
+        self.call(&what, &what, |client, time_left| {
+            let body = ApiRequestBody { content_type: JSON, bytes: body.as_bytes() };
+            let response = client.send(ApiRequest::Post(&path, body), time_left)?;
+            let envelope = response.success::<BulkReadResult>()?;
+            envelope.result.map(|result| result.values).ok_or_else(|| ApiAttemptError::not_the_api(response.status()))
+        })
     }
 
     /// Writes one value. `expiration_ttl` is in seconds, at least 60.
@@ -226,7 +280,8 @@ impl Namespace {
         expiration_ttl: Option<u32>,
     ) -> Result<(), ApiError> {
         let (key, value) = (key.as_str().to_owned(), value.to_owned());
-        self.bulk_put(vec![KeyValuePair { key, value, metadata: metadata.cloned(), expiration_ttl }])
+        let expiration = expiration_ttl.map(PairExpiration::In);
+        self.bulk_put(vec![KeyValuePair { key, value, metadata: metadata.cloned(), expiration }])
     }
 
     /// Writes a batch of [`BatchBuilder`] with distinct keys ("Write multiple key-value pairs").
@@ -320,7 +375,11 @@ impl Namespace {
     /// Writes a value that is too long for a bulk write ("Write key-value pair with optional
     /// metadata").
     fn put_alone(&self, pair: &KeyValuePair) -> Result<(), ApiError> {
-        let query = pair.expiration_ttl.map_or_else(String::new, |seconds| format!("?expiration_ttl={seconds}"));
+        let query = match pair.expiration {
+            Some(PairExpiration::At(seconds)) => format!("?expiration={seconds}"),
+            Some(PairExpiration::In(seconds)) => format!("?expiration_ttl={seconds}"),
+            None => String::new(),
+        };
         let path = self.path(&format!("values/{}{query}", segment(&pair.key)));
         let form = pair.metadata.as_ref().map(|metadata| MultipartForm::new(&pair.value, metadata));
         let body = match &form {

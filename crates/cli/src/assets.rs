@@ -63,8 +63,8 @@ type AssetsNamespaceArguments = NamespaceArguments<AssetsNamespace>;
 struct AssetsNamespace;
 
 impl DefaultNamespace for AssetsNamespace {
-    const TITLE: &str = "kv-edge-assets";
-    const LOCAL_TITLE: &str = "assets";
+    const TITLE: Option<&str> = Some("kv-edge-assets");
+    const LOCAL_TITLE: Option<&str> = Some("assets");
     const HELP: &str =
         "The namespace, by ID or title [default: kv-edge-assets, which `npm run deploy` creates; assets with --local]";
 }

@@ -175,8 +175,8 @@ pub(crate) type UserConfigurationArguments = NamespaceArguments<UserConfiguratio
 pub(crate) struct UserConfigurationNamespace;
 
 impl DefaultNamespace for UserConfigurationNamespace {
-    const TITLE: &str = "kv-edge-user-configuration";
-    const LOCAL_TITLE: &str = "USER_CONFIGURATION";
+    const TITLE: Option<&str> = Some("kv-edge-user-configuration");
+    const LOCAL_TITLE: Option<&str> = Some("USER_CONFIGURATION");
     const HELP: &str =
         "The namespace, by ID or title [default: kv-edge-user-configuration; USER_CONFIGURATION with --local]";
 }

@@ -8,6 +8,8 @@
 //! - [`assets`]: releases of static files (`push`, `list`, `rollback`, `gc`).
 //! - [`config`]: users' records from PostgreSQL (`sync`), and checking flag definitions
 //!   (`validate`).
+//! - [`kv`]: whole namespaces (`export`, `import`, `copy`, `delete`) and single keys (`ls`, `get`,
+//!   `put`).
 //! - [`routes`]: checking records of storefronts (`validate`).
 //! - [`token`]: tokens of the KV REST API for one namespace or prefix (`create`, `revoke`).
 //!
@@ -32,6 +34,7 @@ mod config;
 mod duration;
 mod input_file;
 mod json;
+mod kv;
 mod number;
 mod progress;
 mod routes;
@@ -51,6 +54,7 @@ Examples:
   kv-edge assets push static --local                upload a folder of files into the KV of `wrangler dev`
   kv-edge config sync --local                       make KV hold what a table of PostgreSQL holds
   kv-edge config validate flags.json                check the definitions of flags
+  kv-edge kv export --namespace assets              write a whole namespace to stdout
   kv-edge routes validate demo/storefronts.json     check the records of storefronts
   kv-edge token create --namespace assets --read    a token of the KV REST API for one namespace
   kv-edge routes validate --help                    all options of a command";
@@ -67,6 +71,7 @@ struct CommandLine {
 enum CommandGroup {
     Assets(assets::AssetsArguments),
     Config(config::ConfigArguments),
+    Kv(kv::KvArguments),
     Routes(routes::RoutesArguments),
     Token(token::TokenArguments),
 }
@@ -108,6 +113,7 @@ fn main() -> ExitCode {
     let exit_status = match command_line.group {
         CommandGroup::Assets(assets) => assets.run(&mut stdout),
         CommandGroup::Config(config) => config.run(&mut stdout),
+        CommandGroup::Kv(kv) => kv.run(&mut stdout),
         CommandGroup::Routes(routes) => routes.run(&mut stdout),
         CommandGroup::Token(token) => token.run(&mut stdout),
     };

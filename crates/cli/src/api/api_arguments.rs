@@ -14,6 +14,8 @@ const CLOUDFLARE: &str = "https://api.cloudflare.com/client/v4";
 /// The variable that holds the token. It is not an argument, because all users of a machine can
 /// see arguments.
 const TOKEN: &str = "CLOUDFLARE_API_TOKEN";
+/// The variable that holds the token for the destination of a copy.
+const DESTINATION_TOKEN: &str = "TO_CLOUDFLARE_API_TOKEN";
 /// The most names that a message lists.
 const NAMED_MAX: usize = 10;
 
@@ -22,7 +24,7 @@ const NAMED_MAX: usize = 10;
 pub(super) struct ApiArguments {
     /// The ID of the account that the namespace belongs to
     #[arg(long, value_name = "ID", env = "CLOUDFLARE_ACCOUNT_ID", hide_env_values = true, value_parser = account)]
-    account: Option<String>,
+    pub(super) account: Option<String>,
 
     #[arg(
         long,
@@ -30,7 +32,7 @@ pub(super) struct ApiArguments {
         value_parser = ApiBase::parse,
         help = "The API to use, with the token in CLOUDFLARE_API_TOKEN [default: https://api.cloudflare.com/client/v4]"
     )]
-    api_base: Option<ApiBase>,
+    pub(super) api_base: Option<ApiBase>,
 
     #[arg(
         long,
@@ -43,11 +45,46 @@ pub(super) struct ApiArguments {
         conflicts_with = "api_base",
         value_parser = ApiBase::parse_local
     )]
-    local: Option<ApiBase>,
+    pub(super) local: Option<ApiBase>,
 
     /// Give up a call to the API that has not succeeded after this time, retries included
     #[arg(long, value_name = "SECONDS", default_value_t = 900, allow_negative_numbers = true, value_parser = whole(1_u64..=86_400))]
-    deadline: u64,
+    pub(super) deadline: u64,
+}
+
+/// The variable with the token for an API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenVariable {
+    /// `CLOUDFLARE_API_TOKEN`.
+    Source,
+    /// `TO_CLOUDFLARE_API_TOKEN`.
+    Destination,
+    /// `TO_CLOUDFLARE_API_TOKEN`, or else `CLOUDFLARE_API_TOKEN`.
+    DestinationOrSource,
+}
+
+/// A token from the environment.
+struct GivenToken {
+    variable: &'static str,
+    token: String,
+}
+
+impl TokenVariable {
+    fn read(self) -> GivenToken {
+        // A token that is not UTF-8 gets replacement characters here and is then refused as
+        // broken.
+        let read = |variable: &'static str| {
+            let token = std::env::var_os(variable).unwrap_or_default();
+            GivenToken { variable, token: token.to_string_lossy().trim().to_owned() }
+        };
+        match self {
+            Self::Source => read(TOKEN),
+            Self::Destination => read(DESTINATION_TOKEN),
+            Self::DestinationOrSource => {
+                Some(read(DESTINATION_TOKEN)).filter(|given| !given.token.is_empty()).unwrap_or_else(|| read(TOKEN))
+            }
+        }
+    }
 }
 
 /// Why the namespace cannot be opened.
@@ -58,15 +95,15 @@ pub(crate) enum OpenError {
          for the KV of `wrangler dev`"
     )]
     NoAccount,
+    #[error("no namespace is given; use --namespace with the ID or the title of one")]
+    NotNamed,
     #[error(
-        "{TOKEN} is not set; make a token with the permission \"Workers KV Storage: Edit\" at \
+        "{0} is not set; make a token with the permission \"Workers KV Storage: Edit\" at \
          https://dash.cloudflare.com/profile/api-tokens and set it, or use --local for the KV of `wrangler dev`"
     )]
-    NoToken,
-    #[error(
-        "{TOKEN} is not a valid token: it contains white space or other characters that no token has; copy it again"
-    )]
-    BrokenToken,
+    NoToken(&'static str),
+    #[error("{0} is not a valid token: it contains white space or other characters that no token has; copy it again")]
+    BrokenToken(&'static str),
     #[error("{0} is not encrypted, so the token is not sent there; use https")]
     Unencrypted(String),
     #[error("there is no namespace {name:?} {at}; {}", there(.known))]
@@ -79,7 +116,7 @@ pub(crate) enum OpenError {
 
 /// Parses an account id, which becomes part of every path. An empty one counts as not given:
 /// scripts may set the variable to an empty value.
-fn account(id: &str) -> Result<String, String> {
+pub(super) fn account(id: &str) -> Result<String, String> {
     let id = id.trim();
     if id.contains(|character: char| character.is_whitespace() || character.is_control()) {
         return Err("this is not an account ID (32 hex digits); `npx wrangler whoami` lists yours".to_owned());
@@ -91,10 +128,11 @@ fn account(id: &str) -> Result<String, String> {
 /// would be read as the folder.
 pub(crate) fn misplaced_address(arguments: impl Iterator<Item = OsString>) -> Option<String> {
     let mut arguments = arguments.take_while(|argument| argument != "--");
-    arguments.find(|argument| argument == "--local")?;
+    let option = arguments.find(|argument| argument == "--local" || argument == "--to-local")?;
     let next = arguments.next()?;
     let address = next.to_str().filter(|text| is_address(text) && !Path::new(text).exists())?;
-    Some(format!("--local needs its address after an equals sign: --local={address}"))
+    let option = option.to_string_lossy();
+    Some(format!("{option} needs its address after an equals sign: {option}={address}"))
 }
 
 /// Returns true for `http://localhost:8800`, `localhost`, `localhost:8800` and `8800`.
@@ -127,11 +165,13 @@ impl ApiArguments {
 
     /// Returns the namespace with this id or title. Lists the namespaces of the account, unless
     /// the name is an id.
-    pub(super) fn open(&self, namespace: &str, progress: &Progress) -> Result<Namespace, OpenError> {
-        // A token that is not UTF-8 gets replacement characters here and is then refused as
-        // broken.
-        let token = std::env::var_os(TOKEN).unwrap_or_default();
-        let endpoint = self.endpoint(token.to_string_lossy().trim())?;
+    pub(super) fn open(
+        &self,
+        namespace: &str,
+        token: TokenVariable,
+        progress: &Progress,
+    ) -> Result<Namespace, OpenError> {
+        let endpoint = self.endpoint(&token.read())?;
         // The local API accepts any id and serves an empty namespace for it, so a typing mistake
         // would go unnoticed.
         let is_known = is_id(namespace) && !endpoint.is_local();
@@ -145,25 +185,31 @@ impl ApiArguments {
         Ok(opened.with_id(id))
     }
 
-    fn endpoint(&self, token: &str) -> Result<ApiEndpoint, OpenError> {
+    /// Returns the address of the API.
+    pub(super) fn base(&self) -> ApiBase {
         let base = self.local.clone().or_else(|| self.api_base.clone());
-        let base = base.unwrap_or_else(|| ApiBase { url: CLOUDFLARE.to_owned(), is_loopback: false });
+        base.unwrap_or_else(|| ApiBase { url: CLOUDFLARE.to_owned(), is_loopback: false })
+    }
+
+    fn endpoint(&self, given: &GivenToken) -> Result<ApiEndpoint, OpenError> {
+        let GivenToken { variable, token } = given;
+        let base = self.base();
         if base.is_local() {
             return Ok(ApiEndpoint { base, account_path: String::new(), token: None });
         }
         let account = self.account.as_deref().map(str::trim).filter(|account| !account.is_empty());
         let account = account.ok_or(OpenError::NoAccount)?;
         if token.is_empty() {
-            return Err(OpenError::NoToken);
+            return Err(OpenError::NoToken(variable));
         }
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(OpenError::BrokenToken);
+            return Err(OpenError::BrokenToken(variable));
         }
         if !base.url.starts_with("https:") && !base.is_loopback {
             return Err(OpenError::Unencrypted(base.url));
         }
         let account_path = format!("/accounts/{}", segment(account));
-        let token = ApiToken { token: token.to_owned(), authorization: format!("Bearer {token}") };
+        let token = ApiToken { token: token.clone(), authorization: format!("Bearer {token}") };
         Ok(ApiEndpoint { base, account_path, token: Some(token) })
     }
 }

@@ -32,8 +32,17 @@ pub(crate) struct KeyValuePair {
     pub(crate) key: String,
     pub(crate) value: Vec<u8>,
     pub(crate) metadata: Option<Value>,
-    /// Seconds until the pair expires, at least 60.
-    pub(crate) expiration_ttl: Option<u32>,
+    /// None if the pair never expires.
+    pub(crate) expiration: Option<PairExpiration>,
+}
+
+/// When a pair expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PairExpiration {
+    /// At a time in seconds since the Unix epoch.
+    At(u64),
+    /// This many seconds after it is written, at least 60.
+    In(u32),
 }
 
 /// Shows neither key nor value.
@@ -57,17 +66,29 @@ pub(crate) struct BatchBuilder {
 struct BulkPair<'a> {
     key: &'a str,
     value: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     base64: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiration: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expiration_ttl: Option<u32>,
 }
 
 impl KeyValuePair {
+    /// Returns the pair as an item of a bulk write that people can read: a value that is UTF-8 is
+    /// text, and only others are base64.
+    pub(crate) fn to_readable_json(&self) -> String {
+        match std::str::from_utf8(&self.value) {
+            Ok(text) => self.with_value(text, false),
+            Err(_) => self.to_json(),
+        }
+    }
+
     /// Returns the pair as JSON for the body of a bulk write.
     pub(super) fn to_json(&self) -> String {
-        self.with_value(&STANDARD.encode(&self.value))
+        self.with_value(&STANDARD.encode(&self.value), true)
     }
 
     /// Returns true if the value is too long for a bulk write.
@@ -75,15 +96,19 @@ impl KeyValuePair {
         base64_length(self.value.len()) > VALUE_CHARACTERS_MAX
     }
 
-    fn with_value(&self, value: &str) -> String {
-        let Self { key, metadata, expiration_ttl, .. } = self;
-        let pair = BulkPair { key, value, base64: true, metadata: metadata.as_ref(), expiration_ttl: *expiration_ttl };
-        to_json(&pair)
+    fn with_value(&self, value: &str, base64: bool) -> String {
+        let (expiration, expiration_ttl) = match self.expiration {
+            Some(PairExpiration::At(seconds)) => (Some(seconds), None),
+            Some(PairExpiration::In(seconds)) => (None, Some(seconds)),
+            None => (None, None),
+        };
+        let Self { key, metadata, .. } = self;
+        to_json(&BulkPair { key, value, base64, metadata: metadata.as_ref(), expiration, expiration_ttl })
     }
 
     /// Returns the length of [`to_json`](Self::to_json) plus a comma, in bytes.
     fn body_bytes(&self) -> usize {
-        self.with_value("").len() + base64_length(self.value.len()) + 1
+        self.with_value("", true).len() + base64_length(self.value.len()) + 1
     }
 }
 
@@ -120,7 +145,7 @@ mod tests {
     use super::*;
 
     fn pair(key: &str, bytes: usize) -> KeyValuePair {
-        KeyValuePair { key: key.to_owned(), value: vec![0; bytes], metadata: None, expiration_ttl: None }
+        KeyValuePair { key: key.to_owned(), value: vec![0; bytes], metadata: None, expiration: None }
     }
 
     fn batch(pairs: impl IntoIterator<Item = KeyValuePair>) -> Vec<usize> {
@@ -132,14 +157,15 @@ mod tests {
 
     #[test]
     fn the_length_of_a_pair_is_computed_without_serializing_its_value() {
-        for (key, bytes, metadata, expiration_ttl) in [
+        for (key, bytes, metadata, expiration) in [
             ("a", 0, None, None),
-            ("a", 1, None, Some(60)),
+            ("a", 1, None, Some(PairExpiration::In(60))),
+            ("a", 1, None, Some(PairExpiration::At(2_000_000_000))),
             ("a", 2, Some(serde_json::json!({"uploadedMs": 1})), None),
-            ("€\"\\\n", 3, Some(serde_json::json!("€\"")), Some(3600)),
+            ("€\"\\\n", 3, Some(serde_json::json!("€\"")), Some(PairExpiration::In(3600))),
             ("a", 1000, None, None),
         ] {
-            let pair = KeyValuePair { metadata, expiration_ttl, ..pair(key, bytes) };
+            let pair = KeyValuePair { metadata, expiration, ..pair(key, bytes) };
             assert_eq!(pair.body_bytes(), pair.to_json().len() + 1, "{key} {bytes}");
         }
     }
@@ -149,7 +175,7 @@ mod tests {
         let pair = KeyValuePair {
             value: b"\0\x01\xff".to_vec(),
             metadata: Some(serde_json::json!({"uploadedMs": 5})),
-            expiration_ttl: Some(60),
+            expiration: Some(PairExpiration::In(60)),
             ..pair("k", 0)
         };
         let expected = r#"{"key":"k","value":"AAH/","base64":true,"metadata":{"uploadedMs":5},"expiration_ttl":60}"#;

@@ -14,6 +14,7 @@ use ureq::Agent;
 
 use super::endpoint::ApiEndpoint;
 use super::error::{ApiAttemptError, ApiError};
+use super::rate_limit::RateLimit;
 use crate::clock::{self, BlockingTime};
 use crate::progress::Progress;
 
@@ -43,6 +44,7 @@ pub(super) struct ApiClient {
     calls: AtomicU64,
     /// True once the API has responded, to anything.
     has_responded: AtomicBool,
+    rate_limit: RateLimit,
     progress: Progress,
 }
 
@@ -81,6 +83,8 @@ pub(super) struct ApiRequestBody<'a> {
 pub(super) struct ApiResponse {
     status: u16,
     retry_after_ms: Option<u64>,
+    /// The `Ratelimit` field.
+    rate_limit: Option<String>,
     pub(super) body: Vec<u8>,
 }
 
@@ -139,12 +143,18 @@ impl ApiClient {
             deadline_ms,
             calls: AtomicU64::new(0),
             has_responded: AtomicBool::new(false),
+            rate_limit: RateLimit::default(),
             progress,
         }
     }
 
     pub(super) fn is_local(&self) -> bool {
         self.endpoint.is_local()
+    }
+
+    /// Returns the address of a path.
+    pub(super) fn url(&self, path: &str) -> String {
+        self.endpoint.url(path)
     }
 
     pub(super) fn deadline_ms(&self) -> u64 {
@@ -180,6 +190,7 @@ impl ApiClient {
             if cancellation.is_cancelled(is_retry.replace(true)) {
                 return Err(ApiAttemptError::cancelled());
             }
+            let time_left_ms = self.wait_for_rate_limit(what, time_left_ms, || cancellation.is_cancelled(true));
             if time_left_ms == 0 {
                 return Err(ApiAttemptError::out_of_time());
             }
@@ -202,12 +213,37 @@ impl ApiClient {
         })
     }
 
+    /// Waits until the rate limit allows a call, unless that takes longer than the time that is
+    /// left. Returns the time that is left then.
+    fn wait_for_rate_limit(&self, what: &str, time_left_ms: u64, is_cancelled: impl Fn() -> bool) -> u64 {
+        let started_ms = clock::now_ms();
+        loop {
+            let now_ms = clock::now_ms();
+            let left_ms = time_left_ms.saturating_sub(now_ms.saturating_sub(started_ms));
+            let wait_ms = self.rate_limit.begin_call(now_ms);
+            if wait_ms == 0 {
+                return left_ms;
+            }
+            if wait_ms >= left_ms || is_cancelled() {
+                self.rate_limit.begin_call_anyway();
+                return left_ms;
+            }
+            if wait_ms >= REPORTED_WAIT_MS {
+                let seconds = wait_ms.div_ceil(1000);
+                self.progress.note(&format!("the rate limit of the API is reached: waiting {seconds} s to {what}"));
+            }
+            clock::sleep(wait_ms, &is_cancelled);
+        }
+    }
+
     /// Sends a request once, within the time that is left. A response with an error status is no
     /// error here.
     pub(super) fn send(&self, request: ApiRequest<'_>, time_left: Duration) -> Result<ApiResponse, ApiAttemptError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        self.request_once(request, time_left)
-            .inspect(|_| self.has_responded.store(true, Ordering::Relaxed))
+        let sent = self.request_once(request, time_left);
+        let rate_limit = sent.as_ref().ok().and_then(|response| response.rate_limit.as_deref());
+        self.rate_limit.end_call(rate_limit, clock::now_ms());
+        sent.inspect(|_| self.has_responded.store(true, Ordering::Relaxed))
             .map_err(|error| ApiAttemptError::of_transport(&error, self.has_responded.load(Ordering::Relaxed)))
     }
 
@@ -231,10 +267,11 @@ impl ApiClient {
             }
         };
         let mut response = sent?;
-        let retry_after = response.headers().get("retry-after").and_then(|field| field.to_str().ok());
-        let retry_after_ms = retry_after.and_then(|field| retry_after_ms(field, clock::now_ms()));
+        let field = |name| response.headers().get(name).and_then(|field| field.to_str().ok());
+        let retry_after_ms = field("retry-after").and_then(|field| retry_after_ms(field, clock::now_ms()));
+        let rate_limit = field("ratelimit").map(str::to_owned);
         let body = response.body_mut().with_config().limit(RESPONSE_BYTES_MAX).read_to_vec()?;
-        Ok(ApiResponse { status: response.status().as_u16(), retry_after_ms, body })
+        Ok(ApiResponse { status: response.status().as_u16(), retry_after_ms, rate_limit, body })
     }
 }
 

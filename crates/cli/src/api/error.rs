@@ -232,6 +232,16 @@ impl ApiError {
         }
     }
 
+    /// Returns true if the API refused what was sent, and may accept less or something else.
+    pub(crate) fn is_about_its_request(&self) -> bool {
+        match self.kind {
+            ApiErrorKind::Status { code: Some(DAILY_LIMIT), .. } => false,
+            ApiErrorKind::Status { status, .. } => matches!(status, 400 | 404 | 405 | 413 | 422 | 500..),
+            ApiErrorKind::NotTheApi(status) => matches!(status, 400 | 404 | 405 | 413 | 500..),
+            _ => false,
+        }
+    }
+
     /// Returns what people can do about the failure.
     fn advice(&self) -> String {
         let Self { base, is_local, .. } = self;

@@ -10,6 +10,15 @@ pub(super) const KEYS_MAX: u32 = 1000;
 /// The smallest page that can be requested.
 pub(super) const KEYS_MIN: u32 = 10;
 
+/// A page of keys.
+#[derive(Debug)]
+pub(crate) struct NamespaceKeyPage {
+    /// The cursor with which the page was requested; empty for the first page. The same list
+    /// continues from here in another run.
+    pub(crate) cursor: String,
+    pub(crate) keys: Vec<NamespaceKey>,
+}
+
 /// The pages of keys, in order. Ends after an error.
 #[derive(Debug)]
 pub(super) struct KeyPages {
@@ -24,6 +33,11 @@ pub(super) struct KeyPages {
 impl KeyPages {
     pub(super) fn new(namespace: Namespace, prefix: &str, limit: u32) -> Self {
         Self { namespace, prefix: prefix.to_owned(), limit, cursor: Some(String::new()) }
+    }
+
+    /// Continues a list from the cursor of one of its pages.
+    pub(super) fn from(self, cursor: &str) -> Self {
+        Self { cursor: Some(cursor.to_owned()), ..self }
     }
 
     fn page(&self, cursor: &str) -> Result<(Vec<NamespaceKey>, String), ApiError> {
@@ -44,14 +58,14 @@ impl KeyPages {
 }
 
 impl Iterator for KeyPages {
-    type Item = Result<Vec<NamespaceKey>, ApiError>;
+    type Item = Result<NamespaceKeyPage, ApiError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let cursor = self.cursor.take()?;
-        Some(self.page(&cursor).map(|(page, next)| {
+        Some(self.page(&cursor).map(|(keys, next)| {
             // Only an empty cursor ends a list: a page in the middle may be empty.
             self.cursor = (!next.is_empty()).then_some(next);
-            page
+            NamespaceKeyPage { cursor, keys }
         }))
     }
 }

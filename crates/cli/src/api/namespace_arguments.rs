@@ -3,15 +3,15 @@
 use std::marker::PhantomData;
 
 use super::Namespace;
-use super::api_arguments::{ApiArguments, OpenError};
+use super::api_arguments::{ApiArguments, OpenError, TokenVariable};
 use crate::progress::Progress;
 
 /// The namespace that a command works on if `--namespace` is not given.
 pub(crate) trait DefaultNamespace {
-    /// Its title in a Cloudflare account.
-    const TITLE: &str;
+    /// Its title in a Cloudflare account; None if `--namespace` is required.
+    const TITLE: Option<&str>;
     /// Its title in the local KV of `wrangler dev`: the name of the binding.
-    const LOCAL_TITLE: &str;
+    const LOCAL_TITLE: Option<&str>;
     /// The help text of `--namespace`.
     const HELP: &str;
 }
@@ -20,9 +20,9 @@ pub(crate) trait DefaultNamespace {
 #[derive(Debug, clap::Args)]
 pub(crate) struct NamespaceArguments<D: DefaultNamespace> {
     #[command(flatten)]
-    api: ApiArguments,
+    pub(super) api: ApiArguments,
 
-    #[arg(long, value_name = "ID|TITLE", value_parser = namespace, help = D::HELP)]
+    #[arg(long, value_name = "ID|TITLE", value_parser = namespace, help = D::HELP, required = D::TITLE.is_none())]
     namespace: Option<String>,
 
     /// Show what would be done, and change nothing
@@ -41,12 +41,13 @@ impl<D: DefaultNamespace> NamespaceArguments<D> {
     /// Returns the namespace, looked up by id or title.
     pub(crate) fn open(&self, progress: &Progress) -> Result<Namespace, OpenError> {
         let default = if self.api.is_local() { D::LOCAL_TITLE } else { D::TITLE };
-        self.api.open(self.namespace.as_deref().unwrap_or(default), progress)
+        let namespace = self.namespace.as_deref().or(default).ok_or(OpenError::NotNamed)?;
+        self.api.open(namespace, TokenVariable::Source, progress)
     }
 }
 
 /// Parses the id or the title of a namespace.
-fn namespace(name: &str) -> Result<String, String> {
+pub(super) fn namespace(name: &str) -> Result<String, String> {
     if name.trim().is_empty() {
         return Err("it is empty; give the ID or the title of a namespace, or omit --namespace".to_owned());
     }

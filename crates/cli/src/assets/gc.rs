@@ -262,7 +262,7 @@ fn add_reachable(reachable: &mut HashSet<String>, manifest: &Manifest) {
 /// Decides which of the listed blobs are deleted.
 fn select_blobs(listed: Vec<NamespaceKey>, reachable: &HashSet<String>, now_ms: u64, min_age_ms: u64) -> BlobSelection {
     let mut blobs = BlobSelection::default();
-    for NamespaceKey { name, metadata } in listed {
+    for NamespaceKey { name, metadata, .. } in listed {
         let is_reachable = name.strip_prefix(BLOBS).is_none_or(|hash| reachable.contains(hash));
         let metadata = metadata.and_then(|metadata| serde_json::from_value::<BlobMetadata>(metadata).ok());
         let is_old = metadata.is_some_and(|known| !is_young(known.uploaded_ms, now_ms, min_age_ms));

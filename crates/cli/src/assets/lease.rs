@@ -163,7 +163,10 @@ mod tests {
     use super::*;
 
     fn leases(names: &[&str]) -> Vec<NamespaceKey> {
-        names.iter().map(|name| NamespaceKey { name: format!("{PUSHES}{name}"), metadata: None }).collect()
+        names
+            .iter()
+            .map(|name| NamespaceKey { name: format!("{PUSHES}{name}"), metadata: None, expiration: None })
+            .collect()
     }
 
     #[test]

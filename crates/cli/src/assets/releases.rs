@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     fn listed(name: &str, metadata: Option<serde_json::Value>) -> NamespaceKey {
-        NamespaceKey { name: format!("{MANIFESTS}{name}"), metadata }
+        NamespaceKey { name: format!("{MANIFESTS}{name}"), metadata, expiration: None }
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(super) fn stored_keys<E: Into<PassError>>(
     });
     let mut last: Option<String> = None;
     keys.filter_map(move |listed| {
-        let NamespaceKey { name, metadata } = match listed {
+        let NamespaceKey { name, metadata, .. } = match listed {
             Ok(listed) => listed,
             Err(error) => return Some(Err(error)),
         };
@@ -71,7 +71,7 @@ mod tests {
     use crate::config::metadata::of_row;
 
     fn listed(name: &str, metadata: Option<Value>) -> NamespaceKey {
-        NamespaceKey { name: name.to_owned(), metadata }
+        NamespaceKey { name: name.to_owned(), metadata, expiration: None }
     }
 
     fn read(pages: Vec<Result<Vec<NamespaceKey>, PassError>>) -> Result<Vec<(String, Option<String>)>, String> {

@@ -271,7 +271,7 @@ impl<'t> SyncPass<'t> {
             return Ok(());
         }
         let metadata = Some(metadata::of_row(&self.keys.prefix, &hash));
-        let pair = KeyValuePair { key: self.keys.key(&id), value: value.into_bytes(), metadata, expiration_ttl: None };
+        let pair = KeyValuePair { key: self.keys.key(&id), value: value.into_bytes(), metadata, expiration: None };
         writer.push(pair)
     }
 

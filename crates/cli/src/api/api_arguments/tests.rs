@@ -12,7 +12,8 @@ struct TestCommandLine {
 fn endpoint(arguments: &[&str], token: &str) -> Result<ApiEndpoint, String> {
     let line =
         TestCommandLine::try_parse_from([&["kv-edge"], arguments].concat()).map_err(|error| error.to_string())?;
-    line.api.endpoint(token).map_err(|error| error.to_string())
+    let given = GivenToken { variable: TOKEN, token: token.to_owned() };
+    line.api.endpoint(&given).map_err(|error| error.to_string())
 }
 
 #[test]

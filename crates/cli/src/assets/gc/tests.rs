@@ -15,7 +15,7 @@ fn release(id: &str, hours: Option<u64>) -> Release {
 
 fn blob(hash: &str, uploaded_ms: Option<u64>) -> NamespaceKey {
     let metadata = uploaded_ms.map(|uploaded_ms| json!({ "uploadedMs": uploaded_ms }));
-    NamespaceKey { name: format!("{BLOBS}{hash}"), metadata }
+    NamespaceKey { name: format!("{BLOBS}{hash}"), metadata, expiration: None }
 }
 
 #[test]
@@ -77,9 +77,9 @@ fn blobs_are_deleted_if_no_release_reaches_them_and_they_are_old() {
         blob("young", Some(NOW_MS - HOUR_MS + 1)),
         blob("from the future", Some(NOW_MS + 1)),
         blob("of unknown age", None),
-        NamespaceKey { name: format!("{BLOBS}odd"), metadata: Some(json!("odd")) },
+        NamespaceKey { name: format!("{BLOBS}odd"), metadata: Some(json!("odd")), expiration: None },
         // Keys of other kinds are never deleted.
-        NamespaceKey { name: "index.html".to_owned(), metadata: Some(json!({"uploadedMs": 0})) },
+        NamespaceKey { name: "index.html".to_owned(), metadata: Some(json!({"uploadedMs": 0})), expiration: None },
     ];
     let blobs = select_blobs(listed, &reachable, NOW_MS, HOUR_MS);
     assert_eq!(

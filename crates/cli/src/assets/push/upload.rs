@@ -168,7 +168,7 @@ impl ReleaseUpload<'_> {
             BlobLocation::Spool(segments) => self.spool.read(segments).map_err(PushError::SpoolUnreadable)?,
             BlobLocation::Kv => return Err(PushError::Deleted(source.path.clone())),
         };
-        Ok(KeyValuePair { key, value, metadata, expiration_ttl: None })
+        Ok(KeyValuePair { key, value, metadata, expiration: None })
     }
 
     fn write_manifest(&self, manifest: &Manifest) -> Result<(), PushError> {

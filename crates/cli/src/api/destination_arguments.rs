@@ -1,0 +1,67 @@
+//! The arguments that select the destination of a copy.
+
+use super::Namespace;
+use super::api_arguments::{ApiArguments, OpenError, TokenVariable, account};
+use super::endpoint::ApiBase;
+use super::namespace_arguments::{DefaultNamespace, NamespaceArguments, namespace};
+use crate::progress::Progress;
+
+/// The namespace that a copy writes to. What is not given is that of the source.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DestinationArguments {
+    /// The namespace to write to, by ID or title
+    #[arg(id = "to_namespace", long = "to-namespace", value_name = "ID|TITLE", value_parser = namespace)]
+    namespace: String,
+
+    /// The ID of the account that it belongs to [default: that of the source]
+    #[arg(id = "to_account", long = "to-account", value_name = "ID", value_parser = account)]
+    account: Option<String>,
+
+    #[arg(
+        id = "to_api_base", long = "to-api-base",
+        value_name = "URL",
+        value_parser = ApiBase::parse,
+        help = "The API that it is reached through, with the token in TO_CLOUDFLARE_API_TOKEN [default: that of the source]"
+    )]
+    api_base: Option<ApiBase>,
+
+    /// Write to the local KV of a running `wrangler dev`; another address as --to-local=8800
+    #[arg(
+        id = "to_local", long = "to-local",
+        value_name = "URL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "http://localhost:8787",
+        conflicts_with = "to_api_base",
+        value_parser = ApiBase::parse_local
+    )]
+    local: Option<ApiBase>,
+}
+
+impl DestinationArguments {
+    /// Returns the namespace, looked up by id or title.
+    ///
+    /// A token is meant for one API, so `CLOUDFLARE_API_TOKEN` is not sent to another one than the
+    /// source's, unless the source needs no token.
+    pub(crate) fn open<D: DefaultNamespace>(
+        &self,
+        source: &NamespaceArguments<D>,
+        progress: &Progress,
+    ) -> Result<Namespace, OpenError> {
+        let source = &source.api;
+        let is_other_api = self.api_base.is_some() || self.local.is_some();
+        let api = ApiArguments {
+            account: self.account.clone().or_else(|| source.account.clone()),
+            api_base: if is_other_api { self.api_base.clone() } else { source.api_base.clone() },
+            local: if is_other_api { self.local.clone() } else { source.local.clone() },
+            deadline: source.deadline,
+        };
+        let is_same_api = api.base() == source.base();
+        let token = if is_same_api || source.is_local() {
+            TokenVariable::DestinationOrSource
+        } else {
+            TokenVariable::Destination
+        };
+        api.open(&self.namespace, token, progress)
+    }
+}

@@ -1,0 +1,109 @@
+use std::io::{BufReader, Cursor};
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::kv::export::ExportFormat;
+
+fn read(text: &[u8], buffer: usize, position: RecordPosition) -> Result<Vec<InputRecord>, InputRecordError> {
+    let rest = &text[usize::try_from(position.offset).unwrap()..];
+    RecordReader::new(BufReader::with_capacity(buffer, Cursor::new(rest)), position).collect()
+}
+
+fn from_start(text: &str) -> Result<Vec<KeyValuePair>, InputRecordError> {
+    let records = read(text.as_bytes(), 7, RecordPosition::START)?;
+    Ok(records.into_iter().map(|record| record.pair).collect())
+}
+
+fn any_metadata() -> impl Strategy<Value = Option<Value>> {
+    prop_oneof![
+        Just(None),
+        any::<i64>().prop_map(|number| Some(json!(number))),
+        ".{0,9}".prop_map(|text| Some(json!({ "a\"{": [text, null, 1.5] }))),
+    ]
+}
+
+fn any_pair() -> impl Strategy<Value = KeyValuePair> {
+    let key = prop_oneof!["[^.]\\PC{0,9}", "[/%?#\\\\\"{}\\[\\]\n\u{0}é\u{1F600}]{1,9}"];
+    let value = prop_oneof![proptest::collection::vec(any::<u8>(), 0..40), ".{0,20}".prop_map(String::into_bytes)];
+    let expiration = proptest::option::of(any::<u32>().prop_map(|seconds| PairExpiration::At(seconds.into())));
+    (key, value, any_metadata(), expiration).prop_map(|(key, value, metadata, expiration)| KeyValuePair {
+        key,
+        value,
+        metadata,
+        expiration,
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_exported_is_read_again_in_both_formats(
+        pairs in proptest::collection::vec(any_pair(), 0..12), buffer in 1_usize..200
+    ) {
+        for format in [ExportFormat::Ndjson, ExportFormat::Json] {
+            let text = format.write_all(&pairs);
+            let records = read(&text, buffer, RecordPosition::START).unwrap();
+            let read_pairs: Vec<_> = records.iter().map(|record| &record.pair).collect();
+            prop_assert_eq!(read_pairs, pairs.iter().collect::<Vec<_>>());
+            // Reading continues after each record.
+            for (at, record) in records.iter().enumerate() {
+                let rest = read(&text, buffer, record.end).unwrap();
+                prop_assert_eq!(&rest[..], &records[at + 1..]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_within_a_record_or_an_array_is_an_error(
+        pairs in proptest::collection::vec(any_pair(), 1..4), cut in 1_usize..400
+    ) {
+        let text = ExportFormat::Json.write_all(&pairs);
+        let cut = &text[..text.len().saturating_sub(2 + cut % (text.len() - 2)).max(1)];
+        prop_assert!(read(cut, 50, RecordPosition::START).is_err());
+        let text = ExportFormat::Ndjson.write_all(&pairs);
+        // Without the line feed and the closing brace.
+        prop_assert!(read(&text[..text.len() - 2], 50, RecordPosition::START).is_err());
+    }
+
+    #[test]
+    fn no_input_makes_it_panic(text in "[\\[\\]{},\" a\\\\\n]{0,40}") {
+        let _read = from_start(&text);
+    }
+}
+
+#[test]
+fn the_array_of_wrangler_is_read() {
+    let text = r#" [ {"key": "a", "value": "1", "expiration_ttl": 60},
+        {"key": "b", "value": "/w==", "base64": true, "expiration": 5, "metadata": {"x": 1}} ] "#;
+    let pairs = from_start(text).unwrap();
+    assert_eq!(pairs[0].expiration, Some(PairExpiration::In(60)));
+    assert_eq!((pairs[1].value.as_slice(), pairs[1].expiration), (&[0xFF][..], Some(PairExpiration::At(5))));
+    assert_eq!(pairs[1].metadata, Some(json!({ "x": 1 })));
+    for empty in ["", " \n", "[]", " [ ]\n"] {
+        assert_eq!(from_start(empty).unwrap(), [], "{empty:?}");
+    }
+}
+
+#[test]
+fn an_error_names_the_line_and_the_problem() {
+    let good = r#"{"key": "a", "value": "1"}"#;
+    for (text, line, problem) in [
+        (format!("{good}\n{{\"key\": \"a\"}}"), 2, "missing field `value`"),
+        (format!("{good}\n\n[]"), 3, "a line must be a JSON object"),
+        (format!("[{good}\n{good}]"), 2, "a comma must stand between"),
+        (format!("[{good},\n]"), 2, "an item of the array must be a JSON object"),
+        (format!("[{good}"), 1, "the array is not closed"),
+        (format!("[{good}]\n{good}"), 2, "something follows the array"),
+        (good[..20].to_owned(), 1, "the record is cut off"),
+        ("\u{FEFF}{}".to_owned(), 1, "it starts with a byte order mark"),
+        (r#"{"key": "a", "value": 1}"#.to_owned(), 1, "invalid type"),
+        (r#"{"key": "a", "value": "1", "ttl": 60}"#.to_owned(), 1, "unknown field `ttl`"),
+        (r#"{"key": "a", "value": "é", "base64": true}"#.to_owned(), 1, "the value of \"a\" is not base64"),
+        (r#"{"key": "..", "value": ""}"#.to_owned(), 1, "\"..\": The key is"),
+        (r#"{"key": "a", "value": "", "expiration_ttl": 5}"#.to_owned(), 1, "\"a\": it expires 5 seconds"),
+    ] {
+        let error = from_start(&text).unwrap_err();
+        assert!(error.line == line && error.problem.starts_with(problem), "{text}: {error:?}");
+    }
+}

@@ -1,0 +1,188 @@
+// The fixture of the `kv-edge kv` tests: the real tool, the KV of a running Worker, and the REST
+// API between the two, whose calls a test may intercept.
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { uniqueName } from "./eventually.mjs";
+import { ACCOUNT_ID, apiFor, CLOUDFLARE_TOKEN, EXPLORER_ITEMS_MAX, makeFolder, runTool } from "./site.mjs";
+import { startWorker } from "./worker.mjs";
+
+/** The environment of a run against the API as in a Cloudflare account. */
+const ACCOUNT = { CLOUDFLARE_ACCOUNT_ID: ACCOUNT_ID, CLOUDFLARE_API_TOKEN: CLOUDFLARE_TOKEN };
+
+/** Keys that are easily broken on their way through a URL, and values that are not text. */
+export const ODD_PAIRS = [
+  { key: "a b/ü/%2F?x=1#y&z+", value: "percent, space, question mark" },
+  { key: "/leading//double/", value: "" },
+  { key: "emoji/😀", value: '😀 \u0000 " \\ \n\r\n\t' },
+  { key: "...", value: "three dots" },
+  { key: "zz\nline", value: "a key with a line feed" },
+  { key: "binary", value: Buffer.from([0, 255, 254, 128, 10, 13]) },
+  { key: "replacement", value: "the character \uFFFD itself" },
+  { key: "byte-order-mark", value: "\uFEFFtext" },
+  { key: "metadata", value: "x", metadata: { b: [1, null, "é"], a: { "": true } } },
+  { key: "text-metadata", value: "x", metadata: "only text" },
+  { key: "later", value: "x", metadata: 1, expiration: 4_000_000_000 },
+];
+
+/** Returns `count` pairs, some of them binary, some with metadata or an expiration. */
+export const makePairs = (count) =>
+  Array.from({ length: count }, (_, n) => ({
+    key: `k${String(n).padStart(6, "0")}`,
+    value: n % 50 === 7 ? Buffer.from([n % 256, 255, 0]) : `value ${n}`,
+    ...(n % 3 === 0 && { metadata: { n } }),
+    ...(n % 10 === 0 && { expiration: 4_000_000_000 + n }),
+  }));
+
+/** Starts a Worker and the API for a test file. */
+export async function startKvTool() {
+  const worker = await startWorker({ restApi: true });
+  return new KvTool(worker, await apiFor(worker));
+}
+
+class KvTool {
+  constructor(worker, api) {
+    this.worker = worker;
+    this.api = api;
+    this.folder = makeFolder({});
+  }
+
+  /** Returns the path of a file that does not exist yet. */
+  file = (name = "pairs.ndjson") => join(this.folder, `${uniqueName("file")}-${name}`);
+
+  /** Returns a namespace of the Worker: an object whose keys begin with a prefix of its own. */
+  namespace(binding = "WRITES", prefix = `${uniqueName("n")}:`) {
+    return new TestNamespace(this, binding, prefix);
+  }
+
+  /**
+   * Runs `kv-edge kv …`: `{ code, signal, stdout, stderr, json, calls }`. `json` is the line of
+   * `--json`, parsed. With `account` the API is that of a Cloudflare account, otherwise that of
+   * `wrangler dev`.
+   */
+  async run(args, { account = false, env = {}, ...options } = {}) {
+    const { api } = this;
+    const before = api.calls.length;
+    const result = await runTool(["kv", ...args.map(String), "--api-base", account ? api.accountBase : api.base], {
+      env: { ...(account && ACCOUNT), ...env },
+      ...options,
+    });
+    assert.ok(!`${result.stdout}${result.stderr}`.includes(CLOUDFLARE_TOKEN), "the token shows");
+    const json = args.includes("--json") && result.stdout ? JSON.parse(result.stdout) : undefined;
+    return { ...result, json, calls: api.calls.slice(before) };
+  }
+
+  /** Runs a command that has to succeed. */
+  async succeed(args, options) {
+    const result = await this.run(args, options);
+    assert.equal(result.code, 0, `${args.join(" ")}\n${result.stdout}${result.stderr}`);
+    return result;
+  }
+
+  /** Runs a command that has to fail with this code and this text in its message. */
+  async fail(args, code, text, options) {
+    const result = await this.run(args, options);
+    assert.equal(result.code, code, `${args.join(" ")}\n${result.stdout}${result.stderr}`);
+    assert.ok(result.stderr.includes(text), `${JSON.stringify(text)} is not in: ${result.stderr}`);
+    return result;
+  }
+}
+
+class TestNamespace {
+  constructor(tool, binding, prefix) {
+    Object.assign(this, { tool, binding, prefix, kv: tool.worker.env[binding] });
+    /** The arguments of the namespace, and of its keys. */
+    this.name = ["--namespace", binding];
+    this.keys = ["--prefix", prefix];
+  }
+
+  /** Returns pairs with the prefix in their keys. */
+  prefixed = (pairs) => pairs.map((pair) => ({ ...pair, key: this.prefix + pair.key }));
+
+  /** Puts pairs into KV. */
+  async put(pairs) {
+    const id = await this.#id();
+    for (let from = 0; from < pairs.length; from += EXPLORER_ITEMS_MAX) {
+      const items = pairs.slice(from, from + EXPLORER_ITEMS_MAX).map(asItem);
+      await this.tool.api.forwardItems({ method: "PUT", path: `/storage/kv/namespaces/${id}/bulk` }, items);
+    }
+    return this;
+  }
+
+  async #id() {
+    const found = await fetch(`${this.tool.api.base}/storage/kv/namespaces`).then((response) => response.json());
+    return found.result.find(({ id, title }) => [id, title].includes(this.binding)).id;
+  }
+
+  /** Returns what KV has under the prefix, as `summaryOf` shows it. */
+  async stored() {
+    const pairs = [];
+    for (let page; !page?.list_complete; ) {
+      page = await this.kv.list({ prefix: this.prefix, cursor: page?.cursor });
+      for (const { name, metadata, expiration } of page.keys) pairs.push({ key: name, metadata, expiration });
+    }
+    const read = async (pair) => ({ ...pair, value: Buffer.from(await this.kv.get(pair.key, "arrayBuffer")) });
+    const all = [];
+    while (pairs.length > 0) all.push(...(await Promise.all(pairs.splice(0, 100).map(read))));
+    return summaryOf(all);
+  }
+
+  /** Checks that KV has exactly these pairs under the prefix. */
+  async assertHas(pairs) {
+    const [stored, expected] = [await this.stored(), summaryOf(pairs)];
+    assert.equal(stored.length, expected.length);
+    assert.deepEqual(stored.filter((line, at) => line !== expected[at]).slice(0, 3), expected.filter((line, at) => line !== stored[at]).slice(0, 3));
+  }
+}
+
+/** Returns a pair as an item of a bulk write. */
+const asItem = ({ key, value, ...rest }) => ({ key, value: Buffer.from(value).toString("base64"), base64: true, ...rest });
+
+/** Returns pairs as texts that can be compared, in the order of their keys. */
+export function summaryOf(pairs) {
+  const sorted = pairs.toSorted((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
+  return sorted.map(({ key, value, metadata = null, expiration = null }) =>
+    JSON.stringify([key, Buffer.from(value).toString("base64"), sortedMembers(metadata), expiration]),
+  );
+}
+
+const sortedMembers = (json) =>
+  json !== null && typeof json === "object" && !Array.isArray(json)
+    ? Object.fromEntries(
+        Object.entries(json)
+          .sort()
+          .map(([name, value]) => [name, sortedMembers(value)]),
+      )
+    : json;
+
+/** Returns the pairs of an exported file, each of which may be in it once. */
+export function exportedPairs(path) {
+  const text = readFileSync(path, "utf8");
+  const records = text.startsWith("[")
+    ? JSON.parse(text)
+    : text
+        .split("\n")
+        .filter(Boolean)
+        .map((line) => JSON.parse(line));
+  assert.equal(new Set(records.map(({ key }) => key)).size, records.length, "a key occurs twice");
+  return records.map(({ base64 = false, value, ...rest }) => ({ ...rest, value: base64 ? Buffer.from(value, "base64") : value }));
+}
+
+/** Checks that a command left nothing but its result. */
+export function assertNoLeftovers(path) {
+  for (const suffix of [".state", ".state.new", ".partial"]) assert.ok(!existsSync(path + suffix), `${path}${suffix} is left`);
+}
+
+/** Refuses bulk reads of values that are not text, as Cloudflare does. */
+export const refuseBinaryBulkReads = (namespace) => async (call, pass) => {
+  if (!call.path.endsWith("/bulk/get")) return pass();
+  const values = await Promise.all(JSON.parse(call.body).keys.map((key) => namespace.kv.get(key, "arrayBuffer")));
+  const isText = values.every((value) => value === null || Buffer.from(value).equals(Buffer.from(Buffer.from(value).toString())));
+  const body = JSON.stringify({
+    success: false,
+    result: null,
+    messages: [],
+    errors: [{ code: 10029, message: "bulk get keys: 'At least one of the requested keys corresponds to a non-text value'" }],
+  });
+  return isText ? pass() : { status: 400, headers: { "Content-Type": "application/json" }, body };
+};
