@@ -19,7 +19,8 @@ extern "C" {
         small_max: f64,
         milliseconds: f64,
     ) -> Result<js_sys::Promise, JsValue>;
-    fn prefixed(head: &str, body: &js_sys::ArrayBuffer) -> Prefixed;
+    #[wasm_bindgen(js_name = envelope)]
+    fn envelope_to_put(head: &str, body: &js_sys::ArrayBuffer, metadata_max: usize) -> EnvelopeToPut;
 
     type FoundEnvelope;
     #[wasm_bindgen(method, getter)]
@@ -29,11 +30,11 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     fn stream(this: &FoundEnvelope) -> Option<ReadableStream>;
 
-    type Prefixed;
+    type EnvelopeToPut;
     #[wasm_bindgen(method, getter)]
-    fn value(this: &Prefixed) -> js_sys::Uint8Array;
+    fn value(this: &EnvelopeToPut) -> JsValue;
     #[wasm_bindgen(method, getter)]
-    fn prefix(this: &Prefixed) -> u32;
+    fn metadata(this: &EnvelopeToPut) -> JsValue;
 }
 
 /// A value of KV with its head.
@@ -73,21 +74,8 @@ impl Store {
     }
 }
 
-/// Returns a value and the options for putting it with its head and an expiration. Fails if the
-/// runtime refuses the metadata.
-pub(crate) fn to_put(
-    head: &str,
-    body: &js_sys::ArrayBuffer,
-    ttl_seconds: u32,
-) -> Result<(PutValue, PutOptions), JsValue> {
-    let length = body.byte_length();
-    let beside = serde_json::json!({ "head": head, "length": length }).to_string();
-    let (value, metadata) = if beside.len() <= METADATA_BYTES_MAX {
-        (PutValue::bytes(body.clone()), beside)
-    } else {
-        let prefixed = prefixed(head, body);
-        let metadata = serde_json::json!({ "prefix": prefixed.prefix(), "length": length }).to_string();
-        (PutValue::bytes(prefixed.value()), metadata)
-    };
-    Ok((value, PutOptions::expiring(ttl_seconds).and_metadata(&metadata)?))
+/// Returns a value and the options for putting it with its head and an expiration.
+pub(crate) fn to_put(head: &str, body: &js_sys::ArrayBuffer, ttl_seconds: u32) -> (PutValue, PutOptions) {
+    let envelope = envelope_to_put(head, body, METADATA_BYTES_MAX);
+    (PutValue::bytes(envelope.value()), PutOptions::expiring(ttl_seconds).and_metadata_object(&envelope.metadata()))
 }

@@ -67,6 +67,13 @@ impl PutOptions {
         Self::new().and_metadata(json)
     }
 
+    /// Adds this metadata: an object that has at most 1024 bytes as JSON.
+    #[cfg(feature = "cache")]
+    pub(crate) fn and_metadata_object(self, metadata: &JsValue) -> Self {
+        self.set_metadata(metadata);
+        self
+    }
+
     /// Adds this metadata: JSON of at most 1024 bytes.
     pub(crate) fn and_metadata(self, json: &str) -> Result<Self, JsValue> {
         self.set_metadata(&js_sys::JSON::parse(json)?);

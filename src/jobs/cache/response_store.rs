@@ -19,7 +19,6 @@ use crate::isolate::Isolate;
 use crate::kv::Store;
 use crate::kv::envelope::{Envelope, EnvelopeBody, to_put};
 use crate::platform::clock::Clock;
-use crate::platform::js_error::message_of;
 use crate::platform::log::RequestLog;
 
 #[wasm_bindgen(module = "/src/platform/glue/bodies.js")]
@@ -197,10 +196,7 @@ async fn put(store: &Store, log: &RequestLog, key: &Key<'_>, stored: &StoredResp
         return;
     }
     let ttl_seconds = expiration_ttl_seconds(stored, Clock.now_ms());
-    let (value, options) = match to_put(&stored.metadata.to_json(), body, ttl_seconds) {
-        Ok(put) => put,
-        Err(thrown) => return log.warning("not_kept", &message_of(&thrown)),
-    };
+    let (value, options) = to_put(&stored.metadata.to_json(), body, ttl_seconds);
     let put = store.put_with_retry(key, &value, Some(&options), &Backoff::PUT_AFTER_RESPONSE, |_| {}).await;
     if let Err((error, _)) = put.outcome {
         log.warning("kv_put_failed", &error);

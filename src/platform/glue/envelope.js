@@ -44,11 +44,16 @@ async function read(namespace, key, smallMax) {
   return { head: start, stream: readable };
 }
 
-/** Returns a body with its head before it, and the length of the head in bytes. */
-export function prefixed(head, body) {
+/**
+ * Returns `{ value, metadata }` to put for a body and its head. The metadata, as JSON, has at most
+ * `metadataMax` bytes.
+ */
+export function envelope(head, body, metadataMax) {
+  const beside = { head, length: body.byteLength };
+  if (utf8.encoder.encode(JSON.stringify(beside)).byteLength <= metadataMax) return { value: body, metadata: beside };
   const start = utf8.encoder.encode(head);
   const value = new Uint8Array(start.byteLength + body.byteLength);
   value.set(start);
   value.set(new Uint8Array(body), start.byteLength);
-  return { value, prefix: start.byteLength };
+  return { value, metadata: { prefix: start.byteLength, length: body.byteLength } };
 }
