@@ -93,8 +93,9 @@ export async function startWorker({
      */
     evict: (key) => worker.evict("KEY_WRITER", key),
     /**
-     * Empties the Worker's memory, as if another isolate began on the same KV. Takes a hundredth
-     * of a restart; only for a Worker behind tests/faulty/entry.mjs.
+     * Empties the Worker's memory, as if another isolate began on the same KV. Takes
+     * milliseconds, a restart half a second of CPU time. Only for a Worker behind
+     * tests/faulty/entry.mjs.
      */
     async emptyMemory() {
       assert.equal((await send({ url: worker.directUrl }, "/.memory", { method: "DELETE" })).status, 204);
