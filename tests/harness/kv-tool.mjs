@@ -1,7 +1,7 @@
 // The fixture of the `kv-edge kv` tests: the real tool, the KV of a running Worker, and the REST
 // API between the two, whose calls a test may intercept.
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { uniqueName } from "./eventually.mjs";
 import { ACCOUNT_ID, apiFor, CLOUDFLARE_TOKEN, EXPLORER_ITEMS_MAX, makeFolder, runTool } from "./site.mjs";
@@ -22,7 +22,7 @@ export const ODD_PAIRS = [
   { key: "byte-order-mark", value: "\uFEFFtext" },
   { key: "metadata", value: "x", metadata: { b: [1, null, "é"], a: { "": true } } },
   { key: "text-metadata", value: "x", metadata: "only text" },
-  { key: "later", value: "x", metadata: 1, expiration: 4_000_000_000 },
+  { key: "later", value: "x", metadata: 1, expiration: 2_000_000_000 },
 ];
 
 /** Returns `count` pairs, some of them binary, some with metadata or an expiration. */
@@ -31,12 +31,12 @@ export const makePairs = (count) =>
     key: `k${String(n).padStart(6, "0")}`,
     value: n % 50 === 7 ? Buffer.from([n % 256, 255, 0]) : `value ${n}`,
     ...(n % 3 === 0 && { metadata: { n } }),
-    ...(n % 10 === 0 && { expiration: 4_000_000_000 + n }),
+    ...(n % 10 === 0 && { expiration: 2_000_000_000 + n }),
   }));
 
 /** Starts a Worker and the API for a test file. */
-export async function startKvTool() {
-  const worker = await startWorker({ restApi: true });
+export async function startKvTool({ vars } = {}) {
+  const worker = await startWorker({ restApi: true, vars });
   return new KvTool(worker, await apiFor(worker));
 }
 
@@ -50,6 +50,14 @@ class KvTool {
   /** Returns the path of a file that does not exist yet. */
   file = (name = "pairs.ndjson") => join(this.folder, `${uniqueName("file")}-${name}`);
 
+  /** Returns a file with these pairs, as `export` writes it. */
+  writeInput(pairs) {
+    const file = this.file();
+    const record = ({ value, ...rest }) => (Buffer.isBuffer(value) ? { value: value.toString("base64"), base64: true, ...rest } : { value, ...rest });
+    writeFileSync(file, pairs.map((pair) => `${JSON.stringify(record(pair))}\n`).join(""));
+    return file;
+  }
+
   /** Returns a namespace of the Worker: an object whose keys begin with a prefix of its own. */
   namespace(binding = "WRITES", prefix = `${uniqueName("n")}:`) {
     return new TestNamespace(this, binding, prefix);
@@ -58,12 +66,12 @@ class KvTool {
   /**
    * Runs `kv-edge kv …`: `{ code, signal, stdout, stderr, json, calls }`. `json` is the line of
    * `--json`, parsed. With `account` the API is that of a Cloudflare account, otherwise that of
-   * `wrangler dev`.
+   * `wrangler dev`; `base` is the address of another one.
    */
-  async run(args, { account = false, env = {}, ...options } = {}) {
+  async run(args, { account = false, base, env = {}, ...options } = {}) {
     const { api } = this;
     const before = api.calls.length;
-    const result = await runTool(["kv", ...args.map(String), "--api-base", account ? api.accountBase : api.base], {
+    const result = await runTool(["kv", ...args.map(String), "--api-base", base ?? (account ? api.accountBase : api.base)], {
       env: { ...(account && ACCOUNT), ...env },
       ...options,
     });
