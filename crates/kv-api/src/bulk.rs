@@ -293,11 +293,20 @@ pub fn check_key(key: &str, key_bytes_max: usize, operation: Operation) -> Resul
     let why = match key {
         "" => "key cannot be empty".to_owned(),
         "." | ".." => format!("key cannot be {key:?}"),
-        long if long.len() > key_bytes_max => {
-            format!("UTF-8 encoded length of {} exceeds key length limit of {key_bytes_max}.", long.len())
-        }
-        _ => return Ok(()),
+        _ => return check_prefix(key, key_bytes_max, operation),
     };
+    Err(KvApiError::InvalidKey(operation, why))
+}
+
+/// Checks that keys may begin with this: only its length counts.
+///
+/// # Errors
+/// [`KvApiError::InvalidKey`] if it is longer than a key.
+pub fn check_prefix(prefix: &str, key_bytes_max: usize, operation: Operation) -> Result<(), KvApiError> {
+    if prefix.len() <= key_bytes_max {
+        return Ok(());
+    }
+    let why = format!("UTF-8 encoded length of {} exceeds key length limit of {key_bytes_max}.", prefix.len());
     Err(KvApiError::InvalidKey(operation, why))
 }
 

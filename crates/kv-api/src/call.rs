@@ -205,7 +205,9 @@ impl<'a> Call<'a> {
             };
         };
         let namespace = percent_decode(namespace)?;
+        let is_followed_by_slash = !segments.0.is_empty();
         let call = match segments.next() {
+            None if is_followed_by_slash => return Err(dots_as_key(method)),
             None => match method {
                 "GET" => NamespaceCall::Get,
                 "PUT" => NamespaceCall::Rename,
@@ -271,6 +273,17 @@ impl<'a> KeysQuery<'a> {
     }
 }
 
+/// Returns the error for a path that ends in the slash behind a namespace. The URL Standard makes
+/// that of `values/..`, so deleting the key `..` would delete the namespace.
+fn dots_as_key(method: &str) -> KvApiError {
+    let operation = match method {
+        "PUT" => Operation::Put,
+        "DELETE" => Operation::Delete,
+        _ => Operation::Get,
+    };
+    KvApiError::InvalidKey(operation, "key cannot be \"..\", and no slash follows a namespace".to_owned())
+}
+
 fn get<T>(method: &str, call: T) -> Result<T, KvApiError> {
     if method == "GET" { Ok(call) } else { Err(KvApiError::MethodNotAllowed("GET, HEAD")) }
 }
@@ -325,7 +338,8 @@ mod tests {
     }
 
     fn on_namespace(method: &str, rest: &str) -> String {
-        let call = parsed(method, &format!("{NAMESPACES}/n/{rest}")).unwrap();
+        let slash = if rest.is_empty() { "" } else { "/" };
+        let call = parsed(method, &format!("{NAMESPACES}/n{slash}{rest}")).unwrap();
         let prefix = r#"Namespace { namespace: "n", call: "#;
         call.strip_prefix(prefix).unwrap().strip_suffix(" }").unwrap().to_owned()
     }
@@ -405,6 +419,17 @@ mod tests {
         for path in ["//accounts/a/storage/kv/namespaces/n/keys/", "/accounts//a/storage/kv/namespaces//n//keys"] {
             assert!(parsed("GET", path).is_ok_and(|call| call.contains("ListKeys")), "{path}");
         }
+    }
+
+    #[test]
+    fn a_key_that_is_two_dots_never_means_its_namespace() {
+        for rest in ["", "values/..", "metadata/..", "values/%2e%2E", "values/.%2e/", "/"] {
+            for method in ["GET", "HEAD", "PUT", "DELETE"] {
+                let error = parsed(method, &format!("{NAMESPACES}/n/{rest}")).unwrap_err();
+                assert!(matches!(error, KvApiError::InvalidKey(..)), "{method} {rest}");
+            }
+        }
+        assert_eq!(on_namespace("DELETE", "values/."), r#"DeleteValue("")"#);
     }
 
     #[test]

@@ -4,6 +4,10 @@ use kv_store::limits::EXPIRATION_TTL_MIN_SECONDS;
 
 use crate::error::{KvApiError, Operation};
 
+/// The latest time and the longest lifetime that the binding takes, in seconds: the runtime reads
+/// both as 32 bits.
+const SECONDS_MAX: u64 = i32::MAX as u64;
+
 /// When a value expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiration {
@@ -47,14 +51,20 @@ impl Expiration {
     ) -> Result<Option<Self>, KvApiError> {
         let least = u64::from(EXPIRATION_TTL_MIN_SECONDS);
         if let Some(ttl) = ttl.filter(|ttl| !ttl.is_empty()) {
-            let seconds = ttl.parse().ok().filter(|seconds| *seconds >= least);
-            let why = || format!("Invalid expiration_ttl of {ttl}. Expiration TTL must be at least {least}.");
+            let seconds = ttl.parse::<u64>().ok();
+            let bound = match seconds {
+                Some(seconds) if seconds > SECONDS_MAX => format!("at most {SECONDS_MAX}"),
+                _ => format!("at least {least}"),
+            };
+            let seconds = seconds.filter(|seconds| (least..=SECONDS_MAX).contains(seconds));
+            let why = || format!("Invalid expiration_ttl of {ttl}. Expiration TTL must be {bound}.");
             return seconds
                 .map(|seconds| Some(Self::AfterSeconds(seconds)))
                 .ok_or_else(|| KvApiError::InvalidExpirationTtl(operation, why()));
         }
         let Some(expiration) = expiration.filter(|expiration| !expiration.is_empty()) else { return Ok(None) };
         let why = match expiration.parse::<u64>() {
+            Ok(at) if at > SECONDS_MAX => "Expiration times after 2147483647 are not supported.",
             Ok(at) if at >= now.saturating_add(least) => return Ok(Some(Self::At(at))),
             Ok(at) if at > now => "Expiration times must be at least 60 seconds in the future.",
             _ => "Please specify integer greater than the current number of seconds since the UNIX epoch.",
@@ -82,11 +92,11 @@ mod tests {
             assert_eq!(parse(expiration, ttl), Ok(expires), "{expiration:?} {ttl:?}");
         }
         for (expiration, ttl) in
-            [(Some("1060"), Some("59")), (None, Some("-1")), (None, Some("60s")), (None, Some("1e3"))]
+            [(Some("1060"), Some("59")), (None, Some("-1")), (None, Some("60s")), (None, Some("2147483648"))]
         {
             assert!(matches!(parse(expiration, ttl), Err(KvApiError::InvalidExpirationTtl(..))), "{ttl:?}");
         }
-        for expiration in ["1", "1000", "1059", "soon", "1060.5", "-5"] {
+        for expiration in ["1", "1000", "1059", "soon", "1060.5", "-5", "2147483648"] {
             assert!(matches!(parse(Some(expiration), None), Err(KvApiError::InvalidExpiration(..))), "{expiration}");
         }
     }

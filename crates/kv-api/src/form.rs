@@ -9,7 +9,7 @@ use std::ops::Range;
 use memchr::memmem::Finder;
 use serde_json::{Map, Value};
 
-use crate::error::KvApiError;
+use crate::error::{KvApiError, Operation};
 
 /// The longest head of a part, in bytes.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
@@ -146,6 +146,9 @@ impl FormScanner {
             ScanState::End => Ok(None),
             ScanState::Head => {
                 let Some(end) = memchr::memmem::find(rest, b"\r\n\r\n") else { return Ok(None) };
+                if end > HEAD_BYTES_MAX {
+                    return Err(MALFORMED);
+                }
                 let head = rest.get(..end).unwrap_or_default();
                 let read = end + 4;
                 let start = at + read as u64;
@@ -207,7 +210,7 @@ impl FormScanner {
                 if matches!(part, Part::Metadata(_)) {
                     self.metadata_bytes += safe;
                     if self.metadata_bytes > METADATA_BYTES_MAX {
-                        return Err(KvApiError::InvalidForm("the metadata is too long"));
+                        return Err(KvApiError::LongMetadata(Operation::Put, self.metadata_bytes));
                     }
                     bytes.extend_from_slice(rest.get(..safe).unwrap_or_default());
                 }
@@ -225,7 +228,7 @@ impl FormScanner {
             }
             Part::Metadata(path) => {
                 if self.metadata_bytes > METADATA_BYTES_MAX {
-                    return Err(KvApiError::InvalidForm("the metadata is too long"));
+                    return Err(KvApiError::LongMetadata(Operation::Put, self.metadata_bytes));
                 }
                 let text = String::from_utf8(bytes).map_err(|_| KvApiError::InvalidMetadata)?;
                 if path.is_empty() {
@@ -404,9 +407,13 @@ mod tests {
         assert!(FormScanner::of(Some("multipart/form-data")).is_err());
         let huge = [&b"--B\r\nX: "[..], &[b'x'; HEAD_BYTES_MAX + 100]].concat();
         assert_eq!(read(TYPE, &huge, 1000), Err(MALFORMED));
+        let whole = form(&[(&format!("name=\"value\"; filename=\"{}\"", "x".repeat(HEAD_BYTES_MAX)), b"v")]);
+        for chunk in [1000, whole.len()] {
+            assert_eq!(read(TYPE, &whole, chunk), Err(MALFORMED));
+        }
         let long = form(&[("name=\"metadata\"", &vec![b' '; METADATA_BYTES_MAX + 1]), ("name=\"value\"", b"")]);
         for chunk in [1000, long.len()] {
-            assert_eq!(read(TYPE, &long, chunk), Err(KvApiError::InvalidForm("the metadata is too long")));
+            assert!(matches!(read(TYPE, &long, chunk), Err(KvApiError::LongMetadata(..))));
         }
     }
 

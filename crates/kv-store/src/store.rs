@@ -100,6 +100,12 @@ impl StoreError {
         self.kind == StoreErrorKind::Status(429)
     }
 
+    /// Returns true for 400, 413 and 414: KV does not take what it is given.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.kind, StoreErrorKind::Status(400 | 413 | 414))
+    }
+
     /// Returns true for 413: the values of a bulk read exceed 25 MB together.
     #[must_use]
     pub fn is_too_large(&self) -> bool {

@@ -7,7 +7,7 @@ use http_semantics::range::{Range, content_range};
 use http_semantics::request_body::RequestBodyError;
 use http_semantics::request_target::RequestTarget;
 use kv_api::access::Access;
-use kv_api::bulk::check_metadata;
+use kv_api::bulk::{check_metadata, check_prefix};
 use kv_api::call::KeysQuery;
 use kv_api::envelope::PageInfo;
 use kv_api::error::{KvApiError, Operation};
@@ -15,6 +15,7 @@ use kv_api::expiration::{Expiration, KnownExpiration};
 use kv_api::form::FormScanner;
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
 use kv_store::retry::{Backoff, Time};
+use kv_store::store::StoreError;
 use serde_json::json;
 use serde_json::value::RawValue;
 use wasm_bindgen::{JsCast, JsValue};
@@ -168,8 +169,18 @@ pub(super) async fn put(
     let options = put_options(expiration, metadata.as_deref())?;
     let put = open.store.put_with_retry(&key, &value, options.as_ref(), &Backoff::PUT_OF_CLIENT, |_| {}).await;
     forget_expiration(open, &key);
-    put.outcome.map_err(|(error, _)| error)?;
+    let why = "Workers KV does not take the metadata or the expiration";
+    put.outcome.map_err(|(error, _)| refused(error, operation, why))?;
     success(json!({}), None)
+}
+
+/// Returns the error for a call that failed: that of the client if KV does not take what it sent.
+/// Numbers in metadata, for example, may have more bytes in KV's form than in the client's.
+fn refused(error: StoreError, operation: Operation, why: &str) -> RequestError {
+    if !error.is_refused() {
+        return error.into();
+    }
+    RequestError::of(&KvApiError::InvalidArgument(operation, why.to_owned())).because(&error)
 }
 
 /// Returns the options of a put; `None` if there are none.
@@ -209,8 +220,10 @@ pub(super) async fn list(
     let Some(prefix) = access.listed_prefix(&query.prefix) else {
         return success(json!([]), Some(PageInfo::of_keys(0, None)));
     };
+    check_prefix(&prefix, open.key_bytes_max(), Operation::List)?;
     let prefix = open.stored_prefix(&prefix);
-    let page = open.store.key_page(&prefix, query.limit, query.cursor.as_deref(), open.hidden_characters()).await?;
+    let page = open.store.key_page(&prefix, query.limit, query.cursor.as_deref(), open.hidden_characters()).await;
+    let page = page.map_err(|error| refused(error, Operation::List, "Workers KV does not take the cursor"))?;
     let keys = RawValue::from_string(page.json).map_err(|error| RequestError::internal(&error.to_string().into()))?;
     success(keys, Some(PageInfo::of_keys(page.count, page.cursor.as_deref())))
 }
