@@ -18,6 +18,8 @@
 // - `GET /.object?key=K` returns the size of what the key's object stores, `GET /.storage?key=K`
 //   all of it and the time of its alarm, and `PUT /.storage?key=K` stores such a response;
 // - `DELETE /.alarm?key=K` deletes the object's alarm, `POST /.crash?key=K` crashes the object;
+// - `PUT /.calls-max?calls=N` limits the KV calls of each invocation from now on, as Workers KV does
+//   (1,000); `GET /.invocations` returns how many each has made since;
 // - `PUT /.clock?offsetMs=N` sets the clock of the Worker and of its objects N milliseconds ahead;
 // - `DELETE /.memory` replaces the instance of WebAssembly, which holds all that the Worker keeps
 //   in
@@ -50,6 +52,16 @@ Date.now = () => realNow.call(Date) + clockOffsetMs;
 
 /** Of longer values only the length is recorded. */
 const RECORDED_BYTES_MAX = 4096;
+
+/** The most KV calls of an invocation, and those that each has made since that was set. */
+let callsMax = Number.POSITIVE_INFINITY;
+let invocations = [];
+
+/** Counts a KV call of an invocation. Throws the runtime's own error if it is one too many. */
+function countCall(invocation) {
+  invocation.calls += 1;
+  if (invocation.calls > callsMax) throw new Error("Too many API requests by single Worker invocation.");
+}
 
 /** Returns an error with the runtime's own message. */
 const failure = (operation, status) =>
@@ -174,9 +186,9 @@ function describeValue(value) {
 
 /**
  * Returns `kv` with the faults that `faultsFor(key)` lists. `ctx` is that of the object that makes
- * the calls, if one does.
+ * the calls, if one does; `invocation` counts them.
  */
-function withFaults(kv, binding, faultsFor, ctx) {
+function withFaults(kv, binding, faultsFor, { ctx, invocation = { calls: 0 } } = {}) {
   return new Proxy(kv, {
     get(target, name) {
       const method = Reflect.get(target, name);
@@ -190,6 +202,7 @@ function withFaults(kv, binding, faultsFor, ctx) {
         if (isBulk) call.keys = [...first];
         calls.push(call);
         try {
+          countCall(invocation);
           const fault = faultsFor(key).next(operation === "getWithMetadata" ? "get" : operation, key);
           const instead = await injectFault(fault, call, ctx);
           if (instead && "value" in instead) return await instead.value;
@@ -209,7 +222,7 @@ function withFaults(kv, binding, faultsFor, ctx) {
 export class KeyWriter extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);
-    this.writer = new Built(ctx, { ...env, WRITES: withFaults(env.WRITES, "WRITES", faultsOfKey, ctx) });
+    this.writer = new Built(ctx, { ...env, WRITES: withFaults(env.WRITES, "WRITES", faultsOfKey, { ctx }) });
   }
 
   async fetch(request) {
@@ -272,6 +285,12 @@ const controls = {
     faultsByKey.set(key, faultSequence(await request.json()));
     return new Response(null, { status: 204 });
   },
+  "PUT /.calls-max": (request) => {
+    callsMax = Number(new URL(request.url).searchParams.get("calls"));
+    invocations = [];
+    return new Response(null, { status: 204 });
+  },
+  "GET /.invocations": () => Response.json(invocations),
   "PUT /.clock": (request) => {
     clockOffsetMs = Number(new URL(request.url).searchParams.get("offsetMs"));
     return new Response(null, { status: 204 });
@@ -319,6 +338,8 @@ export default {
 
     const header = request.headers.get("X-Kv-Faults");
     const faults = JSON.parse(header ?? "{}");
+    const invocation = { calls: 0 };
+    invocations.push(invocation);
     const faulty = withReplacedVars(env);
     for (const [binding, value] of Object.entries(faulty)) {
       if (faults[binding] === "missing") {
@@ -328,7 +349,7 @@ export default {
       if (typeof value?.getWithMetadata !== "function") continue;
       const ofRequest = faultSequence(faults[binding] ?? {});
       const faultsFor = header === null && binding === "WRITES" ? faultsOfKey : () => ofRequest;
-      faulty[binding] = withFaults(value, binding, faultsFor);
+      faulty[binding] = withFaults(value, binding, faultsFor, { invocation });
     }
     const response = await worker.fetch(request, faulty, ctx);
     await drain(request);

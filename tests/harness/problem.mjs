@@ -28,8 +28,11 @@ const page = readFileSync(new URL("../../docs/errors.md", import.meta.url), "utf
 /** `status phrase code` of every problem in docs/errors.md. */
 const documented = new Set(Array.from(page.matchAll(/^\| (\d{3} [^|]+?) \| `(\w+)` \|/gm), ([, status, code]) => `${status} ${code}`));
 
+/** Returns true if docs/errors.md has an error of this status and code. */
+export const isDocumented = (status, code) => documented.has(`${status} ${titles[status]} ${code}`);
+
 /** What only a log may contain: messages of the runtime and of Rust, stacks, source files. */
-const internals = /failed: \d{3}|JsValue|Error:|panicked|\bat .+:\d+|\.rs\b|Network connection|expected .+ at line|invalid type/;
+export const internals = /failed: \d{3}|Too many API|JsValue|Error:|panicked|\bat .+:\d+|\.rs\b|Network connection|expected .+ at line|invalid type/;
 
 /** Checks a problem details response (RFC 9457) and returns its body, parsed. */
 export function assertProblem(response, status, code) {
@@ -39,7 +42,7 @@ export function assertProblem(response, status, code) {
   const problem = response.json();
   const { detail, requestId, ...rest } = problem;
   assert.deepEqual(rest, { type: "about:blank", title: titles[status], status, code });
-  assert.ok(documented.has(`${status} ${titles[status]} ${code}`), `docs/errors.md has no ${status} ${titles[status]} ${code}`);
+  assert.ok(isDocumented(status, code), `docs/errors.md has no ${status} ${titles[status]} ${code}`);
   assert.equal(typeof detail, "string");
   assert.notEqual(detail, "");
   assertErrorHeaders(response);
@@ -65,7 +68,8 @@ export function assertPlainError(response, status, sentence) {
   assertErrorHeaders(response);
 }
 
-function assertErrorHeaders({ status, headers }) {
+/** Checks the fields that every error has. */
+export function assertErrorHeaders({ status, headers }) {
   // no-transform: a compressing proxy would weaken the entity tag.
   assert.equal(headers["cache-control"], headers.etag ? "no-store, no-transform" : "no-store");
   if (status === 405) assert.match(headers.allow, /^[A-Z]+(, [A-Z]+)*$/);

@@ -60,7 +60,7 @@ export function writesOf(worker) {
   };
 }
 
-async function setFaults(worker, key, faults) {
+export async function setFaults(worker, key, faults) {
   const body = JSON.stringify(faults);
   const response = await send(worker, `/.kv-faults?key=${encodeURIComponent(key)}`, { method: "PUT", body });
   assert.equal(response.status, 204);

@@ -1,0 +1,638 @@
+// The KV REST API on the wire: statuses, numbers of errors, fields and bodies that no client sends
+// by itself. kv-api-wrangler, kv-api-sdk, kv-api-python and kv-api-unstorage have the clients.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import net from "node:net";
+import { describe, test } from "node:test";
+import { uniqueName } from "./harness/eventually.mjs";
+import { ACCOUNT, assertFailure, assertResult, BINARY, manyBytes, NAMESPACES, ODD_KEYS, startKvApi, VALUE_BYTES_MAX, valuePath } from "./harness/kv-api.mjs";
+import { WORKER_TOKEN } from "./harness/worker.mjs";
+
+// tests/faulty/entry.mjs reads the rest of a body that is refused, as `wrangler dev` does.
+const worker = await startKvApi({ faulty: true });
+const { api } = worker;
+const { WRITES } = worker.env;
+const json = JSON.stringify;
+const W = `${NAMESPACES}/WRITES`;
+
+const bytesInKv = async (key) => Buffer.from((await WRITES.get(key, "arrayBuffer")) ?? assert.fail(`${key} is not in KV`));
+
+/** Sends these bytes on a connection of its own, and returns the status with the body. */
+async function sendRaw(text) {
+  const socket = net.connect(worker.directUrl.port, worker.directUrl.hostname);
+  await once(socket, "connect");
+  socket.on("error", () => {});
+  socket.write(text);
+  const chunks = [];
+  socket.on("data", (chunk) => chunks.push(chunk));
+  await once(socket, "close");
+  const received = Buffer.concat(chunks).toString();
+  return { status: Number(received.split(" ")[1]), received };
+}
+
+const rawHead = (method, path, fields = []) =>
+  [
+    `${method} /client/v4${path} HTTP/1.1`,
+    `Host: ${worker.directUrl.host}`,
+    `Authorization: Bearer ${WORKER_TOKEN}`,
+    "Connection: close",
+    ...fields,
+    "",
+    "",
+  ].join("\r\n");
+
+/** Returns a form with these parts, `[disposition, content, type]`. */
+function form(parts, boundary = "B") {
+  const chunks = parts.flatMap(([disposition, content, type]) => [
+    `--${boundary}\r\nContent-Disposition: form-data; ${disposition}\r\n${type ? `Content-Type: ${type}\r\n` : ""}\r\n`,
+    content,
+    "\r\n",
+  ]);
+  return Buffer.concat([...chunks, `--${boundary}--\r\n`].map((chunk) => Buffer.from(chunk)));
+}
+const formType = { "Content-Type": "multipart/form-data; boundary=B" };
+
+describe("paths", () => {
+  for (const path of [
+    `/${W}/keys`,
+    `//accounts/${ACCOUNT}/storage/kv/namespaces/WRITES/keys`,
+    `${W}//keys/`,
+    `/accounts/any account/storage/kv/namespaces/WRITES/keys`.replace(" ", "%20"),
+    `/accounts/${ACCOUNT}/storage/kv/namespaces/%57RITES/keys?`,
+    `${W}/keys?unknown=1&&=&prefix=paths`,
+  ])
+    test(`${path} lists keys`, async () => {
+      assert.ok(Array.isArray(assertResult(await api("GET", path))));
+    });
+
+  for (const [method, path, status, code] of [
+    ["GET", "", 404, 7003],
+    ["GET", "/", 404, 7003],
+    ["GET", "/zones", 404, 7003],
+    ["GET", "/Accounts", 404, 7003],
+    ["GET", `${W}/value/k`, 404, 7003],
+    ["GET", `${W}/keys/k`, 404, 7003],
+    ["GET", `${W}/bulk/other`, 404, 7003],
+    ["GET", `${W}/values`, 400, 10030],
+    ["GET", `${W}/values/`, 400, 10030],
+    ["PUT", `${W}/values/`, 400, 10030],
+    ["DELETE", `${W}/values/.`, 400, 10030],
+    ["DELETE", `${W}/values/..`, 400, 10030],
+    ["DELETE", `${W}/values/%2e%2E`, 400, 10030],
+    ["PUT", `${W}/values/..`, 400, 10030],
+    ["GET", `${W}/metadata/..`, 400, 10030],
+    ["GET", `${W}/values/${"k".repeat(513)}`, 400, 10030],
+    ["GET", `${W}/values/${"%C3%BC".repeat(257)}`, 400, 10030],
+    ["GET", `${W}/values/%`, 400, 7003],
+    ["GET", `${W}/values/%zz`, 400, 7003],
+    ["GET", `${W}/values/%ff`, 400, 7003],
+    ["GET", `${W}/values/%C0%AF`, 400, 7003],
+    ["GET", `${W}/values/%ED%A0%80`, 400, 7003],
+    ["GET", `${NAMESPACES}/%ff/keys`, 400, 7003],
+    ["GET", `${W}/keys?prefix=%ff`, 400, 7003],
+    ["GET", `${W}/keys?cursor=%zz`, 400, 7003],
+    ["GET", `${W}/keys?limit=0`, 400, 10029],
+    ["GET", `${W}/keys?limit=9`, 400, 10029],
+    ["GET", `${W}/keys?limit=1001`, 400, 10029],
+    ["GET", `${W}/keys?limit=10.5`, 400, 10029],
+    ["GET", `${W}/keys?limit=%0010`, 400, 10029],
+    ["GET", `${W}/keys?prefix=${"p".repeat(513)}`, 400, 10030],
+    ["GET", `${NAMESPACES}?page=x`, 400, 10029],
+    ["GET", `${NAMESPACES}?per_page=-1`, 400, 10029],
+    ["GET", `${NAMESPACES}?page=99999999999999999999`, 400, 10029],
+    ["GET", `${NAMESPACES}/${"0".repeat(32)}`, 404, 10013],
+    ["GET", `${NAMESPACES}/writes/keys`, 404, 10013],
+    ["GET", `${NAMESPACES}/KV_NAMESPACES/keys`, 404, 10013],
+    ["GET", `${NAMESPACES}/API_TOKEN/keys`, 404, 10013],
+    ["GET", `${NAMESPACES}/KEY_WRITER/keys`, 404, 10013],
+    ["GET", `${NAMESPACES}/__proto__/keys`, 404, 10013],
+    ["GET", `${NAMESPACES}/constructor/keys`, 404, 10013],
+    ["GET", `${W}/values/no-such-key`, 404, 10009],
+    ["GET", `${W}/metadata/no-such-key`, 404, 10009],
+    ["POST", W, 405, 10405],
+    ["PATCH", NAMESPACES, 405, 10405],
+    ["DELETE", NAMESPACES, 405, 10405],
+    ["POST", `${W}/values/k`, 405, 10405],
+    ["OPTIONS", `${W}/values/k`, 405, 10405],
+    ["PROPFIND", `${W}/values/k`, 405, 10405],
+    ["PUT", `${W}/keys`, 405, 10405],
+    ["DELETE", `${W}/metadata/k`, 405, 10405],
+    ["GET", `${W}/bulk`, 405, 10405],
+    ["POST", `${W}/bulk`, 405, 10405],
+    ["GET", `${W}/bulk/get`, 405, 10405],
+    ["DELETE", `${W}/bulk/delete`, 405, 10405],
+    ["POST", "/user/tokens/verify", 405, 10405],
+    ["DELETE", W, 405, 10405],
+    ["PUT", `${NAMESPACES}/assets/values/k`, 405, 10405],
+    ["DELETE", `${NAMESPACES}/assets/values/k`, 405, 10405],
+    ["PUT", `${NAMESPACES}/assets/bulk`, 405, 10405],
+    ["DELETE", `${NAMESPACES}/assets/bulk`, 405, 10405],
+    ["POST", `${NAMESPACES}/assets/bulk/delete`, 405, 10405],
+  ])
+    test(`${method} ${path.length > 150 ? `${path.slice(0, 150)}…` : path || "(nothing)"} is refused with ${status} and ${code}`, async () => {
+      const body = ["PUT", "POST", "PATCH"].includes(method) ? "[]" : undefined;
+      assertFailure(await api(method, path, { body }), status, code);
+    });
+
+  test("a namespace is still there after calls with the key `..`", async () => {
+    const { id } = assertResult(await api("POST", NAMESPACES, { body: json({ title: uniqueName("dots") }) }));
+    for (const dots of ["..", "%2e%2e", ".%2E", "x/../.."]) {
+      assertFailure(await api("DELETE", `${NAMESPACES}/${id}/values/${dots}`), 400, 10030);
+      assertFailure(await api("PUT", `${NAMESPACES}/${id}/values/${dots}`, { body: '{"title":"other"}' }), 400, 10030);
+      assertFailure(await api("GET", `${NAMESPACES}/${id}/values/${dots}`), 400, 10030);
+    }
+    assert.equal(assertResult(await api("GET", `${NAMESPACES}/${id}`)).id, id);
+  });
+
+  test("a key may have its slashes encoded or not, and is decoded once", async () => {
+    for (const [path, key] of [
+      ["a/b//c/", "a/b//c/"],
+      ["/a", "/a"],
+      ["%2Fa%2fb", "/a/b"],
+      ["%252F", "%2F"],
+      ["a+b", "a+b"],
+      ["a;b=c,d", "a;b=c,d"],
+      ["keys?prefix=x", "keys"],
+      ["%00", "\0"],
+    ]) {
+      assertResult(await api("PUT", `${W}/values/${path}`, { body: key }));
+      assert.equal(await WRITES.get(key), key, path);
+      assert.equal((await api("GET", `${W}/values/${path}`)).text, key);
+    }
+  });
+
+  test("of a parameter that is given twice the first one counts", async () => {
+    const key = uniqueName("twice");
+    assertResult(await api("PUT", `${W}/values/${key}?expiration_ttl=600&expiration_ttl=1`, { body: "v" }));
+    assertFailure(await api("PUT", `${W}/values/${key}?expiration_ttl=1&expiration_ttl=600`, { body: "w" }), 400, 10034);
+    assert.equal(await WRITES.get(key), "v");
+  });
+});
+
+describe("credentials", () => {
+  for (const [what, headers, status, code] of [
+    ["none", {}, 400, 9106],
+    ["an empty field", { Authorization: "" }, 400, 9106],
+    ["another scheme", { Authorization: "Basic eDp5" }, 400, 6003],
+    ["no scheme", { Authorization: WORKER_TOKEN }, 400, 6003],
+    ["a wrong token", { Authorization: "Bearer wrong" }, 401, 10000],
+    ["a token with more behind it", { Authorization: `Bearer ${WORKER_TOKEN}x` }, 401, 10000],
+    ["a token in two fields", { Authorization: [`Bearer ${WORKER_TOKEN}`, "Bearer x"] }, 401, 10000],
+    ["a wrong key", { "X-Auth-Email": "a@example.com", "X-Auth-Key": "wrong" }, 401, 10000],
+    ["an e-mail address alone", { "X-Auth-Email": "a@example.com" }, 400, 9106],
+    ["a token that is very long", { Authorization: `Bearer ${"x".repeat(12_000)}` }, 401, 10000],
+    ["a token that is not ASCII", { Authorization: "Bearer \xfc" }, 401, 10000],
+  ])
+    test(`${what}: every path is refused with ${status} and ${code}, whether it exists or not`, async () => {
+      for (const path of ["/user/tokens/verify", NAMESPACES, `${W}/keys`, `${NAMESPACES}/none/keys`, `${W}/values/k`, "/zones"])
+        assertFailure(await api("GET", path, { token: null, headers }), status, code);
+      assertFailure(await api("PUT", `${W}/values/refused`, { token: null, headers, body: "v" }), status, code);
+      assert.equal(await WRITES.get("refused"), null);
+    });
+
+  test("the scheme has no case, and the key of the older schemes is the token", async () => {
+    for (const headers of [
+      { Authorization: `bearer ${WORKER_TOKEN}` },
+      { Authorization: `BEARER  ${WORKER_TOKEN} ` },
+      { "X-Auth-Email": "a@example.com", "X-Auth-Key": WORKER_TOKEN },
+      { "X-Auth-User-Service-Key": WORKER_TOKEN },
+    ])
+      assertResult(await api("GET", "/user/tokens/verify", { token: null, headers }));
+  });
+});
+
+describe("values", () => {
+  test("a body is stored byte for byte, whatever its type and however it is framed", async () => {
+    for (const [type, body] of [
+      ["application/json", "no {JSON"],
+      ["application/x-www-form-urlencoded", "value=a&metadata=b"],
+      ["multipart/mixed; boundary=B", form([['name="value"', "v"]])],
+      ["text/plain; charset=utf-16", BINARY],
+      [undefined, BINARY],
+      [undefined, Buffer.alloc(0)],
+    ]) {
+      const key = uniqueName("framed");
+      const headers = type === undefined ? {} : { "Content-Type": type };
+      assertResult(await api("PUT", valuePath("WRITES", key), { body, headers }));
+      assert.ok((await bytesInKv(key)).equals(Buffer.from(body)), type);
+      const { status } = await sendRaw(
+        Buffer.concat([
+          Buffer.from(rawHead("PUT", valuePath("WRITES", `${key}-chunked`), ["Transfer-Encoding: chunked"])),
+          ...[...Buffer.from(body)].map((byte) => Buffer.concat([Buffer.from("1\r\n"), Buffer.from([byte]), Buffer.from("\r\n")])),
+          Buffer.from("0\r\n\r\n"),
+        ]),
+      );
+      assert.equal(status, 200);
+      assert.ok((await bytesInKv(`${key}-chunked`)).equals(Buffer.from(body)), `${type}, in chunks`);
+    }
+  });
+
+  test("a put without a body stores an empty value", async () => {
+    const { status } = await sendRaw(rawHead("PUT", valuePath("WRITES", "no-body")));
+    assert.equal(status, 200);
+    assert.equal((await bytesInKv("no-body")).length, 0);
+  });
+
+  test("an upload that breaks off writes nothing", async () => {
+    await WRITES.put("cut", "before");
+    const socket = net.connect(worker.directUrl.port, worker.directUrl.hostname);
+    await once(socket, "connect");
+    socket.write(`${rawHead("PUT", valuePath("WRITES", "cut"), ["Content-Length: 1000"])}half`);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    socket.destroy();
+    assertResult(await api("GET", `${W}/keys?prefix=cut`));
+    assert.equal(await WRITES.get("cut"), "before");
+  });
+
+  test("25 MiB pass through both ways; a byte more is refused with 413, with a length or in chunks", async () => {
+    const bytes = manyBytes(VALUE_BYTES_MAX);
+    const path = valuePath("WRITES", "longest");
+    assertResult(await api("PUT", path, { body: bytes }));
+    const got = await api("GET", path);
+    assert.ok(got.bytes.equals(bytes));
+    const more = Buffer.alloc(VALUE_BYTES_MAX + 1);
+    assertFailure(await api("PUT", path, { body: more }), 413, 10022);
+    assertFailure(await api("PUT", path, { headers: formType, body: form([['name="value"', more]]) }), 413, 10022);
+    assert.ok((await bytesInKv("longest")).equals(bytes), "the value before is still there");
+  });
+
+  test("a value comes as octets that nobody may store or change, and says how long KV took", async () => {
+    await WRITES.put("plain", "<h1>no page</h1>");
+    const { status, headers, text } = await api("GET", valuePath("WRITES", "plain"));
+    assert.deepEqual([status, text], [200, "<h1>no page</h1>"]);
+    assert.equal(headers["content-type"], "application/octet-stream");
+    assert.match(headers["cache-control"], /no-store/);
+    assert.match(headers["server-timing"], /^kv;dur=\d/);
+    assert.equal(headers.expiration, undefined);
+  });
+
+  test("HEAD has the fields of GET and no body, a missing key included", async () => {
+    await WRITES.put("head", "12345", { expirationTtl: 600 });
+    const { status, headers, bytes } = await api("HEAD", valuePath("WRITES", "head"));
+    assert.deepEqual([status, bytes.length, headers["content-length"]], [200, 0, "5"]);
+    assert.match(headers.expiration, /^\d+$/);
+    assert.match(headers.etag, /^"[0-9a-f]+"$/);
+    const missing = await api("HEAD", valuePath("WRITES", "no-such-key"));
+    assert.deepEqual([missing.status, missing.bytes.length], [404, 0]);
+  });
+
+  test("an entity tag validates, and a range gets a part", async () => {
+    await WRITES.put("ranged", "0123456789");
+    const path = valuePath("WRITES", "ranged");
+    const get = (headers) => api("GET", path, { headers });
+    const { etag } = (await api("HEAD", path)).headers;
+    assert.equal((await get({ "If-None-Match": etag })).status, 304);
+    assert.equal((await get({ "If-None-Match": '"other"' })).text, "0123456789");
+    assertFailure(await get({ "If-Match": '"other"' }), 412, 10412);
+    const part = await get({ Range: "bytes=2-4" });
+    assert.deepEqual([part.status, part.text, part.headers["content-range"]], [206, "234", "bytes 2-4/10"]);
+    assert.equal((await get({ Range: "bytes=-3" })).text, "789");
+    assert.equal((await get({ Range: "bytes=2-4", "If-Range": '"other"' })).text, "0123456789");
+    assert.equal((await get({ Range: "lines=1-2" })).text, "0123456789");
+    const beyond = await get({ Range: "bytes=10-" });
+    assertFailure(beyond, 416, 10416);
+    assert.equal(beyond.headers["content-range"], "bytes */10");
+  });
+
+  test("a GET and a DELETE may have a body, which is ignored", async () => {
+    await WRITES.put("with-body", "v");
+    assert.equal((await api("GET", valuePath("WRITES", "with-body"), { body: "x".repeat(100_000) })).text, "v");
+    assertResult(await api("DELETE", valuePath("WRITES", "with-body"), { body: "{}", headers: { "Content-Type": "application/json" } }));
+    assert.equal(await WRITES.get("with-body"), null);
+  });
+
+  test("a write without expiration or metadata clears those before it", async () => {
+    const path = valuePath("WRITES", "cleared");
+    assertResult(
+      await api("PUT", `${path}?expiration_ttl=600`, {
+        body: form([
+          ['name="value"', "v"],
+          ['name="metadata"', "1"],
+        ]),
+        headers: formType,
+      }),
+    );
+    const before = await api("GET", path);
+    assert.match(before.headers.expiration, /^\d+$/);
+    assertResult(await api("PUT", path, { body: "w" }));
+    const { headers, text } = await api("GET", path);
+    assert.deepEqual([text, headers.expiration], ["w", undefined]);
+    assert.equal(assertResult(await api("GET", `${W}/metadata/cleared`)), null);
+  });
+
+  for (const [query, code] of [
+    ["expiration_ttl=59", 10034],
+    ["expiration_ttl=-60", 10034],
+    ["expiration_ttl=60.5", 10034],
+    ["expiration_ttl=soon", 10034],
+    ["expiration_ttl=99999999999999999999", 10034],
+    ["expiration_ttl=9007199254740993", 10034],
+    ["expiration=1", 10033],
+    ["expiration=0", 10033],
+    ["expiration=soon", 10033],
+    ["expiration=99999999999999999999", 10033],
+    ["expiration=9007199254740993", 10033],
+    ["expiration_ttl=%ff", 7003],
+  ])
+    test(`?${query} is refused with 400 and ${code}, and writes nothing`, async () => {
+      assertFailure(await api("PUT", `${valuePath("WRITES", "expires")}?${query}`, { body: "v" }), 400, code);
+      assert.equal(await WRITES.get("expires"), null);
+    });
+});
+
+describe("forms", () => {
+  const put = (key, body, type = formType) => api("PUT", valuePath("WRITES", key), { body, headers: type });
+
+  test("value and metadata may come in any order, with other parts around them", async () => {
+    const value = ['name="value"; filename="blob"', BINARY, "application/octet-stream"];
+    const metadata = ['name="metadata"', '{"a":[1]}', "application/json"];
+    const other = ['name="other"', BINARY];
+    for (const parts of [
+      [value, metadata],
+      [metadata, value],
+      [other, metadata, other, value, other],
+      [
+        ["name=value", BINARY],
+        ["NAME=metadata", '{"a":[1]}'],
+      ],
+      [
+        ['filename="value"; name="value"', BINARY],
+        ['filename="name=\\"x\\""; name="metadata"', '{"a":[1]}'],
+      ],
+    ]) {
+      const key = uniqueName("form");
+      assertResult(await put(key, form(parts)));
+      assert.ok((await bytesInKv(key)).equals(BINARY));
+      assert.deepEqual((await WRITES.getWithMetadata(key)).metadata, { a: [1] });
+    }
+  });
+
+  test("what looks like a boundary within the value is part of it", async () => {
+    for (const value of ["\r\n--Bx", "--B", "\r\n--", "\n--B--\n", "\r\n\r\n--\r\n"]) {
+      const key = uniqueName("boundary");
+      assertResult(await put(key, form([['name="value"', value]])));
+      assert.equal(await WRITES.get(key), value);
+    }
+  });
+
+  test("metadata as fields becomes an object whose leaves are text", async () => {
+    const parts = [
+      ['name="metadata[a]"', "1"],
+      ['name="metadata[b][c]"', "d"],
+      ['name="metadata[l][]"', "x"],
+      ['name="value"', "v"],
+      ['name="metadata[l][]"', "y"],
+    ];
+    const key = uniqueName("fields");
+    assertResult(await put(key, form(parts)));
+    assert.deepEqual((await WRITES.getWithMetadata(key)).metadata, { a: "1", b: { c: "d" }, l: ["x", "y"] });
+  });
+
+  for (const [what, body, status, code, type] of [
+    ["no value", form([['name="metadata"', "{}"]]), 400, 10047],
+    ["no part", "--B--\r\n", 400, 10047],
+    ["no boundary", form([['name="value"', "v"]]), 400, 10047, { "Content-Type": "multipart/form-data" }],
+    ["another boundary", form([['name="value"', "v"]], "C"), 400, 10047],
+    ["no end", form([['name="value"', "v"]]).subarray(0, -6), 400, 10047],
+    ["an empty body", "", 400, 10047],
+    [
+      "metadata that is no JSON",
+      form([
+        ['name="value"', "v"],
+        ['name="metadata"', "{a}"],
+      ]),
+      400,
+      10147,
+    ],
+    [
+      "metadata that is empty",
+      form([
+        ['name="value"', "v"],
+        ['name="metadata"', ""],
+      ]),
+      400,
+      10147,
+    ],
+    [
+      "metadata that is no UTF-8",
+      form([
+        ['name="value"', "v"],
+        ['name="metadata"', BINARY],
+      ]),
+      400,
+      10147,
+    ],
+    [
+      "metadata of more than 1,024 bytes",
+      form([
+        ['name="value"', "v"],
+        ['name="metadata"', json("x".repeat(1023))],
+      ]),
+      413,
+      10024,
+    ],
+    [
+      "metadata that is longer in KV's own form",
+      form([
+        ['name="value"', "v"],
+        ['name="metadata"', json(Array(250).fill(0)).replaceAll("0", "1e9")],
+      ]),
+      400,
+      10029,
+    ],
+    [
+      "metadata of more than 64 KiB",
+      form([
+        ['name="value"', "v"],
+        ['name="metadata"', json("x".repeat(70_000))],
+      ]),
+      413,
+      10024,
+    ],
+    [
+      "metadata fields that contradict each other",
+      form([
+        ['name="value"', "v"],
+        ['name="metadata[a]"', "1"],
+        ['name="metadata[a][b]"', "1"],
+      ]),
+      400,
+      10147,
+    ],
+    ["a head that is huge", form([[`name="value"; filename="${"x".repeat(20_000)}"`, "v"]]), 400, 10047],
+  ])
+    test(`a form with ${what} is refused with ${status} and ${code}, and writes nothing`, async () => {
+      const key = uniqueName("bad-form");
+      assertFailure(await put(key, body, type), status, code);
+      assert.equal(await WRITES.get(key), null);
+    });
+});
+
+describe("bulk calls", () => {
+  const bulk = (body, path = "bulk", method = "PUT") =>
+    api(method, `${W}/${path}`, { body: typeof body === "string" || Buffer.isBuffer(body) ? body : json(body) });
+  const ok = { key: "bulk-refused", value: "v" };
+
+  for (const [what, body, status, code] of [
+    ["nothing", "", 400, 10012],
+    ["no JSON", "[{", 400, 10012],
+    ["an object", ok, 400, 10012],
+    ["text behind the array", `${json([ok])}x`, 400, 10012],
+    ["bytes that are no UTF-8", Buffer.concat([Buffer.from('[{"key":"bulk-refused","value":"'), BINARY, Buffer.from('"}]')]), 400, 10012],
+    ["a pair without a key", [ok, { value: "v" }], 400, 10012],
+    ["a pair without a value", [ok, { key: "k" }], 400, 10012],
+    ["a value that is a number", [ok, { key: "k", value: 1 }], 400, 10012],
+    ["a key that is null", [ok, { key: null, value: "v" }], 400, 10012],
+    ["half a surrogate pair", `[${json(ok)},{"key":"\\ud800","value":"v"}]`, 400, 10012],
+    ["an empty key", [ok, { key: "", value: "v" }], 400, 10030],
+    ["the key `..`", [ok, { key: "..", value: "v" }], 400, 10030],
+    ["a key that is too long", [ok, { key: "k".repeat(513), value: "v" }], 400, 10030],
+    ["broken base64", [ok, { key: "k", value: "%%%", base64: true }], 400, 10012],
+    ["a bad expiration_ttl", [ok, { key: "k", value: "v", expiration_ttl: 5 }], 400, 10034],
+    ["a bad expiration", [ok, { key: "k", value: "v", expiration: 5 }], 400, 10033],
+    ["metadata that is too long", [ok, { key: "k", value: "v", metadata: "m".repeat(1100) }], 413, 10024],
+    ["10,001 pairs", Array.from({ length: 10_001 }, (_, number) => ({ key: `bulk-refused${number}`, value: "" })), 400, 10029],
+    ["a value of more than 25 MiB", [ok, { key: "k", value: "v".repeat(VALUE_BYTES_MAX + 1) }], 413, 10022],
+    ["more than 32 MiB", [ok, { key: "k", value: "v".repeat(33 * 1024 * 1024) }], 413, 10022],
+  ])
+    test(`a bulk write of ${what} is refused with ${status} and ${code}, and writes nothing`, async () => {
+      assertFailure(await bulk(body), status, code);
+      assert.deepEqual((await WRITES.list({ prefix: "bulk-refused" })).keys, []);
+    });
+
+  for (const [what, body, status, code] of [
+    ["nothing", "", 400, 10012],
+    ["an object", {}, 400, 10012],
+    ["numbers", [1], 400, 10012],
+    ["an empty key", ["kept", ""], 400, 10030],
+    ["10,001 keys", Array.from({ length: 10_001 }, (_, number) => `kept${number}`), 400, 10029],
+  ])
+    test(`a bulk delete of ${what} is refused with ${status} and ${code} in both forms, and deletes nothing`, async () => {
+      await WRITES.put("kept", "v");
+      assertFailure(await bulk(body, "bulk/delete", "POST"), status, code);
+      assertFailure(await bulk(body, "bulk", "DELETE"), status, code);
+      assert.equal(await WRITES.get("kept"), "v");
+    });
+
+  for (const [what, body, status, code] of [
+    ["nothing", "", 400, 10012],
+    ["an array", [], 400, 10012],
+    ["no keys", { keys: [] }, 400, 10029],
+    ["101 keys", { keys: Array.from({ length: 101 }, (_, number) => `k${number}`) }, 400, 10029],
+    ["an unknown type", { keys: ["k"], type: "stream" }, 400, 10012],
+    ["an empty key", { keys: [""] }, 400, 10030],
+    ["a value that is no JSON as JSON", { keys: ["text"], type: "json" }, 400, 10029],
+  ])
+    test(`a bulk read of ${what} is refused with ${status} and ${code}`, async () => {
+      await WRITES.put("text", "no JSON");
+      assertFailure(await bulk(body, "bulk/get", "POST"), status, code);
+    });
+
+  test("an empty batch changes nothing and succeeds", async () => {
+    for (const [method, path] of [
+      ["PUT", "bulk"],
+      ["DELETE", "bulk"],
+      ["POST", "bulk/delete"],
+    ])
+      assert.deepEqual(assertResult(await bulk([], path, method)), { successful_key_count: 0, unsuccessful_keys: [] });
+  });
+
+  test("a batch takes any key, unknown members, and of equal keys the last one", async () => {
+    const pairs = ODD_KEYS.map((key) => ({ key, value: `of ${key}`, other: {} }));
+    const outcome = assertResult(await bulk([{ key: "same", value: "1" }, ...pairs, { key: "same", value: "2" }]));
+    assert.deepEqual(outcome, { successful_key_count: ODD_KEYS.length + 1, unsuccessful_keys: [] });
+    for (const key of ODD_KEYS) assert.equal(await WRITES.get(key), `of ${key}`);
+    assert.equal(await WRITES.get("same"), "2");
+    const { values } = assertResult(await bulk({ keys: [...ODD_KEYS, "same", "same", "__proto__"] }, "bulk/get", "POST"));
+    for (const key of ODD_KEYS) assert.equal(values[key], `of ${key}`);
+    assertResult(await bulk([...ODD_KEYS, "same", "no such key"], "bulk/delete", "POST"));
+    for (const key of ODD_KEYS) assert.equal(await WRITES.get(key), null);
+  });
+
+  test("a value with U+FFFD is text, and bytes that are no UTF-8 are not", async () => {
+    await WRITES.put("replacement", "a\ufffdb");
+    await WRITES.put("broken", Buffer.from([0x61, 0xff]));
+    assert.deepEqual(assertResult(await bulk({ keys: ["replacement"] }, "bulk/get", "POST")), { values: { replacement: "a\ufffdb" } });
+    assertFailure(await bulk({ keys: ["replacement", "broken"] }, "bulk/get", "POST"), 400, 10029);
+  });
+});
+
+describe("lists and namespaces", () => {
+  test("the pages of 2,300 keys name the next one twice, and have each key once", async () => {
+    const pairs = Array.from({ length: 2300 }, (_, number) => ({ key: `page/${String(number).padStart(4, "0")}`, value: "v" }));
+    assertResult(await api("PUT", `${W}/bulk`, { body: json(pairs) }));
+    const [names, counts] = [[], []];
+    let cursor = "";
+    do {
+      const response = await api("GET", `${W}/keys?prefix=page%2F&cursor=${encodeURIComponent(cursor)}`);
+      names.push(...assertResult(response).map(({ name }) => name));
+      const { result_info } = response.json();
+      counts.push(result_info.count);
+      cursor = result_info.cursor;
+      assert.deepEqual(result_info.cursors, { after: cursor });
+    } while (cursor !== "");
+    assert.deepEqual(counts, [1000, 1000, 300]);
+    assert.deepEqual(
+      names,
+      pairs.map(({ key }) => key),
+    );
+  });
+
+  test("a title is text of 1 to 512 bytes that no other namespace has, a binding included", async () => {
+    for (const [body, code] of [
+      ["", 10019],
+      ["{}", 10019],
+      ['{"title":""}', 10019],
+      ['{"title":1}', 10019],
+      [json({ title: "t".repeat(513) }), 10019],
+      ['{"title":"WRITES"}', 10014],
+    ])
+      assertFailure(await api("POST", NAMESPACES, { body }), 400, code);
+    assertFailure(await api("POST", NAMESPACES, { body: json({ title: assertResult(await api("GET", W)).id }) }), 400, 10014);
+    assertFailure(await api("PUT", W, { body: '{"title":"other"}' }), 405, 10405);
+  });
+
+  test("made namespaces are apart: no key of one is in another, and what a deleted one had is removed", async () => {
+    const make = async (title) => assertResult(await api("POST", NAMESPACES, { body: json({ title }) })).id;
+    const [one, other] = [await make(uniqueName("apart")), await make(uniqueName("apart"))];
+    for (const key of ["k", `${other}`, "/", "../x", "..%2F", ":"]) {
+      assertResult(await api("PUT", valuePath(one, key), { body: "of one" }));
+      assertFailure(await api("GET", valuePath(other, key)), 404, 10009);
+    }
+    assert.deepEqual(assertResult(await api("GET", `${NAMESPACES}/${other}/keys`)), []);
+    assert.equal(assertResult(await api("GET", `${NAMESPACES}/${one}/keys`)).length, 6);
+    assertFailure(await api("PUT", valuePath(one, "k".repeat(512)), { body: "v" }), 400, 10030);
+    assertResult(await api("DELETE", `${NAMESPACES}/${one}`));
+    for (const path of [`${NAMESPACES}/${one}`, valuePath(one, "k"), `${NAMESPACES}/${one}/keys`]) assertFailure(await api("GET", path), 404, 10013);
+    assertFailure(await api("PUT", valuePath(one, "k"), { body: "v" }), 404, 10013);
+    assertFailure(await api("DELETE", `${NAMESPACES}/${one}`), 404, 10013);
+    const again = await make("apart again");
+    assert.notEqual(again, one);
+    assert.deepEqual(assertResult(await api("GET", `${NAMESPACES}/${again}/keys`)), []);
+  });
+
+  test("a page of namespaces behind the last one is empty, and says how many there are", async () => {
+    const response = await api("GET", `${NAMESPACES}?page=1000000&per_page=5`);
+    assert.deepEqual(assertResult(response), []);
+    const { total_count, total_pages } = response.json().result_info;
+    assert.equal(total_pages, Math.ceil(total_count / 5));
+  });
+
+  test("without KV_API_NAMESPACES no namespace is made, and every binding is listed", async () => {
+    await worker.setVars({ KV_API_NAMESPACES: "", KV_API_WRITABLE: "*" });
+    const message = assertFailure(await api("POST", NAMESPACES, { body: '{"title":"t"}' }), 405, 10405);
+    assert.match(message, /KV_API_NAMESPACES/);
+    const titles = assertResult(await api("GET", `${NAMESPACES}?per_page=100&order=title`)).map(({ title }) => title);
+    assert.deepEqual(titles, ["CACHE_KV", "KV_NAMESPACES", "ROUTING_CONFIG", "USERS_NOTIFICATION_CONFIG", "USER_CONFIGURATION", "WRITES", "assets"]);
+    assertResult(await api("PUT", valuePath("assets", "k"), { body: "v" }));
+    assert.equal(await worker.env.assets.get("k"), "v");
+    await worker.setVars({});
+  });
+
+  test("without API_TOKEN every call is refused", async () => {
+    await worker.setVars({ API_TOKEN: undefined });
+    assertFailure(await api("GET", NAMESPACES), 503, 10001);
+    assertFailure(await api("PUT", valuePath("WRITES", "refused"), { body: "v" }), 503, 10001);
+    await worker.setVars({});
+  });
+});
