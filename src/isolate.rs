@@ -189,8 +189,8 @@ mod kv_api {
     use std::cell::RefCell;
     use std::rc::Rc;
 
-    use kv_api::expiration::KnownExpiration;
-    use kv_api::namespace_list::KnownNamespace;
+    use kv_api::known::Known;
+    use kv_api::namespace::ApiNamespace;
     use kv_api::token::RevokedTokens;
     use kv_store::lru::Lru;
     use kv_store::record::BrokenRecord;
@@ -202,11 +202,11 @@ mod kv_api {
         /// The KV REST API.
         KvApiMemory;
         /// The list of revoked tokens.
-        revoked: RecordCache<Rc<RevokedTokens>, BrokenRecord> = RecordCache::new(128 * KIB, 0, KIB);
-        /// When keys expire, by namespace and key.
-        expirations: Lru<KnownExpiration> = Lru::new(512 * KIB);
-        /// Namespaces that clients have made, by id and by title.
-        made: Lru<KnownNamespace> = Lru::new(128 * KIB);
+        revoked: RecordCache<Rc<RevokedTokens>, BrokenRecord> = RecordCache::new(128 * KIB, KIB, KIB);
+        /// When keys expire, in seconds since the Unix epoch, by namespace and key.
+        expirations: Lru<Known<Option<u64>>> = Lru::new(512 * KIB);
+        /// Namespaces that clients have created, by id.
+        created: Lru<Known<ApiNamespace>> = Lru::new(128 * KIB);
     }
 }
 

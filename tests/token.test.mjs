@@ -98,6 +98,8 @@ describe("kv-edge token", () => {
       [["--namespace", "assets", "--read"], { API_TOKEN: "" }, 2, /set TOKEN_SECRET, or API_TOKEN/],
       [["--namespace", "assets"], undefined, 2, /--read/],
       [["--namespace", "assets", "--read", "--expires", "soon"], undefined, 2, /not a duration/],
+      [["--namespace", "assets", "--read", "--expires", "9999d"], undefined, 2, /ten years/],
+      [["--namespace", "assets", "--read", "--prefix", "p".repeat(4000)], undefined, 2, /too long/],
       [["--namespace", "assets", "--read", "--name", "a b"], undefined, 2, /1 to 64 letters/],
     ]) {
       const result = await create(args, env);

@@ -77,9 +77,9 @@ fn write_statistics(
         Ok(response) => response.status(),
         Err(failure) => failure.status().0,
     };
-    let namespace = if namespace.len() > INDEX_BYTES_MAX { "" } else { namespace };
+    let index = if namespace.len() > INDEX_BYTES_MAX { "" } else { namespace };
     let milliseconds = Clock.now_ms().saturating_sub(started_ms);
-    let written = context.env().write_analytics(namespace, [namespace, call, access.name()], status, milliseconds);
+    let written = context.env().write_analytics(index, [namespace, call, access.name()], status, milliseconds);
     if let Err(thrown) = written {
         context.log().warning("analytics_failed", &message_of(&thrown));
     }
@@ -108,6 +108,11 @@ async fn perform(
             access.check(open.info(), call)?;
             if call.is_write() {
                 open.check_writable(context)?;
+                // KV cannot compare and swap, and a method with a condition that was not checked
+                // must not be performed (RFC 9110 §13.1.1).
+                if fields.has("if-match") || fields.has("if-none-match") {
+                    return Err(KvApiError::ConditionalWrite.into());
+                }
             }
             match call {
                 NamespaceCall::Get => success(open.info().result(), None),
@@ -126,22 +131,24 @@ async fn perform(
     }
 }
 
-/// Returns what the caller may do. A signed token costs no read: the list of revoked ones is in
-/// memory.
+/// Returns what the caller may do. A signed token costs no read of KV while the list of revoked
+/// ones is in memory.
 async fn access(context: &RequestContext, fields: &impl Fields) -> Result<Access, RequestError> {
     let vars = context.vars();
-    let secret = vars.token.as_deref().ok_or(NotAuthorized::NoToken)?;
+    let (secret, key) = (vars.token.as_deref(), vars.kv_api.token_key.as_ref());
+    let key = key.ok_or(NotAuthorized::NoToken)?;
     let field = |name| fields.get(name);
     let presented = presented_token(
         field("authorization").as_deref(),
         field("x-auth-key").as_deref(),
         field("x-auth-user-service-key").as_deref(),
     )?;
-    if is_token(Some(&presented), secret) {
+    if secret.is_some_and(|secret| is_token(Some(&presented), secret)) {
         return Ok(Access::Everything);
     }
-    let token = vars.kv_api.token_key.as_ref().and_then(|key| AccessToken::verify(&presented, key));
-    let token = token.filter(|token| !token.is_expired(now_seconds())).ok_or(KvApiError::WrongToken)?;
+    let token = AccessToken::verify(&presented, key)
+        .filter(|token| !token.is_expired(now_seconds()))
+        .ok_or(KvApiError::WrongToken)?;
     let revoked =
         Revocations.get(context, &token::REVOKED_KEY, Clock.now_ms()).await.map_err(|failure| match failure {
             ReadFailure::Store(error) => error,
@@ -159,7 +166,7 @@ fn verified(access: &Access) -> Result<Response, RequestError> {
     let (name, expires_on) = match access {
         Access::Everything => ("API_TOKEN", None),
         Access::Scoped(token) => {
-            // The runtime's dates go further than any token.
+            // `AccessToken::verify` accepts none after the year 9999.
             #[allow(clippy::cast_precision_loss)]
             let date = js_sys::Date::new(&JsValue::from_f64(token.expires as f64 * 1000.0));
             (token.name.as_str(), Some(String::from(date.to_iso_string())))

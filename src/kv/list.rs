@@ -22,8 +22,10 @@ extern "C" {
         prefix: &str,
         limit: u32,
         cursor: Option<&str>,
-        hidden: u32,
+        prefix_length: u32,
     ) -> js_sys::Promise;
+    #[wasm_bindgen(js_name = keyNames)]
+    fn key_names_of(namespace: &KvNamespace, prefix: &str, limit: u32, cursor: Option<&str>) -> js_sys::Promise;
     #[wasm_bindgen(js_name = expirationOf)]
     fn expiration_of(namespace: &KvNamespace, key: &str) -> js_sys::Promise;
 }
@@ -83,16 +85,16 @@ pub(crate) struct KeyPage {
 
 #[cfg(feature = "kv-api")]
 impl Store {
-    /// Returns a page of at most `limit` keys with a prefix, from a cursor on. The first `hidden`
-    /// characters of each key are left out.
+    /// Returns a page of at most `limit` keys with a prefix, from a cursor on. The first
+    /// `prefix_length` characters of each key are left out.
     pub(crate) async fn key_page(
         &self,
         prefix: &str,
         limit: u32,
         cursor: Option<&str>,
-        hidden: u32,
+        prefix_length: u32,
     ) -> Result<KeyPage, StoreError> {
-        let page = await_call(Ok(list_keys(&self.namespace, prefix, limit, cursor, hidden)));
+        let page = await_call(Ok(list_keys(&self.namespace, prefix, limit, cursor, prefix_length)));
         let page = deadline::within(READ_DEADLINE, page).await;
         let page: js_sys::Array = page.unwrap_or_else(|| Err(StoreError::list_timeout()))?.unchecked_into();
         // A page has at most 1000 keys.
@@ -101,16 +103,18 @@ impl Store {
         Ok(KeyPage { json: page.get(0).as_string().unwrap_or_default(), count, cursor: page.get(2).as_string() })
     }
 
-    /// Returns the names of at most `limit` keys with a prefix.
-    pub(crate) async fn key_names(&self, prefix: &str, limit: u32) -> Result<Vec<String>, StoreError> {
-        #[derive(serde::Deserialize)]
-        struct Listed {
-            name: String,
-        }
-        let page = self.key_page(prefix, limit, None, 0).await?;
-        let keys: Vec<Listed> =
-            serde_json::from_str(&page.json).map_err(|error| StoreError::not_sent(error.to_string()))?;
-        Ok(keys.into_iter().map(|key| key.name).collect())
+    /// Returns the names of at most `limit` keys with a prefix, from a cursor on, and where the
+    /// next page begins.
+    pub(crate) async fn key_names(
+        &self,
+        prefix: &str,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> Result<(Vec<String>, Option<String>), StoreError> {
+        let page = await_call(Ok(key_names_of(&self.namespace, prefix, limit, cursor)));
+        let page = deadline::within(READ_DEADLINE, page).await;
+        let page: js_sys::Array = page.unwrap_or_else(|| Err(StoreError::list_timeout()))?.unchecked_into();
+        Ok((page.iter().skip(1).filter_map(|name| name.as_string()).collect(), page.get(0).as_string()))
     }
 
     /// Returns when a key expires, in seconds since the Unix epoch; `None` if it does not.

@@ -15,14 +15,21 @@ extern "C" {
     fn send_to_self(request: &Request, names: &str, body: &str) -> Result<js_sys::Promise, JsValue>;
 }
 
-/// Sends a request of this Worker to it again, with another body. `names` are the header fields
-/// that it keeps, separated by commas. Returns status and body of the response. The error is the
-/// message of the runtime.
-pub(crate) async fn send(request: &Request, names: &str, body: &str) -> Result<(u16, String), String> {
-    let reply = async { JsFuture::from(send_to_self(request, names, body)?).await };
-    let reply: js_sys::Array = reply.await.map_err(|thrown: JsValue| message_of(&thrown))?.unchecked_into();
-    // The glue returns a status and a text.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let status = reply.get(0).as_f64().unwrap_or_default() as u16;
-    Ok((status, reply.get(1).as_string().unwrap_or_default()))
+/// Sends a request of this Worker to it again, with another body, which is passed on before this
+/// returns. `names` are the header fields that it keeps, separated by commas. Resolves to status
+/// and body of the response. The error is the message of the runtime.
+pub(crate) fn send(
+    request: &Request,
+    names: &str,
+    body: &str,
+) -> impl Future<Output = Result<(u16, String), String>> + use<> {
+    let sent = send_to_self(request, names, body);
+    async {
+        let reply = async { JsFuture::from(sent?).await };
+        let reply: js_sys::Array = reply.await.map_err(|thrown: JsValue| message_of(&thrown))?.unchecked_into();
+        // The glue returns a status and a text.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let status = reply.get(0).as_f64().unwrap_or_default() as u16;
+        Ok((status, reply.get(1).as_string().unwrap_or_default()))
+    }
 }

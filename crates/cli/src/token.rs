@@ -40,6 +40,8 @@ enum TokenError {
          TOKEN_SECRET (`npm start` uses local-demo-token)"
     )]
     NoSecret,
+    #[error("the token would be too long for a header field; use the ID of the namespace, or a shorter prefix")]
+    TooLong,
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
@@ -63,7 +65,11 @@ impl TokenArguments {
             Err(TokenError::Output(error)) => Err(error),
             Err(error) => {
                 print_line(&format!("error: {error}"));
-                Ok(if matches!(error, TokenError::NoSecret) { ExitStatus::CannotRun } else { ExitStatus::Failure })
+                Ok(if matches!(error, TokenError::NoSecret | TokenError::TooLong) {
+                    ExitStatus::CannotRun
+                } else {
+                    ExitStatus::Failure
+                })
             }
         }
     }

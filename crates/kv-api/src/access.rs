@@ -21,12 +21,13 @@ pub fn presented_token(
     user_service_key: Option<&str>,
 ) -> Result<String, KvApiError> {
     let given = |field: Option<&str>| field.map(|field| field.trim().to_owned()).filter(|token| !token.is_empty());
-    if let Some(field) = authorization {
-        let (scheme, token) = field.trim().split_once(' ').ok_or(KvApiError::MalformedCredentials)?;
-        let token = Some(token).filter(|_| scheme.eq_ignore_ascii_case("bearer"));
-        return given(token).ok_or(KvApiError::MalformedCredentials);
-    }
-    given(auth_key).or_else(|| given(user_service_key)).ok_or(KvApiError::NoCredentials)
+    let bearer = authorization.and_then(|field| {
+        let (scheme, token) = field.trim().split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token)
+    });
+    // Another scheme may be for a proxy in front.
+    let token = given(bearer).or_else(|| given(auth_key)).or_else(|| given(user_service_key));
+    token.ok_or(if authorization.is_some() { KvApiError::MalformedCredentials } else { KvApiError::NoCredentials })
 }
 
 /// What a caller may do.
@@ -166,7 +167,8 @@ mod tests {
             (None, Some(""), Some("s"), Ok("s")),
             (None, None, None, Err(KvApiError::NoCredentials)),
             (Some("Basic x"), None, None, Err(KvApiError::MalformedCredentials)),
-            (Some("t"), Some("k"), None, Err(KvApiError::MalformedCredentials)),
+            (Some("Basic x"), Some("k"), None, Ok("k")),
+            (Some("t"), None, None, Err(KvApiError::MalformedCredentials)),
             (Some("Bearer "), None, None, Err(KvApiError::MalformedCredentials)),
         ] {
             let given = presented_token(authorization, key, service);

@@ -102,7 +102,7 @@ impl<'a> BulkPut<'a> {
         for (index, raw) in raw.into_iter().enumerate() {
             let json: PairJson<'a> =
                 serde_json::from_str(raw.get()).map_err(|error| invalid(format!("pair {index}: {error}")))?;
-            let pair = Pair::check(json, key_bytes_max, now)?;
+            let pair = Pair::check(json, key_bytes_max, now).map_err(|error| error.of_pair(index))?;
             if let Some(earlier) = positions.get(&pair.key).and_then(|at| pairs.get_mut(*at)) {
                 *earlier = (pair, raw.get());
             } else {
@@ -149,7 +149,7 @@ impl<'a> Pair<'a> {
             PairValue::Bytes(bytes) => bytes.len(),
         };
         if bytes as u64 > VALUE_BYTES_MAX {
-            return Err(KvApiError::LongValue(operation));
+            return Err(KvApiError::ValueTooLong(operation));
         }
         let number = |number: Option<serde_json::Number>| number.map(|number| number.to_string());
         let (expiration, ttl) = (number(json.expiration), number(json.expiration_ttl));
@@ -313,12 +313,12 @@ pub fn check_prefix(prefix: &str, key_bytes_max: usize, operation: Operation) ->
 /// Returns metadata in its shortest form.
 ///
 /// # Errors
-/// [`KvApiError::InvalidMetadata`] if it is not JSON, [`KvApiError::LongMetadata`] if it has more
-/// than 1024 bytes.
+/// [`KvApiError::InvalidMetadata`] if it is not JSON, [`KvApiError::MetadataTooLong`] if it has
+/// more than 1024 bytes.
 pub fn check_metadata(json: &str, operation: Operation) -> Result<Cow<'_, str>, KvApiError> {
     let value: serde_json::Value = serde_json::from_str(json).map_err(|_| KvApiError::InvalidMetadata)?;
     let json = if json.len() > METADATA_BYTES_MAX { Cow::Owned(value.to_string()) } else { Cow::Borrowed(json) };
-    if json.len() > METADATA_BYTES_MAX { Err(KvApiError::LongMetadata(operation, json.len())) } else { Ok(json) }
+    if json.len() > METADATA_BYTES_MAX { Err(KvApiError::MetadataTooLong(operation, json.len())) } else { Ok(json) }
 }
 
 fn check_count(count: usize, operation: Operation) -> Result<(), KvApiError> {
@@ -348,7 +348,7 @@ mod tests {
     fn a_pair_is_text_or_bytes_with_metadata_and_expiration() {
         let pairs = put(r#"[{"key":"a","value":"x\ny"},
                 {"key":"ü","value":"AP8","base64":true,"metadata":{"n":[1]},"expiration_ttl":60,"expiration":1},
-                {"key":"c","value":"","base64":false,"metadata":null,"expiration":1800000060,"other":1}]"#);
+                {"key":"c","value":"","base64":false,"metadata":null,"expiration":1800000200,"other":1}]"#);
         let pair = |key: &'static str, value, expiration, metadata: Option<&'static str>| Pair {
             key: key.into(),
             value,
@@ -360,7 +360,7 @@ mod tests {
             [
                 pair("a", PairValue::Text("x\ny".into()), None, None),
                 pair("ü", PairValue::Bytes(vec![0, 255]), Some(Expiration::AfterSeconds(60)), Some(r#"{"n":[1]}"#)),
-                pair("c", PairValue::Text("".into()), Some(Expiration::At(1_800_000_060)), None),
+                pair("c", PairValue::Text("".into()), Some(Expiration::At(1_800_000_200)), None),
             ]
         );
     }

@@ -201,7 +201,7 @@ impl<'a> Call<'a> {
             return match method {
                 "GET" => Ok(Self::ListNamespaces(NamespacesQuery::parse(target)?)),
                 "POST" => Ok(Self::CreateNamespace),
-                _ => Err(KvApiError::MethodNotAllowed("GET, POST")),
+                _ => Err(KvApiError::MethodNotAllowed("GET, HEAD, POST")),
             };
         };
         let namespace = percent_decode(namespace)?;
@@ -212,7 +212,7 @@ impl<'a> Call<'a> {
                 "GET" => NamespaceCall::Get,
                 "PUT" => NamespaceCall::Rename,
                 "DELETE" => NamespaceCall::Delete,
-                _ => return Err(KvApiError::MethodNotAllowed("GET, PUT, DELETE")),
+                _ => return Err(KvApiError::MethodNotAllowed("GET, HEAD, PUT, DELETE")),
             },
             Some("keys") if segments.is_empty() => get(method, NamespaceCall::ListKeys(KeysQuery::parse(target)?))?,
             Some("values") => {
@@ -443,7 +443,7 @@ mod tests {
             ("GET", "/accounts/a/storage/kv/namespaces/n/keys/x", KvApiError::NoRoute),
             ("POST", "/accounts/a/storage/kv/namespaces/n/bulk/x", KvApiError::NoRoute),
             ("POST", "/accounts", KvApiError::MethodNotAllowed("GET, HEAD")),
-            ("PATCH", "/accounts/a/storage/kv/namespaces", KvApiError::MethodNotAllowed("GET, POST")),
+            ("PATCH", "/accounts/a/storage/kv/namespaces", KvApiError::MethodNotAllowed("GET, HEAD, POST")),
             (
                 "POST",
                 "/accounts/a/storage/kv/namespaces/n/values/k",

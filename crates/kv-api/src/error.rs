@@ -27,7 +27,7 @@ pub enum KvApiError {
     NoRoute,
     /// The path has other methods, which are named as in `Allow`.
     MethodNotAllowed(&'static str),
-    /// Namespaces cannot be made, renamed or deleted.
+    /// Namespaces cannot be created, renamed or deleted.
     FixedNamespaces,
     /// The namespace is a binding of the Worker that is read-only through the API.
     ReadOnlyNamespace(String),
@@ -35,10 +35,14 @@ pub enum KvApiError {
     NamespaceNotFound(Operation),
     /// A namespace has this title already.
     TitleTaken,
-    /// Clients have made as many namespaces as an account may have.
+    /// Clients have created as many namespaces as an account may have.
     TooManyNamespaces,
-    /// The title is missing or too long.
+    /// The title is missing, too long, or has control characters.
     InvalidTitle,
+    /// The namespace is to be in a jurisdiction.
+    NoJurisdictions,
+    /// The write is conditional, which Workers KV cannot be.
+    ConditionalWrite,
     /// The namespace has no such key.
     KeyNotFound,
     /// The URL has a broken percent-encoding.
@@ -54,23 +58,25 @@ pub enum KvApiError {
     /// The metadata is not JSON.
     InvalidMetadata,
     /// The metadata has this many bytes, and 1024 are allowed.
-    LongMetadata(Operation, usize),
+    MetadataTooLong(Operation, usize),
     /// The value has more bytes than 25 MiB.
-    LongValue(Operation),
+    ValueTooLong(Operation),
     /// A form has no field `value`, or is not a form.
     InvalidForm(&'static str),
     /// The body of a bulk call cannot be read.
     InvalidBody(Operation, String),
     /// The body of a bulk call is longer than the API takes.
-    LongBody(Operation),
+    BodyTooLong(Operation),
     /// A value of a bulk read is not text.
     NotText,
     /// The values of a bulk read are longer than 25 MB together.
-    LongValues,
+    ValuesTooLong,
     /// The value is not the one that `If-Match` names.
     PreconditionFailed,
     /// The value has so many bytes, and none of them is in the range.
     RangeNotSatisfiable(u64),
+    /// The pair with this index in a bulk write has an error.
+    InPair(usize, Box<Self>),
     /// Some keys of a bulk call could not be changed.
     Incomplete(Operation, BulkOutcome),
 }
@@ -126,6 +132,11 @@ impl From<BadPercentEncoding> for KvApiError {
 }
 
 impl KvApiError {
+    /// Names the pair of a bulk write that has the error.
+    pub(crate) fn of_pair(self, index: usize) -> Self {
+        Self::InPair(index, Box::new(self))
+    }
+
     /// Returns status and number.
     fn face(&self) -> (Status, &'static str) {
         match self {
@@ -135,25 +146,30 @@ impl KvApiError {
             Self::OutOfScope => (Status::Forbidden, "10000"),
             Self::NoRoute => (Status::NotFound, "7003"),
             Self::BadUrl => (Status::BadRequest, "7003"),
-            Self::MethodNotAllowed(_) | Self::FixedNamespaces | Self::ReadOnlyNamespace(_) => {
-                (Status::MethodNotAllowed, "10405")
-            }
+            Self::MethodNotAllowed(_) | Self::FixedNamespaces => (Status::MethodNotAllowed, "10405"),
+            // Not 10000: wrangler takes that for a wrong token, and asks who it is.
+            Self::ReadOnlyNamespace(_) => (Status::Forbidden, "10405"),
             Self::NamespaceNotFound(_) => (Status::NotFound, "10013"),
             Self::TitleTaken => (Status::BadRequest, "10014"),
             Self::InvalidTitle => (Status::BadRequest, "10019"),
             Self::KeyNotFound => (Status::NotFound, "10009"),
             Self::InvalidKey(..) => (Status::BadRequest, "10030"),
-            Self::InvalidArgument(..) | Self::NotText | Self::TooManyNamespaces => (Status::BadRequest, "10029"),
+            Self::InvalidArgument(..)
+            | Self::NotText
+            | Self::TooManyNamespaces
+            | Self::NoJurisdictions
+            | Self::ConditionalWrite => (Status::BadRequest, "10029"),
             Self::InvalidExpiration(..) => (Status::BadRequest, "10033"),
             Self::InvalidExpirationTtl(..) => (Status::BadRequest, "10034"),
             Self::InvalidMetadata => (Status::BadRequest, "10147"),
-            Self::LongMetadata(..) => (Status::ContentTooLarge, "10024"),
-            Self::LongValue(_) | Self::LongBody(_) | Self::LongValues => (Status::ContentTooLarge, "10022"),
+            Self::MetadataTooLong(..) => (Status::ContentTooLarge, "10024"),
+            Self::ValueTooLong(_) | Self::BodyTooLong(_) | Self::ValuesTooLong => (Status::ContentTooLarge, "10022"),
             Self::InvalidForm(_) => (Status::BadRequest, "10047"),
             Self::InvalidBody(..) => (Status::BadRequest, "10012"),
             // The service has no conditions and ranges, so the numbers are not its own.
             Self::PreconditionFailed => (Status::PreconditionFailed, "10412"),
             Self::RangeNotSatisfiable(_) => (Status::RangeNotSatisfiable, "10416"),
+            Self::InPair(_, error) => error.face(),
             Self::Incomplete(_, result) if result.is_rate_limited => (Status::TooManyRequests, "10429"),
             Self::Incomplete(..) => (Status::ServiceUnavailable, "10001"),
         }
@@ -167,16 +183,20 @@ impl KvApiError {
             Self::NoRoute => "Could not route to this path, perhaps your object identifier is invalid?".to_owned(),
             Self::BadUrl => "The URL has a percent-encoding that is broken or is not UTF-8".to_owned(),
             Self::MethodNotAllowed(allow) => format!("Method not allowed; use {allow}"),
-            Self::FixedNamespaces => "The namespaces of this API are bindings of a Worker, which cannot be made, \
-                 renamed or deleted at run time. Set the var KV_API_NAMESPACES to have others beside them"
+            Self::FixedNamespaces => "The namespaces of this API are bindings of a Worker, which cannot be created, \
+                 renamed or deleted at run time. Set the var KV_API_NAMESPACES to KV_NAMESPACES to have others beside them"
                 .to_owned(),
             Self::ReadOnlyNamespace(title) => format!(
                 "The namespace {title} is read-only through this API. List it in the var KV_API_WRITABLE to change it"
             ),
             Self::NamespaceNotFound(operation) => operation.says("namespace not found"),
             Self::TitleTaken => "a namespace with this account ID and title already exists".to_owned(),
-            Self::TooManyNamespaces => "there are 1000 namespaces, and no more can be made".to_owned(),
-            Self::InvalidTitle => "a namespace needs a title of 1 to 512 bytes".to_owned(),
+            Self::TooManyNamespaces => "there are 1000 namespaces, and no more can be created".to_owned(),
+            Self::InvalidTitle => "a namespace needs a title of 1 to 512 bytes, without control characters".to_owned(),
+            Self::NoJurisdictions => "namespaces of this API have no jurisdiction".to_owned(),
+            Self::ConditionalWrite => {
+                "Workers KV cannot write on a condition; send the write without If-Match and If-None-Match".to_owned()
+            }
             Self::KeyNotFound => Operation::Get.says("key not found"),
             Self::InvalidKey(operation, why)
             | Self::InvalidArgument(operation, why)
@@ -184,25 +204,26 @@ impl KvApiError {
             | Self::InvalidExpirationTtl(operation, why)
             | Self::InvalidBody(operation, why) => operation.says(why),
             Self::InvalidMetadata => "metadata must be valid json".to_owned(),
-            Self::LongMetadata(operation, bytes) => {
+            Self::MetadataTooLong(operation, bytes) => {
                 operation.says(format_args!("Metadata length of {bytes} exceeds limit of 1024."))
             }
-            Self::LongValue(operation) => operation.says("Value length exceeds limit of 26214400."),
+            Self::ValueTooLong(operation) => operation.says("Value length exceeds limit of 26214400."),
             Self::InvalidForm(why) => (*why).to_owned(),
-            Self::LongBody(operation) => operation.says(format_args!(
+            Self::BodyTooLong(operation) => operation.says(format_args!(
                 "The body is longer than {} MiB; send fewer keys at once",
                 crate::bulk::BODY_BYTES_MAX / 1024 / 1024
             )),
             Self::NotText => {
                 Operation::BulkGet.says("At least one of the requested keys corresponds to a non-text value")
             }
-            Self::LongValues => {
+            Self::ValuesTooLong => {
                 Operation::BulkGet.says("The values are longer than 25 MB together; ask for fewer keys at once")
             }
             Self::PreconditionFailed => Operation::Get.says("the value has changed"),
             Self::RangeNotSatisfiable(length) => {
                 Operation::Get.says(format_args!("the value has {length} bytes, and none of them is in the range"))
             }
+            Self::InPair(index, error) => format!("pair {index}: {}", error.message()),
             Self::Incomplete(operation, result) => operation.says(format_args!(
                 "{} of {} keys were not changed; send them again",
                 result.unsuccessful_keys.len(),
@@ -219,8 +240,7 @@ impl HttpError for KvApiError {
         match self {
             Self::WrongToken => error.with_field("WWW-Authenticate", "Bearer"),
             Self::MethodNotAllowed(allow) => error.with_field("Allow", *allow),
-            Self::FixedNamespaces => error.with_field("Allow", "GET"),
-            Self::ReadOnlyNamespace(_) => error.with_field("Allow", "GET, HEAD"),
+            Self::FixedNamespaces => error.with_field("Allow", "GET, HEAD"),
             Self::RangeNotSatisfiable(length) => error.with_field("Content-Range", unsatisfied_range(*length)),
             Self::Incomplete(_, result) if result.is_rate_limited => error.retry_after(1),
             Self::Incomplete(..) => error.retry_after(5),
@@ -246,23 +266,26 @@ impl HttpError for KvApiError {
             Self::ReadOnlyNamespace(_) => Self::ReadOnlyNamespace("assets".to_owned()), "`KV_API_WRITABLE` does not list the namespace.";
             Self::NamespaceNotFound(_) => Self::NamespaceNotFound(Operation::Get), "No namespace has this id or title.";
             Self::TitleTaken => Self::TitleTaken, "Another namespace has this title.";
-            Self::TooManyNamespaces => Self::TooManyNamespaces, "Clients have made 1000 namespaces.";
-            Self::InvalidTitle => Self::InvalidTitle, "The title is missing or too long.";
+            Self::TooManyNamespaces => Self::TooManyNamespaces, "Clients have created 1000 namespaces.";
+            Self::InvalidTitle => Self::InvalidTitle, "The title is missing, too long, or has control characters.";
+            Self::NoJurisdictions => Self::NoJurisdictions, "The body names a jurisdiction.";
+            Self::ConditionalWrite => Self::ConditionalWrite, "A write has `If-Match` or `If-None-Match`.";
             Self::KeyNotFound => Self::KeyNotFound, "The namespace has no such key.";
             Self::InvalidKey(..) => Self::InvalidKey(Operation::Put, "key cannot be empty".to_owned()), "Workers KV does not take the key.";
             Self::InvalidArgument(..) => Self::InvalidArgument(Operation::List, "limit 5 is not within 10 and 1000".to_owned()), "A parameter or the number of keys is out of its range.";
             Self::InvalidExpiration(..) => Self::InvalidExpiration(Operation::Put, "Invalid expiration of 1.".to_owned()), "`expiration` is not 60 seconds ahead.";
             Self::InvalidExpirationTtl(..) => Self::InvalidExpirationTtl(Operation::Put, "Invalid expiration_ttl of 1. Expiration TTL must be at least 60.".to_owned()), "`expiration_ttl` is less than 60 seconds.";
             Self::InvalidMetadata => Self::InvalidMetadata, "The metadata is not JSON.";
-            Self::LongMetadata(..) => Self::LongMetadata(Operation::Put, 1025), "The metadata has more than 1024 bytes.";
-            Self::LongValue(_) => Self::LongValue(Operation::Put), "The value has more than 25 MiB.";
-            Self::LongBody(_) => Self::LongBody(Operation::BulkPut), "The body of a bulk call is too long.";
-            Self::NotText => Self::NotText, "A value of a bulk read is not text, or not JSON if `type` is `json`.";
-            Self::LongValues => Self::LongValues, "The values of a bulk read are too long together.";
+            Self::MetadataTooLong(..) => Self::MetadataTooLong(Operation::Put, 1025), "The metadata has more than 1024 bytes.";
+            Self::ValueTooLong(_) => Self::ValueTooLong(Operation::Put), "The value has more than 25 MiB.";
+            Self::BodyTooLong(_) => Self::BodyTooLong(Operation::BulkPut), "The body of a bulk call is too long.";
+            Self::NotText => Self::NotText, "A value of a bulk read is not text.";
+            Self::ValuesTooLong => Self::ValuesTooLong, "The values of a bulk read are too long together.";
             Self::InvalidForm(_) => Self::InvalidForm("multipart put request does not contain required form field 'value'"), "The form of a write has no value, or breaks off.";
             Self::InvalidBody(..) => Self::InvalidBody(Operation::BulkPut, "expected value at line 1 column 1".to_owned()), "The JSON of the body is not what the call takes.";
             Self::PreconditionFailed => Self::PreconditionFailed, "The value is not the one that `If-Match` names.";
             Self::RangeNotSatisfiable(_) => Self::RangeNotSatisfiable(3), "The value has no byte in the range.";
+            Self::InPair(..) => Self::InvalidKey(Operation::BulkPut, "key cannot be empty".to_owned()).of_pair(17), "A pair of a bulk write has an error; nothing was written.";
             Self::Incomplete(..) => Self::Incomplete(Operation::BulkPut, result(false)), "Some keys were not changed, because Workers KV failed; `result` lists them.";
         };
         examples.push((

@@ -17,26 +17,6 @@ pub enum Expiration {
     AfterSeconds(u64),
 }
 
-/// When a key expires, as KV said at some time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KnownExpiration {
-    /// In seconds since the Unix epoch; `None` if it does not expire.
-    pub seconds: Option<u64>,
-    /// When KV said so, in milliseconds since the Unix epoch.
-    pub read_ms: u64,
-}
-
-impl KnownExpiration {
-    /// How long it is used, in milliseconds. A value that KV returns may be as old.
-    const FRESH_MS: u64 = 30_000;
-
-    /// Returns true if it may be used.
-    #[must_use]
-    pub fn is_fresh(&self, now_ms: u64) -> bool {
-        now_ms.abs_diff(self.read_ms) <= Self::FRESH_MS
-    }
-}
-
 impl Expiration {
     /// Reads `expiration` and `expiration_ttl`. If both are given the first one is ignored, be it
     /// valid or not ("Write key-value pairs"). `now` is in seconds since the Unix epoch.
@@ -65,6 +45,8 @@ impl Expiration {
         let Some(expiration) = expiration.filter(|expiration| !expiration.is_empty()) else { return Ok(None) };
         let why = match expiration.parse::<u64>() {
             Ok(at) if at > SECONDS_MAX => "Expiration times after 2147483647 are not supported.",
+            // KV checks the time again a moment later, but not a lifetime.
+            Ok(at) if (now + least..now + 2 * least).contains(&at) => return Ok(Some(Self::AfterSeconds(at - now))),
             Ok(at) if at >= now.saturating_add(least) => return Ok(Some(Self::At(at))),
             Ok(at) if at > now => "Expiration times must be at least 60 seconds in the future.",
             _ => "Please specify integer greater than the current number of seconds since the UNIX epoch.",
@@ -83,8 +65,9 @@ mod tests {
         for (expiration, ttl, expires) in [
             (None, None, None),
             (Some(""), Some(""), None),
-            (Some("1060"), None, Some(Expiration::At(1060))),
-            (Some("1060"), Some(""), Some(Expiration::At(1060))),
+            (Some("1060"), None, Some(Expiration::AfterSeconds(60))),
+            (Some("1119"), None, Some(Expiration::AfterSeconds(119))),
+            (Some("1120"), Some(""), Some(Expiration::At(1120))),
             (None, Some("60"), Some(Expiration::AfterSeconds(60))),
             (Some("1"), Some("60"), Some(Expiration::AfterSeconds(60))),
             (Some("None"), Some("600"), Some(Expiration::AfterSeconds(600))),

@@ -37,11 +37,13 @@
 //! let text = token.sign(&key);
 //! let access = Access::Scoped(AccessToken::verify(&text, &key).unwrap());
 //!
-//! let url =
-//! "https://edge.example/client/v4/accounts/a/storage/kv/namespaces/assets/values/site%2Fa"; let
-//! target = RequestTarget::parse(url); let Ok(Call::Namespace { namespace, call }) =
-//! Call::parse("GET", &target) else { unreachable!() }; assert_eq!(call,
-//! NamespaceCall::GetValue("site/a".into()));
+//! let path = "/client/v4/accounts/a/storage/kv/namespaces/assets/values/site%2Fa";
+//! let url = format!("https://edge.example{path}");
+//! let target = RequestTarget::parse(&url);
+//! let Ok(Call::Namespace { namespace, call }) = Call::parse("GET", &target) else {
+//!     unreachable!()
+//! };
+//! assert_eq!(call, NamespaceCall::GetValue("site/a".into()));
 //! assert!(access.check(&ApiNamespace::of_binding(&namespace), &call).is_ok());
 //! ```
 
@@ -54,8 +56,9 @@ pub mod envelope;
 pub mod error;
 pub mod expiration;
 pub mod form;
+pub mod known;
 pub mod namespace;
-pub mod namespace_list;
+pub mod namespace_directory;
 pub mod split_batch;
 pub mod token;
 

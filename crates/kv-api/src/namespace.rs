@@ -7,7 +7,7 @@ use crate::call::NamespacesQuery;
 use crate::envelope::PageInfo;
 use crate::error::KvApiError;
 
-/// The most namespaces that clients may make ("Limits").
+/// The most namespaces that clients may create ("Limits").
 pub const NAMESPACES_MAX: usize = 1000;
 
 /// The longest title, in bytes.
@@ -39,9 +39,9 @@ impl ApiNamespace {
         Self { id, title: name.to_owned() }
     }
 
-    /// Returns a namespace that a client makes. Its id is a random UUID without the hyphens.
+    /// Returns a namespace that a client creates. Its id is a random UUID without the hyphens.
     #[must_use]
-    pub fn made(title: String, uuid: &str) -> Self {
+    pub fn created(title: String, uuid: &str) -> Self {
         Self { id: uuid.replace('-', ""), title }
     }
 
@@ -85,17 +85,37 @@ pub fn page_of<T>(all: Vec<T>, page: u64, per_page: u64) -> (Vec<T>, PageInfo<'s
     (entries, info)
 }
 
-/// Reads the title in the body of a call that makes or renames a namespace.
+/// Reads the title in the body of a call that creates or renames a namespace.
 ///
 /// # Errors
-/// [`KvApiError::InvalidTitle`] if it is missing, empty or too long.
+/// [`KvApiError::InvalidTitle`] if it is missing, empty, too long or has control characters, and
+/// [`KvApiError::NoJurisdictions`] if the body asks for a jurisdiction.
 pub fn parse_title(body: &[u8]) -> Result<String, KvApiError> {
     #[derive(Deserialize)]
     struct Body {
         title: String,
+        jurisdiction: Option<String>,
     }
-    let title = serde_json::from_slice(body).map(|Body { title }| title).map_err(|_| KvApiError::InvalidTitle)?;
-    if (1..=TITLE_BYTES_MAX).contains(&title.len()) { Ok(title) } else { Err(KvApiError::InvalidTitle) }
+    let Body { title, jurisdiction } = serde_json::from_slice(body).map_err(|_| KvApiError::InvalidTitle)?;
+    if jurisdiction.is_some() {
+        return Err(KvApiError::NoJurisdictions);
+    }
+    let is_title = (1..=TITLE_BYTES_MAX).contains(&title.len()) && !title.contains(char::is_control);
+    if is_title { Ok(title) } else { Err(KvApiError::InvalidTitle) }
+}
+
+/// The bindings that hold kv-edge's own records. None of them can be the home of created
+/// namespaces: their keys would be files, users or storefronts.
+const OWN_BINDINGS: [&str; 6] =
+    ["CACHE_KV", "USER_CONFIGURATION", "ROUTING_CONFIG", "assets", "WRITES", "USERS_NOTIFICATION_CONFIG"];
+
+/// Returns the binding that the var `KV_API_NAMESPACES` names, if it can be the home of created
+/// namespaces.
+#[must_use]
+pub fn home(var: &str, bindings: &[String]) -> Option<String> {
+    let name = var.trim();
+    let is_home = bindings.iter().any(|binding| binding == name) && !OWN_BINDINGS.contains(&name);
+    is_home.then(|| name.to_owned())
 }
 
 /// The bindings that the API may change: the var `KV_API_WRITABLE`.
@@ -155,9 +175,26 @@ mod tests {
 
     #[test]
     fn a_title_is_text() {
-        assert_eq!(parse_title(br#"{"title":"t","jurisdiction":"eu"}"#), Ok("t".to_owned()));
-        for body in ["", "{}", r#"{"title":""}"#, r#"{"title":1}"#, &format!(r#"{{"title":"{}"}}"#, "t".repeat(513))] {
+        assert_eq!(parse_title(br#"{"title":"t","jurisdiction":null,"other":1}"#), Ok("t".to_owned()));
+        assert_eq!(parse_title(br#"{"title":"t","jurisdiction":"eu"}"#), Err(KvApiError::NoJurisdictions));
+        for body in [
+            "",
+            "{}",
+            r#"{"title":""}"#,
+            r#"{"title":1}"#,
+            r#"{"title":"a\u0007"}"#,
+            &format!(r#"{{"title":"{}"}}"#, "t".repeat(513)),
+        ] {
             assert_eq!(parse_title(body.as_bytes()), Err(KvApiError::InvalidTitle), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_home_of_created_namespaces_is_a_binding_without_records_of_its_own() {
+        let bindings = ["assets", "KV_NAMESPACES"].map(str::to_owned);
+        assert_eq!(home(" KV_NAMESPACES ", &bindings).as_deref(), Some("KV_NAMESPACES"));
+        for var in ["", "assets", "OTHER"] {
+            assert_eq!(home(var, &bindings), None, "{var}");
         }
     }
 

@@ -14,9 +14,13 @@ use serde::Deserialize;
 
 use crate::bulk::{BulkOutcome, INVOCATION_KEYS_MAX};
 
-/// The most further invocations of one request: a request may call itself 32 times ("Service
+/// The most further invocations of one request. A request may have 32 invocations in all ("Service
 /// bindings", limits).
-pub const CALLS_MAX: usize = 32;
+pub const CALLS_MAX: usize = 31;
+
+/// The most bytes of a call, unless one value alone has more. Several calls run at the same time,
+/// and an isolate has 128 MB.
+const PART_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The most times that a key is sent.
 const ROUNDS_MAX: usize = 3;
@@ -86,7 +90,7 @@ impl PartReply {
 
     /// Returns the reply of a call that failed without a response.
     #[must_use]
-    pub fn none() -> Self {
+    pub fn no_response() -> Self {
         Self::Failed { unsuccessful_keys: None, is_rate_limited: false }
     }
 }
@@ -101,18 +105,28 @@ impl<'a> SplitBatch<'a> {
 
     /// Returns the calls to make now, which may run at the same time; none if the batch is over.
     pub fn next_round(&mut self) -> Vec<BatchPart> {
+        let mut parts: Vec<BatchPart> = Vec::new();
         if self.rounds_left == 0 {
-            return Vec::new();
+            return parts;
         }
         self.rounds_left -= 1;
-        let sent = self.pending.len().min(self.calls_left * INVOCATION_KEYS_MAX);
-        let parts: Vec<BatchPart> = self
-            .pending
-            .drain(..sent)
-            .as_slice()
-            .chunks(INVOCATION_KEYS_MAX)
-            .map(|items| BatchPart(items.to_vec()))
-            .collect();
+        let mut left_over = Vec::new();
+        let mut part_bytes = 0;
+        for at in std::mem::take(&mut self.pending) {
+            let bytes = self.items.get(at).map_or(0, |item| item.json.len());
+            let has_room =
+                |part: &&mut BatchPart| part.0.len() < INVOCATION_KEYS_MAX && part_bytes + bytes <= PART_BYTES_MAX;
+            if let Some(part) = parts.last_mut().filter(has_room) {
+                part.0.push(at);
+                part_bytes += bytes;
+            } else if parts.len() < self.calls_left {
+                parts.push(BatchPart(vec![at]));
+                part_bytes = bytes;
+            } else {
+                left_over.push(at);
+            }
+        }
+        self.pending = left_over;
         self.calls_left -= parts.len();
         if !parts.is_empty() {
             self.is_rate_limited = false;
@@ -197,6 +211,14 @@ mod tests {
         let part = batch.next_round().remove(0);
         batch.record(part, PartReply::parse(429, body));
         assert_eq!(batch.next_round(), [BatchPart(vec![1])]);
+    }
+
+    #[test]
+    fn a_part_has_few_bytes_or_one_long_value() {
+        let item = |bytes| BulkItem { key: String::new(), json: "x".repeat(bytes).into() };
+        let mut batch = SplitBatch::new(vec![item(3 << 20), item(1 << 20), item(1), item(5 << 20), item(1)]);
+        let parts: Vec<Vec<usize>> = batch.next_round().into_iter().map(|part| part.0).collect();
+        assert_eq!(parts, [vec![0, 1], vec![2], vec![3], vec![4]]);
     }
 
     proptest! {

@@ -20,6 +20,10 @@ const LABEL: &[u8] = b"kv-edge kv api token 1";
 /// The longest token, in bytes: a prefix has up to 512.
 const TOKEN_BYTES_MAX: usize = 4096;
 
+/// The latest time at which a token may expire, in seconds since the Unix epoch: the end of the
+/// year 9999, the last one that a date of four digits can name.
+const EXPIRES_MAX: u64 = 253_402_300_799;
+
 /// The longest name, in characters.
 const NAME_MAX: usize = 64;
 
@@ -87,7 +91,8 @@ impl AccessToken {
         if !key.0.verify(&[signed.as_bytes()], &mac) {
             return None;
         }
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+        let token: Self = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+        (token.expires <= EXPIRES_MAX).then_some(token)
     }
 
     /// Returns true if it no longer counts. `now` is in seconds since the Unix epoch.
@@ -154,6 +159,13 @@ mod tests {
         assert_eq!(AccessToken::verify(&text, &key), Some(token()));
         assert_eq!(AccessToken::verify(&text, &TokenKey::derive("another")), None);
         assert!(token().is_expired(2000) && !token().is_expired(1999));
+    }
+
+    #[test]
+    fn a_token_that_never_ends_is_void() {
+        let key = TokenKey::derive("secret");
+        let verified = |expires| AccessToken::verify(&AccessToken { expires, ..token() }.sign(&key), &key).is_some();
+        assert!(verified(EXPIRES_MAX) && !verified(EXPIRES_MAX + 1) && !verified(u64::MAX));
     }
 
     #[test]

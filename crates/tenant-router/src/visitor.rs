@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_key_is_not_shown() {
-        assert_eq!(format!("{:?}", VisitorKey::derive("secret")), "VisitorKey(..)");
+        assert_eq!(format!("{:?}", VisitorKey::derive("secret")), "VisitorKey(SigningKey(..))");
     }
 
     proptest! {

@@ -1,7 +1,6 @@
 //! Bulk calls. A batch with more keys than one invocation may change is split: its parts are calls
 //! of the same endpoint, which the Worker makes to itself.
 
-use std::cell::RefCell;
 use std::future::Future;
 
 use futures_util::StreamExt;
@@ -16,8 +15,9 @@ use kv_api::envelope;
 use kv_api::error::{KvApiError, Operation};
 use kv_api::split_batch::{BulkItem, PartReply, SplitBatch};
 use kv_store::limits::Key;
-use kv_store::retry::{Backoff, Time};
+use kv_store::retry::{Backoff, Classify, FailureClass, Time};
 use kv_store::store::StoreError;
+use wasm_bindgen::prelude::*;
 use worker::web_sys::Response;
 
 use super::namespaces::OpenNamespace;
@@ -31,18 +31,28 @@ use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 use crate::platform::own_worker;
 
+#[wasm_bindgen(module = "/src/platform/glue/kv_api.js")]
+extern "C" {
+    /// Returns true if bytes are UTF-8.
+    #[wasm_bindgen(js_name = isText)]
+    fn is_text(bytes: &JsValue) -> bool;
+}
+
 /// How many keys an invocation changes at the same time. The platform sends six requests at once;
 /// the others wait in its queue.
 const CONCURRENT_KEYS: usize = 24;
 
-/// How many further invocations run at the same time.
-const CONCURRENT_CALLS: usize = 8;
+/// How many further invocations run at the same time. Each may have 4 MiB of the batch.
+const CONCURRENT_CALLS: usize = 4;
 
 /// The wait before keys are sent again, in milliseconds: a key takes one write a second.
 const ROUND_WAIT_MS: u64 = 1100;
 
-/// Two tries for each key: with [`INVOCATION_KEYS_MAX`] keys, more would be too many operations.
-const BACKOFF: Backoff = Backoff { tries_max: 2, ..Backoff::PUT_OF_CLIENT };
+/// How often a key is tried: with [`INVOCATION_KEYS_MAX`] keys, more would be too many operations.
+const ROUNDS: u32 = 2;
+
+/// One try for each key in a round.
+const BACKOFF: Backoff = Backoff { tries_max: 1, ..Backoff::PUT_OF_CLIENT };
 
 /// `PUT …/bulk`
 pub(super) async fn put(
@@ -55,8 +65,7 @@ pub(super) async fn put(
     let batch = BulkPut::parse(&body, open.key_bytes_max(), now_seconds())?;
     access.check_change(batch.keys())?;
     let changed = if batch.keys().len() <= INVOCATION_KEYS_MAX {
-        let pairs = batch.into_pairs().into_iter();
-        change_each(pairs.map(|pair| (pair.key.clone().into_owned(), put_pair(open, pair)))).await
+        change_each(&batch.into_pairs(), |pair| pair.key.as_ref(), |pair| put_pair(open, pair)).await
     } else {
         change_by_calls(context, batch.into_items()).await
     };
@@ -74,7 +83,7 @@ pub(super) async fn delete(
     let keys = bulk::parse_delete(&body, open.key_bytes_max())?;
     access.check_change(keys.iter().map(String::as_str))?;
     let changed = if keys.len() <= INVOCATION_KEYS_MAX {
-        change_each(keys.into_iter().map(|key| (key.clone(), delete_key(open, key)))).await
+        change_each(&keys, String::as_str, |key| delete_key(open, key)).await
     } else {
         change_by_calls(context, keys.into_iter().map(BulkItem::deleted).collect()).await
     };
@@ -94,12 +103,9 @@ pub(super) async fn get(
     let keys: Vec<Key<'_>> =
         read.keys.iter().map(|key| open.key(key, Operation::BulkGet)).collect::<Result<_, KvApiError>>()?;
     let found = open.store.texts_with_metadata(&keys).await;
-    let found =
-        found.map_err(
-            |error| {
-                if error.is_too_large() { RequestError::from(KvApiError::LongValues) } else { error.into() }
-            },
-        )?;
+    let found = found.map_err(|error| {
+        if error.is_too_large() { RequestError::from(KvApiError::ValuesTooLong) } else { error.into() }
+    })?;
     let mut values = Vec::with_capacity(keys.len());
     for ((name, key), found) in read.keys.iter().zip(&keys).zip(found) {
         let value = match found {
@@ -118,12 +124,13 @@ pub(super) async fn get(
 
 /// Checks that the value of a key is UTF-8.
 async fn check_text(open: &OpenNamespace, key: &Key<'_>) -> Result<(), RequestError> {
-    let Some(value) = open.store.read_with_retry(key, &ReadOptions::BYTES).await? else { return Ok(()) };
-    let bytes = js_sys::Uint8Array::new(&value).to_vec();
-    if std::str::from_utf8(&bytes).is_ok() { Ok(()) } else { Err(KvApiError::NotText.into()) }
+    match open.store.value(key, &ReadOptions::BYTES).await? {
+        Some(value) if !is_text(&value) => Err(KvApiError::NotText.into()),
+        _ => Ok(()),
+    }
 }
 
-async fn put_pair(open: &OpenNamespace, pair: Pair<'_>) -> Result<(), StoreError> {
+async fn put_pair(open: &OpenNamespace, pair: &Pair<'_>) -> Result<(), StoreError> {
     let key = open.key(&pair.key, Operation::BulkPut).map_err(|error| not_sent(&error))?;
     let options = put_options(pair.expiration, pair.metadata.as_deref())
         .map_err(|thrown| StoreError::not_sent(message_of(&thrown)))?;
@@ -136,8 +143,8 @@ async fn put_pair(open: &OpenNamespace, pair: Pair<'_>) -> Result<(), StoreError
     put.outcome.map_err(|(error, _)| error)
 }
 
-async fn delete_key(open: &OpenNamespace, key: String) -> Result<(), StoreError> {
-    let key = open.key(&key, Operation::BulkDelete).map_err(|error| not_sent(&error))?;
+async fn delete_key(open: &OpenNamespace, key: &str) -> Result<(), StoreError> {
+    let key = open.key(key, Operation::BulkDelete).map_err(|error| not_sent(&error))?;
     let delete = open.store.delete_with_retry(&key, &BACKOFF).await;
     forget_expiration(open, &key);
     delete.outcome.map_err(|(error, _)| error)
@@ -172,65 +179,73 @@ impl ChangedKeys {
     }
 }
 
-/// Changes keys, several at the same time.
-async fn change_each<F: Future<Output = Result<(), StoreError>>>(
-    changes: impl Iterator<Item = (String, F)>,
+/// Changes keys, several at the same time. Those that KV does not change at first are tried once
+/// more, after a wait in which a key takes a write again.
+async fn change_each<'i, T, F: Future<Output = Result<(), StoreError>>>(
+    items: &'i [T],
+    key: impl Fn(&'i T) -> &'i str,
+    change: impl Fn(&'i T) -> F,
 ) -> ChangedKeys {
-    let changes = changes.map(|(key, change)| async move { (key, change.await) });
-    let mut changes = stream::iter(changes).buffer_unordered(CONCURRENT_KEYS);
+    let mut pending: Vec<&T> = items.iter().collect();
     let mut result = ChangedKeys::default();
-    while let Some((key, outcome)) = changes.next().await {
-        let Err(error) = outcome else {
-            result.outcome.successful_key_count += 1;
-            continue;
-        };
-        result.outcome.unsuccessful_keys.push(key);
-        result.outcome.is_rate_limited |= error.is_rate_limited();
-        result.cause.get_or_insert_with(|| error.to_string());
+    for round in 1..=ROUNDS {
+        let changes = std::mem::take(&mut pending).into_iter().map(|item| {
+            let change = change(item);
+            async move { (item, change.await) }
+        });
+        let mut changes = stream::iter(changes).buffer_unordered(CONCURRENT_KEYS);
+        while let Some((item, outcome)) = changes.next().await {
+            match outcome {
+                Ok(()) => result.outcome.successful_key_count += 1,
+                Err(error) if round < ROUNDS && error.class() != FailureClass::Permanent => pending.push(item),
+                Err(error) => {
+                    result.outcome.unsuccessful_keys.push(key(item).to_owned());
+                    result.outcome.is_rate_limited |= error.is_rate_limited();
+                    result.cause.get_or_insert_with(|| error.to_string());
+                }
+            }
+        }
+        if pending.is_empty() {
+            break;
+        }
+        Clock.sleep(ROUND_WAIT_MS).await;
     }
     result
 }
 
 /// Changes keys in further invocations, several at the same time.
 async fn change_by_calls(context: &RequestContext, items: Vec<BulkItem<'_>>) -> ChangedKeys {
-    let batch = RefCell::new(SplitBatch::new(items));
+    let mut batch = SplitBatch::new(items);
     let mut cause = None;
-    loop {
-        let parts = batch.borrow_mut().next_round();
-        if parts.is_empty() {
-            break;
-        }
-        let calls = parts.into_iter().map(|part| {
-            let batch = &batch;
-            async move {
-                let body = batch.borrow().body(&part);
-                (part, own_worker::send(context.request(), CREDENTIAL_FIELDS, &body).await)
-            }
-        });
-        let mut replies = stream::iter(calls).buffer_unordered(CONCURRENT_CALLS);
-        let mut is_whole = true;
-        while let Some((part, reply)) = replies.next().await {
-            let reply = match reply {
-                Ok((status, body)) => PartReply::parse(status, &body),
-                Err(error) => {
+    let mut parts = batch.next_round();
+    while !parts.is_empty() {
+        // The body of a call is made when its turn comes, and passed on at once.
+        let calls = parts.iter().map(|part| own_worker::send(context.request(), CREDENTIAL_FIELDS, &batch.body(part)));
+        let replies: Vec<_> = stream::iter(calls).buffered(CONCURRENT_CALLS).collect().await;
+        let mut has_failed = false;
+        for (part, reply) in parts.into_iter().zip(replies) {
+            let reply = reply.map_or_else(
+                |error| {
                     cause.get_or_insert(error);
-                    PartReply::none()
-                }
-            };
-            is_whole &= reply == PartReply::Done;
-            batch.borrow_mut().record(part, reply);
+                    PartReply::no_response()
+                },
+                |(status, body)| PartReply::parse(status, &body),
+            );
+            has_failed |= reply != PartReply::Done;
+            batch.record(part, reply);
         }
-        if !is_whole {
+        parts = batch.next_round();
+        if has_failed && !parts.is_empty() {
             Clock.sleep(ROUND_WAIT_MS).await;
         }
     }
-    ChangedKeys { outcome: batch.into_inner().outcome(), cause }
+    ChangedKeys { outcome: batch.outcome(), cause }
 }
 
 /// Reads the body of a bulk call.
 async fn body(context: &RequestContext, operation: Operation) -> Result<Vec<u8>, RequestError> {
     match context.short_body(BODY_BYTES_MAX).await {
-        Err(RequestBodyError::TooLong) => Err(KvApiError::LongBody(operation).into()),
+        Err(RequestBodyError::TooLong) => Err(KvApiError::BodyTooLong(operation).into()),
         body => Ok(body?),
     }
 }

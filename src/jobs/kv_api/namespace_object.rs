@@ -1,11 +1,11 @@
-//! `NAMESPACE_LIST`: the Durable Object that lists the namespaces which clients make.
-//! [`kv_api::namespace_list`] decides; this module adds the storage, and the alarm that removes
-//! the keys of deleted namespaces.
+//! `NAMESPACE_LIST`: the Durable Object that lists the namespaces which clients create.
+//! [`kv_api::namespace_directory`] decides; this module adds the storage, and the alarm that
+//! removes the keys of deleted namespaces.
 
 use std::rc::Rc;
 
 use futures_util::{StreamExt, stream};
-use kv_api::namespace_list::{NamespaceList, NamespaceRequest, key_prefix};
+use kv_api::namespace_directory::{NamespaceDirectory, NamespaceRequest, Removal, key_prefix};
 use kv_store::limits::Key;
 use kv_store::record;
 use kv_store::retry::{Backoff, Time};
@@ -15,7 +15,7 @@ use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use worker::web_sys;
 
 use crate::http::response;
-use crate::platform::bindings::{Bindings, Vars};
+use crate::platform::bindings::Bindings;
 use crate::platform::clock::Clock;
 use crate::platform::durable_objects::{DurableObjectState, DurableObjectStorage};
 use crate::platform::log;
@@ -28,8 +28,8 @@ const KEYS_MAX: u32 = 400;
 /// How many keys are deleted at the same time.
 const CONCURRENT_KEYS: usize = 24;
 
-/// The wait after a failure of KV, in milliseconds.
-const FAILURE_WAIT_MS: u64 = 60_000;
+/// Two tries for each key, so that the calls of an alarm stay below that limit.
+const BACKOFF: Backoff = Backoff { tries_max: 2, ..Backoff::PUT_AFTER_RESPONSE };
 
 /// The class of the Durable Object.
 #[wasm_bindgen(js_name = NamespaceList)]
@@ -86,55 +86,51 @@ impl ListObject {
 
     /// Removes some keys of one deleted namespace.
     async fn remove_keys(&self) -> Result<(), JsValue> {
-        let Some(id) = self.list()?.due_removal(Clock.now_ms()).map(str::to_owned) else {
+        let Some(removal) = self.list()?.due_removal(Clock.now_ms()) else {
             return self.set_alarm(&self.list()?).await;
         };
-        match self.remove_keys_of(&id).await {
-            Ok(had_keys) => {
-                let mut list = self.list()?;
-                list.removed(&id, had_keys, Clock.now_ms());
-                self.store(&list)?;
-                self.set_alarm(&list).await
-            }
+        let outcome = self.remove_some(&removal).await;
+        let mut list = self.list()?;
+        match outcome {
+            Ok((had_keys, cursor)) => list.removed(&removal.id, had_keys, cursor, Clock.now_ms()),
             Err(error) => {
                 log::alarm_warning("NAMESPACE_LIST", "keys_not_removed", &error);
-                self.storage.set_alarm(Clock.now_ms().saturating_add(FAILURE_WAIT_MS)).await
+                list.removal_failed(&removal.id, Clock.now_ms());
             }
         }
+        self.store(&list)?;
+        self.set_alarm(&list).await
     }
 
-    /// Removes some keys of a deleted namespace. Returns true if there were any.
-    async fn remove_keys_of(&self, id: &str) -> Result<bool, StoreError> {
-        let Some(home) = Vars::of(&self.env).kv_api.home.clone() else {
-            return Err(StoreError::not_sent("KV_API_NAMESPACES is not set"));
-        };
-        let store = self.env.kv(&home);
-        let names = store.key_names(&key_prefix(id), KEYS_MAX).await?;
+    /// Removes a page of keys. Returns true if there were any, and where the next page begins.
+    async fn remove_some(&self, removal: &Removal) -> Result<(bool, Option<String>), StoreError> {
+        let store = self.env.kv(&removal.home);
+        let (names, cursor) = store.key_names(&key_prefix(&removal.id), KEYS_MAX, removal.cursor.as_deref()).await?;
         let had_keys = !names.is_empty();
         let deletes = names.into_iter().map(|name| {
             let store = &store;
             async move {
                 let key = Key::new(name).map_err(|error| StoreError::not_sent(error.to_string()))?;
-                store.delete_with_retry(&key, &Backoff::PUT_AFTER_RESPONSE).await.outcome.map_err(|(error, _)| error)
+                store.delete_with_retry(&key, &BACKOFF).await.outcome.map_err(|(error, _)| error)
             }
         });
         let mut deletes = stream::iter(deletes).buffer_unordered(CONCURRENT_KEYS);
         while let Some(outcome) = deletes.next().await {
             outcome?;
         }
-        Ok(had_keys)
+        Ok((had_keys, cursor))
     }
 
-    fn list(&self) -> Result<NamespaceList, JsValue> {
-        let Some(record) = self.storage.kv().get(RECORD)?.as_string() else { return Ok(NamespaceList::default()) };
+    fn list(&self) -> Result<NamespaceDirectory, JsValue> {
+        let Some(record) = self.storage.kv().get(RECORD)?.as_string() else { return Ok(NamespaceDirectory::default()) };
         serde_json::from_str(&record).map_err(|error| exception(&error))
     }
 
-    fn store(&self, list: &NamespaceList) -> Result<(), JsValue> {
+    fn store(&self, list: &NamespaceDirectory) -> Result<(), JsValue> {
         self.storage.kv().put(RECORD, &JsValue::from_str(&record::to_json(list)))
     }
 
-    async fn set_alarm(&self, list: &NamespaceList) -> Result<(), JsValue> {
+    async fn set_alarm(&self, list: &NamespaceDirectory) -> Result<(), JsValue> {
         match list.next_removal_ms() {
             Some(at_ms) => self.storage.set_alarm(at_ms).await,
             None => Ok(()),

@@ -1,4 +1,4 @@
-//! Namespaces: the KV bindings of the Worker, and those that clients have made.
+//! Namespaces: the KV bindings of the Worker, and those that clients have created.
 
 use std::time::Duration;
 
@@ -6,8 +6,9 @@ use kv_api::access::Access;
 use kv_api::bulk;
 use kv_api::call::NamespacesQuery;
 use kv_api::error::{KvApiError, Operation};
+use kv_api::known::Known;
 use kv_api::namespace::{self, ApiNamespace};
-use kv_api::namespace_list::{KnownNamespace, NamespaceReply, NamespaceRequest, key_prefix};
+use kv_api::namespace_directory::{NamespaceReply, NamespaceRequest, key_prefix};
 use kv_store::limits::{KEY_BYTES_MAX, Key};
 use kv_store::record;
 use kv_store::retry::Time;
@@ -38,7 +39,7 @@ const OBJECT: &str = "namespaces";
 /// How long the object may take.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest body of a call that makes or renames a namespace, in bytes.
+/// The longest body of a call that creates or renames a namespace, in bytes.
 const BODY_BYTES_MAX: u32 = 16 * 1024;
 
 /// A namespace whose keys can be read and written.
@@ -50,8 +51,21 @@ pub(super) struct OpenNamespace {
 }
 
 impl OpenNamespace {
-    /// Returns the namespace with this id or title, if the caller may see it.
+    /// Returns the namespace with this id or title, if the caller may see it. A scoped caller
+    /// names one; no other one is looked for, so that neither the time nor a failure tells whether
+    /// it exists.
     pub(super) async fn find(
+        context: &RequestContext,
+        access: &Access,
+        name: &str,
+        operation: Operation,
+    ) -> Result<Self, RequestError> {
+        let Access::Scoped(token) = access else { return Self::named(context, access, name, operation).await };
+        let own = Self::named(context, access, &token.namespace, operation).await?;
+        if own.info.is_named(name) { Ok(own) } else { Err(access.not_found(operation).into()) }
+    }
+
+    async fn named(
         context: &RequestContext,
         access: &Access,
         name: &str,
@@ -62,7 +76,7 @@ impl OpenNamespace {
             return Ok(Self { info: info.clone(), store, prefix: String::new() });
         }
         let Some(home) = context.vars().kv_api.home.clone() else { return Err(access.not_found(operation).into()) };
-        let info = made(context, name).await?.ok_or_else(|| access.not_found(operation))?;
+        let info = created(context, name).await?.ok_or_else(|| access.not_found(operation))?;
         let prefix = key_prefix(&info.id);
         Ok(Self { info, store: context.env().kv(&home), prefix })
     }
@@ -72,14 +86,14 @@ impl OpenNamespace {
         &self.info
     }
 
-    /// Returns true if a client has made it.
-    fn is_made(&self) -> bool {
+    /// Returns true if a client has created it.
+    fn is_created(&self) -> bool {
         !self.prefix.is_empty()
     }
 
     /// Checks that its keys may be changed.
     pub(super) fn check_writable(&self, context: &RequestContext) -> Result<(), KvApiError> {
-        if self.is_made() { Ok(()) } else { context.vars().kv_api.writable.check(&self.info.title) }
+        if self.is_created() { Ok(()) } else { context.vars().kv_api.writable.check(&self.info.title) }
     }
 
     /// Returns the longest key that it takes, in bytes.
@@ -98,41 +112,42 @@ impl OpenNamespace {
         format!("{}{prefix}", self.prefix)
     }
 
-    /// Returns how many characters of each key in the store are not part of its name.
-    pub(super) fn hidden_characters(&self) -> u32 {
+    /// Returns the length of what precedes each key in the store, in characters.
+    pub(super) fn prefix_length(&self) -> u32 {
         // The prefix is short and ASCII.
         u32::try_from(self.prefix.len()).unwrap_or(u32::MAX)
     }
 }
 
-/// Returns the namespaces that are bindings. The home of made ones is not among them: its keys
+/// Returns the namespaces that are bindings. The home of created ones is not among them: its keys
 /// belong to those.
 fn bindings(context: &RequestContext) -> &'static [ApiNamespace] {
     Isolate::current().bound_namespaces.get_or_init(|| {
         let vars = context.vars();
-        let names = context.env().kv_names().into_iter().filter(|name| Some(name) != vars.kv_api.home.as_ref());
-        names.map(|name| ApiNamespace::of_binding(&name)).collect()
+        let names = vars.kv_api.bindings.iter().filter(|name| Some(*name) != vars.kv_api.home.as_ref());
+        names.map(|name| ApiNamespace::of_binding(name)).collect()
     })
 }
 
-/// Returns the made namespace with this id or title, from memory if it was used lately.
-async fn made(context: &RequestContext, name: &str) -> Result<Option<ApiNamespace>, RequestError> {
-    let (memory, now_ms) = (&Isolate::current().kv_api.made, Clock.now_ms());
-    if let Some(known) = memory.borrow().get(name).filter(|known| known.is_fresh(now_ms)) {
-        return Ok(Some(known.namespace.clone()));
+/// Returns the created namespace with this id or title. It is remembered by its id alone, which is
+/// never used again: a title may belong to another namespace the next moment.
+async fn created(context: &RequestContext, name: &str) -> Result<Option<ApiNamespace>, RequestError> {
+    let (memory, now_ms) = (&Isolate::current().kv_api.created, Clock.now_ms());
+    if let Some(known) = memory.borrow().get(name).and_then(|known| known.fresh(now_ms)) {
+        return Ok(Some(known.clone()));
     }
     let NamespaceReply::Namespaces(found) = call(context, &NamespaceRequest::Find(name.to_owned())).await? else {
         return Ok(None);
     };
     let found = found.into_iter().next();
     if let Some(namespace) = &found {
-        let made = KnownNamespace { namespace: namespace.clone(), read_ms: now_ms };
-        memory.borrow_mut().insert(name, made, namespace.id.len() + namespace.title.len());
+        let known = Known { value: namespace.clone(), read_ms: now_ms };
+        memory.borrow_mut().insert(&namespace.id, known, namespace.id.len() + namespace.title.len());
     }
     Ok(found)
 }
 
-/// Sends a message to the object that lists the made namespaces.
+/// Sends a message to the object that lists the created namespaces.
 async fn call(context: &RequestContext, request: &NamespaceRequest) -> Result<NamespaceReply, RequestError> {
     let exchange = async {
         let init = web_sys::RequestInit::new();
@@ -147,12 +162,6 @@ async fn call(context: &RequestContext, request: &NamespaceRequest) -> Result<Na
     let reply = reply.ok_or_else(|| unavailable("NAMESPACE_LIST did not reply in time".to_owned()))?;
     let reply = reply.map_err(|thrown: JsValue| unavailable(message_of(&thrown)))?;
     serde_json::from_str(&reply.as_string().unwrap_or_default()).map_err(|error| unavailable(error.to_string()))
-}
-
-/// Forgets the made namespaces, because one was changed.
-fn forget_made() {
-    let mut memory = Isolate::current().kv_api.made.borrow_mut();
-    while memory.remove_oldest().is_some() {}
 }
 
 /// `GET …/namespaces`
@@ -177,13 +186,13 @@ pub(super) async fn create(context: &RequestContext, access: &Access) -> Result<
     if context.vars().kv_api.home.is_none() {
         return Err(KvApiError::FixedNamespaces.into());
     }
-    let namespace = ApiNamespace::made(title(context).await?, &random_uuid());
+    let namespace = ApiNamespace::created(title(context).await?, &random_uuid());
     change(context, &NamespaceRequest::Create(namespace)).await
 }
 
 /// `PUT …/namespaces/{namespace}`
 pub(super) async fn rename(context: &RequestContext, open: &OpenNamespace) -> Result<Response, RequestError> {
-    if !open.is_made() {
+    if !open.is_created() {
         return Err(KvApiError::FixedNamespaces.into());
     }
     let namespace = ApiNamespace { id: open.info.id.clone(), title: title(context).await? };
@@ -192,26 +201,29 @@ pub(super) async fn rename(context: &RequestContext, open: &OpenNamespace) -> Re
 
 /// `DELETE …/namespaces/{namespace}`. Its keys are removed later, and cannot be reached any more.
 pub(super) async fn delete(context: &RequestContext, open: &OpenNamespace) -> Result<Response, RequestError> {
-    if !open.is_made() {
+    if !open.is_created() {
         return Err(KvApiError::FixedNamespaces.into());
     }
-    let reply = call(context, &NamespaceRequest::Delete(open.info.id.clone())).await;
-    forget_made();
+    let home = context.vars().kv_api.home.clone().unwrap_or_default();
+    let reply = call(context, &NamespaceRequest::Delete { id: open.info.id.clone(), home }).await;
+    Isolate::current().kv_api.created.borrow_mut().remove(&open.info.id);
     reply?.namespaces()?;
     success((), None)
 }
 
 async fn change(context: &RequestContext, request: &NamespaceRequest) -> Result<Response, RequestError> {
-    let reply = call(context, request).await;
-    forget_made();
-    let namespaces = reply?.namespaces()?;
+    let namespaces = call(context, request).await?.namespaces()?;
+    if let Some(namespace) = namespaces.first() {
+        Isolate::current().kv_api.created.borrow_mut().remove(&namespace.id);
+    }
     success(namespaces.first().map(ApiNamespace::result), None)
 }
 
-/// Reads the title in the body. No made namespace has the name of a binding.
+/// Reads the title in the body. No created namespace has the name or the id of a binding.
 async fn title(context: &RequestContext) -> Result<String, RequestError> {
     let title = namespace::parse_title(&context.short_body(BODY_BYTES_MAX).await?)?;
-    let is_taken = bindings(context).iter().any(|namespace| namespace.is_named(&title));
+    let bindings = context.vars();
+    let is_taken = bindings.kv_api.bindings.iter().any(|name| ApiNamespace::of_binding(name).is_named(&title));
     if is_taken { Err(KvApiError::TitleTaken.into()) } else { Ok(title) }
 }
 

@@ -11,8 +11,9 @@ use kv_api::bulk::{check_metadata, check_prefix};
 use kv_api::call::KeysQuery;
 use kv_api::envelope::PageInfo;
 use kv_api::error::{KvApiError, Operation};
-use kv_api::expiration::{Expiration, KnownExpiration};
+use kv_api::expiration::Expiration;
 use kv_api::form::FormScanner;
+use kv_api::known::Known;
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
 use kv_store::retry::{Backoff, Time};
 use kv_store::store::StoreError;
@@ -99,20 +100,25 @@ fn whole(
 }
 
 /// Returns when a key expires, in seconds since the Unix epoch. KV says so only in a list, which
-/// is asked at most once in half a minute. If it fails, or takes longer than the value, the value
-/// is served without.
+/// is asked at most once in half a minute for each key. A value waits for that list, a second at
+/// most; if it fails, the value is served without.
 async fn expiration(context: &RequestContext, open: &OpenNamespace, key: &Key<'_>) -> Option<u64> {
     let (memory, now_ms) = (&Isolate::current().kv_api.expirations, Clock.now_ms());
     let name = memory_key(open, key);
     memory.borrow_mut().touch(&name);
-    if let Some(known) = memory.borrow().get(&name).filter(|known| known.is_fresh(now_ms)) {
-        return known.seconds;
+    if let Some(known) = memory.borrow().get(&name).and_then(|known| known.fresh(now_ms)) {
+        return *known;
     }
+    // A write meanwhile removes this entry, and the list may be older than the write.
+    memory.borrow_mut().insert(&name, Known { value: None, read_ms: 0 }, name.len());
     let seconds = open.store.expiration_of(key).await.unwrap_or_else(|error| {
         context.log().warning("kv_list_failed", &error);
         None
     });
-    memory.borrow_mut().insert(&name, KnownExpiration { seconds, read_ms: now_ms }, name.len());
+    let mut memory = memory.borrow_mut();
+    if memory.get(&name).is_some() {
+        memory.insert(&name, Known { value: seconds, read_ms: now_ms }, name.len());
+    }
     seconds
 }
 
@@ -149,7 +155,7 @@ pub(super) async fn put(
     // Read as a form, the body has a little more than its value.
     let most = if scanner.is_some() { VALUE_BYTES_MAX + FORM_HEADS_BYTES_MAX } else { VALUE_BYTES_MAX };
     let body = match context.body_up_to(bytes_of(most)).await {
-        Err(RequestBodyError::TooLong) => return Err(KvApiError::LongValue(operation).into()),
+        Err(RequestBodyError::TooLong) => return Err(KvApiError::ValueTooLong(operation).into()),
         body => body?,
     };
     let (value, metadata) = match scanner {
@@ -158,10 +164,10 @@ pub(super) async fn put(
             chunks(&body).try_for_each(|chunk| scanner.feed(&chunk))?;
             let form = scanner.finish()?;
             if form.value.end - form.value.start > VALUE_BYTES_MAX {
-                return Err(KvApiError::LongValue(operation).into());
+                return Err(KvApiError::ValueTooLong(operation).into());
             }
             let metadata = form.metadata.as_deref().map(|json| check_metadata(json, operation)).transpose()?;
-            let metadata = metadata.filter(|json| json != "null").map(std::borrow::Cow::into_owned);
+            let metadata = metadata.filter(|json| json.trim() != "null").map(std::borrow::Cow::into_owned);
             let value = js_sys::Uint8Array::new(&body).subarray(bytes_of(form.value.start), bytes_of(form.value.end));
             (PutValue::bytes(value), metadata)
         }
@@ -222,7 +228,7 @@ pub(super) async fn list(
     };
     check_prefix(&prefix, open.key_bytes_max(), Operation::List)?;
     let prefix = open.stored_prefix(&prefix);
-    let page = open.store.key_page(&prefix, query.limit, query.cursor.as_deref(), open.hidden_characters()).await;
+    let page = open.store.key_page(&prefix, query.limit, query.cursor.as_deref(), open.prefix_length()).await;
     let page = page.map_err(|error| refused(error, Operation::List, "Workers KV does not take the cursor"))?;
     let keys = RawValue::from_string(page.json).map_err(|error| RequestError::internal(&error.to_string().into()))?;
     success(keys, Some(PageInfo::of_keys(page.count, page.cursor.as_deref())))

@@ -1,6 +1,6 @@
 //! Bindings and vars of the KV REST API.
 
-use kv_api::namespace::WritableBindings;
+use kv_api::namespace::{self, WritableBindings};
 use kv_api::token::TokenKey;
 use wasm_bindgen::prelude::*;
 
@@ -16,7 +16,7 @@ extern "C" {
     fn write_point(
         analytics: &JsValue,
         index: &str,
-        blobs: &str,
+        blobs: &js_sys::Array,
         status: u16,
         milliseconds: f64,
     ) -> Result<(), JsValue>;
@@ -26,17 +26,13 @@ extern "C" {
 extern "C" {
     #[wasm_bindgen(method, getter, js_name = "USER_CONFIGURATION")]
     fn revocations_kv(this: &Bindings) -> KvNamespace;
-    /// Returns `NAMESPACE_LIST`, whose one Durable Object lists the namespaces that clients make.
+    /// Returns `NAMESPACE_LIST`, whose one Durable Object lists the namespaces that clients
+    /// create.
     #[wasm_bindgen(method, getter, js_name = "NAMESPACE_LIST")]
     pub(crate) fn namespace_list(this: &Bindings) -> DurableObjects;
 }
 
 impl Bindings {
-    /// Returns the names of all KV bindings.
-    pub(crate) fn kv_names(&self) -> Vec<String> {
-        namespace_names(self).lines().map(str::to_owned).collect()
-    }
-
     /// Returns the namespace of a KV binding.
     pub(crate) fn kv(&self, name: &str) -> Store {
         Store::new(self.var(name).unchecked_into())
@@ -51,9 +47,10 @@ impl Bindings {
         status: u16,
         milliseconds: u64,
     ) -> Result<(), JsValue> {
+        let blobs = blobs.into_iter().map(JsValue::from_str).collect();
         // Exact for any duration.
         #[allow(clippy::cast_precision_loss)]
-        write_point(&self.var(ANALYTICS), index, &blobs.join("\n"), status, milliseconds as f64)
+        write_point(&self.var(ANALYTICS), index, &blobs, status, milliseconds as f64)
     }
 
     /// Returns `USER_CONFIGURATION`, which has the list of revoked tokens.
@@ -70,8 +67,10 @@ pub(crate) struct KvApiVars {
     pub(crate) has_analytics: bool,
     /// `KV_API_WRITABLE`.
     pub(crate) writable: WritableBindings,
-    /// The binding that `KV_API_NAMESPACES` names: the home of namespaces that the API makes.
-    /// `None` if it makes none.
+    /// The names of all KV bindings.
+    pub(crate) bindings: Vec<String>,
+    /// The binding that `KV_API_NAMESPACES` names: the home of namespaces that clients create.
+    /// `None` if they cannot create any.
     pub(crate) home: Option<String>,
     /// Signs tokens. It is derived from the secret `TOKEN_SECRET`, or from `API_TOKEN` if that is
     /// not set; `None` if neither is.
@@ -82,11 +81,12 @@ pub(crate) struct KvApiVars {
 
 impl KvApiVars {
     pub(super) fn read(env: &Bindings, token: Option<&str>) -> Self {
-        let home = vars::KV_API_NAMESPACES.read(env).trim().to_owned();
+        let bindings: Vec<String> = namespace_names(env).lines().map(str::to_owned).collect();
         Self {
             has_analytics: env.var(ANALYTICS).is_object(),
             writable: WritableBindings::parse(&vars::KV_API_WRITABLE.read(env)),
-            home: Some(home).filter(|home| !home.is_empty()),
+            home: namespace::home(&vars::KV_API_NAMESPACES.read(env), &bindings),
+            bindings,
             token_key: env.secret("TOKEN_SECRET").as_deref().or(token).map(TokenKey::derive),
             refresh_ms: vars::CONFIG_REFRESH.read_ms(env),
         }

@@ -9,26 +9,45 @@ export function namespaceNames(env) {
     .join("\n");
 }
 
-/**
- * Writes a point of Workers Analytics Engine: the index, and blobs separated by line feeds.
- */
+/** Writes a point of Workers Analytics Engine. */
 export function writePoint(analytics, index, blobs, status, milliseconds) {
-  analytics.writeDataPoint({ indexes: [index], blobs: blobs.split("\n"), doubles: [status, milliseconds] });
+  analytics.writeDataPoint({ indexes: [index], blobs, doubles: [status, milliseconds] });
 }
 
 /**
- * Lists a page of keys. Resolves to `[json, count, cursor]`: the keys as the API shows them, how
- * many they are, and where the next page begins (`null` on the last one). The first `hidden`
- * characters of each name are left out.
+ * Lists a page of keys with a prefix. The cursor may come from a list with another prefix, so what
+ * does not begin with this one is left out: a prefix may be all that somebody may see.
  */
-export async function listKeys(namespace, prefix, limit, cursor, hidden) {
+async function pageOf(namespace, prefix, limit, cursor) {
   const page = await namespace.list({ prefix, limit, cursor });
-  const keys = page.keys.map(({ name, expiration, metadata }) => ({
-    name: hidden === 0 ? name : name.slice(hidden),
-    expiration,
-    metadata: metadata ?? undefined,
-  }));
-  return [JSON.stringify(keys), keys.length, page.list_complete ? null : page.cursor];
+  return { keys: page.keys.filter(({ name }) => name.startsWith(prefix)), cursor: page.list_complete ? null : page.cursor };
+}
+
+/**
+ * Resolves to a page of keys as `[json, count, cursor]`: the keys as the API shows them, how many
+ * they are, and where the next page begins (`null` on the last one). So many characters precede
+ * each name in the store.
+ */
+export async function listKeys(namespace, prefix, limit, cursor, prefixLength) {
+  const page = await pageOf(namespace, prefix, limit, cursor);
+  const keys = page.keys.map(({ name, expiration, metadata }) => ({ name: name.slice(prefixLength), expiration, metadata: metadata ?? undefined }));
+  return [JSON.stringify(keys), keys.length, page.cursor];
+}
+
+/** Resolves to the names of a page of keys, behind the cursor of the next page. */
+export async function keyNames(namespace, prefix, limit, cursor) {
+  const page = await pageOf(namespace, prefix, limit, cursor);
+  return [page.cursor, ...page.keys.map(({ name }) => name)];
+}
+
+/** Returns true if bytes are UTF-8. */
+export function isText(bytes) {
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**

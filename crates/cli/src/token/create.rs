@@ -14,6 +14,9 @@ use crate::progress::print_line;
 /// The variables that may hold the secret of the Worker, the first one that is set counts.
 const SECRETS: [&str; 2] = ["TOKEN_SECRET", "API_TOKEN"];
 
+/// The longest lifetime: ten years.
+const LIFETIME_MAX_SECONDS: u64 = 3650 * 24 * 60 * 60;
+
 const EXAMPLES: &str = "\
 The token is signed with the secret that the Worker has: TOKEN_SECRET in the environment, or else API_TOKEN. It carries its scope, so
 the Worker needs no list of tokens. It goes to stdout, what it allows to stderr.
@@ -50,9 +53,9 @@ pub(super) struct CreateArguments {
     #[arg(long, value_name = "AGE", default_value = "30d", value_parser = lifetime)]
     expires: u64,
 
-    /// The name by which it is revoked
-    #[arg(long, value_name = "NAME", default_value = "token", value_parser = super::name)]
-    name: String,
+    /// The name by which it is revoked [default: a random one]
+    #[arg(long, value_name = "NAME", value_parser = super::name)]
+    name: Option<String>,
 
     /// Write one line of JSON, for programs
     #[arg(long)]
@@ -71,6 +74,7 @@ fn namespace(name: &str) -> Result<String, String> {
 fn lifetime(text: &str) -> Result<u64, String> {
     match duration::parse(text)? / 1000 {
         0 => Err("a token must be valid for at least a second".to_owned()),
+        seconds if seconds > LIFETIME_MAX_SECONDS => Err("a token is valid for ten years at most: 3650d".to_owned()),
         seconds => Ok(seconds),
     }
 }
@@ -81,6 +85,10 @@ impl CreateArguments {
         let key = TokenKey::derive(&secret.ok_or(TokenError::NoSecret)?);
         let token = self.token(now_ms() / 1000);
         let text = token.sign(&key);
+        // As the Worker will do.
+        if AccessToken::verify(&text, &key).is_none() {
+            return Err(TokenError::TooLong);
+        }
         let AccessToken { name, namespace, prefix, write, expires } = &token;
         if self.json {
             let line = json!({
@@ -103,7 +111,7 @@ impl CreateArguments {
 
     fn token(&self, now: u64) -> AccessToken {
         AccessToken {
-            name: self.name.clone(),
+            name: self.name.clone().unwrap_or_else(|| format!("token-{:08x}", fastrand::u32(..))),
             namespace: self.namespace.clone(),
             prefix: self.prefix.clone(),
             write: self.write,

@@ -11,7 +11,8 @@ use crate::progress::Progress;
 
 const EXAMPLES: &str = "\
 Every token of that name stops working within CONFIG_REFRESH and the 60 seconds of KV itself. The list is the key
-kv-edge:revoked-tokens of USER_CONFIGURATION, a JSON array of names. Do not use the name again.
+kv-edge:revoked-tokens of USER_CONFIGURATION, a JSON array of names. Revoke from one place at a time: of two lists that are
+written at once, KV keeps one. Do not use the name again.
 
 Examples:
   kv-edge token revoke ci --local

@@ -1,5 +1,5 @@
-//! The namespaces that clients have made: the state of the Durable Object that lists them, and the
-//! messages to it.
+//! The namespaces that clients have created: the state of the Durable Object that lists them, and
+//! the messages to it.
 //!
 //! All of them share one binding of Workers KV, their home. There each key of a namespace begins
 //! with its id and a colon, and ids are random and never used again.
@@ -13,50 +13,50 @@ use crate::namespace::{ApiNamespace, NAMESPACES_MAX};
 /// deleted namespace are looked for again then.
 pub const KV_SETTLED_MS: u64 = 120_000;
 
-/// Returns what precedes each key of a made namespace in its home.
+/// The wait after a failure of KV, in milliseconds.
+const RETRY_MS: u64 = 60_000;
+
+/// Returns what precedes each key of a created namespace in its home.
 #[must_use]
 pub fn key_prefix(id: &str) -> String {
     format!("{id}:")
 }
 
-/// A made namespace in the memory of an isolate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownNamespace {
-    /// The namespace.
-    pub namespace: ApiNamespace,
-    /// When the object returned it, in milliseconds since the Unix epoch.
-    pub read_ms: u64,
-}
-
-impl KnownNamespace {
-    /// How long it is used, in milliseconds. After a rename or a delete, other isolates serve it
-    /// as it was for so long.
-    const FRESH_MS: u64 = 30_000;
-
-    /// Returns true if it may be used.
-    #[must_use]
-    pub fn is_fresh(&self, now_ms: u64) -> bool {
-        now_ms.abs_diff(self.read_ms) <= Self::FRESH_MS
-    }
-}
-
 /// The state of the object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NamespaceList {
+pub struct NamespaceDirectory {
     namespaces: Vec<ApiNamespace>,
     /// The namespaces that were deleted, whose keys are being removed.
     #[serde(default)]
     deleted: Vec<DeletedNamespace>,
 }
 
-/// A namespace whose keys are being removed.
+/// A namespace whose keys are being removed, in passes over all of them. KV lists lag behind, so
+/// the last pass is one that finds nothing, some time after the one before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct DeletedNamespace {
     id: String,
+    /// The binding that was the home of created namespaces when this one was deleted.
+    home: String,
     /// When KV is asked next, in milliseconds since the Unix epoch.
     next_ms: u64,
-    /// True if KV listed no more keys the last time.
-    was_empty: bool,
+    /// Where the pass goes on; `None` at its beginning.
+    cursor: Option<String>,
+    /// True if the pass has found keys.
+    has_found: bool,
+    /// How many passes have ended.
+    passes: u32,
+}
+
+/// Some keys to remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    /// The id of the deleted namespace.
+    pub id: String,
+    /// The binding that has its keys.
+    pub home: String,
+    /// Where the list goes on; `None` at its beginning.
+    pub cursor: Option<String>,
 }
 
 /// A message to the object.
@@ -66,12 +66,17 @@ pub enum NamespaceRequest {
     List,
     /// The namespace with this id or title.
     Find(String),
-    /// Makes this namespace.
+    /// Creates this namespace.
     Create(ApiNamespace),
     /// Gives the namespace with this id another title.
     Rename(ApiNamespace),
     /// Deletes the namespace with this id.
-    Delete(String),
+    Delete {
+        /// The id.
+        id: String,
+        /// The binding that has its keys.
+        home: String,
+    },
 }
 
 /// The reply of the object.
@@ -102,7 +107,7 @@ impl NamespaceReply {
     }
 }
 
-impl NamespaceList {
+impl NamespaceDirectory {
     /// Carries out a message. Returns the reply, and true if the state has changed.
     pub fn handle(&mut self, request: NamespaceRequest, now_ms: u64) -> (NamespaceReply, bool) {
         match request {
@@ -131,12 +136,19 @@ impl NamespaceList {
                 renamed.clone_from(&namespace);
                 (NamespaceReply::Namespaces(vec![namespace]), true)
             }
-            NamespaceRequest::Delete(id) => {
+            NamespaceRequest::Delete { id, home } => {
                 let Some(position) = self.namespaces.iter().position(|namespace| namespace.id == id) else {
                     return (NamespaceReply::NotFound, false);
                 };
                 let namespace = self.namespaces.remove(position);
-                self.deleted.push(DeletedNamespace { id, next_ms: now_ms, was_empty: false });
+                self.deleted.push(DeletedNamespace {
+                    id,
+                    home,
+                    next_ms: now_ms,
+                    cursor: None,
+                    has_found: false,
+                    passes: 0,
+                });
                 (NamespaceReply::Namespaces(vec![namespace]), true)
             }
         }
@@ -155,19 +167,38 @@ impl NamespaceList {
         self.deleted.iter().map(|deleted| deleted.next_ms).min()
     }
 
-    /// Returns the id of a deleted namespace whose keys are to be removed now.
+    /// Returns the keys to remove now: those of the namespace that has waited longest.
     #[must_use]
-    pub fn due_removal(&self, now_ms: u64) -> Option<&str> {
-        self.deleted.iter().find(|deleted| deleted.next_ms <= now_ms).map(|deleted| deleted.id.as_str())
+    pub fn due_removal(&self, now_ms: u64) -> Option<Removal> {
+        let due = self.deleted.iter().filter(|deleted| deleted.next_ms <= now_ms);
+        let DeletedNamespace { id, home, cursor, .. } = due.min_by_key(|deleted| deleted.next_ms)?;
+        Some(Removal { id: id.clone(), home: home.clone(), cursor: cursor.clone() })
     }
 
-    /// Notes that KV was asked for the keys of a deleted namespace, and whether it had any. After
-    /// two empty lists with time between them, none can be left.
-    pub fn removed(&mut self, id: &str, had_keys: bool, now_ms: u64) {
-        self.deleted.retain(|deleted| deleted.id != id || had_keys || !deleted.was_empty);
+    /// Notes that keys of a deleted namespace were removed, if KV had any, and where its list goes
+    /// on. A pass that finds nothing ends the removal, unless it is the first one.
+    pub fn removed(&mut self, id: &str, had_keys: bool, cursor: Option<String>, now_ms: u64) {
+        let Some(position) = self.deleted.iter().position(|deleted| deleted.id == id) else { return };
+        let mut deleted = self.deleted.swap_remove(position);
+        deleted.has_found |= had_keys;
+        deleted.next_ms = now_ms;
+        if cursor.is_none() {
+            if !deleted.has_found && deleted.passes > 0 {
+                return;
+            }
+            deleted.has_found = false;
+            deleted.passes = deleted.passes.saturating_add(1);
+            deleted.next_ms = now_ms.saturating_add(KV_SETTLED_MS);
+        }
+        deleted.cursor = cursor;
+        self.deleted.push(deleted);
+    }
+
+    /// Notes that the keys of a deleted namespace could not be removed: they are tried again
+    /// later.
+    pub fn removal_failed(&mut self, id: &str, now_ms: u64) {
         if let Some(deleted) = self.deleted.iter_mut().find(|deleted| deleted.id == id) {
-            deleted.was_empty = !had_keys;
-            deleted.next_ms = if had_keys { now_ms } else { now_ms.saturating_add(KV_SETTLED_MS) };
+            deleted.next_ms = now_ms.saturating_add(RETRY_MS);
         }
     }
 }
@@ -182,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_title_belongs_to_one_namespace() {
-        let mut list = NamespaceList::default();
+        let mut list = NamespaceDirectory::default();
         let one = |id, title| NamespaceReply::Namespaces(vec![namespace(id, title)]);
         for (request, reply) in [
             (NamespaceRequest::Create(namespace("1", "a")), one("1", "a")),
@@ -196,8 +227,8 @@ mod tests {
             (NamespaceRequest::Find("c".into()), one("2", "c")),
             (NamespaceRequest::Find("2".into()), one("2", "c")),
             (NamespaceRequest::Find("b".into()), NamespaceReply::NotFound),
-            (NamespaceRequest::Delete("1".into()), one("1", "a")),
-            (NamespaceRequest::Delete("1".into()), NamespaceReply::NotFound),
+            (NamespaceRequest::Delete { id: "1".into(), home: "H".into() }, one("1", "a")),
+            (NamespaceRequest::Delete { id: "1".into(), home: "H".into() }, NamespaceReply::NotFound),
             (NamespaceRequest::List, one("2", "c")),
         ] {
             assert_eq!(list.handle(request.clone(), 0).0, reply, "{request:?}");
@@ -210,18 +241,37 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_of_a_deleted_namespace_are_removed_until_two_lists_are_empty() {
-        let mut list = NamespaceList::default();
+    fn the_keys_of_a_deleted_namespace_are_removed_in_passes_until_one_finds_nothing() {
+        let mut list = NamespaceDirectory::default();
         list.handle(NamespaceRequest::Create(namespace("1", "a")), 0);
         assert_eq!(list.next_removal_ms(), None);
-        list.handle(NamespaceRequest::Delete("1".into()), 10);
-        assert_eq!((list.next_removal_ms(), list.due_removal(9), list.due_removal(10)), (Some(10), None, Some("1")));
-        list.removed("1", true, 20);
-        list.removed("1", false, 30);
+        list.handle(NamespaceRequest::Delete { id: "1".into(), home: "H".into() }, 10);
+        let removal = |cursor: Option<&str>| {
+            Some(Removal { id: "1".into(), home: "H".into(), cursor: cursor.map(str::to_owned) })
+        };
+        assert_eq!((list.due_removal(9), list.due_removal(10)), (None, removal(None)));
+        // A pass of two pages.
+        list.removed("1", true, Some("c".into()), 20);
+        assert_eq!((list.next_removal_ms(), list.due_removal(20)), (Some(20), removal(Some("c"))));
+        list.removed("1", false, None, 30);
+        // A failure, then a pass that finds more, then one that finds nothing.
         assert_eq!(list.next_removal_ms(), Some(30 + KV_SETTLED_MS));
-        list.removed("1", true, 200_000);
-        list.removed("1", false, 200_001);
-        list.removed("1", false, 400_000);
-        assert_eq!(list, NamespaceList::default());
+        list.removal_failed("1", 200_000);
+        assert_eq!(list.next_removal_ms(), Some(200_000 + RETRY_MS));
+        list.removed("1", true, None, 300_000);
+        assert_eq!(list.due_removal(300_000 + KV_SETTLED_MS), removal(None));
+        list.removed("1", false, None, 500_000);
+        assert_eq!(list, NamespaceDirectory::default());
+    }
+
+    #[test]
+    fn a_namespace_without_keys_is_looked_at_twice() {
+        let mut list = NamespaceDirectory::default();
+        list.handle(NamespaceRequest::Create(namespace("1", "a")), 0);
+        list.handle(NamespaceRequest::Delete { id: "1".into(), home: "H".into() }, 0);
+        list.removed("1", false, None, 0);
+        assert_eq!(list.next_removal_ms(), Some(KV_SETTLED_MS));
+        list.removed("1", false, None, KV_SETTLED_MS);
+        assert_eq!(list, NamespaceDirectory::default());
     }
 }
