@@ -93,7 +93,7 @@ describe(`PyPI ${PACKAGE}`, { skip: missing }, async () => {
       missing_namespace: ["NotFoundError", 404, 10013],
       wrong_token: ["AuthenticationError", 401, 10000],
       bad_ttl: ["BadRequestError", 400, 10034],
-      read_only: ["APIStatusError", 405, 10405],
+      read_only: ["PermissionDeniedError", 403, 10405],
     });
     assert.equal(await assets.get("kept"), "v");
   });

@@ -204,8 +204,8 @@ for (const { name, Cloudflare, of, metadataOfObject } of versions) {
       await assert.rejects(new Cloudflare({ apiToken: "wrong", baseURL }).kv.namespaces.get("WRITES", { account_id }), Cloudflare.AuthenticationError);
       assert.deepEqual(await failureOf(namespaces.get("0".repeat(32), { account_id })), [404, 10013]);
       await assets.put("kept", "v");
-      assert.deepEqual(await failureOf(values.delete("kept", "assets")), [405, 10405]);
-      assert.deepEqual(await failureOf(values.put("kept", { value: "w" }, "assets")), [405, 10405]);
+      assert.deepEqual(await failureOf(values.delete("kept", "assets")), [403, 10405]);
+      assert.deepEqual(await failureOf(values.put("kept", { value: "w" }, "assets")), [403, 10405]);
       assert.equal(await assets.get("kept"), "v");
       assert.equal(await (await values.get("kept", "assets")).text(), "v");
     });

@@ -197,7 +197,7 @@ describe("namespace", () => {
 
   test("a token for writing does not make a read-only namespace writable", async () => {
     const scoped = signToken({ namespace: "assets", write: true });
-    assertFailure(await api("PUT", valuePath("assets", "site/a"), { token: scoped, body: "w" }), 405, 10405);
+    assertFailure(await api("PUT", valuePath("assets", "site/a"), { token: scoped, body: "w" }), 403, 10405);
     assert.equal(await assets.get("site/a"), "of assets");
   });
 });

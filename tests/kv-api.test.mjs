@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
 import { describe, test } from "node:test";
-import { uniqueName } from "./harness/eventually.mjs";
+import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { ACCOUNT, assertFailure, assertResult, BINARY, manyBytes, NAMESPACES, ODD_KEYS, startKvApi, VALUE_BYTES_MAX, valuePath } from "./harness/kv-api.mjs";
 import { WORKER_TOKEN } from "./harness/worker.mjs";
 
@@ -123,11 +123,11 @@ describe("paths", () => {
     ["DELETE", `${W}/bulk/delete`, 405, 10405],
     ["POST", "/user/tokens/verify", 405, 10405],
     ["DELETE", W, 405, 10405],
-    ["PUT", `${NAMESPACES}/assets/values/k`, 405, 10405],
-    ["DELETE", `${NAMESPACES}/assets/values/k`, 405, 10405],
-    ["PUT", `${NAMESPACES}/assets/bulk`, 405, 10405],
-    ["DELETE", `${NAMESPACES}/assets/bulk`, 405, 10405],
-    ["POST", `${NAMESPACES}/assets/bulk/delete`, 405, 10405],
+    ["PUT", `${NAMESPACES}/assets/values/k`, 403, 10405],
+    ["DELETE", `${NAMESPACES}/assets/values/k`, 403, 10405],
+    ["PUT", `${NAMESPACES}/assets/bulk`, 403, 10405],
+    ["DELETE", `${NAMESPACES}/assets/bulk`, 403, 10405],
+    ["POST", `${NAMESPACES}/assets/bulk/delete`, 403, 10405],
   ])
     test(`${method} ${path.length > 150 ? `${path.slice(0, 150)}…` : path || "(nothing)"} is refused with ${status} and ${code}`, async () => {
       const body = ["PUT", "POST", "PATCH"].includes(method) ? "[]" : undefined;
@@ -609,6 +609,40 @@ describe("lists and namespaces", () => {
     const again = await make("apart again");
     assert.notEqual(again, one);
     assert.deepEqual(assertResult(await api("GET", `${NAMESPACES}/${again}/keys`)), []);
+  });
+
+  test("a title that is used again names the new namespace at once, and never the one that had it", async () => {
+    const title = uniqueName("again");
+    const make = async () => assertResult(await api("POST", NAMESPACES, { body: json({ title }) })).id;
+    const before = await make();
+    assertResult(await api("PUT", valuePath(title, "k"), { body: "of the old one" }));
+    assertResult(await api("PUT", `${NAMESPACES}/${before}`, { body: json({ title: `${title}-renamed` }) }));
+    const after = await make();
+    assertFailure(await api("GET", valuePath(title, "k")), 404, 10009);
+    assertResult(await api("PUT", valuePath(title, "k"), { body: "of the new one" }));
+    assert.equal((await api("GET", valuePath(after, "k"))).text, "of the new one");
+    assert.equal((await api("GET", valuePath(before, "k"))).text, "of the old one");
+  });
+
+  test("the keys of a deleted namespace are removed from their home, page by page", async () => {
+    const id = assertResult(await api("POST", NAMESPACES, { body: json({ title: uniqueName("removed") }) })).id;
+    const pairs = Array.from({ length: 900 }, (_, number) => ({ key: `k${number}`, value: "v" }));
+    assertResult(await api("PUT", `${NAMESPACES}/${id}/bulk`, { body: json(pairs) }));
+    const home = worker.env.KV_NAMESPACES;
+    assert.equal((await home.list({ prefix: `${id}:` })).keys.length, 900);
+    assertResult(await api("DELETE", `${NAMESPACES}/${id}`));
+    await eventually(async () => (await home.list({ prefix: `${id}:` })).keys.length === 0, "the keys to be removed");
+  });
+
+  test("a namespace cannot be in a jurisdiction, and a write cannot be conditional", async () => {
+    assertFailure(await api("POST", NAMESPACES, { body: '{"title":"eu","jurisdiction":"eu"}' }), 400, 10029);
+    for (const [method, path] of [
+      ["PUT", valuePath("WRITES", "conditional")],
+      ["DELETE", valuePath("WRITES", "conditional")],
+      ["PUT", `${W}/bulk`],
+    ])
+      for (const name of ["If-Match", "If-None-Match"]) assertFailure(await api(method, path, { body: "[]", headers: { [name]: "*" } }), 400, 10029);
+    assert.equal(await WRITES.get("conditional"), null);
   });
 
   test("a page of namespaces behind the last one is empty, and says how many there are", async () => {
