@@ -26,11 +26,14 @@ subscribe("child_process", ({ process: child }) => startedBy.getStore()?.push(ch
  *
  * - `entry` is the main module, as a path below the root of the project.
  * - `vars` is called with the vars of wrangler.toml, and returns all vars and secrets.
+ * - `analyticsDatasets` are datasets of Analytics Engine beside those of wrangler.toml. The local
+ *   ones take points and drop them.
  * - `restApi` serves the REST API over KV of `wrangler dev`. The start takes twice as long then.
  * - `onLog({ level, message })` is called with every line of the log.
  */
-export async function startLocalWorker({ entry = "build/entry.js", vars = (given) => given, restApi = false, onLog = () => {} } = {}) {
-  const worker = await readWorkerConfig();
+export async function startLocalWorker({ entry = "build/entry.js", vars = (given) => given, analyticsDatasets = [], restApi = false, onLog = () => {} } = {}) {
+  const config = await readWorkerConfig();
+  const worker = { ...config, analyticsDatasets: [...config.analyticsDatasets, ...analyticsDatasets] };
   const modules = collectModules(ROOT, entry);
   const storage = mkdtempSync(join(tmpdir(), "kv-edge-local-"));
   const started = new LocalWorker({ worker, entry, modules, vars: vars(worker.vars), restApi, onLog, storage });
@@ -142,11 +145,12 @@ class LocalWorker {
 const isRunning = ({ exitCode, signalCode }) => exitCode === null && signalCode === null;
 
 function miniflareOptions({ worker, entry, modules, vars, restApi, onLog, storage, log }) {
-  const { name, compatibilityDate, compatibilityFlags, kvNamespaces, durableObjects } = worker;
+  const { name, compatibilityDate, compatibilityFlags, kvNamespaces, analyticsDatasets, durableObjects } = worker;
   const manifest = [...modules].map(([path, contents]) => [path, { type: path.endsWith(".wasm") ? "wasm" : "esm", contents }]);
   const env = [
     ...Object.entries(vars).map(([variable, value]) => [variable, { type: typeof value === "string" ? "text" : "json", value }]),
     ...kvNamespaces.map((namespace) => [namespace, { type: "kv", id: namespace }]),
+    ...analyticsDatasets.map(({ name: binding, dataset }) => [binding, { type: "analytics-engine-dataset", name: dataset }]),
     ...durableObjects.map(({ name: binding, className }) => [binding, { type: "durable-object", worker: name, exportName: className }]),
   ];
   const classes = durableObjects.map(({ className, isSqlite }) => [className, { type: "durable-object", storage: isSqlite ? "sqlite" : "legacy-kv" }]);

@@ -11,9 +11,9 @@ const NOT_FOR_THE_RUNTIME = ["$schema", "main", "build", "env", "routes", "worke
 
 /**
  * Returns the top level of wrangler.toml: `name`, `compatibilityDate`, `compatibilityFlags`,
- * `vars`, `kvNamespaces` (names of bindings) and `durableObjects`, each `{ name, className,
- * isSqlite }`. Throws a `Failure` for a section that is not read here, so that no binding is
- * missing unnoticed.
+ * `vars`, `kvNamespaces` (names of bindings), `analyticsDatasets`, each `{ name, dataset }`, and
+ * `durableObjects`, each `{ name, className, isSqlite }`. Throws a `Failure` for a section that is
+ * not read here, so that no binding is missing unnoticed.
  */
 export async function readWorkerConfig() {
   const {
@@ -23,6 +23,7 @@ export async function readWorkerConfig() {
     vars = {},
     kv_namespaces: kvNamespaces = [],
     durable_objects: { bindings: objects = [] } = {},
+    analytics_engine_datasets: datasets = [],
     migrations = [],
     ...others
   } = await readToml("wrangler.toml");
@@ -38,6 +39,7 @@ export async function readWorkerConfig() {
     compatibilityFlags,
     vars,
     kvNamespaces: kvNamespaces.map(({ binding }) => binding),
+    analyticsDatasets: datasets.map(({ binding, dataset }) => ({ name: binding, dataset })),
     durableObjects: objects.map(({ name: binding, class_name: className }) => ({ name: binding, className, isSqlite: sqlite.has(className) })),
   };
 }

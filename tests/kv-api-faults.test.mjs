@@ -1,5 +1,5 @@
-// The KV REST API while Workers KV fails: what is answered, and that no batch counts as done before
-// each of its keys is.
+// The KV REST API while Workers KV fails: what is answered, and that no batch counts as done
+// before each of its keys is.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { uniqueName } from "./harness/eventually.mjs";
@@ -74,7 +74,9 @@ describe("one write a second", () => {
   });
 });
 
-/** Limits the KV calls of each invocation, and returns those that each has made until `calls()`. */
+/**
+ * Limits the KV calls of each invocation, and returns those that each has made until `calls()`.
+ */
 async function limitCalls(calls) {
   await send({ url: worker.directUrl }, `/.calls-max?calls=${calls}`, { method: "PUT" });
   return async () => (await send({ url: worker.directUrl }, "/.invocations")).json().map((invocation) => invocation.calls);

@@ -9,7 +9,7 @@ import { ACCOUNT, assertFailure, assertResult, BINARY, manyBytes, NAMESPACES, OD
 import { WORKER_TOKEN } from "./harness/worker.mjs";
 
 // tests/faulty/entry.mjs reads the rest of a body that is refused, as `wrangler dev` does.
-const worker = await startKvApi({ faulty: true });
+const worker = await startKvApi({ faulty: true, analyticsDatasets: [{ name: "KV_API_ANALYTICS", dataset: "kv_api" }] });
 const { api } = worker;
 const { WRITES } = worker.env;
 const json = JSON.stringify;
@@ -661,6 +661,14 @@ describe("lists and namespaces", () => {
     assertResult(await api("PUT", valuePath("assets", "k"), { body: "v" }));
     assert.equal(await worker.env.assets.get("k"), "v");
     await worker.setVars({});
+  });
+
+  // The local Analytics Engine drops the points, so that only a failure can be seen.
+  test("a dataset of Analytics Engine takes a point of each call", () => {
+    assert.deepEqual(
+      worker.log().filter(({ code }) => code === "analytics_failed"),
+      [],
+    );
   });
 
   test("without API_TOKEN every call is refused", async () => {

@@ -18,7 +18,8 @@
 // - `GET /.object?key=K` returns the size of what the key's object stores, `GET /.storage?key=K`
 //   all of it and the time of its alarm, and `PUT /.storage?key=K` stores such a response;
 // - `DELETE /.alarm?key=K` deletes the object's alarm, `POST /.crash?key=K` crashes the object;
-// - `PUT /.calls-max?calls=N` limits the KV calls of each invocation from now on, as Workers KV does
+// - `PUT /.calls-max?calls=N` limits the KV calls of each invocation from now on, as Workers KV
+//   does
 //   (1,000); `GET /.invocations` returns how many each has made since;
 // - `PUT /.clock?offsetMs=N` sets the clock of the Worker and of its objects N milliseconds ahead;
 // - `DELETE /.memory` replaces the instance of WebAssembly, which holds all that the Worker keeps

@@ -93,7 +93,9 @@ export function assertResult(response) {
 /** Numbers that docs/errors.md has in a sentence, because other errors have them too. */
 const OF_OTHERS = new Set([10001, 10429]);
 
-/** Checks an error in the envelope, and returns the message. `result` is the member of that name. */
+/**
+ * Checks an error in the envelope, and returns the message. `result` is the member of that name.
+ */
 export function assertFailure(response, status, code, result = null) {
   assert.equal(response.status, status, response.text);
   assert.equal(response.headers["content-type"], "application/json");
@@ -113,8 +115,8 @@ const base64url = (bytes) => Buffer.from(bytes).toString("base64url");
 const hmac = (key, message) => createHmac("sha256", key).update(message).digest();
 
 /**
- * Returns a token as the tool signs it: a JSON Web Token (RFC 7519) with HMAC-SHA-256, whose key is
- * derived from the secret `API_TOKEN`. `exp` is in seconds since the Unix epoch.
+ * Returns a token as the tool signs it: a JSON Web Token (RFC 7519) with HMAC-SHA-256, whose key
+ * is derived from the secret `API_TOKEN`. `exp` is in seconds since the Unix epoch.
  */
 export function signToken({ sub = "ci", namespace = "WRITES", prefix = "", write = false, exp = 4e9 } = {}, { secret = WORKER_TOKEN, header } = {}) {
   const key = hmac(secret, "kv-edge kv api token 1");

@@ -47,6 +47,7 @@ export async function startWorker({
   entry = faulty ? "tests/faulty/entry.mjs" : undefined,
   secrets,
   restApi = false,
+  analyticsDatasets = [],
   mayCrash = false,
   mayBreakOff = mayCrash,
   ...given
@@ -57,6 +58,7 @@ export async function startWorker({
   const worker = await startLocalWorker({
     entry,
     restApi,
+    analyticsDatasets,
     vars: (ofWrangler) => ({ ...(entry ? {} : ofWrangler), ...Object.fromEntries(set), ...(secrets ?? { API_TOKEN: WORKER_TOKEN }) }),
     onLog: (line) => logged.push(line),
   });
