@@ -156,14 +156,14 @@ fn from_store(
         return serve(None, !is_backing_off && stale::is_early_refresh(cost_ms, left_ms, random));
     }
     let stale_ms = ttl_ms.unsigned_abs();
-    let is_taken_stale = match request.max_stale {
+    let accepts_stale = match request.max_stale {
         None => false,
         Some(MaxStale::Any) => true,
         Some(MaxStale::Seconds(seconds)) => stale_ms <= seconds.saturating_mul(1000),
     };
     // `max-stale` counts only for a response that was explicitly fresh. Any other may have been
     // stored for validation alone.
-    if is_taken_stale && stored.freshness.is_explicit() && !stored.directives.forbids_stale() {
+    if accepts_stale && stored.freshness.is_explicit() && !stored.directives.forbids_stale() {
         return serve(Some(MAX_STALE), false);
     }
     // §5.2.1.1, §5.2.1.3: a client that limits the age accepts no stale response unless it says

@@ -278,15 +278,15 @@ pub struct Exchange<B: StoredBody> {
     url: CachedUrl,
     request: CacheRequest,
     /// The key that this exchange refreshes in the background; `None` for a client's request.
-    refreshes: Option<Key<'static>>,
+    refreshed_key: Option<Key<'static>>,
     /// The key of the stored response for which a client's request went to the upstream.
-    forwarded_for: Option<Key<'static>>,
+    forwarded_key: Option<Key<'static>>,
     /// True if the upstream responded with an error that is passed on.
     has_failed: bool,
     /// True if the upstream is asked even if a fresh response is stored.
-    always_asks: bool,
+    always_revalidates: bool,
     /// The key of the fetch for which other requests wait, and when it began.
-    fetches: Option<(Key<'static>, u64)>,
+    fetch: Option<(Key<'static>, u64)>,
     waited: Waited,
     state: State<B>,
     effects: Vec<Effect<B>>,
@@ -303,9 +303,9 @@ struct Waited {
 #[derive(Debug)]
 enum State<B> {
     Begin,
-    /// Reads the response under the URL's key and, ahead, the variant under this key.
+    /// Reads the response under the URL's key, and prefetches the variant under this key.
     Primary {
-        ahead: Option<Key<'static>>,
+        prefetched_key: Option<Key<'static>>,
     },
     /// Reads the variant under this key.
     Variant {
@@ -359,11 +359,11 @@ impl<B: StoredBody> Exchange<B> {
             method: method.to_owned(),
             url,
             request: CacheRequest::of(method, fields),
-            refreshes: None,
-            forwarded_for: None,
+            refreshed_key: None,
+            forwarded_key: None,
             has_failed: false,
-            always_asks: false,
-            fetches: None,
+            always_revalidates: false,
+            fetch: None,
             waited: Waited { next_ms: WAIT_MS, ..Waited::default() },
             state: State::Begin,
             effects: Vec::new(),
@@ -375,14 +375,14 @@ impl<B: StoredBody> Exchange<B> {
     /// everybody, and so must the one be that replaces it.
     #[must_use]
     pub fn refresh(&self, key: Key<'static>, fields: &impl Fields) -> Self {
-        Self { refreshes: Some(key), ..Self::new("GET", self.url.clone(), fields).asking_always() }
+        Self { refreshed_key: Some(key), ..Self::new("GET", self.url.clone(), fields).revalidating() }
     }
 
     /// Returns the same exchange, which asks the upstream even if a fresh response is stored, with
     /// a condition if possible.
     #[must_use]
-    pub fn asking_always(self) -> Self {
-        Self { always_asks: true, ..self }
+    pub fn revalidating(self) -> Self {
+        Self { always_revalidates: true, ..self }
     }
 
     /// Returns the method.
@@ -416,19 +416,19 @@ impl<B: StoredBody> Exchange<B> {
     pub fn step<F: Fields>(&mut self, event: Event<B>, cx: &mut Context<'_, B, F>) -> Action<B> {
         match (mem::replace(&mut self.state, State::Done), event) {
             (State::Begin, Event::Begin) => self.begin(cx),
-            (State::Primary { ahead }, Event::Read { found, variant, purges, kv_ms }) => {
-                let mut ahead = ahead.zip(variant);
-                let action = self.primary(found, &mut ahead, purges.as_deref(), kv_ms, cx);
-                if let Some((_, Ok(unused))) = ahead {
+            (State::Primary { prefetched_key }, Event::Read { found, variant, purges, kv_ms }) => {
+                let mut prefetched = prefetched_key.zip(variant);
+                let action = self.select_primary(found, &mut prefetched, purges.as_deref(), kv_ms, cx);
+                if let Some((_, Ok(unused))) = prefetched {
                     self.discard(unused.body);
                 }
                 action
             }
             (State::Variant { lookup, key, selecting_fields }, Event::Read { found, purges, kv_ms, .. }) => {
                 let lookup = Lookup { kv_ms: sum(lookup.kv_ms, kv_ms), ..lookup };
-                self.variant(lookup, key, &selecting_fields, found, purges.as_deref(), cx)
+                self.select_variant(lookup, key, &selecting_fields, found, purges.as_deref(), cx)
             }
-            (State::Waiting { lookup, key, fwd }, Event::Waited) => self.waited(lookup, key, fwd, cx),
+            (State::Waiting { lookup, key, fwd }, Event::Waited) => self.resume_after_wait(lookup, key, fwd, cx),
             (State::Sent { lookup, fwd, is_conditional }, Event::Received(received)) => match received {
                 Ok(head) => self.handle_received(lookup, fwd, is_conditional, head, cx),
                 Err(error) => self.stale_or_error(lookup, fwd, error, None, cx),
@@ -453,15 +453,15 @@ impl<B: StoredBody> Exchange<B> {
         if !self.request.permits_lookup() {
             return self.decide(Lookup::new(key), cx);
         }
-        let ahead = self.variant_to_read_ahead(&key, cx);
-        self.state = State::Primary { ahead: ahead.clone() };
-        Action::Read { key, variant: ahead }
+        let variant = self.variant_to_prefetch(&key, cx);
+        self.state = State::Primary { prefetched_key: variant.clone() };
+        Action::Read { key, variant }
     }
 
     /// Returns the key of the variant that this request selects if the response under the URL's
     /// key still has the selecting fields that it had before. `None` if the response under the
     /// URL's key is that variant, or is in memory, so that only one response is read from KV.
-    fn variant_to_read_ahead<F: Fields>(&self, key: &Key<'_>, cx: &mut Context<'_, B, F>) -> Option<Key<'static>> {
+    fn variant_to_prefetch<F: Fields>(&self, key: &Key<'_>, cx: &mut Context<'_, B, F>) -> Option<Key<'static>> {
         let known = cx.memory.selecting_fields(key.as_str())?;
         let selecting_fields = vary::selecting_fields_like(known, cx.fields);
         if selecting_fields == *known || cx.memory.get(key.as_str(), cx.memory_ms, cx.now_ms).is_some() {
@@ -471,12 +471,12 @@ impl<B: StoredBody> Exchange<B> {
     }
 
     /// Uses the response under the URL's key, or else the variant that the request selects.
-    /// `ahead` is what was read together with that response, and its key; it is taken if it is
-    /// that variant.
-    fn primary<F: Fields>(
+    /// `prefetched` is the key and the result of the second read. If it is that variant, it is
+    /// taken out.
+    fn select_primary<F: Fields>(
         &mut self,
         found: Result<CacheHit<B>, MissReason>,
-        ahead: &mut Option<(Key<'static>, Result<CacheHit<B>, MissReason>)>,
+        prefetched: &mut Option<(Key<'static>, Result<CacheHit<B>, MissReason>)>,
         purges: Option<&PurgeList>,
         kv_ms: Option<u64>,
         cx: &mut Context<'_, B, F>,
@@ -507,14 +507,14 @@ impl<B: StoredBody> Exchange<B> {
         self.discard(primary.body);
         let selecting_fields = vary::selecting_fields_like(&metadata.selecting_fields, cx.fields);
         let key = self.url.variant_key(&selecting_fields);
-        if let Some((_, found)) = ahead.take_if(|(ahead, _)| *ahead == key) {
-            return self.variant(lookup, key, &selecting_fields, found, Some(purges), cx);
+        if let Some((_, found)) = prefetched.take_if(|(prefetched_key, _)| *prefetched_key == key) {
+            return self.select_variant(lookup, key, &selecting_fields, found, Some(purges), cx);
         }
         self.state = State::Variant { lookup, key: key.clone(), selecting_fields };
         Action::Read { key, variant: None }
     }
 
-    fn variant<F: Fields>(
+    fn select_variant<F: Fields>(
         &mut self,
         mut lookup: Lookup<B>,
         key: Key<'static>,
@@ -545,7 +545,7 @@ impl<B: StoredBody> Exchange<B> {
     }
 
     fn decide<F: Fields>(&mut self, lookup: Lookup<B>, cx: &mut Context<'_, B, F>) -> Action<B> {
-        if self.always_asks {
+        if self.always_revalidates {
             let conditions = lookup.hit.as_ref().map(|hit| conditions(&hit.stored.metadata.fields)).unwrap_or_default();
             let fwd = if lookup.hit.is_some() { ForwardReason::Stale } else { lookup.miss_reason };
             return self.send(lookup, fwd, conditions, cx);
@@ -558,11 +558,11 @@ impl<B: StoredBody> Exchange<B> {
         match decision::decide(&self.request, selected, lookup.miss_reason, cx.now_ms, &mut *cx.random) {
             Decision::Serve { stale, refresh } => self.serve(lookup, stale, refresh, cx),
             Decision::Forward { fwd, conditions } => match self.key_to_wait_for(&lookup, cx) {
-                Some(key) if !cx.memory.begin_fetch(key.as_str(), cx.wait_max_ms, cx.now_ms) => {
+                Some(key) if !cx.memory.try_begin_fetch(key.as_str(), cx.wait_max_ms, cx.now_ms) => {
                     self.wait(lookup, key, fwd, cx)
                 }
                 key => {
-                    self.fetches = key.map(|key| (key, cx.now_ms));
+                    self.fetch = key.map(|key| (key, cx.now_ms));
                     self.send(lookup, fwd, conditions, cx)
                 }
             },
@@ -583,7 +583,7 @@ impl<B: StoredBody> Exchange<B> {
         let Lookup { hit: Some(hit), is_soft_purged, key, kv_ms, .. } = lookup else {
             return self.fail(CacheError::NotCached, None, cx);
         };
-        if refresh && cx.memory.begin_refresh(key.as_str(), cx.now_ms) {
+        if refresh && cx.memory.try_begin_refresh(key.as_str(), cx.now_ms) {
             self.effects.push(Effect::Refresh(key));
         }
         let cache_status = CacheStatus::hit(&hit.stored, is_soft_purged, stale, cx.now_ms);
@@ -624,7 +624,7 @@ impl<B: StoredBody> Exchange<B> {
 
     /// Looks at what the other request left in memory. This request goes on by itself if that
     /// failed, or if its response may not be shared.
-    fn waited<F: Fields>(
+    fn resume_after_wait<F: Fields>(
         &mut self,
         lookup: Lookup<B>,
         key: Key<'static>,
@@ -664,7 +664,7 @@ impl<B: StoredBody> Exchange<B> {
         }
         // A write refreshes nothing, nor does a request that bypasses the cache.
         if self.request.permits_lookup() && lookup.hit.is_some() {
-            self.forwarded_for = Some(lookup.key.clone());
+            self.forwarded_key = Some(lookup.key.clone());
         }
         self.state = State::Sent { lookup, fwd, is_conditional };
         Action::Send { edits, has_stale }
@@ -705,7 +705,7 @@ impl<B: StoredBody> Exchange<B> {
 
     fn end<F: Fields>(&mut self, result: ExchangeResult<B>, cx: &mut Context<'_, B, F>) -> Action<B> {
         let is_refreshed = matches!(result.cache_status, CacheStatus::Forwarded { .. });
-        self.ended(is_refreshed, cx);
+        self.record_end(is_refreshed, cx);
         Action::Respond(result)
     }
 
@@ -715,20 +715,20 @@ impl<B: StoredBody> Exchange<B> {
         cache_status: Option<CacheStatus>,
         cx: &mut Context<'_, B, F>,
     ) -> Action<B> {
-        self.ended(false, cx);
+        self.record_end(false, cx);
         Action::Fail { error, cache_status }
     }
 
-    fn ended<F: Fields>(&mut self, is_refreshed: bool, cx: &mut Context<'_, B, F>) {
-        if let Some((key, began_ms)) = self.fetches.take() {
-            cx.memory.end_fetch(key.as_str(), began_ms);
+    fn record_end<F: Fields>(&mut self, is_refreshed: bool, cx: &mut Context<'_, B, F>) {
+        if let Some((key, began_ms)) = self.fetch.take() {
+            cx.memory.record_fetch_end(key.as_str(), began_ms);
         }
         // Not before the new response is in memory: until then, visitors get the old one, and must
         // not refresh it again.
         let has_failed = self.has_failed || !is_refreshed;
-        match (self.refreshes.take(), self.forwarded_for.take()) {
-            (Some(key), _) => cx.memory.end_refresh(key.as_str(), has_failed, cx.now_ms),
-            (None, Some(key)) => cx.memory.record_upstream(key.as_str(), has_failed, cx.now_ms),
+        match (self.refreshed_key.take(), self.forwarded_key.take()) {
+            (Some(key), _) => cx.memory.record_refresh_outcome(key.as_str(), has_failed, cx.now_ms),
+            (None, Some(key)) => cx.memory.record_upstream_outcome(key.as_str(), has_failed, cx.now_ms),
             (None, None) => {}
         }
     }
@@ -833,7 +833,7 @@ fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
 }
 
 /// Holds a response in memory, if memory is on and its body is short enough.
-fn hold<B: StoredBody, F>(
+fn store_in_memory<B: StoredBody, F>(
     cx: &mut Context<'_, B, F>,
     key: &Key<'_>,
     stored: &Rc<StoredResponse>,

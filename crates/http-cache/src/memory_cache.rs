@@ -182,8 +182,8 @@ impl<B: Clone> MemoryCache<B> {
 
     /// Returns true if the caller is to refresh this key now. Returns false while another
     /// refresh is in progress, or during the backoff after a failed one. The caller must report
-    /// the end with [`MemoryCache::end_refresh`]; otherwise the next refresh has to wait 30 s.
-    pub fn begin_refresh(&mut self, key: &str, now_ms: u64) -> bool {
+    /// the end with [`MemoryCache::record_refresh_outcome`]; otherwise the next refresh has to wait 30 s.
+    pub fn try_begin_refresh(&mut self, key: &str, now_ms: u64) -> bool {
         if self.is_backing_off(key, now_ms) {
             return false;
         }
@@ -199,19 +199,19 @@ impl<B: Clone> MemoryCache<B> {
     /// Records how the refresh of this key ended. After a failure there is a backoff of 1 s, which
     /// each further failure doubles, up to a minute. Failures during the backoff do not prolong
     /// it, because their requests began before.
-    pub fn end_refresh(&mut self, key: &str, has_failed: bool, now_ms: u64) {
+    pub fn record_refresh_outcome(&mut self, key: &str, has_failed: bool, now_ms: u64) {
         let refresh = self.refreshes.remove(key).unwrap_or_default();
-        self.record_outcome(key, RefreshState { began_ms: None, ..refresh }, has_failed, now_ms);
+        self.update_backoff(key, RefreshState { began_ms: None, ..refresh }, has_failed, now_ms);
     }
 
     /// Records how another request to the upstream for this key ended. It counts for the backoff
     /// like a refresh; one that is in progress goes on.
-    pub fn record_upstream(&mut self, key: &str, has_failed: bool, now_ms: u64) {
+    pub fn record_upstream_outcome(&mut self, key: &str, has_failed: bool, now_ms: u64) {
         let refresh = self.refreshes.remove(key).unwrap_or_default();
-        self.record_outcome(key, refresh, has_failed, now_ms);
+        self.update_backoff(key, refresh, has_failed, now_ms);
     }
 
-    fn record_outcome(&mut self, key: &str, mut refresh: RefreshState, has_failed: bool, now_ms: u64) {
+    fn update_backoff(&mut self, key: &str, mut refresh: RefreshState, has_failed: bool, now_ms: u64) {
         if !has_failed {
             (refresh.failures, refresh.failed_ms) = (0, 0);
         } else if !refresh.is_backing_off(now_ms) {
@@ -224,10 +224,10 @@ impl<B: Clone> MemoryCache<B> {
     }
 
     /// Returns true if the caller is to fetch this key now, and false if another request does so
-    /// already. The caller reports the end with [`MemoryCache::end_fetch`]. If it never does,
+    /// already. The caller reports the end with [`MemoryCache::record_fetch_end`]. If it never does,
     /// because the runtime ended its request, the fetch counts as lost `lost_ms` milliseconds
     /// after its begin.
-    pub fn begin_fetch(&mut self, key: &str, lost_ms: u64, now_ms: u64) -> bool {
+    pub fn try_begin_fetch(&mut self, key: &str, lost_ms: u64, now_ms: u64) -> bool {
         let is_first = !self.is_fetching(key, lost_ms, now_ms);
         if is_first {
             self.fetches.insert(key, now_ms, 0);
@@ -243,7 +243,7 @@ impl<B: Clone> MemoryCache<B> {
     }
 
     /// Records the end of the fetch of this key that began at this time.
-    pub fn end_fetch(&mut self, key: &str, began_ms: u64) {
+    pub fn record_fetch_end(&mut self, key: &str, began_ms: u64) {
         // Another request may have taken over a lost one.
         if self.fetches.get(key) == Some(&began_ms) {
             self.fetches.remove(key);

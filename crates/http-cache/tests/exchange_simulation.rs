@@ -140,7 +140,7 @@ struct Running {
     /// The purges that the isolate knew when it began.
     purges: Rc<PurgeList>,
     /// The key that it refreshes in the background.
-    refreshes: Option<String>,
+    refreshed_key: Option<String>,
     /// The upstream's last response.
     received: Option<Rc<Content>>,
 }
@@ -357,14 +357,14 @@ impl World {
         exchange: Exchange<SimulatedBody>,
         fields: HeaderSection,
         resource: usize,
-        refreshes: Option<String>,
+        refreshed_key: Option<String>,
     ) {
         self.serial += 1;
         let id = usize::try_from(self.serial).unwrap();
         let (began_ms, version_min) = (self.now_ms, self.version_min[isolate][resource]);
         let (purges, received) = (Rc::clone(&self.purges[isolate]), None);
         let running =
-            Running { isolate, exchange, fields, resource, began_ms, version_min, purges, refreshes, received };
+            Running { isolate, exchange, fields, resource, began_ms, version_min, purges, refreshed_key, received };
         self.running.insert(id, running);
         self.after(0, Task::Step(id, Event::Begin));
     }
@@ -396,14 +396,14 @@ impl World {
         for effect in running.exchange.take_effects() {
             self.perform(effect, &running);
         }
-        if let (Action::Respond(_) | Action::Fail { .. }, Some(key)) = (&action, &running.refreshes) {
+        if let (Action::Respond(_) | Action::Fail { .. }, Some(key)) = (&action, &running.refreshed_key) {
             self.refreshing.remove(&(isolate, key.clone()));
         }
         match action {
             Action::Read { key, variant } => {
                 let (found, kv_ms) = self.read(isolate, &key);
                 if variant.is_some() {
-                    self.count("read ahead");
+                    self.count("prefetch");
                 }
                 let (variant, variant_kv_ms) = variant.map(|key| self.read(isolate, &key)).unzip();
                 let kv_ms = kv_ms.max(variant_kv_ms.flatten());
@@ -436,7 +436,7 @@ impl World {
                 return self.count(format!("fail {error}"));
             }
         }
-        if running.refreshes.is_none() && self.chance(10) {
+        if running.refreshed_key.is_none() && self.chance(10) {
             // The runtime drops the request, wherever it waits.
             return self.count("client leaves");
         }
@@ -690,7 +690,7 @@ fn every_response_is_right_whatever_the_order_of_events() {
         "fwd=method stored=false",
         "fwd=bypass stored=false",
         "client leaves",
-        "read ahead",
+        "prefetch",
         "refresh",
         "wait",
     ] {
@@ -701,7 +701,7 @@ fn every_response_is_right_whatever_the_order_of_events() {
 #[test]
 fn no_variant_of_before_a_write_is_used_after_it_however_long_it_is_fresh() {
     let counts = run(1);
-    for what in ["fwd=method stored=true", "fwd=vary-miss stored=true", "read ahead"] {
+    for what in ["fwd=method stored=true", "fwd=vary-miss stored=true", "prefetch"] {
         assert!(counts.contains_key(what), "no {what}: {counts:?}");
     }
 }

@@ -65,7 +65,7 @@ impl ExchangeRunner {
     /// Asks the upstream for the stored response, however fresh it is, with a condition if
     /// possible.
     pub(super) async fn revalidate(&self) -> Result<CacheResponse, RequestError> {
-        self.run(Exchange::new(&self.method, self.url.clone(), &self.fields()).asking_always()).await
+        self.run(Exchange::new(&self.method, self.url.clone(), &self.fields()).revalidating()).await
     }
 
     async fn run(&self, mut exchange: Exchange<EnvelopeBody>) -> Result<CacheResponse, RequestError> {
@@ -160,14 +160,14 @@ impl ExchangeRunner {
 
     /// Refreshes the stored response in the background.
     fn refresh(&self, key: Key<'static>, exchange: &Exchange<EnvelopeBody>) {
-        let mut again = self.clone();
-        "GET".clone_into(&mut again.method);
-        again.names = again.names.split(',').filter(|name| *name != "authorization").collect::<Vec<_>>().join(",");
-        let refresh = exchange.refresh(key, &again.fields());
+        let mut runner = self.clone();
+        "GET".clone_into(&mut runner.method);
+        runner.names = runner.names.split(',').filter(|name| *name != "authorization").collect::<Vec<_>>().join(",");
+        let refresh = exchange.refresh(key, &runner.fields());
         self.context.wait_until(async move {
-            match again.run(refresh).await {
+            match runner.run(refresh).await {
                 Ok(response) => response.discard(),
-                Err(failure) => again.context.log().warning("refresh_failed", &failure.cause()),
+                Err(failure) => runner.context.log().warning("refresh_failed", &failure.cause()),
             }
         });
     }
@@ -281,6 +281,6 @@ impl CacheResponse {
     }
 }
 
-fn circuits<R>(ask: impl FnOnce(&mut Circuits) -> R) -> R {
-    ask(&mut Isolate::current().cache.circuits.borrow_mut())
+fn circuits<R>(f: impl FnOnce(&mut Circuits) -> R) -> R {
+    f(&mut Isolate::current().cache.circuits.borrow_mut())
 }

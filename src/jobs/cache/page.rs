@@ -35,11 +35,11 @@ use crate::platform::clock::Clock;
 
 /// How the JSON of a page is stored: without the documented form around it.
 pub(super) const PAGE_JSON: StoredView =
-    StoredView { default_lifetime_ms: Some(DEFAULT_LIFETIME_MS), is_whole: true, body: answer_body };
+    StoredView { default_lifetime_ms: Some(DEFAULT_LIFETIME_MS), is_whole: true, body: body_from_record };
 
-fn answer_body(json: &js_sys::ArrayBuffer) -> Option<js_sys::ArrayBuffer> {
-    let answer = page_view::json_from_record(&js_sys::Uint8Array::new(json).to_vec())?;
-    Some(js_sys::Uint8Array::from(answer.as_slice()).buffer())
+fn body_from_record(record: &js_sys::ArrayBuffer) -> Option<js_sys::ArrayBuffer> {
+    let json = page_view::json_from_record(&js_sys::Uint8Array::new(record).to_vec())?;
+    Some(js_sys::Uint8Array::from(json.as_slice()).buffer())
 }
 
 /// Answers the request with the JSON.
@@ -94,7 +94,7 @@ impl PageRequest {
             Ok(page) => page,
             Err(failure) => {
                 let now_ms = Clock.now_ms();
-                memory(|memory| memory.record_upstream(self.key.as_str(), true, now_ms));
+                memory(|memory| memory.record_upstream_outcome(self.key.as_str(), true, now_ms));
                 return match hit {
                     Ok((hit, is_soft_purged)) if may_serve_stale(&hit, &cache_request, now_ms) => {
                         self.context.log().warning("stale_if_error", &failure.cause());
@@ -131,14 +131,14 @@ impl PageRequest {
 
     /// Reads the page again in the background, one refresh at a time.
     fn refresh(&self, now_ms: u64) {
-        if !memory(|memory| memory.begin_refresh(self.key.as_str(), now_ms)) {
+        if !memory(|memory| memory.try_begin_refresh(self.key.as_str(), now_ms)) {
             return;
         }
         let page_request = self.clone();
         self.context.wait_until(async move {
             let page = page_request.fetch(true).await;
             let has_failed = page.as_ref().map_or(true, |page| stale::is_error(page.status));
-            memory(|memory| memory.end_refresh(page_request.key.as_str(), has_failed, Clock.now_ms()));
+            memory(|memory| memory.record_refresh_outcome(page_request.key.as_str(), has_failed, Clock.now_ms()));
             match page {
                 Ok(page) => drop(page_request.store(&page)),
                 Err(failure) => page_request.context.log().warning("refresh_failed", &failure.cause()),
@@ -151,25 +151,25 @@ impl PageRequest {
     async fn fetch(&self, is_refresh: bool) -> Result<FetchedPage, RequestError> {
         let mut url = self.url.clone();
         // After a redirect, the JSON is stored no longer than the redirects are.
-        let (mut way_seconds, mut way_tags): (Option<i64>, Vec<String>) = (None, Vec::new());
+        let (mut redirects_ttl_seconds, mut redirects_tags): (Option<i64>, Vec<String>) = (None, Vec::new());
         for _ in 0..=REDIRECTS_MAX {
             let request = Request::new_with_str(url.as_str()).map_err(|thrown| RequestError::internal(&thrown))?;
             let exchange = ExchangeRunner::new(&self.context, request, "GET", url.clone());
-            let outcome = if is_refresh { exchange.revalidate().await? } else { exchange.respond().await? };
-            let (status, fields, times) = outcome.result.source.head();
+            let response = if is_refresh { exchange.revalidate().await? } else { exchange.respond().await? };
+            let (status, fields, times) = response.result.source.head();
             let Some(location) = fields.get("location").filter(|_| page_view::is_redirect(status)) else {
-                let mut page = self.read_page(outcome).await?;
-                if let Some(seconds) = way_seconds {
+                let mut page = self.read_page(response).await?;
+                if let Some(seconds) = redirects_ttl_seconds {
                     let own = storable_seconds(&url, page.status, &page.fields, page.times);
-                    way_tags.extend(purge::tags(&page.fields));
-                    page.fields = page_view::redirected_fields(seconds.min(own), &way_tags);
+                    redirects_tags.extend(purge::tags(&page.fields));
+                    page.fields = page_view::redirected_fields(seconds.min(own), &redirects_tags);
                 }
                 return Ok(page);
             };
             let own = storable_seconds(&url, 200, fields, times);
-            way_seconds = Some(way_seconds.map_or(own, |seconds| seconds.min(own)));
-            way_tags.extend(purge::tags(fields));
-            outcome.discard();
+            redirects_ttl_seconds = Some(redirects_ttl_seconds.map_or(own, |seconds| seconds.min(own)));
+            redirects_tags.extend(purge::tags(fields));
+            response.discard();
             let next = href(&location, Some(url.as_str())).ok_or(CacheError::Redirect)?;
             url = CachedUrl::of_href(&next, &self.context.vars().cache.upstreams).map_err(|_| CacheError::Redirect)?;
         }

@@ -43,8 +43,8 @@ const REFRESH_MIN_MS: u64 = 1000;
 pub(super) async fn purge_list(context: &RequestContext, now_ms: u64) -> Result<Rc<PurgeList>, StoreError> {
     let refresh_ms = context.vars().cache.refresh_ms.max(REFRESH_MIN_MS);
     let (store, log) = (context.env().cache_store(), context.log());
-    let look = Isolate::current().cache.purges.borrow_mut().look_up(NAME, Lifetime::of_rare(refresh_ms), now_ms);
-    match look {
+    let lookup = Isolate::current().cache.purges.borrow_mut().look_up(NAME, Lifetime::of_rare(refresh_ms), now_ms);
+    match lookup {
         RecordLookup::Fresh(record) => Ok(record.value),
         RecordLookup::Refresh(record) => {
             // A failure is in the log, and the old list stays in use.

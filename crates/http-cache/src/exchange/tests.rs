@@ -115,23 +115,23 @@ const FR: TestBody = TestBody::Bytes("fr");
 fn a_variant_is_read_together_with_the_urls_response_once_the_isolate_knows_what_selects_it() {
     let mut isolate = TestIsolate::new();
     let fr = request("fr");
-    let (mut exchange, key, ahead) = isolate.begin(&fr);
-    assert_eq!((&key, ahead), (&isolate.url().key(), None), "nothing is known yet");
+    let (mut exchange, key, prefetched) = isolate.begin(&fr);
+    assert_eq!((&key, prefetched), (&isolate.url().key(), None), "nothing is known yet");
     let action = isolate.step(&mut exchange, &fr, read(Ok(stored("de", "X-Language", DE)), None));
     let Action::Read { key: variant, variant: None } = action else { panic!("{action:?}") };
     assert_eq!(body_of(isolate.step(&mut exchange, &fr, read(Ok(stored("fr", "X-Language", FR)), None))), FR);
 
-    let (mut exchange, key, ahead) = isolate.begin(&fr);
-    assert_eq!((key, ahead), (isolate.url().key(), Some(variant)));
+    let (mut exchange, key, prefetched) = isolate.begin(&fr);
+    assert_eq!((key, prefetched), (isolate.url().key(), Some(variant)));
     let together = read(Ok(stored("de", "X-Language", DE)), Some(Ok(stored("fr", "X-Language", FR))));
     assert_eq!(body_of(isolate.step(&mut exchange, &fr, together)), FR);
 
-    let (_, _, ahead) = isolate.begin(&request("de"));
-    assert_eq!(ahead, None, "the URL's own response is for this request");
+    let (_, _, prefetched) = isolate.begin(&request("de"));
+    assert_eq!(prefetched, None, "the URL's own response is for this request");
 }
 
 #[test]
-fn what_was_read_ahead_is_used_only_if_it_is_still_what_the_request_selects() {
+fn a_prefetched_variant_is_used_only_if_it_is_still_what_the_request_selects() {
     let mut isolate = TestIsolate::new();
     let fr = request("fr");
     let stream = || Ok(stored("fr", "X-Language", TestBody::Stream("unused")));
@@ -145,10 +145,10 @@ fn what_was_read_ahead_is_used_only_if_it_is_still_what_the_request_selects() {
     };
 
     learn(&mut isolate);
-    let (mut exchange, _, ahead) = isolate.begin(&fr);
+    let (mut exchange, _, prefetched) = isolate.begin(&fr);
     let action = isolate.step(&mut exchange, &fr, read(Ok(stored("de", "X-Language, X-Other", DE)), Some(stream())));
     let Action::Read { key, variant: None } = action else { panic!("{action:?}") };
-    assert_ne!(Some(key), ahead, "the response is selected by more fields now");
+    assert_ne!(Some(key), prefetched, "the response is selected by more fields now");
     assert!(is_discarded(&mut exchange));
 
     learn(&mut isolate);

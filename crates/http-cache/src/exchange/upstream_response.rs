@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::{Action, CacheHit, Context, Effect, Exchange, ExchangeResult, Lookup, ResponseSource, State, StoredBody};
-use super::{StreamToStore, UpstreamHead, hold};
+use super::{StreamToStore, UpstreamHead, store_in_memory};
 use crate::cache_status::{CacheStatus, ForwardReason};
 use crate::cached_url::CachedUrl;
 use crate::client_response::is_null_body;
@@ -69,7 +69,7 @@ impl<B: StoredBody> Exchange<B> {
         let mut store_as = None;
         match (storable, hit.body.bytes()) {
             (Storable::Yes, Some(bytes)) => {
-                hold(cx, &key, &stored, bytes, received_ms);
+                store_in_memory(cx, &key, &stored, bytes, received_ms);
                 // A response that must be validated for each request need not be put into KV each
                 // time.
                 if stored.freshness.is_fresh(received_ms) {
@@ -161,7 +161,7 @@ impl<B: StoredBody> Exchange<B> {
                 match (self.storable_update(&metadata, head, cx), hit.body.bytes()) {
                     (Storable::Yes, Some(bytes)) => {
                         let stored = Rc::new(StoredResponse::new(metadata, None));
-                        hold(cx, &key, &stored, bytes, cx.now_ms);
+                        store_in_memory(cx, &key, &stored, bytes, cx.now_ms);
                         self.effects.push(Effect::Put { key, stored, bytes: bytes.clone() });
                         false
                     }
@@ -283,7 +283,7 @@ impl<B: StoredBody> Exchange<B> {
         let ttl = Some(stored.ttl_seconds(head.times.received_ms));
         let cache_status = CacheStatus::Forwarded { fwd, status, is_stored: true, ttl, detail };
         let source = if let Some(bytes) = body {
-            hold(cx, &key, &stored, &bytes, cx.now_ms);
+            store_in_memory(cx, &key, &stored, &bytes, cx.now_ms);
             self.effects.push(Effect::Put { key, stored: Rc::clone(&stored), bytes: bytes.clone() });
             let hit = CacheHit { stored, body: B::from_bytes(bytes) };
             ResponseSource::Stored { hit, received: Some(head.fields), store_as: None }

@@ -157,15 +157,15 @@ fn the_oldest_invalidation_is_evicted() {
 #[test]
 fn a_refresh_begins_once_until_it_ends_or_is_lost() {
     let mut memory = memory();
-    assert!(memory.begin_refresh("a", 1000));
-    assert!(!memory.begin_refresh("a", 1000) && !memory.begin_refresh("a", 30_999));
-    assert!(memory.begin_refresh("b", 1000), "each key on its own");
-    memory.end_refresh("a", false, 2000);
-    assert!(memory.begin_refresh("a", 2000));
-    assert!(!memory.begin_refresh("a", 31_999));
-    assert!(memory.begin_refresh("a", 32_000), "the refresh was lost");
-    assert!(!memory.begin_refresh("a", 61_999));
-    assert!(memory.begin_refresh("a", 0), "the clock was set back for longer than a refresh takes");
+    assert!(memory.try_begin_refresh("a", 1000));
+    assert!(!memory.try_begin_refresh("a", 1000) && !memory.try_begin_refresh("a", 30_999));
+    assert!(memory.try_begin_refresh("b", 1000), "each key on its own");
+    memory.record_refresh_outcome("a", false, 2000);
+    assert!(memory.try_begin_refresh("a", 2000));
+    assert!(!memory.try_begin_refresh("a", 31_999));
+    assert!(memory.try_begin_refresh("a", 32_000), "the refresh was lost");
+    assert!(!memory.try_begin_refresh("a", 61_999));
+    assert!(memory.try_begin_refresh("a", 0), "the clock was set back for longer than a refresh takes");
 }
 
 #[test]
@@ -173,19 +173,19 @@ fn the_backoff_after_failures_in_a_row_is_1_2_4_to_60_seconds() {
     let mut memory = memory();
     let mut now_ms = 0;
     for seconds in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
-        assert!(memory.begin_refresh("a", now_ms));
-        memory.end_refresh("a", true, now_ms);
-        assert!(!memory.begin_refresh("a", now_ms));
+        assert!(memory.try_begin_refresh("a", now_ms));
+        memory.record_refresh_outcome("a", true, now_ms);
+        assert!(!memory.try_begin_refresh("a", now_ms));
         assert!(memory.is_backing_off("a", now_ms) && !memory.is_backing_off("b", now_ms));
         now_ms += seconds * 1000;
-        assert!(memory.is_backing_off("a", now_ms - 1) && !memory.begin_refresh("a", now_ms - 1), "{seconds}");
+        assert!(memory.is_backing_off("a", now_ms - 1) && !memory.try_begin_refresh("a", now_ms - 1), "{seconds}");
         assert!(!memory.is_backing_off("a", now_ms), "{seconds}");
     }
-    assert!(memory.begin_refresh("a", now_ms));
-    assert!(!memory.begin_refresh("a", now_ms), "a past failure does not hide a refresh in progress");
-    memory.end_refresh("a", false, now_ms);
-    assert!(memory.begin_refresh("a", now_ms));
-    memory.end_refresh("a", true, now_ms);
+    assert!(memory.try_begin_refresh("a", now_ms));
+    assert!(!memory.try_begin_refresh("a", now_ms), "a past failure does not hide a refresh in progress");
+    memory.record_refresh_outcome("a", false, now_ms);
+    assert!(memory.try_begin_refresh("a", now_ms));
+    memory.record_refresh_outcome("a", true, now_ms);
     assert!(!memory.is_backing_off("a", now_ms + 1000), "a success resets the count");
 }
 
@@ -193,7 +193,7 @@ fn the_backoff_after_failures_in_a_row_is_1_2_4_to_60_seconds() {
 fn failures_of_concurrent_requests_count_once() {
     let mut memory = memory();
     for _ in 0..9 {
-        memory.end_refresh("a", true, 5000);
+        memory.record_refresh_outcome("a", true, 5000);
     }
     assert!(memory.is_backing_off("a", 5999) && !memory.is_backing_off("a", 6000));
     assert!(
@@ -206,10 +206,10 @@ fn failures_of_concurrent_requests_count_once() {
 fn the_oldest_refresh_is_evicted() {
     let mut memory = memory();
     for index in 100..=100 + KEYS_MAX {
-        assert!(memory.begin_refresh(&format!("{index}"), 0));
+        assert!(memory.try_begin_refresh(&format!("{index}"), 0));
     }
     assert_eq!(memory.refreshes.len(), KEYS_MAX);
-    assert!(!memory.begin_refresh("101", 0) && memory.begin_refresh("100", 0));
+    assert!(!memory.try_begin_refresh("101", 0) && memory.try_begin_refresh("100", 0));
 }
 
 #[test]
@@ -300,13 +300,13 @@ proptest! {
 #[test]
 fn another_requests_outcome_counts_for_the_backoff_and_a_refresh_in_progress_goes_on() {
     let mut memory: MemoryCache<()> = MemoryCache::new(1024, 1024, 1024);
-    assert!(memory.begin_refresh("key", 0));
-    memory.record_upstream("key", false, 100);
-    assert!(!memory.begin_refresh("key", 200), "it is in progress");
-    memory.record_upstream("key", true, 300);
+    assert!(memory.try_begin_refresh("key", 0));
+    memory.record_upstream_outcome("key", false, 100);
+    assert!(!memory.try_begin_refresh("key", 200), "it is in progress");
+    memory.record_upstream_outcome("key", true, 300);
     assert!(memory.is_backing_off("key", 1299) && !memory.is_backing_off("key", 1300));
-    memory.record_upstream("key", false, 400);
+    memory.record_upstream_outcome("key", false, 400);
     assert!(!memory.is_backing_off("key", 500), "the upstream works again");
-    memory.end_refresh("key", false, 600);
-    assert!(memory.begin_refresh("key", 700));
+    memory.record_refresh_outcome("key", false, 600);
+    assert!(memory.try_begin_refresh("key", 700));
 }
