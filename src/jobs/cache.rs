@@ -28,12 +28,12 @@ use crate::kv::envelope::EnvelopeBody;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 
-/// Answers the request with the JSON view of a page.
+/// Responds with the JSON view of a page.
 pub(crate) async fn page(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
     page::handle(context, target).await
 }
 
-/// Answers the request as the upstream would, with a stored response if it may be used.
+/// Responds as the upstream would, with a stored response if it may be used.
 pub(crate) async fn handle(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
     let url = CachedUrl::of_target(target, &context.vars().cache.upstreams)?;
     let exchange = ExchangeRunner::new(context, Clone::clone(context.request()), context.method(), url);

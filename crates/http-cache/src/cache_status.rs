@@ -47,7 +47,7 @@ impl fmt::Display for ForwardReason {
 /// §2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheStatus {
-    /// Answered without the upstream (RFC 9211 §2.1).
+    /// The response was made without the upstream (RFC 9211 §2.1).
     Hit {
         /// Seconds until the response becomes stale.
         ttl: i64,

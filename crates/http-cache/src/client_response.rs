@@ -55,8 +55,8 @@ pub struct ClientResponse<'a> {
     pub part: BodyPart,
 }
 
-/// Returns the response to a request that is answered with a stored response, whose conditions
-/// and ranges are evaluated against it (RFC 9111 §4, §4.3.2): 304, 206 or 416 if they say so.
+/// Returns the response that a stored response gives to a request. The request's conditions and
+/// ranges are evaluated (RFC 9111 §4, §4.3.2), so it may be a 304, 206 or 416.
 ///
 /// `received` are all fields of a response that has only just been stored or validated. It may
 /// have fields that are not stored, such as a cookie for this client.
@@ -90,7 +90,7 @@ pub fn from_stored<'a>(
     let part = if has_body { BodyPart::Whole } else { BodyPart::Nothing };
     let mut response = ClientResponse { status: metadata.status, fields: Cow::Borrowed(fields), edits, part };
     // RFC 9110 §13.2.1: conditions are ignored if the response without them is not 2xx. §14.2: a
-    // range applies to a GET that would be answered 200.
+    // range applies only if the response to a GET would be a 200.
     if (200..300).contains(&metadata.status)
         && evaluate(method, request, &validators) == PreconditionResult::NotModified
     {
@@ -100,8 +100,8 @@ pub fn from_stored<'a>(
     } else if metadata.status == 200 && method == "GET" {
         response.apply_range(request, &validators, metadata.length);
     }
-    // RFC 9111 §5.1: `Age` says that the origin did not generate or validate the response for
-    // this request.
+    // RFC 9111 §5.1: `Age` says that the origin server did not generate or validate the
+    // response for this request.
     if matches!(diagnostics.cache_status, CacheStatus::Hit { .. }) {
         response.edits.set("age", stored.freshness.age_ms(now_ms).div_euclid(1000).to_string());
     }
@@ -130,8 +130,8 @@ impl ClientResponse<'_> {
         let Some(range) = request.get("range") else { return };
         match Range::of(Some(&range), request.get("if-range").as_deref(), validators, length) {
             Range::Satisfiable(ranges) => {
-                // A server may ignore several ranges (§14.2). The upstream answers those if
-                // nothing is stored.
+                // A server may ignore a request for several ranges (§14.2). Such a request
+                // reaches the upstream only if nothing is stored.
                 let [range] = ranges.as_slice() else { return };
                 self.status = 206;
                 self.edits.remove("content-length");

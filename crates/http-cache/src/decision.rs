@@ -25,8 +25,8 @@ pub struct CacheRequest {
     pub is_safe: bool,
     /// The directives of `Cache-Control`, or else of `Pragma`.
     pub directives: CacheControl,
-    /// True if there is an `If-Match` or `If-Unmodified-Since`, which only the origin can
-    /// evaluate (RFC 9111 §4.3.2).
+    /// True if there is an `If-Match` or `If-Unmodified-Since`, which only the origin
+    /// server can evaluate (RFC 9111 §4.3.2).
     pub has_origin_condition: bool,
 }
 
@@ -70,7 +70,7 @@ pub struct SelectedResponse<'a> {
 /// What to do with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Answer with the stored response (RFC 9111 §4).
+    /// Respond with the stored response (RFC 9111 §4).
     Serve {
         /// Why a stale response may be used, as the `detail` of `Cache-Status`; `None` for a
         /// fresh one.
@@ -85,8 +85,8 @@ pub enum Decision {
         /// The fields that make the request conditional; empty if there is nothing to validate.
         conditions: Vec<(&'static str, String)>,
     },
-    /// Answer 504: the request says `only-if-cached`, and no stored response may be used (RFC
-    /// 9111 §5.2.1.7).
+    /// Respond with 504: the request says `only-if-cached`, and no stored response may be used
+    /// (RFC 9111 §5.2.1.7).
     NotCached,
 }
 

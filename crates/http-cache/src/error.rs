@@ -1,4 +1,4 @@
-//! Why the cache answers with an error, and with which status and `code`.
+//! Why the cache responds with an error, and with which status and `code`.
 
 use http_semantics::error_response::{BAD_GATEWAY, ErrorResponse, HttpError};
 use http_semantics::one_of_each;
@@ -9,7 +9,7 @@ use http_semantics::status::Status;
 /// The longest URL that is fetched, in bytes. RFC 9110 §4.1 recommends support for at least 8000.
 pub const URL_BYTES_MAX: usize = 8192;
 
-/// Why the cache answers with an error.
+/// Why the cache responds with an error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CacheError {
     /// The query has no `url` parameter.
@@ -41,7 +41,7 @@ pub enum CacheError {
     /// times.
     #[error("The upstream redirects to a URL that the cache may not fetch, or too many times.")]
     Redirect,
-    /// The upstream did not answer, or its response broke off. The text is for the log only.
+    /// The upstream did not respond, or its response broke off. The text is for the log only.
     #[error("the upstream failed: {0}")]
     Upstream(String),
     /// The page is longer than [`PAGE_BYTES_MAX`](crate::page_view::PAGE_BYTES_MAX).
@@ -53,8 +53,8 @@ pub enum CacheError {
         "The upstream's page has an unsupported content coding; gzip, deflate, br and zstd are supported, up to three."
     )]
     ContentCoding,
-    /// The upstream did not answer within `UPSTREAM_TIMEOUT_MS`.
-    #[error("The upstream did not answer in time.")]
+    /// The upstream did not respond within `UPSTREAM_TIMEOUT_MS`.
+    #[error("The upstream did not respond in time.")]
     Timeout,
     /// The upstream failed repeatedly, and its circuit is open.
     #[error("The upstream keeps failing, so its circuit is open.")]

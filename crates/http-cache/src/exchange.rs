@@ -115,7 +115,7 @@ pub struct UpstreamHead {
 pub enum Event<B: StoredBody> {
     /// The request arrived.
     Begin,
-    /// The answer to [`Action::Read`].
+    /// The result of [`Action::Read`].
     Read {
         /// What is stored under the key.
         found: Result<CacheHit<B>, MissReason>,
@@ -126,11 +126,11 @@ pub enum Event<B: StoredBody> {
         /// How long KV took, in milliseconds; `None` if it was not read.
         kv_ms: Option<u64>,
     },
-    /// The answer to [`Action::Wait`].
+    /// The result of [`Action::Wait`].
     Waited,
-    /// The answer to [`Action::Send`].
+    /// The result of [`Action::Send`].
     Received(Result<UpstreamHead, CacheError>),
-    /// The answer to [`Action::ReadBody`].
+    /// The result of [`Action::ReadBody`].
     Body(Result<B::Bytes, CacheError>),
 }
 
@@ -411,8 +411,8 @@ impl<B: StoredBody> Exchange<B> {
     /// Returns what to do next.
     ///
     /// # Panics
-    /// If the event does not answer the last action.
-    #[expect(clippy::panic, reason = "the loop that calls this answers each action with its own event")]
+    /// If the event is not the result of the last action.
+    #[expect(clippy::panic, reason = "the loop that calls this turns each action into its own event")]
     pub fn step<F: Fields>(&mut self, event: Event<B>, cx: &mut Context<'_, B, F>) -> Action<B> {
         match (mem::replace(&mut self.state, State::Done), event) {
             (State::Begin, Event::Begin) => self.begin(cx),
@@ -437,7 +437,7 @@ impl<B: StoredBody> Exchange<B> {
                 Ok(body) => self.respond(lookup, fwd, head, Some(body), is_overtaken, cx),
                 Err(error) => self.stale_or_error(lookup, fwd, error, Some(&head), cx),
             },
-            _ => panic!("the event does not answer the last action"),
+            _ => panic!("the event is not the result of the last action"),
         }
     }
 

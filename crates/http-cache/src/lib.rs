@@ -1,6 +1,6 @@
 //! A shared HTTP cache (RFC 9111) that stores responses in Workers KV.
 //!
-//! A *shared* cache answers many clients with one stored response. It saves requests to the
+//! A *shared* cache serves one stored response to many clients. It saves requests to the
 //! *upstream*, the server it caches for, and must never give one client what was made for
 //! another. This crate decides; it does no I/O and has no clock. The Worker reads KV, asks the
 //! upstream and stores responses as the crate decides.
@@ -66,7 +66,7 @@
 //! use http_cache::storable::{StorageCandidate, Storable};
 //! use http_semantics::fields::HeaderSection;
 //!
-//! // The upstream answered a GET at 1000 ms. May its response be stored?
+//! // The upstream responded to a GET at 1000 ms. May its response be stored?
 //! let request = HeaderSection::from(&[("accept", "*/*")]);
 //! let response = HeaderSection::from(&[("cache-control", "max-age=60"), ("etag", "\"v1\"")]);
 //! let credentials = CredentialFields::default();

@@ -37,7 +37,7 @@ pub fn may_serve_while_revalidating(directives: &CacheControl, stale_ms: u64) ->
 }
 
 /// Returns true if a stale response may be served in place of an error, or if the upstream
-/// cannot be reached or does not answer (RFC 5861 §4). `stale_ms` is how long it has been stale,
+/// cannot be reached or does not respond (RFC 5861 §4). `stale_ms` is how long it has been stale,
 /// in milliseconds.
 ///
 /// This takes a directive. RFC 9111 §4.2.4 lets a disconnected cache do without one, but a

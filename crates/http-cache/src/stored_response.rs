@@ -20,7 +20,7 @@ pub struct StoredMetadata {
     pub status: u16,
     /// The header fields, without those that must not be stored (RFC 9111 §3.1).
     pub fields: HeaderSection,
-    /// When the upstream was last asked for it and when it answered. A validation counts.
+    /// When the upstream was last asked for it, and when it responded; validations count.
     pub times: ExchangeTimes,
     /// The length of the body in bytes.
     pub length: u64,

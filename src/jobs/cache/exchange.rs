@@ -196,7 +196,7 @@ impl ExchangeRunner {
         let sent = UpstreamRequest { request: Some(&self.request), method: &self.method, body: &body, edits };
         let response = sent.send_encoded(self.url.as_str(), timeout).await;
         let received_ms = Clock.now_ms();
-        // An upstream that does not answer costs every client the deadline; one that refuses
+        // An upstream that does not respond costs every client the deadline; one that refuses
         // does so at once. With a request body, the client's upload may be what takes long.
         let ended = match &response {
             Ok(Some(_)) => Some(Outcome::Success),

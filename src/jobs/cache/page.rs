@@ -42,7 +42,7 @@ fn body_from_record(record: &js_sys::ArrayBuffer) -> Option<js_sys::ArrayBuffer>
     Some(js_sys::Uint8Array::from(json.as_slice()).buffer())
 }
 
-/// Answers the request with the JSON.
+/// Responds with the JSON.
 pub(super) async fn handle(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
     let url = target.parameter("url").map_err(CacheError::from)?.filter(|url| !url.is_empty());
     let url = url.ok_or(CacheError::MissingUrl)?;

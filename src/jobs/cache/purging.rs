@@ -88,7 +88,7 @@ async fn read(store: &Store, log: &RequestLog) -> Result<Rc<PurgeList>, StoreErr
     Ok(memory.store(NAME, Some(source), Rc::new(purges), bytes, requested_ms).value)
 }
 
-/// Answers `POST /cache/purge` with one put for each target. For a hard purge of a URL, its two
+/// Handles `POST /cache/purge`: puts a record for each target. For a hard purge of a URL, its two
 /// keys are deleted as well.
 pub(crate) async fn handle(context: &RequestContext) -> Result<Response, RequestError> {
     context.authorize()?;

@@ -297,7 +297,7 @@ fn a_range_is_part_of_the_stored_response() {
         let expected = (status, bytes.to_owned(), content_range.to_owned());
         assert_eq!(part("GET", &stored, request), expected, "{rule}: {request:?}");
     }
-    // §13.1.5: if If-Range is false, the range is ignored, even one that would be answered 416.
+    // §13.1.5: if If-Range is false, the range is ignored, even one that would cause a 416.
     // A date must be equal and strong: "at least one second later" (§8.8.2.2).
     for (if_range, status) in [("\"b\"", 200), ("W/\"a\"", 200), (DATE, 200), (MODIFIED, 416), ("\"a\"", 416)] {
         assert_eq!(part("GET", &stored, &[("range", "bytes=10-"), ("if-range", if_range)]).0, status, "{if_range}");

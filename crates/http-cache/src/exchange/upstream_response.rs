@@ -31,7 +31,7 @@ impl<B: StoredBody> Exchange<B> {
     ) -> Action<B> {
         if stale::is_error(head.status) && lookup.hit.as_ref().is_some_and(|hit| self.may_serve_stale(hit, cx.now_ms)) {
             self.effects.push(Effect::DiscardUpstream);
-            let error = CacheError::Upstream(format!("it answered {}", head.status));
+            let error = CacheError::Upstream(format!("it responded {}", head.status));
             return self.stale_or_error(lookup, fwd, error, Some(&head), cx);
         }
         self.has_failed = stale::is_error(head.status);

@@ -15,10 +15,10 @@ pub(crate) struct RequestStep {
     pub(crate) is_backing_off: bool,
     pub(crate) is_drawn: bool,
     pub(crate) takes_ms: u64,
-    /// `None` if the upstream does not answer.
+    /// `None` if the upstream does not respond.
     pub(crate) status: Option<u16>,
     pub(crate) response: HeaderSection,
-    /// The upstream answers a condition with 304.
+    /// True if the upstream responds to a condition with 304.
     pub(crate) validates: bool,
 }
 
