@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openRequest, send, sendForJson } from "./harness/http.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
-import { neverRespond } from "./harness/raw-origin.mjs";
+import { neverRespond } from "./harness/raw-upstream.mjs";
 import { stallInBody, startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
@@ -55,7 +55,7 @@ test("/cache: a stored page is served while its upstream hangs", async () => {
 });
 
 for (const method of ["GET", "POST"]) {
-  test(`/stores: an origin that never responds causes a 504 (${method})`, async () => {
+  test(`/stores: an upstream that never responds causes a 504 (${method})`, async () => {
     const path = storePath(upstream.serve(neverRespond));
     const body = method === "POST" ? "a body" : undefined;
     const options = { method, body };

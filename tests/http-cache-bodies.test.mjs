@@ -7,7 +7,7 @@ import { openRequest } from "./harness/http.mjs";
 import { assertForwarded, assertHit, freshFor, startCache } from "./harness/http-cache.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 
-const { unusedUpstream, resource } = await startCache({ origins: 10, vars: { UPSTREAM_TIMEOUT_MS: "2000" } });
+const { unusedUpstream, resource } = await startCache({ upstreamCount: 10, vars: { UPSTREAM_TIMEOUT_MS: "2000" } });
 
 const MIB = 1024 * 1024;
 const random = randomBytes(25 * MIB + 1);

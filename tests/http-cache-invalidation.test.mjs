@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertForwarded, assertHit, freshFor, gate, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
 
-const cache = await startCache({ origins: 2 });
+const cache = await startCache({ upstreamCount: 2 });
 const { advanceClock, resource } = cache;
 const other = cache.unusedUpstream();
 

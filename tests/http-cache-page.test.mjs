@@ -8,7 +8,7 @@ import { assertHit, freshFor, startCache } from "./harness/http-cache.mjs";
 import { httpDate } from "./harness/scripted-upstream.mjs";
 import { WORKER_TOKEN } from "./harness/worker.mjs";
 
-const cache = await startCache({ origins: 4 });
+const cache = await startCache({ upstreamCount: 4 });
 const { unusedUpstream, kv, advanceClock, worker } = cache;
 
 /** A page whose title is the number of its request. */
@@ -25,7 +25,7 @@ function pageOf(lines, { at, ...script } = {}) {
       assert.deepEqual(rest, {});
       return { title: data.title, fromCache };
     },
-    isStored: () => eventually(() => kv.get(`page:${page.url}`), `the page of ${page.url}`),
+    waitUntilPageStored: () => eventually(() => kv.get(`page:${page.url}`), `the page of ${page.url}`),
   });
 }
 
@@ -42,7 +42,7 @@ for (const [rule, lines, seconds] of [
   test(`a page with ${rule} is served from the cache for ${seconds} seconds`, async () => {
     const page = pageOf(lines);
     assert.deepEqual(await page.view(), { title: "1", fromCache: false });
-    await page.isStored();
+    await page.waitUntilPageStored();
     await advanceClock(seconds - 10);
     assert.deepEqual(await page.view(), { title: "1", fromCache: true });
     await advanceClock(20);
@@ -60,7 +60,7 @@ for (const lines of [["Cache-Control: no-store"], ["Cache-Control: private, max-
 test("the value under page: is the page's JSON, whatever else is stored", async () => {
   const page = pageOf(freshFor(300, 'ETag: "a"'));
   await page.view();
-  await page.isStored();
+  await page.waitUntilPageStored();
   assert.deepEqual(Object.keys(await kv.get(`page:${page.url}`, "json")), ["title", "content", "lastUpdated"]);
 });
 
@@ -79,12 +79,12 @@ test("a failing upstream: a page is served stale only if its response allows it"
   const failing = { 2: { breaksAt: "head" }, closes: true };
   const page = pageOf(["Cache-Control: max-age=100, stale-if-error=100"], { at: unusedUpstream(), ...failing });
   await page.view();
-  await page.isStored();
+  await page.waitUntilPageStored();
   await advanceClock(150);
   assert.equal((await page.view()).title, "1");
   const strict = pageOf(["Cache-Control: max-age=100"], { at: unusedUpstream(), ...failing });
   await strict.view();
-  await strict.isStored();
+  await strict.waitUntilPageStored();
   await advanceClock(150);
   assert.equal((await send(worker, `/cache?url=${encodeURIComponent(strict.url)}`)).status, 502);
 });
@@ -92,7 +92,7 @@ test("a failing upstream: a page is served stale only if its response allows it"
 test("a POST to its URL invalidates a page", async () => {
   const page = pageOf(freshFor(300));
   await page.view();
-  await page.isStored();
+  await page.waitUntilPageStored();
   await page.request("POST", { body: "x" });
   assert.deepEqual(await page.view(), { title: "3", fromCache: false });
 });
@@ -102,7 +102,7 @@ for (const by of ["url", "prefix", "tag"]) {
     const tag = uniqueName("tag");
     const page = pageOf(freshFor(300, `Cache-Tag: ${tag}`));
     await page.view();
-    await page.isStored();
+    await page.waitUntilPageStored();
     const body = JSON.stringify({ [by]: by === "tag" ? tag : page.url });
     const headers = { Authorization: `Bearer ${WORKER_TOKEN}`, "Content-Type": "application/json" };
     const response = await send(worker, "/cache/purge", { method: "POST", headers, body });
@@ -120,7 +120,7 @@ test("a page does not depend on the visitor: it is fetched without cookies and c
 test("after a soft purge, an upstream that fails is asked again only after a second", async () => {
   const page = pageOf(freshFor(1000), { 2: { status: 503 }, 3: { status: 503 } });
   await page.view();
-  await page.isStored();
+  await page.waitUntilPageStored();
   const purge = { method: "POST", headers: { Authorization: `Bearer ${WORKER_TOKEN}` }, body: JSON.stringify({ url: page.url, soft: true }) };
   assert.equal((await send(worker, "/cache/purge", purge)).status, 200);
   assert.deepEqual(await page.view(), { title: "1", fromCache: true });

@@ -10,7 +10,7 @@ import { assertProblem } from "./harness/problem.mjs";
 import { httpDate } from "./harness/scripted-upstream.mjs";
 import { WORKER_TOKEN } from "./harness/worker.mjs";
 
-const { unusedUpstream, kv, advanceClock, resource, worker } = await startCache({ origins: 8, vars: { CACHE_CREDENTIALS: "X-Session" } });
+const { unusedUpstream, kv, advanceClock, resource, worker } = await startCache({ upstreamCount: 8, vars: { CACHE_CREDENTIALS: "X-Session" } });
 
 /**
  * Fields that upstreams send with personal pages, without regard to shared caches.

@@ -10,7 +10,7 @@ import { assertProblem } from "./harness/problem.mjs";
 import { clock } from "./harness/scripted-upstream.mjs";
 import { bearer, WORKER_TOKEN } from "./harness/worker.mjs";
 
-const cache = await startCache({ origins: 4, vars: { CACHE_REFRESH: "10" } });
+const cache = await startCache({ upstreamCount: 4, vars: { CACHE_REFRESH: "10" } });
 const { unusedUpstream, kv, advanceClock, resource, upstream, worker } = cache;
 
 const post = (body, { headers = bearer, faults, path = "/cache/purge" } = {}) =>

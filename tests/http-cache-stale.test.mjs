@@ -24,7 +24,7 @@ async function startClosableUpstream() {
 const TIMEOUT_MS = 1000;
 const closableUpstream = await startClosableUpstream();
 // Each upstream has a circuit, so a test that makes one fail has its own upstream.
-const cache = await startCache({ origins: 110, extraUpstreams: [closableUpstream.origin], vars: { UPSTREAM_TIMEOUT_MS: String(TIMEOUT_MS) } });
+const cache = await startCache({ upstreamCount: 110, extraUpstreams: [closableUpstream.origin], vars: { UPSTREAM_TIMEOUT_MS: String(TIMEOUT_MS) } });
 const { unusedUpstream, advanceClock } = cache;
 const resource = (script) => cache.resource(script, { at: unusedUpstream() });
 

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { openRequest, send } from "./harness/http.mjs";
-import { neverRespond } from "./harness/raw-origin.mjs";
+import { neverRespond } from "./harness/raw-upstream.mjs";
 import { breakInBody, closedOrigin, startUpstream } from "./harness/upstream.mjs";
 import { bearer, startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 
@@ -246,7 +246,7 @@ test("a failing KV logs nothing that a visitor sent, on every route", async () =
   await assertLog({ atLeast: 30 });
 });
 
-test("failing origins of storefronts log nothing that a visitor sent", async () => {
+test("failing upstreams of storefronts log nothing that a visitor sent", async () => {
   await assets.put("sorry.html", "<p>Sorry");
   const records = [
     { origin: closed },

@@ -1,4 +1,4 @@
-// The circuit breaker: an origin that keeps failing gets no requests for a while; the record's
+// The circuit breaker: an upstream that keeps failing gets no requests for a while; the record's
 // fallback responds in its place.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
@@ -7,12 +7,21 @@ import { test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { closeConnection, FAILURES, inSequence, neverRespond, respondFailure, respondOk, sendBytesThenClose, startRawOrigins } from "./harness/raw-origin.mjs";
+import {
+  closeConnection,
+  FAILURES,
+  inSequence,
+  neverRespond,
+  respondFailure,
+  respondOk,
+  sendBytesThenClose,
+  startRawUpstreams,
+} from "./harness/raw-upstream.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
-// Each origin has a circuit, so each test has its own origins.
-const { routingOrigins, originOf } = await startRawOrigins(60);
+// Each origin has a circuit, so each test has its own upstreams.
+const { routingOrigins, upstreamOf } = await startRawUpstreams(60);
 const vars = { ROUTING_ORIGINS: routingOrigins, ROUTING_REFRESH: "0", UPSTREAM_TIMEOUT_MS: "5000" };
 const worker = await startWorker({ faulty: true, vars });
 const storefronts = storefrontsOf(worker);
@@ -32,36 +41,36 @@ function assertOpen(response, secondsMax = 10) {
   assert.ok(seconds >= 1 && seconds <= secondsMax, `Retry-After: ${response.headers["retry-after"]}`);
 }
 
-/** Returns a tenant whose origin has failed five times. */
+/** Returns a tenant whose upstream has failed five times. */
 async function opened(handler, record = {}) {
-  const origin = originOf(respondFailure());
-  const id = await storefronts.add({ origin: origin.origin, ...record });
+  const upstream = upstreamOf(respondFailure());
+  const id = await storefronts.add({ origin: upstream.origin, ...record });
   for (let failures = 0; failures < 5; failures += 1) await post(id);
-  assert.equal(origin.requests.length, 5);
-  origin.serveByDefault(handler);
-  return { origin, id };
+  assert.equal(upstream.requests.length, 5);
+  upstream.serveByDefault(handler);
+  return { upstream, id };
 }
 
 for (const [name, failure] of Object.entries(FAILURES)) {
-  test(`five times ${name} open the circuit: 502 with Retry-After, without the origin`, async () => {
-    const origin = originOf(failure);
-    const id = await storefronts.add({ origin: origin.origin });
+  test(`five times ${name} open the circuit: 502 with Retry-After, without the upstream`, async () => {
+    const upstream = upstreamOf(failure);
+    const id = await storefronts.add({ origin: upstream.origin });
     for (let failures = 1; failures <= 5; failures += 1) {
       await post(id);
-      assert.equal(origin.requests.length, failures);
+      assert.equal(upstream.requests.length, failures);
     }
     for (let requests = 0; requests < 3; requests += 1) assertOpen(await post(id));
-    assert.equal(origin.requests.length, 5);
+    assert.equal(upstream.requests.length, 5);
   });
 }
 
 test("four failures do not open the circuit, nor five in more than ten seconds, nor five among more successes", async () => {
-  const four = originOf(inSequence(respondFailure(), respondFailure(), respondFailure(), respondFailure(), respondOk()));
+  const four = upstreamOf(inSequence(respondFailure(), respondFailure(), respondFailure(), respondFailure(), respondOk()));
   const fourId = await storefronts.add({ origin: four.origin });
   for (let requests = 0; requests < 5; requests += 1) await post(fourId);
   assert.equal((await post(fourId)).status, 200);
 
-  const slow = originOf(respondFailure());
+  const slow = upstreamOf(respondFailure());
   const slowId = await storefronts.add({ origin: slow.origin });
   for (let requests = 1; requests <= 8; requests += 1) {
     assert.equal((await post(slowId)).status, 503);
@@ -69,7 +78,7 @@ test("four failures do not open the circuit, nor five in more than ten seconds, 
   }
 
   let turn = 0;
-  const busy = originOf((exchange) => {
+  const busy = upstreamOf((exchange) => {
     turn += 1;
     return (turn % 3 === 0 ? respondFailure() : respondOk())(exchange);
   });
@@ -79,10 +88,10 @@ test("four failures do not open the circuit, nor five in more than ten seconds, 
 });
 
 test("the circuit belongs to the path at the origin, not to the tenant", async () => {
-  const { origin, id } = await opened(respondOk());
-  assertOpen(await post(await storefronts.add({ origin: origin.origin })));
-  assert.equal((await post(await storefronts.add({ origin: `${origin.origin}/other` }))).status, 200);
-  await storefronts.put(id, { origin: originOf(respondOk("elsewhere")).origin });
+  const { upstream, id } = await opened(respondOk());
+  assertOpen(await post(await storefronts.add({ origin: upstream.origin })));
+  assert.equal((await post(await storefronts.add({ origin: `${upstream.origin}/other` }))).status, 200);
+  await storefronts.put(id, { origin: upstreamOf(respondOk("elsewhere")).origin });
   assert.equal((await post(id)).text, "elsewhere");
 });
 
@@ -99,8 +108,8 @@ const attacks = {
 for (const [name, attack] of Object.entries(attacks)) {
   for (const method of ["GET", "POST"]) {
     test(`a hundred times ${name} (${method}) fail no request to a healthy path, neither another visitor's nor the attacker's`, async () => {
-      const origin = originOf((exchange) => (exchange.request.target.startsWith("/bad") ? attack : respondOk())(exchange));
-      const id = await storefronts.add({ origin: origin.origin, timeoutMs: 1000 });
+      const upstream = upstreamOf((exchange) => (exchange.request.target.startsWith("/bad") ? attack : respondOk())(exchange));
+      const id = await storefronts.add({ origin: upstream.origin, timeoutMs: 1000 });
       for (let round = 0; round < 5; round += 1) {
         const body = method === "POST" ? "x" : undefined;
         const paths = Array.from({ length: 20 }, (_, number) => (number % 2 ? "/bad" : `/bad/${round}/${number}`));
@@ -116,22 +125,22 @@ for (const [name, attack] of Object.entries(attacks)) {
 }
 
 test("failures that one visitor's body causes open the circuit for that visitor only", async () => {
-  const origin = originOf(async (exchange) => {
+  const upstream = upstreamOf(async (exchange) => {
     await exchange.request.completed;
     return (exchange.request.body.toString() === "bad" ? respondFailure() : respondOk())(exchange);
   });
-  const id = await storefronts.add({ origin: origin.origin });
+  const id = await storefronts.add({ origin: upstream.origin });
   for (let requests = 0; requests < 5; requests += 1) assert.equal((await post(id, "bad")).status, 503);
   assertOpen(await post(id, "bad"));
   assert.equal((await sendAsOtherVisitor(id, "/x", { method: "POST", body: "good" })).status, 200);
 });
 
-test("a body that a visitor sends too slowly, or breaks off, is not a failure of the origin", async () => {
-  const origin = originOf(async (exchange) => {
+test("a body that a visitor sends too slowly, or breaks off, is not a failure of the upstream", async () => {
+  const upstream = upstreamOf(async (exchange) => {
     await exchange.request.completed;
     return respondOk()(exchange);
   });
-  const id = await storefronts.add({ origin: origin.origin, timeoutMs: 1000 });
+  const id = await storefronts.add({ origin: upstream.origin, timeoutMs: 1000 });
   const { hostname, port } = worker.directUrl;
   for (let requests = 0; requests < 30; requests += 1) {
     const socket = net.connect(Number(port), hostname);
@@ -140,13 +149,13 @@ test("a body that a visitor sends too slowly, or breaks off, is not a failure of
     socket.write(`POST /stores/${id}/x HTTP/1.1\r\nHost: ${hostname}:${port}\r\nContent-Length: ${length}\r\n\r\nx`);
     setTimeout(() => socket.destroy(), 1500);
   }
-  await eventually(() => origin.requests.length >= 10, "the streamed bodies at the origin");
+  await eventually(() => upstream.requests.length >= 10, "the streamed bodies at the upstream");
   for (let requests = 0; requests < 3; requests += 1) assert.equal((await post(id)).status, 200);
 });
 
-test("an origin that times out for five visitors at five paths within ten seconds gets no requests", async () => {
-  const origin = originOf(closeConnection);
-  const id = await storefronts.add({ origin: origin.origin });
+test("an upstream that times out for five visitors at five paths within ten seconds gets no requests", async () => {
+  const upstream = upstreamOf(closeConnection);
+  const id = await storefronts.add({ origin: upstream.origin });
   const ask = (visitor, path) =>
     sendForJson(worker, `/stores/${id}/${path}`, { method: "POST", body: "x", headers: { "CF-Connecting-IP": `192.0.2.${visitor}` } });
   for (let visitor = 0; visitor < 5; visitor += 1) {
@@ -156,9 +165,9 @@ test("an origin that times out for five visitors at five paths within ten second
   assertProblem(await ask(99, "another"), 502, "origin_failed");
   await advanceClock(11);
   assertProblem(await ask(0, 0), 502, "origin_failed");
-  origin.serveByDefault(respondOk());
+  upstream.serveByDefault(respondOk());
   assertOpen(await ask(100, "healthy"));
-  assert.equal(origin.requests.length, 22);
+  assert.equal(upstream.requests.length, 22);
   await advanceClock(11);
   assert.equal((await ask(100, "healthy")).status, 200);
   assert.equal((await ask(101, "healthy")).status, 200);
@@ -166,36 +175,36 @@ test("an origin that times out for five visitors at five paths within ten second
 
 test("after ten seconds one request is a probe; its success closes the circuit", async () => {
   let release;
-  const { origin, id } = await opened((exchange) => {
+  const { upstream, id } = await opened((exchange) => {
     release = () => respondOk()(exchange);
   });
   await advanceClock(11);
   const probe = post(id);
-  await eventually(() => release, "the probe at the origin");
+  await eventually(() => release, "the probe at the upstream");
   for (let requests = 0; requests < 3; requests += 1) assertOpen(await post(id), 60);
-  assert.equal(origin.requests.length, 6);
-  origin.serveByDefault(respondOk());
+  assert.equal(upstream.requests.length, 6);
+  upstream.serveByDefault(respondOk());
   release();
   assert.equal((await probe).status, 200);
   for (let requests = 0; requests < 5; requests += 1) assert.equal((await post(id)).status, 200);
 });
 
 test("a failed probe opens the circuit again, for twice as long", async () => {
-  const { origin, id } = await opened(respondFailure());
+  const { upstream, id } = await opened(respondFailure());
   await advanceClock(11);
   await post(id);
-  assert.equal(origin.requests.length, 6);
+  assert.equal(upstream.requests.length, 6);
   assertOpen(await post(id), 20);
   await advanceClock(11);
   assertOpen(await post(id), 20);
-  assert.equal(origin.requests.length, 6);
-  origin.serveByDefault(respondOk());
+  assert.equal(upstream.requests.length, 6);
+  upstream.serveByDefault(respondOk());
   await advanceClock(10);
   assert.equal((await post(id)).status, 200);
 });
 
 test("another variant serves the visitors of an open circuit, without a try", async () => {
-  const [blue, green] = [originOf(respondFailure()), originOf(respondOk("green"))];
+  const [blue, green] = [upstreamOf(respondFailure()), upstreamOf(respondOk("green"))];
   const id = await storefronts.add({
     variants: [
       { name: "blue", origin: blue.origin, weight: 1 },
@@ -212,9 +221,9 @@ test("another variant serves the visitors of an open circuit, without a try", as
 });
 
 for (const [name, failure] of [...Object.entries(FAILURES), ["silence", neverRespond]]) {
-  test(`after ${name} the fallback origin responds`, async () => {
-    const [origin, backup] = [originOf(failure), originOf(respondOk("backup"))];
-    const id = await storefronts.add({ origin: `${origin.origin}/base`, fallback: `${backup.origin}/backup`, timeoutMs: 1000 });
+  test(`after ${name} the fallback upstream responds`, async () => {
+    const [upstream, backup] = [upstreamOf(failure), upstreamOf(respondOk("backup"))];
+    const id = await storefronts.add({ origin: `${upstream.origin}/base`, fallback: `${backup.origin}/backup`, timeoutMs: 1000 });
     const response = await send(worker, `/stores/${id}/x//y?z`);
     assert.equal(response.status, 200, response.text);
     assert.equal(response.text, "backup");
@@ -227,20 +236,20 @@ for (const [name, failure] of [...Object.entries(FAILURES), ["silence", neverRes
   });
 }
 
-test("with an open circuit the fallback origin gets requests of any method", async () => {
-  const backup = originOf(respondOk("backup"));
-  const { origin, id } = await opened(respondOk());
-  await storefronts.put(id, { origin: origin.origin, fallback: backup.origin });
+test("with an open circuit the fallback upstream gets requests of any method", async () => {
+  const backup = upstreamOf(respondOk("backup"));
+  const { upstream, id } = await opened(respondOk());
+  await storefronts.put(id, { origin: upstream.origin, fallback: backup.origin });
   const body = randomBytes(100_000);
   const response = await post(id, body);
   assert.equal(response.text, "backup");
   assert.deepEqual(backup.requests[0].body, body);
-  assert.equal(origin.requests.length, 5);
+  assert.equal(upstream.requests.length, 5);
 });
 
 test("a response of the application, even a 500, is not replaced by the fallback", async () => {
-  const backup = originOf(respondOk("backup"));
-  const id = await storefronts.add({ origin: originOf(respondFailure("500 Internal Server Error")).origin, fallback: backup.origin });
+  const backup = upstreamOf(respondOk("backup"));
+  const id = await storefronts.add({ origin: upstreamOf(respondFailure("500 Internal Server Error")).origin, fallback: backup.origin });
   assert.equal((await send(worker, `/stores/${id}/x`)).status, 500);
   assert.equal(backup.requests.length, 0);
 });
@@ -249,7 +258,7 @@ test("the maintenance page responds with 503 for a failure and for an open circu
   const key = uniqueName("maintenance");
   await worker.env.assets.put(key, "<h1>Back soon</h1>");
   const { id } = await opened(respondFailure(), { fallback: { asset: key } });
-  const failed = await storefronts.add({ origin: originOf(closeConnection).origin, fallback: { asset: key } });
+  const failed = await storefronts.add({ origin: upstreamOf(closeConnection).origin, fallback: { asset: key } });
   for (const path of [`/stores/${id}/x`, `/stores/${failed}/x`]) {
     const response = await send(worker, path);
     assert.equal(response.status, 503);
@@ -262,6 +271,6 @@ test("the maintenance page responds with 503 for a failure and for an open circu
 });
 
 test("without the maintenance page the failure is the response", async () => {
-  const id = await storefronts.add({ origin: originOf(closeConnection).origin, fallback: { asset: uniqueName("missing") } });
+  const id = await storefronts.add({ origin: upstreamOf(closeConnection).origin, fallback: { asset: uniqueName("missing") } });
   assertProblem(await sendForJson(worker, `/stores/${id}/x`), 502, "origin_failed");
 });

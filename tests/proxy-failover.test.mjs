@@ -1,4 +1,4 @@
-// Failover if a tenant's origins fail: retries and deadlines.
+// Failover if a tenant's upstreams fail: retries and deadlines.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
@@ -13,13 +13,13 @@ import {
   respondFailure,
   respondOk,
   sendBytesThenClose,
-  startRawOrigins,
-} from "./harness/raw-origin.mjs";
+  startRawUpstreams,
+} from "./harness/raw-upstream.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
-// Each origin has a circuit, so each test has its own origins.
-const { routingOrigins, originOf } = await startRawOrigins(130);
+// Each origin has a circuit, so each test has its own upstreams.
+const { routingOrigins, upstreamOf } = await startRawUpstreams(130);
 const vars = { ROUTING_ORIGINS: routingOrigins, ROUTING_REFRESH: "0", UPSTREAM_TIMEOUT_MS: "5000" };
 
 describe("a retry", async () => {
@@ -39,7 +39,7 @@ describe("a retry", async () => {
   const asBlue = { headers: { "X-Group": "blue" } };
 
   /** Retries are limited to a tenth of all requests: sends requests that succeed. */
-  const calm = await storefronts.add({ origin: originOf(respondOk()).origin });
+  const calm = await storefronts.add({ origin: upstreamOf(respondOk()).origin });
   async function earnTries(tries) {
     for (let round = 0; round < tries; round += 1) {
       await Promise.all(Array.from({ length: 12 }, () => send(worker, `/stores/${calm}/x`)));
@@ -49,7 +49,7 @@ describe("a retry", async () => {
   for (const [name, failure] of Object.entries(FAILURES)) {
     test(`after ${name} of one variant goes to another one`, async () => {
       await earnTries(1);
-      const [blue, green] = [originOf(failure), originOf(respondOk("green"))];
+      const [blue, green] = [upstreamOf(failure), upstreamOf(respondOk("green"))];
       const response = await send(worker, `/stores/${await blueGreen(blue, green)}/x?y`, asBlue);
       assert.equal(response.status, 200, response.text);
       assert.equal(response.text, "green");
@@ -64,13 +64,13 @@ describe("a retry", async () => {
       );
     });
 
-    test(`after ${name} of the only origin goes to it again`, async () => {
+    test(`after ${name} of the only upstream goes to it again`, async () => {
       await earnTries(1);
-      const origin = originOf(inSequence(failure, respondOk()));
-      const response = await send(worker, `/stores/${await storefronts.add({ origin: origin.origin })}/x?y`);
+      const upstream = upstreamOf(inSequence(failure, respondOk()));
+      const response = await send(worker, `/stores/${await storefronts.add({ origin: upstream.origin })}/x?y`);
       assert.equal(response.status, 200, response.text);
       assert.deepEqual(
-        origin.requests.map(({ line }) => line),
+        upstream.requests.map(({ line }) => line),
         ["GET /x?y HTTP/1.1", "GET /x?y HTTP/1.1"],
       );
     });
@@ -79,7 +79,7 @@ describe("a retry", async () => {
   test("goes to the active variant again, and never to a variant of weight 0", async () => {
     await earnTries(2);
     for (const more of [{ active: "blue" }, { green: 0 }]) {
-      const [blue, green] = [originOf(inSequence(respondFailure(), respondOk("blue"))), originOf(respondOk("green"))];
+      const [blue, green] = [upstreamOf(inSequence(respondFailure(), respondOk("blue"))), upstreamOf(respondOk("green"))];
       const { green: weight = 1, ...rest } = more;
       const variants = [
         { name: "blue", origin: blue.origin, weight: 1 },
@@ -95,30 +95,30 @@ describe("a retry", async () => {
 
   // The runtime itself repeats a request without a body if a reused connection turns out to be
   // closed.
-  const failingForGood = sendBytesThenClose("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 18\r\n\r\nthe origin's words");
+  const failingForGood = sendBytesThenClose("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 20\r\n\r\nthe upstream's words");
   for (const [first, second, status, text] of [
-    [respondFailure(), respondFailure("502 Bad Gateway"), 502, "the origin's words"],
-    [failingForGood, closeConnection, 503, "the origin's words"],
-    [closeConnection, respondFailure(), 503, "the origin's words"],
+    [respondFailure(), respondFailure("502 Bad Gateway"), 502, "the upstream's words"],
+    [failingForGood, closeConnection, 503, "the upstream's words"],
+    [closeConnection, respondFailure(), 503, "the upstream's words"],
     [respondFailure(), respond("404 Not Found", [], "none"), 404, "none"],
   ]) {
-    test(`is the only one: the last response of an origin is passed on (${status})`, async () => {
+    test(`is the only one: the last response of an upstream is passed on (${status})`, async () => {
       await earnTries(1);
-      const origin = originOf(inSequence(first, second));
-      const id = await storefronts.add({ origin: origin.origin });
+      const upstream = upstreamOf(inSequence(first, second));
+      const id = await storefronts.add({ origin: upstream.origin });
       const response = await send(worker, `/stores/${id}/x`);
       assert.equal(response.status, status);
       assert.equal(response.text, text);
-      assert.equal(origin.requests.length, 2);
+      assert.equal(upstream.requests.length, 2);
     });
   }
 
   test("that gets no response either is 502", async () => {
     await earnTries(1);
-    const origin = originOf(closeConnection);
-    const response = await sendForJson(worker, `/stores/${await storefronts.add({ origin: origin.origin })}/x`);
+    const upstream = upstreamOf(closeConnection);
+    const response = await sendForJson(worker, `/stores/${await storefronts.add({ origin: upstream.origin })}/x`);
     assertProblem(response, 502, "origin_failed");
-    assert.equal(origin.requests.length, 2);
+    assert.equal(upstream.requests.length, 2);
   });
 
   /**
@@ -146,8 +146,8 @@ describe("a retry", async () => {
       await earnTries(1);
       const body = length === undefined ? undefined : randomBytes(length === "chunked" ? 10 : length);
       for (const failure of [respondFailure(), closeConnection]) {
-        const origin = originOf(inSequence(failure, respondOk()));
-        const path = `/stores/${await storefronts.add({ origin: origin.origin })}/x`;
+        const upstream = upstreamOf(inSequence(failure, respondOk()));
+        const path = `/stores/${await storefronts.add({ origin: upstream.origin })}/x`;
         const { request, response } = openRequest(worker, path, { method, headers: { "Content-Type": "text/x-test" } });
         if (length !== "chunked" && body) request.setHeader("Content-Length", body.length);
         if (length === "chunked") request.setHeader("Transfer-Encoding", "chunked");
@@ -155,42 +155,42 @@ describe("a retry", async () => {
         const received = await response;
         const text = Buffer.concat(await received.toArray()).toString();
         assert.equal(received.statusCode === 200, isTriedAgain, `${received.statusCode} ${text}`);
-        assert.equal(origin.requests.length, isTriedAgain ? 2 : 1);
-        for (const sent of origin.requests) {
+        assert.equal(upstream.requests.length, isTriedAgain ? 2 : 1);
+        for (const sent of upstream.requests) {
           assert.equal(sent.method, method);
           assert.equal(sent.field("Content-Type"), "text/x-test");
           if (sent.complete) assert.deepEqual(sent.body, body ?? Buffer.alloc(0));
         }
-        assert.ok(!isTriedAgain || origin.requests[1].complete);
+        assert.ok(!isTriedAgain || upstream.requests[1].complete);
       }
     });
   }
 
   for (const status of ["500 Internal Server Error", "501 Not Implemented", "404 Not Found", "429 Too Many Requests"]) {
     test(`does not follow a ${status}, which is the application's response; no circuit opens`, async () => {
-      const origin = originOf(respondFailure(status));
-      const id = await storefronts.add({ origin: origin.origin });
+      const upstream = upstreamOf(respondFailure(status));
+      const id = await storefronts.add({ origin: upstream.origin });
       for (let requests = 1; requests <= 8; requests += 1) {
         const response = await send(worker, `/stores/${id}/x`);
         assert.equal(response.status, Number.parseInt(status, 10));
-        assert.equal(origin.requests.length, requests);
+        assert.equal(upstream.requests.length, requests);
       }
     });
   }
 
   test("does not follow the record's timeoutMs, the deadline: 504", async () => {
     for (const method of ["GET", "POST"]) {
-      const origin = originOf(neverRespond);
-      const id = await storefronts.add({ origin: origin.origin, timeoutMs: 300 });
+      const upstream = upstreamOf(neverRespond);
+      const id = await storefronts.add({ origin: upstream.origin, timeoutMs: 300 });
       const body = method === "POST" ? "x" : undefined;
       assertProblem(await sendForJson(worker, `/stores/${id}/x`, { method, body }), 504, "origin_timeout");
-      assert.equal(origin.requests.length, 1);
+      assert.equal(upstream.requests.length, 1);
     }
   });
 
   test("does not follow a head that is too slow: 504", async () => {
-    const origin = originOf(({ write }) => write("HTTP/1.1 200 OK\r\nX-Own: 1\r\n"));
-    const id = await storefronts.add({ origin: origin.origin, timeoutMs: 300 });
+    const upstream = upstreamOf(({ write }) => write("HTTP/1.1 200 OK\r\nX-Own: 1\r\n"));
+    const id = await storefronts.add({ origin: upstream.origin, timeoutMs: 300 });
     assertProblem(await sendForJson(worker, `/stores/${id}/x`), 504, "origin_timeout");
   });
 });
@@ -200,7 +200,7 @@ describe("the retry budget", async () => {
   const storefronts = storefrontsOf(worker);
 
   test("retries are a tenth of the requests and ten more, so that an outage is not doubled", async () => {
-    const broken = Array.from({ length: 60 }, () => originOf(respondFailure()));
+    const broken = Array.from({ length: 60 }, () => upstreamOf(respondFailure()));
     for (const { origin } of broken) {
       assert.equal((await send(worker, `/stores/${await storefronts.add({ origin })}/x`)).status, 503);
     }

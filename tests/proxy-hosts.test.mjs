@@ -12,7 +12,7 @@ const upstream = await startUpstream();
 const vars = { ROUTING_ORIGINS: upstream.origin };
 
 const at = (host, headers) => ({ headers: { Host: host, ...headers } });
-/** Returns a record whose origin shows in the URL that it receives. */
+/** Returns a record whose base path shows in the URL that the upstream receives. */
 const recordOf = (name) => ({ origin: `${upstream.origin}/of-${name}` });
 
 describe("with a TENANT_DOMAIN", async () => {
@@ -77,7 +77,7 @@ describe("with a TENANT_DOMAIN", async () => {
     });
   }
 
-  test("every method reaches the tenant's origin by its host", async () => {
+  test("every method reaches the tenant's upstream by its host", async () => {
     for (const method of ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
       const response = await send(worker, "/healthz", { method, ...at("a.shops.example.com") });
       assert.equal(response.json().method, method);
@@ -195,7 +195,7 @@ describe("without a TENANT_DOMAIN", async () => {
       { path: "/store", origin: upstream.origin },
     ],
   };
-  /** A path, and the base of the origin that receives it; the path is unchanged. */
+  /** A path, and the base of the upstream that receives it; the path is unchanged. */
   const taken = [
     ["/admin", "/on-admin"],
     ["/admin/", "/on-admin"],
@@ -223,7 +223,7 @@ describe("without a TENANT_DOMAIN", async () => {
     ["/", "/rest"],
   ];
   for (const [path, base] of taken) {
-    test(`routes: ${path} goes to ${base || "the origin without a base"}`, async () => {
+    test(`routes: ${path} goes to ${base || "the upstream without a base"}`, async () => {
       const id = await storefronts.add(routed);
       assert.equal((await send(worker, `/stores/${id}${path}`)).json().url, base + path);
     });

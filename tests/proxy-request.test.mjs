@@ -1,4 +1,4 @@
-// The request that a tenant's origin receives, byte for byte: its line, its fields, its body.
+// The request that a tenant's upstream receives, byte for byte: its line, its fields, its body.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -7,28 +7,28 @@ import { test } from "node:test";
 import { uniqueName } from "./harness/eventually.mjs";
 import { openRequest, send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { startRawOrigin } from "./harness/raw-origin.mjs";
+import { startRawUpstream } from "./harness/raw-upstream.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
-const origin = await startRawOrigin();
-const worker = await startWorker({ vars: { ROUTING_ORIGINS: origin.origin, TENANT_DOMAIN: "shops.example.com" } });
+const upstream = await startRawUpstream();
+const worker = await startWorker({ vars: { ROUTING_ORIGINS: upstream.origin, TENANT_DOMAIN: "shops.example.com" } });
 const storefronts = storefrontsOf(worker);
-await storefronts.put("plain", { origin: origin.origin });
-await storefronts.put("based", { origin: `${origin.origin}/shop/` });
+await storefronts.put("plain", { origin: upstream.origin });
+await storefronts.put("based", { origin: `${upstream.origin}/shop/` });
 const visitorHost = `127.0.0.1:${worker.url.port}`;
 
-/** Sends a request, and returns what the origin received. */
+/** Sends a request, and returns what the upstream received. */
 async function receivedRequest(path, options) {
-  const before = origin.requests.length;
+  const before = upstream.requests.length;
   const response = await send(worker, path, options);
-  const requests = origin.requests.slice(before);
+  const requests = upstream.requests.slice(before);
   assert.equal(requests.length, 1, `${requests.length} requests arrived, and the response is ${response.status} ${response.text}`);
   return requests[0];
 }
 
 /**
- * What follows `/stores/{id}`, and what follows the origin's base in the request line.
+ * What follows `/stores/{id}`, and what follows the upstream's base in the request line.
  */
 const targets = [
   ["", "/"],
@@ -81,12 +81,12 @@ for (const [sent, line] of targets) {
     assert.equal((await receivedRequest(`/stores/plain${sent}`)).line, `GET ${line} HTTP/1.1`);
     const request = await receivedRequest(`/stores/based${sent}`);
     assert.equal(request.line, `GET /shop${line} HTTP/1.1`);
-    assert.deepEqual(request.values("Host"), [origin.host]);
+    assert.deepEqual(request.values("Host"), [upstream.host]);
   });
 }
 
 /**
- * Fields of the visitor, and their combined values at the origin; undefined if they do not arrive.
+ * Fields of the visitor, and their combined values at the upstream; undefined if they do not arrive.
  */
 const fields = [
   ["an ordinary field", { "X-Own": "a  b" }, { "X-Own": "a  b" }],
@@ -184,13 +184,13 @@ for (const [name, headers, expected] of fields) {
     for (const [field, value] of Object.entries(expected)) {
       assert.equal(request.field(field), value, `${field} of\n${request.head}`);
     }
-    assert.deepEqual(request.values("Host"), [origin.host]);
+    assert.deepEqual(request.values("Host"), [upstream.host]);
     assert.equal(request.field("Transfer-Encoding"), undefined);
   });
 }
 
 test("fields: X-Forwarded-Prefix is what the visitor sent, not decoded", async () => {
-  await storefronts.put("café a/b", { origin: origin.origin });
+  await storefronts.put("café a/b", { origin: upstream.origin });
   const request = await receivedRequest("/stores/caf%C3%A9%20a%2fb/x");
   assert.equal(request.line, "GET /x HTTP/1.1");
   assert.equal(request.field("X-Forwarded-Prefix"), "/stores/caf%C3%A9%20a%2fb");
@@ -201,27 +201,27 @@ test("fields: a request by host has no prefix, and names that host", async () =>
   assert.equal(request.field("X-Forwarded-Prefix"), undefined);
   assert.equal(request.field("X-Forwarded-Host"), "plain.shops.example.com:8443");
   assert.equal(request.field("Forwarded"), 'for=127.0.0.1;host="plain.shops.example.com:8443";proto=http');
-  assert.deepEqual(request.values("Host"), [origin.host]);
+  assert.deepEqual(request.values("Host"), [upstream.host]);
 });
 
 for (const loop of ["kv-edge", "other, kv-edge", "kv-edge; v=1", "a;b=c ,kv-edge ;x=y, d"]) {
   test(`a CDN-Loop ${JSON.stringify(loop)} is a loop: 508, and nothing is fetched`, async () => {
-    const before = origin.requests.length;
+    const before = upstream.requests.length;
     const response = await sendForJson(worker, "/stores/plain/x", { headers: { "CDN-Loop": loop } });
     assertProblem(response, 508, "loop_detected");
-    assert.equal(origin.requests.length, before);
+    assert.equal(upstream.requests.length, before);
   });
 }
 
 test("TRACE gets 405, and nothing is fetched", async () => {
-  const before = origin.requests.length;
+  const before = upstream.requests.length;
   assert.equal((await send(worker, "/stores/plain/x", { method: "TRACE" })).status, 405);
-  assert.equal(origin.requests.length, before);
+  assert.equal(upstream.requests.length, before);
 });
 
 test("the record's edits of the request are applied", async () => {
   const headers = { request: { set: { "X-A": "1", "X-Own": "theirs" }, remove: ["X-B", "cookie"] } };
-  const id = await storefronts.add({ origin: origin.origin, headers });
+  const id = await storefronts.add({ origin: upstream.origin, headers });
   const request = await receivedRequest(`/stores/${id}/x`, { headers: { "X-Own": ["a", "b"], "x-b": "1", Cookie: "a=1", "X-C": "kept" } });
   assert.deepEqual(request.values("X-A"), ["1"]);
   assert.deepEqual(request.values("X-Own"), ["theirs"]);
@@ -230,7 +230,7 @@ test("the record's edits of the request are applied", async () => {
 });
 
 const everyByte = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
-/** A method with its body, and how the body is framed at the origin. */
+/** A method with its body, and how the body is framed at the upstream. */
 const bodies = [
   ["GET", undefined, {}],
   ["HEAD", undefined, {}],
@@ -267,7 +267,7 @@ for (const length of [0, 1, 300_000]) {
     });
     request.end(body);
     assert.equal((await response).statusCode, 200);
-    const [seen] = origin.requestsTo(path);
+    const [seen] = upstream.requestsTo(path);
     assert.equal(seen.field("Content-Length"), undefined);
     assert.equal(seen.field("Transfer-Encoding"), "chunked");
     assert.equal(seen.field("Trailer"), undefined);
@@ -296,7 +296,7 @@ for (const framing of ["with a Content-Length", "in chunks"]) {
     }
     request.end();
     assert.equal((await response).statusCode, 200);
-    const [seen] = origin.requestsTo(path);
+    const [seen] = upstream.requestsTo(path);
     assert.equal(seen.size, piece.length * pieces);
     assert.equal(seen.hash, hash.digest("hex"));
     const grown = (await peakMemory()) - before;

@@ -1,29 +1,29 @@
-// The response of a tenant's origin, as the visitor gets it: redirects and cookies that work under
+// The response of a tenant's upstream, as the visitor gets it: redirects and cookies that work under
 // the prefix, fields, statuses.
 import assert from "node:assert/strict";
 import net from "node:net";
 import { test } from "node:test";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { respond, respondImmediately, sendBytes, sendBytesThenClose, startRawOrigin } from "./harness/raw-origin.mjs";
+import { respond, respondImmediately, sendBytes, sendBytesThenClose, startRawUpstream } from "./harness/raw-upstream.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
-const origin = await startRawOrigin();
-const admin = await startRawOrigin();
+const upstream = await startRawUpstream();
+const admin = await startRawUpstream();
 const worker = await startWorker({
-  vars: { ROUTING_ORIGINS: `${origin.origin},${admin.origin}`, TENANT_DOMAIN: "shops.example.com" },
+  vars: { ROUTING_ORIGINS: `${upstream.origin},${admin.origin}`, TENANT_DOMAIN: "shops.example.com" },
 });
 const storefronts = storefrontsOf(worker);
 
 /**
- * A tenant that is reached by path and by host: `origin` is its backend with a base, `/admin` goes
+ * A tenant that is reached by path and by host: `upstream` serves it below a base, `/admin` goes
  * to another one.
  */
-const record = { origin: `${origin.origin}/base`, routes: [{ path: "/admin", origin: admin.origin }] };
+const record = { origin: `${upstream.origin}/base`, routes: [{ path: "/admin", origin: admin.origin }] };
 await storefronts.put("shop", record);
-await storefronts.put("root", { origin: origin.origin });
-await storefronts.put("a;b", { origin: origin.origin });
+await storefronts.put("root", { origin: upstream.origin });
+await storefronts.put("a;b", { origin: upstream.origin });
 
 const byPath = (id = "shop") => ({
   name: `/stores/${id}`,
@@ -38,20 +38,20 @@ const byHost = (id = "shop") => ({
   headers: { Host: `${id}.shops.example.com` },
 });
 
-/** Requests `/dir/page` of a tenant, whose origin responds with these fields. */
-async function getFromOrigin(way, fields, { base = "/base", status = "302 Found", backend = origin, path = "/dir/page" } = {}) {
-  backend.serve(respond(status, fields), base + path);
+/** Requests `/dir/page` of a tenant, whose upstream responds with these fields. */
+async function getFromUpstream(way, fields, { base = "/base", status = "302 Found", at = upstream, path = "/dir/page" } = {}) {
+  at.serve(respond(status, fields), base + path);
   return send(worker, way.prefix + path, { headers: way.headers });
 }
 
 /**
  * PREFIX is the prefix of the visitor's path, VISITOR the same with scheme and host; ORIGIN and
- * ADMIN are the backends.
+ * ADMIN are the origins of the two upstreams.
  */
 const fillIn = (text, { prefix, visitor }) =>
-  text.replaceAll("PREFIX", prefix).replaceAll("VISITOR", visitor).replaceAll("ORIGIN", origin.origin).replaceAll("ADMIN", admin.origin);
+  text.replaceAll("PREFIX", prefix).replaceAll("VISITOR", visitor).replaceAll("ORIGIN", upstream.origin).replaceAll("ADMIN", admin.origin);
 
-const hidePorts = (text) => text.replaceAll(String(origin.port), "PORT");
+const hidePorts = (text) => text.replaceAll(String(upstream.port), "PORT");
 
 const locations = [
   ["ORIGIN/base/a?x=1&y=http://z#f", "VISITOR/a?x=1&y=http://z#f"],
@@ -88,7 +88,7 @@ for (const way of [byPath(), byHost()]) {
   for (const [given, expected] of locations) {
     for (const field of ["Location", "Content-Location"]) {
       test(`${hidePorts(way.name)}: a ${field} ${given} becomes ${expected}`, async () => {
-        const response = await getFromOrigin(way, [`${field}: ${fillIn(given, way)}`]);
+        const response = await getFromUpstream(way, [`${field}: ${fillIn(given, way)}`]);
         assert.equal(response.status, 302);
         assert.equal(response.headers[field.toLowerCase()], fillIn(expected, way));
       });
@@ -97,34 +97,34 @@ for (const way of [byPath(), byHost()]) {
 }
 
 test("a Location whose path begins with two slashes does not redirect to another host", async () => {
-  const under = await getFromOrigin(byPath(), ["Location: /base//evil.example/x"]);
+  const under = await getFromUpstream(byPath(), ["Location: /base//evil.example/x"]);
   assert.equal(under.headers.location, "/stores/shop//evil.example/x");
   const way = byHost();
-  assert.equal((await getFromOrigin(way, ["Location: /base//evil.example/x"])).headers.location, `${way.visitor}//evil.example/x`);
+  assert.equal((await getFromUpstream(way, ["Location: /base//evil.example/x"])).headers.location, `${way.visitor}//evil.example/x`);
 });
 
 test("every Location at a backend without a base is rewritten", async () => {
   for (const way of [byPath("root"), byHost("root")]) {
-    const absolute = await getFromOrigin(way, [`Location: ${origin.origin}/x/y?z`], { base: "" });
+    const absolute = await getFromUpstream(way, [`Location: ${upstream.origin}/x/y?z`], { base: "" });
     assert.equal(absolute.headers.location, `${way.visitor}/x/y?z`);
-    assert.equal((await getFromOrigin(way, ["Location: /x/y?z"], { base: "" })).headers.location, `${way.prefix}/x/y?z`);
+    assert.equal((await getFromUpstream(way, ["Location: /x/y?z"], { base: "" })).headers.location, `${way.prefix}/x/y?z`);
   }
 });
 
 test("a Location at the route's backend is rewritten too", async () => {
   for (const way of [byPath(), byHost()]) {
-    const response = await getFromOrigin(way, ["Location: /admin/login"], { base: "", backend: admin, path: "/admin/page" });
+    const response = await getFromUpstream(way, ["Location: /admin/login"], { base: "", at: admin, path: "/admin/page" });
     assert.equal(response.headers.location, `${way.prefix}/admin/login`);
   }
 });
 
 for (const status of ["301 Moved Permanently", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect", "201 Created"]) {
   test(`the Location of a ${status} is rewritten, and not followed`, async () => {
-    const before = origin.requests.length;
-    const response = await getFromOrigin(byPath(), ["Location: /base/next"], { status });
+    const before = upstream.requests.length;
+    const response = await getFromUpstream(byPath(), ["Location: /base/next"], { status });
     assert.equal(response.status, Number.parseInt(status, 10));
     assert.equal(response.headers.location, "/stores/shop/next");
-    assert.equal(origin.requests.length, before + 1);
+    assert.equal(upstream.requests.length, before + 1);
   });
 }
 
@@ -140,7 +140,7 @@ const refreshes = [
 for (const way of [byPath(), byHost()]) {
   for (const [given, expected] of refreshes) {
     test(`${hidePorts(way.name)}: a Refresh ${given} becomes ${expected}`, async () => {
-      const response = await getFromOrigin(way, [`Refresh: ${fillIn(given, way)}`], { status: "200 OK" });
+      const response = await getFromUpstream(way, [`Refresh: ${fillIn(given, way)}`], { status: "200 OK" });
       assert.equal(response.headers.refresh, fillIn(expected, way));
     });
   }
@@ -158,7 +158,7 @@ function parts(cookie) {
 }
 
 /**
- * The origin's cookie, and what the visitor gets under `/stores/{id}`, and by host. The request is
+ * The upstream's cookie, and what the visitor gets under `/stores/{id}`, and by host. The request is
  * for /base/dir/page.
  */
 const cookies = [
@@ -184,7 +184,7 @@ for (const [given, underPath, underHost] of cookies) {
   ]) {
     if (expected === undefined) continue;
     test(`${hidePorts(way.name)}: the cookie ${given} becomes ${expected}`, async () => {
-      const response = await getFromOrigin(way, [`Set-Cookie: ${given}`], { status: "200 OK" });
+      const response = await getFromUpstream(way, [`Set-Cookie: ${given}`], { status: "200 OK" });
       const [cookie, ...more] = response.headers["set-cookie"];
       assert.deepEqual(more, []);
       assert.deepEqual(parts(cookie), parts(fillIn(expected, way)));
@@ -194,20 +194,20 @@ for (const [given, underPath, underHost] of cookies) {
 
 test("a semicolon in the prefix does not end the Path of a cookie", async () => {
   const way = byPath("a;b");
-  const response = await getFromOrigin(way, ["Set-Cookie: a=1; Path=/"], { base: "", status: "200 OK" });
+  const response = await getFromUpstream(way, ["Set-Cookie: a=1; Path=/"], { base: "", status: "200 OK" });
   assert.deepEqual(parts(response.headers["set-cookie"][0]), ["a=1", "Path=/stores/a%3Bb"]);
 });
 
 test("several cookies arrive, each as its own line and in order", async () => {
   const lines = ["Set-Cookie: a=1; Path=/base", "X-Between: 1", "Set-Cookie: b=2; Path=/base", "set-cookie: a=3; Path=/base"];
-  const response = await getFromOrigin(byPath(), lines, { status: "200 OK" });
+  const response = await getFromUpstream(byPath(), lines, { status: "200 OK" });
   assert.deepEqual(
     response.headers["set-cookie"].map((cookie) => cookie.split(";")[0]),
     ["a=1", "b=2", "a=3"],
   );
 });
 
-test("the origin's own hop-by-hop fields, what its Connection lists, and Alt-Svc are dropped", async () => {
+test("the upstream's own hop-by-hop fields, what its Connection lists, and Alt-Svc are dropped", async () => {
   const hop = [
     "Connection: X-Secret, X-Other",
     "X-Secret: 1",
@@ -220,7 +220,7 @@ test("the origin's own hop-by-hop fields, what its Connection lists, and Alt-Svc
     "Upgrade: h2c",
     'Alt-Svc: h3=":443"',
   ];
-  const { headers, text } = await getFromOrigin(byPath(), [...hop, "X-Own: 1", "X-Two: 1", "X-Two: 2"], { status: "200 OK" });
+  const { headers, text } = await getFromUpstream(byPath(), [...hop, "X-Own: 1", "X-Two: 1", "X-Two: 2"], { status: "200 OK" });
   for (const name of ["x-secret", "x-other", "proxy-connection", "proxy-authenticate", "te", "trailer", "upgrade", "alt-svc"]) {
     assert.equal(headers[name], undefined, name);
   }
@@ -233,7 +233,7 @@ test("the origin's own hop-by-hop fields, what its Connection lists, and Alt-Svc
 });
 
 test("a 103 precedes the 200, which is the response", async () => {
-  origin.serve(
+  upstream.serve(
     sendBytes("HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nX-Own: 1\r\nContent-Length: 2\r\n\r\nok"),
     "/base/early",
   );
@@ -250,7 +250,7 @@ for (const [status, fields] of [
   ["205 Reset Content", ["X-Own: 1"]],
 ]) {
   test(`a ${status} has no body`, async () => {
-    const response = await getFromOrigin(byPath(), fields, { status });
+    const response = await getFromUpstream(byPath(), fields, { status });
     assert.equal(response.status, Number.parseInt(status, 10));
     assert.equal(response.headers["x-own"], "1");
     assert.equal(response.text, "");
@@ -259,22 +259,22 @@ for (const [status, fields] of [
 }
 
 test("the response to HEAD has the fields of GET, and no body", async () => {
-  origin.serve(respond("200 OK", ["X-Own: 1", "Content-Type: text/x-test"], "seven b"), "/base/head");
+  upstream.serve(respond("200 OK", ["X-Own: 1", "Content-Type: text/x-test"], "seven b"), "/base/head");
   const response = await send(worker, "/stores/shop/head", { method: "HEAD" });
   assert.equal(response.status, 200);
   assert.equal(response.headers["content-type"], "text/x-test");
   assert.equal(response.headers["content-length"], "7");
   assert.equal(response.text, "");
-  assert.equal(origin.requestsTo("/base/head")[0].method, "HEAD");
+  assert.equal(upstream.requestsTo("/base/head")[0].method, "HEAD");
 });
 
 test("a status 999, which HTTP does not have, causes a 502", async () => {
-  origin.serve(respond("999 Odd", [], "odd"), "/base/999");
+  upstream.serve(respond("999 Odd", [], "odd"), "/base/999");
   assertProblem(await sendForJson(worker, "/stores/shop/999"), 502, "origin_failed");
 });
 
 test("a response that arrives before the request's body is complete is passed on", async () => {
-  origin.serve(respondImmediately("413 Content Too Large", ["X-Own: 1"], "too much"), "/base/early-refusal");
+  upstream.serve(respondImmediately("413 Content Too Large", ["X-Own: 1"], "too much"), "/base/early-refusal");
   const response = await send(worker, "/stores/shop/early-refusal", { method: "POST", body: Buffer.alloc(2_000_000) });
   assert.equal(response.status, 413);
   assert.equal(response.text, "too much");
@@ -289,7 +289,7 @@ for (const [framing, body] of [
 ]) {
   for (const reset of [false, true]) {
     test(`a response with ${framing} that breaks off after ${JSON.stringify(body)}${reset ? " with a reset" : ""} is never complete for the visitor`, async () => {
-      origin.serve(sendBytesThenClose(`HTTP/1.1 200 OK\r\n${framing}\r\n\r\n${body}`, { reset }), "/base/half");
+      upstream.serve(sendBytesThenClose(`HTTP/1.1 200 OK\r\n${framing}\r\n\r\n${body}`, { reset }), "/base/half");
       // The visitor may not even get its head.
       const response = await send(worker, "/stores/shop/half").catch((error) => ({ error, complete: false }));
       assert.equal(response.complete, false);
@@ -330,14 +330,14 @@ for (const [field, value, expected] of [
   ["Set-Cookie", "n=J\xfcrgen; Domain=example.com; Path=/", ["n=J\xef\xbf\xbdrgen; Path=/stores/shop"]],
 ]) {
   test(`bytes of ${field}: ${JSON.stringify(value)} arrives as ${JSON.stringify(expected)}`, async () => {
-    origin.serve(sendBytes(Buffer.from(`HTTP/1.1 200 OK\r\n${field}: ${value}\r\nContent-Length: 0\r\n\r\n`, "latin1")), "/base/bytes");
+    upstream.serve(sendBytes(Buffer.from(`HTTP/1.1 200 OK\r\n${field}: ${value}\r\nContent-Length: 0\r\n\r\n`, "latin1")), "/base/bytes");
     assert.deepEqual(await bytesOf("/stores/shop/bytes", field.toLowerCase()), expected);
   });
 }
 
 test("bytes of cookies arrive unchanged at a storefront with its own host", async () => {
   const lines = ["Set-Cookie: n=J\xfcrgen; Path=/", "Set-Cookie: a=1; Path=/", "Location: /caf\xe9"];
-  origin.serve(sendBytes(Buffer.from(`HTTP/1.1 302 Found\r\n${lines.join("\r\n")}\r\nContent-Length: 0\r\n\r\n`, "latin1")), "/bytes");
+  upstream.serve(sendBytes(Buffer.from(`HTTP/1.1 302 Found\r\n${lines.join("\r\n")}\r\nContent-Length: 0\r\n\r\n`, "latin1")), "/bytes");
   const host = ["Host: root.shops.example.com"];
   assert.deepEqual(await bytesOf("/bytes", "set-cookie", host), ["n=J\xfcrgen; Path=/", "a=1; Path=/"]);
   assert.deepEqual(await bytesOf("/bytes", "location", host), ["/caf\xe9"]);
@@ -345,8 +345,8 @@ test("bytes of cookies arrive unchanged at a storefront with its own host", asyn
 
 test("the record's edits of the response are applied", async () => {
   const headers = { response: { set: { "X-A": "1", "X-Own": "ours" }, remove: ["Server", "x-powered-by"] } };
-  const id = await storefronts.add({ origin: origin.origin, headers });
-  const path = origin.serve(respond("200 OK", ["X-Own: theirs", "Server: secret/1.0", "X-Powered-By: x", "X-Kept: 1"]));
+  const id = await storefronts.add({ origin: upstream.origin, headers });
+  const path = upstream.serve(respond("200 OK", ["X-Own: theirs", "Server: secret/1.0", "X-Powered-By: x", "X-Kept: 1"]));
   const response = await send(worker, `/stores/${id}${path}`);
   assert.equal(response.headers["x-a"], "1");
   assert.equal(response.headers["x-own"], "ours");
@@ -357,8 +357,8 @@ test("the record's edits of the response are applied", async () => {
   assert.equal(response.headers["x-storefront-id"], id);
 });
 
-test("the fields that name the Worker and the storefront replace the origin's", async () => {
-  const path = origin.serve(respond("200 OK", ["X-Variant: theirs", "Routing-Source: theirs", "X-Served-By: theirs", "X-Storefront-ID: theirs"]));
+test("the fields that name the Worker and the storefront replace the upstream's", async () => {
+  const path = upstream.serve(respond("200 OK", ["X-Variant: theirs", "Routing-Source: theirs", "X-Served-By: theirs", "X-Storefront-ID: theirs"]));
   const { headers } = await send(worker, `/stores/root${path}`);
   assert.equal(headers["x-variant"], undefined);
   assert.equal(headers["routing-source"], undefined);

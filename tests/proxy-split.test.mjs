@@ -13,11 +13,12 @@ const vars = { ROUTING_ORIGINS: upstream.origin, ROUTING_REFRESH: "0", TENANT_DO
 const COOKIE = "kv-edge-visitor";
 
 /**
- * Returns variants, of `{ blue: 90, green: 10 }`, whose origins show in the URL that they receive.
+ * Returns the variants with these weights, such as `{ blue: 90, green: 10 }`. The base path of each
+ * shows in the URL that the upstream receives.
  */
 const variantsOf = (weights) => Object.entries(weights).map(([name, weight]) => ({ name, origin: `${upstream.origin}/on-${name}`, weight }));
 
-/** Returns the variant that responded, on which the response and the origin agree. */
+/** Returns the variant that responded, on which the response and the upstream agree. */
 function variantOf(response) {
   assert.equal(response.status, 200, response.text);
   const name = response.headers["x-variant"];
@@ -87,7 +88,7 @@ describe("with an API_TOKEN", async () => {
     assert.deepEqual(visitorCookie(response).attributes, ["HttpOnly", "Max-Age=31536000", "Path=/", "SameSite=Lax", "Secure"]);
   });
 
-  test("the visitor's cookie does not replace the origin's", async () => {
+  test("the visitor's cookie does not replace the upstream's", async () => {
     const path = new URL(
       upstream.serve((_request, response) => response.writeHead(200, { "set-cookie": ["a=1", "b=2"] }).end(), "/on-blue/cookies"),
     ).pathname.slice("/on-blue".length);
@@ -199,7 +200,7 @@ describe("with an API_TOKEN", async () => {
     assert.equal(variantOf(await ask(id)), "blue");
   });
 
-  test("if all weights are 0 the origin serves, and no variant is named", async () => {
+  test("if all weights are 0 the upstream serves, and no variant is named", async () => {
     const id = await add({ blue: 0, green: 0 }, { origin: `${upstream.origin}/on-none` });
     const response = await ask(id);
     assert.equal(variantOf(response), undefined);

@@ -1,47 +1,47 @@
-// Visitors' own faults, and what a visitor and the log get to see of an origin's.
+// Visitors' own faults, and what a visitor and the log get to see of an upstream's.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually } from "./harness/eventually.mjs";
 import { openRequest, send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { neverRespond, respond, respondFailure, respondOk, startRawOrigins } from "./harness/raw-origin.mjs";
+import { neverRespond, respond, respondFailure, respondOk, startRawUpstreams } from "./harness/raw-upstream.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
-const { routingOrigins, originOf } = await startRawOrigins(30);
+const { routingOrigins, upstreamOf } = await startRawUpstreams(30);
 const worker = await startWorker({ vars: { ROUTING_ORIGINS: routingOrigins, UPSTREAM_TIMEOUT_MS: "5000" } });
 const storefronts = storefrontsOf(worker);
 
 async function shop(handler, record = {}) {
-  const origin = originOf(handler);
-  return { origin, id: await storefronts.add({ origin: origin.origin, ...record }) };
+  const upstream = upstreamOf(handler);
+  return { upstream, id: await storefronts.add({ origin: upstream.origin, ...record }) };
 }
 
 const get = (id, headers) => sendForJson(worker, `/stores/${id}/x`, { headers });
 
 for (const method of ["GET", "HEAD"]) {
-  test(`${method} with an empty body, Content-Length: 0, reaches the origin without one`, async () => {
-    const { origin, id } = await shop(respondOk());
+  test(`${method} with an empty body, Content-Length: 0, reaches the upstream without one`, async () => {
+    const { upstream, id } = await shop(respondOk());
     const response = await send(worker, `/stores/${id}/x`, { method, headers: { "Content-Length": "0" } });
     assert.equal(response.status, 200);
-    assert.equal(origin.requests.length, 1);
-    assert.equal(origin.requests[0].method, method);
+    assert.equal(upstream.requests.length, 1);
+    assert.equal(upstream.requests[0].method, method);
   });
 }
 
-test("GET with a body, which the platform cannot send, gets 400, and is not a failure of the origin", async () => {
-  const { origin, id } = await shop(respondOk());
+test("GET with a body, which the platform cannot send, gets 400, and is not a failure of the upstream", async () => {
+  const { upstream, id } = await shop(respondOk());
   for (let requests = 0; requests < 6; requests += 1) {
     const response = await sendForJson(worker, `/stores/${id}/x`, { body: "a body" });
     assertProblem(response, 400, "unexpected_body");
   }
-  assert.equal(origin.requests.length, 0);
+  assert.equal(upstream.requests.length, 0);
   assert.equal((await get(id)).status, 200);
 });
 
 test("uploads that stall until the deadline do not open the circuit for others", async () => {
   const { id } = await shop(respondOk());
-  const slow = await storefronts.add({ origin: originOf(neverRespond).origin, timeoutMs: 100 });
+  const slow = await storefronts.add({ origin: upstreamOf(neverRespond).origin, timeoutMs: 100 });
   const uploads = Array.from({ length: 6 }, async () => {
     const { request, response } = openRequest(worker, `/stores/${slow}/x`, { method: "POST" });
     request.write("the beginning");
@@ -55,9 +55,9 @@ test("uploads that stall until the deadline do not open the circuit for others",
 });
 
 test("a hanging request does not use up another variant's probe or retry", async () => {
-  const good = originOf(respondOk());
+  const good = upstreamOf(respondOk());
   const variants = [
-    { name: "hangs", origin: originOf(neverRespond).origin, weight: 1 },
+    { name: "hangs", origin: upstreamOf(neverRespond).origin, weight: 1 },
     { name: "good", origin: good.origin, weight: 1 },
   ];
   const split = { by: "header", name: "X-Group" };
@@ -98,11 +98,11 @@ test("a maintenance page has the request id of its log line", async () => {
   await eventually(() => worker.log().some(isMeant), "a line in the log");
 });
 
-test("the log names the storefront and the origin of a failure, a retry and a circuit that opens", async () => {
-  const { origin, id } = await shop(respondFailure());
+test("the log names the storefront and the upstream of a failure, a retry and a circuit that opens", async () => {
+  const { upstream, id } = await shop(respondFailure());
   for (let requests = 0; requests < 5; requests += 1) assert.equal((await get(id)).status, 503);
   assertProblem(await get(id), 502, "circuit_open");
-  const place = `${id}: ${origin.origin}`;
+  const place = `${id}: ${upstream.origin}`;
   const logged = () => worker.log().filter(({ detail }) => detail.startsWith(place));
   await eventually(() => logged().some(({ code }) => code === "circuit_open"), "the last line in the log");
   const codes = logged().map(({ code }) => code);

@@ -4,17 +4,17 @@ import { once } from "node:events";
 import { test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { openRequest } from "./harness/http.mjs";
-import { respond, startRawOrigin } from "./harness/raw-origin.mjs";
+import { respond, startRawUpstream } from "./harness/raw-upstream.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { acceptWebSockets, BINARY, CLOSE, connectWebSocket, echoMessages, PONG, TEXT } from "./harness/websocket.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
-const origin = await startRawOrigin();
-const worker = await startWorker({ vars: { ROUTING_ORIGINS: origin.origin, TENANT_DOMAIN: "shops.example.com" } });
+const upstream = await startRawUpstream();
+const worker = await startWorker({ vars: { ROUTING_ORIGINS: upstream.origin, TENANT_DOMAIN: "shops.example.com" } });
 const storefronts = storefrontsOf(worker);
-await storefronts.put("shop", { origin: `${origin.origin}/base` });
+await storefronts.put("shop", { origin: `${upstream.origin}/base` });
 await storefronts.put("split", {
-  variants: [{ name: "blue", origin: `${origin.origin}/base`, weight: 1 }],
+  variants: [{ name: "blue", origin: `${upstream.origin}/base`, weight: 1 }],
   headers: { request: { set: { "X-Edit": "1" } } },
 });
 
@@ -27,7 +27,7 @@ const ways = [
 /** Serves WebSockets at a new path below the base, and returns the visitor's path. */
 function serve(use, options) {
   const path = `/${uniqueName("socket")}`;
-  origin.serve(acceptWebSockets(use, options), `/base${path}`);
+  upstream.serve(acceptWebSockets(use, options), `/base${path}`);
   return path;
 }
 
@@ -50,13 +50,13 @@ for (const [name, prefix, headers] of ways) {
     }
   });
 
-  test(`${name}: the origin may speak first`, async () => {
+  test(`${name}: the upstream may speak first`, async () => {
     const path = serve((side) => side.send("welcome"));
     const { socket } = await connected(prefix + path, { headers });
     assert.equal((await socket.next()).text, "welcome");
   });
 
-  test(`${name}: the visitor's close reaches the origin with its code and reason, and back`, async () => {
+  test(`${name}: the visitor's close reaches the upstream with its code and reason, and back`, async () => {
     let closed;
     const path = serve(async (side) => {
       closed = await echoMessages(side);
@@ -68,7 +68,7 @@ for (const [name, prefix, headers] of ways) {
     assert.deepEqual([closed.code, closed.reason], [4001, "bye"]);
   });
 
-  test(`${name}: the origin's close reaches the visitor with its code and reason, and back`, async () => {
+  test(`${name}: the upstream's close reaches the visitor with its code and reason, and back`, async () => {
     let closed;
     const path = serve(async (side) => {
       side.send("last words");
@@ -80,35 +80,35 @@ for (const [name, prefix, headers] of ways) {
     const { opcode, code, reason } = await socket.next();
     assert.deepEqual([opcode, code, reason], [CLOSE, 4002, "done"]);
     socket.close(4002, "done");
-    await eventually(() => closed, "the close at the origin");
+    await eventually(() => closed, "the close at the upstream");
     assert.equal(closed.code, 4002);
   });
 
   test(`${name}: a ping of either endpoint gets a pong`, async () => {
     let pong;
     const path = serve(async (side) => {
-      side.ping("from the origin");
+      side.ping("from the upstream");
       pong = await side.next();
       await echoMessages(side);
     });
     const { socket } = await connected(prefix + path, { headers });
-    await eventually(() => pong, "a pong at the origin");
-    assert.deepEqual([pong.opcode, pong.text], [PONG, "from the origin"]);
+    await eventually(() => pong, "a pong at the upstream");
+    assert.deepEqual([pong.opcode, pong.text], [PONG, "from the upstream"]);
     socket.ping("from the visitor");
     const { opcode, text } = await socket.next();
     assert.deepEqual([opcode, text], [PONG, "from the visitor"]);
   });
 }
 
-test("the upgrade reaches the origin under its base, with the fields of every request", async () => {
+test("the upgrade reaches the upstream under its base, with the fields of every request", async () => {
   const path = serve(echoMessages);
   const headers = { Cookie: "session=1", Origin: "https://shop.example", "X-Forwarded-For": "6.6.6.6" };
   await connected(`/stores/shop${path}?room=1%2F2`, { headers });
-  const [request] = origin.requestsTo(`/base${path}`);
+  const [request] = upstream.requestsTo(`/base${path}`);
   assert.equal(request.line, `GET /base${path}?room=1%2F2 HTTP/1.1`);
   assert.equal(request.field("Upgrade"), "websocket");
   assert.equal(request.field("Connection"), "Upgrade");
-  assert.equal(request.field("Host"), origin.host);
+  assert.equal(request.field("Host"), upstream.host);
   assert.equal(request.field("Cookie"), "session=1");
   assert.equal(request.field("Origin"), "https://shop.example");
   assert.equal(request.field("X-Forwarded-For"), "127.0.0.1");
@@ -117,14 +117,14 @@ test("the upgrade reaches the origin under its base, with the fields of every re
   assert.equal(request.field("CDN-Loop"), "kv-edge");
 });
 
-test("the origin selects the subprotocol", async () => {
+test("the upstream selects the subprotocol", async () => {
   const path = serve(echoMessages, { subprotocol: "superchat" });
   const { headers } = await connected(`/stores/shop${path}`, { subprotocols: ["chat", "superchat"] });
-  assert.equal(origin.requestsTo(`/base${path}`)[0].field("Sec-WebSocket-Protocol"), "chat, superchat");
+  assert.equal(upstream.requestsTo(`/base${path}`)[0].field("Sec-WebSocket-Protocol"), "chat, superchat");
   assert.equal(headers["sec-websocket-protocol"], "superchat");
 });
 
-test("the response to an upgrade has the Worker's fields and the origin's", async () => {
+test("the response to an upgrade has the Worker's fields and the upstream's", async () => {
   const path = serve(echoMessages, { fields: ["X-Own: 1", "Set-Cookie: a=1; Path=/base"] });
   const { headers } = await connected(`/stores/split${path}`);
   assert.equal(headers["x-own"], "1");
@@ -135,11 +135,11 @@ test("the response to an upgrade has the Worker's fields and the origin's", asyn
     headers["set-cookie"].some((cookie) => /^a=1; *Path=\/stores\/split$/.test(cookie)),
     headers["set-cookie"],
   );
-  assert.equal(origin.requestsTo(`/base${path}`)[0].field("X-Edit"), "1");
+  assert.equal(upstream.requestsTo(`/base${path}`)[0].field("X-Edit"), "1");
 });
 
-test("the response of an origin that refuses the upgrade is passed on", async () => {
-  origin.serve(respond("403 Forbidden", ["X-Own: 1"], "members only"), "/base/refused");
+test("the response of an upstream that refuses the upgrade is passed on", async () => {
+  upstream.serve(respond("403 Forbidden", ["X-Own: 1"], "members only"), "/base/refused");
   const { status, headers, text } = await connectWebSocket(worker, "/stores/shop/refused");
   assert.equal(status, 403);
   assert.equal(headers["x-own"], "1");
@@ -147,17 +147,17 @@ test("the response of an origin that refuses the upgrade is passed on", async ()
   assert.equal(text, "members only");
 });
 
-test("a disconnected visitor is noticed at the origin, and a disconnected origin by the visitor", async () => {
+test("a disconnected visitor is noticed at the upstream, and a disconnected upstream by the visitor", async () => {
   let lastMessage;
   const path = serve(async (side) => {
     lastMessage = await side.next();
   });
   const { socket } = await connected(`/stores/shop${path}`);
   socket.destroy();
-  await eventually(() => lastMessage, "the end at the origin");
+  await eventually(() => lastMessage, "the end at the upstream");
 
   const dying = `/${uniqueName("socket")}`;
-  origin.serve((exchange) => acceptWebSockets(() => setTimeout(exchange.end, 50))(exchange), `/base${dying}`);
+  upstream.serve((exchange) => acceptWebSockets(() => setTimeout(exchange.end, 50))(exchange), `/base${dying}`);
   const visitor = await connected(`/stores/shop${dying}`);
   const end = await visitor.socket.next();
   assert.ok(end.closed || end.opcode === CLOSE, JSON.stringify(end));
@@ -169,7 +169,7 @@ test("a disconnected visitor is noticed at the origin, and a disconnected origin
  */
 function eventStream() {
   const stream = { path: `/${uniqueName("events")}`, closed: false };
-  origin.serve(({ request, write }) => {
+  upstream.serve(({ request, write }) => {
     write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n");
     stream.send = (event) => write(`${(event.length + 8).toString(16)}\r\ndata: ${event}\n\n\r\n`);
     stream.finish = () => write("0\r\n\r\n");
@@ -199,7 +199,7 @@ for (const [name, prefix, headers] of ways) {
   });
 }
 
-test("the origin of an event stream notices that the visitor disconnects", async () => {
+test("the upstream of an event stream notices that the visitor disconnects", async () => {
   const stream = eventStream();
   const { request, response } = openRequest(worker, `/stores/shop${stream.path}`);
   request.end();
@@ -211,5 +211,5 @@ test("the origin of an event stream notices that the visitor disconnects", async
   await eventually(() => {
     stream.send("more");
     return stream.closed;
-  }, "the end at the origin");
+  }, "the end at the upstream");
 });

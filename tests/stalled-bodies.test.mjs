@@ -4,14 +4,14 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import { test } from "node:test";
 import { assertProblem } from "./harness/problem.mjs";
-import { respondOk, startRawOrigins } from "./harness/raw-origin.mjs";
+import { respondOk, startRawUpstreams } from "./harness/raw-upstream.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 
-const { routingOrigins, originOf } = await startRawOrigins(1);
+const { routingOrigins, upstreamOf } = await startRawUpstreams(1);
 const worker = await startWorker({ vars: { ROUTING_ORIGINS: routingOrigins, ROUTING_REFRESH: "0" } });
-const origin = originOf(respondOk());
-const id = await storefrontsOf(worker).add({ origin: origin.origin });
+const upstream = upstreamOf(respondOk());
+const id = await storefrontsOf(worker).add({ origin: upstream.origin });
 
 /** Sends a head and the first byte of a body, nothing more, and returns the whole response. */
 function stall(path, framing) {
@@ -67,5 +67,5 @@ test("every route that reads a body whole responds with 408 to one that stalls",
       assertProblem(response, 408, "body_timeout");
     }
   }
-  assert.equal(origin.requests.length, 0);
+  assert.equal(upstream.requests.length, 0);
 });

@@ -1,4 +1,4 @@
-// `/stores/{id}/…`: the requests that reach no origin, and origins that fail.
+// `/stores/{id}/…`: the requests that reach no upstream, and upstreams that fail.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { uniqueName } from "./harness/eventually.mjs";
@@ -14,7 +14,7 @@ const worker = await startWorker({
   vars: {
     // Written as people write lists. `.invalid` is never a host (RFC 6761), so a fetch from it
     // fails once it is tried.
-    ROUTING_ORIGINS: ` ${upstream.origin} ,${closed}/,,https://*.shops.invalid, https://exact.invalid:8443, not an origin`,
+    ROUTING_ORIGINS: ` ${upstream.origin} ,${closed}/,,https://*.shops.invalid, https://exact.invalid:8443, not an upstream`,
   },
 });
 const { ROUTING_CONFIG } = worker.env;
@@ -110,7 +110,7 @@ for (const origin of refused) {
   test(`the origin ${name} is not on ROUTING_ORIGINS: 502, and nothing is fetched`, async () => {
     const id = await storefront({ origin });
     const problem = assertProblem(await sendForJson(worker, `/stores/${id}/x`), 502, "origin_not_allowed");
-    // The response does not reveal the tenant's origin.
+    // The response does not reveal the tenant's upstream.
     assert.ok(!problem.detail.includes(origin));
     assert.deepEqual(unlisted.requests, []);
     assert.ok(upstream.requests.every(({ url }) => url !== "/x"));
@@ -130,7 +130,7 @@ test("the host's case and a path do not take an origin off the list", async () =
 });
 
 for (const method of ["GET", "POST"]) {
-  test(`an origin that cannot be reached causes a 502 (${method})`, async () => {
+  test(`an upstream that cannot be reached causes a 502 (${method})`, async () => {
     const id = await storefront({ origin: closed });
     const body = method === "POST" ? "x" : undefined;
     assertProblem(await sendForJson(worker, `/stores/${id}/x`, { method, body }), 502, "origin_failed");
@@ -138,7 +138,7 @@ for (const method of ["GET", "POST"]) {
   });
 }
 
-test("an origin that ends the connection without a response causes a 502", async () => {
+test("an upstream that ends the connection without a response causes a 502", async () => {
   const id = await storefront({ origin: upstream.origin });
   const url = upstream.serve((request) => request.socket.destroy());
   const path = `/stores/${id}${new URL(url).pathname}`;
@@ -149,7 +149,7 @@ for (const [name, handler] of [
   ["in chunks", breakInBody()],
   ["with a Content-Length", breakInBody({ length: 1000 })],
 ]) {
-  test(`a body ${name} that the origin breaks off is broken off for the client too`, async () => {
+  test(`a body ${name} that the upstream breaks off is broken off for the client too`, async () => {
     const id = await storefront({ origin: upstream.origin });
     const url = upstream.serve(handler);
     const response = await send(worker, `/stores/${id}${new URL(url).pathname}`);

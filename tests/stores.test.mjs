@@ -1,4 +1,4 @@
-// `/stores/{id}/…`: which origin a request reaches, and what it receives.
+// `/stores/{id}/…`: which upstream a request reaches, and what arrives there.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -16,7 +16,7 @@ const { ROUTING_CONFIG } = worker.env;
 
 const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
-/** Adds a storefront whose origin is the upstream with a base path. */
+/** Adds a storefront whose record names the upstream and a base path. */
 async function storefront(basePath = "") {
   const id = uniqueName("shop");
   await ROUTING_CONFIG.put(id, JSON.stringify({ origin: upstream.origin + basePath }));
@@ -24,7 +24,7 @@ async function storefront(basePath = "") {
 }
 
 for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
-  test(`${method} reaches the origin with its headers, body and query`, async () => {
+  test(`${method} reaches the upstream with its headers, body and query`, async () => {
     const id = await storefront();
     const body = method === "GET" || method === "OPTIONS" ? undefined : "a body";
     const headers = {
@@ -47,7 +47,7 @@ for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
   });
 }
 
-test("HEAD reaches the origin as HEAD and has no body", async () => {
+test("HEAD reaches the upstream as HEAD and has no body", async () => {
   const id = await storefront();
   const path = `/${uniqueName("head")}`;
   const response = await send(worker, `/stores/${id}${path}`, { method: "HEAD" });
@@ -57,10 +57,10 @@ test("HEAD reaches the origin as HEAD and has no body", async () => {
   assert.equal(upstream.requests.find(({ url }) => url === path).method, "HEAD");
 });
 
-test("the response names the Worker and the storefront, in place of the origin's fields", async () => {
+test("the response names the Worker and the storefront, in place of the upstream's fields", async () => {
   const id = await storefront();
   const url = upstream.serve((_request, response) => {
-    response.writeHead(200, { "x-served-by": "origin", "x-storefront-id": "other", "x-own": "1" });
+    response.writeHead(200, { "x-served-by": "upstream", "x-storefront-id": "other", "x-own": "1" });
     response.end("ok");
   });
   const { headers, text } = await send(worker, `/stores/${id}${new URL(url).pathname}`);
@@ -135,7 +135,7 @@ for (const [after, arrives] of hostile) {
   });
 }
 
-test("no path leaves the origin's base path", async () => {
+test("no path leaves the upstream's base path", async () => {
   const id = await storefront("/shop");
   for (const after of ["/../../admin", "/%2e%2e/%2E%2E/admin", "/x/..\\..\\admin"]) {
     const before = upstream.requests.length;
@@ -163,14 +163,14 @@ for (const [encoded, id] of ids) {
   });
 }
 
-test("a request body streams: the origin has its beginning before the client has sent its end", async () => {
+test("a request body streams: the upstream has its beginning before the client has sent its end", async () => {
   const id = await storefront();
   const path = `/${uniqueName("upload")}`;
   const { request, response } = openRequest(worker, `/stores/${id}${path}`, { method: "POST" });
   request.write("first,");
   const record = await eventually(
     () => upstream.requests.find(({ url, chunks }) => url === path && chunks.length > 0),
-    "the beginning of the body at the origin",
+    "the beginning of the body at the upstream",
   );
   assert.equal(Buffer.concat(record.chunks).toString(), "first,");
   request.end("last");
@@ -179,7 +179,7 @@ test("a request body streams: the origin has its beginning before the client has
   assert.equal(Buffer.from(JSON.parse(body).body, "base64").toString(), "first,last");
 });
 
-test("a response streams: the client has its beginning before the origin has sent its end", async () => {
+test("a response streams: the client has its beginning before the upstream has sent its end", async () => {
   const id = await storefront();
   let finish;
   const url = upstream.serve((_request, response) => {
@@ -212,22 +212,22 @@ test("ten MiB pass unchanged in both directions", async () => {
 });
 
 for (const status of [201, 204, 304, 400, 404, 418, 500, 503]) {
-  test(`the origin's ${status} is passed on unchanged`, async () => {
+  test(`the upstream's ${status} is passed on unchanged`, async () => {
     const id = await storefront();
     const url = upstream.serve((_request, response) => {
       response.writeHead(status, { "x-own": "1" });
-      response.end(status === 204 || status === 304 ? undefined : "the origin's words");
+      response.end(status === 204 || status === 304 ? undefined : "the upstream's words");
     });
     const response = await send(worker, `/stores/${id}${new URL(url).pathname}`);
     assert.equal(response.status, status);
     assert.equal(response.headers["x-own"], "1");
     assert.equal(response.headers["x-storefront-id"], id);
-    assert.equal(response.text, status === 204 || status === 304 ? "" : "the origin's words");
+    assert.equal(response.text, status === 204 || status === 304 ? "" : "the upstream's words");
   });
 }
 
 for (const status of [600, 999]) {
-  test(`a status ${status} of the origin, which HTTP does not have, causes a 502`, async () => {
+  test(`a status ${status} of the upstream, which HTTP does not have, causes a 502`, async () => {
     const id = await storefront();
     const url = upstream.serve((_request, response) => response.writeHead(status).end("odd"));
     assertProblem(await sendForJson(worker, `/stores/${id}${new URL(url).pathname}`), 502, "origin_failed");
@@ -235,7 +235,7 @@ for (const status of [600, 999]) {
 }
 
 for (const status of [301, 302, 303, 307, 308]) {
-  test(`the origin's redirect ${status} is passed on to the client, not followed`, async () => {
+  test(`the upstream's redirect ${status} is passed on to the client, not followed`, async () => {
     const id = await storefront();
     const target = upstream.serve((_request, response) => response.end("followed"));
     const url = upstream.serve(respondWithRedirect(target, status));
@@ -246,7 +246,7 @@ for (const status of [301, 302, 303, 307, 308]) {
   });
 }
 
-test("each Set-Cookie of the origin arrives", async () => {
+test("each Set-Cookie of the upstream arrives", async () => {
   const id = await storefront();
   const cookies = ["a=1; Path=/; HttpOnly", "b=2; Expires=Wed, 21 Oct 2037 07:28:00 GMT"];
   const url = upstream.serve((_request, response) => {

@@ -8,12 +8,12 @@ import { clock, startScriptedUpstream } from "./scripted-upstream.mjs";
 import { startWorker } from "./worker.mjs";
 
 /**
- * Starts a Worker and `origins` upstreams from which it may fetch; `extraUpstreams` are further
+ * Starts a Worker and `upstreamCount` upstreams from which it may fetch; `extraUpstreams` are further
  * origins that it may fetch from. The memory tier is off (`CACHE_REFRESH` 0) unless `vars` set it,
  * so that every hit comes from KV.
  */
-export async function startCache({ origins = 1, extraUpstreams = [], vars, ...options } = {}) {
-  const upstreams = await Promise.all(Array.from({ length: origins }, () => startScriptedUpstream()));
+export async function startCache({ upstreamCount = 1, extraUpstreams = [], vars, ...options } = {}) {
+  const upstreams = await Promise.all(Array.from({ length: upstreamCount }, () => startScriptedUpstream()));
   const listed = [...upstreams.map(({ origin }) => origin), ...extraUpstreams].join(",");
   const worker = await startWorker({ faulty: true, vars: { CACHE_UPSTREAMS: listed, CACHE_REFRESH: "0", ...vars }, ...options });
   const [upstream, ...others] = upstreams;

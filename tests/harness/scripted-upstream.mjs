@@ -2,7 +2,7 @@
 // request with its fields.
 import { STATUS_CODES } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { startRawOrigin } from "./raw-origin.mjs";
+import { startRawUpstream } from "./raw-upstream.mjs";
 
 /**
  * The clock of the Worker and of its upstreams. A test does not wait until a response is stale: it
@@ -34,7 +34,7 @@ export const httpDate = (seconds = 0) => new Date(clock.now() + seconds * 1000).
  *   closes it with a TCP RST.
  */
 export async function startScriptedUpstream() {
-  const raw = await startRawOrigin();
+  const raw = await startRawUpstream();
   return {
     ...raw,
     /** Returns how many requests this path has received, whatever their query. */

@@ -85,7 +85,7 @@ const GROUPS = 12;
 const ONE_OFF = ["private", "no-store", "private, max-age=60", "no-store, max-age=60", "max-age=60, private, stale-if-error=60"];
 const ERRORS = [500, 502, 503, 504];
 const HANGS = { hangs: true };
-/** Outages of a whole origin, in turn. */
+/** Outages of a whole upstream, in turn. */
 const OUTAGES = [
   { breaksAt: "head" },
   { isError: true },

@@ -1,5 +1,5 @@
 // WebSockets by hand (RFC 6455): a client that sends the path and fields that a test gives, and
-// the server's endpoint for a raw origin.
+// the server's endpoint for a raw upstream.
 import { createHash, randomBytes } from "node:crypto";
 import http from "node:http";
 import { after } from "node:test";
@@ -160,7 +160,7 @@ export async function connectWebSocket(worker, path, { headers, subprotocols } =
 const acceptKey = (key) => createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
 
 /**
- * Returns a raw origin's handler that accepts every WebSocket and calls `use(endpoint, request)`.
+ * Returns a raw upstream's handler that accepts every WebSocket and calls `use(endpoint, request)`.
  * It selects the subprotocol `subprotocol` if it is offered.
  */
 export const acceptWebSockets =

@@ -1,4 +1,4 @@
-// An origin on loopback that records the bytes it receives and sends the bytes that a test
+// An upstream on loopback that records the bytes it receives and sends the bytes that a test
 // chooses, however malformed. It is not an HTTP server: it only finds where a request ends.
 import { createHash } from "node:crypto";
 import net from "node:net";
@@ -9,7 +9,7 @@ import { uniqueName } from "./eventually.mjs";
 const KEPT_BYTES_MAX = 1024 * 1024;
 
 /**
- * Starts an origin for a test file; it stops after the last test.
+ * Starts an upstream for a test file; it stops after the last test.
  *
  * A handler gets `{ request, write, end, reset, pause, upgrade }`:
  * - `request` is a `ReceivedRequest`;
@@ -20,7 +20,7 @@ const KEPT_BYTES_MAX = 1024 * 1024;
  *
  * A connection stays open after a response, until the client or the handler closes it.
  */
-export async function startRawOrigin() {
+export async function startRawUpstream() {
   const routes = new Map();
   const requests = [];
   const sockets = new Set();
@@ -37,7 +37,7 @@ export async function startRawOrigin() {
       const handler = routes.get(request.target) ?? routes.get(request.target.split("?")[0]) ?? self.fallback;
       Promise.resolve(handler(exchangeOf(request, socket, parser))).catch((error) => {
         // A client that closes before its body is complete is no fault of the handler.
-        if (error !== CLIENT_CLOSED) console.error("a handler of the raw origin failed:", error);
+        if (error !== CLIENT_CLOSED) console.error("a handler of the raw upstream failed:", error);
       });
     });
     socket.on("data", (bytes) => parser.push(bytes));
@@ -70,17 +70,17 @@ export async function startRawOrigin() {
 }
 
 /**
- * Starts `n` origins. `routingOrigins` is the value of ROUTING_ORIGINS with all of them;
- * `originOf(handler)` returns an unused one that serves `handler` at every path.
+ * Starts `n` upstreams. `routingOrigins` is the value of ROUTING_ORIGINS with all of them;
+ * `upstreamOf(handler)` returns an unused one that serves `handler` at every path.
  */
-export async function startRawOrigins(n) {
-  const fresh = await Promise.all(Array.from({ length: n }, startRawOrigin));
+export async function startRawUpstreams(n) {
+  const fresh = await Promise.all(Array.from({ length: n }, startRawUpstream));
   return {
     routingOrigins: fresh.map(({ origin }) => origin).join(","),
-    originOf(handler) {
-      const origin = fresh.pop();
-      origin.serveByDefault(handler);
-      return origin;
+    upstreamOf(handler) {
+      const upstream = fresh.pop();
+      upstream.serveByDefault(handler);
+      return upstream;
     },
   };
 }
@@ -312,10 +312,10 @@ export function inSequence(...handlers) {
 
 /** Responds 200 with the field `X-Own`. */
 export const respondOk = (body = "ok") => respond("200 OK", ["X-Own: 1"], body);
-/** Responds with a failure, the field `X-Own` and a body of the origin's own. */
-export const respondFailure = (status = "503 Service Unavailable") => respond(status, ["X-Own: 1"], "the origin's words");
+/** Responds with a failure, the field `X-Own` and a body of the upstream's own. */
+export const respondFailure = (status = "503 Service Unavailable") => respond(status, ["X-Own: 1"], "the upstream's words");
 
-/** Every way in which an origin fails, except never responding. */
+/** Every way in which an upstream fails, except never responding. */
 export const FAILURES = {
   502: respondFailure("502 Bad Gateway"),
   503: respondFailure(),
