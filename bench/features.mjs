@@ -27,8 +27,8 @@ export async function measureFeatures(features, candidates, examples, starts, co
     const example = examples.find(({ alone }) => alone === feature);
     if (!example) throw new Failure(`bench/examples.mjs has no example for the feature ${feature}.`);
     const candidate = await prepareCandidate({ ...common, name: feature, isWorker: true, from: join(ROOT, folder(feature)) });
-    const { [feature]: alone, ...beside } = await timeFirstResponses([candidate, ...candidates, empty], example, starts, context);
-    measured.push({ feature, example: example.name, size: candidate.size, firstResponses: { alone, ...beside } });
+    const { [feature]: alone, ...others } = await timeFirstResponses([candidate, ...candidates, empty], example, starts, context);
+    measured.push({ feature, example: example.name, size: candidate.size, firstResponses: { alone, ...others } });
   }
   return { measured, empty: empty.size };
 }

@@ -72,7 +72,7 @@ export async function generateLoad({ port, nextRequest, expected, connections, m
   const all = await Promise.all(Array.from({ length: connections }, () => connect(port, { keepsBody })));
   const latencies = [];
   const before = counters();
-  const loadBefore = process.cpuUsage();
+  const cpuBefore = process.cpuUsage();
   const start = performance.now();
   const end = start + milliseconds;
   try {
@@ -84,10 +84,10 @@ export async function generateLoad({ port, nextRequest, expected, connections, m
     }
   }
   const elapsedMs = performance.now() - start;
-  const load = process.cpuUsage(loadBefore);
+  const cpu = process.cpuUsage(cpuBefore);
   // Work that the Worker does after its last response counts too.
   await new Promise((resolve) => setTimeout(resolve, 10));
-  return { elapsedMs, latencies, before, after: counters(), loadShare: (load.user + load.system) / 1000 / elapsedMs };
+  return { elapsedMs, latencies, before, after: counters(), loadShare: (cpu.user + cpu.system) / 1000 / elapsedMs };
 
   function run(connection) {
     return new Promise((resolve, reject) => {

@@ -13,18 +13,18 @@ const { sync, api, createNotifyingTable, startTool, waitUntilSynced } = await st
 
 // Runs beside the other tests, on its own database and KV.
 const separateSync = await startSync();
-const silent = await separateSync.table(makeRows(5));
-const everyMinute = (async () => {
+const unnotifiedUsers = await separateSync.table(makeRows(5));
+const unnotifiedRun = (async () => {
   let child;
   after(() => child.kill("SIGKILL"));
-  const ended = silent.run(["--watch", "--channel", "nobody_notifies", "--full-every", "1"], { running: (process) => (child = process) });
-  await waitUntilSynced(silent);
-  await silent.set(makeRows(2, { from: 3, plan: "pro" }));
-  await waitUntilSynced(silent, {}, 90_000);
+  const ended = unnotifiedUsers.run(["--watch", "--channel", "nobody_notifies", "--full-every", "1"], { running: (process) => (child = process) });
+  await waitUntilSynced(unnotifiedUsers);
+  await unnotifiedUsers.set(makeRows(2, { from: 3, plan: "pro" }));
+  await waitUntilSynced(unnotifiedUsers, {}, 90_000);
   child.kill("SIGTERM");
   return ended;
 })();
-everyMinute.catch(() => {}); // The last test reports it.
+unnotifiedRun.catch(() => {}); // The last test reports it.
 
 test("the database stops and starts again: changes before and after are synced", async () => {
   const users = await createNotifyingTable(makeRows(20));
@@ -83,7 +83,7 @@ test("an unreachable database or a failing query at the start: exit code 1 at on
 });
 
 test("--full-every 1: a change without a notification is synced after a minute", async () => {
-  const { code, lines, stderr } = await everyMinute;
+  const { code, lines, stderr } = await unnotifiedRun;
   assert.equal(code, 0, stderr);
   assert.deepEqual(
     lines.slice(0, 2).map(({ read, written }) => [read, written]),

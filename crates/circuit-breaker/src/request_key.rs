@@ -12,10 +12,10 @@ pub struct RequestKey {
     pub(super) client: u64,
     /// The hash of method and URL. The query is part of it, because a path that fails for one
     /// query may work for another one.
-    pub(super) path: u64,
+    pub(super) path_and_query: u64,
     /// The hash of method and URL without the query. Anybody can invent queries, so all of them
     /// count as one path.
-    pub(super) without_query: u64,
+    pub(super) path_without_query: u64,
 }
 
 impl RequestKey {
@@ -28,11 +28,11 @@ impl RequestKey {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 80 << 80).to_string(),
         });
-        let without_query = url.split_once('?').map_or(url, |(path, _)| path);
+        let path_without_query = url.split_once('?').map_or(url, |(path, _)| path);
         Self {
             client: hash(&[&client.unwrap_or_default()]),
-            path: hash(&[method, url]),
-            without_query: hash(&[method, without_query]),
+            path_and_query: hash(&[method, url]),
+            path_without_query: hash(&[method, path_without_query]),
         }
     }
 }
@@ -80,17 +80,17 @@ mod tests {
     }
 
     #[test]
-    fn method_path_and_query_make_a_path() {
-        let path = |method, url| RequestKey::new(method, url, None).path;
-        let get = path("GET", "https://a.example/x");
-        assert_eq!(get, path("GET", "https://a.example/x"));
+    fn method_path_and_query_distinguish_requests() {
+        let path_and_query = |method, url| RequestKey::new(method, url, None).path_and_query;
+        let get = path_and_query("GET", "https://a.example/x");
+        assert_eq!(get, path_and_query("GET", "https://a.example/x"));
         for (method, url) in [
             ("POST", "https://a.example/x"),
             ("GET", "https://a.example/x?"),
             ("GET", "https://a.example/X"),
             ("GEThttps://a.example/", "x"),
         ] {
-            assert_ne!(get, path(method, url), "{method} {url}");
+            assert_ne!(get, path_and_query(method, url), "{method} {url}");
         }
     }
 }

@@ -73,7 +73,7 @@ impl DefaultNamespace for AssetsNamespace {
 #[derive(Debug, thiserror::Error)]
 enum AssetsError {
     #[error(transparent)]
-    OpenError(#[from] OpenError),
+    Open(#[from] OpenError),
     #[error(transparent)]
     Api(#[from] ApiError),
     #[error(transparent)]

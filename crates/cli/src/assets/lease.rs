@@ -76,9 +76,9 @@ pub(super) fn with_lease<T, E: From<ApiError> + From<KeyError>>(
     let started_ms = clock::now_ms();
     let lease = Lease { namespace, progress, key, started_ms, written_ms: AtomicU64::new(started_ms) };
     lease.write()?;
-    let done = work(&lease);
+    let result = work(&lease);
     lease.end();
-    done
+    result
 }
 
 /// Works under a lease, unless `assets gc` is running. For everything that switches to a release

@@ -5,7 +5,7 @@ use super::{VisitorView, escaped};
 use http_semantics::request_target::has_dot_segments;
 
 /// The longest value of an attribute that browsers do not ignore (RFC 6265bis §5.6), in bytes.
-const MAX_ATTRIBUTE: usize = 1024;
+const ATTRIBUTE_BYTES_MAX: usize = 1024;
 
 /// The kinds of attributes that are treated differently.
 #[derive(PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl VisitorView<'_> {
 
     /// Returns the visitor's path for the path of a cookie at the upstream.
     fn cookie_path(&self, path: &str) -> String {
-        if self.is_visitors(path) && path.len() <= MAX_ATTRIBUTE && !has_dot_segments(path) {
+        if self.is_visitors(path) && path.len() <= ATTRIBUTE_BYTES_MAX && !has_dot_segments(path) {
             return path.to_owned();
         }
         let base = self.upstream.base();
@@ -75,7 +75,7 @@ impl VisitorView<'_> {
         let prefix = escaped(self.prefix, &[';']);
         // The browser ignores a path that is too long and takes its own default, which may be
         // the path that all storefronts share.
-        let is_ignored = prefix.len() + rest.len() > MAX_ATTRIBUTE;
+        let is_ignored = prefix.len() + rest.len() > ATTRIBUTE_BYTES_MAX;
         match (prefix.as_str(), rest) {
             ("", "") => "/".to_owned(),
             ("", rest) => rest.to_owned(),
@@ -122,8 +122,8 @@ mod tests {
     use super::super::tests::{Storefront, view};
     use super::*;
 
-    fn cookie(server: &str, prefix: &str, path: &str, value: &str) -> String {
-        let storefront = Storefront::of(server, &[]);
+    fn cookie(upstream: &str, prefix: &str, path: &str, value: &str) -> String {
+        let storefront = Storefront::of(upstream, &[]);
         VisitorView { path, ..view(&storefront, prefix) }.set_cookie(value)
     }
 
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn at_a_host_of_its_own_a_storefront_sets_cookies_for_it() {
-        for (server, value, expected) in [
+        for (upstream, value, expected) in [
             ("https://a.example", "a=b", "a=b"),
             ("https://a.example", "a=b; path=/; HttpOnly", "a=b; path=/; HttpOnly"),
             ("https://a.example", "a=b; Path=/x; Domain=a.example", "a=b; Path=/x"),
@@ -183,13 +183,13 @@ mod tests {
             ("https://a.example/shop/de", "a=b; Path=/shop/", "a=b; Path=/"),
             ("https://a.example/shop/de", "a=b", "a=b"),
         ] {
-            assert_eq!(cookie(server, "", "/shop/de/x", value), expected, "{server} {value}");
+            assert_eq!(cookie(upstream, "", "/shop/de/x", value), expected, "{upstream} {value}");
         }
     }
 
     #[test]
-    fn the_default_path_is_that_of_the_request_at_the_server() {
-        for (server, path, expected) in [
+    fn the_default_path_is_that_of_the_request_to_the_upstream() {
+        for (upstream, path, expected) in [
             ("https://a.example", "/", "/stores/a"),
             ("https://a.example", "/x", "/stores/a"),
             ("https://a.example", "/x/", "/stores/a/x"),
@@ -199,7 +199,11 @@ mod tests {
             ("https://a.example/shop", "/shop/", "/stores/a"),
             ("https://a.example/shop", "/shop/x/", "/stores/a/x"),
         ] {
-            assert_eq!(cookie(server, "/stores/a", path, "a=b"), format!("a=b; Path={expected}"), "{server} {path}");
+            assert_eq!(
+                cookie(upstream, "/stores/a", path, "a=b"),
+                format!("a=b; Path={expected}"),
+                "{upstream} {path}"
+            );
         }
     }
 
@@ -219,8 +223,8 @@ mod tests {
             base in "(/shop|/shop/b)?",
             request in "(/[a-z]{0,3}){0,4}",
         ) {
-            let server = format!("https://a.example{base}");
-            let cookie = cookie(&server, "/stores/a", &format!("{base}/{request}"), &value);
+            let upstream = format!("https://a.example{base}");
+            let cookie = cookie(&upstream, "/stores/a", &format!("{base}/{request}"), &value);
             let sent: Vec<_> = value.split(';').skip(1).map(CookieAttribute::of).collect();
             let seen: Vec<_> = cookie.split(';').skip(1).map(CookieAttribute::of).collect();
             prop_assert_eq!(cookie.split(';').next(), value.split(';').next());

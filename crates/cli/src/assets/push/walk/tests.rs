@@ -77,10 +77,10 @@ fn names_are_in_normalization_form_c() {
     assert!(walk(disk.path()).unwrap().iter().all(|source| source.file.exists()));
 
     // The Worker has no table of Unicode; what it takes for a name in Form C is one.
-    let is_taken = |text: &str| !static_assets::may_be_decomposed(text);
+    let passes_for_form_c = |text: &str| !static_assets::may_be_decomposed(text);
     let mut characters = (0..0x300).filter_map(char::from_u32).map(String::from);
-    assert!(characters.all(|text| is_taken(&text) && form_c(&text) == text));
-    assert!(files.iter().all(|(name, _)| !is_taken(name) || form_c(name) == *name));
+    assert!(characters.all(|text| passes_for_form_c(&text) && form_c(&text) == text));
+    assert!(files.iter().all(|(name, _)| !passes_for_form_c(name) || form_c(name) == *name));
 
     // Two folders that become one; two files that would.
     let twins = folder(&[("u\u{308}/a", ""), ("\u{fc}/b", "")]);
