@@ -10,7 +10,7 @@ import { assertProblem } from "./harness/problem.mjs";
 import { clock } from "./harness/scripted-upstream.mjs";
 import { bearer, WORKER_TOKEN } from "./harness/worker.mjs";
 
-const cache = await startCache({ upstreamCount: 4, vars: { CACHE_REFRESH: "10" } });
+const cache = await startCache({ upstreamCount: 5, vars: { CACHE_REFRESH: "10" } });
 const { unusedUpstream, kv, advanceClock, resource, upstream, worker } = cache;
 
 const post = (body, { headers = bearer, faults, path = "/cache/purge" } = {}) =>
@@ -338,7 +338,9 @@ describe("a soft purge", () => {
   }
 
   test("an upstream that is down right after it does not show", async () => {
-    const one = resource([{ headers: freshFor(10_000) }, { status: 503 }, { breaksAt: "head" }, { headers: freshFor(10_000) }]);
+    // Each response has a new connection: the runtime repeats a request that fails on another.
+    const script = [{ headers: freshFor(10_000), closes: true }, { status: 503, closes: true }, { breaksAt: "head" }, { headers: freshFor(10_000) }];
+    const one = resource(script, { at: unusedUpstream() });
     await one.getAndStore();
     await purgeSoftly({ tag: "of-the-outage" });
     await purgeSoftly({ prefix: one.url });
