@@ -16,9 +16,10 @@ export async function buildFeatures() {
 }
 
 /**
- * Times the first response of each feature alone, and that of the same request by `candidates`
- * (the full Worker and the baseline) and by a Worker that does nothing. `common` holds the
- * arguments of `prepareCandidate`. One process runs at a time, so all of them use its port.
+ * Measures the Worker of each feature: its size, and the time to its first response. The same
+ * request is timed with the `candidates` (the full Worker and the baseline) and with a Worker that
+ * does nothing. `common` holds the arguments of `prepareCandidate`. All of them use the same port,
+ * because only one runs at a time.
  */
 export async function measureFeatures(features, candidates, examples, starts, common, context) {
   const empty = await prepareCandidate({ ...common, name: "empty", from: join(ROOT, "bench", "empty") });

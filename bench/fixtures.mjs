@@ -28,8 +28,8 @@ function stylesheet(length) {
   return rules.slice(0, length);
 }
 
-/** Every option that a storefront record can have. The baseline reads `origin` only. */
-const SWITCHED_ON = {
+/** The options of a storefront record, all of them in use. The baseline reads `origin` only. */
+const ALL_OPTIONS = {
   routes: [{ path: "/admin", origin: "http://127.0.0.1:1" }],
   headers: { request: { set: { "X-Shop": "tea" } }, response: { remove: ["Server"] } },
   timeoutMs: 10000,
@@ -76,11 +76,12 @@ function flags() {
   return { preview, ...Object.fromEntries(others) };
 }
 
-/** The 1 KiB file. */
+/** A stylesheet of 1 KiB. */
 export const STYLESHEET = stylesheet(1024);
 
 /**
- * Files as kv-edge's tool pushes them, and for the baseline under their own keys, as documented.
+ * Returns the files twice: as `kv-edge assets push` stores them, and for the baseline under their
+ * own keys, as documented.
  */
 function files() {
   const all = {
@@ -93,13 +94,13 @@ function files() {
   return { ...Object.fromEntries(Object.entries(all).map(([name, { bytes }]) => [name, bytes])), ...release(all) };
 }
 
-/** Namespace to key to value. */
+/** Returns the values by namespace and key. */
 export function namespaces(upstream) {
   return {
     USER_CONFIGURATION: { "user-id-def": JSON.stringify({ preview_features_enabled: true }), flags: JSON.stringify({ flags: flags() }) },
     ROUTING_CONFIG: {
-      storefrontA: JSON.stringify({ origin: upstream, ...SWITCHED_ON }),
-      tea: JSON.stringify({ origin: upstream, ...SWITCHED_ON, variants: variants(upstream) }),
+      storefrontA: JSON.stringify({ origin: upstream, ...ALL_OPTIONS }),
+      tea: JSON.stringify({ origin: upstream, ...ALL_OPTIONS, variants: variants(upstream) }),
     },
     assets: files(),
     WRITES: {},
@@ -135,7 +136,7 @@ ${paragraphs.join("\n")}
 `;
 }
 
-/** A page as plain as the documented regular expressions need it, of about the same length. */
+/** A page of about the same length that the documented regular expressions can read. */
 function plainArticle() {
   const paragraph = (number) => `<p>${SENTENCE} See <a href="/kv/${number}">part ${number}</a> and <em>the rest</em>.</p>`;
   const paragraphs = Array.from({ length: 52 }, (_, index) => paragraph(index + 1));
@@ -153,5 +154,5 @@ ${paragraphs.join("\n")}
 `;
 }
 
-/** Path to page. */
+/** The upstream's pages, by path. */
 export const PAGES = { "/article": article(), "/plain-article": plainArticle() };

@@ -64,6 +64,8 @@ export function acknowledged(body) {
  * `nextRequest()` returns the bytes of a request. Every response must have the status
  * `expected.status` and acknowledge `expected.acknowledges` writes or, if that is undefined, have
  * `expected.length` bytes. `counters()` is read when the load starts and after it has ended.
+ * Returns them, the latencies in milliseconds, and `loadShare`: how much of one CPU this process
+ * used to make the load, from 0 to 1.
  */
 export async function generateLoad({ port, nextRequest, expected, connections, milliseconds, counters }) {
   const { status, length, acknowledges } = expected;
@@ -98,7 +100,7 @@ export async function generateLoad({ port, nextRequest, expected, connections, m
         const [got, wanted] = acknowledges && isExpected ? [acknowledged(body), acknowledges] : [bytes, length];
         if (!isExpected || got !== wanted) {
           const line = head.split("\r\n", 1)[0];
-          reject(new Failure(`a response under load differs from the one before: ${line}, ${got} ${unit} for ${wanted}`));
+          reject(new Failure(`a response under load differs from the one before: ${line}, ${got} ${unit} instead of ${wanted}`));
           return;
         }
         const now = performance.now();

@@ -5,8 +5,10 @@ import { parseArgs } from "node:util";
 
 import { Failure, ROOT } from "../scripts/run.mjs";
 
-const HELP = `Compares kv-edge with the same examples in plain JavaScript (bench/baseline), each under its own workerd;
-with an example of writes also what becomes of many writers of one key, simulated.
+const HELP = `Compares kv-edge with the same examples in plain JavaScript (bench/baseline), each under its own workerd.
+
+The examples of writes also run a simulation: many writers put the same key into a KV that accepts one put a second.
+Its table shows for each strategy how many writers succeed, how many puts they make, and how long they take.
 
   npm run bench -- [options]
 

@@ -1,6 +1,6 @@
 // Simulates many writers of one key, by retries and by the Durable Object, against a KV that
-// accepts one put a second (the `simulation` crate, in virtual time). The KV of the benchmark
-// accepts every put, so nothing that is timed shows it.
+// accepts one put a second (the `simulation` crate, in virtual time). The benchmark's own KV
+// accepts every put, so its timings do not show how writers of one key hinder each other.
 import { spawnSync } from "node:child_process";
 
 import { Failure, ROOT } from "../scripts/run.mjs";

@@ -15,8 +15,8 @@ import { Failure, ROOT } from "./run.mjs";
 import { collectModules, readWorkerConfig } from "./worker-config.mjs";
 
 /**
- * The processes that a start has created. miniflare does not reveal that of workerd, which a test
- * measures and kills, but Node's diagnostics channel for child processes does.
+ * The child processes that a start creates, from Node's diagnostics channel. Tests measure and
+ * kill workerd, and miniflare does not say which process that is.
  */
 const startedBy = new AsyncLocalStorage();
 subscribe("child_process", ({ process: child }) => startedBy.getStore()?.push(child));
@@ -77,7 +77,7 @@ class LocalWorker {
   async start() {
     const { Miniflare, Log, LogLevel } = await import("miniflare");
     const { worker, onLog } = this.#options;
-    /** Drops miniflare's own log: everything in it is thrown as well. */
+    /** Drops miniflare's log, because miniflare also throws every error that it logs. */
     class Silent extends Log {
       log() {}
     }
@@ -130,8 +130,8 @@ class LocalWorker {
   }
 
   /**
-   * Kills workerd first: miniflare's own end takes longer, and it restarts a workerd that exits
-   * before.
+   * Kills workerd and disposes of miniflare at the same time: `dispose` alone takes longer, and
+   * miniflare restarts a workerd that exits before.
    */
   async #end() {
     const workerd = this.#workerd;

@@ -1,5 +1,5 @@
-// What `/config` costs in KV reads, which the entry around the binding counts. Memory is fresh for
-// thirty seconds, the default.
+// How many KV reads `/config` makes; tests/faulty/entry.mjs records them. Records in memory are
+// fresh for 30 seconds, the default of CONFIG_REFRESH.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPage, snapshotOf, startConfig } from "./harness/config.mjs";
@@ -87,13 +87,13 @@ describe("without a snapshot", async () => {
     await eventually(async () => (await config.getPage(id)).headers["config-source"] === undefined, "the page is as KV has it");
   });
 
-  // Twice thirty seconds; real time passes too.
+  // The limit is 60 s, twice CONFIG_REFRESH. While a test runs, the clock goes on by itself, too.
   for (const [seconds, isWaitedFor] of [
     [55, false],
     [61, true],
     [24 * 60 * 60, true],
   ]) {
-    test(`a record of ${seconds} s ago is ${isWaitedFor ? "read again before the response" : "served from memory"}`, async () => {
+    test(`a record read ${seconds} s ago is ${isWaitedFor ? "read again before the response" : "served from memory"}`, async () => {
       const id = uniqueName("away");
       await config.putRecord(id, on);
       await config.getPage(id);
@@ -160,13 +160,13 @@ describe("with a snapshot", async () => {
     assert.deepEqual((await config.recordReads(() => config.getPage("id-1"))).reads, []);
   });
 
-  // Twenty times thirty seconds; real time passes too.
+  // The limit is 600 s, twenty times CONFIG_REFRESH. The clock goes on by itself, too.
   for (const [seconds, isWaitedFor] of [
     [61, false],
     [595, false],
     [601, true],
   ]) {
-    test(`one that was read ${seconds} s ago is read again ${isWaitedFor ? "before the response" : "in the background"}`, async () => {
+    test(`a snapshot read ${seconds} s ago is read again ${isWaitedFor ? "before the response" : "in the background"}`, async () => {
       await config.kv.put("snapshot", snapshotOf(records, 100 + seconds));
       await config.emptyMemory();
       await config.getPage("id-1");
@@ -179,7 +179,7 @@ describe("with a snapshot", async () => {
     });
   }
 
-  test("one of just below ten MiB fits in memory", async () => {
+  test("a snapshot of just below 10 MiB fits in memory", async () => {
     const text = "x".repeat(140);
     const large = Object.fromEntries(Array.from({ length: 50_000 }, (_, index) => [`id-${index}`, { preview_features_enabled: index % 2 === 1, text }]));
     const value = snapshotOf(large, 3);
@@ -221,7 +221,7 @@ describe("CONFIG_REFRESH", async () => {
     test(`= ${JSON.stringify(value)} keeps records fresh for ${seconds} s`, async () => {
       await config.worker.setVars({ CONFIG_REFRESH: value });
       await config.getPage("user");
-      // Real time passes too.
+      // The clock goes on by itself, too, so ten seconds are left for the requests.
       if (seconds > 10) {
         await config.advanceClock(seconds - 10);
         assert.deepEqual((await config.recordReads(() => config.getPage("user"))).reads, []);

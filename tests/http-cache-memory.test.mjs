@@ -43,7 +43,7 @@ test("memory does not extend a response's freshness, and its Age grows", async (
   assertForwarded(await page.get(), "stale", "2");
 });
 
-test("a validation, a HEAD, a condition and a Range are served from memory too", async () => {
+test("a condition, a range and a HEAD are served from memory too", async () => {
   const page = resource({ headers: freshFor(1000, 'ETag: "a"'), body: "0123456789" });
   await page.getAndStore();
   const before = await page.kvReadCount();
@@ -144,15 +144,15 @@ test("a body without a length replaces the one in memory as soon as it is comple
   await page.getAndStore();
   await advanceClock(3);
   assertForwarded(await page.get(), "stale", "new");
-  await eventually(async () => parseCacheStatus(await page.get()).hit, "the new body is kept");
+  await eventually(async () => parseCacheStatus(await page.get()).hit, "the new body in memory");
   assert.equal(page.requestCount, 2);
 });
 
-/** Sends so many requests at once, while the upstream's response waits for a gate. */
+/** Sends `count` requests at once, then opens the gate that the upstream's response waits for. */
 async function requestAtOnce(page, count, open, headers = () => ({})) {
   const responses = Array.from({ length: count }, (_, number) => page.get(headers(number)));
   await eventually(() => page.requestCount > 0, "the first request");
-  // The others have arrived when the first has waited for a while.
+  // By then the Worker has received the others, too.
   await sleep(300);
   open();
   return Promise.all(responses);

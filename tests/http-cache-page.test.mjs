@@ -33,7 +33,7 @@ function pageOf(lines, { at, ...script } = {}) {
  * The response's freshness, and for how many seconds the page is served from the cache.
  */
 for (const [rule, lines, seconds] of [
-  ["nothing", [], 60],
+  ["no lifetime", [], 60],
   ["max-age", freshFor(300), 300],
   ["max-age, less than a minute", freshFor(30), 30],
   ["Expires", () => [`Expires: ${httpDate(300)}`], 300],
@@ -57,7 +57,7 @@ for (const lines of [["Cache-Control: no-store"], ["Cache-Control: private, max-
   });
 }
 
-test("the value under page: is the page's JSON, whatever else is stored", async () => {
+test("the value under `page:` is the documented JSON and nothing else", async () => {
   const page = pageOf(freshFor(300, 'ETag: "a"'));
   await page.view();
   await page.waitUntilPageStored();

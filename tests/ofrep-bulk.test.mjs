@@ -33,14 +33,14 @@ function flagsOf(response) {
   return Object.fromEntries(flags.map(({ key, ...flag }) => [key, flag]));
 }
 
-test("has every flag, ordered by key, evaluated as one by one", async () => {
+test("all flags are in the response, ordered by key, with the result that each has on its own", async () => {
   for (const context of [{}, { targetingKey: "user", plan: "pro" }, { plan: "free" }]) {
     const all = flagsOf(await evaluateAll(context));
     assert.deepEqual(Object.keys(all).toSorted(), Object.keys(flags).toSorted());
     for (const key of Object.keys(flags)) {
       const { key: named, errorDetails, ...one } = (await config.evaluate(key, context)).json();
       assert.equal(named, key);
-      const { errorDetails: _same, ...inBulk } = all[key];
+      const { errorDetails: _text, ...inBulk } = all[key];
       assert.deepEqual(inBulk, one);
     }
   }
@@ -61,7 +61,7 @@ test("without definitions there are no flags", async () => {
   await config.putFlags(flags);
 });
 
-test("evaluates a thousand flags", async () => {
+test("a thousand flags are evaluated", async () => {
   const many = Object.fromEntries(
     Array.from({ length: 1000 }, (_, index) => [`flag-${index}`, { default: "off", rules: [{ percentage: 50, variant: "on" }] }]),
   );
@@ -93,7 +93,7 @@ describe("If-None-Match", () => {
     ["nothing", () => "", false],
   ];
   for (const [what, field, isSame] of fields) {
-    test(`${what} is ${isSame ? "304" : "200"}`, async () => {
+    test(`${what} causes a ${isSame ? "304" : "200"}`, async () => {
       const context = { targetingKey: "user", plan: "pro" };
       const { headers } = await evaluateAll(context);
       const response = await ask(context, field(headers.etag));
@@ -111,10 +111,10 @@ describe("If-None-Match", () => {
     ["a definition", () => config.putFlags({ ...flags, zebra: { default: "off" } }), true],
     ["a variant of the same value", () => config.putFlags({ ...flags, zebra: { variants: { yes: true }, default: "yes" } }), true],
     ["metadata", () => config.putFlags({ ...flags, zebra: { default: "on", metadata: { a: 1 } } }), true],
-    ["a flag more", () => config.putFlags({ ...flags, more: { default: "on" } }), true],
+    ["the number of flags", () => config.putFlags({ ...flags, more: { default: "on" } }), true],
     ["a description", () => config.putFlags({ ...flags, zebra: { default: "on", description: "text" } }), false],
     ["the user's record", (id) => config.putRecord(id, { plan: "pro" }), true],
-    ["the user's record, in what no flag looks at", (id) => config.putRecord(id, { theme: "dark" }), false],
+    ["an attribute of the user's record that no flag reads", (id) => config.putRecord(id, { theme: "dark" }), false],
   ];
   for (const [what, change, isOther] of changes) {
     test(`${what} changes: ${isOther ? "200" : "304"}`, async () => {

@@ -86,7 +86,8 @@ for (const [sent, line] of targets) {
 }
 
 /**
- * Fields of the visitor, and their combined values at the upstream; undefined if they do not arrive.
+ * Fields of the visitor, and their combined values at the upstream; undefined if they do not
+ * arrive.
  */
 const fields = [
   ["an ordinary field", { "X-Own": "a  b" }, { "X-Own": "a  b" }],

@@ -1,5 +1,5 @@
-// The response of a tenant's upstream, as the visitor gets it: redirects and cookies that work under
-// the prefix, fields, statuses.
+// The response of a tenant's upstream, as the visitor gets it: redirects and cookies that work
+// under the prefix, fields, statuses.
 import assert from "node:assert/strict";
 import net from "node:net";
 import { test } from "node:test";
@@ -158,8 +158,8 @@ function parts(cookie) {
 }
 
 /**
- * The upstream's cookie, and what the visitor gets under `/stores/{id}`, and by host. The request is
- * for /base/dir/page.
+ * The upstream's cookie, and what the visitor gets under `/stores/{id}`, and by host. The request
+ * is for /base/dir/page.
  */
 const cookies = [
   ["a=1; Path=/base; HttpOnly", "a=1; HttpOnly; Path=PREFIX", "a=1; HttpOnly; Path=/"],

@@ -13,8 +13,8 @@ const vars = { ROUTING_ORIGINS: upstream.origin, ROUTING_REFRESH: "0", TENANT_DO
 const COOKIE = "kv-edge-visitor";
 
 /**
- * Returns the variants with these weights, such as `{ blue: 90, green: 10 }`. The base path of each
- * shows in the URL that the upstream receives.
+ * Returns the variants with these weights, such as `{ blue: 90, green: 10 }`. The base path of
+ * each shows in the URL that the upstream receives.
  */
 const variantsOf = (weights) => Object.entries(weights).map(([name, weight]) => ({ name, origin: `${upstream.origin}/on-${name}`, weight }));
 

@@ -1,5 +1,5 @@
-// `POST /writes/{key}` during an outage of KV: the retries of one isolate are bounded, and resume
-// when KV does.
+// `POST /writes/{key}` during an outage of KV: one budget limits the retries of an isolate, and
+// fills up again when KV works.
 //
 // The tests run one after the other, since they share the budget.
 import assert from "node:assert/strict";
@@ -12,12 +12,12 @@ const worker = await startWorker({ faulty: true });
 const { write, setFaults, puts, coalesce, readConsistent, kvValue } = writesOf(worker);
 
 const FAILED = "KV PUT failed: 500 Internal Server Error";
-/** Tokens, and the cost of a retry after a 5xx. */
+/** The budget: its tokens, what a retry after a 5xx costs, and how often a token is added. */
 const [TOKENS, COST, REFILL_EACH_MS] = [500, 10, 200];
 
 const retriesOf = ({ puts }, n) => puts - n;
 
-test("an outage is not multiplied: a hundred writers make about fifty retries together, then each failure is reported at once", async () => {
+test("retries do not multiply an outage: a hundred writers make about fifty retries together, then each failure is reported at once", async () => {
   const key = uniqueName("outage");
   await setFaults(key, { put: ["500"] });
   const report = assertReport(await write(key, { strategy: "backoff", n: 100 }), 200, 100);
@@ -37,7 +37,7 @@ test("the budget is the isolate's: another key has no retries either, and its fi
   for (const { error } of report.attempts) assert.deepEqual(error, { message: FAILED, reason: "budget" });
 });
 
-test("the budget does not limit successful puts, and a value in an object survives the outage", async () => {
+test("the budget does not limit successful puts, and a value in the Durable Object survives the outage", async () => {
   const [well, down] = [uniqueName("outage"), uniqueName("outage")];
   const report = assertReport(await write(well, { strategy: "backoff", n: 20 }), 200, 20);
   assert.equal(report.acknowledged, 20);

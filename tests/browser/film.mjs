@@ -1,6 +1,6 @@
-// Makes a film. Its pictures are noise, so that it is as long as one from a camera, and each
-// contains its number, so that a test sees which one is shown. A WebM (RFC 9559) whose pictures
-// are VP8 key frames (RFC 6386).
+// Makes a film: a WebM (RFC 9559) whose pictures are VP8 key frames (RFC 6386). The pictures are
+// noise, so that they have as many bytes as those of a camera. Each contains its number, so that a
+// test sees which one is shown.
 
 const WIDTH = 400;
 const HEIGHT = 300;
@@ -16,7 +16,7 @@ const BATCH = 25;
 /** Frames in a cluster; the index has an entry for each cluster. */
 const CLUSTER = 10;
 
-/** Makes a film with so many pictures, which a browser's page draws and encodes. */
+/** Makes a film of `count` pictures. The page of a browser draws and encodes them. */
 export async function makeFilm(page, count) {
   const frames = [];
   for (let first = 0; first < count; first += BATCH) {
@@ -27,7 +27,7 @@ export async function makeFilm(page, count) {
   return { bytes: webm(frames), seconds: count / FRAMES_PER_SECOND };
 }
 
-/** Runs in the page: draws noise with a number in it, each as a WebP in base64. */
+/** Runs in the page: for each number, returns noise that contains it, as a WebP in base64. */
 async function drawPictures({ numbers, width, height, bits, block }) {
   const one = async (number) => {
     const canvas = Object.assign(document.createElement("canvas"), { width, height });
@@ -88,7 +88,7 @@ function element(id, ...content) {
   return Buffer.concat([Buffer.from(id, "hex"), length, ...data]);
 }
 
-/** A fixed length, so that the value does not move what follows it. */
+/** Returns an integer element, always of one length, so that no value moves what follows. */
 function integer(id, value) {
   const data = Buffer.alloc(8);
   data.writeBigUInt64BE(BigInt(value));

@@ -8,9 +8,9 @@ import { clock, startScriptedUpstream } from "./scripted-upstream.mjs";
 import { startWorker } from "./worker.mjs";
 
 /**
- * Starts a Worker and `upstreamCount` upstreams from which it may fetch; `extraUpstreams` are further
- * origins that it may fetch from. The memory tier is off (`CACHE_REFRESH` 0) unless `vars` set it,
- * so that every hit comes from KV.
+ * Starts a Worker and `upstreamCount` upstreams from which it may fetch. `extraUpstreams` are
+ * further origins that it may fetch from. The memory tier is off (`CACHE_REFRESH` 0) unless `vars`
+ * set it, so that every hit comes from KV.
  */
 export async function startCache({ upstreamCount = 1, extraUpstreams = [], vars, ...options } = {}) {
   const upstreams = await Promise.all(Array.from({ length: upstreamCount }, () => startScriptedUpstream()));
@@ -68,7 +68,7 @@ class Resource {
     return this.requests.length;
   }
 
-  /** Waits until the upstream has received so many requests for it. */
+  /** Waits until the upstream has received `times` requests for it. */
   waitForRequests(times) {
     return eventually(() => this.requestCount >= times, `request ${times} for ${this.path} at the upstream`);
   }
@@ -85,13 +85,13 @@ class Resource {
     return (await this.kvCalls()).filter(({ operation }) => operation.startsWith("get")).length;
   }
 
-  /** Waits until it was put into KV so many times. */
+  /** Waits until it was put into KV `times` times. */
   waitUntilStored(times = 1) {
     const done = async () => (await this.kvCalls("put")).filter((call) => call.done).length >= times;
     return eventually(done, `put ${times} of ${this.path}`);
   }
 
-  /** Sends a GET that has to store the response, and waits until KV has it. */
+  /** Sends a GET whose response must be stored, and waits until KV has it. */
   async getAndStore(headers) {
     const before = (await this.kvCalls("put")).filter((call) => call.done).length;
     const response = await this.get(headers);
@@ -143,7 +143,7 @@ export function assertForwarded(response, fwd, text, more = {}) {
   if (text !== undefined) assert.equal(response.text, text);
 }
 
-/** Checks a number of seconds within 4, since real time passes too. */
+/** Checks that seconds differ by 4 at most from those expected: real time passes, too. */
 export function assertAboutSeconds(value, expected, what) {
   assert.ok(Math.abs(Number(value) - expected) <= 4, `${what}: ${value}, not about ${expected}`);
 }
@@ -154,5 +154,5 @@ export function gate() {
   return { promise, open: resolve };
 }
 
-/** Returns the field lines of a response that is fresh for so many seconds. */
+/** Returns the field lines of a response that is fresh for `seconds`. */
 export const freshFor = (seconds, ...lines) => [`Cache-Control: max-age=${seconds}`, ...lines];

@@ -160,8 +160,8 @@ export async function connectWebSocket(worker, path, { headers, subprotocols } =
 const acceptKey = (key) => createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
 
 /**
- * Returns a raw upstream's handler that accepts every WebSocket and calls `use(endpoint, request)`.
- * It selects the subprotocol `subprotocol` if it is offered.
+ * Returns a handler for a raw upstream. It accepts every WebSocket, calls
+ * `use(endpoint, request)`, and selects the subprotocol `subprotocol` if it is offered.
  */
 export const acceptWebSockets =
   (use, { subprotocol, fields = [] } = {}) =>

@@ -1,20 +1,20 @@
-//! The identity of a request, as far as circuits distinguish requests.
+//! What circuits tell requests apart by: the visitor, the method and the URL.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use sha2::{Digest, Sha256};
 
-/// A visitor and their request, as hashes: they are short, and nobody can construct a path with a
-/// given hash.
+/// A visitor and their request, as hashes. Hashes are short, and nobody can find a URL that has
+/// the hash of another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestKey {
     /// The hash of the visitor's address or network.
     pub(super) client: u64,
-    /// The hash of method and URL. The query is part of it, because a path that fails for one
-    /// query may work for another one.
+    /// The hash of method and URL. It includes the query, because a path that fails for one query
+    /// may work for another.
     pub(super) path_and_query: u64,
-    /// The hash of method and URL without the query. Anybody can invent queries, so all of them
-    /// count as one path.
+    /// The hash of method and URL without the query. Anybody can invent queries, so
+    /// failures are counted per path whatever the query.
     pub(super) path_without_query: u64,
 }
 

@@ -98,7 +98,7 @@ enum AssetsError {
     Output(#[from] io::Error),
 }
 
-/// Returns one fault as a sentence, several as a list of which only the first are shown.
+/// Returns one fault as a sentence, or several as a list of the first [`EQUAL_LINES_MAX`].
 fn folder_faults(faults: &[String]) -> String {
     if let [fault] = faults {
         return format!("{fault}\nnothing was uploaded");

@@ -137,9 +137,9 @@ impl HttpError for OfrepError {
             (Self::too_late(), "The request's body took longer than 20 s and a second more for each 64 KiB."),
             (
                 Self::broken_definitions(),
-                "The definitions in Workers KV are broken, and none before them are remembered. The log says where.",
+                "The definitions in Workers KV are broken, and no earlier valid ones are in memory. The log says where.",
             ),
-            (Self::no_definitions(), "Workers KV does not respond, and no definitions are remembered."),
+            (Self::no_definitions(), "Workers KV does not respond, and no definitions are in memory."),
         ]
     }
 }

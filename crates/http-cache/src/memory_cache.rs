@@ -182,7 +182,8 @@ impl<B: Clone> MemoryCache<B> {
 
     /// Returns true if the caller is to refresh this key now. Returns false while another
     /// refresh is in progress, or during the backoff after a failed one. The caller must report
-    /// the end with [`MemoryCache::record_refresh_outcome`]; otherwise the next refresh has to wait 30 s.
+    /// the end with [`MemoryCache::record_refresh_outcome`]. If it never does, the next refresh
+    /// has to wait 30 s.
     pub fn try_begin_refresh(&mut self, key: &str, now_ms: u64) -> bool {
         if self.is_backing_off(key, now_ms) {
             return false;
@@ -224,9 +225,9 @@ impl<B: Clone> MemoryCache<B> {
     }
 
     /// Returns true if the caller is to fetch this key now, and false if another request does so
-    /// already. The caller reports the end with [`MemoryCache::record_fetch_end`]. If it never does,
-    /// because the runtime ended its request, the fetch counts as lost `lost_ms` milliseconds
-    /// after its begin.
+    /// already. The caller reports the end with [`MemoryCache::record_fetch_end`]. If it never
+    /// does, because the runtime ended its request, the fetch counts as lost `lost_ms`
+    /// milliseconds after its begin.
     pub fn try_begin_fetch(&mut self, key: &str, lost_ms: u64, now_ms: u64) -> bool {
         let is_first = !self.is_fetching(key, lost_ms, now_ms);
         if is_first {

@@ -122,10 +122,10 @@ pub enum TenantError {
     /// The record does not admit the visitor's country or address.
     #[error("This storefront is not open to visitors from here.")]
     AccessDenied,
-    /// `X-Force-Variant` without the right token.
+    /// `X-Force-Variant` is sent without the right token.
     #[error("X-Force-Variant needs the header X-Force-Variant-Token: <API_TOKEN>.")]
     ForceUnauthorized,
-    /// `X-Force-Variant`, and the secret `API_TOKEN` is not set.
+    /// `X-Force-Variant` is sent, but the secret `API_TOKEN` is not set.
     #[error("X-Force-Variant is closed until the secret API_TOKEN is set.")]
     ForceClosed,
     /// `X-Force-Variant` names none of the storefront's variants.
@@ -152,7 +152,7 @@ pub enum TenantError {
 impl HttpError for TenantError {
     fn response(&self) -> ErrorResponse {
         let shown = |status, code| ErrorResponse::new(status, code, self.to_string());
-        // What these display goes to the log only.
+        // The text of these errors is for the log only.
         let hidden = |status, code, sentence: &'static str| ErrorResponse::new(status, code, sentence).because(self);
         match self {
             Self::MissingId => shown(Status::BadRequest, "missing_storefront_id"),

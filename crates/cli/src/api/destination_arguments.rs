@@ -6,7 +6,7 @@ use super::endpoint::ApiBase;
 use super::namespace_arguments::{DefaultNamespace, NamespaceArguments, namespace};
 use crate::progress::Progress;
 
-/// The namespace that a copy writes to. What is not given is that of the source.
+/// The namespace that a copy writes to. Arguments that are not given have the source's value.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DestinationArguments {
     /// The namespace to write to, by ID or title
@@ -41,8 +41,8 @@ pub(crate) struct DestinationArguments {
 impl DestinationArguments {
     /// Returns the namespace, looked up by id or title.
     ///
-    /// A token is meant for one API, so `CLOUDFLARE_API_TOKEN` is not sent to another one than the
-    /// source's, unless the source needs no token.
+    /// `CLOUDFLARE_API_TOKEN` is the token of the source's API. It is sent to another API only if
+    /// the source needs no token.
     pub(crate) fn open<D: DefaultNamespace>(
         &self,
         source: &NamespaceArguments<D>,

@@ -23,12 +23,15 @@ pub(super) struct ApiEndpoint {
     pub(super) token: Option<ApiToken>,
 }
 
+/// A token, alone and in the value of `Authorization`.
 pub(super) struct ApiToken {
     pub(super) token: String,
+    /// `Bearer` and the token.
     pub(super) authorization: String,
 }
 
 impl ApiBase {
+    /// Parses an http or https URL. The error is a sentence for the person who wrote it.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         let url = url.trim_end_matches('/');
         let uri = url.parse::<Uri>().map_err(|error| format!("it is not a URL ({error}); write https://host/path"))?;

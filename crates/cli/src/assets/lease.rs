@@ -1,10 +1,10 @@
 //! Leases: keys in KV that expire and say which command is running, so that `assets gc` never
 //! deletes what a push or a rollback relies on.
 //!
-//! Every command first writes its own lease and then looks for those of others. Of two commands
-//! that start at the same time, at least one sees the other and stops, as far as KV's list
-//! already contains what was just written. A push therefore checks the blobs that it relies on
-//! once more before it switches.
+//! Every command first writes its own lease and then lists those of others. Of two commands that
+//! start at the same time, at least one sees the other's lease and stops, if KV lists new keys at
+//! once. KV does not promise that, so a push checks the blobs that it relies on once more before
+//! it switches.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,12 +18,12 @@ use crate::progress::Progress;
 
 /// The prefix of the names of `assets gc`; all other names belong to pushes and rollbacks.
 const GC_PREFIX: &str = "gc-";
-/// The shortest time that a lease lasts after its command has died, in seconds.
+/// The shortest time after which the lease of a command that died expires, in seconds.
 const LEASE_SECONDS_MIN: u64 = 3600;
-/// How much longer a lease lasts than the longest call, in seconds.
+/// How much longer than the longest call a lease lasts, in seconds.
 const LEASE_MARGIN_SECONDS: u64 = 600;
-/// A lease that is older than this is renewed after a call, in milliseconds: well within
-/// [`LEASE_MARGIN_SECONDS`].
+/// The age at which a lease is renewed, in milliseconds. It is checked after each call, so it must
+/// be well below [`LEASE_MARGIN_SECONDS`].
 const RENEW_MS: u64 = 300_000;
 
 /// A lease of this command, until [`Lease::end`].
@@ -62,7 +62,7 @@ pub(super) fn rollback_lease_name(now_ms: u64) -> String {
     format!("rollback-{now_ms}")
 }
 
-/// Works under a lease, which is given up whatever the result.
+/// Does the work under a lease, and ends the lease even if the work fails.
 ///
 /// # Errors
 /// Those of the work, or that of the call if the lease cannot be written.
@@ -81,8 +81,8 @@ pub(super) fn with_lease<T, E: From<ApiError> + From<KeyError>>(
     result
 }
 
-/// Works under a lease, unless `assets gc` is running. For everything that switches to a release
-/// or uploads one.
+/// Does the work under a lease, unless `assets gc` is running. Commands that upload a release or
+/// switch to one use it.
 ///
 /// # Errors
 /// [`LeaseConflict::Gc`], the errors of the work, and those of the calls for the lease.
@@ -125,7 +125,8 @@ fn name(lease: &NamespaceKey) -> &str {
     lease.name.strip_prefix(PUSHES).unwrap_or(&lease.name)
 }
 
-/// Returns how long a lease lasts, in seconds: longer than any call, after which it is renewed.
+/// Returns how long a lease lasts, in seconds. It is renewed only between calls, so it outlasts
+/// the longest one.
 fn lease_seconds(deadline_seconds: u64) -> u32 {
     u32::try_from(deadline_seconds.saturating_add(LEASE_MARGIN_SECONDS).max(LEASE_SECONDS_MIN)).unwrap_or(u32::MAX)
 }
@@ -134,7 +135,7 @@ impl Lease<'_> {
     /// Renews the lease if it is some minutes old. Called after each call of a long command.
     ///
     /// # Errors
-    /// KV does not accept it, so the lease would expire during the work.
+    /// That of the put. The command must then stop, because its lease would expire.
     pub(super) fn renew(&self) -> Result<(), ApiError> {
         let (now_ms, written_ms) = (clock::now_ms(), self.written_ms.load(Ordering::Relaxed));
         let is_old = now_ms.saturating_sub(written_ms) >= RENEW_MS;

@@ -1,10 +1,11 @@
 //! `kv-edge assets push`: uploads a folder as a release and switches to it.
 //!
 //! ```text
-//! walk         which files belong to the release, _headers and _redirects
-//! read         hash each file, encode what KV does not have encoded; spool holds the results
-//! plan         the manifest, and the values that KV must have before it
-//! upload       values, then the manifest, then the pointer
+//! walk             finds the files of the release, and reads _headers and _redirects
+//! source_file      hashes each file, and encodes those that KV does not have encoded
+//! spool            holds the encoded files until they are uploaded
+//! release_plan     makes the manifest, and lists the values that KV must have before it
+//! upload           puts the values, then the manifest, then the pointer
 //! ```
 //!
 //! Visitors see no change until the last write. Memory stays small whatever the folder holds:

@@ -4,7 +4,7 @@
 use super::{VisitorView, escaped};
 use http_semantics::request_target::has_dot_segments;
 
-/// The longest value of an attribute that browsers do not ignore (RFC 6265bis §5.6), in bytes.
+/// Browsers ignore an attribute whose value is longer than this, in bytes (RFC 6265bis §5.6).
 const ATTRIBUTE_BYTES_MAX: usize = 1024;
 
 /// The kinds of attributes that are treated differently.
@@ -19,15 +19,16 @@ enum CookieAttribute<'a> {
 impl VisitorView<'_> {
     /// Returns the visitor's value of one `Set-Cookie` line.
     ///
-    /// `Domain` is removed, because the cookie belongs to the visitor's host. The last `Path`
-    /// counts (§5.3); it is rewritten in its place. A cookie without a `Path` that starts with
-    /// `/` has the default path of the request to the upstream (§5.1.4). Under a prefix it is
-    /// written out: for `/stores/a` the browser's default would be `/stores`, which all
-    /// storefronts share. Everything else is kept byte for byte.
+    /// - `Domain` is removed, because the cookie belongs to the visitor's host.
+    /// - Of several `Path` attributes the last one counts (§5.3). It is rewritten in its place.
+    /// - If that one is absent or does not start with `/`, the path is the default one of the
+    ///   request to the upstream (§5.1.4). Under a prefix it is written out: for `/stores/a` the
+    ///   browser's own default would be `/stores`, which all storefronts share.
+    /// - Everything else stays as it is, byte for byte.
     ///
-    /// A `;` in the prefix is written `%3B`: such a cookie is not sent back, but cannot add
-    /// attributes. A `__Host-` cookie gets the prefix like any other, and browsers then refuse
-    /// it.
+    /// A `;` in the prefix becomes `%3B`, so that it cannot begin an attribute. Browsers do not
+    /// send such a cookie back. A `__Host-` cookie gets the prefix like any other, and browsers
+    /// then refuse it.
     #[must_use]
     pub fn set_cookie(&self, value: &str) -> String {
         let (pair, attributes) = value.split_once(';').map_or((value, None), |(pair, rest)| (pair, Some(rest)));

@@ -38,7 +38,7 @@ fn the_newest_the_served_and_the_young_releases_are_retained() {
         ("b", "", 1, 0, "ba"),
         ("b", "", 2, 0, "eba"),
         ("b", "", 0, 3 * HOUR_MS, "edba"),
-        // Releases that were served go before newer ones; ids that do not exist take no place.
+        // Releases that were served come before newer ones; an id without a release is ignored.
         ("c", "b", 2, 0, "cba"),
         ("c", "be", 3, 0, "ecba"),
         ("c", "xb", 2, 0, "cba"),

@@ -25,13 +25,16 @@ pub(super) struct PushReport {
     pub(super) unchanged: bool,
     pub(super) files: usize,
     pub(super) bytes: u64,
+    /// The values that were uploaded, or would be with `--dry-run`.
     pub(super) uploaded: ReportedTotals,
+    /// The values that KV had already.
     pub(super) skipped: ReportedTotals,
     pub(super) encodings: Vec<EncodingSavings>,
     /// What would be uploaded; only with `--dry-run`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) upload: Option<Vec<PlannedUpload>>,
     pub(super) warnings: Vec<String>,
+    /// How many calls to the API were made.
     pub(super) calls: u64,
     pub(super) seconds: f64,
 }
@@ -46,11 +49,11 @@ pub(super) struct ReportedTotals {
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct EncodingSavings {
     coding: ContentCoding,
-    /// How many files have it.
+    /// How many files have this coding.
     files: u64,
-    /// Their bytes without it.
+    /// The bytes of these files without it.
     from: u64,
-    /// Their bytes with it.
+    /// The bytes of these files with it.
     to: u64,
 }
 
@@ -105,8 +108,10 @@ pub(super) fn planned_uploads<'b>(
 }
 
 impl PushReport {
+    /// Writes the report, as JSON or for people.
+    ///
     /// # Errors
-    /// If the output cannot be written.
+    /// The output cannot be written.
     pub(super) fn write(&self, json: bool, out: &mut impl Write) -> io::Result<()> {
         if json {
             serde_json::to_writer(&mut *out, self)?;

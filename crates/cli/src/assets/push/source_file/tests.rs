@@ -66,8 +66,8 @@ fn a_file_that_changes_is_reported() {
         let source = source(folder.path(), before.as_bytes());
         let hashed = hash_file(&source).unwrap();
         fs::write(&source.file, &after).unwrap();
-        // A longer file still has the bytes that were hashed; only the first pass sees its
-        // length.
+        // A file that became longer still begins with the bytes that were hashed, so only
+        // `hash_file`, which compares the length, fails.
         let is_longer = after.len() > before.len();
         assert_eq!(hash_file(&source).is_err(), after.len() != before.len());
         assert_eq!(encode(&source, &hashed.body, &spool).is_err(), !is_longer, "{}", after.len());

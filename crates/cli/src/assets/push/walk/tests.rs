@@ -76,13 +76,14 @@ fn names_are_in_normalization_form_c() {
     assert_eq!(paths(disk.path()), expected);
     assert!(walk(disk.path()).unwrap().iter().all(|source| source.file.exists()));
 
-    // The Worker has no table of Unicode; what it takes for a name in Form C is one.
+    // The Worker has no table of Unicode. It may take a name in Form C for a decomposed one, but
+    // never the other way round.
     let passes_for_form_c = |text: &str| !static_assets::may_be_decomposed(text);
     let mut characters = (0..0x300).filter_map(char::from_u32).map(String::from);
     assert!(characters.all(|text| passes_for_form_c(&text) && form_c(&text) == text));
     assert!(files.iter().all(|(name, _)| !passes_for_form_c(name) || form_c(name) == *name));
 
-    // Two folders that become one; two files that would.
+    // Two folders whose names are equal in Form C are merged. Two such files are a fault.
     let twins = folder(&[("u\u{308}/a", ""), ("\u{fc}/b", "")]);
     assert_eq!(paths(twins.path()), ["/\u{fc}/a", "/\u{fc}/b"]);
     let twins = folder(&[("u\u{308}.html", ""), ("\u{fc}.html", ""), ("a", "")]);
