@@ -194,3 +194,45 @@ export const refuseBinaryBulkReads = (namespace) => async (call, pass) => {
   });
   return isText ? pass() : { status: 400, headers: { "Content-Type": "application/json" }, body };
 };
+
+/**
+ * Returns each command that moves pairs. Called with a number of pairs, it returns its arguments,
+ * its figures, and what checks that all of them were moved. The state of a copy is in a file that
+ * it names.
+ */
+export const movingCommands = (tool) => ({
+  async export(count) {
+    const source = tool.namespace();
+    const pairs = source.prefixed(makePairs(count));
+    await source.put(pairs);
+    const file = tool.file();
+    const assertDone = () => {
+      assert.deepEqual(summaryOf(exportedPairs(file)), summaryOf(pairs));
+      assertNoLeftovers(file);
+    };
+    return { args: ["export", ...source.name, ...source.keys, "--output", file], assertDone, namespace: source, figures: { pairs: count, gone: 0 } };
+  },
+  async import(count) {
+    const target = tool.namespace();
+    const pairs = target.prefixed(makePairs(count));
+    const file = tool.writeInput(pairs);
+    const assertDone = async () => {
+      await target.assertHas(pairs);
+      assertNoLeftovers(file);
+    };
+    return { args: ["import", file, ...target.name], assertDone, namespace: target, figures: { read: count, written: count, skipped: 0, expired: 0 } };
+  },
+  async copy(count) {
+    const source = tool.namespace();
+    const target = tool.namespace("USERS_NOTIFICATION_CONFIG", source.prefix);
+    const pairs = source.prefixed(makePairs(count));
+    await source.put(pairs);
+    const state = tool.file("state");
+    const assertDone = async () => {
+      await target.assertHas(pairs);
+      assert.ok(!existsSync(state));
+    };
+    const args = ["copy", ...source.name, "--to-namespace", target.binding, ...source.keys, "--state", state];
+    return { args, assertDone, namespace: source, figures: { read: count, written: count, skipped: 0, expired: 0 } };
+  },
+});

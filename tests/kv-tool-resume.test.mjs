@@ -1,0 +1,122 @@
+// `kv-edge kv`, killed at any time: after a run with --resume, nothing is lost and nothing is
+// doubled.
+import assert from "node:assert/strict";
+import { beforeEach, describe, test } from "node:test";
+import { makePairs, movingCommands, refuseBinaryBulkReads, startKvTool } from "./harness/kv-tool.mjs";
+import { randomFaults, randomNumbers } from "./harness/rest-api-faults.mjs";
+
+const tool = await startKvTool();
+const { api } = tool;
+const COMMANDS = movingCommands(tool);
+
+/** How many pairs each command moves: more than one batch of an import, many reads of the others. */
+const COUNTS = { export: 400, import: 1300, copy: 400 };
+
+beforeEach(() => {
+  api.intercept = undefined;
+});
+
+describe("killed and resumed: nothing is lost and nothing is doubled", () => {
+  for (const [command, start] of Object.entries(COMMANDS)) {
+    for (const when of ["before", "after"]) {
+      test(`${command}, killed at later and later calls, ${when} they take effect`, async () => {
+        const { args, assertDone, namespace } = await start(COUNTS[command]);
+        const refuse = refuseBinaryBulkReads(namespace);
+        let kills = 0;
+        for (let nth = 1; ; nth = Math.ceil(nth * 1.6) + 1) {
+          let process;
+          let calls = 0;
+          api.intercept = async (call, pass) => {
+            calls += 1;
+            if (calls < nth) return refuse(call, pass);
+            if (when === "after") await pass();
+            process.kill("SIGKILL");
+            return undefined;
+          };
+          const { signal, code, stdout, stderr } = await tool.run([...args, "--resume"], { account: true, running: (child) => (process = child) });
+          if (signal === null) {
+            assert.equal(code, 0, stdout + stderr);
+            break;
+          }
+          kills += 1;
+        }
+        assert.ok(kills >= 2, `${kills} kills`);
+        await assertDone();
+      });
+    }
+
+    test(`${command}, killed at random times`, async () => {
+      const { args, assertDone } = await start(COUNTS[command]);
+      const random = randomNumbers(command.length);
+      let kills = 0;
+      let last;
+      while (last?.code !== 0 && kills < 12) {
+        const running = (child) => {
+          const timer = setTimeout(() => child.kill("SIGKILL"), 50 + random(600));
+          child.on("exit", () => clearTimeout(timer));
+        };
+        last = await tool.run([...args, "--resume"], { running });
+        kills += last.signal === null ? 0 : 1;
+      }
+      assert.ok(kills > 0);
+      if (last.code !== 0) await tool.succeed([...args, "--resume"]);
+      await assertDone();
+    });
+
+    for (const seed of [21, 22]) {
+      test(`${command}, under a random schedule of faults and kills (${seed})`, async () => {
+        const { args, assertDone } = await start(150);
+        const random = randomNumbers(seed);
+        let last;
+        for (let run = 0; run < 6 && last?.code !== 0; run += 1) {
+          const fail = randomFaults(api, random);
+          let process;
+          api.intercept = (call, pass) => {
+            if (random(12) === 0) process.kill("SIGKILL");
+            return fail(call, pass);
+          };
+          last = await tool.run([...args, "--resume"], { account: true, running: (child) => (process = child) });
+        }
+        api.intercept = undefined;
+        if (last.code !== 0) await tool.succeed([...args, "--resume"], { account: true });
+        await assertDone();
+      });
+    }
+  }
+
+  test("delete, killed at each call: another run deletes the rest", async () => {
+    const target = tool.namespace();
+    await target.put(target.prefixed(makePairs(2100)));
+    let kills = 0;
+    for (let nth = 3; ; nth += 2) {
+      let process;
+      let calls = 0;
+      api.intercept = (_call, pass) => {
+        calls += 1;
+        if (calls >= nth) process.kill("SIGKILL");
+        return pass();
+      };
+      const { signal } = await tool.run(["delete", ...target.name, ...target.keys, "--yes"], { running: (child) => (process = child) });
+      if (signal === null) break;
+      kills += 1;
+    }
+    assert.ok(kills > 0);
+    await target.assertHas([]);
+  });
+
+  test("a resumed export reads only what is missing", async () => {
+    const { args, assertDone } = await COMMANDS.export(700);
+    let process;
+    let calls = 0;
+    api.intercept = (_call, pass) => {
+      calls += 1;
+      if (calls === 500) process.kill("SIGKILL");
+      return pass();
+    };
+    await tool.run(args, { running: (child) => (process = child) });
+    api.intercept = undefined;
+    const rest = await tool.succeed([...args, "--resume"]);
+    assert.ok(rest.calls.length < 450, `${rest.calls.length} calls`);
+    await assertDone();
+  });
+});
