@@ -9,7 +9,7 @@ const tool = await startKvTool();
 const { api } = tool;
 const COMMANDS = movingCommands(tool);
 
-/** How many pairs each command moves: more than one batch of an import, many reads of the others. */
+/** How many pairs each command moves: two batches of an import, many reads of the others. */
 const COUNTS = { export: 400, import: 1300, copy: 400 };
 
 beforeEach(() => {
