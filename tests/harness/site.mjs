@@ -7,6 +7,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { buffer } from "node:stream/consumers";
 import { after } from "node:test";
 import { fileURLToPath } from "node:url";
 import { eventually } from "./eventually.mjs";
@@ -104,10 +105,8 @@ async function startApi(worker) {
   assert.ok(worker.hasRestApi, "start the Worker with `restApi: true`");
   const calls = [];
   const self = { calls, intercept: undefined, responses: 0, forwardItems: (call, items) => forwardItems(worker, call, items) };
-  const server = http.createServer(async (request, response) => {
-    const chunks = [];
-    for await (const chunk of request) chunks.push(chunk);
-    const body = Buffer.concat(chunks);
+  const respond = async (request, response) => {
+    const body = await buffer(request);
     const isAccount = ACCOUNT.test(request.url);
     const path = request.url.replace(isAccount ? ACCOUNT : EXPLORER, "");
     const call = { number: calls.length + 1, method: request.method, path: decodeURIComponent(path), headers: request.headers, body };
@@ -118,8 +117,13 @@ async function startApi(worker) {
     if (reply === undefined) return request.socket.destroy();
     response.writeHead(reply.status, reply.headers ?? { "Content-Type": "application/json" });
     response.end(reply.body);
-  });
-  // A tool that is killed during a call breaks the connection.
+  };
+  // A tool that is killed during a call breaks the connection, and nobody waits for the response.
+  const server = http.createServer((request, response) =>
+    respond(request, response).catch((error) => {
+      if (!request.socket.destroyed) throw error;
+    }),
+  );
   server.on("clientError", (_error, socket) => socket.destroy());
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -164,11 +168,10 @@ function callExplorer(worker, method, path, headers, body) {
   const options = { hostname, port, method, path: EXPLORER_OF_MINIFLARE + path, agent: false };
   options.headers = { ...fields, host: `${hostname}:${port}`, "content-length": body.length, "accept-encoding": "identity" };
   return new Promise((resolve, reject) => {
-    const request = http.request(options, async (response) => {
-      const chunks = [];
-      for await (const chunk of response) chunks.push(chunk);
+    const request = http.request(options, (response) => {
       const { "content-encoding": _coding, "transfer-encoding": _chunked, ...headersOfResponse } = response.headers;
-      resolve({ status: response.statusCode, headers: { ...headersOfResponse, connection: "close" }, body: Buffer.concat(chunks) });
+      const reply = (body) => ({ status: response.statusCode, headers: { ...headersOfResponse, connection: "close" }, body });
+      buffer(response).then(reply).then(resolve, reject);
     });
     request.on("error", reject).end(body);
   });
