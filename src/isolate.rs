@@ -29,9 +29,6 @@ pub(crate) struct Isolate {
     pub(crate) flags_fault: RefCell<Option<kv_store::schema::Fault>>,
     #[cfg(feature = "kv-api")]
     pub(crate) kv_api: kv_api::KvApiMemory,
-    /// The namespaces that are bindings of the Worker.
-    #[cfg(feature = "kv-api")]
-    pub(crate) bound_namespaces: std::cell::OnceCell<Vec<::kv_api::namespace::ApiNamespace>>,
     #[cfg(feature = "storefronts")]
     pub(crate) storefronts: storefronts::StorefrontsMemory,
 }
@@ -51,8 +48,6 @@ impl Isolate {
             flags_fault: RefCell::new(None),
             #[cfg(feature = "kv-api")]
             kv_api: kv_api::KvApiMemory::new(),
-            #[cfg(feature = "kv-api")]
-            bound_namespaces: std::cell::OnceCell::new(),
             #[cfg(feature = "storefronts")]
             storefronts: storefronts::StorefrontsMemory::new(),
         }

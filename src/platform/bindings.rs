@@ -16,6 +16,9 @@ mod vars;
 #[cfg(feature = "writes")]
 mod writes;
 
+#[cfg(feature = "kv-api")]
+pub(crate) use kv_api::KvApiVars;
+
 use std::cell::OnceCell;
 use std::rc::Rc;
 
@@ -65,7 +68,7 @@ pub(crate) struct Vars {
     #[cfg(feature = "flags")]
     pub(crate) flags: flags::FlagsVars,
     #[cfg(feature = "kv-api")]
-    pub(crate) kv_api: kv_api::KvApiVars,
+    pub(crate) kv_api: KvApiVars,
     #[cfg(feature = "storefronts")]
     pub(crate) storefronts: storefronts::StorefrontsVars,
     /// The secret `API_TOKEN`.
@@ -110,7 +113,7 @@ impl Vars {
             #[cfg(feature = "flags")]
             flags: flags::FlagsVars::read(env),
             #[cfg(feature = "kv-api")]
-            kv_api: kv_api::KvApiVars::read(env, token.as_deref()),
+            kv_api: KvApiVars::read(env, token.as_deref()),
             #[cfg(feature = "storefronts")]
             storefronts: storefronts::StorefrontsVars::read(env, token.as_deref()),
             #[cfg(any(

@@ -23,6 +23,7 @@ use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::isolate::Isolate;
 use crate::kv::Store;
+use crate::platform::bindings::KvApiVars;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;
 use crate::platform::js_error::message_of;
@@ -71,14 +72,15 @@ impl OpenNamespace {
         name: &str,
         operation: Operation,
     ) -> Result<Self, RequestError> {
-        if let Some(info) = bindings(context).iter().find(|namespace| namespace.is_named(name)) {
+        let vars = context.vars();
+        if let Some(info) = bindings(&vars.kv_api).find(|namespace| namespace.is_named(name)) {
             let store = context.env().kv(&info.title);
             return Ok(Self { info: info.clone(), store, prefix: String::new() });
         }
-        let Some(home) = context.vars().kv_api.home.clone() else { return Err(access.not_found(operation).into()) };
+        let Some(home) = &vars.kv_api.home else { return Err(access.not_found(operation).into()) };
         let info = created(context, name).await?.ok_or_else(|| access.not_found(operation))?;
         let prefix = key_prefix(&info.id);
-        Ok(Self { info, store: context.env().kv(&home), prefix })
+        Ok(Self { info, store: context.env().kv(home), prefix })
     }
 
     /// Returns its id and title.
@@ -121,12 +123,8 @@ impl OpenNamespace {
 
 /// Returns the namespaces that are bindings. The home of created ones is not among them: its keys
 /// belong to those.
-fn bindings(context: &RequestContext) -> &'static [ApiNamespace] {
-    Isolate::current().bound_namespaces.get_or_init(|| {
-        let vars = context.vars();
-        let names = vars.kv_api.bindings.iter().filter(|name| Some(*name) != vars.kv_api.home.as_ref());
-        names.map(|name| ApiNamespace::of_binding(name)).collect()
-    })
+fn bindings(vars: &KvApiVars) -> impl Iterator<Item = &ApiNamespace> {
+    vars.bindings.iter().filter(|namespace| Some(&namespace.title) != vars.home.as_ref())
 }
 
 /// Returns the created namespace with this id or title. It is remembered by its id alone, which is
@@ -170,8 +168,9 @@ pub(super) async fn list(
     access: &Access,
     query: &NamespacesQuery,
 ) -> Result<Response, RequestError> {
-    let mut namespaces = bindings(context).to_vec();
-    if context.vars().kv_api.home.is_some() {
+    let vars = context.vars();
+    let mut namespaces: Vec<ApiNamespace> = bindings(&vars.kv_api).cloned().collect();
+    if vars.kv_api.home.is_some() {
         namespaces.extend(call(context, &NamespaceRequest::List).await?.namespaces()?);
     }
     namespaces.retain(|namespace| access.sees(namespace));
@@ -222,15 +221,15 @@ async fn change(context: &RequestContext, request: &NamespaceRequest) -> Result<
 /// Reads the title in the body. No created namespace has the name or the id of a binding.
 async fn title(context: &RequestContext) -> Result<String, RequestError> {
     let title = namespace::parse_title(&context.short_body(BODY_BYTES_MAX).await?)?;
-    let bindings = context.vars();
-    let is_taken = bindings.kv_api.bindings.iter().any(|name| ApiNamespace::of_binding(name).is_named(&title));
+    let is_taken = context.vars().kv_api.bindings.iter().any(|namespace| namespace.is_named(&title));
     if is_taken { Err(KvApiError::TitleTaken.into()) } else { Ok(title) }
 }
 
 /// `GET …/workers/scripts/{name}/settings`: the KV bindings, where wrangler finds the id of the
 /// one that `--binding` names.
 pub(super) fn script_settings(context: &RequestContext, access: &Access) -> Result<Response, RequestError> {
-    let seen = bindings(context).iter().filter(|namespace| access.sees(namespace));
+    let vars = context.vars();
+    let seen = bindings(&vars.kv_api).filter(|namespace| access.sees(namespace));
     let bindings: Vec<_> = seen
         .map(|namespace| json!({ "type": "kv_namespace", "name": namespace.title, "namespace_id": namespace.id }))
         .collect();

@@ -1,6 +1,6 @@
 //! Bindings and vars of the KV REST API.
 
-use kv_api::namespace::{self, WritableBindings};
+use kv_api::namespace::{self, ApiNamespace, WritableBindings};
 use kv_api::token::TokenKey;
 use wasm_bindgen::prelude::*;
 
@@ -67,8 +67,8 @@ pub(crate) struct KvApiVars {
     pub(crate) has_analytics: bool,
     /// `KV_API_WRITABLE`.
     pub(crate) writable: WritableBindings,
-    /// The names of all KV bindings.
-    pub(crate) bindings: Vec<String>,
+    /// All KV bindings, as namespaces.
+    pub(crate) bindings: Vec<ApiNamespace>,
     /// The binding that `KV_API_NAMESPACES` names: the home of namespaces that clients create.
     /// `None` if they cannot create any.
     pub(crate) home: Option<String>,
@@ -86,7 +86,7 @@ impl KvApiVars {
             has_analytics: env.var(ANALYTICS).is_object(),
             writable: WritableBindings::parse(&vars::KV_API_WRITABLE.read(env)),
             home: namespace::home(&vars::KV_API_NAMESPACES.read(env), &bindings),
-            bindings,
+            bindings: bindings.iter().map(|name| ApiNamespace::of_binding(name)).collect(),
             token_key: env.secret("TOKEN_SECRET").as_deref().or(token).map(TokenKey::derive),
             refresh_ms: vars::CONFIG_REFRESH.read_ms(env),
         }
