@@ -33,7 +33,6 @@ mod clock;
 mod config;
 mod duration;
 mod input_file;
-mod json;
 mod kv;
 mod number;
 mod progress;

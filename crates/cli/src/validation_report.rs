@@ -6,12 +6,12 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use kv_store::json_tree::{JsonSyntaxError, member_path};
 use kv_store::schema::{FAULTS_MAX, Fault};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::ExitStatus;
 use crate::input_file::InputFile;
-use crate::json::{JsonSyntaxError, member_path};
 use crate::progress::print_line;
 
 /// The most lines that show the same problem.

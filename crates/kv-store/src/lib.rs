@@ -19,7 +19,7 @@
 //!    Across requests the key's Durable Object does: [`key_writer`] stores a value, acknowledges
 //!    it, and puts it into KV at most once a second until KV has it.
 //! 6. A **record** is a value that is parsed. A broken one is an error that names its place
-//!    ([`record`], [`schema`]).
+//!    ([`record`], [`schema`]). [`json_tree`] also finds members that occur twice.
 //! 7. Reading KV takes milliseconds, so an isolate has a **record cache** with background
 //!    refresh, a last known good record, stale records during an outage, and a negative cache
 //!    ([`record_cache`]). It counts its bytes with one **LRU** ([`lru`]).
@@ -51,6 +51,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod json_tree;
 pub mod key_writer;
 pub mod limits;
 pub mod lru;

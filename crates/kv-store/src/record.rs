@@ -1,6 +1,7 @@
 //! JSON records in KV. Anyone with access to KV may write one, so each read checks it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A record that is not a JSON object of the expected form. Its text is for the log: it names
 /// the place and never shows the content, which may be a user's data.
@@ -71,6 +72,16 @@ fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, BrokenRecord> 
 #[must_use]
 pub fn to_json(record: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(record).expect("a record is made of text and numbers")
+}
+
+/// Returns a record as a JSON value.
+///
+/// # Panics
+/// As [`to_json`].
+#[expect(clippy::expect_used, reason = "text, numbers, and lists and structs of them are always JSON")]
+#[must_use]
+pub fn to_value(record: &impl Serialize) -> Value {
+    serde_json::to_value(record).expect("a record is made of text and numbers")
 }
 
 #[cfg(test)]

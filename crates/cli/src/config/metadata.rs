@@ -1,10 +1,9 @@
 //! The metadata that the sync writes. It tells a later run which keys the sync owns, which value
 //! each of them has, and which keys hold a snapshot.
 
+use kv_store::record;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::json;
 
 /// The metadata of the key of a row. A sync with the same prefix owns the key: it may change and
 /// delete it.
@@ -23,7 +22,7 @@ struct SyncMetadata {
 /// Returns the metadata of the key of a row.
 pub(super) fn of_row(prefix: &str, hash: &str) -> Value {
     let sync = SyncMetadata { prefix: prefix.to_owned(), hash: hash.to_owned() };
-    json::value(&RowMetadata { sync })
+    record::to_value(&RowMetadata { sync })
 }
 
 /// Returns the hash in the metadata of a key, if a sync with this prefix owns it.
@@ -57,7 +56,7 @@ pub(super) struct SnapshotInfo {
 
 /// Returns the metadata of a snapshot.
 pub(super) fn of_snapshot(snapshot: &SnapshotInfo) -> Value {
-    json::value(&SnapshotMetadata { snapshot: snapshot.clone() })
+    record::to_value(&SnapshotMetadata { snapshot: snapshot.clone() })
 }
 
 /// Returns the description of the snapshot in this metadata, or None if it is not that of a

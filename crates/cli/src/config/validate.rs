@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use feature_flags::flags::Definitions;
+use kv_store::json_tree::JsonTree;
 use kv_store::schema::FAULTS_MAX;
 
 use crate::ExitStatus;
-use crate::json::JsonTree;
 use crate::validation_report::{FileReport, Finding, ValidationReport};
 
 const EXAMPLES: &str = r#"A FILE holds the value of the key `flags`:

@@ -1,8 +1,8 @@
 //! The three formats of a file with records of storefronts.
 
+use kv_store::json_tree::{JsonTree, member_path, repeated};
 use serde_json::Value;
 
-use crate::json::{JsonTree, member_path, repeated};
 use crate::validation_report::Finding;
 
 /// A record and its key.

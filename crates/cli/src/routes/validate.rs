@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use http_semantics::origin::OriginAllowList;
+use kv_store::json_tree::{JsonTree, member_path};
 use kv_store::limits::Key;
 use kv_store::schema::FAULTS_MAX;
 use tenant_router::storefront_address::{DOMAIN_KEY, HostMatch, Hosts};
@@ -12,7 +13,6 @@ use tenant_router::storefront_record::{OriginPolicy, RoutingEntry};
 
 use super::record_file::{RecordEntry, RecordFile};
 use crate::ExitStatus;
-use crate::json::{JsonTree, member_path};
 use crate::progress::print_line;
 use crate::validation_report::{FileReport, Finding, ValidationReport};
 

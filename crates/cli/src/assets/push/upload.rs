@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use kv_store::record;
 use serde_json::Value;
 use static_assets::manifest::Manifest;
 use static_assets::release::{self, BlobMetadata, ManifestMetadata, Pointer};
@@ -16,7 +17,6 @@ use super::walk::SourceFile;
 use crate::api::{ApiError, CallQueue, KeyValuePair, Namespace, concurrent_calls};
 use crate::assets::lease::{self, Lease};
 use crate::assets::releases::{self, ReleaseError};
-use crate::json;
 use crate::progress::{Progress, Unit};
 
 /// What an upload needs.
@@ -145,7 +145,7 @@ impl ReleaseUpload<'_> {
     /// Reads values, and queues a batch as soon as it fills a call. Stops if the queue is closed
     /// because a call failed.
     fn read_batches(&self, blobs: &[&Blob], queue: &CallQueue<'_, Vec<KeyValuePair>>) -> Result<(), PushError> {
-        let metadata = Some(json::value(&BlobMetadata { uploaded_ms: self.now_ms }));
+        let metadata = Some(record::to_value(&BlobMetadata { uploaded_ms: self.now_ms }));
         let mut batch_builder = self.namespace.batch_builder();
         for blob in blobs {
             let pair = self.pair(blob, metadata.clone())?;

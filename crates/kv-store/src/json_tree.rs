@@ -4,16 +4,19 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use kv_store::record::to_json;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 
+use crate::record::to_json;
+use crate::schema::is_plain;
+
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum JsonTree {
+pub enum JsonTree {
     /// The members in their order.
     Object(Vec<(String, JsonTree)>),
+    /// The elements in their order.
     Array(Vec<JsonTree>),
     /// A string, a number, a boolean or null.
     Scalar(Value),
@@ -21,16 +24,21 @@ pub(crate) enum JsonTree {
 
 /// Why a text is not JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct JsonSyntaxError {
+pub struct JsonSyntaxError {
     /// Counted from 1.
-    pub(crate) line: usize,
+    pub line: usize,
     /// Counted from 1, in bytes.
-    pub(crate) column: usize,
-    pub(crate) problem: String,
+    pub column: usize,
+    /// What is wrong, without the place.
+    pub problem: String,
 }
 
 impl JsonTree {
-    pub(crate) fn parse(text: &str) -> Result<Self, JsonSyntaxError> {
+    /// Parses a text.
+    ///
+    /// # Errors
+    /// [`JsonSyntaxError`] if the text is not JSON, or has more than 127 levels.
+    pub fn parse(text: &str) -> Result<Self, JsonSyntaxError> {
         serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let whole = error.to_string();
@@ -40,32 +48,38 @@ impl JsonTree {
     }
 
     /// Returns the value as JSON without white space.
-    pub(crate) fn to_json(&self) -> String {
+    #[must_use]
+    pub fn to_json(&self) -> String {
         to_json(self)
     }
 
-    pub(crate) fn as_text(&self) -> Option<&str> {
+    /// Returns a string; `None` for every other value.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
         if let Self::Scalar(Value::String(text)) = self { Some(text) } else { None }
     }
 
     /// Returns the members of an object, or an empty slice for every other value.
-    pub(crate) fn members(&self) -> &[(String, JsonTree)] {
+    #[must_use]
+    pub fn members(&self) -> &[(String, JsonTree)] {
         if let Self::Object(members) = self { members } else { &[] }
     }
 
     /// Returns the member with this name: the last one, which is the one that counts.
-    pub(crate) fn member(&self, name: &str) -> Option<&JsonTree> {
+    #[must_use]
+    pub fn member(&self, name: &str) -> Option<&JsonTree> {
         self.members().iter().rev().find(|member| member.0 == name).map(|member| &member.1)
     }
 
     /// Returns the names that occur more than once in this object, each once.
-    pub(crate) fn repeated_names(&self) -> impl Iterator<Item = &str> {
+    pub fn repeated_names(&self) -> impl Iterator<Item = &str> {
         repeated(self.members().iter().map(|member| member.0.as_str()))
     }
 
     /// Returns the paths of all members whose name occurs more than once in their object, at any
     /// depth.
-    pub(crate) fn repeated(&self) -> Vec<String> {
+    #[must_use]
+    pub fn repeated(&self) -> Vec<String> {
         let mut found = Vec::new();
         self.find_repeated("", &mut found);
         found
@@ -85,16 +99,16 @@ impl JsonTree {
 }
 
 /// Returns the texts that occur more than once, each once.
-pub(crate) fn repeated<'t>(texts: impl Iterator<Item = &'t str>) -> impl Iterator<Item = &'t str> {
+pub fn repeated<'t>(texts: impl Iterator<Item = &'t str>) -> impl Iterator<Item = &'t str> {
     let mut seen = HashSet::new();
     let mut reported = HashSet::new();
     texts.filter(move |text| !seen.insert(*text) && reported.insert(*text))
 }
 
-/// Returns the path of a member as `kv_store::schema` writes it: `a.b`, but `a["b c"]`.
-pub(crate) fn member_path(parent: &str, name: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
-    if name.is_empty() || !name.bytes().all(is_plain) {
+/// Returns the path of a member as [`schema`](crate::schema) writes it: `a.b`, but `a["b c"]`.
+#[must_use]
+pub fn member_path(parent: &str, name: &str) -> String {
+    if !is_plain(name) {
         format!("{parent}[{name:?}]")
     } else if parent.is_empty() {
         name.to_owned()
@@ -169,18 +183,12 @@ impl<'de> Visitor<'de> for JsonTreeVisitor {
     }
 }
 
-/// Converts metadata and the like, which are always valid JSON.
-#[expect(clippy::expect_used, reason = "text, numbers, and structs of them are always JSON")]
-pub(crate) fn value(own: &impl Serialize) -> Value {
-    serde_json::to_value(own).expect("metadata are made of text and numbers")
-}
-
 #[cfg(test)]
 mod tests {
-    use kv_store::schema::{self, Node};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::schema::{self, Node};
 
     #[test]
     fn repeated_members_are_found_at_any_depth_and_reported_once() {
@@ -215,7 +223,7 @@ mod tests {
         }
 
         #[test]
-        fn paths_are_written_as_core_writes_them(outer in "[a-z$_.\\-\" é]{0,3}", inner in "[a-z$_.\\-\" é]{0,3}") {
+        fn paths_are_written_as_faults_have_them(outer in "[a-z$_.\\-\" é]{0,3}", inner in "[a-z$_.\\-\" é]{0,3}") {
             let value = serde_json::json!({&outer: {&inner: 1}});
             let root = |node: &Node<'_>| node.map(1, |_, node| node.map(1, |_, node| node.fault::<()>("")));
             let faults = schema::read_value(&value, root).unwrap_err();
