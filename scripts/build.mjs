@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { buildConsole } from "./console.mjs";
 import { cargoProgress, Failure, main, outputOf, ROOT, run, targetFolder } from "./run.mjs";
 import { setUp, WASM_TARGET } from "./setup.mjs";
 import { readToml } from "./toml.mjs";
@@ -23,8 +24,10 @@ const INPUTS = [
   "Cargo.lock",
   ".cargo",
   "rust-toolchain.toml",
+  "console",
   "package-lock.json",
   "scripts/build.mjs",
+  "scripts/console.mjs",
   "scripts/setup.mjs",
   "scripts/wasm-bindings",
 ];
@@ -67,6 +70,7 @@ export async function build({ quick, features, out = "build" }) {
   await run(bindingsTool(env), [compiled(profile, env), staging], { doing: "making the bindings (wasm-bindgen)", env });
   if (!quick) await optimise(join(staging, WASM), env);
   await bundle(staging, env);
+  if (features.includes("console")) await buildConsole(out);
   // The last step, so that a build that fails leaves the previous one whole.
   for (const name of OUTPUTS) renameSync(join(staging, name), join(ROOT, out, name));
   rmSync(staging, { recursive: true });

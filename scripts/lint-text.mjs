@@ -20,7 +20,7 @@ const IN_TESTS = /(^|\/)(tests|examples)(\/|\.rs$)/;
 /** Throws a `Failure` that lists every place at fault. */
 export function lintText() {
   const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { cwd: ROOT, encoding: "utf8" }).trim().split("\n");
-  const sources = files.filter((file) => /\.(rs|mjs|js)$/.test(file));
+  const sources = files.filter((file) => /\.(rs|mjs|jsx?)$/.test(file));
   const faults = [...sources.flatMap(longComments), ...pages().filter(isForReaders).flatMap(longProse)];
   faults.push(...repeatedTypes(sources.filter((file) => file.endsWith(".rs") && !IN_TESTS.test(file))));
   if (faults.length > 0) throw new Failure(`${faults.join("\n")}\n${faults.length} faults in comments, pages and names.`);

@@ -1,0 +1,166 @@
+// The frame of the console: signing in, the navigation, and the panel in view.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { fragmentOf, usePlace } from "./location.js";
+import { BrowsePanel } from "./panels/browse.jsx";
+import { CachePanel } from "./panels/cache.jsx";
+import { FlagsPanel } from "./panels/flags.jsx";
+import { MetricsPanel } from "./panels/metrics.jsx";
+import { ReleasesPanel } from "./panels/releases.jsx";
+import { StorefrontsPanel } from "./panels/storefronts.jsx";
+import { WritesPanel } from "./panels/writes.jsx";
+import { hasToken, onSignedOut, restoreSession, signIn, signOut } from "./session.js";
+
+/** Returns true if the token reads the namespace with this role. */
+const reads = (session, role) => session.bindings.some((binding) => binding.role === role && binding.readable);
+const has = (session, feature) => session.features.includes(feature);
+
+/** The panels, and whether the Worker has the job and the token may use it. */
+const PANELS = [
+  { id: "browse", label: "Browse", Panel: BrowsePanel, isOffered: () => true },
+  { id: "flags", label: "Flags", Panel: FlagsPanel, isOffered: (session) => has(session, "flags") && reads(session, "configuration") },
+  { id: "storefronts", label: "Storefronts", Panel: StorefrontsPanel, isOffered: (session) => has(session, "storefronts") && reads(session, "storefronts") },
+  { id: "releases", label: "Releases", Panel: ReleasesPanel, isOffered: (session) => has(session, "assets") && reads(session, "assets") },
+  { id: "cache", label: "Cache", Panel: CachePanel, isOffered: (session) => has(session, "cache") && reads(session, "cache") },
+  { id: "writes", label: "Writes", Panel: WritesPanel, isOffered: (session) => has(session, "writes") && session.everything },
+  { id: "metrics", label: "Metrics", Panel: MetricsPanel, isOffered: (session) => session.metrics && session.everything },
+];
+
+export function App() {
+  const [session, setSession] = useState(null);
+  const [isRestoring, setRestoring] = useState(hasToken);
+  const [message, setMessage] = useState("");
+
+  useEffect(() => {
+    restoreSession()
+      .then(setSession)
+      .catch((error) => setMessage(error.message))
+      .finally(() => setRestoring(false));
+    return onSignedOut((sentence) => {
+      setSession(null);
+      setMessage(sentence);
+    });
+  }, []);
+
+  if (isRestoring) return <Shell />;
+  const leave = () => {
+    signOut();
+    setMessage("");
+    setSession(null);
+  };
+  return session ? <SignedIn session={session} onLeave={leave} /> : <SignIn message={message} onSession={setSession} />;
+}
+
+function SignedIn({ session, onLeave }) {
+  const place = usePlace();
+  const offered = PANELS.filter(({ isOffered }) => isOffered(session));
+  const { id, label, Panel } = offered.find((panel) => panel.id === place.panel) ?? offered[0];
+  const main = useRef(null);
+  useEffect(() => {
+    document.title = `${label} – kv-edge console`;
+  }, [label]);
+  return (
+    <Shell
+      main={main}
+      navigation={
+        <>
+          <a
+            class="skip"
+            href={location.hash}
+            onClick={(event) => {
+              event.preventDefault();
+              main.current.focus();
+            }}
+          >
+            Skip to the panel
+          </a>
+          <nav aria-label="Panels">
+            <ul>
+              {offered.map((panel) => (
+                <li key={panel.id}>
+                  <a href={fragmentOf(panel.id)} aria-current={panel.id === id ? "page" : undefined}>
+                    {panel.label}
+                  </a>
+                </li>
+              ))}
+            </ul>
+          </nav>
+          <div class="account">
+            <p>
+              <strong>{session.name}</strong>
+              <span>{reachOf(session)}</span>
+            </p>
+            <button type="button" onClick={onLeave}>
+              Sign out
+            </button>
+          </div>
+        </>
+      }
+    >
+      <Panel key={id} session={session} />
+    </Shell>
+  );
+}
+
+/** Returns in a few words what the token may do. */
+function reachOf({ everything, scope }) {
+  if (everything || !scope) return "May do everything";
+  const what = scope.prefix === "" ? scope.namespace : `${scope.namespace}: ${scope.prefix}…`;
+  return scope.write ? what : `${what} · read-only`;
+}
+
+/** The frame; index.html has the same one, for the first paint. */
+function Shell({ navigation, main, children }) {
+  return (
+    <div class="shell">
+      <header class="sidebar">
+        <p class="brand">
+          kv-edge <span>console</span>
+        </p>
+        {navigation}
+      </header>
+      <main class="main" ref={main} tabIndex={-1} aria-busy={children === undefined}>
+        {children}
+      </main>
+    </div>
+  );
+}
+
+function SignIn({ message, onSession }) {
+  const [problem, setProblem] = useState(message);
+  const [isBusy, setBusy] = useState(false);
+  const input = useRef(null);
+  useEffect(() => input.current.focus(), []);
+
+  async function submit(event) {
+    event.preventDefault();
+    const token = input.current.value.trim();
+    if (token === "") return setProblem("A token is needed.");
+    setBusy(true);
+    try {
+      onSession(await signIn(token));
+    } catch (error) {
+      setProblem(error.status === 401 ? "The Worker does not accept this token: it is wrong, has expired, or was revoked." : error.message);
+      setBusy(false);
+      input.current.select();
+    }
+  }
+
+  return (
+    <Shell>
+      <form class="sign-in" onSubmit={submit}>
+        <h1>Sign in</h1>
+        <label for="token">Token</label>
+        <input id="token" ref={input} type="password" autocomplete="off" spellcheck={false} aria-describedby="token-help" />
+        <p id="token-help" class="help">
+          The secret <code>API_TOKEN</code>, or a token of <code>kv-edge token create</code>. It stays in this tab, and is gone when the tab closes.
+        </p>
+        <button class="primary" type="submit" disabled={isBusy}>
+          {isBusy ? "Signing in…" : "Sign in"}
+        </button>
+        <p class="problem" role="alert">
+          {problem}
+        </p>
+      </form>
+    </Shell>
+  );
+}

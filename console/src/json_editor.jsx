@@ -1,0 +1,196 @@
+// Editors of text on CodeMirror 6, and where in a JSON text a path leads.
+//
+// CodeMirror brings its own styles. In a shadow root it adopts them as constructed style sheets,
+// so the page's policy needs neither 'unsafe-inline' nor a nonce. Custom properties of style.css
+// reach into a shadow root, and give the colours.
+import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
+import { json, jsonParseLinter } from "@codemirror/lang-json";
+import {
+  bracketMatching,
+  ensureSyntaxTree,
+  foldGutter,
+  foldKeymap,
+  HighlightStyle,
+  indentOnInput,
+  indentUnit,
+  syntaxHighlighting,
+  syntaxTree,
+} from "@codemirror/language";
+import { lintGutter, lintKeymap, setDiagnostics } from "@codemirror/lint";
+import { highlightSelectionMatches, search, searchKeymap } from "@codemirror/search";
+import { Compartment, EditorState } from "@codemirror/state";
+import { EditorView, highlightActiveLine, keymap, lineNumbers } from "@codemirror/view";
+import { tags } from "@lezer/highlight";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+
+/** For how long the parser may read on to place the findings, in milliseconds. */
+const PARSE_MS = 200;
+
+/**
+ * An editor of JSON. `findings` are `{ path, problem, severity: "error" | "warning", line,
+ * column }`: each is shown at its line, counted from 1, or else at the value with that path, such
+ * as `flags.banner.rules[0]` or `/flags/banner/rules/0`. Text that is not JSON has a finding of its
+ * own. `onChange` gets the new text.
+ */
+export const JsonEditor = (given) => <Editor language="json" {...given} />;
+
+/** An editor of any text, without findings. */
+export const TextEditor = (given) => <Editor language="text" {...given} />;
+
+function Editor({ language, label, value, onChange, readOnly = false, findings = [] }) {
+  const host = useRef(null);
+  const view = useRef(null);
+  const changed = useRef(onChange);
+  changed.current = onChange;
+  const writable = useRef(new Compartment());
+
+  useLayoutEffect(() => {
+    const root = host.current.shadowRoot ?? host.current.attachShadow({ mode: "open", delegatesFocus: true });
+    const extensions = [
+      ...BASE,
+      ...(language === "json" ? JSON_ONLY : []),
+      EditorView.contentAttributes.of({ "aria-label": label }),
+      EditorView.updateListener.of((update) => {
+        const isOwn = update.transactions.every((transaction) => transaction.isUserEvent("outside"));
+        if (update.docChanged && !isOwn) changed.current?.(update.state.doc.toString());
+      }),
+      writable.current.of(EditorState.readOnly.of(readOnly)),
+    ];
+    view.current = new EditorView({ root, parent: root, state: EditorState.create({ doc: value, extensions }) });
+    return () => view.current.destroy();
+  }, [language, label]);
+
+  useLayoutEffect(() => {
+    const { state } = view.current;
+    if (state.doc.toString() !== normalised(value)) {
+      view.current.dispatch({ changes: { from: 0, to: state.doc.length, insert: value }, userEvent: "outside" });
+    }
+  }, [value]);
+
+  useEffect(() => {
+    view.current.dispatch({ effects: writable.current.reconfigure(EditorState.readOnly.of(readOnly)) });
+  }, [readOnly]);
+
+  useEffect(() => {
+    if (language === "json") view.current.dispatch(setDiagnostics(view.current.state, diagnosticsOf(view.current, findings)));
+  }, [language, value, findings]);
+
+  return <div class="editor" ref={host} />;
+}
+
+/** CodeMirror counts any line end as one line feed. */
+const normalised = (text) => text.replace(/\r\n?/g, "\n");
+
+function diagnosticsOf(view, findings) {
+  const { state } = view;
+  // An empty text is a beginning, not a mistake.
+  const ofSyntax = state.doc.toString().trim() === "" ? [] : jsonParseLinter()(view);
+  const placed = findings.map((finding) => ({ ...placeOf(state, finding), severity: finding.severity, message: finding.problem }));
+  // A fault of the syntax that the Worker reports too is shown once.
+  return (placed.some(({ severity }) => severity === "error") ? placed : [...ofSyntax, ...placed]).toSorted((a, b) => a.from - b.from);
+}
+
+/** Returns `{ from, to }` of a finding in the text. */
+function placeOf(state, { path = "", line, column }) {
+  if (line >= 1) {
+    const found = state.doc.line(Math.min(line, state.doc.lines));
+    const from = Math.min(found.from + Math.max(0, (column ?? 1) - 1), found.to);
+    return { from, to: found.to };
+  }
+  const { from, to } = nodeAt(state, pathSteps(path));
+  return { from, to: Math.min(to, state.doc.lineAt(from).to) };
+}
+
+/** Returns the members and indices of a path, in either form. */
+export function pathSteps(path) {
+  if (path.startsWith("/")) {
+    return path
+      .slice(1)
+      .split("/")
+      .map((step) => step.replaceAll("~1", "/").replaceAll("~0", "~"));
+  }
+  return [...path.matchAll(/\[("(?:[^"\\]|\\.)*")\]|\[(\d+)\]|([^.[\]]+)/g)].map(([, quoted, index, name]) => {
+    if (quoted === undefined) return index ?? name;
+    return textOf(quoted);
+  });
+}
+
+function textOf(quoted) {
+  try {
+    return JSON.parse(quoted);
+  } catch {
+    return quoted.slice(1, -1);
+  }
+}
+
+/** Returns the node of the syntax tree to which the steps lead, or the deepest one on the way. */
+function nodeAt(state, steps) {
+  const tree = ensureSyntaxTree(state, state.doc.length, PARSE_MS) ?? syntaxTree(state);
+  const root = tree.topNode.firstChild ?? tree.topNode;
+  let [node, place] = [root, root];
+  for (const step of steps) {
+    if (node.name === "Object") {
+      const property = node.getChildren("Property").find((child) => nameOf(state, child) === step);
+      if (!property) break;
+      [place, node] = [property, property.lastChild];
+    } else {
+      const elements = childrenOf(node).filter(({ name }) => !["[", "]", ","].includes(name));
+      const element = node.name === "Array" ? elements[Number(step)] : undefined;
+      if (!element) break;
+      [place, node] = [element, element];
+    }
+  }
+  return place;
+}
+
+function nameOf(state, property) {
+  const name = property.getChild("PropertyName");
+  return name && textOf(state.sliceDoc(name.from, name.to));
+}
+
+function childrenOf(node) {
+  const children = [];
+  for (let child = node.firstChild; child; child = child.nextSibling) children.push(child);
+  return children;
+}
+
+const COLOURS = HighlightStyle.define([
+  { tag: tags.propertyName, color: "var(--code-name)" },
+  { tag: tags.string, color: "var(--code-string)" },
+  { tag: [tags.number, tags.bool, tags.null], color: "var(--code-number)" },
+  { tag: tags.invalid, color: "var(--danger)" },
+]);
+
+const THEME = EditorView.theme({
+  "&": { color: "var(--text)", backgroundColor: "var(--field)", fontSize: "13px", height: "100%" },
+  "&.cm-focused": { outline: "2px solid var(--focus)", outlineOffset: "-1px" },
+  ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.55" },
+  ".cm-content": { caretColor: "var(--text)", padding: "8px 0" },
+  ".cm-gutters": { color: "var(--muted)", backgroundColor: "var(--field)", border: "none" },
+  ".cm-activeLine, .cm-activeLineGutter": { backgroundColor: "var(--hover)" },
+  ".cm-matchingBracket, &.cm-focused .cm-matchingBracket": { backgroundColor: "var(--selected)", outline: "none" },
+  ".cm-selectionMatch": { backgroundColor: "var(--selected)" },
+  ".cm-foldPlaceholder": { color: "var(--muted)", backgroundColor: "var(--hover)", border: "none" },
+  ".cm-tooltip, .cm-panels": { color: "var(--text)", backgroundColor: "var(--raised)", border: "1px solid var(--line)" },
+  ".cm-panels": { border: "none", borderBottom: "1px solid var(--line)" },
+  ".cm-textfield": { color: "var(--text)", backgroundColor: "var(--field)", border: "1px solid var(--line)" },
+  ".cm-button": { color: "var(--text)", backgroundImage: "none", backgroundColor: "var(--raised)", border: "1px solid var(--line)" },
+  ".cm-panel.cm-search [name=close]": { color: "var(--text)" },
+  ".cm-lintRange-error": { backgroundImage: "none", textDecoration: "underline wavy var(--danger)" },
+  ".cm-lintRange-warning": { backgroundImage: "none", textDecoration: "underline wavy var(--warning)" },
+});
+
+const BASE = [
+  lineNumbers(),
+  history(),
+  highlightActiveLine(),
+  highlightSelectionMatches(),
+  search({ top: true }),
+  EditorView.lineWrapping,
+  THEME,
+  syntaxHighlighting(COLOURS),
+  // Tab moves on to the next control, so that the keyboard gets out of the editor.
+  keymap.of([...defaultKeymap, ...searchKeymap, ...historyKeymap, ...foldKeymap, ...lintKeymap]),
+];
+
+const JSON_ONLY = [json(), indentUnit.of("  "), foldGutter(), bracketMatching(), indentOnInput(), lintGutter()];

@@ -1,0 +1,139 @@
+// A client of the KV REST API at /client/v4 of this Worker.
+import { ApiError, call, send } from "./session.js";
+
+/** Any account id will do. */
+const NAMESPACES = "/client/v4/accounts/console/storage/kv/namespaces";
+
+/** The most keys of a list. */
+export const LIST_KEYS_MAX = 1000;
+
+/** The most bytes of a key, a value, and metadata as JSON. */
+export const KEY_BYTES_MAX = 512;
+export const VALUE_BYTES_MAX = 25 * 1024 * 1024;
+export const METADATA_BYTES_MAX = 1024;
+
+/** The shortest time that KV keeps a value, in seconds. */
+export const LIFETIME_SECONDS_MIN = 60;
+
+const pathOf = (namespace, ...rest) => [NAMESPACES, encodeURIComponent(namespace), ...rest].join("/");
+const valuePath = (namespace, key) => pathOf(namespace, "values", encodeURIComponent(key));
+const metadataPath = (namespace, key) => pathOf(namespace, "metadata", encodeURIComponent(key));
+
+function withQuery(path, given) {
+  const query = new URLSearchParams(Object.entries(given).filter(([, value]) => value !== undefined && value !== null && value !== ""));
+  return query.size > 0 ? `${path}?${query}` : path;
+}
+
+/** Returns all namespaces that the token sees, as `{ id, title }`, sorted by title. */
+export async function namespaces({ signal } = {}) {
+  const found = [];
+  for (let page = 1; ; page += 1) {
+    const { result } = await call(withQuery(NAMESPACES, { page, per_page: 1000, order: "title", direction: "asc" }), { signal });
+    found.push(...result);
+    if (result.length < 1000) return found;
+  }
+}
+
+/** Creates a namespace, and returns it. */
+export const createNamespace = async (title) => (await call(NAMESPACES, { method: "POST", json: { title } })).result;
+
+export const renameNamespace = (namespace, title) => call(pathOf(namespace), { method: "PUT", json: { title } });
+
+/** Deletes a namespace with all of its keys. */
+export const deleteNamespace = (namespace) => call(pathOf(namespace), { method: "DELETE" });
+
+/**
+ * Returns `{ keys, cursor }`: keys in KV's order, as `{ name, expiration, metadata }`, and where
+ * the list goes on, `null` at its end. `expiration` is in seconds since the Unix epoch.
+ */
+export async function keys(namespace, { prefix = "", cursor, limit = LIST_KEYS_MAX, signal } = {}) {
+  const { result, result_info: info } = await call(withQuery(pathOf(namespace, "keys"), { prefix, cursor, limit }), { signal });
+  return { keys: result, cursor: info?.cursor || null };
+}
+
+/** Yields the keys with a prefix, a page at a time. */
+export async function* keyPages(namespace, { prefix, signal } = {}) {
+  let cursor;
+  do {
+    const page = await keys(namespace, { prefix, cursor, signal });
+    yield page.keys;
+    cursor = page.cursor;
+  } while (cursor);
+}
+
+/**
+ * Returns `{ bytes, metadata, expiration, etag }` of a key, or `null` if it does not exist.
+ * `metadata` is `null` if there is none; `expiration` is in seconds since the Unix epoch, or
+ * `null`. KV may serve what was there up to 60 seconds ago.
+ */
+export function value(namespace, key, { signal } = {}) {
+  return unlessMissing(async () => {
+    // Only an answer to a conditional request has the entity tag. No value has this one.
+    const options = { signal, headers: { "if-none-match": '"none"' } };
+    const [response, metadata] = await Promise.all([send(valuePath(namespace, key), options), metadataOf(namespace, key, signal)]);
+    return { bytes: new Uint8Array(await response.arrayBuffer()), metadata, ...validatorsOf(response) };
+  });
+}
+
+/** Returns the same without the bytes. */
+export function version(namespace, key, { signal } = {}) {
+  return unlessMissing(async () => {
+    const [response, metadata] = await Promise.all([send(valuePath(namespace, key), { method: "HEAD", signal }), metadataOf(namespace, key, signal)]);
+    return { metadata, ...validatorsOf(response) };
+  });
+}
+
+const metadataOf = async (namespace, key, signal) => (await call(metadataPath(namespace, key), { signal })).result ?? null;
+
+const validatorsOf = ({ headers }) => ({ etag: headers.get("etag"), expiration: Number(headers.get("expiration")) || null });
+
+async function unlessMissing(read) {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return null;
+    throw error;
+  }
+}
+
+/**
+ * Writes a value (bytes, a `Blob` or text) with its metadata. `expiration` is in seconds since the
+ * Unix epoch, `expirationTtl` in seconds from now; without both the key does not expire.
+ */
+export async function put(namespace, key, value, { metadata = null, expiration, expirationTtl, signal } = {}) {
+  const path = withQuery(valuePath(namespace, key), { expiration, expiration_ttl: expirationTtl });
+  const body = new FormData();
+  body.append("value", new Blob([value]));
+  if (metadata !== null) body.append("metadata", JSON.stringify(metadata));
+  await call(path, { method: "PUT", body, signal });
+}
+
+export async function remove(namespace, key, { signal } = {}) {
+  await call(valuePath(namespace, key), { method: "DELETE", signal });
+}
+
+/**
+ * Writes pairs in the form of the bulk call: `{ key, value, base64, metadata, expiration,
+ * expiration_ttl }`. Returns the keys that were not written.
+ */
+export const putMany = (namespace, pairs, { signal } = {}) => bulk(pathOf(namespace, "bulk"), { method: "PUT", json: pairs, signal });
+
+/** Deletes keys, and returns those that were not deleted. */
+export const removeMany = (namespace, names, { signal } = {}) => bulk(pathOf(namespace, "bulk", "delete"), { method: "POST", json: names, signal });
+
+/** Returns the values of up to 100 keys as text, as an object; `null` for one that is missing. */
+export async function textValues(namespace, names, { signal } = {}) {
+  const { result } = await call(pathOf(namespace, "bulk", "get"), { method: "POST", json: { keys: names }, signal });
+  return result.values;
+}
+
+async function bulk(path, options) {
+  try {
+    const { result } = await call(path, options);
+    return result?.unsuccessful_keys ?? [];
+  } catch (error) {
+    const rest = error.result?.unsuccessful_keys;
+    if (rest?.length > 0) return rest;
+    throw error;
+  }
+}

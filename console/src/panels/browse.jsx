@@ -1,0 +1,4 @@
+/** The panel "Browse". */
+export function BrowsePanel() {
+  return <h1>Browse</h1>;
+}

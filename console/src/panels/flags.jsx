@@ -1,0 +1,4 @@
+/** The panel "Flags". */
+export function FlagsPanel() {
+  return <h1>Flags</h1>;
+}

@@ -1,0 +1,4 @@
+/** The panel "Metrics". */
+export function MetricsPanel() {
+  return <h1>Metrics</h1>;
+}

@@ -1,0 +1,4 @@
+/** The panel "Releases". */
+export function ReleasesPanel() {
+  return <h1>Releases</h1>;
+}

@@ -1,0 +1,4 @@
+/** The panel "Storefronts". */
+export function StorefrontsPanel() {
+  return <h1>Storefronts</h1>;
+}

@@ -1,0 +1,4 @@
+/** The panel "Writes". */
+export function WritesPanel() {
+  return <h1>Writes</h1>;
+}
