@@ -1,0 +1,38 @@
+//! What a Worker counts of itself: requests, operations of KV and what they cost, by route.
+//!
+//! Many isolates serve a Worker, and none of them lives long. So each counts for itself
+//! ([`collector`]) and hands its counts over to one Durable Object every ten seconds, which adds
+//! them up ([`history`]). What an isolate has counted since then is lost if it is evicted.
+//!
+//! ```text
+//! isolate ── count ──> Collector ──┐
+//! isolate ── count ──> Collector ──┼── HandOver 1, 2, 3 … ──> History ──> minutes, hours, totals
+//! isolate ── count ──> Collector ──┘                             └──> OpenMetrics, JSON
+//! ```
+//!
+//! A hand-over may arrive although its sender sees a failure. So it is repeated unchanged, with its
+//! number, until it is acknowledged, and the object drops a number that it has had: nothing is
+//! counted twice.
+//!
+//! # Example
+//!
+//! ```
+//! use metrics::collector::Collector;
+//! use metrics::open_metrics::to_open_metrics;
+//!
+//! let mut collector = Collector::default();
+//! collector.begin(1_764_424_800_000);
+//! collector.count("/cache", |counts| counts.writes += 1);
+//! let hand_over = collector.next_hand_over(|| "a random id".to_owned()).ok_or("nothing was counted")?;
+//! collector.arrived(hand_over.sequence);
+//! let text = to_open_metrics(&hand_over.minutes[0].routes);
+//! assert!(text.contains("kv_edge_kv_operations_total{route=\"/cache\",operation=\"write\"} 1\n"));
+//! # Ok::<(), &str>(())
+//! ```
+
+pub mod collector;
+pub mod counts;
+pub mod history;
+pub mod open_metrics;
+pub mod prices;
+pub mod report;

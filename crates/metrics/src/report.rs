@@ -1,0 +1,125 @@
+//! The counts as JSON, for the console.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::counts::{Counts, RouteCounts};
+use crate::history::Resolution;
+use crate::prices::{PRICES, PriceList, nano_dollars};
+
+/// The points of one resolution.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricsReport {
+    resolution: Resolution,
+    /// The time between two points.
+    seconds: u64,
+    /// Dollars per million operations.
+    prices: PriceList,
+    points: Vec<MetricsPoint>,
+}
+
+#[derive(Debug, Serialize)]
+struct MetricsPoint {
+    /// The beginning of the minute or hour (RFC 3339).
+    time: String,
+    routes: BTreeMap<Cow<'static, str>, PricedCounts>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PricedCounts {
+    /// The sum of all statuses.
+    requests: u64,
+    #[serde(flatten)]
+    counts: Counts,
+    /// What the operations of KV cost.
+    cost_dollars: f64,
+}
+
+impl MetricsReport {
+    /// Returns the report of these points: a time in seconds since the Unix epoch, and the counts.
+    #[must_use]
+    pub fn new(resolution: Resolution, points: Vec<(u64, RouteCounts)>) -> Self {
+        let point = |(time, routes): (u64, RouteCounts)| MetricsPoint {
+            time: rfc_3339(time),
+            routes: routes.into_iter().map(|(route, counts)| (route, PricedCounts::of(counts))).collect(),
+        };
+        Self {
+            resolution,
+            seconds: resolution.seconds(),
+            prices: PRICES,
+            points: points.into_iter().map(point).collect(),
+        }
+    }
+}
+
+impl PricedCounts {
+    fn of(counts: Counts) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "9 million dollars are exact to the billionth")]
+        let cost_dollars = nano_dollars(&counts) as f64 / 1e9;
+        Self { requests: counts.requests(), cost_dollars, counts }
+    }
+}
+
+/// Returns a time in seconds since the Unix epoch as RFC 3339 has it, in UTC. The calendar is
+/// counted from 1 March, so that a leap day is the last of its year ("`chrono`-Compatible Low-Level
+/// Date Algorithms", `civil_from_days`).
+fn rfc_3339(unix_seconds: u64) -> String {
+    let (days, seconds) = (unix_seconds / 86_400 + 719_468, unix_seconds % 86_400);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_has_its_time_its_routes_and_their_cost() {
+        let counts = Counts { statuses: [(200, 2), (503, 1)].into(), reads: 3, keys_read: 4, ..Counts::default() };
+        let report = MetricsReport::new(Resolution::Minute, vec![(1_764_424_800, [("/a".into(), counts)].into())]);
+        let json = serde_json::to_value(&report).expect("a report is JSON");
+        let expected = serde_json::json!({
+            "resolution": "minute",
+            "seconds": 60,
+            "prices": {
+                "source": "https://developers.cloudflare.com/kv/platform/pricing/",
+                "asOf": "2025-05-20",
+                "keysRead": 0.5, "writes": 5.0, "deletes": 5.0, "lists": 5.0,
+            },
+            "points": [{
+                "time": "2025-11-29T14:00:00Z",
+                "routes": { "/a": {
+                    "requests": 3, "statuses": { "200": 2, "503": 1 }, "milliseconds": 0,
+                    "reads": 3, "keysRead": 4, "writes": 0, "deletes": 0, "lists": 0,
+                    "memoryHits": 0, "objectCalls": 0, "upstreamCalls": 0, "costDollars": 0.000_002,
+                } },
+            }],
+        });
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (unix_seconds, time) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(rfc_3339(unix_seconds), time);
+        }
+    }
+}
