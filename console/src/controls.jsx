@@ -1,0 +1,85 @@
+// The controls that panels share.
+import { useEffect, useId, useLayoutEffect, useRef } from "preact/hooks";
+
+/** A modal dialog with a title. `onClose` is called for Escape; it has to remove the dialog. */
+export function Dialog({ title, onClose, children }) {
+  const dialog = useRef(null);
+  const id = useId();
+  useLayoutEffect(() => {
+    const opener = document.activeElement;
+    dialog.current.showModal();
+    return () => opener?.isConnected && opener.focus();
+  }, []);
+  const cancel = (event) => {
+    event.preventDefault();
+    onClose();
+  };
+  return (
+    <dialog ref={dialog} aria-labelledby={id} onCancel={cancel}>
+      <div class="stack">
+        <h2 id={id}>{title}</h2>
+        {children}
+      </div>
+    </dialog>
+  );
+}
+
+/** A label above its control. `control` is called with the attributes that tie both together. */
+export function Field({ label, help, control, class: name = "" }) {
+  const id = useId();
+  return (
+    <div class={`field ${name}`}>
+      <label for={id}>{label}</label>
+      {control({ id, "aria-describedby": help ? `${id}-help` : undefined })}
+      {help && (
+        <p class="help" id={`${id}-help`}>
+          {help}
+        </p>
+      )}
+    </div>
+  );
+}
+
+/** A button that opens a list of buttons, which closes after a choice, Escape, or a click outside. */
+export function Menu({ label, children }) {
+  const menu = useRef(null);
+  useEffect(() => {
+    const close = (event) => {
+      if (!menu.current.contains(event.target)) menu.current.open = false;
+    };
+    addEventListener("pointerdown", close);
+    addEventListener("focusin", close);
+    return () => {
+      removeEventListener("pointerdown", close);
+      removeEventListener("focusin", close);
+    };
+  }, []);
+  const onKeyDown = (event) => {
+    if (event.key !== "Escape" || !menu.current.open) return;
+    menu.current.open = false;
+    menu.current.firstElementChild.focus();
+    event.stopPropagation();
+  };
+  const onClick = (event) => {
+    if (event.target.closest("button")) menu.current.open = false;
+  };
+  return (
+    <details class="menu" ref={menu} onKeyDown={onKeyDown} onClick={onClick}>
+      <summary>{label}</summary>
+      <div>{children}</div>
+    </details>
+  );
+}
+
+/** A bar with its numbers. Without `total` the end is not known. */
+export function Progress({ label, done, total }) {
+  const text = total === undefined ? done.toLocaleString("en") : `${done.toLocaleString("en")} of ${total.toLocaleString("en")}`;
+  return (
+    <div class="field">
+      <progress aria-label={label} value={total === undefined ? undefined : done} max={total === undefined ? undefined : Math.max(total, 1)} />
+      <p class="help" role="status">
+        {label}: {text}
+      </p>
+    </div>
+  );
+}

@@ -1,0 +1,35 @@
+// How the console words numbers and times.
+
+const UNITS = ["B", "KB", "MB", "GB", "TB"];
+
+/** Returns a number with its thousands separated. */
+export const number = (value) => value.toLocaleString("en");
+
+/** Returns `count` of something: "1 key", "2,000 keys". */
+export const counted = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
+
+/** Returns a number of bytes as people read it: "1.2 KB". A kilobyte has 1,000 bytes. */
+export function size(bytes) {
+  const step = bytes < 1000 ? 0 : Math.min(Math.floor(Math.log10(bytes) / 3), UNITS.length - 1);
+  const value = bytes / 1000 ** step;
+  return `${step === 0 || value >= 100 ? Math.round(value) : Number(value.toFixed(1))} ${UNITS[step]}`;
+}
+
+const STEPS = [
+  [1, "s"],
+  [60, "min"],
+  [3600, "h"],
+  [86400, "d"],
+];
+
+/** Returns how far a time (seconds since the Unix epoch) is from now: "in 3 h", "5 min ago". */
+export function fromNow(seconds, nowMs = Date.now()) {
+  const distance = seconds - nowMs / 1000;
+  const length = Math.abs(distance);
+  const [step, unit] = STEPS.findLast(([step]) => length >= step * 1.5) ?? STEPS[0];
+  const text = `${number(Math.round(length / step))} ${unit}`;
+  return distance < 0 ? `${text} ago` : `in ${text}`;
+}
+
+/** Returns a time (seconds since the Unix epoch) in the visitor's time zone. */
+export const dateTime = (seconds) => new Date(seconds * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
