@@ -1,6 +1,8 @@
 //! HTTP in the Worker: the request as a job sees it, responses, the rendering of errors, and
 //! requests to other servers.
 
+#[cfg(feature = "kv-api")]
+pub(crate) mod access;
 pub(crate) mod error;
 #[cfg(any(feature = "cache", feature = "storefronts"))]
 pub(crate) mod forwarding;

@@ -6,31 +6,26 @@ pub(crate) mod namespace_object;
 mod namespaces;
 mod values;
 
-use http_semantics::authorization::{NotAuthorized, is_token};
 use http_semantics::content_hash;
 use http_semantics::fields::Fields;
 use http_semantics::request_target::RequestTarget;
-use kv_api::access::{Access, presented_token};
+use kv_api::access::Access;
 use kv_api::call::{Call, NamespaceCall};
 use kv_api::envelope::{self, Note, PageInfo};
 use kv_api::error::KvApiError;
 use kv_api::namespace;
-use kv_api::token::{self, AccessToken};
-use kv_store::record_cache::ReadFailure;
 use kv_store::retry::Time;
-use kv_store::store::StoreError;
 use serde::Serialize;
 use serde_json::json;
 use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
 
+use crate::http::access::access;
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::jobs::kv_api::namespaces::OpenNamespace;
-use crate::kv::keyspace::Keyspace;
-use crate::kv::keyspaces::Revocations;
-use crate::platform::clock::Clock;
+use crate::platform::clock::{self, Clock};
 use crate::platform::js_error::message_of;
 
 /// No entry of the API may be stored, and no compression on the way may change a value.
@@ -59,7 +54,7 @@ pub(crate) async fn handle(context: &RequestContext, target: &RequestTarget<'_>)
             }
             outcome
         }
-        Err(failure) => Err(failure),
+        Err(error) => Err(error.into()),
     };
     outcome.map_err(|failure| failure.or_json(|error| envelope::failure(error, ())))
 }
@@ -131,35 +126,6 @@ async fn perform(
     }
 }
 
-/// Returns what the caller may do. A signed token costs no read of KV while the list of revoked
-/// ones is in memory.
-async fn access(context: &RequestContext, fields: &impl Fields) -> Result<Access, RequestError> {
-    let vars = context.vars();
-    let (secret, key) = (vars.token.as_deref(), vars.kv_api.token_key.as_ref());
-    let key = key.ok_or(NotAuthorized::NoToken)?;
-    let field = |name| fields.get(name);
-    let presented = presented_token(
-        field("authorization").as_deref(),
-        field("x-auth-key").as_deref(),
-        field("x-auth-user-service-key").as_deref(),
-    )?;
-    if secret.is_some_and(|secret| is_token(Some(&presented), secret)) {
-        return Ok(Access::Everything);
-    }
-    let token = AccessToken::verify(&presented, key)
-        .filter(|token| !token.is_expired(now_seconds()))
-        .ok_or(KvApiError::WrongToken)?;
-    let revoked =
-        Revocations.get(context, &token::REVOKED_KEY, Clock.now_ms()).await.map_err(|failure| match failure {
-            ReadFailure::Store(error) => error,
-            ReadFailure::Broken(error) => {
-                StoreError::not_sent(format!("the list of revoked tokens is broken: {error}"))
-            }
-        })?;
-    let is_revoked = revoked.is_some_and(|revoked| revoked.value.contains(&token.name));
-    if is_revoked { Err(KvApiError::WrongToken.into()) } else { Ok(Access::Scoped(token)) }
-}
-
 /// Returns the response to a client that asks whether its token is valid. It has come this far, so
 /// it is.
 fn verified(access: &Access) -> Result<Response, RequestError> {
@@ -167,9 +133,7 @@ fn verified(access: &Access) -> Result<Response, RequestError> {
         Access::Everything => ("API_TOKEN", None),
         Access::Scoped(token) => {
             // `AccessToken::verify` accepts none after the year 9999.
-            #[allow(clippy::cast_precision_loss)]
-            let date = js_sys::Date::new(&JsValue::from_f64(token.expires as f64 * 1000.0));
-            (token.name.as_str(), Some(String::from(date.to_iso_string())))
+            (token.name.as_str(), Some(clock::iso_string(token.expires * 1000)))
         }
     };
     let mut result = json!({ "id": content_hash::hash(format!("token {name}").as_bytes()), "status": "active" });
@@ -199,9 +163,4 @@ fn success(result: impl Serialize, info: Option<PageInfo<'_>>) -> Result<Respons
 
 fn json_response(json: &str) -> Result<Response, RequestError> {
     Ok(response::ok(&JsValue::from_str(json), &[("content-type", "application/json"), NO_STORE])?)
-}
-
-/// Returns the time in seconds since the Unix epoch.
-fn now_seconds() -> u64 {
-    Clock.now_ms() / 1000
 }

@@ -21,13 +21,13 @@ use wasm_bindgen::prelude::*;
 use worker::web_sys::Response;
 
 use super::namespaces::OpenNamespace;
+use super::success;
 use super::values::{forget_expiration, put_options};
-use super::{now_seconds, success};
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::kv::ReadOptions;
 use crate::kv::put::PutValue;
-use crate::platform::clock::Clock;
+use crate::platform::clock::{self, Clock};
 use crate::platform::js_error::message_of;
 use crate::platform::own_worker;
 
@@ -62,7 +62,7 @@ pub(super) async fn put(
 ) -> Result<Response, RequestError> {
     let operation = Operation::BulkPut;
     let body = body(context, operation).await?;
-    let batch = BulkPut::parse(&body, open.key_bytes_max(), now_seconds())?;
+    let batch = BulkPut::parse(&body, open.key_bytes_max(), clock::now_seconds())?;
     access.check_change(batch.keys())?;
     let changed = if batch.keys().len() <= INVOCATION_KEYS_MAX {
         change_each(&batch.into_pairs(), |pair| pair.key.as_ref(), |pair| put_pair(open, pair)).await

@@ -23,7 +23,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use worker::web_sys::Response;
 
 use super::namespaces::OpenNamespace;
-use super::{NO_STORE, now_seconds, success};
+use super::{NO_STORE, success};
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::{response, stream};
@@ -31,7 +31,7 @@ use crate::isolate::Isolate;
 use crate::kv::ReadOptions;
 use crate::kv::put::{PutOptions, PutValue};
 use crate::platform::bytes::chunks;
-use crate::platform::clock::Clock;
+use crate::platform::clock::{self, Clock};
 
 /// The most bytes of a form beside the value.
 const FORM_HEADS_BYTES_MAX: u64 = 256 * 1024;
@@ -150,7 +150,7 @@ pub(super) async fn put(
     let operation = Operation::Put;
     let key = open.key(key, operation)?;
     let (expiration, ttl) = (parameter(target, "expiration")?, parameter(target, "expiration_ttl")?);
-    let expiration = Expiration::parse(expiration.as_deref(), ttl.as_deref(), now_seconds(), operation)?;
+    let expiration = Expiration::parse(expiration.as_deref(), ttl.as_deref(), clock::now_seconds(), operation)?;
     let scanner = FormScanner::of(context.header("content-type").as_deref())?;
     // Read as a form, the body has a little more than its value.
     let most = if scanner.is_some() { VALUE_BYTES_MAX + FORM_HEADS_BYTES_MAX } else { VALUE_BYTES_MAX };
