@@ -52,6 +52,8 @@ export async function build({ quick, features, out = "build" }) {
   features ??= await allFeatures();
   const names = features.toSorted().join(",");
   const inputs = fingerprint();
+  // wrangler neither serves nor deploys if the folder of the console is missing.
+  mkdirSync(join(ROOT, out, "console"), { recursive: true });
   const stamps = (quick ? ["quick", "full"] : ["full"]).map((kind) => `${kind} ${names} ${inputs}`);
   if (stamps.includes(stamp(out)) && isBuilt(out)) {
     console.log("The build is up to date");

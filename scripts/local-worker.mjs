@@ -145,12 +145,13 @@ class LocalWorker {
 const isRunning = ({ exitCode, signalCode }) => exitCode === null && signalCode === null;
 
 function miniflareOptions({ worker, entry, modules, vars, restApi, onLog, storage, log }) {
-  const { name, compatibilityDate, compatibilityFlags, kvNamespaces, analyticsDatasets, durableObjects } = worker;
+  const { name, compatibilityDate, compatibilityFlags, kvNamespaces, analyticsDatasets, durableObjects, staticFiles } = worker;
   const manifest = [...modules].map(([path, contents]) => [path, { type: path.endsWith(".wasm") ? "wasm" : "esm", contents }]);
   const env = [
     ...Object.entries(vars).map(([variable, value]) => [variable, { type: typeof value === "string" ? "text" : "json", value }]),
     ...kvNamespaces.map((namespace) => [namespace, { type: "kv", id: namespace }]),
     ...analyticsDatasets.map(({ name: binding, dataset }) => [binding, { type: "analytics-engine-dataset", name: dataset }]),
+    [staticFiles.name, { type: "worker", worker: `${name}-files` }],
     ...durableObjects.map(({ name: binding, className }) => [binding, { type: "durable-object", worker: name, exportName: className }]),
   ];
   const classes = durableObjects.map(({ className, isSqlite }) => [className, { type: "durable-object", storage: isSqlite ? "sqlite" : "legacy-kv" }]);
@@ -179,6 +180,18 @@ function miniflareOptions({ worker, entry, modules, vars, restApi, onLog, storag
         },
         dev: { unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }] },
       },
+      filesWorker(`${name}-files`, worker),
     ],
   };
+}
+
+/**
+ * Returns a Worker that serves the static files. As assets of the Worker itself, they would bring
+ * miniflare's router in front of it, which passes requests on in its own way.
+ */
+function filesWorker(name, { compatibilityDate, staticFiles: { directory, htmlHandling, notFoundHandling } }) {
+  const assets = { directory, htmlHandling, notFoundHandling, hasUserWorker: false };
+  // A Worker must have a module; no request gets to this one.
+  const modules = { "none.js": { type: "esm", contents: "export default {}" } };
+  return { config: { name, compatibilityDate, assets, manifest: { mainModule: "none.js", modulesRoot: ROOT, modules } } };
 }

@@ -3,7 +3,7 @@
 // and for a deploy; tests/wrangler.test.mjs checks that both read it alike.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { Failure } from "./run.mjs";
+import { Failure, ROOT } from "./run.mjs";
 import { readToml } from "./toml.mjs";
 
 /** Sections that concern only how wrangler builds and deploys. */
@@ -11,8 +11,9 @@ const NOT_FOR_THE_RUNTIME = ["$schema", "main", "build", "env", "routes", "worke
 
 /**
  * Returns the top level of wrangler.toml: `name`, `compatibilityDate`, `compatibilityFlags`,
- * `vars`, `kvNamespaces` (names of bindings), `analyticsDatasets`, each `{ name, dataset }`, and
- * `durableObjects`, each `{ name, className, isSqlite }`. Throws a `Failure` for a section that is
+ * `vars`, `kvNamespaces` (names of bindings), `analyticsDatasets`, each `{ name, dataset }`,
+ * `durableObjects`, each `{ name, className, isSqlite }`, and `staticFiles`, the binding of static
+ * assets: `{ name, directory, htmlHandling, notFoundHandling }`. Throws a `Failure` for a section that is
  * not read here, so that no binding is missing unnoticed.
  */
 export async function readWorkerConfig() {
@@ -24,6 +25,7 @@ export async function readWorkerConfig() {
     kv_namespaces: kvNamespaces = [],
     durable_objects: { bindings: objects = [] } = {},
     analytics_engine_datasets: datasets = [],
+    assets,
     migrations = [],
     ...others
   } = await readToml("wrangler.toml");
@@ -32,6 +34,8 @@ export async function readWorkerConfig() {
     throw new Failure(`wrangler.toml has ${unread.join(", ")}, which scripts/worker-config.mjs does not read: tests and benchmark would run without it.`);
   }
   if (typeof compatibilityDate !== "string") throw new Failure("wrangler.toml has no compatibility_date.");
+  if (assets?.run_worker_first !== true)
+    throw new Failure("wrangler.toml does not say run_worker_first: tests and benchmark would see other routes than a deploy.");
   const sqlite = new Set(migrations.flatMap(({ new_sqlite_classes: classes = [] }) => classes));
   return {
     name,
@@ -41,6 +45,12 @@ export async function readWorkerConfig() {
     kvNamespaces: kvNamespaces.map(({ binding }) => binding),
     analyticsDatasets: datasets.map(({ binding, dataset }) => ({ name: binding, dataset })),
     durableObjects: objects.map(({ name: binding, class_name: className }) => ({ name: binding, className, isSqlite: sqlite.has(className) })),
+    staticFiles: {
+      name: assets.binding,
+      directory: join(ROOT, assets.directory),
+      htmlHandling: assets.html_handling,
+      notFoundHandling: assets.not_found_handling,
+    },
   };
 }
 

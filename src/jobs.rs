@@ -7,6 +7,8 @@ pub(crate) mod assets;
 pub(crate) mod cache;
 #[cfg(feature = "flags")]
 pub(crate) mod config;
+#[cfg(feature = "console")]
+pub(crate) mod console;
 #[cfg(feature = "writes")]
 pub(crate) mod get_started;
 pub(crate) mod healthz;

@@ -115,6 +115,10 @@ async fn handle(
         Route::Evaluate { flag } => jobs::ofrep::handle(context, *flag).await,
         #[cfg(feature = "kv-api")]
         Route::KvApi => jobs::kv_api::handle(context, target).await,
+        #[cfg(feature = "console")]
+        Route::Console { path } => jobs::console::page::handle(context, path).await,
+        #[cfg(feature = "console")]
+        Route::ConsoleApi { call } => jobs::console::api(context, call, target).await,
         #[cfg(feature = "storefronts")]
         Route::Storefront { host } => jobs::storefronts::handle(context, host, target).await,
         #[cfg(feature = "assets")]

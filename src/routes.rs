@@ -27,6 +27,18 @@ pub(crate) enum Route<'p> {
     /// `GET /config?userId={id}`, and `POST /config`
     #[cfg(feature = "flags")]
     Config,
+    /// `GET /console`, and `GET /console/{file}`
+    #[cfg(feature = "console")]
+    Console {
+        /// Still percent-encoded.
+        path: &'p str,
+    },
+    /// `* /console/api/{call}`
+    #[cfg(feature = "console")]
+    ConsoleApi {
+        /// Still percent-encoded.
+        call: &'p str,
+    },
     /// `POST /ofrep/v1/evaluate/flags`, and `…/{key}`
     #[cfg(feature = "flags")]
     Evaluate {
@@ -111,6 +123,9 @@ impl<'p> Route<'p> {
             // The API has its own errors.
             #[cfg(feature = "kv-api")]
             Self::KvApi => return Ok(()),
+            // Each call has its own method.
+            #[cfg(feature = "console")]
+            Self::ConsoleApi { .. } => return Ok(()),
             #[cfg(feature = "cache")]
             Self::Cache if method != "TRACE" => return Ok(()),
             #[cfg(feature = "cache")]
@@ -144,6 +159,10 @@ impl<'p> Route<'p> {
             Self::Purge => "/cache/purge",
             #[cfg(feature = "flags")]
             Self::Config => "/config",
+            #[cfg(feature = "console")]
+            Self::Console { .. } => "/console",
+            #[cfg(feature = "console")]
+            Self::ConsoleApi { .. } => "/console/api/{call}",
             #[cfg(feature = "flags")]
             Self::Evaluate { flag: None } => "/ofrep/v1/evaluate/flags",
             #[cfg(feature = "flags")]
@@ -172,6 +191,8 @@ impl<'p> Route<'p> {
             Self::Config => method == "POST",
             #[cfg(feature = "kv-api")]
             Self::KvApi => true,
+            #[cfg(feature = "console")]
+            Self::ConsoleApi { .. } => true,
             #[cfg(feature = "writes")]
             Self::Writes { .. } => true,
             _ => false,
@@ -196,6 +217,14 @@ impl<'p> Route<'p> {
         #[cfg(feature = "cache")]
         if strip_segments("/cache", path).is_some() {
             return Self::Cache;
+        }
+        #[cfg(feature = "console")]
+        if let Some(call) = path.strip_prefix("/console/api/") {
+            return Self::ConsoleApi { call };
+        }
+        #[cfg(feature = "console")]
+        if strip_segments("/console", path).is_some() {
+            return Self::Console { path };
         }
         #[cfg(feature = "kv-api")]
         if strip_segments(kv_api::call::ROOT, path).is_some() {
@@ -253,6 +282,12 @@ mod tests {
             ("/client/v4x", "/{key}"),
             ("/client", "/{key}"),
             ("/config", "/config"),
+            ("/console", "/console"),
+            ("/console/", "/console"),
+            ("/console/app.js", "/console"),
+            ("/console/api", "/console"),
+            ("/console/api/session", "/console/api/{call}"),
+            ("/consoles", "/{key}"),
             ("/ofrep/v1/evaluate/flags", "/ofrep/v1/evaluate/flags"),
             ("/ofrep/v1/evaluate/flags/a", "/ofrep/v1/evaluate/flags/{key}"),
             ("/ofrep/v1/evaluate/flags/a%2Fb/c", "/ofrep/v1/evaluate/flags/{key}"),

@@ -66,6 +66,7 @@ errors! {
     #[cfg(feature = "assets")] static_assets::FileError,
     #[cfg(feature = "cache")] http_cache::error::CacheError,
     #[cfg(feature = "cache")] http_cache::purge::PurgeError,
+    #[cfg(feature = "console")] crate::jobs::console::ConsoleError,
     #[cfg(feature = "flags")] feature_flags::config::ConfigError,
     #[cfg(feature = "flags")] feature_flags::config::user_id::InvalidUserIdFrom,
     #[cfg(feature = "kv-api")] kv_api::error::KvApiError,

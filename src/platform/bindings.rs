@@ -5,6 +5,8 @@
 mod assets;
 #[cfg(feature = "cache")]
 mod cache;
+#[cfg(feature = "console")]
+mod console;
 #[cfg(feature = "flags")]
 mod flags;
 #[cfg(feature = "kv-api")]

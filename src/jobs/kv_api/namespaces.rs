@@ -23,7 +23,6 @@ use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::isolate::Isolate;
 use crate::kv::Store;
-use crate::platform::bindings::KvApiVars;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;
 use crate::platform::js_error::message_of;
@@ -73,7 +72,7 @@ impl OpenNamespace {
         operation: Operation,
     ) -> Result<Self, RequestError> {
         let vars = context.vars();
-        if let Some(info) = bindings(&vars.kv_api).find(|namespace| namespace.is_named(name)) {
+        if let Some(info) = vars.kv_api.namespaces().find(|namespace| namespace.is_named(name)) {
             let store = context.env().kv(&info.title);
             return Ok(Self { info: info.clone(), store, prefix: String::new() });
         }
@@ -121,12 +120,6 @@ impl OpenNamespace {
     }
 }
 
-/// Returns the namespaces that are bindings. The home of created ones is not among them: its keys
-/// belong to those.
-fn bindings(vars: &KvApiVars) -> impl Iterator<Item = &ApiNamespace> {
-    vars.bindings.iter().filter(|namespace| Some(&namespace.title) != vars.home.as_ref())
-}
-
 /// Returns the created namespace with this id or title. It is remembered by its id alone, which is
 /// never used again: a title may belong to another namespace the next moment.
 async fn created(context: &RequestContext, name: &str) -> Result<Option<ApiNamespace>, RequestError> {
@@ -169,7 +162,7 @@ pub(super) async fn list(
     query: &NamespacesQuery,
 ) -> Result<Response, RequestError> {
     let vars = context.vars();
-    let mut namespaces: Vec<ApiNamespace> = bindings(&vars.kv_api).cloned().collect();
+    let mut namespaces: Vec<ApiNamespace> = vars.kv_api.namespaces().cloned().collect();
     if vars.kv_api.home.is_some() {
         namespaces.extend(call(context, &NamespaceRequest::List).await?.namespaces()?);
     }
@@ -229,7 +222,7 @@ async fn title(context: &RequestContext) -> Result<String, RequestError> {
 /// one that `--binding` names.
 pub(super) fn script_settings(context: &RequestContext, access: &Access) -> Result<Response, RequestError> {
     let vars = context.vars();
-    let seen = bindings(&vars.kv_api).filter(|namespace| access.sees(namespace));
+    let seen = vars.kv_api.namespaces().filter(|namespace| access.sees(namespace));
     let bindings: Vec<_> = seen
         .map(|namespace| json!({ "type": "kv_namespace", "name": namespace.title, "namespace_id": namespace.id }))
         .collect();

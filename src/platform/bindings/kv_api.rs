@@ -80,6 +80,12 @@ pub(crate) struct KvApiVars {
 }
 
 impl KvApiVars {
+    /// Returns the namespaces that are bindings. The home of created ones is not among them: its
+    /// keys belong to those.
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = &ApiNamespace> {
+        self.bindings.iter().filter(|namespace| Some(&namespace.title) != self.home.as_ref())
+    }
+
     pub(super) fn read(env: &Bindings, token: Option<&str>) -> Self {
         let bindings: Vec<String> = namespace_names(env).lines().map(str::to_owned).collect();
         Self {

@@ -1,0 +1,88 @@
+//! `/console/…`: the browser page for whoever operates kv-edge, and the JSON API behind it. What
+//! concerns keys and values alone, the page does through `/client/v4`.
+
+mod error;
+#[cfg(feature = "flags")]
+mod flags;
+pub(crate) mod page;
+mod session;
+
+use http_semantics::authorization::NotAuthorized;
+use http_semantics::request_target::RequestTarget;
+use kv_api::access::{Access, CREDENTIAL_FIELDS};
+use kv_store::record::to_json;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wasm_bindgen::JsValue;
+use worker::web_sys::Response;
+
+pub(crate) use self::error::ConsoleError;
+use crate::http::access::{AccessError, access};
+use crate::http::error::RequestError;
+use crate::http::request_context::RequestContext;
+use crate::http::response;
+use crate::routes::MethodNotAllowed;
+
+/// Returns the response to a call of the API. `path` is what follows `/console/api/`, still
+/// percent-encoded.
+pub(crate) async fn api(
+    context: &RequestContext,
+    path: &str,
+    target: &RequestTarget<'_>,
+) -> Result<Response, RequestError> {
+    let caller = caller(context).await?;
+    let (module, call) = path.split_once('/').unwrap_or((path, ""));
+    let request = ApiRequest { context, access: &caller, call, target };
+    match module {
+        "session" => session::handle(&request),
+        #[cfg(feature = "flags")]
+        "flags" => flags::handle(&request).await,
+        _ => Err(ConsoleError::UnknownCall.into()),
+    }
+}
+
+/// Returns what the caller may do. The errors are those of every other route with a token, not
+/// those of Cloudflare's API.
+async fn caller(context: &RequestContext) -> Result<Access, RequestError> {
+    access(context, &context.headers(CREDENTIAL_FIELDS)).await.map_err(|error| match error {
+        AccessError::Refused(_) => NotAuthorized::WrongToken.into(),
+        other => other.into(),
+    })
+}
+
+/// A call of the API by a caller with a valid token.
+struct ApiRequest<'a> {
+    context: &'a RequestContext,
+    access: &'a Access,
+    /// The path behind the module's name, still percent-encoded: `check` of `flags/check`.
+    call: &'a str,
+    /// The URL, for the parameters of the query.
+    #[expect(dead_code)]
+    target: &'a RequestTarget<'a>,
+}
+
+impl ApiRequest<'_> {
+    /// Checks the method, which is `GET` or `POST`.
+    fn require_method(&self, method: &'static str) -> Result<(), MethodNotAllowed> {
+        match self.context.method() {
+            "HEAD" if method == "GET" => Ok(()),
+            given if given == method => Ok(()),
+            _ if method == "GET" => Err(MethodNotAllowed { allow: "GET, HEAD" }),
+            _ => Err(MethodNotAllowed { allow: method }),
+        }
+    }
+
+    /// Reads the body, a JSON object of at most `bytes_max` bytes.
+    #[cfg(feature = "flags")]
+    async fn body<T: DeserializeOwned>(&self, bytes_max: u32) -> Result<T, RequestError> {
+        let body = self.context.short_body(bytes_max).await?;
+        let invalid = |error: serde_json::Error| ConsoleError::InvalidBody(error.to_string());
+        Ok(serde_json::from_slice(&body).map_err(invalid)?)
+    }
+}
+
+/// Returns a 200 with this JSON.
+fn json(value: &impl Serialize) -> Result<Response, RequestError> {
+    let fields = [("content-type", "application/json"), ("cache-control", "no-store")];
+    Ok(response::ok(&JsValue::from_str(&to_json(value)), &fields)?)
+}

@@ -1,0 +1,74 @@
+//! The errors of the console.
+
+use http_semantics::error_response::{ErrorResponse, HttpError};
+use http_semantics::one_of_each;
+use http_semantics::status::Status;
+use kv_api::error::KvApiError;
+
+/// Why a request for the console is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ConsoleError {
+    /// The deploy has no page.
+    NotBuilt,
+    /// The page has no such file.
+    FileNotFound,
+    /// The API has no such call.
+    UnknownCall,
+    /// The body is not what the call takes; the text says why.
+    InvalidBody(String),
+    /// The token does not allow the call.
+    OutOfScope,
+    /// The namespace with this title is read-only.
+    ReadOnly(String),
+}
+
+impl ConsoleError {
+    /// Returns the error for a check of the caller's access that failed.
+    #[expect(dead_code)]
+    pub(super) fn of_access(error: KvApiError) -> Self {
+        match error {
+            KvApiError::ReadOnlyNamespace(title) => Self::ReadOnly(title),
+            _ => Self::OutOfScope,
+        }
+    }
+}
+
+impl HttpError for ConsoleError {
+    fn response(&self) -> ErrorResponse {
+        match self {
+            Self::NotBuilt => ErrorResponse::new(
+                Status::ServiceUnavailable,
+                "console_not_built",
+                "This deploy has no console. Build it with `npm run build`, and deploy again.",
+            )
+            .because("the binding CONSOLE has no console/index.html")
+            .retry_after(60),
+            Self::FileNotFound => ErrorResponse::new(Status::NotFound, "not_found", "The console has no such file."),
+            Self::UnknownCall => {
+                ErrorResponse::new(Status::NotFound, "not_found", "The console's API has no such call.")
+            }
+            Self::InvalidBody(why) => {
+                ErrorResponse::new(Status::BadRequest, "invalid_body", format!("The body is not valid: {why}."))
+            }
+            Self::OutOfScope => {
+                ErrorResponse::new(Status::Forbidden, "out_of_scope", "The token does not allow this call.")
+            }
+            Self::ReadOnly(title) => ErrorResponse::new(
+                Status::Forbidden,
+                "read_only",
+                format!("The namespace {title} is read-only. List it in the var KV_API_WRITABLE to change it."),
+            ),
+        }
+    }
+
+    fn examples() -> Vec<(Self, &'static str)> {
+        one_of_each! {
+            Self::NotBuilt => Self::NotBuilt, "The Worker was deployed without the files of the console.";
+            Self::FileNotFound => Self::FileNotFound, "No file of the console has this path.";
+            Self::UnknownCall => Self::UnknownCall, "No call of the console's API has this path.";
+            Self::InvalidBody(_) => Self::InvalidBody("missing field `definitions` at line 1 column 2".to_owned()), "The body is not the JSON that the call of the console takes.";
+            Self::OutOfScope => Self::OutOfScope, "The token's scope does not contain what the call reads or changes.";
+            Self::ReadOnly(_) => Self::ReadOnly("assets".to_owned()), "`KV_API_WRITABLE` does not list the namespace.";
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! `GET /console/…`: the files of the page.
+
+use wasm_bindgen::JsValue;
+use worker::web_sys::{Request, RequestInit, Response};
+
+use super::ConsoleError;
+use crate::http::error::RequestError;
+use crate::http::request_context::RequestContext;
+use crate::http::response;
+
+/// The address of the page.
+pub(crate) const ROOT: &str = "/console/";
+
+/// What the page may load and do: its own files, and calls to its own host. Nothing that somebody
+/// wrote into KV can run as a script, however it gets into the page (Content Security Policy
+/// Level 3). Images in values are shown from memory, as `data:` or `blob:`.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The fields that every file has. Its name stays the same in the next deploy, so browsers ask
+/// each time whether it has changed.
+const FIELDS: [(&str, &str); 5] = [
+    ("cache-control", "no-cache"),
+    ("content-security-policy", CONTENT_SECURITY_POLICY),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("referrer-policy", "no-referrer"),
+];
+
+/// Returns a file of the page. `path` is the whole path, still percent-encoded.
+pub(crate) async fn handle(context: &RequestContext, path: &str) -> Result<Response, RequestError> {
+    let Some(name) = path.strip_prefix(ROOT) else {
+        return Ok(response::with_status(308, &JsValue::NULL, &[("location", ROOT)])?);
+    };
+    let files = context.env().console_files().ok_or(ConsoleError::NotBuilt)?;
+    let file = files.send(&request(context, if name.is_empty() { "index.html" } else { name })?).await?;
+    let status = file.status();
+    if !matches!(status, 200 | 304) {
+        return Err(if name.is_empty() { ConsoleError::NotBuilt } else { ConsoleError::FileNotFound }.into());
+    }
+    let body = if status == 200 { file.body().map_or(JsValue::NULL, Into::into) } else { JsValue::NULL };
+    let headers = file.headers();
+    let (content_type, etag) = (headers.get("content-type")?, headers.get("etag")?);
+    let own = [("content-type", &content_type), ("etag", &etag)];
+    let own = own.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+    Ok(response::with_status(status, &body, &own.chain(FIELDS).collect::<Vec<_>>())?)
+}
+
+/// Returns the request for a file. It has none of the fields of the client but the condition.
+fn request(context: &RequestContext, name: &str) -> Result<Request, JsValue> {
+    let init = RequestInit::new();
+    init.set_method(context.method());
+    let request = Request::new_with_str_and_init(&format!("https://console{ROOT}{name}"), &init)?;
+    if let Some(condition) = context.header("if-none-match") {
+        request.headers().set("if-none-match", &condition)?;
+    }
+    Ok(request)
+}

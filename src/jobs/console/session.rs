@@ -1,0 +1,101 @@
+//! `GET /console/api/session`: what the token may do, and what this Worker has.
+
+use kv_api::access::Access;
+use serde::Serialize;
+use worker::web_sys::Response;
+
+use super::{ApiRequest, ConsoleError, json};
+use crate::http::error::RequestError;
+use crate::platform::clock;
+
+/// The jobs of this build, which the page has panels for.
+const FEATURES: &[&str] = &[
+    #[cfg(feature = "assets")]
+    "assets",
+    #[cfg(feature = "cache")]
+    "cache",
+    #[cfg(feature = "flags")]
+    "flags",
+    #[cfg(feature = "storefronts")]
+    "storefronts",
+    #[cfg(feature = "writes")]
+    "writes",
+];
+
+#[derive(Serialize)]
+struct Session<'a> {
+    name: &'a str,
+    /// True if the token may do everything.
+    everything: bool,
+    scope: Option<Scope<'a>>,
+    expires: Option<String>,
+    features: &'static [&'static str],
+    bindings: Vec<Binding<'a>>,
+    /// True if the Worker counts its requests.
+    metrics: bool,
+    version: &'static str,
+}
+
+/// What a signed token reaches.
+#[derive(Serialize)]
+struct Scope<'a> {
+    namespace: &'a str,
+    prefix: &'a str,
+    write: bool,
+}
+
+/// A KV namespace that is a binding of the Worker.
+#[derive(Serialize)]
+struct Binding<'a> {
+    id: &'a str,
+    title: &'a str,
+    role: &'static str,
+    readable: bool,
+    writable: bool,
+}
+
+pub(super) fn handle(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
+    if !request.call.is_empty() {
+        return Err(ConsoleError::UnknownCall.into());
+    }
+    request.require_method("GET")?;
+    let vars = request.context.vars();
+    let (access, kv_api) = (request.access, &vars.kv_api);
+    let (scope, expires) = match access {
+        Access::Everything => (None, None),
+        Access::Scoped(token) => {
+            let scope = Scope { namespace: &token.namespace, prefix: &token.prefix, write: token.write };
+            // A token that is valid expires before the year 10000.
+            (Some(scope), Some(clock::iso_string(token.expires * 1000)))
+        }
+    };
+    let may_write = scope.as_ref().is_none_or(|scope| scope.write);
+    let bindings = kv_api.namespaces().map(|namespace| {
+        let readable = access.sees(namespace);
+        let writable = readable && may_write && kv_api.writable.check(&namespace.title).is_ok();
+        Binding { id: &namespace.id, title: &namespace.title, role: role(&namespace.title), readable, writable }
+    });
+    json(&Session {
+        name: access.name(),
+        everything: scope.is_none(),
+        scope,
+        expires,
+        features: FEATURES,
+        bindings: bindings.collect(),
+        metrics: false,
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// Returns what a binding of this name holds.
+fn role(title: &str) -> &'static str {
+    match title {
+        "CACHE_KV" => "cache",
+        "USER_CONFIGURATION" => "configuration",
+        "ROUTING_CONFIG" => "storefronts",
+        "assets" => "assets",
+        "WRITES" => "writes",
+        "KV_NAMESPACES" => "namespaces",
+        _ => "other",
+    }
+}

@@ -1,0 +1,33 @@
+//! The binding of the console's files.
+
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use worker::web_sys::{Request, Response};
+
+use super::Bindings;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(method, getter, js_name = "CONSOLE")]
+    fn console(this: &Bindings) -> JsValue;
+
+    /// The binding of Workers static assets.
+    pub(crate) type StaticFiles;
+    #[wasm_bindgen(method, catch)]
+    fn fetch(this: &StaticFiles, request: &Request) -> Result<js_sys::Promise, JsValue>;
+}
+
+impl Bindings {
+    /// Returns `CONSOLE`: the files of build/console. `None` if there is no such binding.
+    pub(crate) fn console_files(&self) -> Option<StaticFiles> {
+        let binding = self.console();
+        binding.is_object().then(|| binding.unchecked_into())
+    }
+}
+
+impl StaticFiles {
+    /// Returns the response to a request for one of the files. The error is what the runtime threw.
+    pub(crate) async fn send(&self, request: &Request) -> Result<Response, JsValue> {
+        Ok(JsFuture::from(self.fetch(request)?).await?.unchecked_into())
+    }
+}
