@@ -23,7 +23,7 @@ use self::gc::GcError;
 use self::lease::LeaseConflict;
 use self::push::PushError;
 use self::releases::ReleaseError;
-use self::rollback::RollbackError;
+use self::rollback::NoRelease;
 use crate::ExitStatus;
 use crate::api::{ApiError, DefaultNamespace, NamespaceArguments, OpenError};
 use crate::progress::print_line;
@@ -87,7 +87,7 @@ enum AssetsError {
     #[error(transparent)]
     Push(#[from] PushError),
     #[error(transparent)]
-    Rollback(#[from] RollbackError),
+    NoRelease(#[from] NoRelease),
     #[error(transparent)]
     Gc(#[from] GcError),
     /// Faults of the folder, one sentence each.

@@ -19,6 +19,8 @@ pub enum Status {
     NotAcceptable = 406,
     /// RFC 9110 §15.5.9
     RequestTimeout = 408,
+    /// RFC 9110 §15.5.10
+    Conflict = 409,
     /// RFC 9110 §15.5.12
     LengthRequired = 411,
     /// RFC 9110 §15.5.13
@@ -61,6 +63,7 @@ impl Status {
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::NotAcceptable => "Not Acceptable",
             Self::RequestTimeout => "Request Timeout",
+            Self::Conflict => "Conflict",
             Self::LengthRequired => "Length Required",
             Self::PreconditionFailed => "Precondition Failed",
             Self::ContentTooLarge => "Content Too Large",

@@ -24,6 +24,9 @@
 //! kv-edge:blob:27bc…            <!DOCTYPE html>…
 //! ```
 //!
+//! What is running says so in a [`lease`]. [`changes`] compares two releases, and [`rollback`] goes
+//! back to an earlier one.
+//!
 //! Files that were put under their own names, as the documentation shows it (`wrangler kv key
 //! put index.html`), are served as well: see [`unversioned_key`].
 //!
@@ -82,10 +85,12 @@
 #![forbid(unsafe_code)]
 
 pub mod asset_store;
+pub mod changes;
 pub mod fingerprint;
 pub mod header_rules;
 pub mod html_handling;
 pub mod keys;
+pub mod lease;
 pub mod line_error;
 pub mod manifest;
 pub mod manifest_cache;
@@ -95,6 +100,7 @@ pub mod pieces;
 pub mod redirect_rules;
 pub mod release;
 pub mod response;
+pub mod rollback;
 pub mod translations;
 
 use std::borrow::Cow;

@@ -2,6 +2,7 @@
 //! its manifest, and the pointer, one key that names the release that is served.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::keys::{BLOBS, MANIFESTS};
 use super::manifest::File;
@@ -14,6 +15,10 @@ use kv_store::record::{self, BrokenRecord};
 pub const WHOLE_BYTES_MAX: u64 = 24 * 1024 * 1024;
 /// The length of a chunk, in bytes: short, so that seeking in a film reads little.
 pub const CHUNK_BYTES: usize = 8 * 1024 * 1024;
+
+/// The number of previous releases whose hashed files are still served after a rollback, unless
+/// the pointer already lists more.
+const PREVIOUS_MIN: usize = 3;
 
 /// The record that names the release that is served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +60,36 @@ pub struct ManifestMetadata {
     pub bytes: u64,
 }
 
+/// A release that has a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// The id.
+    pub id: String,
+    /// `None` if the metadata of the manifest is missing or unreadable: another tool wrote it.
+    pub metadata: Option<ManifestMetadata>,
+}
+
+impl Release {
+    /// Reads a key of a list with its metadata. Returns `None` if it is not the key of a manifest.
+    #[must_use]
+    pub fn of_listed(key: &str, metadata: Option<Value>) -> Option<Self> {
+        let id = key.strip_prefix(MANIFESTS)?.to_owned();
+        Some(Self { id, metadata: metadata.and_then(|metadata| serde_json::from_value(metadata).ok()) })
+    }
+
+    /// Returns when the release was pushed, as a key to sort by.
+    fn pushed(&self) -> (&str, u64, &str) {
+        let second = self.id.split_once('-').map_or(self.id.as_str(), |(second, _)| second);
+        (second, self.metadata.as_ref().map_or(0, |metadata| metadata.created_ms), &self.id)
+    }
+}
+
+/// Sorts releases, the newest first. An id begins with its second; within a second, the metadata
+/// decides.
+pub fn sort_newest_first(releases: &mut [Release]) {
+    releases.sort_by(|one, other| other.pushed().cmp(&one.pushed()));
+}
+
 /// Returns the key of a file's bytes.
 ///
 /// # Errors
@@ -91,7 +126,8 @@ impl Pointer {
 
     /// Returns the pointer that rolls back to an earlier release.
     #[must_use]
-    pub fn rolled_back(before: &Self, to: &str, previous_max: usize, now_ms: u64) -> Self {
+    pub fn rolled_back(before: &Self, to: &str, now_ms: u64) -> Self {
+        let previous_max = before.previous.len().max(PREVIOUS_MIN);
         Self { rolled_back_ms: Some(now_ms), ..Self::switched(Some(before), to, previous_max, now_ms) }
     }
 
@@ -114,10 +150,34 @@ mod tests {
         let second = Pointer::switched(Some(&first), "b", 2, 2);
         let third = Pointer::switched(Some(&second), "c", 2, 3);
         assert_eq!(third.previous, ["b", "a"]);
-        let back = Pointer::rolled_back(&third, "b", 2, 4);
+        let back = Pointer::rolled_back(&third, "b", 4);
         assert_eq!((back.current.as_str(), back.switched_ms, back.rolled_back_ms), ("b", 4, Some(4)));
         assert_eq!(back.previous, ["c", "a"]);
         assert_eq!(Pointer::switched(Some(&third), "d", 2, 5).previous, ["c", "b"]);
         assert_eq!(Pointer::switched(Some(&third), "c", 2, 5).previous, ["b", "a"]);
+    }
+
+    #[test]
+    fn releases_are_sorted_the_newest_first() {
+        let metadata = |created_ms: u64| serde_json::json!({"createdMs": created_ms, "files": 2, "bytes": 9});
+        let listed = |id: &str, metadata| Release::of_listed(&format!("{MANIFESTS}{id}"), metadata).unwrap();
+        let mut all = [
+            listed("20261120T000000Z-aaaaaaaa", Some(metadata(7))),
+            listed("20261121T000000Z-bbbbbbbb", None),
+            listed("20261119T000000Z-cccccccc", Some(serde_json::json!("odd"))),
+            listed("20261120T000000Z-00000000", Some(metadata(8))),
+        ];
+        sort_newest_first(&mut all);
+        let read: Vec<_> = all.iter().map(|release| (release.id.as_str(), release.metadata.is_some())).collect();
+        assert_eq!(
+            read,
+            [
+                ("20261121T000000Z-bbbbbbbb", false),
+                ("20261120T000000Z-00000000", true),
+                ("20261120T000000Z-aaaaaaaa", true),
+                ("20261119T000000Z-cccccccc", false)
+            ]
+        );
+        assert_eq!(Release::of_listed("kv-edge:blob:1", None), None);
     }
 }

@@ -12,11 +12,12 @@ use std::io::Write;
 use kv_store::record::to_json;
 use serde::Serialize;
 use static_assets::keys::{BLOBS, MANIFESTS, PUSHES};
+use static_assets::lease;
 use static_assets::manifest::{File, FileBody, Manifest};
-use static_assets::release::{BlobMetadata, Pointer};
+use static_assets::release::{BlobMetadata, Pointer, Release};
 
-use super::lease::{self, Lease};
-use super::releases::{self, Release, ReleaseError};
+use super::lease::{Lease, check_no_other, with_lease};
+use super::releases::{self, ReleaseError};
 use super::{AssetsError, AssetsNamespaceArguments};
 use crate::api::{ApiError, Namespace, NamespaceKey};
 use crate::clock;
@@ -125,7 +126,7 @@ impl GcArguments {
             // Commands that start from now on see the lease and stop. Those that started while
             // the releases were being read are either still running and have a lease, or are
             // finished and have moved the pointer.
-            lease::with_lease(&namespace, &progress, &lease::gc_lease_name(clock::now_ms()), |lease| {
+            with_lease(&namespace, &progress, &lease::gc_name(clock::now_ms()), |lease| {
                 self.check_leases(&namespace, Some(lease))?;
                 if releases::pointer(&namespace)? != pointer {
                     return Err(GcError::Switched.into());
@@ -142,7 +143,7 @@ impl GcArguments {
     /// and the push relies on those that it found in KV.
     fn check_leases(&self, namespace: &Namespace, own: Option<&Lease>) -> Result<(), AssetsError> {
         let leases = if self.force { Vec::new() } else { namespace.list(PUSHES)? };
-        Ok(lease::check_no_other(&leases, own)?)
+        Ok(check_no_other(&leases, own)?)
     }
 
     fn plan(

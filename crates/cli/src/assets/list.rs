@@ -5,9 +5,9 @@ use std::io::Write;
 use indicatif::DecimalBytes;
 use kv_store::record::to_json;
 use serde::Serialize;
-use static_assets::release::Pointer;
+use static_assets::release::{Pointer, Release};
 
-use super::releases::{self, Release};
+use super::releases;
 use super::{AssetsError, AssetsNamespaceArguments};
 use crate::clock;
 use crate::duration;

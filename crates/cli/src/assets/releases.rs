@@ -3,17 +3,9 @@
 use kv_store::limits::KeyError;
 use static_assets::keys::{MANIFESTS, POINTER};
 use static_assets::manifest::Manifest;
-use static_assets::release::{ManifestMetadata, Pointer, manifest_key};
+use static_assets::release::{self, Pointer, Release, manifest_key};
 
-use crate::api::{ApiError, Namespace, NamespaceKey};
-
-/// A release that has a manifest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Release {
-    pub(super) id: String,
-    /// None if the metadata of the manifest is missing or unreadable: another tool wrote it.
-    pub(super) metadata: Option<ManifestMetadata>,
-}
+use crate::api::{ApiError, Namespace};
 
 /// Why the pointer or a manifest cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -37,29 +29,10 @@ pub(super) struct UnreadablePointer(String);
 
 /// Returns all releases, the newest first.
 pub(super) fn all(namespace: &Namespace) -> Result<Vec<Release>, ApiError> {
-    Ok(newest_first(namespace.list(MANIFESTS)?))
-}
-
-/// Sorts releases, the newest first. An id begins with its second; within a second, the metadata
-/// decides.
-fn newest_first(listed: Vec<NamespaceKey>) -> Vec<Release> {
-    let mut all: Vec<_> = listed.into_iter().filter_map(Release::of).collect();
-    all.sort_by(|one, other| other.pushed().cmp(&one.pushed()));
-    all
-}
-
-impl Release {
-    /// Returns when the release was pushed, as a key to sort by.
-    fn pushed(&self) -> (&str, u64, &str) {
-        let second = self.id.split_once('-').map_or(self.id.as_str(), |(second, _)| second);
-        (second, self.metadata.as_ref().map_or(0, |metadata| metadata.created_ms), &self.id)
-    }
-
-    fn of(listed: NamespaceKey) -> Option<Self> {
-        let id = listed.name.strip_prefix(MANIFESTS)?.to_owned();
-        let metadata = listed.metadata.and_then(|metadata| serde_json::from_value(metadata).ok());
-        Some(Self { id, metadata })
-    }
+    let listed = namespace.list(MANIFESTS)?.into_iter();
+    let mut all: Vec<_> = listed.filter_map(|key| Release::of_listed(&key.name, key.metadata)).collect();
+    release::sort_newest_first(&mut all);
+    Ok(all)
 }
 
 /// Returns the pointer to the release that is served, or None if nothing was pushed yet.
@@ -88,32 +61,6 @@ fn read_manifest(id: &str, value: &[u8]) -> Result<Manifest, ReleaseError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn listed(name: &str, metadata: Option<serde_json::Value>) -> NamespaceKey {
-        NamespaceKey { name: format!("{MANIFESTS}{name}"), metadata, expiration: None }
-    }
-
-    #[test]
-    fn releases_are_listed_the_newest_first() {
-        let metadata = serde_json::json!({"createdMs": 7, "files": 2, "bytes": 9});
-        let later = serde_json::json!({"createdMs": 8, "files": 2, "bytes": 9});
-        let all = newest_first(vec![
-            listed("20261120T000000Z-aaaaaaaa", Some(metadata)),
-            listed("20261121T000000Z-bbbbbbbb", None),
-            listed("20261119T000000Z-cccccccc", Some(serde_json::json!("odd"))),
-            listed("20261120T000000Z-00000000", Some(later)),
-        ]);
-        let read: Vec<_> = all.iter().map(|release| (release.id.as_str(), release.metadata.is_some())).collect();
-        assert_eq!(
-            read,
-            [
-                ("20261121T000000Z-bbbbbbbb", false),
-                ("20261120T000000Z-00000000", true),
-                ("20261120T000000Z-aaaaaaaa", true),
-                ("20261119T000000Z-cccccccc", false)
-            ]
-        );
-    }
 
     #[test]
     fn an_unreadable_manifest_is_reported() {

@@ -4,17 +4,15 @@ use std::io::Write;
 
 use serde_json::json;
 use static_assets::keys::POINTER;
-use static_assets::release::Pointer;
+use static_assets::lease;
+use static_assets::release::{Pointer, Release};
+use static_assets::rollback::{self, RollbackError};
 
-use super::releases::{self, Release};
-use super::{AssetsError, AssetsNamespaceArguments, lease};
+use super::lease::with_lease_unless_gc;
+use super::{AssetsError, AssetsNamespaceArguments, releases};
 use crate::api::listed;
 use crate::clock;
 use crate::progress::Progress;
-
-/// The number of previous releases whose hashed files are still served, unless the pointer
-/// already lists more.
-const PREVIOUS_MIN: usize = 3;
 
 const EXAMPLES: &str = r#"A rollback writes one key, the one that names the release to serve. Nothing is uploaded, and the release before stays, so a rollback
 can be undone.
@@ -41,21 +39,21 @@ pub(super) struct RollbackArguments {
 
 /// Why there is no release to go back to.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RollbackError {
-    #[error("nothing was pushed yet; `kv-edge assets push DIR` creates a release")]
-    NothingPushed,
-    #[error("no release was served before {0}; give one that `kv-edge assets list` shows")]
-    NoneBefore(String),
+pub(super) enum NoRelease {
+    #[error(transparent)]
+    Rollback(RollbackError),
     #[error("the release {to} does not exist; use one of these: {}", listed(.known))]
-    UnknownRelease { to: String, known: Vec<String> },
+    Unknown { to: String, known: Vec<String> },
     #[error("the release {0} does not exist, and there is no other; push again")]
-    NoOtherRelease(String),
+    NoOther(String),
 }
 
-impl RollbackError {
-    fn unknown_release(to: &str, all: &[Release]) -> Self {
-        let (to, known) = (to.to_owned(), all.iter().map(|release| release.id.clone()).collect::<Vec<_>>());
-        if known.is_empty() { Self::NoOtherRelease(to) } else { Self::UnknownRelease { to, known } }
+impl NoRelease {
+    /// Adds which releases there are.
+    fn of(error: RollbackError, all: &[Release]) -> Self {
+        let RollbackError::NotFound(to) = error else { return Self::Rollback(error) };
+        let known: Vec<_> = all.iter().map(|release| release.id.clone()).collect();
+        if known.is_empty() { Self::NoOther(to) } else { Self::Unknown { to, known } }
     }
 }
 
@@ -76,13 +74,14 @@ impl RollbackArguments {
         let namespace = self.namespace.open(&progress)?;
         let all = releases::all(&namespace)?;
         let before = releases::pointer(&namespace)?;
-        let (before, to) = target(before.as_ref(), self.release.as_deref(), &all)?;
+        let target = rollback::target(before.as_ref(), self.release.as_deref(), &all);
+        let (before, to) = target.map_err(|error| NoRelease::of(error, &all))?;
         let (from, is_changed) = (before.current.as_str(), before.current != to);
         if is_changed {
             // The list may contain a release that cannot be read any more, or not yet, and an
             // unreadable one must not be served.
             let check = || match releases::manifest(&namespace, to)? {
-                None => Err(AssetsError::from(RollbackError::unknown_release(to, &all))),
+                None => Err(AssetsError::from(NoRelease::of(RollbackError::NotFound(to.to_owned()), &all))),
                 Some(_) => Ok(()),
             };
             let now_ms = clock::now_ms();
@@ -91,10 +90,9 @@ impl RollbackArguments {
             } else {
                 // Read under the lease: a gc that was running before may have deleted the
                 // release.
-                lease::with_lease_unless_gc(&namespace, &progress, &lease::rollback_lease_name(now_ms), |_| {
+                with_lease_unless_gc(&namespace, &progress, &lease::rollback_name(now_ms), |_| {
                     check()?;
-                    let previous_max = before.previous.len().max(PREVIOUS_MIN);
-                    let after = Pointer::rolled_back(before, to, previous_max, now_ms);
+                    let after = Pointer::rolled_back(before, to, now_ms);
                     let value = serde_json::to_vec(&after)?;
                     Ok::<(), AssetsError>(namespace.put(&POINTER, &value, None, None)?)
                 })?;
@@ -117,56 +115,18 @@ impl RollbackArguments {
     }
 }
 
-/// Returns the current pointer and the release to go back to.
-fn target<'a>(
-    before: Option<&'a Pointer>,
-    release: Option<&'a str>,
-    all: &[Release],
-) -> Result<(&'a Pointer, &'a str), RollbackError> {
-    let before = before.ok_or(RollbackError::NothingPushed)?;
-    let previous = || before.previous.first().map(String::as_str);
-    let to = release.or_else(previous).ok_or_else(|| RollbackError::NoneBefore(before.current.clone()))?;
-    if all.iter().any(|release| release.id == to) {
-        Ok((before, to))
-    } else {
-        Err(RollbackError::unknown_release(to, all))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_rollback_goes_to_the_previous_release_or_to_the_given_one() {
-        let all: Vec<_> = ["d", "c", "a"].map(|id| Release { id: id.to_owned(), metadata: None }).into();
-        let pointer = |current: &str, previous: &[&str]| Pointer {
-            previous: previous.iter().map(|id| (*id).to_owned()).collect(),
-            ..Pointer::switched(None, current, 3, 1)
-        };
-        for (before, release, expected) in [
-            (Some(pointer("d", &["c", "a"])), None, Ok("c")),
-            (Some(pointer("d", &["c", "a"])), Some("a"), Ok("a")),
-            (Some(pointer("d", &["c"])), Some("d"), Ok("d")),
-            // A rollback of a rollback.
-            (Some(pointer("c", &["d"])), None, Ok("d")),
-            (Some(pointer("d", &["b", "c"])), None, Err("the release b does not exist; use one of these: d, c, a")),
-            (Some(pointer("d", &["c"])), Some("x"), Err("the release x does not exist; use one of these: d, c, a")),
-            (
-                Some(pointer("d", &[])),
-                None,
-                Err("no release was served before d; give one that `kv-edge assets list` shows"),
-            ),
-            (None, None, Err("nothing was pushed yet; `kv-edge assets push DIR` creates a release")),
-            (None, Some("d"), Err("nothing was pushed yet; `kv-edge assets push DIR` creates a release")),
+    fn a_release_that_does_not_exist_is_reported_with_those_that_do() {
+        let all = ["d", "c", "a"].map(|id| Release { id: id.to_owned(), metadata: None });
+        for (all, expected) in [
+            (&all[..], "the release x does not exist; use one of these: d, c, a"),
+            (&[], "the release x does not exist, and there is no other; push again"),
         ] {
-            let found = target(before.as_ref(), release, &all).map(|(_, to)| to).map_err(|error| error.to_string());
-            assert_eq!(found, expected.map_err(str::to_owned), "{before:?} {release:?}");
+            assert_eq!(NoRelease::of(RollbackError::NotFound("x".to_owned()), all).to_string(), expected);
         }
-        let before = pointer("d", &["c"]);
-        assert_eq!(
-            target(Some(&before), None, &[]).unwrap_err().to_string(),
-            "the release c does not exist, and there is no other; push again"
-        );
     }
 }

@@ -1,0 +1,110 @@
+//! Leases: keys in KV that expire and say what is running, so that `assets gc` never deletes what
+//! a push or a rollback relies on.
+//!
+//! Everything that switches releases first writes its own lease and then lists those of others. Of
+//! two that start at the same time, at least one sees the other's lease and stops, if KV lists new
+//! keys at once. KV does not promise that, so a push checks the blobs that it relies on once more
+//! before it switches.
+//!
+//! ```
+//! use static_assets::lease;
+//!
+//! let own = lease::key(&lease::rollback_name(5))?;
+//! let listed = [own.as_str(), "kv-edge:push:gc-7"];
+//! assert_eq!(lease::check_no_gc(listed), Err(lease::GcRunning("gc-7".to_owned())));
+//! # Ok::<(), kv_store::limits::KeyError>(())
+//! ```
+
+use kv_store::limits::{Key, KeyError};
+use serde_json::json;
+
+use crate::keys::PUSHES;
+
+/// The prefix of the names of `assets gc`; all other names belong to pushes and rollbacks.
+pub const GC_PREFIX: &str = "gc-";
+/// The prefix of the names of rollbacks. The name of a push is the id of its release.
+pub const ROLLBACK_PREFIX: &str = "rollback-";
+/// The shortest time after which the lease of something that died expires, in seconds.
+const SECONDS_MIN: u64 = 3600;
+/// How much longer than the longest call a lease lasts, in seconds.
+const MARGIN_SECONDS: u64 = 600;
+
+/// `assets gc` is running under this name, which stops pushes and rollbacks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`assets gc` is running ({0}), so nothing was switched; run this again when it has finished. If it has \
+     died, its lease expires after an hour, or after its --deadline plus ten minutes if that is longer"
+)]
+pub struct GcRunning(pub String);
+
+/// Returns the name of a lease of `assets gc`. `now_ms` is milliseconds since the Unix epoch.
+#[must_use]
+pub fn gc_name(now_ms: u64) -> String {
+    format!("{GC_PREFIX}{now_ms}")
+}
+
+/// Returns the name of a lease of a rollback. `now_ms` is milliseconds since the Unix epoch.
+#[must_use]
+pub fn rollback_name(now_ms: u64) -> String {
+    format!("{ROLLBACK_PREFIX}{now_ms}")
+}
+
+/// Returns the key of a lease.
+///
+/// # Errors
+/// [`KeyError`] if the name is too long for a key of Workers KV.
+pub fn key(name: &str) -> Result<Key<'static>, KeyError> {
+    Key::new(format!("{PUSHES}{name}"))
+}
+
+/// Returns the name of the lease under a key.
+#[must_use]
+pub fn name(key: &str) -> &str {
+    key.strip_prefix(PUSHES).unwrap_or(key)
+}
+
+/// Returns the value of a lease, JSON. `started_ms` is milliseconds since the Unix epoch.
+#[must_use]
+pub fn value(started_ms: u64) -> String {
+    json!({ "startedMs": started_ms }).to_string()
+}
+
+/// Returns how long a lease lasts, in seconds, if a call takes up to `deadline_seconds`. It is
+/// renewed only between calls, so it outlasts the longest one.
+#[must_use]
+pub fn seconds(deadline_seconds: u64) -> u32 {
+    u32::try_from(deadline_seconds.saturating_add(MARGIN_SECONDS).max(SECONDS_MIN)).unwrap_or(u32::MAX)
+}
+
+/// Checks the keys of all leases, of which the caller has written one.
+///
+/// # Errors
+/// [`GcRunning`] if `assets gc` is running.
+pub fn check_no_gc<'k>(keys: impl IntoIterator<Item = &'k str>) -> Result<(), GcRunning> {
+    let gc = keys.into_iter().map(name).find(|name| name.starts_with(GC_PREFIX));
+    gc.map_or(Ok(()), |gc| Err(GcRunning(gc.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gc_stops_a_push_and_a_rollback_and_they_do_not_stop_each_other() {
+        for (names, expected) in [
+            (&[][..], Ok(())),
+            (&["20261121T000000Z-aaaaaaaa", &rollback_name(5)], Ok(())),
+            (&["2026", &gc_name(5)], Err(GcRunning("gc-5".to_owned()))),
+        ] {
+            let keys: Vec<_> = names.iter().map(|name| key(name).unwrap()).collect();
+            assert_eq!(check_no_gc(keys.iter().map(Key::as_str)), expected, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn a_lease_outlives_the_longest_call() {
+        for (deadline, expected) in [(1, 3600), (900, 3600), (3000, 3600), (3001, 3601), (86_400, 87_000)] {
+            assert_eq!(seconds(deadline), expected, "{deadline}");
+        }
+    }
+}
