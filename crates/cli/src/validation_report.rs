@@ -136,11 +136,6 @@ impl Finding {
         Self::of_record(None, path, problem)
     }
 
-    /// Returns the problem of a member whose name occurs again in the same object.
-    pub(crate) fn of_repeated(key: Option<&str>, path: &str) -> Self {
-        Self::of_record(key, path, "it occurs more than once; only the last one counts")
-    }
-
     pub(crate) fn of_fault(key: Option<&str>, fault: Fault) -> Self {
         Self::of_record(key, &fault.path, fault.problem)
     }

@@ -23,6 +23,14 @@ pub struct Fault {
     pub problem: Cow<'static, str>,
 }
 
+impl Fault {
+    /// Returns the fault of a member whose name occurs again in the same object.
+    #[must_use]
+    pub fn of_repeated(path: String) -> Self {
+        Self { path, problem: "it occurs more than once; only the last one counts".into() }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.path.is_empty() {

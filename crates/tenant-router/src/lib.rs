@@ -20,6 +20,9 @@
 //! 7. The **response** is edited for the visitor: URLs and cookies of the upstream become those
 //!    of the storefront ([`response_edits`], [`view`]).
 //!
+//! [`record_check`] and [`route_explanation`] are for people who write records: faults, where a
+//! request would go, and how visitors are split.
+//!
 //! ```text
 //! request ── address ── record ── plan ── failover ─┬─> upstream ── response edits ──> visitor
 //!                                            ^      │      │
@@ -60,10 +63,12 @@
 
 pub mod access;
 pub mod failover;
+pub mod record_check;
 mod rendezvous_hashing;
 mod request_edits;
 pub mod request_plan;
 pub mod response_edits;
+pub mod route_explanation;
 pub mod storefront_address;
 pub mod storefront_record;
 pub mod upstream;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use feature_flags::flags::Definitions;
 use kv_store::json_tree::JsonTree;
-use kv_store::schema::FAULTS_MAX;
+use kv_store::schema::{FAULTS_MAX, Fault};
 
 use crate::ExitStatus;
 use crate::validation_report::{FileReport, Finding, ValidationReport};
@@ -54,7 +54,7 @@ fn check(text: &str) -> FileReport {
     let found = |faults: Vec<_>| faults.into_iter().map(|fault| Finding::of_fault(None, fault)).collect::<Vec<_>>();
     let count = tree.member("flags").map_or(0, |flags| flags.members().len());
     let mut report = FileReport { count, ..FileReport::default() };
-    report.faults.extend(tree.repeated().iter().map(|path| Finding::of_repeated(None, path)));
+    report.faults.extend(found(tree.repeated().into_iter().map(Fault::of_repeated).collect()));
     match Definitions::parse(text) {
         Ok(definitions) => {
             report.warnings = found(definitions.warnings());

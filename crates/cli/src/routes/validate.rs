@@ -8,10 +8,10 @@ use http_semantics::origin::OriginAllowList;
 use kv_store::json_tree::{JsonTree, member_path};
 use kv_store::limits::Key;
 use kv_store::schema::FAULTS_MAX;
-use tenant_router::storefront_address::{DOMAIN_KEY, HostMatch, Hosts};
+use tenant_router::record_check::RecordCheck;
 use tenant_router::storefront_record::{OriginPolicy, RoutingEntry};
 
-use super::record_file::{RecordEntry, RecordFile};
+use super::record_file::RecordFile;
 use crate::ExitStatus;
 use crate::progress::print_line;
 use crate::validation_report::{FileReport, Finding, ValidationReport};
@@ -106,58 +106,21 @@ fn check(text: &str, key: Option<&str>, policy: Option<&OriginPolicy>) -> FileRe
     }
     let keys: HashSet<&str> = file.list.iter().filter_map(|entry| entry.key.as_deref()).collect();
     for entry in &file.list {
-        let key = key.or(entry.key.as_deref());
-        let Some(stored) = read(entry, key, policy, &mut report) else { continue };
-        let warn = |path, problem| Finding::of_record(entry.key.as_deref(), path, problem);
-        if let RoutingEntry::CustomDomain(id) = &stored
-            && entry.key.is_some()
+        let shown = entry.key.as_deref();
+        let RecordCheck { entry: stored, faults, warnings } =
+            RecordCheck::of(key.or(shown), &entry.json, &entry.repeated, policy);
+        report.is_cut |= faults.len() >= FAULTS_MAX;
+        report.faults.extend(faults.into_iter().map(|fault| Finding::of_fault(shown, fault)));
+        if let Some(RoutingEntry::CustomDomain(id)) = &stored
+            && shown.is_some()
             && !keys.contains(id.as_str())
         {
             let problem = format!("{} has no record in this file", member_path("", id.as_str()));
-            report.warnings.push(warn("storefront", problem));
+            report.warnings.push(Finding::of_record(shown, "storefront", problem));
         }
-        report.warnings.extend(key.and_then(unreachable).map(|problem| warn("", problem)));
+        report.warnings.extend(warnings.into_iter().map(|warning| Finding::of_fault(shown, warning)));
     }
     report
-}
-
-/// Parses a record as the Worker does and records its faults.
-fn read(
-    entry: &RecordEntry,
-    key: Option<&str>,
-    policy: Option<&OriginPolicy>,
-    report: &mut FileReport,
-) -> Option<RoutingEntry> {
-    let shown = entry.key.as_deref();
-    if let Some(Err(error)) = shown.map(Key::new) {
-        report.faults.push(Finding::of_record(shown, "", error.to_string()));
-    }
-    report.faults.extend(entry.repeated.iter().map(|path| Finding::of_repeated(shown, path)));
-    // If the key is unknown, it is assumed to be of the usual kind: the id of a storefront.
-    match RoutingEntry::parse(key.unwrap_or("id"), &entry.json, policy) {
-        Ok(stored) => Some(stored),
-        Err(error) => {
-            report.is_cut |= error.faults.len() >= FAULTS_MAX;
-            report.faults.extend(error.faults.into_iter().map(|fault| Finding::of_fault(shown, fault)));
-            None
-        }
-    }
-}
-
-/// Returns why no request would find the record of a custom domain, or None if one does.
-fn unreachable(key: &str) -> Option<String> {
-    let host = key.strip_prefix(DOMAIN_KEY)?;
-    // Without a TENANT_DOMAIN, no host names a storefront. This one is below `.invalid`, which is
-    // never registered (RFC 2606 §2), so no custom domain is below it.
-    match Hosts::parse("tenants.invalid", "").match_host(host) {
-        HostMatch::Storefront(canonical) if canonical.as_str() == key => None,
-        HostMatch::Storefront(canonical) => {
-            Some(format!("no request finds this key; write it {:?}", canonical.as_str()))
-        }
-        HostMatch::Platform | HostMatch::Unknown => {
-            Some("no request finds this key: its host cannot belong to a storefront".to_owned())
-        }
-    }
 }
 
 #[cfg(test)]
