@@ -31,6 +31,8 @@
 //! [`exchange`] puts these steps together: the whole way of a request, as a state machine without
 //! I/O.
 //!
+//! [`inspection`] describes what is stored for a URL, for somebody who looks.
+//!
 //! [`page_view`] is a view on top of this cache: the title and text of a web page as JSON.
 //!
 //! # The life of one lookup
@@ -119,6 +121,7 @@ pub mod decision;
 pub mod error;
 pub mod exchange;
 pub mod freshness;
+pub mod inspection;
 pub mod memory_cache;
 pub mod page_view;
 pub mod purge;

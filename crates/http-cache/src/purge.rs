@@ -81,7 +81,8 @@ pub enum PurgeTarget {
 }
 
 /// What a purge does with the responses that it covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum PurgeMode {
     /// They are not used any more.
     #[default]

@@ -175,10 +175,8 @@ impl StorageKey {
         selecting_fields: &SelectingFields,
         now_ms: u64,
     ) -> Self {
-        let has_same_fields = |stored: &StoredResponse| {
-            let (one, other) = (&stored.metadata.selecting_fields, selecting_fields);
-            one.len() == other.len() && one.iter().zip(other).all(|((one, _), (other, _))| one == other)
-        };
+        let has_same_fields =
+            |stored: &StoredResponse| vary::have_same_names(&stored.metadata.selecting_fields, selecting_fields);
         if let Some((hit, is_variant)) = hit.filter(|(hit, _)| has_same_fields(hit)) {
             let epoch_ms = hit.metadata.epoch_ms;
             return if is_variant { Self::Variant { epoch_ms } } else { Self::Url { epoch_ms } };

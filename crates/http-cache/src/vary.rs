@@ -18,6 +18,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest, Sha256};
 
 use http_semantics::fields::{Fields, is_name, list};
@@ -54,6 +56,19 @@ impl Vary {
 /// The selecting fields of a request: names, each with a hash of the normalized value, because
 /// values can be secrets, or `-` if the request does not have the field.
 pub type SelectingFields = Vec<(String, String)>;
+
+/// Returns true if two lists have the same names, whatever their values are.
+#[must_use]
+pub fn have_same_names(one: &SelectingFields, other: &SelectingFields) -> bool {
+    one.iter().map(|(name, _)| name).eq(other.iter().map(|(name, _)| name))
+}
+
+/// Returns the hash of each value by name; `None` if the request does not have the field.
+#[must_use]
+pub fn selectors(selecting_fields: &SelectingFields) -> BTreeMap<String, Option<String>> {
+    let hash = |hash: &String| Some(hash.clone()).filter(|hash| hash != ABSENT);
+    selecting_fields.iter().map(|(name, selector)| (name.clone(), hash(selector))).collect()
+}
 
 /// Replaces the hash of the value if the field is missing. No hash is as short.
 const ABSENT: &str = "-";

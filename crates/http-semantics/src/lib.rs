@@ -34,8 +34,8 @@
 //! ```
 //!
 //! The other modules are smaller: [`forwarding_fields`] and [`cdn_loop`] for requests to other
-//! servers, [`cors`], [`cookie`], [`authorization`], [`signing_key`], [`http_date`], [`status`],
-//! [`weight`], [`content_hash`], [`request_body`], [`upstream_timeout`] and [`workers_cache`].
+//! servers, [`cors`], [`cookie`], [`authorization`], [`signing_key`], [`http_date`], [`timestamp`],
+//! [`status`], [`weight`], [`content_hash`], [`request_body`], [`upstream_timeout`] and [`workers_cache`].
 //!
 //! # Example
 //!
@@ -81,6 +81,7 @@ pub mod request_body;
 pub mod request_target;
 pub mod signing_key;
 pub mod status;
+pub mod timestamp;
 pub mod upstream_timeout;
 pub mod weight;
 pub mod workers_cache;
