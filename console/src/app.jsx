@@ -1,5 +1,6 @@
 // The frame of the console: signing in, the navigation, and the panel in view.
 import { useEffect, useRef, useState } from "preact/hooks";
+import { forgetDrafts } from "./browse/drafts.js";
 import { fragmentOf, usePlace } from "./location.js";
 import { BrowsePanel } from "./panels/browse.jsx";
 import { CachePanel } from "./panels/cache.jsx";
@@ -44,6 +45,7 @@ export function App() {
   if (isRestoring) return <Shell />;
   const leave = () => {
     signOut();
+    forgetDrafts();
     setMessage("");
     setSession(null);
   };

@@ -1,4 +1,335 @@
-/** The panel "Browse". */
-export function BrowsePanel() {
-  return <h1>Browse</h1>;
+// The panel "Browse": namespaces, their keys as folders, and the value of a key.
+import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { ExportDialog, ImportDialog, RemoveByPrefixDialog, UploadDialog } from "../browse/bulk_dialogs.jsx";
+import { KeyList } from "../browse/key_list.jsx";
+import { folderOf, ORDERS, rowsOf } from "../browse/key_rows.js";
+import { NamespaceList } from "../browse/namespace_list.jsx";
+import { KeyDetails, NewKey } from "../browse/value_form.jsx";
+import { Menu } from "../controls.jsx";
+import { counted } from "../format.js";
+import { keys as listKeys, namespaces as listNamespaces } from "../kv.js";
+import { fragmentOf, go, usePlace } from "../location.js";
+
+/** The most keys that are loaded: a browser limits how tall a list may be. */
+const KEYS_MAX = 400_000;
+/** How long a visitor does not type before the list follows. */
+const TYPING_MS = 250;
+
+/** `#/browse/NAMESPACE/PREFIX?key=KEY`; the prefix may contain slashes. */
+const placeOf = (namespace, prefix, key) => fragmentOf("browse", [namespace, ...prefix.split("/")], { key });
+
+export function BrowsePanel({ session }) {
+  const { path, query } = usePlace();
+  const [namespaces, setNamespaces] = useState(null);
+  const [problem, setProblem] = useState("");
+  const load = useCallback(() => {
+    listNamespaces()
+      .then((found) => setNamespaces(found.map((namespace) => withAccess(namespace, session))))
+      .catch((error) => setProblem(error.message));
+  }, [session]);
+  useEffect(load, [load]);
+
+  // A token for one namespace has no use for a list of one.
+  const only = namespaces?.length === 1 && path.length === 0 ? namespaces[0].title : null;
+  useEffect(() => {
+    if (only !== null) go(placeOf(only, session.scope?.prefix ?? ""), { replace: true });
+  }, [only]);
+
+  if (problem) {
+    return (
+      <p class="notice danger" role="alert">
+        {problem}
+      </p>
+    );
+  }
+  if (namespaces === null || only !== null) return <p class="empty">Reading the namespaces…</p>;
+  if (path.length === 0) return <NamespaceList namespaces={namespaces} session={session} onChanged={load} />;
+  const [title, ...segments] = path;
+  const namespace = namespaces.find((one) => one.title === title || one.id === title);
+  if (!namespace) return <p class="notice danger">The token sees no namespace {title}.</p>;
+  return <Keys key={namespace.title} namespace={namespace} namespaces={namespaces} prefix={segments.join("/")} selected={query.get("key")} session={session} />;
+}
+
+/** Adds which binding a namespace is, if any, and whether the token may change it. */
+function withAccess(namespace, session) {
+  const binding = session.bindings.find(({ id }) => id === namespace.id);
+  const isWritable = binding ? binding.writable : session.everything || session.scope?.write === true;
+  return { ...namespace, binding, isWritable };
+}
+
+/**
+ * Returns the keys that are loaded, and how to load more: `{ keys, hasMore, isLoading, problem,
+ * load, loadAll, stop, change }`.
+ */
+function useKeys(namespace, prefix) {
+  const list = useRef({ keys: [], cursor: undefined });
+  const stop = useRef(null);
+  const [state, setState] = useState({ keys: [], hasMore: true, isLoading: true, problem: "" });
+  const show = (rest) => setState({ keys: [...list.current.keys], hasMore: list.current.cursor !== null, problem: "", ...rest });
+
+  const load = async ({ isAll = false } = {}) => {
+    if (stop.current || list.current.cursor === null) return;
+    const own = new AbortController();
+    stop.current = own;
+    show({ isLoading: true });
+    try {
+      do {
+        const page = await listKeys(namespace, { prefix, cursor: list.current.cursor, signal: own.signal });
+        for (const key of page.keys) list.current.keys.push(key);
+        list.current.cursor = page.cursor;
+        show({ isLoading: isAll && page.cursor !== null });
+      } while (isAll && list.current.cursor !== null && list.current.keys.length < KEYS_MAX && !own.signal.aborted);
+      if (stop.current === own) show({ isLoading: false });
+    } catch (error) {
+      if (stop.current === own) show({ isLoading: false, problem: own.signal.aborted ? "" : error.message });
+    } finally {
+      if (stop.current === own) stop.current = null;
+    }
+  };
+  const restart = () => {
+    stop.current?.abort();
+    stop.current = null;
+    list.current = { keys: [], cursor: undefined };
+    load();
+  };
+  useEffect(() => {
+    restart();
+    return () => {
+      stop.current?.abort();
+      stop.current = null;
+    };
+  }, [namespace, prefix]);
+
+  /** Shows a key that was written or removed, which KV itself lists up to 60 seconds later. */
+  const change = ({ name, removed, ...rest }) => {
+    const { keys } = list.current;
+    if (removed) list.current.keys = keys.filter((key) => key.name !== removed);
+    if (name?.startsWith(prefix)) {
+      const others = list.current.keys.filter((key) => key.name !== name);
+      const at = others.findIndex((key) => key.name > name);
+      others.splice(at === -1 ? others.length : at, 0, { name, ...rest });
+      list.current.keys = others;
+    }
+    show({ isLoading: stop.current !== null });
+  };
+  return { ...state, load, loadAll: () => load({ isAll: true }), stop: () => stop.current?.abort(), restart, change };
+}
+
+function Keys({ namespace, namespaces, prefix, selected, session }) {
+  const { title, isWritable } = namespace;
+  const [order, setOrder] = useState("name");
+  const [hasFolders, setHasFolders] = useState(true);
+  const [isNew, setNew] = useState(false);
+  const [dialog, setDialog] = useState(null);
+  const list = useKeys(title, prefix);
+  const folder = folderOf(prefix);
+  const rows = useMemo(() => rowsOf(list.keys, prefix, { hasFolders, order }), [list.keys, prefix, hasFolders, order]);
+  const openFolder = (next) => {
+    setNew(false);
+    go(placeOf(title, next));
+  };
+  const openKey = (key) => {
+    setNew(false);
+    go(placeOf(title, prefix, key));
+  };
+  const close = () => {
+    setNew(false);
+    go(placeOf(title, prefix));
+  };
+  // Nothing above the token's own prefix is in its reach.
+  const root = session.scope?.prefix ?? "";
+  const goUp = () => folder.length > root.length && openFolder(folderOf(folder.slice(0, -1)));
+  const hasDetails = isNew || selected !== null;
+  const targets = namespaces.filter((one) => one.isWritable).map((one) => one.title);
+  const detailActions = {
+    isWritable,
+    targets,
+    onClose: close,
+    onSaved: (key, wasNew) => {
+      list.change(key);
+      if (wasNew) openKey(key.name);
+    },
+    onRemoved: (name) => {
+      list.change({ removed: name });
+      close();
+    },
+    onOpen: ({ namespace: to, ...key }) => {
+      if (to === title) list.change(key);
+      go(placeOf(to, to === title ? prefix : "", key.name));
+    },
+  };
+  const dialogActions = { namespace: title, prefix, onClose: () => setDialog(null), onChanged: list.restart };
+
+  return (
+    <div class={`browse${hasDetails ? " has-details" : ""}`}>
+      <section class="keys" aria-label="Keys">
+        <div class="row spread">
+          <Path namespace={title} namespaces={namespaces} folder={folder} root={root} />
+          <div class="row">
+            {isWritable && (
+              <button
+                type="button"
+                class="primary"
+                onClick={() => {
+                  go(placeOf(title, prefix));
+                  setNew(true);
+                }}
+              >
+                New key
+              </button>
+            )}
+            <Menu label="More">
+              <button type="button" class="quiet" onClick={() => setDialog("export")}>
+                Export…
+              </button>
+              {isWritable && (
+                <>
+                  <button type="button" class="quiet" onClick={() => setDialog("import")}>
+                    Import…
+                  </button>
+                  <button type="button" class="quiet" onClick={() => setDialog("upload")}>
+                    Upload files…
+                  </button>
+                  <button type="button" class="quiet danger" onClick={() => setDialog("remove")}>
+                    Delete by prefix…
+                  </button>
+                </>
+              )}
+            </Menu>
+          </div>
+        </div>
+        <div class="row">
+          <Filter key={folder} folder={folder} prefix={prefix} onPrefix={(next) => go(placeOf(title, next, selected ?? undefined), { replace: true })} />
+          <select aria-label="Sort what is loaded" value={order} onChange={(event) => setOrder(event.currentTarget.value)}>
+            {Object.entries(ORDERS).map(([id, label]) => (
+              <option key={id} value={id}>
+                {label}
+              </option>
+            ))}
+          </select>
+          <label class="choice">
+            <input type="checkbox" checked={hasFolders} onChange={(event) => setHasFolders(event.currentTarget.checked)} />
+            Folders
+          </label>
+        </div>
+        {!isWritable && <p class="help">Read-only: {reasonOf(namespace, session)}</p>}
+        <KeyList
+          key={`${folder}\n${hasFolders}\n${order}`}
+          label={`Keys of ${title}${folder && ` in ${folder}`}`}
+          rows={rows}
+          selected={selected}
+          onFolder={openFolder}
+          onKey={openKey}
+          onUp={goUp}
+          onEnd={() => list.load()}
+        />
+        {rows.length === 0 && !list.isLoading && !list.problem && (
+          <p class="empty">{prefix === "" ? "The namespace is empty." : "No key begins with this prefix."}</p>
+        )}
+        <div class="row spread key-foot">
+          <p class="help" role="status">
+            {list.problem ? <span class="problem">{list.problem}</span> : loadedText(list, order)}
+          </p>
+          {list.hasMore && (
+            <div class="row">
+              {list.isLoading ? (
+                <button type="button" onClick={list.stop}>
+                  Stop
+                </button>
+              ) : (
+                <>
+                  <button type="button" onClick={() => list.load()}>
+                    Load more
+                  </button>
+                  <button type="button" onClick={list.loadAll}>
+                    Load all
+                  </button>
+                </>
+              )}
+            </div>
+          )}
+        </div>
+      </section>
+      {hasDetails && (
+        <section class="key-details" aria-label="Key">
+          {isNew ? (
+            <NewKey namespace={title} prefix={prefix || root} {...detailActions} />
+          ) : (
+            <KeyDetails key={`${title}\n${selected}`} namespace={title} name={selected} {...detailActions} />
+          )}
+        </section>
+      )}
+      {dialog === "export" && <ExportDialog {...dialogActions} />}
+      {dialog === "import" && <ImportDialog {...dialogActions} />}
+      {dialog === "upload" && <UploadDialog {...dialogActions} prefix={folder || root} />}
+      {dialog === "remove" && <RemoveByPrefixDialog {...dialogActions} />}
+    </div>
+  );
+}
+
+function loadedText({ keys, hasMore, isLoading }, order) {
+  const loaded = `${counted(keys.length, "key")} loaded`;
+  if (isLoading) return `${loaded}, reading…`;
+  if (!hasMore) return `${loaded}, that is all`;
+  return order === "name" ? `${loaded}, more follow` : `${loaded}, more follow; only those loaded are sorted`;
+}
+
+/** Returns why nothing can be changed. */
+function reasonOf({ binding }, { everything, scope }) {
+  if (scope && !scope.write) return "the token only reads.";
+  return everything && binding ? "the var KV_API_WRITABLE does not list this binding." : "the token may not change this namespace.";
+}
+
+/** The namespace and the folders above, each of which leads there. */
+function Path({ namespace, namespaces, folder, root }) {
+  const names = folder.split("/").slice(0, -1);
+  const steps = names.map((name, index) => ({ name, prefix: `${names.slice(0, index + 1).join("/")}/` }));
+  return (
+    <nav class="path" aria-label="Folder">
+      <ol>
+        {namespaces.length > 1 && (
+          <li>
+            <a href={fragmentOf("browse")}>Namespaces</a>
+          </li>
+        )}
+        <li>{folder === root ? <h1>{namespace}</h1> : <a href={placeOf(namespace, root)}>{namespace}</a>}</li>
+        {steps.map(({ name, prefix }) => (
+          <li key={prefix}>
+            {prefix === folder ? (
+              <h1 class="mono">{name || "/"}</h1>
+            ) : prefix.length <= root.length ? (
+              name
+            ) : (
+              <a href={placeOf(namespace, prefix)}>{name || "/"}</a>
+            )}
+          </li>
+        ))}
+      </ol>
+    </nav>
+  );
+}
+
+/** What the keys in this folder begin with. */
+function Filter({ folder, prefix, onPrefix }) {
+  const [text, setText] = useState(prefix.slice(folder.length));
+  const timer = useRef(null);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  const onInput = (event) => {
+    const next = event.currentTarget.value;
+    setText(next);
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => onPrefix(folder + next), TYPING_MS);
+  };
+  return (
+    <input
+      class="grow mono filter"
+      type="search"
+      aria-label="Keys that begin with"
+      placeholder="Begins with…"
+      spellcheck={false}
+      autocomplete="off"
+      value={text}
+      onInput={onInput}
+    />
+  );
 }

@@ -1,0 +1,83 @@
+import { useId } from "preact/hooks";
+import { Field } from "../controls.jsx";
+import { dateTime, fromNow } from "../format.js";
+import { LIFETIME_SECONDS_MIN } from "../kv.js";
+
+const UNITS = [
+  ["60", "minutes"],
+  ["3600", "hours"],
+  ["86400", "days"],
+];
+
+/** Returns what the fields show for a stored expiration, in seconds since the Unix epoch. */
+export function expirationFields(seconds) {
+  return seconds === null ? { mode: "never", ...DEFAULTS } : { mode: "at", ...DEFAULTS, at: localDateTime(seconds) };
+}
+
+const DEFAULTS = { amount: "1", unit: "86400", at: "" };
+
+/** Returns a time as the value of a `datetime-local` control. */
+function localDateTime(seconds) {
+  const date = new Date(seconds * 1000);
+  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+}
+
+/** Returns `{ expiration, expirationTtl }` for a write, or `{ problem }`. */
+export function expirationOptions({ mode, amount, unit, at }) {
+  if (mode === "never") return {};
+  const problem = `An expiration must be at least ${LIFETIME_SECONDS_MIN} seconds ahead.`;
+  if (mode === "in") {
+    const expirationTtl = Math.round(Number(amount) * Number(unit));
+    return expirationTtl >= LIFETIME_SECONDS_MIN ? { expirationTtl } : { problem };
+  }
+  const expiration = Math.floor(new Date(at).getTime() / 1000);
+  return expiration >= Date.now() / 1000 + LIFETIME_SECONDS_MIN ? { expiration } : { problem };
+}
+
+/** When a key expires: never, after a time, or at a time. `stored` is what KV has now. */
+export function ExpirationField({ fields, stored, onChange }) {
+  const id = useId();
+  const set = (name) => (event) => onChange({ ...fields, [name]: event.currentTarget.value });
+  return (
+    <div class="row">
+      <Field
+        label="Expires"
+        control={(attributes) => (
+          <select {...attributes} value={fields.mode} onChange={set("mode")}>
+            <option value="never">never</option>
+            <option value="in">in</option>
+            <option value="at">at</option>
+          </select>
+        )}
+      />
+      {fields.mode === "in" && (
+        <>
+          <Field
+            label="Amount"
+            control={(attributes) => <input {...attributes} type="number" min="1" step="any" value={fields.amount} onInput={set("amount")} />}
+          />
+          <Field
+            label="Unit"
+            control={(attributes) => (
+              <select {...attributes} value={fields.unit} onChange={set("unit")}>
+                {UNITS.map(([seconds, name]) => (
+                  <option key={seconds} value={seconds}>
+                    {name}
+                  </option>
+                ))}
+              </select>
+            )}
+          />
+        </>
+      )}
+      {fields.mode === "at" && (
+        <Field label="Date and time" control={(attributes) => <input {...attributes} type="datetime-local" step="1" value={fields.at} onInput={set("at")} />} />
+      )}
+      {stored !== null && (
+        <p class="help" id={id}>
+          Stored: {fromNow(stored)} ({dateTime(stored)})
+        </p>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,39 @@
+import { useState } from "preact/hooks";
+import { number } from "../format.js";
+import { VirtualRows } from "./virtual_rows.jsx";
+
+const ROW_BYTES = 16;
+const ROW_HEIGHT = 20;
+/** What is in view at once: browsers limit how tall an element may be. */
+const PART_BYTES = 1024 * 1024;
+
+/** The bytes of a value, sixteen a row, with the ASCII characters among them. */
+export function HexView({ bytes }) {
+  const [start, setStart] = useState(0);
+  const part = bytes.subarray(start, start + PART_BYTES);
+  const row = (index) => {
+    const own = part.subarray(index * ROW_BYTES, (index + 1) * ROW_BYTES);
+    const offset = (start + index * ROW_BYTES).toString(16).padStart(8, "0");
+    const hex = [...own].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+    const ascii = [...own].map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : ".")).join("");
+    return <div class="hex-row" key={index}>{`${offset}  ${hex.padEnd(ROW_BYTES * 3)} ${ascii}`}</div>;
+  };
+  return (
+    <div class="stack grow">
+      {bytes.length > PART_BYTES && (
+        <div class="row">
+          <button type="button" disabled={start === 0} onClick={() => setStart(start - PART_BYTES)}>
+            Previous
+          </button>
+          <button type="button" disabled={start + PART_BYTES >= bytes.length} onClick={() => setStart(start + PART_BYTES)}>
+            Next
+          </button>
+          <span class="help">
+            Bytes {number(start)} to {number(start + part.length)} of {number(bytes.length)}
+          </span>
+        </div>
+      )}
+      <VirtualRows class="hex" role="group" aria-label="Bytes" tabIndex={0} count={Math.ceil(part.length / ROW_BYTES)} height={ROW_HEIGHT} row={row} />
+    </div>
+  );
+}

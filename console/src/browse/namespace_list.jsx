@@ -1,0 +1,119 @@
+import { useState } from "preact/hooks";
+import { Dialog, Field } from "../controls.jsx";
+import { createNamespace, deleteNamespace, renameNamespace } from "../kv.js";
+import { fragmentOf } from "../location.js";
+
+/** What kv-edge keeps in a binding with this role. */
+const ROLES = {
+  cache: "Stored responses of the cache",
+  configuration: "Flags and users' records",
+  storefronts: "Records of storefronts",
+  assets: "Releases of files",
+  writes: "Keys of /writes",
+  namespaces: "The home of created namespaces",
+};
+
+/** All namespaces that the token sees. */
+export function NamespaceList({ namespaces, session, onChanged }) {
+  const [open, setOpen] = useState(null);
+  return (
+    <div class="stack">
+      <div class="row spread">
+        <h1>Namespaces</h1>
+        {session.everything && (
+          <button type="button" onClick={() => setOpen({ action: "create" })}>
+            New namespace
+          </button>
+        )}
+      </div>
+      <div class="table">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Title</th>
+              <th scope="col">What it holds</th>
+              <th scope="col">Access</th>
+              <th scope="col">
+                <span class="unseen">Actions</span>
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {namespaces.map((namespace) => (
+              <tr key={namespace.id}>
+                <td>
+                  <a href={fragmentOf("browse", [namespace.title, ""])}>{namespace.title}</a>
+                  <div class="help mono">{namespace.id}</div>
+                </td>
+                <td>{namespace.binding ? (ROLES[namespace.binding.role] ?? "A binding") : "Created by a client"}</td>
+                <td>{namespace.isWritable ? <span class="chip good">read and write</span> : <span class="chip">read-only</span>}</td>
+                <td>
+                  {session.everything && !namespace.binding && (
+                    <div class="row">
+                      <button type="button" onClick={() => setOpen({ action: "rename", namespace })}>
+                        Rename…
+                      </button>
+                      <button type="button" class="danger" onClick={() => setOpen({ action: "delete", namespace })}>
+                        Delete…
+                      </button>
+                    </div>
+                  )}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+        {namespaces.length === 0 && <p class="empty">The token sees no namespace.</p>}
+      </div>
+      {open && <NamespaceDialog {...open} onClose={() => setOpen(null)} onChanged={onChanged} />}
+    </div>
+  );
+}
+
+const TITLES = { create: "New namespace", rename: "Rename the namespace", delete: "Delete the namespace with all of its keys?" };
+const VERBS = { create: "Create", rename: "Rename", delete: "Delete" };
+
+function NamespaceDialog({ action, namespace, onClose, onChanged }) {
+  const [title, setTitle] = useState(action === "rename" ? namespace.title : "");
+  const [problem, setProblem] = useState("");
+  const [isBusy, setBusy] = useState(false);
+  async function submit(event) {
+    event.preventDefault();
+    if (action === "delete" && title !== namespace.title) return setProblem("The title is not the same.");
+    setBusy(true);
+    try {
+      if (action === "create") await createNamespace(title);
+      else if (action === "rename") await renameNamespace(namespace.id, title);
+      else await deleteNamespace(namespace.id);
+      onChanged();
+      onClose();
+    } catch (error) {
+      setProblem(error.message);
+      setBusy(false);
+    }
+  }
+  return (
+    <Dialog title={TITLES[action]} onClose={onClose}>
+      <form class="stack" onSubmit={submit}>
+        <Field
+          label="Title"
+          help={action === "delete" ? `Type ${namespace.title} to confirm. That cannot be undone.` : undefined}
+          control={(attributes) => (
+            <input {...attributes} spellcheck={false} autocomplete="off" value={title} onInput={(event) => setTitle(event.currentTarget.value)} />
+          )}
+        />
+        <p class="problem" role="alert">
+          {problem}
+        </p>
+        <div class="actions">
+          <button type="button" onClick={onClose}>
+            Cancel
+          </button>
+          <button type="submit" class={action === "delete" ? "danger" : "primary"} disabled={isBusy || title === ""}>
+            {VERBS[action]}
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}

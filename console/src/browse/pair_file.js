@@ -1,0 +1,192 @@
+// Files of key-value pairs: what `kv-edge kv export` writes and `kv-edge kv import` reads. A pair
+// is a line of NDJSON, or an item of the array that `wrangler kv bulk put` takes.
+import { KEY_BYTES_MAX, LIFETIME_SECONDS_MIN, METADATA_BYTES_MAX, VALUE_BYTES_MAX } from "../kv.js";
+
+/** What stands before, between and after the pairs of a file. */
+export const FORMATS = {
+  ndjson: { label: "NDJSON, a pair per line", extension: "ndjson", mediaType: "application/x-ndjson", start: "", between: "", end: "" },
+  json: { label: "JSON, the array that wrangler takes", extension: "json", mediaType: "application/json", start: "[\n", between: ",\n", end: "\n]\n" },
+};
+
+const encoder = new TextEncoder();
+const bytesOf = (text) => encoder.encode(text).length;
+
+/** Returns a pair as JSON. `text` is `null` if the value is not UTF-8. */
+export function pairJson({ key, bytes, text, metadata, expiration }) {
+  const value = text === null ? { value: base64(bytes), base64: true } : { value: text };
+  return JSON.stringify({ key, ...value, ...(metadata === null ? {} : { metadata }), ...(expiration === null ? {} : { expiration }) });
+}
+
+/** A call of a function takes only so many arguments. */
+const CHARACTERS = 0x8000;
+
+function base64(bytes) {
+  let characters = "";
+  for (let at = 0; at < bytes.length; at += CHARACTERS) characters += String.fromCharCode(...bytes.subarray(at, at + CHARACTERS));
+  return btoa(characters);
+}
+
+/** A mistake in a file, and the line that it is in, counted from 1. */
+export class PairFileError extends Error {
+  constructor(line, problem) {
+    super(problem);
+    this.line = line;
+  }
+}
+
+const MEMBERS = new Set(["key", "value", "base64", "metadata", "expiration", "expiration_ttl"]);
+
+/**
+ * Yields `{ pair, line, bytes }` of a stream of text: a pair as the bulk write takes it, the line
+ * that it begins in, and the length of its JSON. Throws a `PairFileError` at the first mistake.
+ */
+export async function* readPairs(chunks) {
+  let [rest, line, state] = ["", 1, "start"];
+  const scan = new ObjectScan();
+  for await (const chunk of chunks) {
+    rest += chunk;
+    let at = 0;
+    while (at < rest.length) {
+      if (!scan.isOpen) {
+        const character = rest[at];
+        state = after(state, character, line);
+        if (character !== "{") {
+          at += 1;
+          if (character === "\n") line += 1;
+          continue;
+        }
+        scan.open(at);
+      }
+      const end = scan.end(rest, at);
+      if (end === -1) break;
+      const json = rest.slice(at, end);
+      yield { pair: parsePair(json, line), line, bytes: json.length };
+      line += json.split("\n").length - 1;
+      at = end;
+    }
+    rest = rest.slice(at);
+    scan.moveBack(at);
+  }
+  if (scan.isOpen) throw new PairFileError(line, "the record is cut off");
+  if (["first", "item", "after"].includes(state)) throw new PairFileError(line, "the array is not closed; the file is cut off");
+}
+
+/** Returns what may come after a character between the records. */
+function after(state, character, line) {
+  if (/[ \t\r\n]/.test(character)) return state;
+  const next = {
+    start: { "{": "line", "[": "first" },
+    line: { "{": "line" },
+    first: { "{": "after", "]": "end" },
+    item: { "{": "after" },
+    after: { ",": "item", "]": "end" },
+    end: {},
+  }[state][character];
+  if (next) return next;
+  const problem = {
+    start: 'a line must be a JSON object with the members "key" and "value"',
+    line: 'a line must be a JSON object with the members "key" and "value"',
+    first: "an item of the array must be a JSON object",
+    item: "an item of the array must be a JSON object",
+    after: "a comma must stand between the items of the array",
+    end: "something follows the array",
+  }[state];
+  throw new PairFileError(line, character === "\ufeff" ? "it starts with a byte order mark; save it as UTF-8 without one" : problem);
+}
+
+/** Finds the end of a JSON object in text that comes in parts. */
+class ObjectScan {
+  isOpen = false;
+  #position;
+  #depth;
+  #isInString;
+
+  open(at) {
+    this.isOpen = true;
+    this.#position = at;
+    this.#depth = 0;
+    this.#isInString = false;
+  }
+
+  /** Returns the index after the object, or -1 if it does not end in `text`. */
+  end(text) {
+    for (; this.#position < text.length; this.#position += 1) {
+      const character = text[this.#position];
+      if (this.#isInString) {
+        if (character === '"') this.#isInString = false;
+        // What is escaped may come with the next part.
+        if (character === "\\") this.#position += 1;
+      } else if (character === '"') this.#isInString = true;
+      else if (character === "{" || character === "[") this.#depth += 1;
+      else if (character === "}" || character === "]") {
+        this.#depth -= 1;
+        if (this.#depth === 0) {
+          this.isOpen = false;
+          return this.#position + 1;
+        }
+      }
+    }
+    return -1;
+  }
+
+  /** Counts from `length` characters further on, because the text before is gone. */
+  moveBack(length) {
+    this.#position -= length;
+  }
+}
+
+function parsePair(json, line) {
+  let pair;
+  try {
+    pair = JSON.parse(json);
+  } catch (error) {
+    throw new PairFileError(line, error.message);
+  }
+  const problem = problemOf(pair);
+  if (problem) throw new PairFileError(line, `${JSON.stringify(pair.key ?? "")}: ${problem}`);
+  return pair;
+}
+
+/** Returns what is wrong with a pair, or `null`. */
+function problemOf(pair) {
+  const unknown = Object.keys(pair).find((name) => !MEMBERS.has(name));
+  if (unknown !== undefined) return `unknown member ${JSON.stringify(unknown)}`;
+  const { key, value, base64: isBase64 = false, metadata, expiration, expiration_ttl: lifetime } = pair;
+  if (typeof key !== "string" || typeof value !== "string") return 'it needs the members "key" and "value", which are strings';
+  if (typeof isBase64 !== "boolean") return '"base64" must be true or false';
+  for (const [name, time] of [
+    ["expiration", expiration],
+    ["expiration_ttl", lifetime],
+  ]) {
+    if (time !== undefined && time !== null && !(Number.isInteger(time) && time >= 0)) return `"${name}" must be a whole number of seconds`;
+  }
+  if (lifetime < LIFETIME_SECONDS_MIN && lifetime !== null)
+    return `it expires ${lifetime} seconds after it is written; Workers KV accepts ${LIFETIME_SECONDS_MIN} at least`;
+  return keyProblem(key) ?? metadataProblem(metadata ?? null) ?? (isBase64 ? base64Problem(value) : lengthProblem(bytesOf(value)));
+}
+
+function base64Problem(value) {
+  try {
+    return lengthProblem(atob(value).length);
+  } catch {
+    return "the value is not base64";
+  }
+}
+
+/** Returns what is wrong with a key, or `null`. */
+export function keyProblem(key) {
+  if (key === "") return "The key is empty.";
+  if (key === "." || key === "..") return `The key is "${key}", which no URL can carry.`;
+  const length = bytesOf(key);
+  return length > KEY_BYTES_MAX ? `The key has ${length} bytes; Workers KV accepts ${KEY_BYTES_MAX} at most.` : null;
+}
+
+/** Returns what is wrong with the length of a value, or `null`. */
+export const lengthProblem = (length) =>
+  length > VALUE_BYTES_MAX ? `The value has ${length.toLocaleString("en")} bytes; Workers KV accepts 26,214,400 (25 MiB) at most.` : null;
+
+/** Returns what is wrong with metadata, or `null`. */
+export function metadataProblem(metadata) {
+  const length = metadata === null ? 0 : bytesOf(JSON.stringify(metadata));
+  return length > METADATA_BYTES_MAX ? `The metadata have ${length} bytes of JSON; Workers KV accepts ${METADATA_BYTES_MAX} at most.` : null;
+}

@@ -1,0 +1,242 @@
+// What takes many calls: export, import, deletion by prefix. Each reports how far it is, and ends
+// early if `signal` is aborted.
+import { keyPages, keys as listKeys, put, putMany, removeMany, textValues, value } from "../kv.js";
+import { ApiError } from "../session.js";
+import { FORMATS, PairFileError, pairJson, readPairs } from "./pair_file.js";
+
+/** The most keys of a bulk read. */
+const READ_KEYS = 100;
+/** Pairs of a bulk write. The Worker would split a batch of more than 450. */
+const WRITE_KEYS = 400;
+/** Bytes of a bulk write. The Worker takes 32 MiB. */
+const WRITE_BYTES = 8 * 1024 * 1024;
+/** How often keys that a bulk call did not change are sent again. */
+const TRIES = 6;
+/** Workers KV takes one write a second to a key. */
+const RETRY_MS = 1100;
+/** Values that are read at the same time. */
+const READS = 6;
+/** A pair that would expire sooner gets this time, because the import may take a while. */
+const EXPIRATION_AHEAD_SECONDS = 120;
+
+/** Counts the keys with a prefix, and returns their number. `onCount` gets it on the way. */
+export async function countKeys(namespace, prefix, { signal, onCount }) {
+  let count = 0;
+  for await (const page of keyPages(namespace, { prefix, signal })) {
+    count += page.length;
+    onCount(count);
+  }
+  return count;
+}
+
+/**
+ * Deletes the keys with a prefix. `onCount` gets the number of keys deleted so far. Returns it, and
+ * the keys that were not deleted.
+ */
+export async function removeByPrefix(namespace, prefix, { signal, onCount }) {
+  const names = [];
+  // The list comes first: a cursor would not survive the deletion of what it points at.
+  for await (const page of keyPages(namespace, { prefix, signal })) names.push(...page.map(({ name }) => name));
+  let count = 0;
+  const failed = [];
+  for (let at = 0; at < names.length; at += WRITE_KEYS) {
+    const batch = names.slice(at, at + WRITE_KEYS);
+    const rest = await untilDone(batch, (some) => removeMany(namespace, some, { signal }), signal);
+    failed.push(...rest);
+    count += batch.length - rest.length;
+    onCount(count);
+  }
+  return { count, failed };
+}
+
+/** Calls `send` with the keys until none is left over. Returns what is left after the last try. */
+async function untilDone(names, send, signal) {
+  let rest = names;
+  for (let attempt = 1; ; attempt += 1) {
+    rest = await send(rest).catch((error) => {
+      // These pass; anything else does not.
+      if (error instanceof ApiError && (error.status === 0 || error.status === 429 || error.status >= 500) && attempt < TRIES) return rest;
+      throw error;
+    });
+    if (rest.length === 0 || attempt === TRIES) return rest;
+    await pause(RETRY_MS * attempt, signal);
+  }
+}
+
+function pause(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    });
+  });
+}
+
+/**
+ * Returns the pairs with a prefix as a `Blob` in a format of `FORMATS`, and their number. `onCount`
+ * gets the number on the way.
+ */
+export async function exportPairs(namespace, prefix, formatName, { signal, onCount }) {
+  const format = FORMATS[formatName];
+  const parts = [];
+  let count = 0;
+  for await (const page of keyPages(namespace, { prefix, signal })) {
+    for (let at = 0; at < page.length; at += READ_KEYS) {
+      for (const pair of await readGroup(namespace, page.slice(at, at + READ_KEYS), signal)) {
+        parts.push(count === 0 ? format.start : format.between, pairJson(pair), formatName === "ndjson" ? "\n" : "");
+        count += 1;
+      }
+      onCount(count);
+    }
+    // A browser keeps a large `Blob` on the disk, and text in memory.
+    parts.splice(0, parts.length, new Blob(parts));
+  }
+  parts.push(count === 0 && formatName === "json" ? "[]\n" : count > 0 ? format.end : "");
+  return { blob: new Blob(parts, { type: format.mediaType }), count };
+}
+
+/** Returns the pairs of listed keys that still exist. Texts are read with one call. */
+async function readGroup(namespace, listed, signal) {
+  const names = listed.map(({ name }) => name);
+  const texts = await textValues(namespace, names, { signal }).catch((error) => {
+    // One of the values is no text, or all of them are too long together.
+    if (error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 429) return {};
+    throw error;
+  });
+  const pairs = [];
+  const read = async ({ name: key, metadata = null, expiration = null }) => {
+    const text = Object.hasOwn(texts, key) ? texts[key] : undefined;
+    // U+FFFD may stand for bytes that are not UTF-8.
+    if (typeof text === "string" && !text.includes("\ufffd")) return { key, text, metadata, expiration };
+    const found = await value(namespace, key, { signal });
+    return found && { key, ...found, text: utf8(found.bytes), metadata, expiration };
+  };
+  for (let at = 0; at < listed.length; at += READS) pairs.push(...(await Promise.all(listed.slice(at, at + READS).map(read))));
+  return pairs.filter((pair) => pair !== null);
+}
+
+function utf8(bytes) {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
+/** A byte order mark at the start is a mistake that is reported, so it must not be dropped. */
+const textOf = (file) => file.stream().pipeThrough(new TextDecoderStream("utf-8", { fatal: true, ignoreBOM: true }));
+
+/**
+ * Reads a whole file of pairs before the first write. Returns `{ count, expired, existing, fault }`:
+ * `existing` has the keys that the namespace has already, `fault` is a `PairFileError` or `null`.
+ */
+export async function checkFile(namespace, file, { signal, onCount }) {
+  const names = new Set();
+  let expired = 0;
+  let shared = null;
+  try {
+    for await (const { pair, line } of readPairs(textOf(file))) {
+      signal.throwIfAborted();
+      if (names.has(pair.key)) throw new PairFileError(line, `${JSON.stringify(pair.key)}: the file has this key twice`);
+      names.add(pair.key);
+      if (hasExpired(pair)) expired += 1;
+      shared = shared === null ? pair.key : sharedPrefix(shared, pair.key);
+      if (names.size % 500 === 0) onCount(names.size);
+    }
+  } catch (error) {
+    if (error instanceof TypeError) return { fault: new PairFileError(1, "the file is not UTF-8") };
+    if (error instanceof PairFileError) return { fault: error };
+    throw error;
+  }
+  const existing = new Set();
+  if (names.size > 0) {
+    for await (const page of keyPages(namespace, { prefix: shared, signal })) {
+      for (const { name } of page) if (names.has(name)) existing.add(name);
+    }
+  }
+  return { count: names.size, expired, existing, fault: null };
+}
+
+function sharedPrefix(a, b) {
+  let length = 0;
+  while (length < a.length && a[length] === b[length]) length += 1;
+  // Half of a surrogate pair is no text.
+  return a.slice(0, length).replace(/[\ud800-\udbff]$/, "");
+}
+
+const nowSeconds = () => Math.floor(Date.now() / 1000);
+const hasLifetime = ({ expiration_ttl: lifetime }) => lifetime !== undefined && lifetime !== null;
+const hasExpired = (pair) => !hasLifetime(pair) && (pair.expiration ?? Number.POSITIVE_INFINITY) <= nowSeconds();
+
+/**
+ * Writes the pairs of a file that was checked, without those whose key is in `skipped`. Returns the
+ * number of pairs written, and the keys that were not.
+ */
+export async function importPairs(namespace, file, { skipped, signal, onCount }) {
+  let count = 0;
+  const failed = [];
+  let batch = [];
+  let bytes = 0;
+  const flush = async () => {
+    if (batch.length === 0) return;
+    const pairs = new Map(batch.map((pair) => [pair.key, pair]));
+    const send = (names) =>
+      putMany(
+        namespace,
+        names.map((name) => pairs.get(name)),
+        { signal },
+      );
+    const rest = await untilDone([...pairs.keys()], send, signal);
+    failed.push(...rest);
+    count += batch.length - rest.length;
+    onCount(count);
+    [batch, bytes] = [[], 0];
+  };
+  for await (const { pair, bytes: length } of readPairs(textOf(file))) {
+    if (skipped.has(pair.key) || hasExpired(pair)) continue;
+    if (!hasLifetime(pair) && pair.expiration) pair.expiration = Math.max(pair.expiration, nowSeconds() + EXPIRATION_AHEAD_SECONDS);
+    if (batch.length === WRITE_KEYS || bytes + length > WRITE_BYTES) await flush();
+    if (length > WRITE_BYTES) {
+      await putAlone(namespace, pair, signal);
+      count += 1;
+      onCount(count);
+    } else {
+      batch.push(pair);
+      bytes += length;
+    }
+  }
+  await flush();
+  return { count, failed };
+}
+
+/** Writes a pair that is too long for a bulk write. */
+function putAlone(namespace, pair, signal) {
+  const content = pair.base64 ? Uint8Array.from(atob(pair.value), (character) => character.charCodeAt(0)) : pair.value;
+  const lifetime = hasLifetime(pair) ? pair.expiration_ttl : undefined;
+  return put(namespace, pair.key, content, {
+    metadata: pair.metadata ?? null,
+    expiration: lifetime ? undefined : pair.expiration,
+    expirationTtl: lifetime,
+    signal,
+  });
+}
+
+/** Returns those of the names that exist. */
+export async function existingOf(namespace, names, { signal } = {}) {
+  const found = await Promise.all(
+    names.map(async (name) => {
+      const { keys } = await listKeys(namespace, { prefix: name, limit: 10, signal });
+      return keys.some((key) => key.name === name) ? name : null;
+    }),
+  );
+  return found.filter((name) => name !== null);
+}
+
+/** Hands a `Blob` to the browser as a download. */
+export function download(blob, name) {
+  const url = URL.createObjectURL(blob);
+  const link = Object.assign(document.createElement("a"), { href: url, download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}

@@ -1,0 +1,39 @@
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
+
+/** Rows above and below those in view, so that a quick scroll shows no gap. */
+const MARGIN_ROWS = 12;
+
+/**
+ * A list of `count` rows of one height, of which only those in view exist. `row` renders the one
+ * with an index. Other attributes go to the element that scrolls; `onEnd` is called when its end
+ * is near.
+ */
+export function VirtualRows({ count, height, row, onEnd, scroller, ...attributes }) {
+  const own = useRef(null);
+  const element = scroller ?? own;
+  const [{ top, room }, setView] = useState({ top: 0, room: 800 });
+  useLayoutEffect(() => {
+    const { current } = element;
+    const update = () => setView({ top: current.scrollTop, room: current.clientHeight });
+    const observer = new ResizeObserver(update);
+    observer.observe(current);
+    return () => observer.disconnect();
+  }, []);
+  const onScroll = ({ currentTarget: { scrollTop, clientHeight, scrollHeight } }) => {
+    setView({ top: scrollTop, room: clientHeight });
+    if (scrollTop + clientHeight > scrollHeight - 10 * height) onEnd?.();
+  };
+  const first = Math.max(0, Math.floor(top / height) - MARGIN_ROWS);
+  const end = Math.min(count, Math.ceil((top + room) / height) + MARGIN_ROWS);
+  const rows = [];
+  for (let index = first; index < end; index += 1) rows.push(row(index));
+  return (
+    <div {...attributes} ref={element} onScroll={onScroll}>
+      <div role="presentation" style={{ height: `${count * height}px` }}>
+        <div role="presentation" style={{ transform: `translateY(${first * height}px)` }}>
+          {rows}
+        </div>
+      </div>
+    </div>
+  );
+}
