@@ -23,7 +23,7 @@ const PANELS = [
   { id: "releases", label: "Releases", Panel: ReleasesPanel, isOffered: (session) => has(session, "assets") && reads(session, "assets") },
   { id: "cache", label: "Cache", Panel: CachePanel, isOffered: (session) => has(session, "cache") && reads(session, "cache") },
   { id: "writes", label: "Writes", Panel: WritesPanel, isOffered: (session) => has(session, "writes") && session.everything },
-  { id: "metrics", label: "Metrics", Panel: MetricsPanel, isOffered: (session) => session.metrics && session.everything },
+  { id: "metrics", label: "Metrics", Panel: MetricsPanel, isOffered: (session) => session.everything },
 ];
 
 export function App() {

@@ -22,14 +22,24 @@ const STEPS = [
   [86400, "d"],
 ];
 
+/** Returns a number of seconds as people read it: "45 s", "3 min". */
+export function span(seconds) {
+  const [step, unit] = STEPS.findLast(([step]) => seconds >= step * 1.5) ?? STEPS[0];
+  return `${number(Math.round(seconds / step))} ${unit}`;
+}
+
 /** Returns how far a time (seconds since the Unix epoch) is from now: "in 3 h", "5 min ago". */
 export function fromNow(seconds, nowMs = Date.now()) {
   const distance = seconds - nowMs / 1000;
-  const length = Math.abs(distance);
-  const [step, unit] = STEPS.findLast(([step]) => length >= step * 1.5) ?? STEPS[0];
-  const text = `${number(Math.round(length / step))} ${unit}`;
+  const text = span(Math.abs(distance));
   return distance < 0 ? `${text} ago` : `in ${text}`;
 }
 
 /** Returns a time (seconds since the Unix epoch) in the visitor's time zone. */
 export const dateTime = (seconds) => new Date(seconds * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+
+/** Returns a time in ISO 8601 in the visitor's time zone. */
+export const isoTime = (iso) => dateTime(Date.parse(iso) / 1000);
+
+/** Returns milliseconds as people read them: "340 ms", "8.53 s". */
+export const milliseconds = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`);

@@ -49,7 +49,8 @@ function Editor({ language, label, value, onChange, readOnly = false, findings =
     const extensions = [
       ...BASE,
       ...(language === "json" ? JSON_ONLY : []),
-      EditorView.contentAttributes.of({ "aria-label": label }),
+      // Explicit, because axe does not count what is editable as focusable.
+      EditorView.contentAttributes.of({ "aria-label": label, tabindex: "0" }),
       EditorView.updateListener.of((update) => {
         const isOwn = update.transactions.every((transaction) => transaction.isUserEvent("outside"));
         if (update.docChanged && !isOwn) changed.current?.(update.state.doc.toString());

@@ -1,4 +1,5 @@
 import "../style.css";
+import "../panels.css";
 import { render } from "preact";
 import { App } from "./app.jsx";
 

@@ -93,3 +93,6 @@ async function errorOf(response) {
   error.retryAfterSeconds = Number(response.headers.get("retry-after")) || null;
   return error;
 }
+
+/** Returns the namespace of the Worker with this role, as `GET /console/api/session` lists it. */
+export const bindingOf = (session, role) => session.bindings.find((binding) => binding.role === role);

@@ -1,4 +1,176 @@
-/** The panel "Cache". */
-export function CachePanel() {
-  return <h1>Cache</h1>;
+// The panel "Cache": whether a URL is stored, for how long each variant is fresh, and purging.
+import { useState } from "preact/hooks";
+import { Field } from "../controls.jsx";
+import { counted, isoTime, size, span } from "../format.js";
+import { ConfirmedButton, Failure } from "../outcome.jsx";
+import { useAction } from "../requests.js";
+import { call } from "../session.js";
+
+const TARGETS = { url: "URL", prefix: "URLs with a prefix", tag: "Tag", all: "Everything" };
+
+export function CachePanel({ session }) {
+  const [url, setUrl] = useState("");
+  const [look, looking] = useAction(async (asked) => call(`/console/api/cache?${new URLSearchParams({ url: asked })}`));
+  return (
+    <div class="stack">
+      <h1>Cache</h1>
+      <section class="panel" aria-label="A stored URL">
+        <form
+          class="row controls"
+          onSubmit={(event) => {
+            event.preventDefault();
+            look(url);
+          }}
+        >
+          <Field
+            class="grow"
+            label="URL"
+            control={(attributes) => (
+              <input
+                {...attributes}
+                type="url"
+                required
+                value={url}
+                onInput={(event) => setUrl(event.currentTarget.value)}
+                placeholder="https://example.com/"
+                spellcheck={false}
+              />
+            )}
+          />
+          <button type="submit" class="primary" disabled={looking.isBusy}>
+            {looking.isBusy ? "Looking…" : "Look it up"}
+          </button>
+        </form>
+        <Failure error={looking.error} />
+        {looking.result && <Stored {...looking.result} />}
+        <p class="help">This reads KV, which may be a minute behind. An isolate may have another state in its memory for a few seconds.</p>
+      </section>
+      {session.everything && <Purge url={url} onPurged={() => looking.result && look(looking.result.url)} />}
+    </div>
+  );
+}
+
+function Stored({ url, isStored, variants }) {
+  return (
+    <div role="status">
+      <p class={`notice ${isStored ? "good" : ""}`}>
+        <code>{url}</code> {isStored ? `is stored, in ${counted(variants.length, "variant")}.` : "is not stored."}
+      </p>
+      {variants.map((variant) => (
+        <Variant key={variant.key} variant={variant} />
+      ))}
+    </div>
+  );
+}
+
+function Variant({ variant }) {
+  const { key, status, storedAt, ttlSeconds, isFresh, purged, selectedBy, bytes, fields } = variant;
+  const selected = Object.entries(selectedBy ?? {});
+  return (
+    <article class="variant">
+      <p class="variant-head">
+        <strong>{status}</strong>
+        <span class={`chip ${isFresh ? "good" : "warning"}`}>{ttlSeconds >= 0 ? `fresh for ${span(ttlSeconds)}` : `stale for ${span(-ttlSeconds)}`}</span>
+        {purged && <span class="chip error">{purged === "soft" ? "purged soft: stale" : "purged: not used"}</span>}
+        <span class="help">stored {isoTime(storedAt)}</span>
+        {bytes !== null && bytes !== undefined && <span class="help">{size(bytes)}</span>}
+      </p>
+      {selected.length > 0 && (
+        <p>
+          For requests with{" "}
+          {selected.map(([name, value]) => (
+            <code key={name}>
+              {name}: {value ?? "(absent)"}
+            </code>
+          ))}
+        </p>
+      )}
+      <details>
+        <summary>Fields and key</summary>
+        <dl class="pairs">
+          <div>
+            <dt>key in KV</dt>
+            <dd>
+              <code>{key}</code>
+            </dd>
+          </div>
+          {Object.entries(fields ?? {}).map(([name, value]) => (
+            <div key={name}>
+              <dt>{name}</dt>
+              <dd>{Array.isArray(value) ? value.join(", ") : value}</dd>
+            </div>
+          ))}
+        </dl>
+      </details>
+    </article>
+  );
+}
+
+function Purge({ url, onPurged }) {
+  const [target, setTarget] = useState("url");
+  const [typed, setTyped] = useState(null);
+  const [isSoft, setIsSoft] = useState(true);
+  // A tag is no URL; the others begin with what was looked up.
+  const value = typed ?? (target === "tag" ? "" : url);
+  const choose = (chosen) => {
+    setTarget(chosen);
+    setTyped(null);
+  };
+  const [purge, purging] = useAction(async () => {
+    const json = { [target]: target === "all" ? true : value, ...(isSoft && { soft: true }) };
+    const outcome = await call("/cache/purge", { method: "POST", json });
+    onPurged();
+    return outcome;
+  });
+  const named =
+    target === "all" ? "all responses" : target === "prefix" ? `every URL that begins with ${value}` : target === "tag" ? `the tag ${value}` : value;
+  const effect = isSoft ? "becomes stale, and is refreshed by the next request" : "is no longer used";
+  return (
+    <section class="panel" aria-label="Purge">
+      <h2>Purge</h2>
+      <div class="row controls">
+        <Field
+          label="What"
+          control={(attributes) => (
+            <select {...attributes} value={target} onChange={(event) => choose(event.currentTarget.value)}>
+              {Object.entries(TARGETS).map(([name, text]) => (
+                <option key={name} value={name}>
+                  {text}
+                </option>
+              ))}
+            </select>
+          )}
+        />
+        {target !== "all" && (
+          <Field
+            class="grow"
+            label={TARGETS[target]}
+            control={(attributes) => (
+              <input {...attributes} value={value} onInput={(event) => setTyped(event.currentTarget.value)} spellcheck={false} autocomplete="off" />
+            )}
+          />
+        )}
+        <fieldset class="choices">
+          <legend>How</legend>
+          <label class="choice">
+            <input type="radio" name="how" checked={isSoft} onChange={() => setIsSoft(true)} /> Soft: stale, but served while it is refreshed
+          </label>
+          <label class="choice">
+            <input type="radio" name="how" checked={!isSoft} onChange={() => setIsSoft(false)} /> Hard: not used any more
+          </label>
+        </fieldset>
+      </div>
+      <ConfirmedButton action={isSoft ? "Purge soft" : "Purge hard"} disabled={purging.isBusy || (target !== "all" && value.trim() === "")} onConfirm={purge}>
+        <p>
+          What is stored for <code>{named}</code> {effect}, everywhere within a few minutes.
+        </p>
+      </ConfirmedButton>
+      <Failure error={purging.error} />
+      {purging.result && (
+        <p class="notice good" role="status">
+          Purged. This isolate knows it at once, others after a minute and twice CACHE_REFRESH at most.
+        </p>
+      )}
+    </section>
+  );
 }

@@ -1,4 +1,142 @@
-/** The panel "Flags". */
-export function FlagsPanel() {
-  return <h1>Flags</h1>;
+// The panel "Flags": the definitions, what a context gets, and how a rollout divides users.
+import { useState } from "preact/hooks";
+import { Field } from "../controls.jsx";
+import { JsonEditor } from "../json_editor.jsx";
+import { Failure } from "../outcome.jsx";
+import { RecordEditor, useRecord } from "../record.jsx";
+import { TYPING_PAUSE_MS, useLatest } from "../requests.js";
+import { bindingOf, call } from "../session.js";
+import { Shares } from "../shares.jsx";
+import { Table } from "../table.jsx";
+
+const KEY = "flags";
+const TEMPLATE = '{\n  "flags": {}\n}\n';
+const SAMPLE_USERS = 1000;
+
+const check = (definitions) => call("/console/api/flags/check", { method: "POST", json: { definitions } });
+
+export function FlagsPanel({ session }) {
+  const { id, title, writable } = bindingOf(session, "configuration");
+  const record = useRecord(id, KEY, { template: TEMPLATE, check });
+  const [context, setContext] = useState('{\n  "targetingKey": "ann"\n}');
+  const [userRecord, setUserRecord] = useState("");
+  const parsedContext = parseObject(context);
+  const parsedRecord = userRecord.trim() === "" ? {} : parseObject(userRecord);
+  const flags = record.checking.result?.flags ?? [];
+  // Definitions with faults are evaluated by nobody.
+  const definitions = record.isChecked && record.checking.result.faults.length === 0 ? record.text : undefined;
+  return (
+    <div class="stack">
+      <h1>Flags</h1>
+      <p class="help">
+        The definitions in the key <code>{KEY}</code> of <code>{title}</code>. An edit is seen everywhere after a minute at most, and the refresh of each
+        isolate.
+      </p>
+      <div class="columns">
+        <section aria-label="Definitions">
+          <RecordEditor label="Definitions of the flags, as JSON" record={record} isWritable={writable} />
+        </section>
+        <section class="context" aria-label="Try a context">
+          <h2>Try a context</h2>
+          <JsonEditor label="Evaluation context, as JSON" value={context} onChange={setContext} findings={parsedContext.findings} />
+          <details>
+            <summary>With another record of this user</summary>
+            <p class="help">The record of the targeting key in KV counts, unless one stands here.</p>
+            <JsonEditor label="Record of the user, as JSON" value={userRecord} onChange={setUserRecord} findings={parsedRecord.findings ?? []} />
+          </details>
+          <Evaluation definitions={definitions} context={parsedContext.object} record={parsedRecord.object} isRecordValid={!parsedRecord.findings?.length} />
+        </section>
+      </div>
+      {flags.length > 0 && <Rollout definitions={definitions} flags={flags} context={parsedContext.object} />}
+    </div>
+  );
+}
+
+/** Returns `{ object, findings }` of a text that has to be a JSON object. */
+function parseObject(text) {
+  let problem = "This is no JSON object.";
+  try {
+    const object = JSON.parse(text);
+    if (typeof object === "object" && object !== null && !Array.isArray(object)) return { object, findings: [] };
+  } catch (error) {
+    problem = error.message;
+  }
+  return { findings: [{ path: "", problem, severity: "error" }] };
+}
+
+function Evaluation({ definitions, context, record, isRecordValid }) {
+  const isReady = definitions !== undefined && context !== undefined && isRecordValid;
+  const { result, error } = useLatest(
+    async () => isReady && { definitions, ...(await call("/console/api/flags/evaluate", { method: "POST", json: { definitions, context, record } })) },
+    [definitions, JSON.stringify(context), JSON.stringify(record), isReady],
+    { pauseMs: TYPING_PAUSE_MS },
+  );
+  if (error) return <Failure error={error} />;
+  if (!result) return <p class="help">{definitions === undefined ? "Definitions without faults are evaluated." : "A context without faults is evaluated."}</p>;
+  const rules = JSON.parse(result.definitions).flags;
+  return (
+    <Table
+      label="What this context gets"
+      rows={Object.entries(result.flags).map(([name, details]) => ({ name, ...details }))}
+      keyOf={({ name }) => name}
+      columns={[
+        { name: "Flag", cell: ({ name }) => name },
+        { name: "Value", cell: ({ value }) => <code>{JSON.stringify(value)}</code> },
+        { name: "Variant", cell: ({ variant }) => variant ?? "–" },
+        { name: "Reason", cell: ({ reason, error: code }) => (code ? <span class="chip danger">{code}</span> : <span class="chip">{reason}</span>) },
+        { name: "Rule that held", cell: ({ name, rule }) => <Rule index={rule} rule={rules?.[name]?.rules?.[rule]} /> },
+      ]}
+    />
+  );
+}
+
+/** Rules are counted from 1, as people do. */
+const Rule = ({ index, rule }) =>
+  index === null ? (
+    <span class="help">none</span>
+  ) : (
+    <>
+      {index + 1}. <code>{JSON.stringify(rule)}</code>
+    </>
+  );
+
+function Rollout({ definitions, flags, context }) {
+  const [chosen, setChosen] = useState(flags[0]);
+  const flag = flags.includes(chosen) ? chosen : flags[0];
+  const isReady = definitions !== undefined && context !== undefined;
+  const { result, error, isLoading } = useLatest(
+    async () =>
+      isReady && { flag, ...(await call("/console/api/flags/sample", { method: "POST", json: { definitions, flag, context, users: SAMPLE_USERS } })) },
+    [definitions, flag, JSON.stringify(context), isReady],
+    { pauseMs: TYPING_PAUSE_MS },
+  );
+  return (
+    <section class="panel" aria-label="Rollout" aria-busy={isLoading}>
+      <h2>Rollout over {SAMPLE_USERS} users</h2>
+      <p class="help">
+        Targeting keys <code>sample-user-0</code> and on, each with the other attributes of the context above.
+      </p>
+      <Field
+        label="Flag"
+        control={(attributes) => (
+          <select {...attributes} value={flag} onChange={(event) => setChosen(event.currentTarget.value)}>
+            {flags.map((name) => (
+              <option key={name}>{name}</option>
+            ))}
+          </select>
+        )}
+      />
+      <Failure error={error} />
+      {result ? (
+        <Shares
+          label={`Variants of ${result.flag}`}
+          unit="Users"
+          shares={result.variants.map(({ variant, users }) => ({ name: variant, count: users }))}
+          members={result.users}
+        />
+      ) : (
+        !error && <p class="help">Definitions and a context without faults are sampled.</p>
+      )}
+    </section>
+  );
 }

@@ -1,4 +1,228 @@
-/** The panel "Metrics". */
+// The panel "Metrics": requests, values out of memory, errors, operations of KV and their cost.
+import { useEffect, useState } from "preact/hooks";
+import { Chart } from "../chart.jsx";
+import { Field } from "../controls.jsx";
+import { milliseconds, number } from "../format.js";
+import { Failure } from "../outcome.jsx";
+import { useLatest } from "../requests.js";
+import { call } from "../session.js";
+import { Table } from "../table.jsx";
+
+/** Isolates hand over their counts every ten seconds. */
+const REFRESH_MS = 10_000;
+
+/** What can be shown: the resolution that has it, and for how long. */
+const RANGES = {
+  hour: { label: "Last hour", resolution: "minute", points: 60 },
+  day: { label: "Last day", resolution: "minute", points: 1440 },
+  month: { label: "Last 31 days", resolution: "hour", points: 744 },
+};
+
+/** More lines cannot be told apart. */
+const ROUTES_SHOWN = 5;
+
 export function MetricsPanel() {
-  return <h1>Metrics</h1>;
+  const [name, setName] = useState("hour");
+  const [version, setVersion] = useState(0);
+  const range = RANGES[name];
+  const { result, error } = useLatest(() => call(`/console/api/metrics?resolution=${range.resolution}`), [range.resolution, version]);
+  const isOff = error?.status === 404;
+  useEffect(() => {
+    if (isOff) return;
+    const timer = setInterval(() => document.hidden || setVersion((before) => before + 1), REFRESH_MS);
+    return () => clearInterval(timer);
+  }, [isOff]);
+  return (
+    <div class="stack">
+      <h1>Metrics</h1>
+      {isOff ? (
+        <MetricsAreOff />
+      ) : (
+        <>
+          <div class="row controls">
+            <Field
+              label="Range"
+              control={(attributes) => (
+                <select {...attributes} value={name} onChange={(event) => setName(event.currentTarget.value)}>
+                  {Object.entries(RANGES).map(([id, { label }]) => (
+                    <option key={id} value={id}>
+                      {label}
+                    </option>
+                  ))}
+                </select>
+              )}
+            />
+            <button type="button" onClick={() => setVersion(version + 1)}>
+              Refresh
+            </button>
+          </div>
+          <Failure error={error} />
+          {result?.resolution === range.resolution ? <Metrics report={result} range={range} /> : !error && <p class="help">Loading…</p>}
+          <p class="help">
+            Each isolate hands its counts over every ten seconds. What an isolate has counted since is lost if it is evicted, so these figures may be too low,
+            never too high.
+          </p>
+        </>
+      )}
+    </div>
+  );
 }
+
+const MetricsAreOff = () => (
+  <div class="notice">
+    <p>
+      <strong>Metrics are off.</strong> With the var <code>METRICS = "on"</code>, each isolate counts requests and operations per route, and one Durable Object
+      keeps minutes for a day and hours for 31 days.
+    </p>
+  </div>
+);
+
+/** Returns a point for each step of the range; one without requests has no routes. */
+function gridOf({ points, seconds }, count) {
+  const known = new Map(points.map(({ time, routes }) => [Date.parse(time) / 1000, routes]));
+  const last = Math.max(Math.floor(Date.now() / 1000 / seconds) * seconds, ...known.keys());
+  const times = Array.from({ length: count }, (_, index) => last - (count - 1 - index) * seconds);
+  return { times, routes: times.map((time) => known.get(time) ?? {}) };
+}
+
+const sumOf = (counts, amount) => counts.reduce((sum, one) => sum + amount(one), 0);
+const errorsOf = (counts, first) => sumOf(Object.entries(counts.statuses), ([status, count]) => (status[0] === first ? count : 0));
+const operationsOf = (counts) => counts.reads + counts.writes + counts.deletes + counts.lists;
+const shareOf = (part, rest) => (part + rest > 0 ? part / (part + rest) : null);
+const percent = (share) => (share === null ? "–" : `${Number((share * 100).toFixed(1))} %`);
+const dollars = (amount) => (amount === 0 ? "$0" : `$${amount >= 1 ? amount.toFixed(2) : Number(amount.toPrecision(3)).toFixed(9).replace(/0+$/, "")}`);
+
+function Metrics({ report, range }) {
+  const { times, routes } = gridOf(report, range.points);
+  const { seconds, prices } = report;
+  const series = (label, amount) => ({ label, values: routes.map((of) => sumOf(Object.values(of), amount)) });
+  const all = routes.flatMap((of) => Object.values(of));
+  const byRoute = totalsByRoute(routes);
+  const busiest = byRoute.slice(0, ROUTES_SHOWN).map(({ route }) => route);
+  const rate = (label, includes) => ({
+    label,
+    values: routes.map((of) => sumOf(Object.entries(of), ([route, { requests }]) => (includes(route) ? requests : 0)) / seconds),
+  });
+  const rates = busiest.map((route) => rate(route, (other) => other === route));
+  if (byRoute.length > ROUTES_SHOWN) rates.push(rate("other routes", (route) => !busiest.includes(route)));
+
+  const requests = sumOf(all, (one) => one.requests);
+  const failed = sumOf(all, (one) => errorsOf(one, "5"));
+  const figures = [
+    ["requests", number(requests)],
+    ["5xx", percent(shareOf(failed, requests - failed))],
+    ["values out of memory", percent(hitRatioOf(all))],
+    ["KV operations", number(sumOf(all, operationsOf))],
+    ["cost of KV", dollars(sumOf(all, (one) => one.costDollars))],
+    ["mean time", meanTimeOf(all, requests)],
+  ];
+  const per = seconds === 60 ? "a minute" : "an hour";
+  return (
+    <>
+      <dl class="figures">
+        {figures.map(([name, figure]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{figure}</dd>
+          </div>
+        ))}
+      </dl>
+      <div class="charts">
+        <Chart label="Requests a second, by route" times={times} series={rates} />
+        <Chart
+          label="Hit ratio: values out of memory"
+          times={times}
+          series={[{ label: "of all values read", values: routes.map((of) => hitRatioOf(Object.values(of))) }]}
+          format={percent}
+        />
+        <Chart label={`Errors ${per}`} times={times} series={[series("4xx", (one) => errorsOf(one, "4")), series("5xx", (one) => errorsOf(one, "5"))]} />
+        <Chart
+          label={`KV operations ${per}`}
+          times={times}
+          series={[
+            series("reads", (one) => one.reads),
+            series("writes", (one) => one.writes),
+            series("deletes", (one) => one.deletes),
+            series("lists", (one) => one.lists),
+          ]}
+        />
+        <Chart label={`Cost of KV ${per}`} times={times} series={[series("by the price list", (one) => one.costDollars)]} format={dollars} />
+        <Chart
+          label={`Other calls ${per}`}
+          times={times}
+          series={[series("Durable Objects", (one) => one.objectCalls), series("upstreams", (one) => one.upstreamCalls)]}
+        />
+      </div>
+      <RouteTable byRoute={byRoute} />
+      <p class="help">
+        Cost by the price list of {prices.asOf}, for a million: keys read ${prices.keysRead}, writes ${prices.writes}, deletes ${prices.deletes}, lists $
+        {prices.lists}. What a plan includes is not subtracted.
+      </p>
+    </>
+  );
+}
+
+const meanTimeOf = (counts, requests) => (requests > 0 ? milliseconds(sumOf(counts, (one) => one.milliseconds) / requests) : "–");
+const hitRatioOf = (counts) =>
+  shareOf(
+    sumOf(counts, (one) => one.memoryHits),
+    sumOf(counts, (one) => one.keysRead),
+  );
+
+/** Returns the sums of each route, the busiest first. */
+function totalsByRoute(routes) {
+  const byRoute = Map.groupBy(routes.flatMap(Object.entries), ([route]) => route);
+  return [...byRoute]
+    .map(([route, entries]) => ({ route, counts: entries.map(([, counts]) => counts) }))
+    .map(({ route, counts }) => ({ route, counts, requests: sumOf(counts, (one) => one.requests) }))
+    .toSorted((a, b) => b.requests - a.requests);
+}
+
+const column = (name, cell) => ({ name, cell, isNumber: true });
+const total =
+  (amount) =>
+  ({ counts }) =>
+    number(sumOf(counts, amount));
+
+const COLUMNS = [
+  { name: "Route", cell: ({ route }) => <code>{route}</code> },
+  column("Requests", ({ requests }) => number(requests)),
+  column(
+    "4xx",
+    total((one) => errorsOf(one, "4")),
+  ),
+  column(
+    "5xx",
+    total((one) => errorsOf(one, "5")),
+  ),
+  column("Mean time", ({ requests, counts }) => meanTimeOf(counts, requests)),
+  column("Hit ratio", ({ counts }) => percent(hitRatioOf(counts))),
+  column(
+    "KV reads",
+    total((one) => one.reads),
+  ),
+  column(
+    "Writes",
+    total((one) => one.writes),
+  ),
+  column(
+    "Deletes",
+    total((one) => one.deletes),
+  ),
+  column(
+    "Lists",
+    total((one) => one.lists),
+  ),
+  column("Cost", ({ counts }) => dollars(sumOf(counts, (one) => one.costDollars))),
+];
+
+const RouteTable = ({ byRoute }) => (
+  <section class="panel" aria-label="Routes">
+    <h2>Routes</h2>
+    {byRoute.length === 0 ? (
+      <p class="empty">Nothing was counted in this time.</p>
+    ) : (
+      <Table label="Counts of each route" columns={COLUMNS} rows={byRoute} keyOf={({ route }) => route} />
+    )}
+  </section>
+);

@@ -1,4 +1,154 @@
-/** The panel "Releases". */
-export function ReleasesPanel() {
-  return <h1>Releases</h1>;
+// The panel "Releases": the releases of files, what changed from one to another, and the way back.
+import { useState } from "preact/hooks";
+import { Field } from "../controls.jsx";
+import { isoTime, number, size } from "../format.js";
+import { ConfirmedButton, Failure } from "../outcome.jsx";
+import { useAction, useLatest } from "../requests.js";
+import { bindingOf, call } from "../session.js";
+import { Table } from "../table.jsx";
+
+/** More paths than these are only counted. */
+const PATHS_SHOWN = 200;
+
+const changesPath = (from, to) => `/console/api/releases/changes?${new URLSearchParams({ from, to })}`;
+
+export function ReleasesPanel({ session }) {
+  const { title, writable } = bindingOf(session, "assets");
+  const [version, setVersion] = useState(0);
+  const { result, error } = useLatest(() => call("/console/api/releases"), [version]);
+  const [rollBack, rolling] = useAction(async (to) => {
+    const outcome = await call("/console/api/releases/rollback", { method: "POST", json: { to } });
+    setVersion(version + 1);
+    return outcome;
+  });
+  return (
+    <div class="stack">
+      <h1>Releases</h1>
+      <p class="help">
+        The releases of files in <code>{title}</code>. One key names the release that is served; a rollback writes that key alone.
+      </p>
+      <Failure error={error ?? rolling.error} />
+      {rolling.result && (
+        <p class="notice good" role="status">
+          {rolling.result.changed
+            ? `Rolled back from ${rolling.result.from} to ${rolling.result.to}. Visitors see it after a minute at most, and ASSETS_REFRESH.`
+            : `${rolling.result.to} was served already.`}
+        </p>
+      )}
+      {result && <Releases {...result} isWritable={writable} isBusy={rolling.isBusy} onRollBack={rollBack} />}
+    </div>
+  );
 }
+
+function Releases({ current, previous, releases, isWritable, isBusy, onRollBack }) {
+  const [range, setRange] = useState(null);
+  if (releases.length === 0) {
+    return (
+      <p class="notice">
+        There is no release. <code>kv-edge assets push FOLDER</code> makes one.
+      </p>
+    );
+  }
+  const actionsOf = (id) => (
+    <span class="row">
+      {current && (
+        <button type="button" aria-label={`Compare ${id} with the release that is served`} onClick={() => setRange({ from: id, to: current })}>
+          Compare
+        </button>
+      )}
+      {isWritable && previous.includes(id) && (
+        <ConfirmedButton action="Roll back" label={`Roll back to ${id}`} disabled={isBusy} onConfirm={() => onRollBack(id)}>
+          <RollbackQuestion from={current} to={id} />
+        </ConfirmedButton>
+      )}
+    </span>
+  );
+  return (
+    <>
+      <Table
+        label="Releases"
+        rows={releases}
+        keyOf={({ id }) => id}
+        columns={[
+          { name: "Release", cell: (release) => <Release {...release} /> },
+          { name: "Pushed", cell: ({ pushed }) => (pushed ? isoTime(pushed) : "–") },
+          { name: "Files", isNumber: true, cell: ({ files }) => (files === null ? "–" : number(files)) },
+          { name: "Size", isNumber: true, cell: ({ bytes }) => (bytes === null ? "–" : size(bytes)) },
+          { name: "Actions", cell: ({ id, isCurrent }) => !isCurrent && actionsOf(id) },
+        ]}
+      />
+      {range && <Changes {...range} ids={releases.map(({ id }) => id)} onRange={setRange} />}
+    </>
+  );
+}
+
+const Release = ({ id, isCurrent }) => (
+  <>
+    <code>{id}</code> {isCurrent && <span class="chip good">served</span>}
+  </>
+);
+
+function RollbackQuestion({ from, to }) {
+  const { result, error } = useLatest(() => call(changesPath(from, to)), [from, to]);
+  const counts = result && `${result.added.length} added, ${result.changed.length} changed, ${result.removed.length} removed`;
+  return (
+    <p>
+      Serve <code>{to}</code> instead of <code>{from}</code>? For visitors: {error ? error.message : (counts ?? "counting…")}.
+    </p>
+  );
+}
+
+function Changes({ from, to, ids, onRange }) {
+  const { result, error, isLoading } = useLatest(() => call(changesPath(from, to)), [from, to]);
+  const choice = (label, value, name) => (
+    <Field
+      label={label}
+      control={(attributes) => (
+        <select {...attributes} value={value} onChange={(event) => onRange({ from, to, [name]: event.currentTarget.value })}>
+          {ids.map((id) => (
+            <option key={id}>{id}</option>
+          ))}
+        </select>
+      )}
+    />
+  );
+  return (
+    <section class="panel" aria-label="What changed" aria-busy={isLoading}>
+      <h2>What changed</h2>
+      <div class="row controls">
+        {choice("From", from, "from")}
+        {choice("To", to, "to")}
+      </div>
+      <Failure error={error} />
+      {result && (
+        <>
+          <p role="status">
+            {result.added.length} added, {result.changed.length} changed, {result.removed.length} removed, {result.unchanged} unchanged.
+          </p>
+          <div class="columns">
+            {["added", "changed", "removed"].map((kind) => (
+              <Paths key={kind} kind={kind} paths={result[kind]} />
+            ))}
+          </div>
+        </>
+      )}
+    </section>
+  );
+}
+
+const Paths = ({ kind, paths }) =>
+  paths.length > 0 && (
+    <div>
+      <h3 class={`change-${kind}`}>
+        {kind} ({paths.length})
+      </h3>
+      <ul class="paths">
+        {paths.slice(0, PATHS_SHOWN).map((path) => (
+          <li key={path}>
+            <code>{path}</code>
+          </li>
+        ))}
+      </ul>
+      {paths.length > PATHS_SHOWN && <p class="help">and {paths.length - PATHS_SHOWN} more</p>}
+    </div>
+  );

@@ -1,4 +1,243 @@
-/** The panel "Storefronts". */
-export function StorefrontsPanel() {
-  return <h1>Storefronts</h1>;
+// The panel "Storefronts": the records by prefix, one of them to edit, how it splits visitors, and
+// where it sends a request.
+import { useEffect, useState } from "preact/hooks";
+import { Field } from "../controls.jsx";
+import { counted } from "../format.js";
+import { keys } from "../kv.js";
+import { fragmentOf, go, usePlace } from "../location.js";
+import { Failure } from "../outcome.jsx";
+import { RecordEditor, useRecord } from "../record.jsx";
+import { TYPING_PAUSE_MS, useAction, useLatest } from "../requests.js";
+import { bindingOf, call } from "../session.js";
+import { Shares } from "../shares.jsx";
+
+const PAGE_KEYS = 100;
+const SAMPLE_VISITORS = 1000;
+const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+const TEMPLATE = '{\n  "origin": "https://"\n}\n';
+
+export function StorefrontsPanel({ session }) {
+  const { id, title, writable } = bindingOf(session, "storefronts");
+  const [key] = usePlace().path;
+  return (
+    <div class="stack">
+      <h1>Storefronts</h1>
+      <p class="help">
+        A record for each storefront in <code>{title}</code>.
+      </p>
+      <div class="with-list">
+        <RecordList namespace={id} selected={key} isWritable={writable} scope={session.scope} />
+        {key ? (
+          <Storefront key={key} namespace={id} storefront={key} isWritable={writable} />
+        ) : (
+          <p class="help">Choose a storefront to see its record, its split, and where it sends a request.</p>
+        )}
+      </div>
+    </div>
+  );
+}
+
+function RecordList({ namespace, selected, isWritable, scope }) {
+  const [prefix, setPrefix] = useState(scope?.prefix ?? "");
+  const [added, setAdded] = useState("");
+  const [more, setMore] = useState({ names: [], cursor: null });
+  const first = useLatest(() => keys(namespace, { prefix, limit: PAGE_KEYS }), [namespace, prefix], { pauseMs: TYPING_PAUSE_MS });
+  useEffect(() => setMore({ names: first.result?.keys.map(({ name }) => name) ?? [], cursor: first.result?.cursor ?? null }), [first.result]);
+  const [loadMore, loading] = useAction(async () => {
+    const page = await keys(namespace, { prefix, cursor: more.cursor, limit: PAGE_KEYS });
+    setMore(({ names }) => ({ names: [...names, ...page.keys.map(({ name }) => name)], cursor: page.cursor }));
+  });
+  return (
+    <nav class="record-list" aria-label="Storefronts">
+      <Field
+        label="Prefix"
+        control={(attributes) => (
+          <input {...attributes} type="search" value={prefix} onInput={(event) => setPrefix(event.currentTarget.value)} autocomplete="off" spellcheck={false} />
+        )}
+      />
+      <Failure error={first.error ?? loading.error} />
+      <ul>
+        {more.names.map((name) => (
+          <li key={name}>
+            <a href={fragmentOf("storefronts", [name])} aria-current={name === selected ? "page" : undefined}>
+              {name}
+            </a>
+          </li>
+        ))}
+      </ul>
+      <p class="help" role="status">
+        {first.isLoading ? "Loading…" : `${counted(more.names.length, "record")}${more.cursor ? " loaded, there are more" : ""}`}
+      </p>
+      {more.cursor && (
+        <button type="button" onClick={loadMore} disabled={loading.isBusy}>
+          Load more
+        </button>
+      )}
+      {isWritable && (
+        <form
+          class="new-record"
+          onSubmit={(event) => {
+            event.preventDefault();
+            go(fragmentOf("storefronts", [added]));
+            setAdded("");
+          }}
+        >
+          <Field
+            label="New storefront"
+            control={(attributes) => (
+              <input {...attributes} required value={added} onInput={(event) => setAdded(event.currentTarget.value)} autocomplete="off" spellcheck={false} />
+            )}
+          />
+          <button type="submit">Begin its record</button>
+        </form>
+      )}
+    </nav>
+  );
+}
+
+function Storefront({ namespace, storefront, isWritable }) {
+  const check = (record) => call("/console/api/storefronts/check", { method: "POST", json: { key: storefront, record } });
+  const record = useRecord(namespace, storefront, { template: TEMPLATE, check });
+  const text = record.isChecked && record.checking.result.faults.length === 0 ? record.text : undefined;
+  return (
+    <div class="stack storefront">
+      <h2>{storefront}</h2>
+      <RecordEditor label={`Record of ${storefront}, as JSON`} record={record} isWritable={isWritable} />
+      <Routing storefront={storefront} record={text} />
+    </div>
+  );
+}
+
+/** Where a request goes, and how visitors are split between the variants. */
+function Routing({ storefront, record }) {
+  const [request, setRequest] = useState({
+    url: `${location.origin}/stores/${encodeURIComponent(storefront)}/`,
+    method: "GET",
+    fields: "",
+    country: "",
+    visitor: "",
+  });
+  const set = (name) => (event) => setRequest({ ...request, [name]: event.currentTarget.value });
+  const asked = {
+    key: storefront,
+    record,
+    url: request.url,
+    method: request.method,
+    fields: parseFields(request.fields),
+    country: request.country.trim().toUpperCase() || undefined,
+  };
+  const visitor = request.visitor.trim() || undefined;
+  const isReady = record !== undefined;
+  const inputs = [JSON.stringify(asked), visitor, isReady];
+  const post = (path, json) => call(`/console/api/storefronts/${path}`, { method: "POST", json });
+  const routed = useLatest(async () => (isReady ? post("route", { ...asked, visitor }) : undefined), inputs, { pauseMs: TYPING_PAUSE_MS });
+  const split = useLatest(async () => (isReady ? post("sample", { ...asked, visitors: SAMPLE_VISITORS }) : undefined), inputs, { pauseMs: TYPING_PAUSE_MS });
+  return (
+    <div class="columns">
+      <section aria-label="Where a request goes">
+        <h3>Where a request goes</h3>
+        <div class="row controls">
+          <Field
+            class="grow"
+            label="URL"
+            control={(attributes) => <input {...attributes} type="url" value={request.url} onInput={set("url")} spellcheck={false} />}
+          />
+          <Field
+            label="Method"
+            control={(attributes) => (
+              <select {...attributes} value={request.method} onChange={set("method")}>
+                {METHODS.map((method) => (
+                  <option key={method}>{method}</option>
+                ))}
+              </select>
+            )}
+          />
+          <Field
+            class="short"
+            label="Country"
+            control={(attributes) => (
+              <input {...attributes} value={request.country} onInput={set("country")} placeholder="DE" maxLength={2} autocomplete="off" />
+            )}
+          />
+        </div>
+        <Field
+          label="Visitor"
+          control={(attributes) => (
+            <input
+              {...attributes}
+              value={request.visitor}
+              onInput={set("visitor")}
+              placeholder="32 hex digits; without, a new visitor"
+              spellcheck={false}
+              autocomplete="off"
+            />
+          )}
+        />
+        <Field
+          label="Request fields"
+          control={(attributes) => (
+            <textarea {...attributes} rows={2} value={request.fields} onInput={set("fields")} placeholder="X-Group: green" spellcheck={false} />
+          )}
+        />
+        <Failure error={routed.error} />
+        {!routed.error && (routed.result ? <Destination {...routed.result} /> : <p class="help">A record without faults is routed.</p>)}
+      </section>
+      <section aria-label="Split">
+        <h3>Split of {SAMPLE_VISITORS} visitors</h3>
+        <Failure error={split.error} />
+        {split.result?.variants.length > 0 ? (
+          <Shares
+            label={`Visitors of ${storefront}`}
+            unit="Visitors"
+            shares={split.result.variants.map(({ variant, visitors }) => ({ name: variant, count: visitors }))}
+          />
+        ) : (
+          !split.error && (
+            <p class="help">
+              {split.result ? "Here this record has no variants: all visitors go to the same upstream." : "A record without faults is sampled."}
+            </p>
+          )
+        )}
+      </section>
+    </div>
+  );
+}
+
+function parseFields(text) {
+  const lines = text.split("\n").filter((line) => line.includes(":"));
+  return Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf(":")).trim().toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]));
+}
+
+function Destination({ variant, target, fallbacks = [], split: _split, ...rest }) {
+  const others = Object.entries(rest).filter(([, value]) => value !== null && value !== undefined);
+  return (
+    <dl class="pairs" aria-label="Destination">
+      <div>
+        <dt>Target</dt>
+        <dd>{target ? <code>{target}</code> : <span class="help">none</span>}</dd>
+      </div>
+      <div>
+        <dt>Variant</dt>
+        <dd>{variant ?? <span class="help">none</span>}</dd>
+      </div>
+      {fallbacks.length > 0 && (
+        <div>
+          <dt>If it fails</dt>
+          <dd>
+            {fallbacks.map((fallback) => (
+              <code key={fallback}>{fallback}</code>
+            ))}
+          </dd>
+        </div>
+      )}
+      {others.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>
+            <code>{typeof value === "string" ? value : JSON.stringify(value)}</code>
+          </dd>
+        </div>
+      ))}
+    </dl>
+  );
 }

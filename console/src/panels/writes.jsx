@@ -1,4 +1,125 @@
-/** The panel "Writes". */
+// The panel "Writes": makes many writes of one key at once, and shows the run.
+import { useState } from "preact/hooks";
+import { Field } from "../controls.jsx";
+import { counted, milliseconds } from "../format.js";
+import { Failure } from "../outcome.jsx";
+import { useAction } from "../requests.js";
+import { ApiError, send } from "../session.js";
+import { Table } from "../table.jsx";
+import { Timeline } from "../timeline.jsx";
+
+const STRATEGIES = {
+  direct: "each write is put once, as it comes",
+  backoff: "a put that fails is tried again after a random wait",
+  coalesce: "a Durable Object puts the latest value, once a second at most",
+};
+const WRITES_MAX = 100;
+
+const read = (set) => (event) => set(event.currentTarget.value);
+
 export function WritesPanel() {
-  return <h1>Writes</h1>;
+  const [key, setKey] = useState("console-demo");
+  const [n, setN] = useState(20);
+  const [strategy, setStrategy] = useState("coalesce");
+  const [isDurable, setIsDurable] = useState(false);
+  const [write, writing] = useAction(async () => {
+    const query = new URLSearchParams({ n, strategy, ...(strategy === "coalesce" && isDurable && { wait: "durable" }) });
+    const path = `/writes/${encodeURIComponent(key)}?${query}`;
+    const response = await send(path, { method: "POST", headers: { accept: "text/html" } });
+    return { key, strategy, ...reportOf(await response.text()) };
+  });
+  return (
+    <div class="stack">
+      <h1>Writes</h1>
+      <p class="help">
+        Makes many writes of one key of <code>WRITES</code> at the same time. Workers KV accepts one a second and key; the local KV accepts all.
+      </p>
+      <form
+        class="row controls"
+        onSubmit={(event) => {
+          event.preventDefault();
+          write();
+        }}
+      >
+        <Field
+          label="Key"
+          control={(attributes) => <input {...attributes} required value={key} onInput={read(setKey)} spellcheck={false} autocomplete="off" />}
+        />
+        <Field
+          label="Writes"
+          control={(attributes) => <input {...attributes} type="number" required min={1} max={WRITES_MAX} value={n} onInput={read(setN)} />}
+        />
+        <Field
+          label="Strategy"
+          control={(attributes) => (
+            <select {...attributes} value={strategy} onChange={read(setStrategy)}>
+              {Object.keys(STRATEGIES).map((name) => (
+                <option key={name}>{name}</option>
+              ))}
+            </select>
+          )}
+        />
+        {strategy === "coalesce" && (
+          <label class="choice">
+            <input type="checkbox" checked={isDurable} onChange={(event) => setIsDurable(event.currentTarget.checked)} /> Respond once stored, before KV has it
+          </label>
+        )}
+        <button type="submit" class="primary" disabled={writing.isBusy}>
+          {writing.isBusy ? "Writing…" : "Write"}
+        </button>
+      </form>
+      <p class="help">
+        <strong>{strategy}</strong>: {STRATEGIES[strategy]}. This overwrites the key.
+      </p>
+      <Failure error={writing.error} />
+      {writing.result && <Run {...writing.result} />}
+    </div>
+  );
+}
+
+/** Returns the report in the page of a run: the JSON answer has no times of the puts. */
+function reportOf(html) {
+  const report = new DOMParser().parseFromString(html, "text/html").getElementById("report");
+  if (!report) throw new ApiError({ status: 200, code: null, message: "The response has no report of the run." });
+  return JSON.parse(report.textContent);
+}
+
+const COLUMNS = [
+  { name: "Write", isNumber: true, cell: ({ attempt }) => attempt },
+  { name: "Outcome", cell: ({ outcome }) => outcome },
+  { name: "Began", isNumber: true, cell: ({ startedMs }) => milliseconds(startedMs) },
+  { name: "Ended", isNumber: true, cell: ({ endedMs }) => milliseconds(endedMs) },
+  { name: "Puts", isNumber: true, cell: ({ puts }) => puts.length },
+  { name: "Error", cell: ({ error }) => error?.message },
+];
+
+function Run({ key, strategy, attempts, elapsedMs }) {
+  const puts = attempts.flatMap((one) => one.puts);
+  const failed = attempts.filter(({ success }) => !success);
+  const figures = [
+    ["acknowledged", `${attempts.length - failed.length} of ${attempts.length}`],
+    ["KV puts", puts.length],
+    ["of them refused", puts.filter(({ taken }) => !taken).length],
+    ["elapsed", milliseconds(elapsedMs)],
+  ];
+  return (
+    <section class="panel" aria-label="The run">
+      <h2>
+        {counted(attempts.length, "write")} to {key}: {strategy}
+      </h2>
+      <dl class="figures" aria-live="polite">
+        {figures.map(([name, figure]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{figure}</dd>
+          </div>
+        ))}
+      </dl>
+      <Timeline attempts={attempts} elapsedMs={elapsedMs} />
+      <details>
+        <summary>As a table</summary>
+        <Table label="The writes as a table" columns={COLUMNS} rows={attempts} keyOf={({ attempt }) => attempt} />
+      </details>
+    </section>
+  );
 }

@@ -1,0 +1,111 @@
+// A chart over time on uPlot. Its stylesheet goes into the bundle's, and what it sets itself are
+// properties of elements, so the page's policy needs no inline styles.
+import { useEffect, useRef, useState } from "preact/hooks";
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+import { COLORS } from "./shares.jsx";
+import { Table } from "./table.jsx";
+
+const HEIGHT_PX = 180;
+
+/**
+ * Draws `series`, `[{ label, values }]`, at `times` (seconds since the Unix epoch). `format` turns a
+ * value into text. The legend has the values at the pointer, else the last ones; a table has all.
+ */
+export function Chart({ label, times, series, unit = "", format = (value) => `${roundedTo3(value)}${unit && ` ${unit}`}` }) {
+  const host = useRef();
+  const plot = useRef();
+  const [index, setIndex] = useState(null);
+  const latest = useRef();
+  latest.current = { times, series, format };
+
+  const labels = JSON.stringify(series.map((one) => one.label));
+  const hasPoints = times.length > 0;
+  useEffect(() => {
+    if (!hasPoints) return;
+    const scheme = matchMedia("(prefers-color-scheme: dark)");
+    const draw = () => {
+      plot.current?.destroy();
+      plot.current = new uPlot(options(host.current, latest.current, setIndex), dataOf(latest.current), host.current);
+    };
+    draw();
+    const observer = new ResizeObserver(() => plot.current.setSize({ width: host.current.clientWidth, height: HEIGHT_PX }));
+    observer.observe(host.current);
+    scheme.addEventListener("change", draw);
+    return () => {
+      observer.disconnect();
+      scheme.removeEventListener("change", draw);
+      plot.current.destroy();
+      plot.current = undefined;
+    };
+  }, [labels, hasPoints]);
+
+  useEffect(() => plot.current?.setData(dataOf(latest.current)), [times, series]);
+
+  const shown = index ?? times.length - 1;
+  return (
+    <figure class="chart">
+      <figcaption>
+        <strong>{label}</strong>
+        {hasPoints && <time class="help">{localTime(times[shown] ?? times.at(-1))}</time>}
+      </figcaption>
+      {hasPoints ? (
+        <>
+          <div ref={host} class="chart-canvas" role="img" aria-label={`${label}, a line for each of: ${series.map((one) => one.label).join(", ")}`} />
+          <ul class="legend">
+            {series.map((one, number) => (
+              <li key={one.label}>
+                <span class={`swatch color-${number % COLORS}`} aria-hidden="true" />
+                {one.label} <output>{formatted(one.values[shown], format)}</output>
+              </li>
+            ))}
+          </ul>
+          <details>
+            <summary>As a table</summary>
+            <Table
+              label={`${label} as a table`}
+              columns={columnsOf(series, format)}
+              rows={times.map((time, row) => ({ time, row })).reverse()}
+              keyOf={({ time }) => time}
+            />
+          </details>
+        </>
+      ) : (
+        <p class="help">No data yet.</p>
+      )}
+    </figure>
+  );
+}
+
+const columnsOf = (series, format) => [
+  { name: "Time", cell: ({ time }) => localTime(time) },
+  ...series.map(({ label, values }) => ({ name: label, isNumber: true, cell: ({ row }) => formatted(values[row], format) })),
+];
+
+const dataOf = ({ times, series }) => [times, ...series.map((one) => one.values)];
+
+const formatted = (value, format) => (value === null || value === undefined ? "–" : format(value));
+
+const localTime = (seconds) => new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+function roundedTo3(value) {
+  return Number(value.toPrecision(3)).toLocaleString("en");
+}
+
+function options(host, { series, format }, setIndex) {
+  const color = (name) => getComputedStyle(host).getPropertyValue(name).trim();
+  const axis = { stroke: color("--muted"), grid: { stroke: color("--chart-grid"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
+  return {
+    width: host.clientWidth,
+    height: HEIGHT_PX,
+    legend: { show: false },
+    cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
+    scales: { y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+    axes: [axis, { ...axis, size: 64, values: (_plot, ticks) => ticks.map(format) }],
+    series: [
+      {},
+      ...series.map((one, number) => ({ label: one.label, stroke: color(`--color-${number % COLORS}`), width: 1.5, spanGaps: false, points: { size: 4 } })),
+    ],
+    hooks: { setCursor: [(plot) => setIndex(plot.cursor.idx ?? null)] },
+  };
+}

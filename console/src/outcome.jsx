@@ -1,0 +1,45 @@
+// What came of a request: its error, and the question before something that many notice.
+import { useState } from "preact/hooks";
+import { Dialog } from "./controls.jsx";
+
+/** Shows an error of a call, and nothing if there is none. */
+export function Failure({ error }) {
+  return error ? (
+    <p class="notice danger" role="alert">
+      {error.message}
+    </p>
+  ) : null;
+}
+
+/**
+ * A button that asks in a dialog before it acts. `children` say what will happen; `action` is the
+ * text of both buttons, and `label` names the first one if its text alone does not say enough.
+ */
+export function ConfirmedButton({ action, label, title = label ?? action, onConfirm, disabled, children }) {
+  const [isAsking, setIsAsking] = useState(false);
+  const close = () => setIsAsking(false);
+  const confirm = () => {
+    close();
+    onConfirm();
+  };
+  return (
+    <>
+      <button type="button" disabled={disabled} aria-label={label} onClick={() => setIsAsking(true)}>
+        {action}
+      </button>
+      {isAsking && (
+        <Dialog title={title} onClose={close}>
+          {children}
+          <div class="actions">
+            <button type="button" onClick={close}>
+              Cancel
+            </button>
+            <button type="button" class="danger" onClick={confirm}>
+              {action}
+            </button>
+          </div>
+        </Dialog>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,138 @@
+// A JSON record of kv-edge in KV: checked as it is typed, and saved unless somebody else changed
+// it in between.
+import { useMemo, useRef, useState } from "preact/hooks";
+import { JsonEditor } from "./json_editor.jsx";
+import { put, value } from "./kv.js";
+import { Failure } from "./outcome.jsx";
+import { TYPING_PAUSE_MS, useAction, useLatest } from "./requests.js";
+
+/** Somebody else changed the record since this page read it. `current` is what it is now. */
+class ChangedInBetween extends Error {
+  constructor(current) {
+    super("Somebody else has changed this record since you opened it.");
+    this.current = current;
+  }
+}
+
+/**
+ * Reads a record to edit. `template` is the text of one that does not exist. `check(text)` returns
+ * its `{ faults, warnings }`.
+ */
+export function useRecord(namespace, key, { template, check }) {
+  const [text, setText] = useState(null);
+  const [stored, setStored] = useState(null);
+  // KV may serve for a minute what was there before, so what this page read or wrote itself is no
+  // change of somebody else.
+  const known = useRef(new Set());
+
+  function adopt(record) {
+    const base = record ? readable(record.text) : template;
+    known.current.add(identityOf(record));
+    setStored({ record, base });
+    setText(base);
+  }
+  const reading = useLatest(async () => {
+    setText(null);
+    adopt(await read(namespace, key));
+  }, [namespace, key]);
+  const checking = useLatest(async () => (text === null ? undefined : { text, ...(await check(text)) }), [text], { pauseMs: TYPING_PAUSE_MS });
+  const isChecked = checking.result?.text === text && !checking.error;
+
+  const [save, saving, forget] = useAction(async ({ overwrite = false } = {}) => {
+    const current = await read(namespace, key);
+    if (!overwrite && !known.current.has(identityOf(current))) throw new ChangedInBetween(current);
+    const { metadata = null, expiration = null } = current ?? {};
+    await put(namespace, key, text, { metadata, expiration });
+    const record = { text, metadata, expiration };
+    known.current.add(identityOf(record));
+    setStored({ record, base: text });
+  });
+  const discard = (record = stored.record) => {
+    forget();
+    adopt(record);
+  };
+
+  const isChanged = text !== null && (text !== stored.base || stored.record === null);
+  const canSave = isChanged && isChecked && checking.result.faults.length === 0 && !saving.isBusy;
+  return { text, setText, isMissing: stored?.record === null, isChanged, canSave, save, saving, discard, reading, checking, isChecked };
+}
+
+async function read(namespace, key) {
+  const found = await value(namespace, key);
+  return found && { ...found, text: new TextDecoder().decode(found.bytes) };
+}
+
+const identityOf = (record) => (record ? JSON.stringify([record.text, record.metadata]) : null);
+
+/** Indents JSON on one line, if nothing but white space changes. */
+function readable(text) {
+  try {
+    const parsed = JSON.parse(text);
+    return JSON.stringify(parsed) === text.trim() ? JSON.stringify(parsed, null, 2) + "\n" : text;
+  } catch {
+    return text;
+  }
+}
+
+/** The editor of a record, with its faults, and with the buttons if the token may write it. */
+export function RecordEditor({ label, record, isWritable }) {
+  const { text, setText, isChanged, isMissing, canSave, save, saving, discard, reading, checking } = record;
+  const findings = useMemo(() => findingsOf(checking.result), [checking.result]);
+  if (reading.error) return <Failure error={reading.error} />;
+  if (text === null) return <p class="help">Loading…</p>;
+  return (
+    <div class="stack record">
+      <div class="row spread">
+        <p class="record-state" role="status">
+          {stateOf(record, isWritable)}
+        </p>
+        {isWritable && (
+          <div class="row">
+            <button type="button" disabled={!isChanged || isMissing || saving.isBusy} onClick={() => discard()}>
+              Discard changes
+            </button>
+            <button type="button" class="primary" disabled={!canSave} onClick={() => save()}>
+              {saving.isBusy ? "Saving…" : "Save"}
+            </button>
+          </div>
+        )}
+      </div>
+      {saving.error instanceof ChangedInBetween ? (
+        <div class="notice warning" role="alert">
+          <p>{saving.error.message}</p>
+          <button type="button" onClick={() => discard(saving.error.current)}>
+            Load theirs, drop mine
+          </button>
+          <button type="button" class="danger" onClick={() => save({ overwrite: true })}>
+            Overwrite theirs
+          </button>
+        </div>
+      ) : (
+        <Failure error={saving.error} />
+      )}
+      <JsonEditor label={label} value={text} onChange={setText} readOnly={!isWritable} findings={findings} />
+      <Failure error={checking.error} />
+      {findings.length > 0 && (
+        <ul class="findings" aria-label="Faults and warnings">
+          {findings.map((one) => (
+            <li key={`${one.severity} ${one.path} ${one.problem}`} class={one.severity}>
+              <strong>{one.severity === "error" ? "Fault" : "Warning"}</strong>{" "}
+              {one.line ? <code>{`line ${one.line}`}</code> : one.path && <code>{one.path}</code>} {one.problem}
+            </li>
+          ))}
+        </ul>
+      )}
+    </div>
+  );
+}
+
+function findingsOf({ faults = [], warnings = [] } = {}) {
+  return [...faults.map((one) => ({ ...one, severity: "error" })), ...warnings.map((one) => ({ ...one, severity: "warning" }))];
+}
+
+function stateOf({ isChanged, isMissing, isChecked, checking, saving }, isWritable) {
+  const faults = checking.result?.faults.length ?? 0;
+  const checked = isChecked ? (faults > 0 ? `${faults} ${faults === 1 ? "fault" : "faults"}, cannot be saved` : "no faults") : "checking…";
+  const state = isMissing ? "Not stored yet" : isChanged ? "Changed" : saving.result === undefined && !saving.isBusy ? "As stored" : "Saved";
+  return `${isWritable ? "" : "Read-only · "}${state} · ${checked}`;
+}

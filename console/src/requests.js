@@ -1,0 +1,56 @@
+// Calls of the API as state of a component: the latest answer to what somebody types, and the
+// outcome of a button.
+import { useEffect, useRef, useState } from "preact/hooks";
+
+/** The pause in typing after which a check is asked for, in milliseconds. */
+export const TYPING_PAUSE_MS = 250;
+
+/**
+ * Calls `load` at first and whenever an input changes, and returns `{ result, error, isLoading }`.
+ * An answer to older inputs is dropped, however late it arrives. While a call is under way, and
+ * if it fails, the last result stays.
+ */
+export function useLatest(load, inputs, { pauseMs = 0 } = {}) {
+  const [state, setState] = useState({ isLoading: true });
+  useEffect(() => {
+    let isCurrent = true;
+    const settle = (outcome) => isCurrent && setState(({ result }) => ({ result, ...outcome, isLoading: false }));
+    setState((before) => ({ ...before, isLoading: true }));
+    const timer = setTimeout(() => {
+      Promise.resolve()
+        .then(load)
+        .then(
+          (result) => settle({ result, error: undefined }),
+          (error) => settle({ error }),
+        );
+    }, pauseMs);
+    return () => {
+      isCurrent = false;
+      clearTimeout(timer);
+    };
+  }, inputs);
+  return state;
+}
+
+/**
+ * Returns `[run, { isBusy, error, result }, reset]` for what a button starts. `run` does nothing while
+ * an earlier one is under way.
+ */
+export function useAction(perform) {
+  const [state, setState] = useState({ isBusy: false });
+  const isBusy = useRef(false);
+  async function run(...inputs) {
+    if (isBusy.current) return;
+    isBusy.current = true;
+    setState({ isBusy: true });
+    let outcome;
+    try {
+      outcome = { result: await perform(...inputs) };
+    } catch (error) {
+      outcome = { error };
+    }
+    isBusy.current = false;
+    setState({ isBusy: false, ...outcome });
+  }
+  return [run, state, () => setState({ isBusy: false })];
+}

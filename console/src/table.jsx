@@ -1,0 +1,40 @@
+// A table of data, which scrolls in its own frame where it is wider than the page.
+
+/**
+ * Shows `rows` by `columns`, `{ name, cell(row), isNumber }`. The first column is the header of each
+ * row; `keyOf(row)` identifies it, and `classOf(row)` is its class.
+ */
+export function Table({ label, columns, rows, keyOf, classOf }) {
+  const [head, ...rest] = columns;
+  const classOfCell = ({ isNumber }) => (isNumber ? "number" : undefined);
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard has to scroll what is wider than the page
+    <section class="table" aria-label={label} tabIndex={0}>
+      <table>
+        <thead>
+          <tr>
+            {columns.map((column) => (
+              <th key={column.name} scope="col" class={classOfCell(column)}>
+                {column.name}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={keyOf(row)} class={classOf?.(row)}>
+              <th scope="row" class={classOfCell(head)}>
+                {head.cell(row)}
+              </th>
+              {rest.map((column) => (
+                <td key={column.name} class={classOfCell(column)}>
+                  {column.cell(row)}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
