@@ -86,7 +86,19 @@ const dataOf = ({ times, series }) => [times, ...series.map((one) => one.values)
 
 const formatted = (value, format) => (value === null || value === undefined ? "–" : format(value));
 
-const localTime = (seconds) => new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+/** The largest distance of two ticks that are told apart by their hour and minute, in seconds. */
+const TIME_TICKS_MAX = 43_200;
+
+const TIME = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+const TIME_OF_DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+
+const localTime = (seconds) => TIME_OF_DAY.format(seconds * 1000);
+
+function timeTicks(_plot, ticks, _axis, _space, distance) {
+  const format = distance > TIME_TICKS_MAX ? DAY : TIME;
+  return ticks.map((seconds) => format.format(seconds * 1000));
+}
 
 function roundedTo3(value) {
   return Number(value.toPrecision(3)).toLocaleString("en");
@@ -101,7 +113,10 @@ function options(host, { series, format }, setIndex) {
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
     scales: { y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-    axes: [axis, { ...axis, size: 64, values: (_plot, ticks) => ticks.map(format) }],
+    axes: [
+      { ...axis, values: timeTicks, size: 26 },
+      { ...axis, size: 64, values: (_plot, ticks) => ticks.map(format) },
+    ],
     series: [
       {},
       ...series.map((one, number) => ({ label: one.label, stroke: color(`--color-${number % COLORS}`), width: 1.5, spanGaps: false, points: { size: 4 } })),

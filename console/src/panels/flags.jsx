@@ -95,9 +95,9 @@ const Rule = ({ index, rule }) =>
   index === null ? (
     <span class="help">none</span>
   ) : (
-    <>
+    <span class="rule">
       {index + 1}. <code>{JSON.stringify(rule)}</code>
-    </>
+    </span>
   );
 
 function Rollout({ definitions, flags, context }) {
@@ -117,6 +117,7 @@ function Rollout({ definitions, flags, context }) {
         Targeting keys <code>sample-user-0</code> and on, each with the other attributes of the context above.
       </p>
       <Field
+        class="fit"
         label="Flag"
         control={(attributes) => (
           <select {...attributes} value={flag} onChange={(event) => setChosen(event.currentTarget.value)}>
