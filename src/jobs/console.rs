@@ -2,6 +2,8 @@
 //! concerns keys and values alone, the page does through `/client/v4`.
 
 mod error;
+#[cfg(any(feature = "flags", feature = "storefronts"))]
+mod findings;
 #[cfg(feature = "flags")]
 mod flags;
 pub(crate) mod page;
@@ -10,6 +12,7 @@ mod session;
 use http_semantics::authorization::NotAuthorized;
 use http_semantics::request_target::RequestTarget;
 use kv_api::access::{Access, CREDENTIAL_FIELDS};
+use kv_api::namespace::ApiNamespace;
 use kv_store::record::to_json;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -70,6 +73,23 @@ impl ApiRequest<'_> {
             _ if method == "GET" => Err(MethodNotAllowed { allow: "GET, HEAD" }),
             _ => Err(MethodNotAllowed { allow: method }),
         }
+    }
+
+    /// Checks that the caller may read these keys of the namespace of a binding. Whoever may read a
+    /// prefix may read all keys below it.
+    fn check_read(&self, binding: &str, keys: &[&str]) -> Result<(), ConsoleError> {
+        if !self.access.sees(&ApiNamespace::of_binding(binding)) {
+            return Err(ConsoleError::OutOfScope);
+        }
+        self.access.check_read(keys.iter().copied()).map_err(ConsoleError::of_access)
+    }
+
+    /// Checks that the caller may change these keys, and that the namespace is not read-only.
+    #[expect(dead_code)]
+    fn check_change(&self, binding: &str, keys: &[&str]) -> Result<(), ConsoleError> {
+        self.check_read(binding, keys)?;
+        self.access.check_change(keys.iter().copied()).map_err(ConsoleError::of_access)?;
+        self.context.vars().kv_api.writable.check(binding).map_err(ConsoleError::of_access)
     }
 
     /// Reads the body, a JSON object of at most `bytes_max` bytes.

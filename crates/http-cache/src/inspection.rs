@@ -54,7 +54,7 @@ pub fn inspect(
     let primary = stored.iter().find(|(key, _)| *key == url.key()).map(|(_, stored)| stored);
     let primary = primary.filter(|primary| covers(primary) != Some(PurgeMode::Hard));
     let inspect = |(key, stored): &(Key<'_>, StoredResponse)| {
-        let (metadata, purged) = (&stored.metadata, covers(stored));
+        let (metadata, mode) = (&stored.metadata, covers(stored));
         let selecting_fields = &metadata.selecting_fields;
         let is_found = *key == url.key()
             || *key == url.page_key()
@@ -75,9 +75,9 @@ pub fn inspect(
             status: metadata.status,
             stored_at: rfc_3339(metadata.times.received_ms / 1000),
             ttl_seconds: stored.ttl_seconds(now_ms),
-            is_fresh: ttl_ms > 0 && purged.is_none() && stored.directives.no_cache != Qualified::All,
-            purged,
-            is_reachable: is_found && purged != Some(PurgeMode::Hard),
+            is_fresh: ttl_ms > 0 && mode.is_none() && stored.directives.no_cache != Qualified::All,
+            purged: mode,
+            is_reachable: is_found && mode != Some(PurgeMode::Hard),
             selected_by: (!selecting_fields.is_empty()).then(|| vary::selectors(selecting_fields)),
             bytes: metadata.length,
             fields,

@@ -24,7 +24,6 @@ pub(crate) enum ConsoleError {
 
 impl ConsoleError {
     /// Returns the error for a check of the caller's access that failed.
-    #[expect(dead_code)]
     pub(super) fn of_access(error: KvApiError) -> Self {
         match error {
             KvApiError::ReadOnlyNamespace(title) => Self::ReadOnly(title),

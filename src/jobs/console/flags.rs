@@ -5,6 +5,7 @@ use kv_store::schema::Fault;
 use serde::{Deserialize, Serialize};
 use worker::web_sys::Response;
 
+use super::findings::{Finding, Findings};
 use super::{ApiRequest, ConsoleError, json};
 use crate::http::error::RequestError;
 
@@ -26,34 +27,32 @@ struct CheckBody {
     definitions: String,
 }
 
+/// The result of a check.
 #[derive(Serialize)]
-struct Findings {
+struct DefinitionsCheck {
+    /// The names of the flags, if there is no fault.
     flags: Vec<String>,
-    faults: Vec<Finding>,
-    warnings: Vec<Finding>,
-}
-
-#[derive(Serialize)]
-struct Finding {
-    path: String,
-    problem: String,
-}
-
-impl From<Fault> for Finding {
-    fn from(fault: Fault) -> Self {
-        Self { path: fault.path, problem: fault.problem.into_owned() }
-    }
+    #[serde(flatten)]
+    findings: Findings,
 }
 
 async fn check(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
     let CheckBody { definitions } = request.body(BODY_BYTES_MAX).await?;
-    let findings = |faults: Vec<Fault>| faults.into_iter().map(Finding::from).collect();
-    json(&match Definitions::parse(&definitions) {
-        Ok(definitions) => Findings {
-            flags: definitions.iter().map(|(name, _)| name.to_owned()).collect(),
-            faults: Vec::new(),
-            warnings: findings(definitions.warnings()),
-        },
-        Err(faults) => Findings { flags: Vec::new(), faults: findings(faults), warnings: Vec::new() },
-    })
+    let mut flags = Vec::new();
+    let findings = Findings::of_json(&definitions, |tree| {
+        let mut faults: Vec<Fault> = tree.repeated().into_iter().map(Fault::of_repeated).collect();
+        let warnings = match Definitions::parse(&definitions) {
+            Ok(definitions) => {
+                flags = definitions.iter().map(|(name, _)| name.to_owned()).collect();
+                definitions.warnings()
+            }
+            Err(found) => {
+                faults.extend(found);
+                Vec::new()
+            }
+        };
+        let findings = |found: Vec<Fault>| found.into_iter().map(Finding::from).collect();
+        Findings { faults: findings(faults), warnings: findings(warnings) }
+    });
+    json(&DefinitionsCheck { flags, findings })
 }

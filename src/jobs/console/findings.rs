@@ -1,0 +1,50 @@
+//! What is wrong with a text that somebody types, each finding with its place.
+
+use std::borrow::Cow;
+
+use kv_store::json_tree::{JsonSyntaxError, JsonTree};
+use kv_store::schema::Fault;
+use serde::Serialize;
+
+/// The findings of a check.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Findings {
+    /// What keeps the text from being used as it is meant.
+    pub(super) faults: Vec<Finding>,
+    /// What the Worker accepts, but is probably a mistake.
+    pub(super) warnings: Vec<Finding>,
+}
+
+/// A finding and its place.
+#[derive(Debug, Serialize)]
+pub(super) struct Finding {
+    /// The path of a value, such as `routes[1].origin`; empty for the whole.
+    path: String,
+    problem: Cow<'static, str>,
+    /// The place of a syntax error, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    /// Counted from 1, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+}
+
+impl Findings {
+    /// Checks a text. If it is not JSON, that is the one fault; otherwise `check` gets its tree.
+    pub(super) fn of_json(text: &str, check: impl FnOnce(&JsonTree) -> Self) -> Self {
+        match JsonTree::parse(text) {
+            Ok(tree) => check(&tree),
+            Err(JsonSyntaxError { line, column, problem }) => {
+                let fault =
+                    Finding { path: String::new(), problem: problem.into(), line: Some(line), column: Some(column) };
+                Self { faults: vec![fault], warnings: Vec::new() }
+            }
+        }
+    }
+}
+
+impl From<Fault> for Finding {
+    fn from(Fault { path, problem }: Fault) -> Self {
+        Self { path, problem, line: None, column: None }
+    }
+}
