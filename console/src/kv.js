@@ -4,8 +4,9 @@ import { ApiError, call, send } from "./session.js";
 /** Any account id will do. */
 const NAMESPACES = "/client/v4/accounts/console/storage/kv/namespaces";
 
-/** The most keys of a list. */
-export const LIST_KEYS_MAX = 1000;
+/** The fewest and the most keys that a list is asked for. */
+const LIST_KEYS_MIN = 10;
+const LIST_KEYS_MAX = 1000;
 
 /** The most bytes of a key, a value, and metadata as JSON. */
 export const KEY_BYTES_MAX = 512;
@@ -81,6 +82,16 @@ export function version(namespace, key, { signal } = {}) {
     const [response, metadata] = await Promise.all([send(valuePath(namespace, key), { method: "HEAD", signal }), metadataOf(namespace, key, signal)]);
     return { metadata, ...validatorsOf(response) };
   });
+}
+
+/**
+ * Returns true if a key exists. Unlike a read, the list that this takes is no failure in the
+ * browser's log if there is none.
+ */
+export async function exists(namespace, key, { signal } = {}) {
+  // The key itself is the first one with this prefix.
+  const { keys: found } = await keys(namespace, { prefix: key, limit: LIST_KEYS_MIN, signal });
+  return found.some(({ name }) => name === key);
 }
 
 const metadataOf = async (namespace, key, signal) => (await call(metadataPath(namespace, key), { signal })).result ?? null;

@@ -1,6 +1,7 @@
 import { useState } from "preact/hooks";
 import { Dialog, Field } from "../controls.jsx";
-import { put, remove, value, version } from "../kv.js";
+import { exists, put, remove, value } from "../kv.js";
+import { keepDraft } from "./drafts.js";
 import { keyProblem } from "./pair_file.js";
 
 /** Copies a key under another name or into another namespace, or renames it. */
@@ -8,7 +9,7 @@ export function CopyDialog({ namespace, name, targets, isRename, onClose, onDone
   const [target, setTarget] = useState(targets.includes(namespace) ? namespace : targets[0]);
   const [newName, setNewName] = useState(name);
   const [mayReplace, setMayReplace] = useState(false);
-  const [exists, setExists] = useState(false);
+  const [isTaken, setTaken] = useState(false);
   const [problem, setProblem] = useState("");
   const [isBusy, setBusy] = useState(false);
   const to = isRename ? namespace : target;
@@ -20,15 +21,18 @@ export function CopyDialog({ namespace, name, targets, isRename, onClose, onDone
     setBusy(true);
     setProblem("");
     try {
-      if (!mayReplace && (await version(to, newName)) !== null) {
-        setExists(true);
+      if (!mayReplace && (await exists(to, newName))) {
+        setTaken(true);
         return setProblem("A key with this name exists there. Choose another name, or replace it.");
       }
       const source = await value(namespace, name);
       if (source === null) return setProblem("The key does not exist any more.");
       const { bytes, metadata, expiration } = source;
       await put(to, newName, bytes, { metadata, expiration });
-      if (isRename) await remove(namespace, name);
+      if (isRename) {
+        await remove(namespace, name);
+        keepDraft(namespace, name, null);
+      }
       onDone({ namespace: to, name: newName, metadata, expiration: expiration ?? undefined, removed: isRename ? name : null });
       onClose();
     } catch (error) {
@@ -71,7 +75,7 @@ export function CopyDialog({ namespace, name, targets, isRename, onClose, onDone
             />
           )}
         />
-        {exists && (
+        {isTaken && (
           <label class="choice">
             <input type="checkbox" checked={mayReplace} onChange={(event) => setMayReplace(event.currentTarget.checked)} />
             Replace the key that exists

@@ -2,9 +2,9 @@
 
 /** How the keys that are loaded can be sorted. KV itself lists by name. */
 export const ORDERS = {
-  name: "by name",
-  nameDescending: "by name, descending",
-  expiration: "by expiration, soonest first",
+  name: "Name",
+  nameDescending: "Name, descending",
+  expiration: "Expires soonest",
 };
 
 /** Returns the part of a prefix up to its last slash: the folder that is in view. */

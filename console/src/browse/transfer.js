@@ -1,6 +1,6 @@
 // What takes many calls: export, import, deletion by prefix. Each reports how far it is, and ends
 // early if `signal` is aborted.
-import { keyPages, keys as listKeys, put, putMany, removeMany, textValues, value } from "../kv.js";
+import { exists, keyPages, put, putMany, removeMany, textValues, value } from "../kv.js";
 import { ApiError } from "../session.js";
 import { FORMATS, PairFileError, pairJson, readPairs } from "./pair_file.js";
 
@@ -223,14 +223,9 @@ function putAlone(namespace, pair, signal) {
 }
 
 /** Returns those of the names that exist. */
-export async function existingOf(namespace, names, { signal } = {}) {
-  const found = await Promise.all(
-    names.map(async (name) => {
-      const { keys } = await listKeys(namespace, { prefix: name, limit: 10, signal });
-      return keys.some((key) => key.name === name) ? name : null;
-    }),
-  );
-  return found.filter((name) => name !== null);
+export async function existingOf(namespace, names, { signal }) {
+  const found = await Promise.all(names.map((name) => exists(namespace, name, { signal })));
+  return names.filter((_, index) => found[index]);
 }
 
 /** Hands a `Blob` to the browser as a download. */

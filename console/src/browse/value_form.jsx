@@ -148,8 +148,8 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
 
   /** Returns what somebody else stored since we read, `null` for a deletion, `undefined` if nobody did. */
   async function changeBySomebodyElse() {
+    if (isNew) return (await exists(namespace, name)) ? ((await readValue(namespace, name)) ?? undefined) : undefined;
     const now = await version(namespace, name);
-    if (isNew) return now === null ? undefined : await readValue(namespace, name);
     if (now === null) return null;
     const known = [stored, ...own.current];
     const hasMetadata = (entry) => JSON.stringify(entry.metadata) === JSON.stringify(now.metadata);

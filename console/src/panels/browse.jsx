@@ -19,7 +19,9 @@ const TYPING_MS = 250;
 const placeOf = (namespace, prefix, key) => fragmentOf("browse", [namespace, ...prefix.split("/")], { key });
 
 export function BrowsePanel({ session }) {
-  const { path, query } = usePlace();
+  const place = usePlace();
+  const { query } = place;
+  const path = place.panel === "browse" && place.path[0] !== "" ? place.path : [];
   const [namespaces, setNamespaces] = useState(null);
   const [problem, setProblem] = useState("");
   const load = useCallback(() => {
