@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Dialog, Field, Menu } from "../controls.jsx";
 import { dateTime, fromNow, number, size } from "../format.js";
 import { JsonEditor, TextEditor } from "../json_editor.jsx";
-import { put, value as readValue, remove, version } from "../kv.js";
+import { exists, put, value as readValue, remove, version } from "../kv.js";
 import { CopyDialog } from "./copy_dialog.jsx";
 import { draftOf, keepDraft } from "./drafts.js";
 import { ExpirationField, expirationFields, expirationOptions } from "./expiration_field.jsx";
