@@ -13,15 +13,17 @@ import { hasToken, onSignedOut, restoreSession, signIn, signOut } from "./sessio
 
 /** Returns true if the token reads the namespace with this role. */
 const reads = (session, role) => session.bindings.some((binding) => binding.role === role && binding.readable);
+/** Returns true if it reads this key there, or the whole namespace. */
+const reaches = (session, role, key = "") => reads(session, role) && key.startsWith(session.scope?.prefix ?? "");
 const has = (session, feature) => session.features.includes(feature);
 
 /** The panels, and whether the Worker has the job and the token may use it. */
 const PANELS = [
   { id: "browse", label: "Browse", Panel: BrowsePanel, isOffered: () => true },
-  { id: "flags", label: "Flags", Panel: FlagsPanel, isOffered: (session) => has(session, "flags") && reads(session, "configuration") },
+  { id: "flags", label: "Flags", Panel: FlagsPanel, isOffered: (session) => has(session, "flags") && reaches(session, "configuration", "flags") },
   { id: "storefronts", label: "Storefronts", Panel: StorefrontsPanel, isOffered: (session) => has(session, "storefronts") && reads(session, "storefronts") },
-  { id: "releases", label: "Releases", Panel: ReleasesPanel, isOffered: (session) => has(session, "assets") && reads(session, "assets") },
-  { id: "cache", label: "Cache", Panel: CachePanel, isOffered: (session) => has(session, "cache") && reads(session, "cache") },
+  { id: "releases", label: "Releases", Panel: ReleasesPanel, isOffered: (session) => has(session, "assets") && reaches(session, "assets") },
+  { id: "cache", label: "Cache", Panel: CachePanel, isOffered: (session) => has(session, "cache") && reaches(session, "cache") },
   { id: "writes", label: "Writes", Panel: WritesPanel, isOffered: (session) => has(session, "writes") && session.everything },
   { id: "metrics", label: "Metrics", Panel: MetricsPanel, isOffered: (session) => session.everything },
 ];

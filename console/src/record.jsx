@@ -1,6 +1,6 @@
 // A JSON record of kv-edge in KV: checked as it is typed, and saved unless somebody else changed
 // it in between.
-import { useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { JsonEditor } from "./json_editor.jsx";
 import { put, value } from "./kv.js";
 import { Failure } from "./outcome.jsx";
@@ -13,6 +13,9 @@ class ChangedInBetween extends Error {
     this.current = current;
   }
 }
+
+/** What was typed and not saved, while the tab shows something else. */
+const drafts = new Map();
 
 /**
  * Reads a record to edit. `template` is the text of one that does not exist. `check(text)` returns
@@ -31,10 +34,14 @@ export function useRecord(namespace, key, { template, check }) {
     setStored({ record, base });
     setText(base);
   }
+  const draftKey = JSON.stringify([namespace, key]);
   const reading = useLatest(async () => {
-    setText(null);
-    adopt(await read(namespace, key));
-  }, [namespace, key]);
+    const draft = drafts.get(draftKey);
+    if (!draft) return adopt(await read(namespace, key));
+    known.current = draft.known;
+    setStored(draft.stored);
+    setText(draft.text);
+  }, [draftKey]);
   const checking = useLatest(async () => (text === null ? undefined : { text, ...(await check(text)) }), [text], { pauseMs: TYPING_PAUSE_MS });
   const isChecked = checking.result?.text === text && !checking.error;
 
@@ -53,6 +60,10 @@ export function useRecord(namespace, key, { template, check }) {
   };
 
   const isChanged = text !== null && (text !== stored.base || stored.record === null);
+  useEffect(() => {
+    if (isChanged && text !== stored.base) drafts.set(draftKey, { text, stored, known: known.current });
+    else if (text !== null) drafts.delete(draftKey);
+  }, [text, stored]);
   const canSave = isChanged && isChecked && checking.result.faults.length === 0 && !saving.isBusy;
   return { text, setText, isMissing: stored?.record === null, isChanged, canSave, save, saving, discard, reading, checking, isChecked };
 }

@@ -71,7 +71,7 @@ function Variant({ variant }) {
       <p class="variant-head">
         <strong>{status}</strong>
         <span class={`chip ${isFresh ? "good" : "warning"}`}>{ttlSeconds >= 0 ? `fresh for ${span(ttlSeconds)}` : `stale for ${span(-ttlSeconds)}`}</span>
-        {purged && <span class="chip error">{purged === "soft" ? "purged soft: stale" : "purged: not used"}</span>}
+        {purged && <span class={`chip ${purged === "soft" ? "warning" : "danger"}`}>{purged === "soft" ? "purged soft: stale" : "purged hard: not used"}</span>}
         <span class="help">stored {isoTime(storedAt)}</span>
         {bytes !== null && bytes !== undefined && <span class="help">{size(bytes)}</span>}
       </p>

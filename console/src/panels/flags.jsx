@@ -83,22 +83,23 @@ function Evaluation({ definitions, context, record, isRecordValid }) {
         { name: "Flag", cell: ({ name }) => name },
         { name: "Value", cell: ({ value }) => <code>{JSON.stringify(value)}</code> },
         { name: "Variant", cell: ({ variant }) => variant ?? "–" },
-        { name: "Reason", cell: ({ reason, error: code }) => (code ? <span class="chip danger">{code}</span> : <span class="chip">{reason}</span>) },
-        { name: "Rule that held", cell: ({ name, rule }) => <Rule index={rule} rule={rules?.[name]?.rules?.[rule]} /> },
+        { name: "Reason, and the rule that held", cell: ({ name, ...one }) => <Reason {...one} rules={rules?.[name]?.rules} /> },
       ]}
     />
   );
 }
 
 /** Rules are counted from 1, as people do. */
-const Rule = ({ index, rule }) =>
-  index === null ? (
-    <span class="help">none</span>
-  ) : (
-    <span class="rule">
-      {index + 1}. <code>{JSON.stringify(rule)}</code>
-    </span>
-  );
+const Reason = ({ reason, error: code, rule, rules }) => (
+  <>
+    <span class={`chip ${code ? "danger" : ""}`}>{code ?? reason}</span>
+    {rule !== null && (
+      <span class="rule">
+        Rule {rule + 1}: <code>{JSON.stringify(rules?.[rule])}</code>
+      </span>
+    )}
+  </>
+);
 
 function Rollout({ definitions, flags, context }) {
   const [chosen, setChosen] = useState(flags[0]);

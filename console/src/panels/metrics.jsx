@@ -80,7 +80,9 @@ const MetricsAreOff = () => (
 /** Returns a point for each step of the range; one without requests has no routes. */
 function gridOf({ points, seconds }, count) {
   const known = new Map(points.map(({ time, routes }) => [Date.parse(time) / 1000, routes]));
-  const last = Math.max(Math.floor(Date.now() / 1000 / seconds) * seconds, ...known.keys());
+  // The present minute or hour is shown once something of it was counted.
+  const now = Math.floor(Date.now() / 1000 / seconds) * seconds;
+  const last = known.has(now) ? now : now - seconds;
   const times = Array.from({ length: count }, (_, index) => last - (count - 1 - index) * seconds);
   return { times, routes: times.map((time) => known.get(time) ?? {}) };
 }

@@ -125,10 +125,10 @@ function Changes({ from, to, ids, onRange }) {
           <p role="status">
             {result.added.length} added, {result.changed.length} changed, {result.removed.length} removed, {result.unchanged} unchanged.
           </p>
-          <div class="columns">
-            {["added", "changed", "removed"].map((kind) => (
-              <Paths key={kind} kind={kind} paths={result[kind]} />
-            ))}
+          <div class="columns narrow">
+            <Paths title="Added" paths={result.added} />
+            <Paths title="Changed" paths={result.changed} />
+            <Paths title="Removed" paths={result.removed} />
           </div>
         </>
       )}
@@ -136,11 +136,11 @@ function Changes({ from, to, ids, onRange }) {
   );
 }
 
-const Paths = ({ kind, paths }) =>
+const Paths = ({ title, paths }) =>
   paths.length > 0 && (
     <div>
-      <h3 class={`change-${kind}`}>
-        {kind} ({paths.length})
+      <h3>
+        {title} ({number(paths.length)})
       </h3>
       <ul class="paths">
         {paths.slice(0, PATHS_SHOWN).map((path) => (
