@@ -22,9 +22,28 @@ pub struct PriceList {
     pub lists: f64,
 }
 
-/// The prices of the paid plan ("Pricing"). It includes ten million keys read a month, and one
-/// million of each other operation, which [`nano_dollars`] does not subtract: they belong to the
-/// account, not to one Worker.
+/// What one operation costs, and how many the paid plan includes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperationPrice {
+    /// In billionths of a dollar.
+    pub nano_dollars: u64,
+    /// In a month, for all namespaces of an account together.
+    pub included: u64,
+}
+
+/// A key that is read.
+pub const KEY_READ: OperationPrice = OperationPrice { nano_dollars: 500, included: 10_000_000 };
+/// A key that is written.
+pub const WRITE: OperationPrice = OperationPrice { nano_dollars: 5000, included: 1_000_000 };
+/// A key that is deleted.
+pub const DELETE: OperationPrice = OperationPrice { nano_dollars: 5000, included: 1_000_000 };
+/// A list request.
+pub const LIST: OperationPrice = OperationPrice { nano_dollars: 5000, included: 1_000_000 };
+/// What a gigabyte that is stored for a month costs, in billionths of a dollar. The paid plan
+/// includes one for an account.
+pub const GB_MONTH_NANO_DOLLARS: u64 = 500_000_000;
+
+/// The prices of the paid plan ("Pricing"), without what it includes.
 pub const PRICES: PriceList = PriceList {
     source: "https://developers.cloudflare.com/kv/platform/pricing/",
     as_of: "2025-05-20",
@@ -34,10 +53,14 @@ pub const PRICES: PriceList = PriceList {
     lists: 5.0,
 };
 
-/// Returns what the operations of KV cost by [`PRICES`], in billionths of a dollar.
+/// Returns what the operations of KV cost by [`PRICES`], in billionths of a dollar. What the plan
+/// includes is not subtracted: it belongs to the account, not to one Worker.
 #[must_use]
 pub fn nano_dollars(counts: &Counts) -> u64 {
-    counts.keys_read * 500 + (counts.writes + counts.deletes + counts.lists) * 5000
+    counts.keys_read * KEY_READ.nano_dollars
+        + counts.writes * WRITE.nano_dollars
+        + counts.deletes * DELETE.nano_dollars
+        + counts.lists * LIST.nano_dollars
 }
 
 #[cfg(test)]
