@@ -141,7 +141,7 @@ test("a response that does not mention the keys is not a success", async () => {
     };
     const { code, summary } = await users.run([]);
     assert.deepEqual([code, summary.written, summary.failed], [1, 0, 5]);
-    assert.match(summary.error, /status 200, does not come from the KV API/);
+    assert.match(summary.error, /status 200, does not come from the API/);
   }
 });
 

@@ -16,7 +16,10 @@
 //! | 429 | after 1,200 calls in 5 minutes | never | retried |
 //! | a bulk read of a value that is not text | 400, code 10029 | U+FFFD | read alone |
 //! | `Ratelimit` | with each response | never | [`rate_limit`] |
+//!
+//! [`analytics`] asks Cloudflare's GraphQL API with the same connections, retries and errors.
 
+mod analytics;
 mod api_arguments;
 mod batch_builder;
 mod client;
@@ -40,8 +43,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use analytics::{Analytics, KvMetrics, LatencyQuantiles, ROWS_MAX};
 use api_arguments::ListedNamespace;
-pub(crate) use api_arguments::{OpenError, listed, misplaced_address};
+pub(crate) use api_arguments::{AccountArguments, OpenError, listed, misplaced_address};
 pub(crate) use batch_builder::{BatchBuilder, KeyValuePair, PairExpiration};
 use client::{ApiClient, ApiRequest, ApiRequestBody, ApiResponse, Cancellation};
 pub(crate) use concurrent_calls::{CallQueue, concurrent_calls};
@@ -51,7 +55,7 @@ pub(crate) use error::ApiError;
 use error::{ApiAttemptError, KEY_NOT_FOUND};
 use key_pages::KeyPages;
 pub(crate) use key_pages::NamespaceKeyPage;
-pub(crate) use namespace_arguments::{DefaultNamespace, NamespaceArguments};
+pub(crate) use namespace_arguments::{DefaultNamespace, NamespaceArguments, namespace};
 pub(crate) use prefetch::Prefetch;
 
 /// The number of pairs in a small batch.

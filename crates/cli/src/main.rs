@@ -10,6 +10,7 @@
 //!   (`validate`).
 //! - [`kv`]: whole namespaces (`export`, `import`, `copy`, `delete`) and single keys (`ls`, `get`,
 //!   `put`).
+//! - [`metrics`]: what Cloudflare counted of the namespaces of an account, and what it costs.
 //! - [`routes`]: checking records of storefronts (`validate`).
 //! - [`token`]: tokens of the KV REST API for one namespace or prefix (`create`, `revoke`).
 //!
@@ -34,6 +35,7 @@ mod config;
 mod duration;
 mod input_file;
 mod kv;
+mod metrics;
 mod number;
 mod progress;
 mod routes;
@@ -54,6 +56,7 @@ Examples:
   kv-edge config sync --local                       make KV hold what a table of PostgreSQL holds
   kv-edge config validate flags.json                check the definitions of flags
   kv-edge kv export --namespace assets              write a whole namespace to stdout
+  kv-edge metrics --since 7d                        show what KV did, and what it costs
   kv-edge routes validate demo/storefronts.json     check the records of storefronts
   kv-edge token create --namespace assets --read    a token of the KV REST API for one namespace
   kv-edge routes validate --help                    all options of a command";
@@ -71,6 +74,7 @@ enum CommandGroup {
     Assets(assets::AssetsArguments),
     Config(config::ConfigArguments),
     Kv(kv::KvArguments),
+    Metrics(metrics::MetricsArguments),
     Routes(routes::RoutesArguments),
     Token(token::TokenArguments),
 }
@@ -113,6 +117,7 @@ fn main() -> ExitCode {
         CommandGroup::Assets(assets) => assets.run(&mut stdout),
         CommandGroup::Config(config) => config.run(&mut stdout),
         CommandGroup::Kv(kv) => kv.run(&mut stdout),
+        CommandGroup::Metrics(metrics) => metrics.run(&mut stdout),
         CommandGroup::Routes(routes) => routes.run(&mut stdout),
         CommandGroup::Token(token) => token.run(&mut stdout),
     };

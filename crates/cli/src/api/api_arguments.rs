@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::client::ApiClient;
-use super::endpoint::{ApiBase, ApiEndpoint, ApiToken, segment};
+use super::endpoint::{ApiBase, ApiEndpoint, ApiService, ApiToken, segment};
 use super::{ApiError, Namespace};
 use crate::number::whole;
 use crate::progress::Progress;
@@ -19,10 +19,10 @@ const DESTINATION_TOKEN: &str = "TO_CLOUDFLARE_API_TOKEN";
 /// The most names that a message lists.
 const NAMED_MAX: usize = 10;
 
-/// The arguments that select an API and an account.
+/// The arguments that select an account, and the API through which it is reached.
 #[derive(Debug, Clone, clap::Args)]
-pub(super) struct ApiArguments {
-    /// The ID of the account that the namespace belongs to
+pub(crate) struct AccountArguments {
+    /// The ID of the Cloudflare account
     #[arg(long, value_name = "ID", env = "CLOUDFLARE_ACCOUNT_ID", hide_env_values = true, value_parser = account)]
     pub(super) account: Option<String>,
 
@@ -33,6 +33,17 @@ pub(super) struct ApiArguments {
         help = "The API to use, with the token in CLOUDFLARE_API_TOKEN [default: https://api.cloudflare.com/client/v4]"
     )]
     pub(super) api_base: Option<ApiBase>,
+
+    /// Give up a call to the API that has not succeeded after this time, retries included
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, allow_negative_numbers = true, value_parser = whole(1_u64..=86_400))]
+    pub(super) deadline: u64,
+}
+
+/// The arguments that select an API and an account.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct ApiArguments {
+    #[command(flatten)]
+    pub(super) account: AccountArguments,
 
     #[arg(
         long,
@@ -46,10 +57,6 @@ pub(super) struct ApiArguments {
         value_parser = ApiBase::parse_local
     )]
     pub(super) local: Option<ApiBase>,
-
-    /// Give up a call to the API that has not succeeded after this time, retries included
-    #[arg(long, value_name = "SECONDS", default_value_t = 900, allow_negative_numbers = true, value_parser = whole(1_u64..=86_400))]
-    pub(super) deadline: u64,
 }
 
 /// The variable with the token for an API.
@@ -64,13 +71,13 @@ pub(super) enum TokenVariable {
 }
 
 /// A token from the environment.
-struct GivenToken {
+pub(super) struct GivenToken {
     variable: &'static str,
     token: String,
 }
 
 impl TokenVariable {
-    fn read(self) -> GivenToken {
+    pub(super) fn read(self) -> GivenToken {
         // A token that is not UTF-8 gets replacement characters here and is then refused as
         // broken.
         let read = |variable: &'static str| {
@@ -91,27 +98,41 @@ impl TokenVariable {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
     #[error(
-        "no account is given; use --account ID or set CLOUDFLARE_ACCOUNT_ID (`npx wrangler whoami` lists yours), or use --local \
-         for the KV of `wrangler dev`"
+        "no account is given; use --account ID or set CLOUDFLARE_ACCOUNT_ID (`npx wrangler whoami` lists yours){}",
+        or_local(*.0)
     )]
-    NoAccount,
+    NoAccount(ApiService),
     #[error("no namespace is given; use --namespace with the ID or the title of one")]
     NotNamed,
     #[error(
-        "{0} is not set; make a token with the permission \"Workers KV Storage: Edit\" at \
-         https://dash.cloudflare.com/profile/api-tokens and set it, or use --local for the KV of `wrangler dev`"
+        "{variable} is not set; make a token with the permission \"{}\" at \
+         https://dash.cloudflare.com/profile/api-tokens and set it{}",
+        .service.permission(), or_local(*.service)
     )]
-    NoToken(&'static str),
+    NoToken { variable: &'static str, service: ApiService },
     #[error("{0} is not a valid token: it contains white space or other characters that no token has; copy it again")]
     BrokenToken(&'static str),
     #[error("{0} is not encrypted, so the token is not sent there; use https")]
     Unencrypted(String),
+    #[error(
+        "`wrangler dev` at {0} has no metrics; Cloudflare keeps them for the namespaces of an account, so omit \
+         --api-base"
+    )]
+    NoAnalytics(String),
     #[error("there is no namespace {name:?} {at}; {}", there(.known))]
     NoNamespace { name: String, at: &'static str, known: Vec<String> },
     #[error("several namespaces have the title {name:?}; use --namespace with the ID of one of them: {}", listed(.ids))]
     Ambiguous { name: String, ids: Vec<String> },
     #[error(transparent)]
     Api(#[from] ApiError),
+}
+
+/// Returns what else than Cloudflare's API an error message offers.
+fn or_local(service: ApiService) -> &'static str {
+    match service {
+        ApiService::Kv | ApiService::LocalKv => ", or use --local for the KV of `wrangler dev`",
+        ApiService::Analytics => "",
+    }
 }
 
 /// Parses an account id, which becomes part of every path. An empty one counts as not given:
@@ -160,7 +181,7 @@ pub(crate) fn listed<T: AsRef<str>>(names: &[T]) -> String {
 impl ApiArguments {
     /// Returns true for the API of `wrangler dev`.
     pub(super) fn is_local(&self) -> bool {
-        self.local.as_ref().or(self.api_base.as_ref()).is_some_and(ApiBase::is_local)
+        self.base().is_local()
     }
 
     /// Returns the namespace with this id or title. Lists the namespaces of the account, unless
@@ -175,7 +196,7 @@ impl ApiArguments {
         // The local API accepts any id and serves an empty namespace for it, so a typing mistake
         // would go unnoticed.
         let is_known = is_id(namespace) && !endpoint.is_local();
-        let client = ApiClient::new(endpoint, Duration::from_secs(self.deadline), progress.clone());
+        let client = self.account.client(endpoint, progress);
         let opened = Namespace::new(client, namespace);
         if is_known {
             return Ok(opened);
@@ -187,20 +208,41 @@ impl ApiArguments {
 
     /// Returns the address of the API.
     pub(super) fn base(&self) -> ApiBase {
-        let base = self.local.clone().or_else(|| self.api_base.clone());
-        base.unwrap_or_else(|| ApiBase { url: CLOUDFLARE.to_owned(), is_loopback: false })
+        self.local.clone().unwrap_or_else(|| self.account.base())
     }
 
     fn endpoint(&self, given: &GivenToken) -> Result<ApiEndpoint, OpenError> {
-        let GivenToken { variable, token } = given;
         let base = self.base();
         if base.is_local() {
-            return Ok(ApiEndpoint { base, account_path: String::new(), token: None });
+            return Ok(ApiEndpoint { base, service: ApiService::LocalKv, account_path: String::new(), token: None });
         }
-        let account = self.account.as_deref().map(str::trim).filter(|account| !account.is_empty());
-        let account = account.ok_or(OpenError::NoAccount)?;
+        self.account.endpoint(given, ApiService::Kv)
+    }
+}
+
+impl AccountArguments {
+    /// Returns the address of the API.
+    pub(super) fn base(&self) -> ApiBase {
+        self.api_base.clone().unwrap_or_else(|| ApiBase { url: CLOUDFLARE.to_owned(), is_loopback: false })
+    }
+
+    /// Returns the id of the account.
+    pub(super) fn id(&self, service: ApiService) -> Result<&str, OpenError> {
+        let id = self.account.as_deref().map(str::trim).filter(|account| !account.is_empty());
+        id.ok_or(OpenError::NoAccount(service))
+    }
+
+    pub(super) fn client(&self, endpoint: ApiEndpoint, progress: &Progress) -> ApiClient {
+        ApiClient::new(endpoint, Duration::from_secs(self.deadline), progress.clone())
+    }
+
+    /// Returns the endpoint of an API of the account.
+    pub(super) fn endpoint(&self, given: &GivenToken, service: ApiService) -> Result<ApiEndpoint, OpenError> {
+        let &GivenToken { variable, ref token } = given;
+        let base = self.base();
+        let account = self.id(service)?;
         if token.is_empty() {
-            return Err(OpenError::NoToken(variable));
+            return Err(OpenError::NoToken { variable, service });
         }
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(OpenError::BrokenToken(variable));
@@ -210,7 +252,7 @@ impl ApiArguments {
         }
         let account_path = format!("/accounts/{}", segment(account));
         let token = ApiToken { token: token.clone(), authorization: format!("Bearer {token}") };
-        Ok(ApiEndpoint { base, account_path, token: Some(token) })
+        Ok(ApiEndpoint { base, service, account_path, token: Some(token) })
     }
 }
 

@@ -161,6 +161,11 @@ impl ApiClient {
         self.deadline_ms
     }
 
+    /// Returns the token, which no message may show.
+    pub(super) fn token(&self) -> Option<&str> {
+        self.endpoint.token()
+    }
+
     pub(super) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
@@ -209,7 +214,7 @@ impl ApiClient {
             tries: retried.tries,
             gave_up,
             base: self.endpoint.base().to_owned(),
-            is_local: self.endpoint.is_local(),
+            service: self.endpoint.service(),
         })
     }
 
@@ -321,13 +326,13 @@ mod tests {
     use kv_store::retry::FailureClass;
 
     use super::*;
-    use crate::api::endpoint::ApiBase;
+    use crate::api::endpoint::{ApiBase, ApiService};
     use crate::api::error::ApiErrorKind;
 
     #[test]
     fn a_cancelled_call_is_not_retried_or_not_made_at_all() {
         let base = ApiBase { url: "http://127.0.0.1:9".to_owned(), is_loopback: true };
-        let endpoint = ApiEndpoint { base, account_path: String::new(), token: None };
+        let endpoint = ApiEndpoint { base, service: ApiService::Kv, account_path: String::new(), token: None };
         let client = ApiClient::new(endpoint, Duration::from_secs(3600), Progress::new(true));
         for (calls, retries, expected) in [(true, false, 0), (false, true, 1), (true, true, 0)] {
             let cancellation = Cancellation::default();

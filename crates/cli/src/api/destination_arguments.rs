@@ -1,7 +1,7 @@
 //! The arguments that select the destination of a copy.
 
 use super::Namespace;
-use super::api_arguments::{ApiArguments, OpenError, TokenVariable, account};
+use super::api_arguments::{AccountArguments, ApiArguments, OpenError, TokenVariable, account};
 use super::endpoint::ApiBase;
 use super::namespace_arguments::{DefaultNamespace, NamespaceArguments, namespace};
 use crate::progress::Progress;
@@ -50,12 +50,13 @@ impl DestinationArguments {
     ) -> Result<Namespace, OpenError> {
         let source = &source.api;
         let is_other_api = self.api_base.is_some() || self.local.is_some();
-        let api = ApiArguments {
-            account: self.account.clone().or_else(|| source.account.clone()),
-            api_base: if is_other_api { self.api_base.clone() } else { source.api_base.clone() },
-            local: if is_other_api { self.local.clone() } else { source.local.clone() },
-            deadline: source.deadline,
+        let account = AccountArguments {
+            account: self.account.clone().or_else(|| source.account.account.clone()),
+            api_base: if is_other_api { self.api_base.clone() } else { source.account.api_base.clone() },
+            deadline: source.account.deadline,
         };
+        let local = if is_other_api { self.local.clone() } else { source.local.clone() };
+        let api = ApiArguments { account, local };
         let is_same_api = api.base() == source.base();
         let token = if is_same_api || source.is_local() {
             TokenVariable::DestinationOrSource

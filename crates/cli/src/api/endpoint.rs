@@ -15,10 +15,22 @@ pub(crate) struct ApiBase {
     pub(super) is_loopback: bool,
 }
 
+/// What an address serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ApiService {
+    /// The KV REST API, of Cloudflare or of a kv-edge.
+    Kv,
+    /// The KV REST API of `wrangler dev`.
+    LocalKv,
+    /// Cloudflare's GraphQL Analytics API.
+    Analytics,
+}
+
 /// The address and the credentials of an API. `Debug` hides the token.
 pub(super) struct ApiEndpoint {
     pub(super) base: ApiBase,
-    /// `/accounts/{id}`; empty for the API of `wrangler dev`.
+    pub(super) service: ApiService,
+    /// `/accounts/{id}`; empty for an API whose paths name no account.
     pub(super) account_path: String,
     pub(super) token: Option<ApiToken>,
 }
@@ -73,13 +85,27 @@ impl ApiBase {
     }
 }
 
+impl ApiService {
+    /// Returns the permission that a token needs, as the page for making tokens names it.
+    pub(super) fn permission(self) -> &'static str {
+        match self {
+            Self::Kv | Self::LocalKv => "Workers KV Storage: Edit",
+            Self::Analytics => "Account Analytics: Read",
+        }
+    }
+}
+
 impl ApiEndpoint {
     pub(super) fn base(&self) -> &str {
         &self.base.url
     }
 
+    pub(super) fn service(&self) -> ApiService {
+        self.service
+    }
+
     pub(super) fn is_local(&self) -> bool {
-        self.base.is_local()
+        self.service == ApiService::LocalKv
     }
 
     pub(super) fn is_loopback(&self) -> bool {

@@ -6,6 +6,8 @@ use std::io::ErrorKind;
 use kv_store::retry::{Classify, FailureClass, GaveUp};
 use ureq::Timeout;
 
+use super::endpoint::ApiService;
+
 /// The error code for "your account has reached the free usage limit for this operation for
 /// today".
 const DAILY_LIMIT: u64 = 10_048;
@@ -40,6 +42,9 @@ pub(super) enum ApiErrorKind {
     Status { status: u16, code: Option<u64>, message: Option<String> },
     /// The response does not come from the API.
     NotTheApi(u16),
+    /// The GraphQL API refuses the query in a response with status 200. `is_unauthorized` is true
+    /// if the token may not ask.
+    Query { message: String, is_unauthorized: bool },
     /// A bulk call did not take all keys: how many, and one of them (None if redacted).
     Unsuccessful(usize, Option<String>),
     /// No connection was established.
@@ -65,7 +70,7 @@ pub(crate) struct ApiError {
     pub(super) tries: u32,
     pub(super) gave_up: GaveUp,
     pub(super) base: String,
-    pub(super) is_local: bool,
+    pub(super) service: ApiService,
 }
 
 impl Classify for ApiAttemptError {
@@ -155,24 +160,31 @@ impl ApiAttemptError {
 }
 
 impl ApiErrorKind {
-    /// Returns the same with messages that may be shown: without the token, which a response may
-    /// repeat, in one line and bounded. The token is removed first: after the cut, a part of it
-    /// would not be recognised.
+    /// Returns the same with messages that may be shown.
     pub(super) fn for_display(self, token: Option<&str>) -> Self {
-        let for_display = |text: String| -> String {
-            let text = token.map_or_else(|| text.clone(), |token| text.replace(token, "…"));
-            let text = text.chars().map(|character| if character.is_control() { ' ' } else { character });
-            text.take(MESSAGE_MAX).collect()
-        };
         match self {
-            Self::Status { status, code, message } => Self::Status { status, code, message: message.map(for_display) },
-            Self::Unreachable(why) => Self::Unreachable(for_display(why)),
-            Self::Tls(why) => Self::Tls(for_display(why)),
-            Self::Interrupted(why) => Self::Interrupted(for_display(why)),
+            Self::Status { status, code, message } => {
+                Self::Status { status, code, message: message.map(|message| for_display(&message, token)) }
+            }
+            Self::Unreachable(why) => Self::Unreachable(for_display(&why, token)),
+            Self::Tls(why) => Self::Tls(for_display(&why, token)),
+            Self::Interrupted(why) => Self::Interrupted(for_display(&why, token)),
+            Self::Query { message, is_unauthorized } => {
+                Self::Query { message: for_display(&message, token), is_unauthorized }
+            }
             // These contain only text of this program.
             Self::NotTheApi(_) | Self::Unsuccessful(..) | Self::OutOfTime | Self::Cancelled => self,
         }
     }
+}
+
+/// Returns a message of the API that may be shown: without the token, which a response may repeat,
+/// in one line and bounded. The token is removed first: after the cut, a part of it would not be
+/// recognised.
+pub(super) fn for_display(text: &str, token: Option<&str>) -> String {
+    let text = token.map_or_else(|| text.to_owned(), |token| text.replace(token, "…"));
+    let text = text.chars().map(|character| if character.is_control() { ' ' } else { character });
+    text.take(MESSAGE_MAX).collect()
 }
 
 impl fmt::Display for ApiErrorKind {
@@ -184,8 +196,9 @@ impl fmt::Display for ApiErrorKind {
                 code.map_or(Ok(()), |code| write!(formatter, " (code {code})"))
             }
             Self::NotTheApi(status) => {
-                write!(formatter, "the response, status {status}, does not come from the KV API")
+                write!(formatter, "the response, status {status}, does not come from the API")
             }
+            Self::Query { message, .. } => write!(formatter, "the API refuses the query: {message:?}"),
             Self::Unsuccessful(1, None) => formatter.write_str("the API did not take one key"),
             Self::Unsuccessful(count, None) => write!(formatter, "the API did not take {count} keys"),
             Self::Unsuccessful(1, Some(key)) => write!(formatter, "the API did not take {key:?}"),
@@ -225,7 +238,8 @@ impl ApiError {
             ApiErrorKind::Status { status, .. } => matches!(status, 300..=399 | 401 | 403 | 404),
             ApiErrorKind::NotTheApi(status) => !matches!(status, 408 | 413 | 429 | 500..),
             ApiErrorKind::Unreachable(_) | ApiErrorKind::Tls(_) => true,
-            ApiErrorKind::Unsuccessful(..)
+            ApiErrorKind::Query { .. }
+            | ApiErrorKind::Unsuccessful(..)
             | ApiErrorKind::Interrupted(_)
             | ApiErrorKind::OutOfTime
             | ApiErrorKind::Cancelled => false,
@@ -244,21 +258,25 @@ impl ApiError {
 
     /// Returns what people can do about the failure.
     fn advice(&self) -> String {
-        let Self { base, is_local, .. } = self;
+        let Self { base, service, .. } = self;
+        let is_local = *service == ApiService::LocalKv;
+        let is_analytics = *service == ApiService::Analytics;
         let status = match self.kind {
             ApiErrorKind::Status { code: Some(DAILY_LIMIT), .. } => {
                 return "continue after 00:00 UTC, or upgrade to the paid plan".to_owned();
             }
             ApiErrorKind::Status { code: Some(code), .. } if NO_TOKEN.contains(&code) => 401,
-            ApiErrorKind::NotTheApi(status) if status < 500 && *is_local => {
+            ApiErrorKind::NotTheApi(status) if status < 500 && is_local => {
                 return format!("check that `wrangler dev` listens there, or give its address: --local=URL ({base})");
             }
             ApiErrorKind::NotTheApi(status) if status < 500 => {
                 return format!("check the address of the API, which is {base} (--api-base)");
             }
             ApiErrorKind::Status { status, .. } | ApiErrorKind::NotTheApi(status) => status,
+            ApiErrorKind::Query { is_unauthorized: true, .. } => 403,
+            ApiErrorKind::Query { .. } => 400,
             ApiErrorKind::Unsuccessful(..) | ApiErrorKind::Interrupted(_) => 500,
-            ApiErrorKind::Unreachable(_) if *is_local => {
+            ApiErrorKind::Unreachable(_) if is_local => {
                 return format!(
                     "run `npm start` or `npx wrangler dev` first, or give its address: --local=URL ({base})"
                 );
@@ -271,17 +289,27 @@ impl ApiError {
             ApiErrorKind::OutOfTime => return "--deadline SECONDS gives each call more time".to_owned(),
         };
         match status {
+            _ if self.gave_up == GaveUp::Deadline && is_analytics => {
+                "run it again; --deadline SECONDS gives the query more time".to_owned()
+            }
             _ if self.gave_up == GaveUp::Deadline => {
                 "run it again, what was written stays; --deadline SECONDS gives each call more time".to_owned()
             }
-            401 | 403 => "the token in CLOUDFLARE_API_TOKEN needs the permission \"Workers KV Storage: Edit\" on the \
-                          account of --account"
-                .to_owned(),
+            401 | 403 => format!(
+                "the token in CLOUDFLARE_API_TOKEN needs the permission \"{}\" on the account of --account",
+                service.permission()
+            ),
+            400 if is_analytics => {
+                "the plan of the account may allow less: try a shorter or later time, such as --since 1d".to_owned()
+            }
+            404 if is_analytics => format!("only Cloudflare's API has these metrics; omit --api-base ({base})"),
+            429 if is_analytics => "run it again in five minutes: a user may make 300 queries in that time".to_owned(),
+            500.. if is_analytics => "run it again later; https://www.cloudflarestatus.com reports outages".to_owned(),
             404 => "check --namespace and --account; `npx wrangler kv namespace list` shows what exists".to_owned(),
             413 => "Workers KV accepts values up to 25 MiB and metadata up to 1024 bytes".to_owned(),
             429 => "run it again in five minutes, what was written stays: an account may make 1,200 calls in that time"
                 .to_owned(),
-            500.. if *is_local => {
+            500.. if is_local => {
                 "check the output of `wrangler dev` and run it again: what was written stays".to_owned()
             }
             500.. => "run it again later, what was written stays; https://www.cloudflarestatus.com reports outages"

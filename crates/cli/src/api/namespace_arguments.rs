@@ -47,7 +47,7 @@ impl<D: DefaultNamespace> NamespaceArguments<D> {
 }
 
 /// Parses the id or the title of a namespace.
-pub(super) fn namespace(name: &str) -> Result<String, String> {
+pub(crate) fn namespace(name: &str) -> Result<String, String> {
     if name.trim().is_empty() {
         return Err("it is empty; give the ID or the title of a namespace, or omit --namespace".to_owned());
     }

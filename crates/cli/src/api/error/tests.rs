@@ -47,8 +47,8 @@ fn a_host_that_never_responded_is_a_mistake_and_a_broken_connection_an_outage() 
 
 fn check(kind: ApiErrorKind, tries: u32, gave_up: GaveUp, is_local: bool, expected: &str) {
     let base = "http://h:1/x".to_owned();
-    let error =
-        ApiError { what: "write 3 keys".to_owned(), kind, unsuccessful_keys: 3, tries, gave_up, base, is_local };
+    let service = if is_local { ApiService::LocalKv } else { ApiService::Kv };
+    let error = ApiError { what: "write 3 keys".to_owned(), kind, unsuccessful_keys: 3, tries, gave_up, base, service };
     assert_eq!(error.to_string(), expected);
 }
 
@@ -126,7 +126,7 @@ fn each_missing_response_is_a_sentence_that_says_what_to_do() {
             8,
             GaveUp::Tries,
             false,
-            "cannot write 3 keys: the response, status 502, does not come from the KV API, tried 8 times; run it \
+            "cannot write 3 keys: the response, status 502, does not come from the API, tried 8 times; run it \
              again later, what was written stays; https://www.cloudflarestatus.com reports outages",
         ),
         (
@@ -134,7 +134,7 @@ fn each_missing_response_is_a_sentence_that_says_what_to_do() {
             1,
             GaveUp::Permanent,
             false,
-            "cannot write 3 keys: the response, status 200, does not come from the KV API; check the address of \
+            "cannot write 3 keys: the response, status 200, does not come from the API; check the address of \
              the API, which is \
              http://h:1/x (--api-base)",
         ),
@@ -198,7 +198,7 @@ fn a_redacted_error_names_no_key() {
         (ApiAttemptError::of_status(503, None, Some("user-7"), None), "the API responds with 503"),
         (ApiAttemptError::unsuccessful(&["user-7".to_owned()]), "the API did not take one key"),
         (ApiAttemptError::unsuccessful(&["user-7".to_owned(), "user-8".to_owned()]), "the API did not take 2 keys"),
-        (ApiAttemptError::not_the_api(502), "the response, status 502, does not come from the KV API"),
+        (ApiAttemptError::not_the_api(502), "the response, status 502, does not come from the API"),
     ] {
         let class = failed.class;
         let redacted = failed.redacted();
@@ -233,8 +233,15 @@ fn errors_that_are_not_about_the_pairs_affect_all_calls() {
         (ApiErrorKind::OutOfTime, false),
     ] {
         let (what, base) = ("write 3 keys".to_owned(), "http://h:1/x".to_owned());
-        let error =
-            ApiError { what, kind, unsuccessful_keys: 3, tries: 1, gave_up: GaveUp::Tries, base, is_local: true };
+        let error = ApiError {
+            what,
+            kind,
+            unsuccessful_keys: 3,
+            tries: 1,
+            gave_up: GaveUp::Tries,
+            base,
+            service: ApiService::LocalKv,
+        };
         assert_eq!(error.affects_all_calls(), expected, "{error}");
     }
 }
