@@ -12,6 +12,7 @@
 mod attribute;
 mod bucket;
 mod condition;
+mod definitions_check;
 mod id_set;
 mod murmur3;
 mod number;
@@ -27,6 +28,7 @@ use serde_json::{Map, Value};
 
 use self::bucket::Bucket;
 use self::condition::Condition;
+pub use self::definitions_check::DefinitionsCheck;
 use self::id_set::IdSet;
 use kv_store::limits::Key;
 use kv_store::schema::Fault;
@@ -114,6 +116,8 @@ pub struct ResolutionDetails<'f> {
     pub value_json: &'f str,
     /// Why the flag gives this variant.
     pub reason: Reason,
+    /// The index of the rule that gives the variant; `None` if no rule does.
+    pub rule: Option<usize>,
     /// The metadata of the flag, as a JSON object.
     pub metadata_json: Option<&'f str>,
 }
@@ -201,6 +205,24 @@ impl Flag {
         self.is_on && conditions.any(|condition| !condition.attribute.is_targeting_key())
     }
 
+    /// Returns the names of the variants, sorted.
+    pub fn variants(&self) -> impl Iterator<Item = &str> {
+        self.variants.iter().map(|variant| &*variant.name)
+    }
+
+    /// Returns the variants that so many made-up users get, whose targeting keys are
+    /// `sample-user-0` and so on, and who have these attributes.
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "each of these users has a targeting key")]
+    #[must_use]
+    pub fn sample(&self, name: &str, context: &Map<String, Value>, users: usize) -> Vec<&str> {
+        let variant = |user: usize| {
+            let key = format!("sample-user-{user}");
+            let subject = Subject { targeting_key: Some(&key), context, record: UserAttributes::NoRecord };
+            self.evaluate(name, &subject).expect("a targeting key is all that can be missing").variant
+        };
+        (0..users).map(variant).collect()
+    }
+
     /// Evaluates the flag. `name` is its name, which is part of the hash that decides
     /// percentages.
     ///
@@ -216,36 +238,43 @@ impl Flag {
         name: &str,
         subject: &Subject<'_>,
     ) -> Result<ResolutionDetails<'f>, TargetingKeyMissing> {
-        let (variant, reason) = self.resolve(name, subject)?;
+        let (variant, reason, rule) = self.resolve(name, subject)?;
         let Variant { name, json } =
             self.variants.get(variant).expect("the definitions name variants of the list only");
-        Ok(ResolutionDetails { variant: name, value_json: json, reason, metadata_json: self.metadata.as_deref() })
+        Ok(ResolutionDetails { variant: name, value_json: json, reason, rule, metadata_json: self.metadata.as_deref() })
     }
 
-    fn resolve(&self, name: &str, subject: &Subject<'_>) -> Result<(usize, Reason), TargetingKeyMissing> {
+    /// Returns the variant, why the flag gives it, and the rule that does.
+    fn resolve(
+        &self,
+        name: &str,
+        subject: &Subject<'_>,
+    ) -> Result<(usize, Reason, Option<usize>), TargetingKeyMissing> {
         if !self.is_on {
-            return Ok((self.off.unwrap_or(self.default), Reason::Disabled));
+            return Ok((self.off.unwrap_or(self.default), Reason::Disabled, None));
         }
         if self.rules.is_empty() {
-            return Ok((self.default, Reason::Static));
+            return Ok((self.default, Reason::Static, None));
         }
         let key = subject.key();
         let bucket = OnceCell::new();
         let mut otherwise = Reason::Default;
-        for rule in &self.rules {
+        for (index, rule) in self.rules.iter().enumerate() {
             if !rule.matches(key, subject) {
                 continue;
             }
-            let Some(percentage) = rule.percentage else { return Ok((rule.variant, Reason::TargetingMatch)) };
+            let Some(percentage) = rule.percentage else {
+                return Ok((rule.variant, Reason::TargetingMatch, Some(index)));
+            };
             let key = key.ok_or(TargetingKeyMissing)?;
             // All percentages of a flag share a bucket: `25` and then `50` give a quarter of
             // all users each.
             if *bucket.get_or_init(|| Bucket::of(name, key)) < percentage {
-                return Ok((rule.variant, Reason::Split));
+                return Ok((rule.variant, Reason::Split, Some(index)));
             }
             otherwise = Reason::Split;
         }
-        Ok((self.default, otherwise))
+        Ok((self.default, otherwise, None))
     }
 }
 

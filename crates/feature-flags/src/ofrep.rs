@@ -15,7 +15,7 @@ use http_semantics::error_response::{ErrorResponse, HttpError};
 use http_semantics::status::Status;
 use kv_store::limits::KeyError;
 
-pub use self::request::parse_request;
+pub use self::request::{parse_context, parse_request};
 pub use self::response::{BulkEvaluation, bulk, error_json, is_not_modified, single};
 
 /// The evaluation context of a request: the protocol's schema `context`.

@@ -3,9 +3,8 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use feature_flags::flags::Definitions;
+use feature_flags::flags::DefinitionsCheck;
 use kv_store::json_tree::JsonTree;
-use kv_store::schema::{FAULTS_MAX, Fault};
 
 use crate::ExitStatus;
 use crate::validation_report::{FileReport, Finding, ValidationReport};
@@ -51,23 +50,10 @@ fn check(text: &str) -> FileReport {
         Ok(tree) => tree,
         Err(error) => return FileReport { faults: vec![Finding::of_syntax(error)], ..FileReport::default() },
     };
-    let found = |faults: Vec<_>| faults.into_iter().map(|fault| Finding::of_fault(None, fault)).collect::<Vec<_>>();
-    let count = tree.member("flags").map_or(0, |flags| flags.members().len());
-    let mut report = FileReport { count, ..FileReport::default() };
-    report.faults.extend(found(tree.repeated().into_iter().map(Fault::of_repeated).collect()));
-    match Definitions::parse(text) {
-        Ok(definitions) => {
-            report.warnings = found(definitions.warnings());
-            if definitions.is_empty() {
-                report.warnings.push(Finding::of_file("", "there is no flag in it"));
-            }
-        }
-        Err(faults) => {
-            report.is_cut = faults.len() >= FAULTS_MAX;
-            report.faults.extend(found(faults));
-        }
-    }
-    report
+    let DefinitionsCheck { names, faults, warnings, is_cut } = DefinitionsCheck::of(text, &tree);
+    let found = |faults: Vec<_>| faults.into_iter().map(|fault| Finding::of_fault(None, fault)).collect();
+    let (faults, warnings) = (found(faults), found(warnings));
+    FileReport { count: names.len(), faults, warnings, is_cut, ..FileReport::default() }
 }
 
 #[cfg(test)]

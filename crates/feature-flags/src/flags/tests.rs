@@ -239,7 +239,13 @@ fn a_flag_gives_its_value_as_json_and_its_metadata() {
         ("number", "n", "-0.0015", None),
         ("object", "list", r#"[1,{"a":null}]"#, Some("{}")),
     ] {
-        let expected = ResolutionDetails { variant, value_json: json, reason: Reason::Static, metadata_json: metadata };
+        let expected = ResolutionDetails {
+            variant,
+            value_json: json,
+            reason: Reason::Static,
+            rule: None,
+            metadata_json: metadata,
+        };
         assert_eq!(definitions.get(name).unwrap().evaluate(name, &nobody), Ok(expected), "{name}");
     }
 }
@@ -321,4 +327,46 @@ fn a_switch_that_is_off_is_off_whatever_its_default() {
         let subject = Subject { targeting_key: None, context: &Map::new(), record: UserAttributes::NoRecord };
         assert_eq!(definitions.get("a").unwrap().evaluate("a", &subject).unwrap().variant, variant, "{flag}");
     }
+}
+
+#[test]
+fn the_result_names_the_rule_that_gives_the_variant() {
+    let rules = json!({"rules": [
+        {"deny": ["blocked"]},
+        {"match": [{"attribute": "plan", "eq": "pro"}], "percentage": 50, "variant": "a"},
+        {"allow": ["u"], "variant": "b"},
+    ]});
+    let (within, outside) = (user_between(0.0, 50.0), user_between(50.0, 100.0));
+    let (pro, free) = (object(&json!({"plan": "pro"})), Map::new());
+    for (members, key, context, expected) in [
+        (&rules, "blocked", &pro, ("none", Some(0))),
+        (&rules, &within, &pro, ("a", Some(1))),
+        (&rules, &outside, &pro, ("none", None)),
+        (&rules, "u", &free, ("b", Some(2))),
+        (&rules, "other", &free, ("none", None)),
+        (&json!({"on": false, "rules": [{"allow": ["u"], "variant": "b"}]}), "u", &free, ("none", None)),
+        (&json!({}), "u", &free, ("none", None)),
+    ] {
+        let flag = flag(members);
+        let subject = Subject { targeting_key: Some(key), context, record: UserAttributes::NoRecord };
+        let details = flag.evaluate("x", &subject).unwrap();
+        assert_eq!((details.variant, details.rule), expected, "{members} {key}");
+    }
+}
+
+#[test]
+fn a_sample_has_the_variant_of_each_of_its_users_in_their_order() {
+    let flag =
+        flag(&json!({"rules": [{"match": [{"attribute": "plan", "eq": "pro"}], "percentage": 30, "variant": "a"}]}));
+    let pro = object(&json!({"plan": "pro"}));
+    let sample = flag.sample("x", &pro, 1000);
+    assert_eq!(sample.len(), 1000);
+    for (user, variant) in sample.iter().enumerate() {
+        let expected = chosen(&flag, Some(&format!("sample-user-{user}")), &json!({"plan": "pro"})).unwrap();
+        assert_eq!(*variant, expected.0);
+    }
+    let share = sample.iter().filter(|variant| **variant == "a").count();
+    assert!((250..350).contains(&share), "{share}");
+    assert!(flag.sample("x", &Map::new(), 10).iter().all(|variant| *variant == "none"));
+    assert_eq!(flag.variants().collect::<Vec<_>>(), ["a", "b", "c", "none"]);
 }

@@ -23,12 +23,16 @@ pub fn parse_request(body: &[u8], prefix: &str) -> Result<EvaluationContext, Ofr
     let mut request: Map<String, Value> = record::parse(body).map_err(|broken| {
         OfrepError::of_request(ErrorCode::ParseError, format!("the body cannot be read: {broken}"))
     })?;
+    request.remove("context").map_or_else(|| Ok(EvaluationContext::default()), |context| parse_context(context, prefix))
+}
+
+/// Parses an evaluation context, the member `context` of a request.
+///
+/// # Errors
+/// [`ErrorCode::InvalidContext`] if it is not an object or its targeting key cannot be a user id.
+pub fn parse_context(context: Value, prefix: &str) -> Result<EvaluationContext, OfrepError> {
     let invalid = |details: &'static str| Err(OfrepError::of_request(ErrorCode::InvalidContext, details));
-    let mut attributes = match request.remove("context") {
-        None => Map::new(),
-        Some(Value::Object(attributes)) => attributes,
-        Some(_) => return invalid("the context must be an object"),
-    };
+    let Value::Object(mut attributes) = context else { return invalid("the context must be an object") };
     let targeting_key = match attributes.remove("targetingKey") {
         None => None,
         // SDKs that have no targeting key send an empty one (OpenFeature specification,
