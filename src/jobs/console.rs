@@ -15,7 +15,6 @@ use kv_api::access::{Access, CREDENTIAL_FIELDS};
 use kv_api::namespace::ApiNamespace;
 use kv_store::record::to_json;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
 
@@ -94,7 +93,7 @@ impl ApiRequest<'_> {
 
     /// Reads the body, a JSON object of at most `bytes_max` bytes.
     #[cfg(feature = "flags")]
-    async fn body<T: DeserializeOwned>(&self, bytes_max: u32) -> Result<T, RequestError> {
+    async fn body<T: serde::de::DeserializeOwned>(&self, bytes_max: u32) -> Result<T, RequestError> {
         let body = self.context.short_body(bytes_max).await?;
         let invalid = |error: serde_json::Error| ConsoleError::InvalidBody(error.to_string());
         Ok(serde_json::from_slice(&body).map_err(invalid)?)

@@ -4,8 +4,7 @@
 use std::borrow::Cow;
 
 use feature_flags::config::config_source::ConfigSource;
-use feature_flags::config::user_record::UserRecord;
-use feature_flags::flags::{Flag, Subject, UserAttributes};
+use feature_flags::flags::{Flag, Subject};
 use feature_flags::ofrep::{self, BulkEvaluation, ErrorCode, EvaluationContext, OfrepError};
 use http_semantics::request_body::RequestBodyError;
 use http_semantics::request_target::percent_decode;
@@ -93,8 +92,8 @@ async fn single(context: &RequestContext, encoded: &str, cors: &[CorsField]) -> 
     let needs_user = flags.definitions().get(&flag).is_some_and(Flag::needs_attributes);
     let user = if needs_user { user(context, &evaluation_context).await.map_err(of_flag)? } else { None };
     let source = source(&flags, user.as_ref()).map(|source| ("config-source", source));
-    let attributes = attributes(user.as_ref());
-    let json = ofrep::single(&flag, flags.definitions(), &subject(&evaluation_context, user.as_ref(), &attributes))
+    let members = users::members(user.as_ref());
+    let json = ofrep::single(&flag, flags.definitions(), &subject(&evaluation_context, user.as_ref(), &members))
         .map_err(|error| {
             // A missing flag may be due to a broken edit, too.
             source.into_iter().fold(of_flag(error), |failure, (name, source)| failure.with_field(name, source))
@@ -112,9 +111,9 @@ async fn bulk(context: &RequestContext, cors: &[CorsField]) -> Result<Response, 
     let flags = definitions(context, None).await?;
     let needs_user = flags.definitions().needs_attributes();
     let user = if needs_user { user(context, &evaluation_context).await.map_err(of_all)? } else { None };
-    let attributes = attributes(user.as_ref());
+    let members = users::members(user.as_ref());
     let BulkEvaluation { json, etag } =
-        ofrep::bulk(flags.definitions(), &subject(&evaluation_context, user.as_ref(), &attributes));
+        ofrep::bulk(flags.definitions(), &subject(&evaluation_context, user.as_ref(), &members));
     let is_known = ofrep::is_not_modified(context.header("if-none-match").as_deref(), &etag);
     let source = source(&flags, user.as_ref()).map(|source| ("config-source", source));
     // A proxy that compresses the response would have to weaken the entity tag (RFC 9110
@@ -162,25 +161,15 @@ async fn user(
     users::find(context, id).await.map(Some).map_err(Into::into)
 }
 
-/// Returns the members of the user's record.
-fn attributes(user: Option<&UserConfig>) -> Map<String, Value> {
-    user.and_then(UserConfig::record).map(UserRecord::members).unwrap_or_default()
-}
-
 fn subject<'a>(
     evaluation_context: &'a EvaluationContext,
     user: Option<&UserConfig>,
-    attributes: &'a Map<String, Value>,
+    members: &'a Map<String, Value>,
 ) -> Subject<'a> {
-    let record = match user {
-        Some(user) if user.record().is_some() => UserAttributes::Record(attributes),
-        Some(UserConfig { source: ConfigSource::Default, .. }) => UserAttributes::Unreadable,
-        _ => UserAttributes::NoRecord,
-    };
     Subject {
         targeting_key: evaluation_context.targeting_key.as_deref(),
         context: &evaluation_context.attributes,
-        record,
+        record: users::attributes(user, members),
     }
 }
 

@@ -8,9 +8,11 @@ use feature_flags::config::config_source::ConfigSource;
 use feature_flags::config::is_reserved;
 use feature_flags::config::user_id::key;
 use feature_flags::config::user_record::UserRecord;
+use feature_flags::flags::UserAttributes;
 use kv_store::limits::{BULK_READ_KEYS_MAX, Key, KeyError};
 use kv_store::record_cache::CachedRecord;
 use kv_store::retry::Time;
+use serde_json::{Map, Value};
 
 use super::keyspace::{Keyspace, RecordRead};
 use super::keyspaces::{Snapshots, Users};
@@ -153,6 +155,20 @@ fn in_snapshot(context: &RequestContext, snapshot: &SnapshotRead, id: &str, with
         // The user may be in the newer snapshot, which cannot be read.
         None if without == ConfigSource::NoRecord => nothing(ConfigSource::of_no_record(*record_state)),
         None => nothing(without),
+    }
+}
+
+/// Returns the members of a user's record; none without a user or a record.
+pub(crate) fn members(user: Option<&UserConfig>) -> Map<String, Value> {
+    user.and_then(UserConfig::record).map(UserRecord::members).unwrap_or_default()
+}
+
+/// Returns the attributes that the flags see of a user. `members` are those of their record.
+pub(crate) fn attributes<'m>(user: Option<&UserConfig>, members: &'m Map<String, Value>) -> UserAttributes<'m> {
+    match user {
+        Some(user) if user.record().is_some() => UserAttributes::Record(members),
+        Some(UserConfig { source: ConfigSource::Default, .. }) => UserAttributes::Unreadable,
+        _ => UserAttributes::NoRecord,
     }
 }
 

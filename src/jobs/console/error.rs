@@ -16,6 +16,10 @@ pub(crate) enum ConsoleError {
     UnknownCall,
     /// The body is not what the call takes; the text says why.
     InvalidBody(String),
+    /// The definitions of flags, given or stored, have this fault.
+    InvalidDefinitions(String),
+    /// The definitions have no such flag.
+    FlagNotFound,
     /// The token does not allow the call.
     OutOfScope,
     /// The namespace with this title is read-only.
@@ -49,6 +53,14 @@ impl HttpError for ConsoleError {
             Self::InvalidBody(why) => {
                 ErrorResponse::new(Status::BadRequest, "invalid_body", format!("The body is not valid: {why}."))
             }
+            Self::InvalidDefinitions(fault) => ErrorResponse::new(
+                Status::BadRequest,
+                "invalid_definitions",
+                format!("The definitions of the flags are not valid: {fault}."),
+            ),
+            Self::FlagNotFound => {
+                ErrorResponse::new(Status::NotFound, "flag_not_found", "The definitions have no flag of this name.")
+            }
             Self::OutOfScope => {
                 ErrorResponse::new(Status::Forbidden, "out_of_scope", "The token does not allow this call.")
             }
@@ -66,6 +78,8 @@ impl HttpError for ConsoleError {
             Self::FileNotFound => Self::FileNotFound, "No file of the console has this path.";
             Self::UnknownCall => Self::UnknownCall, "No call of the console's API has this path.";
             Self::InvalidBody(_) => Self::InvalidBody("missing field `definitions` at line 1 column 2".to_owned()), "The body is not the JSON that the call of the console takes.";
+            Self::InvalidDefinitions(_) => Self::InvalidDefinitions("flags.new-checkout.default: it is missing".to_owned()), "The definitions that the console tries out have a fault.";
+            Self::FlagNotFound => Self::FlagNotFound, "The definitions that the console tries out have no such flag.";
             Self::OutOfScope => Self::OutOfScope, "The token's scope does not contain what the call reads or changes.";
             Self::ReadOnly(_) => Self::ReadOnly("assets".to_owned()), "`KV_API_WRITABLE` does not list the namespace.";
         }
