@@ -8,7 +8,7 @@
 import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as BuiltKeyWriter } from "../build/entry.js";
 
-export { NamespaceList } from "../build/entry.js";
+export { MetricsStore, NamespaceList } from "../build/entry.js";
 
 const LIMITED = "limited-";
 const INTERVAL_MS = 1000;

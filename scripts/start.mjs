@@ -25,6 +25,7 @@ const demoVars = ({ article, storefrontA, storefrontB }) => ({
   TENANT_DOMAIN: "shops.localhost",
   KV_API_WRITABLE: "*",
   KV_API_NAMESPACES: "KV_NAMESPACES",
+  METRICS: "on",
   API_TOKEN: "local-demo-token",
 });
 

@@ -8,6 +8,8 @@ use std::rc::Rc;
 
 use kv_store::lru::Lru;
 use kv_store::retry::Budget;
+#[cfg(feature = "metrics")]
+use metrics::collector::Collector;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -29,6 +31,9 @@ pub(crate) struct Isolate {
     pub(crate) flags_fault: RefCell<Option<kv_store::schema::Fault>>,
     #[cfg(feature = "kv-api")]
     pub(crate) kv_api: kv_api::KvApiMemory,
+    /// What was counted and not handed over: at most 60 minutes of the few routes.
+    #[cfg(feature = "metrics")]
+    pub(crate) metrics: RefCell<Collector>,
     #[cfg(feature = "storefronts")]
     pub(crate) storefronts: storefronts::StorefrontsMemory,
 }
@@ -48,6 +53,8 @@ impl Isolate {
             flags_fault: RefCell::new(None),
             #[cfg(feature = "kv-api")]
             kv_api: kv_api::KvApiMemory::new(),
+            #[cfg(feature = "metrics")]
+            metrics: RefCell::default(),
             #[cfg(feature = "storefronts")]
             storefronts: storefronts::StorefrontsMemory::new(),
         }

@@ -18,6 +18,8 @@ pub(crate) mod hello_world;
 pub(crate) mod key_writer;
 #[cfg(feature = "kv-api")]
 pub(crate) mod kv_api;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
 #[cfg(feature = "flags")]
 pub(crate) mod ofrep;
 #[cfg(feature = "storefronts")]

@@ -42,6 +42,7 @@ use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;
 use crate::platform::js_error::message_of;
+use crate::platform::meter::{Meter, Metered};
 
 #[wasm_bindgen]
 extern "C" {
@@ -107,18 +108,35 @@ pub(crate) type TextWithMetadata = (String, Option<String>);
 #[derive(Clone)]
 pub(crate) struct Store {
     namespace: KvNamespace,
+    meter: Meter,
 }
 
+/// What KV promises; an error if the call could not be made.
+type KvCall = Result<js_sys::Promise, JsValue>;
+
 impl Store {
-    pub(crate) fn new(namespace: KvNamespace) -> Self {
-        Self { namespace }
+    pub(crate) fn new(namespace: KvNamespace, meter: Meter) -> Self {
+        Self { namespace, meter }
+    }
+
+    /// Counts a call, if it was made.
+    fn counted(&self, what: Metered, call: KvCall) -> KvCall {
+        if call.is_ok() {
+            self.meter.count(what);
+        }
+        call
+    }
+
+    /// Counts a read of one key.
+    fn counted_read(&self, call: KvCall) -> KvCall {
+        self.counted(Metered::Read { keys: 1 }, call)
     }
 
     /// Returns a small value as text; `None` if the key does not exist.
     #[cfg(feature = "writes")]
     pub(crate) async fn text(&self, key: &Key<'_>) -> Result<Option<String>, StoreError> {
-        let promise = TEXT.with(|kind| self.namespace.get(key.as_str(), kind));
-        Ok(await_call(promise).await?.as_string())
+        let read = TEXT.with(|kind| self.namespace.get(key.as_str(), kind));
+        Ok(await_call(self.counted_read(read)).await?.as_string())
     }
 
     /// Returns a value, with one retry if the read fails; `None` if the key does not exist.
@@ -128,7 +146,8 @@ impl Store {
         key: &Key<'_>,
         form: &ReadOptions,
     ) -> Result<Option<JsValue>, StoreError> {
-        let value = retry_read(|| form.0.with(|options| self.namespace.get(key.as_str(), options))).await?;
+        let value =
+            retry_read(|| self.counted_read(form.0.with(|options| self.namespace.get(key.as_str(), options)))).await?;
         Ok((!value.is_null()).then_some(value))
     }
 
@@ -141,7 +160,8 @@ impl Store {
         let mut chunks: Vec<&[&Key<'_>]> = keys.chunks(kv_store::limits::BULK_READ_KEYS_MAX).rev().collect();
         while let Some(keys) = chunks.pop() {
             let names: js_sys::Array = keys.iter().map(|key| JsValue::from_str(key.as_str())).collect();
-            let values = retry_read(|| TEXT.with(|kind| self.namespace.get_many(&names, kind))).await;
+            let read = || TEXT.with(|kind| self.namespace.get_many(&names, kind));
+            let values = retry_read(|| self.counted(Metered::Read { keys: keys.len() }, read())).await;
             if values.as_ref().is_err_and(StoreError::is_too_large)
                 && keys.len() > 1
                 && let Some((first, second)) = keys.split_at_checked(keys.len() / 2)
@@ -162,7 +182,7 @@ impl Store {
     #[cfg(feature = "kv-api")]
     pub(crate) async fn value(&self, key: &Key<'_>, form: &ReadOptions) -> Result<Option<JsValue>, StoreError> {
         let read = retry::retry(&Backoff::READ, &Isolate::current().retry_budget, &Clock, async |_| {
-            await_call(form.0.with(|options| self.namespace.get(key.as_str(), options))).await
+            await_call(self.counted_read(form.0.with(|options| self.namespace.get(key.as_str(), options)))).await
         });
         let value = read.await.outcome.map_err(|(error, _)| error)?;
         Ok((!value.is_null()).then_some(value))
@@ -176,7 +196,8 @@ impl Store {
         keys: &[Key<'_>],
     ) -> Result<Vec<Option<TextWithMetadata>>, StoreError> {
         let names: js_sys::Array = keys.iter().map(|key| JsValue::from_str(key.as_str())).collect();
-        let found = retry_read(|| TEXT.with(|kind| self.namespace.get_many_with_metadata(&names, kind))).await?;
+        let read = || TEXT.with(|kind| self.namespace.get_many_with_metadata(&names, kind));
+        let found = retry_read(|| self.counted(Metered::Read { keys: keys.len() }, read())).await?;
         let found: js_sys::Map = found.unchecked_into();
         let of = |name: JsValue| {
             let found = found.get(&name);
@@ -196,8 +217,8 @@ impl Store {
         &self,
         key: &Key<'_>,
     ) -> Result<(Option<web_sys::ReadableStream>, Option<String>), StoreError> {
-        let promise = STREAM.with(|kind| self.namespace.get_with_metadata(key.as_str(), kind));
-        let found: WithMetadata = await_call(promise).await?.unchecked_into();
+        let read = STREAM.with(|kind| self.namespace.get_with_metadata(key.as_str(), kind));
+        let found: WithMetadata = await_call(self.counted_read(read)).await?.unchecked_into();
         let (value, metadata) = (found.value(), found.metadata());
         Ok(((!value.is_null()).then(|| value.unchecked_into()), json(&metadata)?))
     }
@@ -207,7 +228,7 @@ impl Store {
     #[cfg(any(feature = "cache", feature = "kv-api"))]
     pub(crate) async fn delete_with_retry(&self, key: &Key<'_>, backoff: &Backoff) -> retry::Retried<(), StoreError> {
         retry::retry(backoff, &Isolate::current().retry_budget, &Clock, async |left_ms| {
-            let delete = await_call(self.namespace.delete(key.as_str()));
+            let delete = await_call(self.counted(Metered::Delete, self.namespace.delete(key.as_str())));
             let outcome = deadline::within(Duration::from_millis(left_ms), delete).await;
             outcome.unwrap_or_else(|| Err(StoreError::delete_timeout())).map(|_| ())
         })
@@ -217,7 +238,7 @@ impl Store {
 
 /// Reads, with one retry.
 #[cfg(any(feature = "assets", feature = "flags", feature = "kv-api", feature = "storefronts", feature = "writes"))]
-async fn retry_read(read: impl Fn() -> Result<js_sys::Promise, JsValue>) -> Result<JsValue, StoreError> {
+async fn retry_read(read: impl Fn() -> KvCall) -> Result<JsValue, StoreError> {
     let read = retry::retry(&Backoff::READ, &Isolate::current().retry_budget, &Clock, async |left_ms| {
         let outcome = deadline::within(Duration::from_millis(left_ms), await_call(read())).await;
         outcome.unwrap_or_else(|| Err(StoreError::read_timeout()))
@@ -234,8 +255,8 @@ fn json(metadata: &JsValue) -> Result<Option<String>, StoreError> {
     }
 }
 
-async fn await_call(promise: Result<js_sys::Promise, JsValue>) -> Result<JsValue, StoreError> {
-    match promise {
+async fn await_call(call: KvCall) -> Result<JsValue, StoreError> {
+    match call {
         Ok(promise) => {
             JsFuture::from(promise).await.map_err(|rejected| StoreError::from_message(message_of(&rejected)))
         }

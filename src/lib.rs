@@ -34,6 +34,8 @@ mod routes;
 pub use crate::jobs::key_writer::KeyWriter;
 #[cfg(feature = "kv-api")]
 pub use crate::jobs::kv_api::namespace_object::NamespaceObject;
+#[cfg(feature = "metrics")]
+pub use crate::jobs::metrics::store_object::MetricsStore;
 
 use std::rc::Rc;
 
@@ -43,6 +45,7 @@ use worker::{Context, Env, event, web_sys};
 
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
+use crate::platform::bindings::Vars;
 use crate::routes::Route;
 
 /// Strings that requests pass to JavaScript again and again. Decoding one costs more than looking
@@ -78,19 +81,23 @@ async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> worker::Res
     #[expect(clippy::expect_used, reason = "a request without its URL would get the index page")]
     let (method, url) = head.split_once(' ').expect("`head` of JavaScript writes a space");
     let target = RequestTarget::parse(url);
-    let context = Rc::new(RequestContext::new(request, method.to_owned(), env.unchecked_into(), ctx));
+    let env = env.unchecked_into();
+    let vars = Vars::of(&env);
     let route = Route::of(
         #[cfg(feature = "storefronts")]
-        &context.vars().storefronts.hosts,
+        &vars.storefronts.hosts,
         &target,
     );
-    context.log().set_route(route.name());
-    match handle(&context, &route, &target).await {
-        Ok(response) => Ok(response),
-        Err(failure) => failure
-            .render(&route, context.method(), context.header("accept").as_deref(), context.log())
-            .map_err(Into::into),
-    }
+    let context = Rc::new(RequestContext::new(request, method.to_owned(), env, vars.clone(), ctx, route.name()));
+    #[cfg(feature = "metrics")]
+    let timer = jobs::metrics::RequestTimer::start(&context);
+    let response = match handle(&context, &route, &target).await {
+        Ok(response) => response,
+        Err(failure) => failure.render(&route, context.method(), context.header("accept").as_deref(), context.log())?,
+    };
+    #[cfg(feature = "metrics")]
+    timer.stop(&context, &response);
+    Ok(response)
 }
 
 async fn handle(
@@ -101,6 +108,8 @@ async fn handle(
     route.check(context.method())?;
     match route {
         Route::Healthz => jobs::healthz::handle(context).await,
+        #[cfg(feature = "metrics")]
+        Route::Metrics => jobs::metrics::scrape(context).await,
         #[cfg(feature = "writes")]
         Route::GetStarted => jobs::get_started::handle(context).await,
         #[cfg(feature = "cache")]

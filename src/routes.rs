@@ -12,6 +12,9 @@ use tenant_router::storefront_address::{HostMatch, Hosts};
 pub(crate) enum Route<'p> {
     /// `GET /healthz`
     Healthz,
+    /// `GET /metrics`
+    #[cfg(feature = "metrics")]
+    Metrics,
     /// `GET /get-started`
     #[cfg(feature = "writes")]
     GetStarted,
@@ -149,6 +152,8 @@ impl<'p> Route<'p> {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Healthz => "/healthz",
+            #[cfg(feature = "metrics")]
+            Self::Metrics => "/metrics",
             #[cfg(feature = "writes")]
             Self::GetStarted => "/get-started",
             #[cfg(feature = "cache")]
@@ -193,6 +198,8 @@ impl<'p> Route<'p> {
             Self::KvApi => true,
             #[cfg(feature = "console")]
             Self::ConsoleApi { .. } => true,
+            #[cfg(feature = "metrics")]
+            Self::Metrics => true,
             #[cfg(feature = "writes")]
             Self::Writes { .. } => true,
             _ => false,
@@ -202,6 +209,8 @@ impl<'p> Route<'p> {
     fn of_path(path: &'p str) -> Self {
         match path {
             "/healthz" => return Self::Healthz,
+            #[cfg(feature = "metrics")]
+            "/metrics" => return Self::Metrics,
             #[cfg(feature = "writes")]
             "/get-started" => return Self::GetStarted,
             #[cfg(feature = "cache")]
@@ -271,6 +280,8 @@ mod tests {
             ("/index.html", "/{key}"),
             ("/healthz", "/healthz"),
             ("/healthz/", "/{key}"),
+            ("/metrics", "/metrics"),
+            ("/metrics.html", "/{key}"),
             ("/get-started", "/get-started"),
             ("/cache?url=x", "/cache"),
             ("/cache/", "/cache/{URL}"),

@@ -1,59 +1,31 @@
 // The PyPI package `cloudflare`, unmodified, in a virtual environment of its own, with the KV REST
 // API of the built Worker. Skipped if there is no Python, or pip cannot install the package.
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
-import { ROOT } from "../scripts/run.mjs";
 import { ACCOUNT, BINARY, ODD_KEYS, startKvApi } from "./harness/kv-api.mjs";
+import { pythonWith } from "./harness/python.mjs";
 import { WORKER_TOKEN } from "./harness/worker.mjs";
 
 const PACKAGE = "cloudflare==5.9.0";
 const SCRIPT = fileURLToPath(new URL("fixtures/kv_api_client.py", import.meta.url));
 
-/** The virtual environment stays for the next run. */
-const folder = join(ROOT, "node_modules/.cache/kv-edge", PACKAGE);
-
-const execute = promisify(execFile);
-
-/** Returns the Python of a virtual environment that has the package, or why there is none. */
-async function installed() {
-  const python = join(folder, "bin/python");
-  const isInstalled = () => execute(python, ["-c", `import cloudflare; assert "cloudflare==" + cloudflare.__version__ == "${PACKAGE}"`]);
-  try {
-    await isInstalled();
-    return { python };
-  } catch {
-    // The first run.
-  }
-  try {
-    mkdirSync(folder, { recursive: true });
-    await execute("python3", ["-m", "venv", "--clear", folder]);
-    await execute(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGE], { timeout: 240_000 });
-    await isInstalled();
-    return { python };
-  } catch (error) {
-    return { missing: `no Python with ${PACKAGE}: ${error.message.trim().split("\n").at(-1)}` };
-  }
-}
-
-const { python, missing } = await installed();
+const { run: runPython, missing } = await pythonWith(PACKAGE);
 
 describe(`PyPI ${PACKAGE}`, { skip: missing }, async () => {
   const worker = await startKvApi();
   const { WRITES, assets } = worker.env;
-  const values = join(folder, "binary");
+  const values = join(mkdtempSync(join(tmpdir(), "kv-edge-python-")), "binary");
   writeFileSync(values, BINARY);
   await assets.put("kept", "v");
   const input = { account_id: ACCOUNT, token: WORKER_TOKEN, base_url: worker.baseUrl, keys: ODD_KEYS, file: values };
-  const env = { ...process.env, PYTHONDONTWRITEBYTECODE: "1" };
 
   /** Runs a function of the script. Returns what it returns. */
   const run = async (name) => {
-    const { stdout } = await execute(python, [SCRIPT, name, JSON.stringify(input)], { env, maxBuffer: 64 * 1024 * 1024 });
+    const { stdout } = await runPython([SCRIPT, name, JSON.stringify(input)]);
     return JSON.parse(stdout);
   };
 

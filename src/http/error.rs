@@ -70,6 +70,7 @@ errors! {
     #[cfg(feature = "flags")] feature_flags::config::ConfigError,
     #[cfg(feature = "flags")] feature_flags::config::user_id::InvalidUserIdFrom,
     #[cfg(feature = "kv-api")] kv_api::error::KvApiError,
+    #[cfg(feature = "metrics")] metrics::error::MetricsError,
     #[cfg(feature = "storefronts")] tenant_router::TenantError,
     #[cfg(not(feature = "assets"))] crate::routes::RouteNotFound,
 }

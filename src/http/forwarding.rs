@@ -15,6 +15,7 @@ use worker::web_sys::{Headers, Request, Response};
 #[cfg(feature = "cache")]
 use crate::http::response;
 use crate::http::stream;
+use crate::platform::meter::{Meter, Metered};
 
 #[wasm_bindgen(module = "/src/platform/glue/forwarding.js")]
 extern "C" {
@@ -194,6 +195,8 @@ pub(crate) struct UpstreamRequest<'a> {
     pub(crate) body: &'a JsValue,
     /// The changes to the header fields.
     pub(crate) edits: &'a HeaderEdits<'a>,
+    /// Counts the request.
+    pub(crate) meter: Meter,
 }
 
 impl UpstreamRequest<'_> {
@@ -222,6 +225,7 @@ impl UpstreamRequest<'_> {
         let milliseconds = deadline.as_secs_f64() * 1000.0;
         let edits = self.edits.to_lines();
         let response = send_to(url, self.request, self.method, self.body, &edits, milliseconds, encoding)?;
+        self.meter.count(Metered::UpstreamCall);
         let response = JsFuture::from(response).await?;
         Ok((!response.is_null()).then(|| response.unchecked_into()))
     }

@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 
-#[cfg(any(feature = "cache", feature = "flags", feature = "writes"))]
+#[cfg(any(feature = "cache", feature = "flags", feature = "metrics", feature = "writes"))]
 use http_semantics::authorization::{NotAuthorized, is_bearer};
 use wasm_bindgen::prelude::*;
 use worker::{Context, web_sys};
 
-use crate::platform::bindings::{Bindings, Vars};
+use crate::platform::bindings::{Bindings, RuntimeEnv, Vars};
 use crate::platform::log::RequestLog;
+use crate::platform::meter::Meter;
 
 #[wasm_bindgen(module = "/src/platform/glue/request.js")]
 extern "C" {
@@ -21,12 +22,14 @@ pub(crate) struct RequestContext {
     request: Rc<web_sys::Request>,
     method: String,
     env: Bindings,
+    vars: Rc<Vars>,
     #[cfg_attr(
         not(any(
             feature = "assets",
             feature = "cache",
             feature = "flags",
             feature = "kv-api",
+            feature = "metrics",
             feature = "storefronts"
         )),
         expect(dead_code)
@@ -36,10 +39,20 @@ pub(crate) struct RequestContext {
 }
 
 impl RequestContext {
-    pub(crate) fn new(request: web_sys::Request, method: String, env: Bindings, ctx: Context) -> Self {
+    /// Returns the context of a request. The log and the metrics name its route, which holds
+    /// nothing that the visitor wrote.
+    pub(crate) fn new(
+        request: web_sys::Request,
+        method: String,
+        env: RuntimeEnv,
+        vars: Rc<Vars>,
+        ctx: Context,
+        route: &'static str,
+    ) -> Self {
         let request = Rc::new(request);
-        let log = RequestLog::new(&request);
-        Self { request, method, env, ctx, log }
+        let log = RequestLog::new(&request, route);
+        let env = Bindings::new(env, Meter::of_route(&vars, route));
+        Self { request, method, env, vars, ctx, log }
     }
 
     /// Returns the method, as it was sent.
@@ -67,7 +80,7 @@ impl RequestContext {
 
     /// Checks that the request carries the secret `API_TOKEN`: whatever changes something, or
     /// shows data of users, needs it.
-    #[cfg(any(feature = "cache", feature = "flags", feature = "writes"))]
+    #[cfg(any(feature = "cache", feature = "flags", feature = "metrics", feature = "writes"))]
     pub(crate) fn authorize(&self) -> Result<(), NotAuthorized> {
         let vars = self.vars();
         let token = vars.token.as_deref().ok_or(NotAuthorized::NoToken)?;
@@ -79,9 +92,22 @@ impl RequestContext {
         &self.env
     }
 
+    /// Returns what counts for the metrics.
+    #[cfg(any(
+        feature = "assets",
+        feature = "cache",
+        feature = "flags",
+        feature = "kv-api",
+        feature = "metrics",
+        feature = "storefronts"
+    ))]
+    pub(crate) fn meter(&self) -> Meter {
+        self.env.meter()
+    }
+
     /// Returns the vars, which are read once for each isolate.
     pub(crate) fn vars(&self) -> Rc<Vars> {
-        Vars::of(&self.env)
+        Rc::clone(&self.vars)
     }
 
     /// Returns the runtime's own request.
@@ -95,7 +121,14 @@ impl RequestContext {
     }
 
     /// Runs work that may outlive the response.
-    #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "kv-api", feature = "storefronts"))]
+    #[cfg(any(
+        feature = "assets",
+        feature = "cache",
+        feature = "flags",
+        feature = "kv-api",
+        feature = "metrics",
+        feature = "storefronts"
+    ))]
     pub(crate) fn wait_until(&self, work: impl Future<Output = ()> + 'static) {
         self.ctx.wait_until(work);
     }

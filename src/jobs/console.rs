@@ -23,6 +23,8 @@ use crate::http::access::{AccessError, access};
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
+#[cfg(feature = "metrics")]
+use crate::jobs;
 use crate::routes::MethodNotAllowed;
 
 /// Returns the response to a call of the API. `path` is what follows `/console/api/`, still
@@ -39,6 +41,12 @@ pub(crate) async fn api(
         "session" => session::handle(&request),
         #[cfg(feature = "flags")]
         "flags" => flags::handle(&request).await,
+        #[cfg(feature = "metrics")]
+        "metrics" if call.is_empty() => {
+            request.require_method("GET")?;
+            caller.check_administration().map_err(ConsoleError::of_access)?;
+            jobs::metrics::series(context, target).await
+        }
         _ => Err(ConsoleError::UnknownCall.into()),
     }
 }

@@ -30,14 +30,20 @@ use worker::web_sys;
 
 use crate::http::response;
 use crate::isolate::Isolate;
+#[cfg(feature = "metrics")]
+use crate::jobs::metrics::hand_over_after_object;
 use crate::kv::put::{PutOptions, PutValue};
 use crate::platform::bindings::Bindings;
 use crate::platform::bytes::chunks;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;
 use crate::platform::log;
+use crate::platform::meter::Meter;
 
 use storage::Storage;
+
+/// The name of the class in the log and in the metrics.
+const NAME: &str = "KEY_WRITER";
 
 /// An alarm that is retried first sets the next one this many milliseconds ahead, in case it fails
 /// again.
@@ -56,9 +62,10 @@ impl KeyWriter {
     pub fn new(state: JsValue, env: JsValue) -> Self {
         let storage = Storage::new(&state.unchecked_into());
         let env = env.unchecked_into();
+        let meter = Meter::of_object(&env, NAME);
         Self(Rc::new(WriterObject {
             storage,
-            env,
+            env: Bindings::new(env, meter),
             state: RefCell::new(None),
             alarm: Cell::new(AlarmState::Unknown),
             pending: RefCell::default(),
@@ -74,7 +81,13 @@ impl KeyWriter {
     /// the storage fails, or the alarm cannot be set.
     pub fn fetch(&self, request: web_sys::Request) -> js_sys::Promise {
         let object = Rc::clone(&self.0);
-        future_to_promise(async move { object.handle(request).await.map(Into::into) })
+        future_to_promise(async move {
+            object.env.meter().begin();
+            let response = object.handle(request).await;
+            #[cfg(feature = "metrics")]
+            hand_over_after_object(&object.env);
+            response.map(Into::into)
+        })
     }
 
     /// Makes the put that is due and sets the next alarm. `is_retry` is true if the alarm failed
@@ -82,7 +95,13 @@ impl KeyWriter {
     /// then calls the alarm again.
     pub fn alarm(&self, is_retry: bool) -> js_sys::Promise {
         let object = Rc::clone(&self.0);
-        future_to_promise(async move { object.run_alarm(is_retry).await.map(|()| JsValue::UNDEFINED) })
+        future_to_promise(async move {
+            object.env.meter().begin();
+            let ran = object.run_alarm(is_retry).await;
+            #[cfg(feature = "metrics")]
+            hand_over_after_object(&object.env);
+            ran.map(|()| JsValue::UNDEFINED)
+        })
     }
 }
 
@@ -205,7 +224,7 @@ impl WriterObject {
                 Isolate::current().retry_budget.borrow_mut().succeeded(ended_ms);
             }
             Err(error) => {
-                log::alarm_warning("KEY_WRITER", "kv_put_failed", error);
+                log::background_warning(NAME, "kv_put_failed", error);
                 let budget = &mut Isolate::current().retry_budget.borrow_mut();
                 state.put_failed(version, error.class(), ended_ms, Clock.random(), budget);
             }

@@ -73,7 +73,8 @@ pub(crate) async fn handle(
         }
         BodyMode::Streamed => (context.body(), now_ms),
     };
-    let sent = UpstreamRequest { request: Some(context.request()), method, body: &body, edits: &plan.edits };
+    let (request, meter) = (Some(context.request()), context.meter());
+    let sent = UpstreamRequest { request, method, body: &body, edits: &plan.edits, meter };
     let proxied = ProxiedRequest {
         context,
         target,

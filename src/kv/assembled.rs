@@ -4,11 +4,19 @@ use wasm_bindgen::prelude::*;
 use worker::web_sys::ReadableStream;
 
 use super::{KvNamespace, Store};
+#[cfg(feature = "metrics")]
+use crate::platform::meter::Metered;
 
 #[wasm_bindgen(module = "/src/platform/glue/assembled.js")]
 extern "C" {
     #[wasm_bindgen(js_name = assembled)]
-    fn assemble(namespace: &KvNamespace, pieces: &str, first: &JsValue, total: f64) -> ReadableStream;
+    fn assemble(
+        namespace: &KvNamespace,
+        pieces: &str,
+        first: &JsValue,
+        total: f64,
+        count_read: &JsValue,
+    ) -> ReadableStream;
     /// Returns the pieces of one value that is in memory.
     #[wasm_bindgen(catch)]
     pub(crate) fn sliced(bytes: &js_sys::ArrayBuffer, pieces: &str, total: f64) -> Result<JsValue, JsValue>;
@@ -19,6 +27,23 @@ impl Store {
     /// stream of the first value among them. If a value cannot be read, even with a retry, the
     /// stream breaks off.
     pub(crate) fn assembled(&self, pieces: &str, first: &JsValue, total: f64) -> ReadableStream {
-        assemble(&self.namespace, pieces, first, total)
+        assemble(&self.namespace, pieces, first, total, &self.count_read())
+    }
+
+    /// Returns a function that counts a read of one key; `undefined` if nothing counts.
+    #[cfg(feature = "metrics")]
+    fn count_read(&self) -> JsValue {
+        let meter = self.meter;
+        if !meter.is_on() {
+            return JsValue::UNDEFINED;
+        }
+        // The garbage collector of JavaScript frees the closure with the stream.
+        Closure::<dyn Fn()>::new(move || meter.count(Metered::Read { keys: 1 })).into_js_value()
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    #[expect(clippy::unused_self, reason = "the build with metrics counts here")]
+    fn count_read(&self) -> JsValue {
+        JsValue::UNDEFINED
     }
 }

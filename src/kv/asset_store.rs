@@ -26,6 +26,7 @@ use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
+use crate::platform::meter::Metered;
 
 /// Returns what the namespace serves, and whether that is what KV holds. It is read again in the
 /// background after `ASSETS_REFRESH`. If KV fails, the last release that could be read is used.
@@ -97,10 +98,14 @@ pub(crate) async fn content(context: &RequestContext, selected: &Content<'_>) ->
 }
 
 /// Returns the content of a response, if it is in memory.
-pub(crate) fn cached_content(content: &Content<'_>) -> Option<JsValue> {
-    match content {
+pub(crate) fn cached_content(context: &RequestContext, selected: &Content<'_>) -> Option<JsValue> {
+    match selected {
         Content::None => Some(JsValue::NULL),
-        Content::Whole(body) => Some(cached_body(&body.hash)?.into()),
+        Content::Whole(body) => {
+            let bytes = cached_body(&body.hash)?;
+            context.meter().count(Metered::MemoryHit);
+            Some(bytes.into())
+        }
         Content::Parts { .. } => None,
     }
 }
@@ -123,6 +128,7 @@ async fn whole_body(store: &Store, body: &FileBody) -> Result<JsValue, RequestEr
 /// Returns the bytes of a short body, from memory or from KV.
 async fn short_body(store: &Store, body: &FileBody) -> Result<js_sys::ArrayBuffer, RequestError> {
     if let Some(bytes) = cached_body(&body.hash) {
+        store.meter.count(Metered::MemoryHit);
         return Ok(bytes);
     }
     let key = blob_key(&body.hash).map_err(AssetError::Key)?;
@@ -181,6 +187,7 @@ pub(crate) async fn unversioned_file(context: &RequestContext, key: &Key<'_>) ->
     // If the clock was set back, the key is read again.
     let is_fresh = |since_ms: &u64| now_ms.checked_sub(*since_ms).is_some_and(|ago_ms| ago_ms < refresh_ms);
     if absent.borrow().get(key.as_str()).is_some_and(is_fresh) {
+        context.meter().count(Metered::MemoryHit);
         return Ok(None);
     }
     let store = context.env().files();

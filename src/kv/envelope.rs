@@ -60,7 +60,8 @@ impl Store {
     pub(crate) async fn envelope(&self, key: &Key<'_>, small_max: Option<u32>) -> Result<Option<Envelope>, StoreError> {
         let small_max = small_max.map_or(f64::INFINITY, f64::from);
         let milliseconds = READ_DEADLINE.as_secs_f64() * 1000.0;
-        let found = await_call(read_envelope(&self.namespace, key.as_str(), small_max, milliseconds)).await?;
+        let read = read_envelope(&self.namespace, key.as_str(), small_max, milliseconds);
+        let found = await_call(self.counted_read(read)).await?;
         if found.is_null() {
             return Ok(None);
         }

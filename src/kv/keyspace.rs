@@ -15,6 +15,7 @@ use crate::http::request_context::RequestContext;
 use crate::platform::bindings::{Bindings, Vars};
 use crate::platform::clock::Clock;
 use crate::platform::log::RequestLog;
+use crate::platform::meter::Metered;
 
 /// One kind of record in Workers KV. `keyspaces.rs` lists them all.
 pub(crate) trait Keyspace: Sized + 'static {
@@ -56,8 +57,12 @@ pub(crate) trait Keyspace: Sized + 'static {
         let lifetime = self.lifetime(&context.vars());
         let look = Self::cache().borrow_mut().look_up(key.as_str(), lifetime, now_ms);
         match look {
-            RecordLookup::Fresh(cached) => Ok(Some(cached)),
+            RecordLookup::Fresh(cached) => {
+                context.meter().count(Metered::MemoryHit);
+                Ok(Some(cached))
+            }
             RecordLookup::Refresh(cached) => {
+                context.meter().count(Metered::MemoryHit);
                 let (key, reader) = (key.to_static(), Reader::of::<Self>(context));
                 // A failure is logged, and the next request finds its result in the cache.
                 context.wait_until(async move { drop(self.read(&reader, &key).await) });
@@ -74,7 +79,10 @@ pub(crate) trait Keyspace: Sized + 'static {
     async fn get_all(&self, context: &RequestContext, keys: &[Key<'_>], now_ms: u64) -> Vec<RecordRead<Self>> {
         let lifetime = self.lifetime(&context.vars());
         let look = |key: &Key<'_>| match Self::cache().borrow_mut().look_up(key.as_str(), lifetime, now_ms) {
-            RecordLookup::Fresh(cached) => Some(Ok(Some(cached))),
+            RecordLookup::Fresh(cached) => {
+                context.meter().count(Metered::MemoryHit);
+                Some(Ok(Some(cached)))
+            }
             RecordLookup::Refresh(_) | RecordLookup::Read => None,
             RecordLookup::Failed(why) => Some(Err(why)),
         };

@@ -12,6 +12,7 @@ use wasm_bindgen::prelude::*;
 use super::json;
 use super::{KvNamespace, READ_DEADLINE, Store, await_call};
 use crate::platform::deadline;
+use crate::platform::meter::Metered;
 
 #[cfg(feature = "kv-api")]
 #[wasm_bindgen(module = "/src/platform/glue/kv_api.js")]
@@ -94,7 +95,8 @@ impl Store {
         cursor: Option<&str>,
         prefix_length: u32,
     ) -> Result<KeyPage, StoreError> {
-        let page = await_call(Ok(list_keys(&self.namespace, prefix, limit, cursor, prefix_length)));
+        let list = list_keys(&self.namespace, prefix, limit, cursor, prefix_length);
+        let page = await_call(self.counted(Metered::List, Ok(list)));
         let page = deadline::within(READ_DEADLINE, page).await;
         let page: js_sys::Array = page.unwrap_or_else(|| Err(StoreError::list_timeout()))?.unchecked_into();
         // A page has at most 1000 keys.
@@ -111,7 +113,8 @@ impl Store {
         limit: u32,
         cursor: Option<&str>,
     ) -> Result<(Vec<String>, Option<String>), StoreError> {
-        let page = await_call(Ok(key_names_of(&self.namespace, prefix, limit, cursor)));
+        let list = key_names_of(&self.namespace, prefix, limit, cursor);
+        let page = await_call(self.counted(Metered::List, Ok(list)));
         let page = deadline::within(READ_DEADLINE, page).await;
         let page: js_sys::Array = page.unwrap_or_else(|| Err(StoreError::list_timeout()))?.unchecked_into();
         Ok((page.iter().skip(1).filter_map(|name| name.as_string()).collect(), page.get(0).as_string()))
@@ -119,7 +122,8 @@ impl Store {
 
     /// Returns when a key expires, in seconds since the Unix epoch; `None` if it does not.
     pub(crate) async fn expiration_of(&self, key: &Key<'_>) -> Result<Option<u64>, StoreError> {
-        let expiration = await_call(Ok(expiration_of(&self.namespace, key.as_str())));
+        let list = expiration_of(&self.namespace, key.as_str());
+        let expiration = await_call(self.counted(Metered::List, Ok(list)));
         let expiration = deadline::within(EXPIRATION_DEADLINE, expiration).await;
         // Whole seconds since 1970.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -137,7 +141,8 @@ impl Store {
         let options: ListOptions = js_sys::Object::new().unchecked_into();
         options.set_prefix(prefix);
         for _ in 0..pages_max {
-            let page = deadline::within(READ_DEADLINE, await_call(self.namespace.list(&options)));
+            let list = self.counted(Metered::List, self.namespace.list(&options));
+            let page = deadline::within(READ_DEADLINE, await_call(list));
             let page: ListPage = page.await.unwrap_or_else(|| Err(StoreError::list_timeout()))?.unchecked_into();
             for key in page.keys().iter() {
                 metadata.extend(json(&key.unchecked_into::<ListedKey>().listed_metadata())?);

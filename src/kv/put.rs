@@ -11,6 +11,7 @@ use super::{KvNamespace, Store, await_call};
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;
+use crate::platform::meter::Metered;
 
 #[wasm_bindgen]
 extern "C" {
@@ -113,7 +114,8 @@ impl Store {
         options: Option<&PutOptions>,
     ) -> Result<(), StoreError> {
         let options = options.map_or(JsValue::UNDEFINED, |options| options.clone().into());
-        await_call(self.namespace.put(key.as_str(), &value.0, &options)).await.map(|_| ())
+        let put = self.namespace.put(key.as_str(), &value.0, &options);
+        await_call(self.counted(Metered::Write, put)).await.map(|_| ())
     }
 
     /// Puts a value without retries. A put that does not end by the deadline has failed.

@@ -4,13 +4,15 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{Request, Response};
 
+use crate::platform::meter::{Meter, Metered};
+
 #[wasm_bindgen]
 extern "C" {
     /// The binding of a class, with an object for each name.
     #[derive(Clone)]
-    pub(crate) type DurableObjects;
+    pub(crate) type DurableObjectNamespace;
     #[wasm_bindgen(method, catch, js_name = getByName)]
-    fn get_by_name(this: &DurableObjects, name: &str) -> Result<Stub, JsValue>;
+    fn get_by_name(this: &DurableObjectNamespace, name: &str) -> Result<Stub, JsValue>;
 
     type Stub;
     #[wasm_bindgen(method, catch)]
@@ -46,13 +48,52 @@ extern "C" {
     pub(crate) fn put(this: &SyncKv, key: &str, value: &JsValue) -> Result<(), JsValue>;
     #[wasm_bindgen(method, catch)]
     pub(crate) fn delete(this: &SyncKv, key: &str) -> Result<bool, JsValue>;
+    #[cfg(feature = "metrics")]
+    #[wasm_bindgen(method, catch)]
+    fn list(this: &SyncKv, options: &SyncListOptions) -> Result<JsValue, JsValue>;
+
+    /// The options of that `list`.
+    #[cfg(feature = "metrics")]
+    #[wasm_bindgen(extends = js_sys::Object)]
+    type SyncListOptions;
+    #[cfg(feature = "metrics")]
+    #[wasm_bindgen(method, setter)]
+    fn set_start(this: &SyncListOptions, key: &str);
+    #[cfg(feature = "metrics")]
+    #[wasm_bindgen(method, setter)]
+    fn set_end(this: &SyncListOptions, key: &str);
+}
+
+/// The objects of a class.
+#[derive(Clone)]
+pub(crate) struct DurableObjects {
+    namespace: DurableObjectNamespace,
+    meter: Meter,
 }
 
 impl DurableObjects {
+    pub(crate) fn new(namespace: DurableObjectNamespace, meter: Meter) -> Self {
+        Self { namespace, meter }
+    }
+
     /// Sends a request to the object with this name. The error is what the runtime threw.
     pub(crate) async fn send(&self, name: &str, request: &Request) -> Result<Response, JsValue> {
-        let stub = self.get_by_name(name)?;
+        let stub = self.namespace.get_by_name(name)?;
+        self.meter.count(Metered::ObjectCall);
         Ok(JsFuture::from(stub.fetch(request)?).await?.unchecked_into())
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl SyncKv {
+    /// Returns the entries from one key (inclusive) to another (exclusive), sorted by key: each an
+    /// array of key and value.
+    pub(crate) fn entries(&self, start: &str, end: &str) -> Result<js_sys::IntoIter, JsValue> {
+        let options: SyncListOptions = js_sys::Object::new().unchecked_into();
+        options.set_start(start);
+        options.set_end(end);
+        let entries = js_sys::try_iter(&self.list(&options)?)?;
+        entries.ok_or_else(|| JsValue::from_str("`list` did not return an iterable"))
     }
 }
 
@@ -71,7 +112,7 @@ impl DurableObjectStorage {
     }
 
     /// Does some work as a whole or not at all.
-    #[cfg(feature = "writes")]
+    #[cfg(any(feature = "metrics", feature = "writes"))]
     pub(crate) fn transaction(&self, work: impl Fn() -> Result<(), JsValue>) -> Result<(), JsValue> {
         self.transaction_sync(&mut || work().map(|()| JsValue::UNDEFINED)).map(|_| ())
     }

@@ -63,6 +63,8 @@ const outlivingTraps = (Built, feature) =>
 
 export class KeyWriter extends outlivingTraps(wasm.KeyWriter, "writes") {}
 
+export class MetricsStore extends outlivingTraps(wasm.MetricsStore, "metrics") {}
+
 export class NamespaceList extends outlivingTraps(wasm.NamespaceList, "kv-api") {}
 
 export default { fetch: (request, env, ctx) => wasm.fetch(request, env, ctx) };

@@ -1,7 +1,7 @@
 //! The log: one line of JSON for each event, with the id of its request. It never contains a
 //! secret or anything that a visitor sent.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::fmt::Display;
 use std::rc::Rc;
 
@@ -58,12 +58,13 @@ pub(crate) struct RequestLog(Rc<RequestLogState>);
 struct RequestLogState {
     request: Rc<web_sys::Request>,
     id: OnceCell<String>,
-    route: Cell<&'static str>,
+    /// It holds nothing that the visitor wrote.
+    route: &'static str,
 }
 
 impl RequestLog {
-    pub(crate) fn new(request: &Rc<web_sys::Request>) -> Self {
-        Self(Rc::new(RequestLogState { request: Rc::clone(request), id: OnceCell::new(), route: Cell::new("") }))
+    pub(crate) fn new(request: &Rc<web_sys::Request>, route: &'static str) -> Self {
+        Self(Rc::new(RequestLogState { request: Rc::clone(request), id: OnceCell::new(), route }))
     }
 
     /// Returns the id of the request: Cloudflare's (`cf-ray`), or random bits. It need not be
@@ -76,14 +77,9 @@ impl RequestLog {
         })
     }
 
-    /// Sets the route that each line names. It holds nothing that the visitor wrote.
-    pub(crate) fn set_route(&self, route: &'static str) {
-        self.0.route.set(route);
-    }
-
     /// Logs an error that the visitor got, with this status.
     pub(crate) fn error(&self, code: &str, status: u16, detail: &str) {
-        let (level, request_id, route) = (LogLevel::Error, Some(self.id()), self.0.route.get());
+        let (level, request_id, route) = (LogLevel::Error, Some(self.id()), self.0.route);
         LogLine { level, request_id, code, status: Some(status), route, detail }.write();
     }
 
@@ -91,14 +87,14 @@ impl RequestLog {
     #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "kv-api", feature = "storefronts"))]
     pub(crate) fn warning(&self, code: &str, detail: &dyn Display) {
         let (level, request_id, detail) = (LogLevel::Warning, Some(self.id()), &*detail.to_string());
-        let route = self.0.route.get();
+        let route = self.0.route;
         LogLine { level, request_id, code, status: None, route, detail }.write();
     }
 }
 
-/// Logs the same in an alarm of a Durable Object, which belongs to no request.
-#[cfg(any(feature = "kv-api", feature = "writes"))]
-pub(crate) fn alarm_warning(route: &str, code: &str, detail: &dyn Display) {
+/// Logs the same for work that belongs to no request, such as an alarm of a Durable Object.
+#[cfg(any(feature = "kv-api", feature = "metrics", feature = "writes"))]
+pub(crate) fn background_warning(route: &str, code: &str, detail: &dyn Display) {
     LogLine { level: LogLevel::Warning, request_id: None, code, status: None, route, detail: &detail.to_string() }
         .write();
 }

@@ -6,7 +6,7 @@
 import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as Built } from "../../build/entry.js";
 
-export { NamespaceList } from "../../build/entry.js";
+export { MetricsStore, NamespaceList } from "../../build/entry.js";
 
 let calls = 0;
 const queueMicrotask = globalThis.queueMicrotask;

@@ -7,7 +7,8 @@
 //   {"WRITES":{"get a":["500"]}} is for the key `a` alone;
 // - `PUT /.kv-faults?key=K` with {"put":["limit"],"get":["500"]}, for requests without that header
 //   and for the key's Durable Object, until it is set again. {"object":["throws"]} makes the
-//   object itself fail.
+//   object itself fail. The key `metrics` is that of the object METRICS_STORE, which can also be
+//   slow or lose its response: {"object":["slow for 50","lost response"]}.
 //
 // A `get` of several keys at once (a bulk read) is the operation `bulk`; without faults of its own
 // it has those of `get`. `injectFault` lists the faults.
@@ -17,6 +18,7 @@
 //   the prefix P (a `list` counts by its prefix, a bulk read by each of its `keys`);
 // - `GET /.object?key=K` returns the size of what the key's object stores, `GET /.storage?key=K`
 //   all of it and the time of its alarm, and `PUT /.storage?key=K` stores such a response;
+// - `GET /.object-calls` returns how often the Worker has called each class of objects;
 // - `DELETE /.alarm?key=K` deletes the object's alarm, `POST /.crash?key=K` crashes the object;
 // - `PUT /.calls-max?calls=N` limits the KV calls of each invocation from now on, as Workers KV
 //   does
@@ -29,11 +31,10 @@
 //   objects:
 //   {"CONFIG_REFRESH":"1","API_TOKEN":null} sets the one and removes the other.
 import { DurableObject } from "cloudflare:workers";
-import worker, { KeyWriter as Built } from "../../build/entry.js";
-
-export { NamespaceList } from "../../build/entry.js";
+import worker, { KeyWriter as Built, NamespaceList as BuiltList, MetricsStore as BuiltStore } from "../../build/entry.js";
 
 const calls = [];
+const objectCalls = { KEY_WRITER: 0, METRICS_STORE: 0, NAMESPACE_LIST: 0 };
 const lastPutMs = new Map();
 const faultsByKey = new Map();
 
@@ -219,11 +220,24 @@ function withFaults(kv, binding, faultsFor, { ctx, invocation = { calls: 0 } } =
   });
 }
 
+/**
+ * Returns the bindings with faults in every KV namespace; `faultsOf(binding)` returns the faults by
+ * key.
+ */
+function withFaultsInAll(env, faultsOf, by) {
+  const isNamespace = (value) => typeof value?.getWithMetadata === "function";
+  const bindings = Object.entries(env).map(([name, value]) => [name, isNamespace(value) ? withFaults(value, name, faultsOf(name), by) : value]);
+  return Object.fromEntries(bindings);
+}
+
 /** The key's Durable Object, with the faults of its key in its KV calls. */
 export class KeyWriter extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);
-    this.writer = new Built(ctx, { ...env, WRITES: withFaults(env.WRITES, "WRITES", faultsOfKey, { ctx }) });
+    this.writer = new Built(
+      ctx,
+      withFaultsInAll(env, () => faultsOfKey, { ctx }),
+    );
   }
 
   async fetch(request) {
@@ -239,12 +253,51 @@ export class KeyWriter extends DurableObject {
       await this.ctx.storage.deleteAlarm();
       return new Response(null, { status: 204 });
     }
+    objectCalls.KEY_WRITER += 1;
     if (faultsOfKey(this.ctx.id.name).next("object", this.ctx.id.name) === "throws") throw new Error("a secret of the object");
     return this.writer.fetch(request);
   }
 
   alarm(info) {
     return this.writer.alarm(info);
+  }
+}
+
+/** The object that lists namespaces. Its KV calls are counted. */
+export class NamespaceList extends DurableObject {
+  constructor(ctx, env) {
+    super(ctx, env);
+    this.list = new BuiltList(
+      ctx,
+      withFaultsInAll(env, () => faultsOfKey, { ctx }),
+    );
+  }
+
+  fetch(request) {
+    objectCalls.NAMESPACE_LIST += 1;
+    return this.list.fetch(request);
+  }
+
+  alarm(info) {
+    return this.list.alarm(info);
+  }
+}
+
+/** The object that adds the metrics up, with the faults of the key `metrics`. */
+export class MetricsStore extends DurableObject {
+  constructor(ctx, env) {
+    super(ctx, env);
+    this.store = new BuiltStore(ctx, env);
+  }
+
+  async fetch(request) {
+    objectCalls.METRICS_STORE += 1;
+    const [fault, ms] = faultsOfKey("metrics").next("object", "metrics").split(" for ");
+    if (fault === "throws") throw new Error("a secret of the object");
+    if (fault === "slow") await sleep(Number(ms));
+    const response = await this.store.fetch(request);
+    if (fault === "lost response") throw new Error("Network connection lost.");
+    return response;
   }
 }
 
@@ -305,6 +358,7 @@ const controls = {
     await emptyMemory(env, ctx);
     return new Response(null, { status: 204 });
   },
+  "GET /.object-calls": () => Response.json(objectCalls),
   "GET /.object": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
   "GET /.storage": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
   "PUT /.storage": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
@@ -341,18 +395,13 @@ export default {
     const faults = JSON.parse(header ?? "{}");
     const invocation = { calls: 0 };
     invocations.push(invocation);
-    const faulty = withReplacedVars(env);
-    for (const [binding, value] of Object.entries(faulty)) {
-      if (faults[binding] === "missing") {
-        delete faulty[binding];
-        continue;
-      }
-      if (typeof value?.getWithMetadata !== "function") continue;
+    const present = Object.entries(withReplacedVars(env)).filter(([binding]) => faults[binding] !== "missing");
+    const faultsOf = (binding) => {
+      if (header === null && binding === "WRITES") return faultsOfKey;
       const ofRequest = faultSequence(faults[binding] ?? {});
-      const faultsFor = header === null && binding === "WRITES" ? faultsOfKey : () => ofRequest;
-      faulty[binding] = withFaults(value, binding, faultsFor, { invocation });
-    }
-    const response = await worker.fetch(request, faulty, ctx);
+      return () => ofRequest;
+    };
+    const response = await worker.fetch(request, withFaultsInAll(Object.fromEntries(present), faultsOf, { invocation }), ctx);
     await drain(request);
     return response;
   },

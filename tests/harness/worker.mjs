@@ -94,6 +94,8 @@ export async function startWorker({
      * may be in progress.
      */
     evict: (key) => worker.evict("KEY_WRITER", key),
+    /** Does the same with the object that adds the metrics up. */
+    evictMetrics: () => worker.evict("METRICS_STORE", "metrics"),
     /**
      * Empties the Worker's memory, as if another isolate began on the same KV. Takes
      * milliseconds, a restart half a second of CPU time. Only for a Worker behind

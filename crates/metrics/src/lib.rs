@@ -32,7 +32,9 @@
 
 pub mod collector;
 pub mod counts;
+pub mod error;
 pub mod history;
+pub mod message;
 pub mod open_metrics;
 pub mod prices;
 pub mod report;

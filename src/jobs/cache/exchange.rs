@@ -193,7 +193,8 @@ impl ExchangeRunner {
         let body = if is_safe { JsValue::UNDEFINED } else { self.context.body() };
         let has_body = !body.is_null() && !body.is_undefined();
         let timeout = self.context.vars().upstream_timeout.of_request(has_body);
-        let sent = UpstreamRequest { request: Some(&self.request), method: &self.method, body: &body, edits };
+        let (request_to_send, method, meter) = (Some(&self.request), &*self.method, self.context.meter());
+        let sent = UpstreamRequest { request: request_to_send, method, body: &body, edits, meter };
         let response = sent.send_encoded(self.url.as_str(), timeout).await;
         let received_ms = Clock.now_ms();
         // An upstream that does not respond costs every client the deadline; one that refuses

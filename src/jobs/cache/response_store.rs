@@ -20,6 +20,7 @@ use crate::kv::Store;
 use crate::kv::envelope::{Envelope, EnvelopeBody, to_put};
 use crate::platform::clock::Clock;
 use crate::platform::log::RequestLog;
+use crate::platform::meter::Metered;
 
 #[wasm_bindgen(module = "/src/platform/glue/bodies.js")]
 extern "C" {
@@ -71,6 +72,7 @@ pub(super) async fn get(
 ) -> (Result<CacheHit<EnvelopeBody>, MissReason>, Option<u64>) {
     let refresh_ms = context.vars().cache.refresh_ms;
     if let Some(MemoryEntry { stored, body }) = memory(|memory| memory.get(key.as_str(), refresh_ms, now_ms)) {
+        context.meter().count(Metered::MemoryHit);
         return (Ok(CacheHit { stored, body: EnvelopeBody::Bytes(body) }), None);
     }
     let read = context.env().cache_store().envelope(key, (!view.is_whole).then_some(BODY_BYTES_MAX)).await;

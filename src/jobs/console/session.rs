@@ -82,7 +82,7 @@ pub(super) fn handle(request: &ApiRequest<'_>) -> Result<Response, RequestError>
         expires,
         features: FEATURES,
         bindings: bindings.collect(),
-        metrics: false,
+        metrics: request.context.meter().is_on(),
         version: env!("CARGO_PKG_VERSION"),
     })
 }

@@ -15,12 +15,18 @@ use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use worker::web_sys;
 
 use crate::http::response;
+#[cfg(feature = "metrics")]
+use crate::jobs::metrics::hand_over_after_object;
 use crate::platform::bindings::Bindings;
 use crate::platform::clock::Clock;
 use crate::platform::durable_objects::{DurableObjectState, DurableObjectStorage};
 use crate::platform::log;
+use crate::platform::meter::Meter;
 
 const RECORD: &str = "record";
+
+/// The name of the class in the log and in the metrics.
+const NAME: &str = "NAMESPACE_LIST";
 
 /// The most keys that one alarm removes. An invocation may make 1000 calls of KV ("Limits").
 const KEYS_MAX: u32 = 400;
@@ -47,7 +53,9 @@ impl NamespaceObject {
     #[must_use]
     pub fn new(state: JsValue, env: JsValue) -> Self {
         let storage = state.unchecked_into::<DurableObjectState>().storage();
-        Self(Rc::new(ListObject { storage, env: env.unchecked_into() }))
+        let env = env.unchecked_into();
+        let meter = Meter::of_object(&env, NAME);
+        Self(Rc::new(ListObject { storage, env: Bindings::new(env, meter) }))
     }
 
     /// Does nothing. The first call into WebAssembly after a trap creates a new instance:
@@ -65,7 +73,13 @@ impl NamespaceObject {
     /// storage fails; the runtime then calls the alarm again.
     pub fn alarm(&self, _is_retry: bool) -> js_sys::Promise {
         let object = Rc::clone(&self.0);
-        future_to_promise(async move { object.remove_keys().await.map(|()| JsValue::UNDEFINED) })
+        future_to_promise(async move {
+            object.env.meter().begin();
+            let removed = object.remove_keys().await;
+            #[cfg(feature = "metrics")]
+            hand_over_after_object(&object.env);
+            removed.map(|()| JsValue::UNDEFINED)
+        })
     }
 }
 
@@ -94,7 +108,7 @@ impl ListObject {
         match outcome {
             Ok((had_keys, cursor)) => list.removed(&removal.id, had_keys, cursor, Clock.now_ms()),
             Err(error) => {
-                log::alarm_warning("NAMESPACE_LIST", "keys_not_removed", &error);
+                log::background_warning(NAME, "keys_not_removed", &error);
                 list.removal_failed(&removal.id, Clock.now_ms());
             }
         }

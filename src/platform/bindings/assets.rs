@@ -2,19 +2,19 @@
 
 use wasm_bindgen::prelude::*;
 
-use super::{Bindings, vars};
+use super::{Bindings, RuntimeEnv, vars};
 use crate::kv::{KvNamespace, Store};
 
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(method, getter, js_name = "assets")]
-    fn assets(this: &Bindings) -> KvNamespace;
+    fn assets(this: &RuntimeEnv) -> KvNamespace;
 }
 
 impl Bindings {
     /// Returns the namespace `assets`.
     pub(crate) fn files(&self) -> Store {
-        Store::new(self.assets())
+        self.store(self.env.assets())
     }
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct AssetsVars {
 }
 
 impl AssetsVars {
-    pub(super) fn read(env: &Bindings) -> Self {
+    pub(super) fn read(env: &RuntimeEnv) -> Self {
         Self { refresh_ms: vars::ASSETS_REFRESH.read_ms(env) }
     }
 }

@@ -4,19 +4,19 @@ use http_cache::credentials::CredentialFields;
 use http_semantics::origin::OriginAllowList;
 use wasm_bindgen::prelude::*;
 
-use super::{Bindings, vars};
+use super::{Bindings, RuntimeEnv, vars};
 use crate::kv::{KvNamespace, Store};
 
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(method, getter, js_name = "CACHE_KV")]
-    fn cache_kv(this: &Bindings) -> KvNamespace;
+    fn cache_kv(this: &RuntimeEnv) -> KvNamespace;
 }
 
 impl Bindings {
     /// Returns `CACHE_KV`, with the stored responses and views of `/cache`, and the purges.
     pub(crate) fn cache_store(&self) -> Store {
-        Store::new(self.cache_kv())
+        self.store(self.env.cache_kv())
     }
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct CacheVars {
 }
 
 impl CacheVars {
-    pub(super) fn read(env: &Bindings) -> Self {
+    pub(super) fn read(env: &RuntimeEnv) -> Self {
         Self {
             upstreams: OriginAllowList::parse(&vars::CACHE_UPSTREAMS.read(env), &[]),
             credentials: CredentialFields::parse(&vars::CACHE_CREDENTIALS.read(env)),

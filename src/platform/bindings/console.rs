@@ -4,12 +4,12 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{Request, Response};
 
-use super::Bindings;
+use super::{Bindings, RuntimeEnv};
 
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(method, getter, js_name = "CONSOLE")]
-    fn console(this: &Bindings) -> JsValue;
+    fn console(this: &RuntimeEnv) -> JsValue;
 
     /// The binding of Workers static assets.
     pub(crate) type StaticFiles;
@@ -20,7 +20,7 @@ extern "C" {
 impl Bindings {
     /// Returns `CONSOLE`: the files of build/console. `None` if there is no such binding.
     pub(crate) fn console_files(&self) -> Option<StaticFiles> {
-        let binding = self.console();
+        let binding = self.env.console();
         binding.is_object().then(|| binding.unchecked_into())
     }
 }

@@ -5,19 +5,19 @@ use http_semantics::cors::CorsOrigins;
 use kv_store::limits::Key;
 use wasm_bindgen::prelude::*;
 
-use super::{Bindings, vars};
+use super::{Bindings, RuntimeEnv, vars};
 use crate::kv::{KvNamespace, Store};
 
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(method, getter, js_name = "USER_CONFIGURATION")]
-    fn user_configuration(this: &Bindings) -> KvNamespace;
+    fn user_configuration(this: &RuntimeEnv) -> KvNamespace;
 }
 
 impl Bindings {
     /// `USER_CONFIGURATION`: a record for each user, the definitions of flags, and the snapshot.
     pub(crate) fn users(&self) -> Store {
-        Store::new(self.user_configuration())
+        self.store(self.env.user_configuration())
     }
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct FlagsVars {
 }
 
 impl FlagsVars {
-    pub(super) fn read(env: &Bindings) -> Self {
+    pub(super) fn read(env: &RuntimeEnv) -> Self {
         Self {
             user_id_from: UserIdFrom::parse(&vars::USER_ID_FROM.read(env)),
             refresh_ms: vars::CONFIG_REFRESH.read_ms(env),

@@ -4,14 +4,14 @@ use kv_api::namespace::{self, ApiNamespace, WritableBindings};
 use kv_api::token::TokenKey;
 use wasm_bindgen::prelude::*;
 
-use super::{Bindings, vars};
+use super::{Bindings, RuntimeEnv, vars};
 use crate::kv::{KvNamespace, Store};
-use crate::platform::durable_objects::DurableObjects;
+use crate::platform::durable_objects::{DurableObjectNamespace, DurableObjects};
 
 #[wasm_bindgen(module = "/src/platform/glue/kv_api.js")]
 extern "C" {
     #[wasm_bindgen(js_name = namespaceNames)]
-    fn namespace_names(env: &Bindings) -> String;
+    fn namespace_names(env: &RuntimeEnv) -> String;
     #[wasm_bindgen(js_name = writePoint, catch)]
     fn write_point(
         analytics: &JsValue,
@@ -25,17 +25,21 @@ extern "C" {
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(method, getter, js_name = "USER_CONFIGURATION")]
-    fn revocations_kv(this: &Bindings) -> KvNamespace;
-    /// Returns `NAMESPACE_LIST`, whose one Durable Object lists the namespaces that clients
-    /// create.
+    fn revocations_kv(this: &RuntimeEnv) -> KvNamespace;
     #[wasm_bindgen(method, getter, js_name = "NAMESPACE_LIST")]
-    pub(crate) fn namespace_list(this: &Bindings) -> DurableObjects;
+    fn namespace_list_objects(this: &RuntimeEnv) -> DurableObjectNamespace;
 }
 
 impl Bindings {
     /// Returns the namespace of a KV binding.
     pub(crate) fn kv(&self, name: &str) -> Store {
-        Store::new(self.var(name).unchecked_into())
+        self.store(self.env.var(name).unchecked_into())
+    }
+
+    /// Returns `NAMESPACE_LIST`, whose one Durable Object lists the namespaces that clients
+    /// create.
+    pub(crate) fn namespace_list(&self) -> DurableObjects {
+        self.objects(self.env.namespace_list_objects())
     }
 
     /// Writes a point to the Analytics Engine dataset `KV_API_ANALYTICS`: an index of up to 96
@@ -50,12 +54,12 @@ impl Bindings {
         let blobs = blobs.into_iter().map(JsValue::from_str).collect();
         // Exact for any duration.
         #[allow(clippy::cast_precision_loss)]
-        write_point(&self.var(ANALYTICS), index, &blobs, status, milliseconds as f64)
+        write_point(&self.env.var(ANALYTICS), index, &blobs, status, milliseconds as f64)
     }
 
     /// Returns `USER_CONFIGURATION`, which has the list of revoked tokens.
     pub(crate) fn revocations(&self) -> Store {
-        Store::new(self.revocations_kv())
+        self.store(self.env.revocations_kv())
     }
 }
 
@@ -86,7 +90,7 @@ impl KvApiVars {
         self.bindings.iter().filter(|namespace| Some(&namespace.title) != self.home.as_ref())
     }
 
-    pub(super) fn read(env: &Bindings, token: Option<&str>) -> Self {
+    pub(super) fn read(env: &RuntimeEnv, token: Option<&str>) -> Self {
         let bindings: Vec<String> = namespace_names(env).lines().map(str::to_owned).collect();
         Self {
             has_analytics: env.var(ANALYTICS).is_object(),

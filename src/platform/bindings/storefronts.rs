@@ -5,19 +5,19 @@ use tenant_router::storefront_record::OriginPolicy;
 use tenant_router::visitor::VisitorKey;
 use wasm_bindgen::prelude::*;
 
-use super::{Bindings, vars};
+use super::{Bindings, RuntimeEnv, vars};
 use crate::kv::{KvNamespace, Store};
 
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(method, getter, js_name = "ROUTING_CONFIG")]
-    fn routing_config(this: &Bindings) -> KvNamespace;
+    fn routing_config(this: &RuntimeEnv) -> KvNamespace;
 }
 
 impl Bindings {
     /// `ROUTING_CONFIG`: a record for each storefront.
     pub(crate) fn storefronts(&self) -> Store {
-        Store::new(self.routing_config())
+        self.store(self.env.routing_config())
     }
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct StorefrontsVars {
 }
 
 impl StorefrontsVars {
-    pub(super) fn read(env: &Bindings, token: Option<&str>) -> Self {
+    pub(super) fn read(env: &RuntimeEnv, token: Option<&str>) -> Self {
         let visitor_secret = env.secret("VISITOR_SECRET");
         Self {
             origins: OriginPolicy::parse(&vars::ROUTING_ORIGINS.read(env), vars::ROUTING_INSECURE.read(env)),

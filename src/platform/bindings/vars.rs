@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "a Worker of fewer jobs reads fewer vars")]
 
-use super::Bindings;
+use super::RuntimeEnv;
 
 /// Declares each var with its type and the value that it has in `wrangler.toml`. A number falls
 /// back to that value if the var is not set or not valid; a text that is not set is empty.
@@ -33,6 +33,7 @@ vars! {
     OFREP_ORIGINS: TextVar = "";
     KV_API_WRITABLE: TextVar = "";
     KV_API_NAMESPACES: TextVar = "";
+    METRICS: TextVar = "";
     TENANT_DOMAIN: TextVar = "";
     PLATFORM_HOSTS: TextVar = "";
     UPSTREAM_TIMEOUT_MS: MillisecondsVar = 10_000;
@@ -46,7 +47,7 @@ impl TextVar {
         Self(name)
     }
 
-    pub(super) fn read(&self, env: &Bindings) -> String {
+    pub(super) fn read(&self, env: &RuntimeEnv) -> String {
         env.text(self.0)
     }
 }
@@ -59,7 +60,7 @@ impl BooleanVar {
         Self(name)
     }
 
-    pub(super) fn read(&self, env: &Bindings) -> bool {
+    pub(super) fn read(&self, env: &RuntimeEnv) -> bool {
         is_true(&env.text(self.0))
     }
 }
@@ -78,7 +79,7 @@ impl SecondsVar {
     }
 
     /// Returns the value in milliseconds.
-    pub(super) fn read_ms(&self, env: &Bindings) -> u64 {
+    pub(super) fn read_ms(&self, env: &RuntimeEnv) -> u64 {
         self.parse_ms(&env.text(self.name))
     }
 
@@ -98,7 +99,7 @@ impl MillisecondsVar {
         Self { name, default }
     }
 
-    pub(super) fn read(&self, env: &Bindings) -> u64 {
+    pub(super) fn read(&self, env: &RuntimeEnv) -> u64 {
         number(&env.text(self.name), self.default)
     }
 }

@@ -8,16 +8,24 @@ const utf8 = new TextEncoder();
  * Returns a stream of `total` bytes, which breaks off if the values have more or fewer. `pieces`
  * are JSON: texts, and `[key, length, start, end]` for the bytes from `start` to `end` (exclusive)
  * of a value of `length` bytes; the pieces of one value are in ascending order. `first` is the
- * stream of the first value.
+ * stream of the first value. `countRead`, if there is one, is called at each further read.
  */
-export function assembled(namespace, pieces, first, total) {
+export function assembled(namespace, pieces, first, total, countRead) {
   const { readable, writable } = new FixedLengthStream(total);
   // Errors reach the reader of the stream.
-  write(namespace, JSON.parse(pieces), first, writable).catch((error) => writable.abort(error).catch(() => {}));
+  const read = (key) => {
+    try {
+      countRead?.();
+    } catch {
+      // Its instance of WebAssembly has trapped since; the response goes on.
+    }
+    return namespace.get(key, { type: "stream", cacheTtl: 300 });
+  };
+  write(read, JSON.parse(pieces), first, writable).catch((error) => writable.abort(error).catch(() => {}));
   return readable;
 }
 
-async function write(namespace, pieces, first, writable) {
+async function write(read, pieces, first, writable) {
   let opened = first;
   let current;
   for (const piece of pieces) {
@@ -31,7 +39,7 @@ async function write(namespace, pieces, first, writable) {
     // Each value is read once, no matter how many parts of it are needed.
     if (current?.key !== key) {
       await current?.reader.cancel();
-      const stream = opened ?? (await open(namespace, key));
+      const stream = opened ?? (await open(read, key));
       opened = current = undefined;
       if (start === 0 && end === length) {
         await stream.pipeTo(writable, { preventClose: true });
@@ -49,9 +57,8 @@ async function write(namespace, pieces, first, writable) {
  * Reads a value, and tries once more if that fails or finds none: half of the response is sent
  * already.
  */
-async function open(namespace, key) {
-  const read = () => namespace.get(key, { type: "stream", cacheTtl: 300 });
-  const stream = (await read().catch(() => null)) ?? (await read());
+async function open(read, key) {
+  const stream = (await read(key).catch(() => null)) ?? (await read(key));
   if (stream === null) throw new Error("a part of a file is missing");
   return stream;
 }

@@ -1,0 +1,18 @@
+//! What the Worker asks of the object: JSON in the body of a request. The body of the response is
+//! the text that was asked for.
+
+use serde::{Deserialize, Serialize};
+
+use crate::collector::HandOver;
+use crate::history::Resolution;
+
+/// A request to the object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MetricsRequest {
+    /// Adds these counts.
+    HandOver(HandOver),
+    /// Returns a [`MetricsReport`](crate::report::MetricsReport) as JSON.
+    Report(Resolution),
+    /// Returns the totals as OpenMetrics.
+    Totals,
+}

@@ -1,0 +1,161 @@
+//! What the Worker counts of itself: it hands its counts over to the object `METRICS_STORE`, and
+//! `GET /metrics` shows what the object has. [`metrics`] says how nothing is counted twice.
+
+pub(crate) mod store_object;
+
+use std::time::Duration;
+
+use http_semantics::request_target::RequestTarget;
+use kv_store::record;
+use kv_store::retry::Time;
+use metrics::collector::{HandOverTime, INTERVAL_MS};
+use metrics::error::MetricsError;
+use metrics::history::Resolution;
+use metrics::message::MetricsRequest;
+use metrics::open_metrics::CONTENT_TYPE;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+#[cfg(any(feature = "kv-api", feature = "writes"))]
+use wasm_bindgen_futures::spawn_local;
+use worker::web_sys;
+
+use crate::http::error::RequestError;
+use crate::http::request_context::RequestContext;
+use crate::http::response;
+use crate::isolate::Isolate;
+use crate::platform::bindings::Bindings;
+use crate::platform::clock::Clock;
+use crate::platform::deadline;
+use crate::platform::durable_objects::DurableObjects;
+use crate::platform::js_error::message_of;
+use crate::platform::log;
+
+/// The name of the one object.
+const OBJECT: &str = "metrics";
+
+/// How long the object may take. It is shorter than the time until the next hand-over.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Measures one request, if metrics are on.
+pub(crate) struct RequestTimer {
+    started_ms: Option<u64>,
+}
+
+impl RequestTimer {
+    pub(crate) fn start(context: &RequestContext) -> Self {
+        Self { started_ms: context.meter().begin() }
+    }
+
+    /// Counts the response. If it is time, the counts of this isolate are handed over after it.
+    pub(crate) fn stop(self, context: &RequestContext, response: &web_sys::Response) {
+        let Some(started_ms) = self.started_ms else { return };
+        let now_ms = Clock.now_ms();
+        context.meter().responded(response.status(), now_ms.saturating_sub(started_ms));
+        if let Some(work) = hand_over_in_time(context.env(), now_ms) {
+            context.wait_until(work);
+        }
+    }
+}
+
+/// Returns the work that hands the counts of this isolate over when it is time; `None` if somebody
+/// else does it, or metrics are off. `now_ms` is milliseconds since the Unix epoch.
+fn hand_over_in_time(env: &Bindings, now_ms: u64) -> Option<impl Future<Output = ()> + use<>> {
+    if !env.meter().is_on() {
+        return None;
+    }
+    let time = Isolate::current().metrics.borrow_mut().hand_over_time(now_ms);
+    if time == HandOverTime::Scheduled {
+        return None;
+    }
+    let objects = env.uncounted_metrics_store();
+    Some(async move {
+        match time {
+            HandOverTime::Scheduled => {}
+            HandOverTime::Now => {
+                // The response comes first.
+                Clock.sleep(0).await;
+                hand_over(&objects).await;
+            }
+            HandOverTime::Later { due_ms } => {
+                Clock.sleep(INTERVAL_MS).await;
+                let is_due = Isolate::current().metrics.borrow_mut().begin_hand_over(due_ms);
+                if is_due {
+                    hand_over(&objects).await;
+                }
+            }
+        }
+    })
+}
+
+/// Hands the counts of this isolate over when it is time, after a Durable Object has done something
+/// that is counted. The object stays in memory until then.
+#[cfg(any(feature = "kv-api", feature = "writes"))]
+pub(crate) fn hand_over_after_object(env: &Bindings) {
+    if let Some(work) = hand_over_in_time(env, Clock.now_ms()) {
+        spawn_local(work);
+    }
+}
+
+/// Hands over what the object is not known to have, and then what was counted since. A failure is
+/// in the log, and repeated at the next time.
+async fn hand_over(objects: &DurableObjects) {
+    let collector = &Isolate::current().metrics;
+    let random_id = || format!("{:013x}{:013x}", Clock.random_bits(), Clock.random_bits());
+    let hand_overs = if collector.borrow().has_unacknowledged() { 2 } else { 1 };
+    for _ in 0..hand_overs {
+        let next = collector.borrow_mut().next_hand_over(random_id);
+        let Some(next) = next else { return };
+        let sequence = next.sequence;
+        if let Err(cause) = ask(objects, &MetricsRequest::HandOver(next)).await {
+            return log::background_warning("METRICS_STORE", "metrics_not_handed_over", &cause);
+        }
+        collector.borrow_mut().arrived(sequence);
+    }
+}
+
+/// Sends a request to the object and returns its text. The error is the message of the runtime, or
+/// says that there was no response in time.
+async fn ask(objects: &DurableObjects, request: &MetricsRequest) -> Result<String, String> {
+    let exchange = async {
+        let init = web_sys::RequestInit::new();
+        init.set_method("POST");
+        init.set_body(&JsValue::from_str(&record::to_json(request)));
+        let request = web_sys::Request::new_with_str_and_init("https://metrics-store/", &init)?;
+        let response = objects.send(OBJECT, &request).await?;
+        JsFuture::from(response.text()?).await
+    };
+    let text = deadline::within(REPLY_TIMEOUT, exchange).await.ok_or("no response in time")?;
+    let text = text.map_err(|thrown: JsValue| message_of(&thrown))?;
+    Ok(text.as_string().unwrap_or_default())
+}
+
+/// `GET /metrics`: all counts as OpenMetrics.
+pub(crate) async fn scrape(context: &RequestContext) -> Result<web_sys::Response, RequestError> {
+    context.authorize()?;
+    respond(context, &MetricsRequest::Totals, CONTENT_TYPE).await
+}
+
+/// `GET /console/api/metrics?resolution=minute|hour`: the counts of each minute of a day, or of
+/// each hour of 31 days, as JSON.
+#[cfg(feature = "console")]
+pub(crate) async fn series(
+    context: &RequestContext,
+    target: &RequestTarget<'_>,
+) -> Result<web_sys::Response, RequestError> {
+    let name = target.parameter("resolution")?;
+    let resolution = Resolution::parse(name.as_deref().unwrap_or("minute")).ok_or(MetricsError::UnknownResolution)?;
+    respond(context, &MetricsRequest::Report(resolution), "application/json").await
+}
+
+async fn respond(
+    context: &RequestContext,
+    request: &MetricsRequest,
+    content_type: &str,
+) -> Result<web_sys::Response, RequestError> {
+    if !context.meter().is_on() {
+        return Err(MetricsError::Off.into());
+    }
+    let text = ask(&context.env().metrics_store(), request).await.map_err(MetricsError::Unavailable)?;
+    let fields = [("content-type", content_type), ("cache-control", "no-store")];
+    Ok(response::ok(&JsValue::from_str(&text), &fields)?)
+}

@@ -1,0 +1,106 @@
+//! `METRICS_STORE`: the Durable Object that adds up what isolates count. [`metrics::history`]
+//! decides what it stores; this module adds the storage.
+
+use std::rc::Rc;
+
+use kv_store::record;
+use kv_store::retry::Time;
+use metrics::history::{History, HistoryError, HistoryStorage};
+use metrics::message::MetricsRequest;
+use metrics::open_metrics::to_open_metrics;
+use metrics::report::MetricsReport;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use worker::web_sys;
+
+use crate::http::response;
+use crate::platform::clock::Clock;
+use crate::platform::durable_objects::{DurableObjectState, DurableObjectStorage, SyncKv};
+
+/// The class of the Durable Object.
+#[wasm_bindgen]
+pub struct MetricsStore(Rc<StoreObject>);
+
+struct StoreObject {
+    storage: DurableObjectStorage,
+    history: History<SyncKv>,
+}
+
+#[wasm_bindgen]
+impl MetricsStore {
+    /// Returns the object. The runtime calls this when the object wakes up.
+    #[wasm_bindgen(constructor)]
+    #[must_use]
+    pub fn new(state: JsValue, _env: JsValue) -> Self {
+        let storage = state.unchecked_into::<DurableObjectState>().storage();
+        let history = History(storage.kv());
+        Self(Rc::new(StoreObject { storage, history }))
+    }
+
+    /// Does nothing. The first call into WebAssembly after a trap creates a new instance:
+    /// `entry.mjs` calls this to find out whether there is one.
+    pub fn touch() {}
+
+    /// Returns the response to a [`MetricsRequest`] in the body. The promise rejects if it cannot
+    /// be read, or the storage fails.
+    pub fn fetch(&self, request: web_sys::Request) -> js_sys::Promise {
+        let object = Rc::clone(&self.0);
+        future_to_promise(async move { object.handle(request).await.map(Into::into) })
+    }
+}
+
+impl StoreObject {
+    async fn handle(&self, request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
+        let body = JsFuture::from(request.text()?).await?.as_string().unwrap_or_default();
+        let request = serde_json::from_str(&body).map_err(|error| exception(&error))?;
+        let now_seconds = Clock.now_ms() / 1000;
+        let text = match request {
+            MetricsRequest::HandOver(hand_over) => {
+                self.storage.transaction(|| self.history.accept(&hand_over, now_seconds).map_err(thrown))?;
+                String::new()
+            }
+            MetricsRequest::Report(resolution) => {
+                let points = self.history.points(resolution, now_seconds).map_err(thrown)?;
+                record::to_json(&MetricsReport::new(resolution, points))
+            }
+            MetricsRequest::Totals => to_open_metrics(&self.history.totals().map_err(thrown)?),
+        };
+        response::with_status(200, &JsValue::from_str(&text), &[])
+    }
+}
+
+impl HistoryStorage for SyncKv {
+    type Error = JsValue;
+
+    fn get(&self, key: &str) -> Result<Option<String>, JsValue> {
+        Ok(SyncKv::get(self, key)?.as_string())
+    }
+
+    fn put(&self, key: &str, json: &str) -> Result<(), JsValue> {
+        SyncKv::put(self, key, &JsValue::from_str(json))
+    }
+
+    fn delete(&self, key: &str) -> Result<(), JsValue> {
+        SyncKv::delete(self, key).map(|_| ())
+    }
+
+    fn range(&self, from: &str, to: &str) -> Result<Vec<(String, String)>, JsValue> {
+        let mut records = Vec::new();
+        for entry in self.entries(from, to)? {
+            let entry: js_sys::Array = entry?.unchecked_into();
+            records.extend(entry.get(0).as_string().zip(entry.get(1).as_string()));
+        }
+        Ok(records)
+    }
+}
+
+fn thrown(error: HistoryError<JsValue>) -> JsValue {
+    match error {
+        HistoryError::Storage(thrown) => thrown,
+        broken @ HistoryError::Broken { .. } => exception(&broken),
+    }
+}
+
+fn exception(error: &dyn std::fmt::Display) -> JsValue {
+    JsValue::from_str(&error.to_string())
+}
