@@ -253,7 +253,7 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
         </div>
       </section>
       {hasDetails && (
-        <section class="key-details" aria-label="Key">
+        <section class="key-details" aria-label="Details of the key">
           {isNew ? (
             <NewKey namespace={title} prefix={prefix || root} {...detailActions} />
           ) : (

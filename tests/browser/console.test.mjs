@@ -1,0 +1,601 @@
+// The console in a browser, under the policy of the Worker: signing in, and the panel "Browse".
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { describe, test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
+import { eventually, uniqueName } from "../harness/eventually.mjs";
+import { signToken } from "../harness/kv-api.mjs";
+import { startWorker, WORKER_TOKEN } from "../harness/worker.mjs";
+import { startBrowser } from "./browser.mjs";
+import { assertAccessible, assertFits, consoleOf } from "./console.mjs";
+
+const worker = await startWorker({ vars: { KV_API_WRITABLE: "WRITES,USER_CONFIGURATION", KV_API_NAMESPACES: "KV_NAMESPACES" } });
+const browser = await startBrowser();
+const open = consoleOf(browser, worker.directUrl.origin);
+const KV = worker.env.WRITES;
+const NARROW = { viewport: { width: 400, height: 760 } };
+
+/** Returns a folder of WRITES that no other test uses. */
+const folder = () => `${uniqueName("f")}/`;
+
+/** Returns the place of a folder, or of a key in it. */
+function place(prefix, key, namespace = "WRITES") {
+  const path = [namespace, ...prefix.split("/")].map(encodeURIComponent).join("/");
+  return `#/browse/${path}${key === undefined ? "" : `?${new URLSearchParams({ key })}`}`;
+}
+
+const stored = async (key, namespace = KV) => namespace.get(key);
+const rows = (page) => page.locator(".key-row");
+const editor = (page, name = /^Value of/) => page.getByRole("textbox", { name });
+const lines = (page, name) => editor(page, name).locator(".cm-line").allTextContents();
+const button = (page, name) => page.getByRole("button", { name, exact: true });
+const save = (page) => button(page, "Save").click();
+const link = (page, name) => page.getByRole("link", { name, exact: true });
+const input = (page, name) => page.getByRole("textbox", { name, exact: true });
+const said = (page, text) => page.getByRole("status").filter({ hasText: text }).waitFor();
+
+/** Waits until `look` returns `expected`. */
+async function settles(look, expected) {
+  let last;
+  const isSettled = async () => {
+    last = await look();
+    return isDeepStrictEqual(last, expected);
+  };
+  await eventually(isSettled, "").catch(() => assert.deepEqual(last, expected));
+}
+
+/** Replaces the text of an editor as somebody who types. */
+async function type(page, text, name) {
+  await editor(page, name).focus();
+  await page.keyboard.press("Control+a");
+  await page.keyboard.press("Delete");
+  await page.keyboard.insertText(text);
+}
+
+async function choose(page, menu, action) {
+  await page.locator("summary", { hasText: menu }).click();
+  await button(page, action).click();
+}
+
+describe("signing in", () => {
+  test("the frame is there before any script or data", async () => {
+    const { page, assertClean } = await open("", { token: null, javaScriptEnabled: false });
+    assert.match(await page.locator("body").innerText(), /kv-edge console/);
+    assertClean();
+  });
+
+  test("a wrong token is refused with a sentence, a right one is kept in the tab alone", async () => {
+    const { page, context, assertClean } = await open("", { token: null, mayFail: true });
+    await page.getByLabel("Token").fill("wrong");
+    await button(page, "Sign in").click();
+    await page.getByRole("alert").filter({ hasText: "does not accept this token" }).waitFor();
+    await page.getByLabel("Token").fill(WORKER_TOKEN);
+    await button(page, "Sign in").click();
+    await page.getByRole("heading", { name: "Namespaces" }).waitFor();
+    assert.ok(!page.url().includes(WORKER_TOKEN));
+    assert.deepEqual(await context.cookies(), []);
+    assert.deepEqual(await page.evaluate(() => [localStorage.length, sessionStorage.length]), [0, 1]);
+    await page.reload();
+    await page.getByRole("heading", { name: "Namespaces" }).waitFor();
+    await button(page, "Sign out").click();
+    await page.getByLabel("Token").waitFor();
+    assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+    assertClean();
+  });
+
+  test("a token that is no longer accepted leads back to the form, and no change is lost", async () => {
+    const own = folder();
+    await KV.put(`${own}a`, "before");
+    const { page, assertClean } = await open(place(own, `${own}a`), { mayFail: true });
+    await type(page, "after");
+    await page.route("**/client/v4/**", (route) => route.fulfill({ status: 401, json: { errors: [{ code: 10000, message: "Authentication error" }] } }));
+    await save(page);
+    await page.getByRole("alert").filter({ hasText: "no longer accepted" }).waitFor();
+    await page.unroute("**/client/v4/**");
+    await page.getByLabel("Token").fill(WORKER_TOKEN);
+    await page.keyboard.press("Enter");
+    await said(page, "unsaved changes are back");
+    assert.deepEqual(await lines(page), ["after"]);
+    await save(page);
+    await said(page, "Saved");
+    assert.equal(await stored(`${own}a`), "after");
+    assertClean();
+  });
+});
+
+describe("looking", () => {
+  test("namespaces say what they hold and whether they can be changed", async () => {
+    const { page, assertClean } = await open();
+    const row = (title) => page.getByRole("row").filter({ has: page.getByRole("link", { name: title, exact: true }) });
+    assert.match(await row("WRITES").innerText(), /read and write/);
+    assert.match(await row("CACHE_KV").innerText(), /Stored responses of the cache\s+read-only/);
+    await assertAccessible(page);
+    assertClean();
+  });
+
+  test("prefixes are folders with the number of their keys, and a filter narrows them", async () => {
+    const own = folder();
+    for (const key of ["fruit/apple", "fruit/pear", "fruit/exotic/durian", "tea", "toast"]) await KV.put(own + key, key);
+    const { page, assertClean } = await open(place(own));
+    await rows(page).nth(2).waitFor();
+    assert.deepEqual(await rows(page).allInnerTexts(), ["fruit/\n3", "tea", "toast"]);
+    await rows(page).first().click();
+    await page.getByRole("heading", { name: "fruit" }).waitFor();
+    await settles(() => rows(page).allInnerTexts(), ["exotic/\n1", "apple", "pear"]);
+    await page.getByLabel("Keys that begin with").fill("a");
+    await settles(() => rows(page).allInnerTexts(), ["apple"]);
+    await page.getByRole("link", { name: own.slice(0, -1) }).click();
+    await page.getByLabel("Folders").uncheck();
+    await settles(() => rows(page).count(), 5);
+    await page.getByLabel("Sort what is loaded").selectOption("nameDescending");
+    await settles(() => rows(page).first().innerText(), `${own}toast`);
+    assertClean();
+  });
+
+  test("JSON is laid out as it was written, long numbers included; text, bytes and images are shown as such", async () => {
+    const own = folder();
+    await KV.put(`${own}json`, '{"n":12345678901234567890,"a":[],"b":[1]}', { metadata: { by: "ann" }, expirationTtl: 3 * 3600 });
+    await KV.put(`${own}text`, "two\nlines");
+    await KV.put(`${own}bytes`, new Uint8Array([0, 255, 65]).buffer);
+    await KV.put(`${own}image`, readFileSync(new URL("../../static/logo.png", import.meta.url)));
+    await KV.put(
+      `${own}svg`,
+      '<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)" width="9" height="9"><style>rect{fill:red}</style><script>alert(2)</script><rect width="9" height="9"/></svg>',
+    );
+    const { page, assertClean } = await open(place(own, `${own}json`));
+    await editor(page).waitFor();
+    assert.deepEqual(await lines(page), ["{", '  "n": 12345678901234567890,', '  "a": [],', '  "b": [', "    1", "  ]", "}"]);
+    assert.deepEqual(await lines(page, "Metadata"), ["{", '  "by": "ann"', "}"]);
+    const facts = page.locator(".details .chip");
+    assert.deepEqual(await facts.allInnerTexts(), ["JSON", "41 B", "expires in 3 h"]);
+    const look = async (key, kind) => {
+      await rows(page).filter({ hasText: key }).click();
+      await settles(() => facts.first().innerText(), kind);
+    };
+    await look("text", "Text");
+    assert.deepEqual(await lines(page), ["two", "lines"]);
+    await look("bytes", "Binary");
+    assert.match(await page.locator(".hex-row").innerText(), /^00000000 {2}00 ff 41 .* \.\.A$/);
+    await look("image", "PNG image");
+    const drawn = (name) => page.getByRole("img", { name: `The value of ${own}${name}` }).evaluate((image) => image.decode().then(() => image.naturalWidth));
+    assert.ok((await drawn("image")) > 10);
+    await look("svg", "SVG image");
+    assert.equal(await drawn("svg"), 9);
+    assertClean();
+  });
+
+  test("a script in key, value and metadata is text", async () => {
+    const own = folder();
+    const script = "<script>alert(1)</script><img src=x onerror=alert(2)>";
+    await KV.put(own + script.replaceAll("/", ""), script, { metadata: { [script]: script } });
+    const { page, assertClean } = await open(place(own));
+    page.on("dialog", () => assert.fail("a script ran"));
+    await rows(page).first().click();
+    await editor(page).waitFor();
+    assert.deepEqual(await lines(page), [script]);
+    assert.match((await lines(page, "Metadata")).join(""), /<script>/);
+    assert.match(await page.locator(".key-title").innerText(), /<script>/);
+    assert.equal(await page.locator("main script, main img").count(), 0);
+    assertClean();
+  });
+
+  test("with 100,000 keys loaded the list has only the rows in view, and scrolls at once", async () => {
+    const { page, assertClean } = await open();
+    // The list of KV, without the minutes that it takes to write as many keys.
+    await page.route("**/WRITES/keys?*", (route) => {
+      const from = Number(new URL(route.request().url()).searchParams.get("cursor") ?? 0);
+      const result = Array.from({ length: 1000 }, (_, index) => ({ name: `many-${String(from + index).padStart(6, "0")}`, metadata: { n: from + index } }));
+      const next = from + 1000 < 100_000 ? String(from + 1000) : "";
+      route.fulfill({ json: { result, success: true, errors: [], messages: [], result_info: { count: 1000, cursor: next } } });
+    });
+    await link(page, "WRITES").click();
+    await said(page, "1,000 keys loaded, more follow");
+    await page.getByLabel("Sort what is loaded").selectOption("nameDescending");
+    await said(page, "only those loaded are sorted");
+    await page.getByLabel("Sort what is loaded").selectOption("name");
+    await button(page, "Load more").click();
+    await said(page, "2,000 keys loaded");
+    await button(page, "Load all").click();
+    await said(page, "100,000 keys loaded, that is all");
+    const list = page.getByRole("listbox");
+    await list.focus();
+    await page.keyboard.press("End");
+    await rows(page).filter({ hasText: "many-099999" }).waitFor();
+    assert.ok((await rows(page).count()) < 100);
+    // A frame of a scroll through the whole list.
+    const worst = await list.evaluate(async (element) => {
+      const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+      const times = [];
+      for (let step = 0; step <= 60; step += 1) {
+        element.scrollTop = (element.scrollHeight * step) / 60;
+        const started = performance.now();
+        await frame();
+        await frame();
+        times.push(performance.now() - started);
+      }
+      return times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.9)];
+    });
+    assert.ok(worst < 250, `nine of ten steps take ${worst} ms at most`);
+    assertClean();
+  });
+});
+
+describe("changing", () => {
+  test("a value is saved as compact as it was, with metadata and an expiration", async () => {
+    const own = folder();
+    await KV.put(`${own}a`, '{"n":12345678901234567890,"on":false}');
+    const { page, assertClean } = await open(place(own, `${own}a`));
+    await type(page, '{\n  "n": 12345678901234567890,\n  "on": true\n}');
+    await type(page, '{"by": "ann"}', "Metadata");
+    await page.getByLabel("Expires").selectOption("in");
+    await page.getByLabel("Amount").fill("2");
+    await save(page);
+    await said(page, "Saved");
+    const { value, metadata } = await KV.getWithMetadata(`${own}a`);
+    assert.equal(value, '{"n":12345678901234567890,"on":true}');
+    assert.deepEqual(metadata, { by: "ann" });
+    const [{ expiration }] = (await KV.list({ prefix: own })).keys;
+    assert.ok(Math.abs(expiration - Date.now() / 1000 - 2 * 86400) < 120, `${expiration}`);
+    assert.match(await rows(page).first().innerText(), /"by":"ann".*\s+in 2 d/);
+    // A second change keeps what it does not touch.
+    await type(page, '{"on": 1}');
+    await save(page);
+    await settles(() => stored(`${own}a`), '{"on":1}');
+    const [again] = (await KV.list({ prefix: own })).keys;
+    assert.deepEqual([again.expiration, again.metadata], [expiration, { by: "ann" }]);
+    assertClean();
+  });
+
+  test("text that is not JSON is not saved as JSON, and its place is marked", async () => {
+    const own = folder();
+    await KV.put(`${own}a`, '{"on":false}');
+    const { page, assertClean } = await open(place(own, `${own}a`));
+    await type(page, '{"on": fals}');
+    await page.locator(".cm-lintRange-error").waitFor();
+    await save(page);
+    await said(page, "The value is not JSON");
+    assert.equal(await stored(`${own}a`), '{"on":false}');
+    await type(page, "{", "Metadata");
+    await type(page, '{"on": true}');
+    await save(page);
+    await said(page, "The metadata are not JSON");
+    await button(page, "Discard changes").click();
+    assert.deepEqual(await lines(page), ["{", '  "on": false', "}"]);
+    assertClean();
+  });
+
+  test("a change by somebody else is noticed before it is overwritten", async () => {
+    const own = folder();
+    const key = `${own}a`;
+    await KV.put(key, "first");
+    const { page, assertClean } = await open(place(own, key));
+    await type(page, "mine");
+    await KV.put(key, "theirs");
+    await save(page);
+    const dialog = page.getByRole("dialog", { name: "Somebody changed this key" });
+    await dialog.waitFor();
+    assert.match(await dialog.innerText(), /theirs[\s\S]*mine[\s\S]*no compare-and-swap/);
+    await assertAccessible(page);
+    await page.keyboard.press("Escape");
+    assert.equal(await stored(key), "theirs");
+    await save(page);
+    await button(page, "Take what is stored").click();
+    assert.deepEqual(await lines(page), ["theirs"]);
+    await type(page, "mine again");
+    // The same bytes with other metadata are a change, too.
+    await KV.put(key, "theirs", { metadata: { by: "bob" } });
+    await save(page);
+    await dialog.waitFor();
+    await button(page, "Replace with mine").click();
+    await said(page, "Saved");
+    assert.equal(await stored(key), "mine again");
+    // Nobody changed it since: our own write is no conflict.
+    await type(page, "once more");
+    await save(page);
+    await settles(() => stored(key), "once more");
+    assertClean();
+  });
+
+  test("a deletion by somebody else is noticed", async () => {
+    const own = folder();
+    await KV.put(`${own}a`, "first");
+    const { page, assertClean } = await open(place(own, `${own}a`), { mayFail: true });
+    await type(page, "mine");
+    await KV.delete(`${own}a`);
+    await save(page);
+    await page.getByRole("dialog", { name: "Somebody deleted this key" }).waitFor();
+    await button(page, "Write it again").click();
+    await said(page, "Saved");
+    assert.equal(await stored(`${own}a`), "mine");
+    assertClean();
+  });
+
+  test("a key is made, copied into another namespace, renamed and deleted", async () => {
+    const own = folder();
+    const { page, assertClean } = await open(place(own));
+    await button(page, "New key").click();
+    await input(page, "Key").fill(`${own}new`);
+    await type(page, '{"a": 1}');
+    await type(page, "7", "Metadata");
+    await save(page);
+    await rows(page).filter({ hasText: "new" }).waitFor();
+    assert.equal(await stored(`${own}new`), '{"a": 1}');
+    await choose(page, "Actions", "Copy…");
+    await page.getByLabel("Into namespace").selectOption("USER_CONFIGURATION");
+    await page.getByLabel("As key").fill(`${own}copied`);
+    await button(page, "Copy").click();
+    await page.getByRole("heading", { name: "USER_CONFIGURATION" }).waitFor();
+    assert.deepEqual((await worker.env.USER_CONFIGURATION.getWithMetadata(`${own}copied`)).metadata, 7);
+    await page.goBack();
+    await choose(page, "Actions", "Rename…");
+    await page.getByLabel("New name").fill(`${own}renamed`);
+    await button(page, "Rename").click();
+    await page.locator(".key-title", { hasText: "renamed" }).waitFor();
+    assert.deepEqual([await stored(`${own}new`), await stored(`${own}renamed`)], [null, '{"a": 1}']);
+    await choose(page, "Actions", "Delete…");
+    await button(page, "Delete").click();
+    await page.getByText("No key begins with this prefix.").waitFor();
+    assert.equal(await stored(`${own}renamed`), null);
+    assertClean();
+  });
+
+  test("a new key or a copy does not silently replace one that exists", async () => {
+    const own = folder();
+    await KV.put(`${own}a`, "a");
+    await KV.put(`${own}b`, "b");
+    const { page, assertClean } = await open(place(own));
+    await button(page, "New key").click();
+    await input(page, "Key").fill(`${own}a`);
+    await button(page, "Text").click();
+    await type(page, "other");
+    await save(page);
+    await page.getByRole("dialog", { name: "This key exists already" }).waitFor();
+    await button(page, "Cancel").click();
+    await rows(page).filter({ hasText: "b" }).click();
+    await choose(page, "Actions", "Rename…");
+    await page.getByLabel("New name").fill(`${own}a`);
+    await button(page, "Rename").click();
+    await page.getByRole("alert").filter({ hasText: "exists there" }).waitFor();
+    assert.deepEqual([await stored(`${own}a`), await stored(`${own}b`)], ["a", "b"]);
+    assertClean();
+  });
+
+  test("keys are deleted by prefix after they were counted", async () => {
+    const own = folder();
+    for (let n = 0; n < 30; n += 1) await KV.put(`${own}gone/${n}`, "x");
+    await KV.put(`${own}kept`, "x");
+    const { page, assertClean } = await open(place(own));
+    await choose(page, "More", "Delete by prefix…");
+    await input(page, "Prefix").fill(`${own}gone/`);
+    await button(page, "Count").click();
+    await said(page, "30 keys with this prefix");
+    await assertAccessible(page);
+    await button(page, "Delete 30 keys").click();
+    await said(page, "30 keys deleted");
+    await button(page, "Close").click();
+    await settles(() => rows(page).allInnerTexts(), ["kept"]);
+    assert.deepEqual(
+      (await KV.list({ prefix: own })).keys.map(({ name }) => name),
+      [`${own}kept`],
+    );
+    assertClean();
+  });
+});
+
+describe("files", () => {
+  test("files are uploaded as keys, and a value is downloaded byte for byte", async () => {
+    const own = folder();
+    const { page, assertClean } = await open(place(own));
+    const bytes = Buffer.from([0, 255, 13, 10, 128]);
+    await choose(page, "More", "Upload files…");
+    await page.locator("dialog input[type=file]").setInputFiles([
+      { name: "a.bin", mimeType: "application/octet-stream", buffer: bytes },
+      { name: "b.txt", mimeType: "text/plain", buffer: Buffer.from("text") },
+    ]);
+    await button(page, "Upload").click();
+    await said(page, "2 files uploaded");
+    await button(page, "Close").click();
+    await rows(page).filter({ hasText: "a.bin" }).click();
+    await page.locator(".hex-row").waitFor();
+    const arrives = page.waitForEvent("download");
+    await choose(page, "Actions", "Download");
+    const download = await arrives;
+    assert.equal(download.suggestedFilename(), "a.bin");
+    assert.deepEqual(readFileSync(await download.path()), bytes);
+    assertClean();
+  });
+
+  test("what is exported in either format is imported again", async () => {
+    const own = folder();
+    await KV.put(`${own}text`, 'é "\n', { metadata: { a: 1 }, expiration: 2_000_000_000 });
+    await KV.put(`${own}bytes`, new Uint8Array([0, 255]).buffer);
+    const ndjson = `{"key":"${own}bytes","value":"AP8=","base64":true}\n{"key":"${own}text","value":"é \\"\\n","metadata":{"a":1},"expiration":2000000000}\n`;
+    const json = `[\n${ndjson.trimEnd().replace("\n", ",\n")}\n]\n`;
+    // The bulk read refuses values that are not text, and they are read alone then.
+    const { page, assertClean } = await open(place(own), { mayFail: true });
+    for (const [format, expected] of Object.entries({ ndjson, json })) {
+      await choose(page, "More", "Export…");
+      await page.getByLabel("Format").selectOption(format);
+      const arrives = page.waitForEvent("download");
+      await button(page, "Export").click();
+      const file = await (await arrives).path();
+      assert.equal(readFileSync(file, "utf8"), expected);
+      await button(page, "Close").click();
+      await KV.delete(`${own}text`);
+      await choose(page, "More", "Import…");
+      await page.locator("dialog input[type=file]").setInputFiles(file);
+      await said(page, "1 key of them exist already");
+      await button(page, "Write 1 pair").click();
+      await said(page, "1 pair written");
+      await button(page, "Close").click();
+      assert.deepEqual(await KV.getWithMetadata(`${own}text`).then(({ value, metadata }) => [value, metadata]), ['é "\n', { a: 1 }]);
+    }
+    assertClean();
+  });
+
+  test("a file with a mistake is refused with its line, before the first write", async () => {
+    const own = folder();
+    const { page, assertClean } = await open(place(own));
+    await choose(page, "More", "Import…");
+    const text = `{"key":"${own}a","value":"1"}\n{"key":"${own}b","value":2}\n`;
+    await page.locator("dialog input[type=file]").setInputFiles({ name: "pairs.ndjson", mimeType: "text/plain", buffer: Buffer.from(text) });
+    await page.getByRole("alert").filter({ hasText: "Line 2:" }).waitFor();
+    assert.ok(await button(page, "Write").isDisabled());
+    assert.equal(await stored(`${own}a`), null);
+    assertClean();
+  });
+});
+
+describe("what the token may", () => {
+  test("a token that only reads is offered no change, and sees the keys with its prefix alone", async () => {
+    const own = folder();
+    await KV.put(`${own}a`, '{"a":1}');
+    const { page, assertClean } = await open("", { token: signToken({ namespace: "WRITES", prefix: own }) });
+    await rows(page).first().waitFor();
+    assert.deepEqual(await rows(page).allInnerTexts(), ["a"]);
+    assert.deepEqual(await page.getByRole("navigation", { name: "Panels" }).getByRole("link").allInnerTexts(), ["Browse"]);
+    await rows(page).first().click();
+    await editor(page).waitFor();
+    await type(page, "changed");
+    assert.deepEqual(await lines(page), ["{", '  "a": 1', "}"]);
+    for (const name of ["New key", "Save", "New namespace"]) assert.equal(await button(page, name).count(), 0, name);
+    await page.locator("summary", { hasText: "More" }).click();
+    await page.locator("summary", { hasText: "Actions" }).click();
+    for (const name of ["Import…", "Upload files…", "Delete by prefix…", "Rename…", "Delete…", "Replace with a file…"]) {
+      assert.equal(await button(page, name).count(), 0, name);
+    }
+    await assertAccessible(page);
+    assertClean();
+  });
+
+  test("a token that writes changes keys with its prefix", async () => {
+    const own = folder();
+    const { page, assertClean } = await open("", { token: signToken({ namespace: "WRITES", prefix: own, write: true }) });
+    await button(page, "New key").click();
+    assert.equal(await input(page, "Key").inputValue(), own);
+    await input(page, "Key").fill(`${own}mine`);
+    await type(page, "[1]");
+    await save(page);
+    await rows(page).filter({ hasText: "mine" }).waitFor();
+    assert.equal(await stored(`${own}mine`), "[1]");
+    assertClean();
+  });
+
+  test("a binding that KV_API_WRITABLE does not list is read-only for everybody", async () => {
+    const { page, assertClean } = await open(place("", undefined, "CACHE_KV"));
+    await page.getByText("KV_API_WRITABLE does not list").waitFor();
+    assert.equal(await button(page, "New key").count(), 0);
+    assertClean();
+  });
+
+  test("a namespace is made, renamed and deleted, which takes its title", async () => {
+    const { page, assertClean } = await open();
+    await button(page, "New namespace").click();
+    await input(page, "Title").fill("made");
+    await button(page, "Create").click();
+    await link(page, "made").waitFor();
+    await button(page, "Rename…").click();
+    await input(page, "Title").fill("renamed");
+    await button(page, "Rename").click();
+    await link(page, "renamed").waitFor();
+    await button(page, "Delete…").click();
+    await input(page, "Title").fill("wrong");
+    await button(page, "Delete").click();
+    await page.getByRole("alert").filter({ hasText: "not the same" }).waitFor();
+    await input(page, "Title").fill("renamed");
+    await button(page, "Delete").click();
+    await link(page, "renamed").waitFor({ state: "detached" });
+    assertClean();
+  });
+});
+
+describe("for everybody", () => {
+  test("the keyboard alone signs in, finds a key, changes and saves it", async () => {
+    const own = folder();
+    for (const key of ["dir/a", "dir/b"]) await KV.put(own + key, '"old"');
+    const { page, assertClean } = await open(place(own), { token: null });
+    const press = async (...keys) => {
+      for (const key of keys) await page.keyboard.press(key);
+    };
+    /** Tabs on until the control with this text or label has the focus. */
+    const tabTo = async (name) => {
+      for (let presses = 0; presses < 40; presses += 1) {
+        await press("Tab");
+        const focused = await page.evaluate(() => {
+          let element = document.activeElement;
+          while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
+          return element?.getAttribute("aria-label") ?? element?.innerText ?? "";
+        });
+        if (focused.startsWith(name)) return;
+      }
+      assert.fail(`Tab does not reach ${name}`);
+    };
+    await page.keyboard.type(WORKER_TOKEN);
+    await press("Enter");
+    await rows(page).first().waitFor();
+    await tabTo("Keys of WRITES");
+    await press("Enter");
+    await rows(page).filter({ hasText: "b" }).waitFor();
+    await tabTo("Keys of WRITES");
+    await press("ArrowDown", "Enter");
+    await editor(page).waitFor();
+    await tabTo("Value of");
+    await press("Control+a");
+    await page.keyboard.insertText('"new"');
+    await tabTo("Save");
+    await press("Enter");
+    await said(page, "Saved");
+    assert.deepEqual([await stored(`${own}dir/a`), await stored(`${own}dir/b`)], ['"old"', '"new"']);
+    await tabTo("Keys of WRITES").catch(() => press("Home"));
+    assertClean();
+  });
+
+  for (const colorScheme of ["light", "dark"]) {
+    test(`in a ${colorScheme} scheme each view has contrast, names and roles`, async () => {
+      const own = folder();
+      await KV.put(`${own}a`, '{"a":[1,"x",true]}', { metadata: { a: 1 }, expirationTtl: 3600 });
+      await KV.put(`${own}dir/b`, new Uint8Array([1, 255]).buffer);
+      const { page, assertClean } = await open("", { colorScheme, token: null });
+      await assertAccessible(page);
+      await page.getByLabel("Token").fill(WORKER_TOKEN);
+      await page.keyboard.press("Enter");
+      await link(page, "WRITES").waitFor();
+      const [red] = (await page.evaluate(() => getComputedStyle(document.body).backgroundColor)).match(/\d+/g);
+      assert.ok(colorScheme === "dark" ? red < 64 : red > 192, `the background is ${red}`);
+      for (const [key, ready] of [
+        [undefined, ".key-row"],
+        [`${own}a`, ".cm-line"],
+        [`${own}dir/b`, ".hex-row"],
+      ]) {
+        await page.goto(`/console/${place(own, key)}`);
+        await page.locator(ready).first().waitFor();
+        await assertAccessible(page);
+      }
+      await button(page, "New key").click();
+      await assertAccessible(page);
+      assertClean();
+    });
+  }
+
+  test("at 400 px nothing is cut off, and list and value take turns", async () => {
+    const own = `${folder()}${"a-long-name-".repeat(8)}/`;
+    await KV.put(`${own}${"k".repeat(120)}`, `{"long":"${"v".repeat(300)}"}`, { metadata: { note: "m".repeat(200) }, expirationTtl: 3600 });
+    const { page, assertClean } = await open("", NARROW);
+    await link(page, "WRITES").waitFor();
+    await assertFits(page);
+    await page.goto(`/console/${place(own)}`);
+    await rows(page).first().waitFor();
+    await assertFits(page);
+    await rows(page).first().click();
+    await editor(page).waitFor();
+    assert.ok(!(await page.getByRole("listbox").isVisible()));
+    await assertFits(page);
+    await assertAccessible(page);
+    await choose(page, "Actions", "Delete…");
+    await assertFits(page);
+    await button(page, "Cancel").click();
+    await button(page, "Close").click();
+    await page.getByRole("listbox").waitFor();
+    assertClean();
+  });
+});
