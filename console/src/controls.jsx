@@ -45,7 +45,8 @@ export function Menu({ label, children }) {
   const menu = useRef(null);
   useEffect(() => {
     const close = (event) => {
-      if (!menu.current.contains(event.target)) menu.current.open = false;
+      // Removing what has the focus is an event, too.
+      if (menu.current && !menu.current.contains(event.target)) menu.current.open = false;
     };
     addEventListener("pointerdown", close);
     addEventListener("focusin", close);

@@ -85,10 +85,17 @@ const normalised = (text) => text.replace(/\r\n?/g, "\n");
 function diagnosticsOf(view, findings) {
   const { state } = view;
   // An empty text is a beginning, not a mistake.
-  const ofSyntax = state.doc.toString().trim() === "" ? [] : jsonParseLinter()(view);
+  const ofSyntax = state.doc.toString().trim() === "" ? [] : jsonParseLinter()(view).map((fault) => ({ ...fault, ...visible(state, fault) }));
   const placed = findings.map((finding) => ({ ...placeOf(state, finding), severity: finding.severity, message: finding.problem }));
   // A fault of the syntax that the Worker reports too is shown once.
   return (placed.some(({ severity }) => severity === "error") ? placed : [...ofSyntax, ...placed]).toSorted((a, b) => a.from - b.from);
+}
+
+/** Returns a place of one character at least, so that it can be underlined. */
+function visible(state, { from, to }) {
+  if (from < to) return { from, to };
+  const line = state.doc.lineAt(from);
+  return from < line.to ? { from, to: from + 1 } : { from: Math.max(line.from, from - 1), to };
 }
 
 /** Returns `{ from, to }` of a finding in the text. */
@@ -96,10 +103,10 @@ function placeOf(state, { path = "", line, column }) {
   if (line >= 1) {
     const found = state.doc.line(Math.min(line, state.doc.lines));
     const from = Math.min(found.from + Math.max(0, (column ?? 1) - 1), found.to);
-    return { from, to: found.to };
+    return visible(state, { from, to: found.to });
   }
   const { from, to } = nodeAt(state, pathSteps(path));
-  return { from, to: Math.min(to, state.doc.lineAt(from).to) };
+  return visible(state, { from, to: Math.min(to, state.doc.lineAt(from).to) });
 }
 
 /** Returns the members and indices of a path, in either form. */

@@ -63,27 +63,19 @@ export async function* keyPages(namespace, { prefix, signal } = {}) {
 }
 
 /**
- * Returns `{ bytes, metadata, expiration, etag }` of a key, or `null` if it does not exist.
- * `metadata` is `null` if there is none; `expiration` is in seconds since the Unix epoch, or
- * `null`. KV may serve what was there up to 60 seconds ago.
+ * Returns `{ bytes, metadata, expiration }` of a key, or `null` if it does not exist. `metadata` is
+ * `null` if there is none; `expiration` is in seconds since the Unix epoch, or `null`. KV may serve
+ * what was there up to 60 seconds ago.
  */
-export function value(namespace, key, { signal } = {}) {
-  return unlessMissing(async () => {
-    // Only an answer to a conditional request has the entity tag. No value has this one.
-    const options = { signal, headers: { "if-none-match": '"none"' } };
-    const [response, metadata] = await Promise.all([send(valuePath(namespace, key), options), metadataOf(namespace, key, signal)]);
-    return { bytes: new Uint8Array(await response.arrayBuffer()), metadata, ...validatorsOf(response) };
-  });
-}
-
-/** Returns the same without the bytes. */
-export function version(namespace, key, { signal } = {}) {
-  return unlessMissing(async () => {
-    const [response, metadata] = await Promise.all([send(valuePath(namespace, key), { method: "HEAD", signal }), metadataOf(namespace, key, signal)]);
-    // Chromium counts a response that nobody reads to its end as a failure.
-    await response.arrayBuffer();
-    return { metadata, ...validatorsOf(response) };
-  });
+export async function value(namespace, key, { signal } = {}) {
+  try {
+    const [response, metadata] = await Promise.all([send(valuePath(namespace, key), { signal }), call(metadataPath(namespace, key), { signal })]);
+    const expiration = Number(response.headers.get("expiration")) || null;
+    return { bytes: new Uint8Array(await response.arrayBuffer()), metadata: metadata.result ?? null, expiration };
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return null;
+    throw error;
+  }
 }
 
 /**
@@ -94,19 +86,6 @@ export async function exists(namespace, key, { signal } = {}) {
   // The key itself is the first one with this prefix.
   const { keys: found } = await keys(namespace, { prefix: key, limit: LIST_KEYS_MIN, signal });
   return found.some(({ name }) => name === key);
-}
-
-const metadataOf = async (namespace, key, signal) => (await call(metadataPath(namespace, key), { signal })).result ?? null;
-
-const validatorsOf = ({ headers }) => ({ etag: headers.get("etag"), expiration: Number(headers.get("expiration")) || null });
-
-async function unlessMissing(read) {
-  try {
-    return await read();
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return null;
-    throw error;
-  }
 }
 
 /**

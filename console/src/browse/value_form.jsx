@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Dialog, Field, Menu } from "../controls.jsx";
 import { dateTime, fromNow, number, size } from "../format.js";
 import { JsonEditor, TextEditor } from "../json_editor.jsx";
-import { exists, put, value as readValue, remove, version } from "../kv.js";
+import { exists, put, value as readValue, remove } from "../kv.js";
 import { CopyDialog } from "./copy_dialog.jsx";
 import { draftOf, keepDraft } from "./drafts.js";
 import { ExpirationField, expirationFields, expirationOptions } from "./expiration_field.jsx";
@@ -20,7 +20,7 @@ const LAID_OUT_BYTES = 4 * 1024 * 1024;
 const UNCHANGED = { text: null, bytes: null, metadata: null, expiration: null };
 
 /** What a new key has before it is saved. */
-const NOTHING = { bytes: new Uint8Array(), metadata: null, expiration: null, etag: null };
+const NOTHING = { bytes: new Uint8Array(), metadata: null, expiration: null };
 
 /** A key of a namespace. */
 export function KeyDetails({ namespace, name, isWritable, ...rest }) {
@@ -130,7 +130,6 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
       const written = {
         bytes,
         metadata,
-        etag: null,
         expiration: expiration.expiration ?? (expiration.expirationTtl ? Math.floor(Date.now() / 1000) + expiration.expirationTtl : null),
       };
       own.current = [stored, written];
@@ -149,13 +148,10 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
   /** Returns what somebody else stored since we read, `null` for a deletion, `undefined` if nobody did. */
   async function changeBySomebodyElse() {
     if (isNew) return (await exists(namespace, name)) ? ((await readValue(namespace, name)) ?? undefined) : undefined;
-    const now = await version(namespace, name);
+    const now = await readValue(namespace, name);
     if (now === null) return null;
-    const known = [stored, ...own.current];
-    const hasMetadata = (entry) => JSON.stringify(entry.metadata) === JSON.stringify(now.metadata);
-    if (known.some((entry) => entry.etag === now.etag && hasMetadata(entry))) return undefined;
-    const theirs = await readValue(namespace, name);
-    return theirs !== null && known.some((entry) => areEqual(entry.bytes, theirs.bytes) && hasMetadata(entry)) ? undefined : theirs;
+    const isSame = ({ bytes, metadata }) => areEqual(bytes, now.bytes) && JSON.stringify(metadata) === JSON.stringify(now.metadata);
+    return [stored, ...own.current].some(isSame) ? undefined : now;
   }
 
   const takeTheirs = () => {
