@@ -1,12 +1,13 @@
 //! `GET /console/…`: the files of the page.
 
+use http_semantics::conditional::{self, PreconditionResult, Validators};
 use wasm_bindgen::JsValue;
 use worker::web_sys::{Request, RequestInit, Response};
 
 use super::ConsoleError;
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
-use crate::http::response;
+use crate::http::{response, stream};
 
 /// The address of the page.
 pub(crate) const ROOT: &str = "/console/";
@@ -33,26 +34,27 @@ pub(crate) async fn handle(context: &RequestContext, path: &str) -> Result<Respo
         return Ok(response::with_status(308, &JsValue::NULL, &[("location", ROOT)])?);
     };
     let files = context.env().console_files().ok_or(ConsoleError::NotBuilt)?;
-    let file = files.send(&request(context, if name.is_empty() { "index.html" } else { name })?).await?;
-    let status = file.status();
-    if !matches!(status, 200 | 304) {
+    let init = RequestInit::new();
+    init.set_method(context.method());
+    let url = format!("https://console{ROOT}{}", if name.is_empty() { "index.html" } else { name });
+    let file = files.send(&Request::new_with_str_and_init(&url, &init)?).await?;
+    if file.status() != 200 {
         return Err(if name.is_empty() { ConsoleError::NotBuilt } else { ConsoleError::FileNotFound }.into());
     }
-    let body = if status == 200 { file.body().map_or(JsValue::NULL, Into::into) } else { JsValue::NULL };
     let headers = file.headers();
     let (content_type, etag) = (headers.get("content-type")?, headers.get("etag")?);
+    // Static assets compare `If-None-Match` as a whole, not tag by tag (RFC 9110 §13.1.2), so the
+    // condition is not passed on.
+    let validators = Validators { etag: etag.as_deref(), last_modified_ms: None, received_ms: u64::MAX };
+    let result = conditional::evaluate(context.method(), &context.headers("if-none-match"), &validators);
+    let (status, body) = match (result, file.body()) {
+        (PreconditionResult::NotModified, body) => {
+            body.iter().for_each(stream::end);
+            (304, JsValue::NULL)
+        }
+        (_, body) => (200, body.map_or(JsValue::NULL, Into::into)),
+    };
     let own = [("content-type", &content_type), ("etag", &etag)];
     let own = own.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
     Ok(response::with_status(status, &body, &own.chain(FIELDS).collect::<Vec<_>>())?)
-}
-
-/// Returns the request for a file. It has none of the fields of the client but the condition.
-fn request(context: &RequestContext, name: &str) -> Result<Request, JsValue> {
-    let init = RequestInit::new();
-    init.set_method(context.method());
-    let request = Request::new_with_str_and_init(&format!("https://console{ROOT}{name}"), &init)?;
-    if let Some(condition) = context.header("if-none-match") {
-        request.headers().set("if-none-match", &condition)?;
-    }
-    Ok(request)
 }
