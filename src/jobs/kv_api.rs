@@ -9,7 +9,7 @@ mod values;
 use http_semantics::content_hash;
 use http_semantics::fields::Fields;
 use http_semantics::request_target::RequestTarget;
-use kv_api::access::Access;
+use kv_api::access::{Access, CALL_FIELDS};
 use kv_api::call::{Call, NamespaceCall};
 use kv_api::envelope::{self, Note, PageInfo};
 use kv_api::error::KvApiError;
@@ -34,12 +34,9 @@ const NO_STORE: (&str, &str) = ("cache-control", response::NO_STORE_NO_TRANSFORM
 /// The longest index of a point of Analytics Engine, in bytes ("Limits").
 const INDEX_BYTES_MAX: usize = 96;
 
-/// The fields that most calls need, read in one call: credentials and conditions.
-const FIELDS: &str = "authorization,x-auth-key,x-auth-user-service-key,if-match,if-none-match,if-range,range";
-
 /// Returns the response to a call. Every error has the envelope of the API.
 pub(crate) async fn handle(context: &RequestContext, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
-    let fields = context.headers(FIELDS);
+    let fields = context.headers(CALL_FIELDS);
     let started_ms = Clock.now_ms();
     let outcome = match access(context, &fields).await {
         Ok(access) => {

@@ -7,8 +7,18 @@ use crate::error::{KvApiError, Operation};
 use crate::namespace::ApiNamespace;
 use crate::token::{AccessToken, REVOKED_KEY};
 
+/// Expands to the names of [`CREDENTIAL_FIELDS`] as a literal, which `concat!` needs.
+macro_rules! credential_fields {
+    () => {
+        "authorization,x-auth-key,x-auth-user-service-key"
+    };
+}
+
 /// The header fields with credentials, separated by commas.
-pub const CREDENTIAL_FIELDS: &str = "authorization,x-auth-key,x-auth-user-service-key";
+pub const CREDENTIAL_FIELDS: &str = credential_fields!();
+
+/// The header fields that most calls need, separated by commas: credentials and conditions.
+pub const CALL_FIELDS: &str = concat!(credential_fields!(), ",if-match,if-none-match,if-range,range");
 
 /// Returns the token of a request: `Authorization: Bearer <token>`, or the key of the older
 /// schemes in its place. Their e-mail address is a label that nothing checks.
