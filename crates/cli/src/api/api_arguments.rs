@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+use clap::Arg;
+
 use super::client::ApiClient;
 use super::endpoint::{ApiBase, ApiEndpoint, ApiService, ApiToken, segment};
 use super::{ApiError, Namespace};
@@ -41,6 +43,7 @@ pub(crate) struct AccountArguments {
 
 /// The arguments that select an API and an account.
 #[derive(Debug, Clone, clap::Args)]
+#[command(mut_arg("local", local_address))]
 pub(super) struct ApiArguments {
     #[command(flatten)]
     pub(super) account: AccountArguments,
@@ -48,15 +51,20 @@ pub(super) struct ApiArguments {
     #[arg(
         long,
         help = "Use the local KV of a running `wrangler dev` instead, without a token; write another address as --local=localhost:8800 or --local=8800 [default URL: http://localhost:8787]",
-        value_name = "URL",
-        num_args = 0..=1,
-        // Otherwise `push --local static` would read the folder as the URL.
-        require_equals = true,
-        default_missing_value = "http://localhost:8787",
         conflicts_with = "api_base",
         value_parser = ApiBase::parse_local
     )]
     pub(super) local: Option<ApiBase>,
+}
+
+/// Makes an argument take the address of `wrangler dev`, or none for the usual one.
+pub(super) fn local_address(argument: Arg) -> Arg {
+    argument
+        .value_name("URL")
+        .num_args(0..=1)
+        // Otherwise `push --local static` would read the folder as the URL.
+        .require_equals(true)
+        .default_missing_value("http://localhost:8787")
 }
 
 /// The variable with the token for an API.

@@ -1,13 +1,14 @@
 //! The arguments that select the destination of a copy.
 
 use super::Namespace;
-use super::api_arguments::{AccountArguments, ApiArguments, OpenError, TokenVariable, account};
+use super::api_arguments::{AccountArguments, ApiArguments, OpenError, TokenVariable, account, local_address};
 use super::endpoint::ApiBase;
 use super::namespace_arguments::{DefaultNamespace, NamespaceArguments, namespace};
 use crate::progress::Progress;
 
 /// The namespace that a copy writes to. Arguments that are not given have the source's value.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("to_local", local_address))]
 pub(crate) struct DestinationArguments {
     /// The namespace to write to, by ID or title
     #[arg(id = "to_namespace", long = "to-namespace", value_name = "ID|TITLE", value_parser = namespace)]
@@ -28,10 +29,6 @@ pub(crate) struct DestinationArguments {
     /// Write to the local KV of a running `wrangler dev`; another address as --to-local=8800
     #[arg(
         id = "to_local", long = "to-local",
-        value_name = "URL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "http://localhost:8787",
         conflicts_with = "to_api_base",
         value_parser = ApiBase::parse_local
     )]
