@@ -200,6 +200,13 @@ describe("what goes wrong", () => {
     }
   });
 
+  test("a token that may not look up a title: the id is the way out", async () => {
+    api.namespaces = undefined;
+    const { stderr } = await assertFails(["--namespace", "kv-edge-WRITES"], 1, "or give the ID of the namespace, which is not looked up");
+    assert.match(stderr, /cannot list the namespaces: the API responds with 403, "Authentication error".* needs the permission "Workers KV Storage/);
+    assert.equal((await api.run(["--namespace", WRITES])).code, 0);
+  });
+
   test("a time that the plan of the account does not allow", async () => {
     for (const status of [200, 400]) {
       api.intercept = () => graphqlError(status, "query time range is too large");

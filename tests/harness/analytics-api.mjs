@@ -60,6 +60,10 @@ class AnalyticsApi {
     }, "/client/v4/graphql");
     upstream.serve((_request, response) => {
       this.lists += 1;
+      if (this.namespaces === undefined) {
+        const { status, headers, body } = apiError(403, 10000, "Authentication error");
+        return response.writeHead(status, headers).end(body);
+      }
       const body = { success: true, errors: [], messages: [], result: this.namespaces, result_info: { page: 1, total_pages: 1 } };
       response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(body));
     }, `/client/v4/accounts/${ACCOUNT_ID}/storage/kv/namespaces`);
@@ -71,6 +75,7 @@ class AnalyticsApi {
     this.operations = [];
     /** `{ namespaceId, date, keyCount, byteCount }`. */
     this.storage = [];
+    /** `{ id, title }`; undefined if the token may not list them. */
     this.namespaces = [];
     this.accounts = [ACCOUNT_ID];
     /**

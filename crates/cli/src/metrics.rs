@@ -72,7 +72,9 @@ enum MetricsError {
     #[error(transparent)]
     Days(#[from] DaysError),
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(OpenError),
+    #[error("{0}; or give the ID of the namespace, which is not looked up")]
+    LookUp(ApiError),
     #[error(transparent)]
     Api(#[from] ApiError),
     #[error("the API knows no account {0:?}; check --account (`npx wrangler whoami` lists yours)")]
@@ -80,6 +82,15 @@ enum MetricsError {
     /// The output cannot be written.
     #[error(transparent)]
     Output(#[from] io::Error),
+}
+
+impl From<OpenError> for MetricsError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Api(error) => Self::LookUp(error),
+            error => Self::Open(error),
+        }
+    }
 }
 
 impl MetricsArguments {
