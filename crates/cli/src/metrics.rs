@@ -68,7 +68,7 @@ pub(crate) struct MetricsArguments {
 
 /// Why a command fails, as a sentence that says what people can do.
 #[derive(Debug, thiserror::Error)]
-enum MetricsError {
+enum KvMetricsError {
     #[error(transparent)]
     Days(#[from] DaysError),
     #[error(transparent)]
@@ -84,7 +84,7 @@ enum MetricsError {
     Output(#[from] io::Error),
 }
 
-impl From<OpenError> for MetricsError {
+impl From<OpenError> for KvMetricsError {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::Api(error) => Self::LookUp(error),
@@ -97,20 +97,20 @@ impl MetricsArguments {
     pub(crate) fn run(self, out: &mut impl Write) -> io::Result<ExitStatus> {
         match self.report(out) {
             Ok(status) => Ok(status),
-            Err(MetricsError::Output(error)) => Err(error),
+            Err(KvMetricsError::Output(error)) => Err(error),
             Err(failure) => {
                 let sentence = failure.to_string();
                 print_line(&format!("error: {sentence}"));
                 if self.json {
                     writeln!(out, "{}", json!({ "error": sentence }))?;
                 }
-                let is_mistake = matches!(failure, MetricsError::Days(_));
+                let is_mistake = matches!(failure, KvMetricsError::Days(_));
                 Ok(if is_mistake { ExitStatus::CannotRun } else { ExitStatus::Failure })
             }
         }
     }
 
-    fn report(&self, out: &mut impl Write) -> Result<ExitStatus, MetricsError> {
+    fn report(&self, out: &mut impl Write) -> Result<ExitStatus, KvMetricsError> {
         let today = days::date_of(now_ms());
         let days = match self.from {
             Some(from) => Days::between(from, self.to.unwrap_or(today), today)?,
@@ -118,7 +118,7 @@ impl MetricsArguments {
         };
         let analytics = Analytics::open(&self.account, self.namespace.as_deref(), &Progress::new(self.json))?;
         let metrics = analytics.kv_metrics(&days.first.to_string(), &days.last.to_string())?;
-        let metrics = metrics.ok_or_else(|| MetricsError::NoAccount(analytics.account().to_owned()))?;
+        let metrics = metrics.ok_or_else(|| KvMetricsError::NoAccount(analytics.account().to_owned()))?;
         let report = KvMetricsReport::new(&analytics, days, metrics);
         if self.json {
             writeln!(out, "{}", to_json(&report))?;
