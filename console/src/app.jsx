@@ -1,6 +1,7 @@
 // The frame of the console: signing in, the navigation, and the panel in view.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { forgetDrafts } from "./browse/drafts.js";
+import { fromNow } from "./format.js";
 import { fragmentOf, usePlace } from "./location.js";
 import { BrowsePanel } from "./panels/browse.jsx";
 import { CachePanel } from "./panels/cache.jsx";
@@ -92,6 +93,7 @@ function SignedIn({ session, onLeave }) {
             <p>
               <strong>{session.name}</strong>
               <span>{reachOf(session)}</span>
+              {session.expires && <span title={session.expires}>Expires {fromNow(Date.parse(session.expires) / 1000)}</span>}
             </p>
             <button type="button" onClick={onLeave}>
               Sign out

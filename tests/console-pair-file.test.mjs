@@ -1,0 +1,86 @@
+// Files of pairs: the console and `kv-edge kv` read each other's, and find the same mistakes.
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { describe, test } from "node:test";
+import { FORMATS, PairFileError, pairJson, readPairs } from "../console/src/browse/pair_file.js";
+import { ODD_PAIRS, startKvTool, summaryOf } from "./harness/kv-tool.mjs";
+
+const tool = await startKvTool();
+
+/** Returns a file as the console writes it. */
+function written(pairs, { start, between, end }) {
+  const json = pairs.map(({ key, value, metadata = null, expiration = null }) => {
+    const text = Buffer.isBuffer(value) ? null : value;
+    return pairJson({ key, text, bytes: text === null ? value : undefined, metadata, expiration });
+  });
+  return start + json.join(between) + end;
+}
+
+/** Reads a text that comes in parts of `length` characters. */
+async function read(text, length = text.length || 1) {
+  const parts = Array.from({ length: Math.ceil(text.length / length) }, (_, part) => text.slice(part * length, (part + 1) * length));
+  const pairs = [];
+  for await (const { pair, line } of readPairs(parts)) {
+    const { base64 = false, value, ...rest } = pair;
+    pairs.push({ ...rest, value: base64 ? Buffer.from(value, "base64") : value, line });
+  }
+  return pairs;
+}
+
+for (const format of Object.keys(FORMATS)) {
+  test(`the tool imports what the console exports (${format}), and the console reads what the tool exports`, async () => {
+    const target = tool.namespace();
+    const pairs = target.prefixed(ODD_PAIRS);
+    const file = tool.file();
+    writeFileSync(file, written(pairs, FORMATS[format]));
+    await tool.succeed(["import", file, ...target.name]);
+    await target.assertHas(pairs);
+    const exported = tool.file();
+    await tool.succeed(["export", ...target.name, ...target.keys, "--format", format, "--exact", "--output", exported]);
+    const text = readFileSync(exported, "utf8");
+    for (const length of [1, 7, text.length]) assert.deepEqual(summaryOf(await read(text, length)), summaryOf(pairs));
+  });
+}
+
+test("the layout of the file does not matter", async () => {
+  const pairs = [
+    { key: "a", value: '{"x": "}"}\\' },
+    { key: "b", value: "é" },
+  ];
+  for (const text of [
+    JSON.stringify(pairs, null, 2),
+    pairs.map((pair) => JSON.stringify(pair, null, 2)).join("\r\n\n"),
+    ` [${pairs.map((pair) => JSON.stringify(pair)).join(" , ")} ] \n`,
+  ]) {
+    for (const length of [1, 2, 5, 1000]) assert.deepEqual(summaryOf(await read(text, length)), summaryOf(pairs));
+  }
+  for (const empty of ["", " \n", "[]", " [ ]\n"]) assert.deepEqual(await read(empty), []);
+});
+
+describe("console and tool refuse the same files, at the same line", () => {
+  const good = '{"key": "a", "value": "1"}';
+  for (const [what, line, text] of [
+    ["a pair without a value", 2, `${good}\n{"key": "b"}`],
+    ["a value that is a number", 1, '{"key": "a", "value": 1}'],
+    ["a line that is no object", 3, `${good}\n\n[]`],
+    ["no comma between items", 2, `[${good}\n${good}]`],
+    ["a comma at the end", 2, `[${good},\n]`],
+    ["an array that is not closed", 1, `[${good}`],
+    ["text after the array", 2, `[${good}]\n${good}`],
+    ["a pair that is cut off", 1, good.slice(0, 20)],
+    ["an unknown member", 1, '{"key": "a", "value": "1", "ttl": 60}'],
+    ["base64 that is none", 1, '{"key": "a", "value": "é", "base64": true}'],
+    ["a key that no URL can carry", 1, '{"key": "..", "value": ""}'],
+    ["a key that is too long", 2, `${good}\n${JSON.stringify({ key: "k".repeat(513), value: "" })}`],
+    ["metadata that are too long", 1, JSON.stringify({ key: "a", value: "", metadata: "m".repeat(1023) })],
+    ["a lifetime that is too short", 1, '{"key": "a", "value": "", "expiration_ttl": 5}'],
+  ]) {
+    test(what, async () => {
+      await assert.rejects(read(text), (error) => error instanceof PairFileError && error.line === line);
+      const file = tool.file();
+      writeFileSync(file, text);
+      const { stderr } = await tool.run(["import", file, "--namespace", "WRITES", "--dry-run"]);
+      assert.ok(stderr.includes(`line ${line}`), stderr);
+    });
+  }
+});
