@@ -5,7 +5,8 @@ import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { eventually } from "./harness/eventually.mjs";
-import { openRequest } from "./harness/http.mjs";
+import { kvCallsFor } from "./harness/faults.mjs";
+import { openRequest, send } from "./harness/http.mjs";
 import { assertAboutSeconds, assertForwarded, assertHit, freshFor, gate, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
 
 const { advanceClock, resource } = await startCache({ vars: { CACHE_REFRESH: "10" } });
@@ -165,6 +166,18 @@ test("of 100 parallel misses of a URL one asks the upstream", async () => {
   assert.deepEqual(new Set(responses.map(({ text }) => text)), new Set(["1"]));
   assert.equal(page.requestCount, 1);
   assert.equal(responses.filter((response) => parseCacheStatus(response).hit === true).length, 99);
+});
+
+test("of 100 parallel misses of a page view one makes it and puts it into KV", async () => {
+  const { open, promise: opened } = gate();
+  const page = resource([{ headers: freshFor(1000), body: "<title>T</title>", until: opened }]);
+  page.get = () => send(page.worker, `/cache?url=${encodeURIComponent(page.url)}`);
+  const responses = await requestAtOnce(page, 100, open);
+  assert.deepEqual(new Set(responses.map((response) => response.json().data.title)), new Set(["T"]));
+  assert.equal(responses.filter((response) => response.json().fromCache).length, 99);
+  const puts = () => kvCallsFor(page.worker, `page:${page.url}`, "put");
+  await eventually(async () => (await puts()).length > 0, "the put");
+  assert.deepEqual([page.requestCount, (await puts()).length], [1, 1]);
 });
 
 test("of parallel misses of two variants one asks the upstream for each, after the first response shows that they vary", async () => {

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { kvCallsFor } from "./harness/faults.mjs";
 import { send } from "./harness/http.mjs";
 import { assertHit, freshFor, startCache } from "./harness/http-cache.mjs";
 import { httpDate } from "./harness/scripted-upstream.mjs";
@@ -87,6 +88,16 @@ test("a failing upstream: a page is served stale only if its response allows it"
   await strict.waitUntilPageStored();
   await advanceClock(150);
   assert.equal((await send(worker, `/cache?url=${encodeURIComponent(strict.url)}`)).status, 502);
+});
+
+test("while its upstream fails, a stale page is neither made nor put into KV again", async () => {
+  const broken = { breaksAt: "head" };
+  const page = pageOf(["Cache-Control: max-age=100, stale-if-error=100"], { at: unusedUpstream(), 2: broken, 3: broken, closes: true });
+  await page.view();
+  await page.waitUntilPageStored();
+  await advanceClock(150);
+  for (let visitor = 0; visitor < 3; visitor += 1) assert.deepEqual(await page.view(), { title: "1", fromCache: true });
+  assert.equal((await kvCallsFor(worker, `page:${page.url}`, "put")).length, 1);
 });
 
 test("a POST to its URL invalidates a page", async () => {

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use http_cache::cached_url::CachedUrl;
 use http_cache::client_response::{self, BodyPart, ClientResponse, Diagnostics};
 use http_cache::error::CacheError;
-use http_cache::exchange::{ExchangeResult, ResponseSource};
+use http_cache::exchange::{Exchange, ExchangeResult, ResponseSource};
 use http_semantics::fields::Fields;
 use http_semantics::request_target::RequestTarget;
 use kv_store::retry::Time;
@@ -36,13 +36,14 @@ pub(crate) async fn page(context: &Rc<RequestContext>, target: &RequestTarget<'_
 /// Responds as the upstream would, with a stored response if it may be used.
 pub(crate) async fn handle(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
     let url = CachedUrl::of_target(target, &context.vars().cache.upstreams)?;
-    let exchange = ExchangeRunner::new(context, Clone::clone(context.request()), context.method(), url);
-    let CacheResponse { result, passed_on } = exchange.respond().await?;
+    let runner = ExchangeRunner::new(context);
+    let exchange = Exchange::new(context.method(), url, &runner.fields());
+    let CacheResponse { result, passed_on, .. } = runner.run(exchange).await.map_err(|failure| failure.response)?;
     let ExchangeResult { source, cache_status, kv_ms, upstream_ms } = result;
     let diagnostics = Diagnostics { cache_status, kv_ms, upstream_ms };
     match (&source, passed_on) {
         (ResponseSource::Stored { hit, received, .. }, _) => {
-            let (method, fields) = (context.method(), exchange.fields());
+            let (method, fields) = (context.method(), runner.fields());
             let response = client_response::from_stored(
                 method,
                 &fields,

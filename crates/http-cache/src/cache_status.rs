@@ -77,6 +77,18 @@ impl CacheStatus {
         let ttl = stored.ttl_seconds(now_ms);
         Self::Hit { ttl: if is_soft_purged { ttl.min(0) } else { ttl }, detail }
     }
+
+    /// Returns the status of a view that was made just now: that of its page, and whether the view
+    /// is stored.
+    #[must_use]
+    pub fn of_view(page: Self, view: Self) -> Self {
+        match (page, view) {
+            (Self::Forwarded { fwd, status, detail, .. }, Self::Forwarded { is_stored, ttl, detail: own, .. }) => {
+                Self::Forwarded { fwd, status, is_stored, ttl, detail: detail.or(own) }
+            }
+            (page, _) => page,
+        }
+    }
 }
 
 impl fmt::Display for CacheStatus {
@@ -162,6 +174,18 @@ mod tests {
         ] {
             assert_eq!(status(fwd, None, false, None, None), format!("kv-edge; fwd={name}"));
         }
+    }
+
+    #[test]
+    fn a_view_that_was_made_just_now_has_the_status_of_its_page() {
+        let status =
+            |fwd, status, is_stored, ttl, detail| CacheStatus::Forwarded { fwd, status, is_stored, ttl, detail };
+        let view = status(ForwardReason::UriMiss, Some(200), true, Some(9), Some("purged"));
+        let page = status(ForwardReason::Stale, Some(304), true, Some(60), None);
+        let both = status(ForwardReason::Stale, Some(304), true, Some(9), Some("purged"));
+        assert_eq!(CacheStatus::of_view(page, view), both);
+        let hit = CacheStatus::Hit { ttl: 5, detail: None };
+        assert_eq!(CacheStatus::of_view(hit, view), hit);
     }
 
     #[test]

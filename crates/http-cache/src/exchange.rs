@@ -18,6 +18,10 @@
 //!                                v
 //! (ReadBody) ──> Respond, Fail       not of a 304, a stream or a failure
 //! ```
+//!
+//! The JSON of a page has an exchange of its own, whose upstream is the cache: for
+//! [`Action::Send`] the Worker runs [`Exchange::page`], follows redirects, and makes the page into
+//! the body that is stored.
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +38,7 @@ use crate::decision::{self, CacheRequest, Decision, IF_ERROR, SelectedResponse};
 use crate::error::CacheError;
 use crate::freshness::ExchangeTimes;
 use crate::memory_cache::{BODY_BYTES_MAX, MemoryCache, MemoryEntry};
+use crate::page_view;
 use crate::purge::{PurgeList, PurgeMode};
 use crate::stale;
 use crate::stored_response::{StoredMetadata, StoredResponse, UnusableRecord};
@@ -70,6 +75,23 @@ pub struct CacheHit<B> {
     pub stored: Rc<StoredResponse>,
     /// Its body.
     pub body: B,
+}
+
+/// What an exchange stores and serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredView {
+    /// The response itself.
+    Response,
+    /// The JSON of a page ([`page_view`]), the same for every client.
+    Page,
+}
+
+impl StoredView {
+    /// Returns the lifetime of a response that states none, in milliseconds.
+    #[must_use]
+    pub fn default_lifetime_ms(self) -> Option<u64> {
+        (self == Self::Page).then_some(page_view::DEFAULT_LIFETIME_MS)
+    }
 }
 
 /// Why no stored response can be used.
@@ -150,7 +172,7 @@ pub enum Action<B: StoredBody> {
         /// For how long.
         milliseconds: u64,
     },
-    /// Sends the request to the upstream.
+    /// Sends the request to the upstream, or fetches the page of a view ([`Exchange::page`]).
     Send {
         /// The changes to the client's header fields.
         edits: HeaderEdits<'static>,
@@ -276,6 +298,7 @@ pub struct Context<'a, B: StoredBody, F> {
 pub struct Exchange<B: StoredBody> {
     method: String,
     url: CachedUrl,
+    view: StoredView,
     request: CacheRequest,
     /// The key that this exchange refreshes in the background; `None` for a client's request.
     refreshed_key: Option<Key<'static>>,
@@ -358,6 +381,7 @@ impl<B: StoredBody> Exchange<B> {
         Self {
             method: method.to_owned(),
             url,
+            view: StoredView::Response,
             request: CacheRequest::of(method, fields),
             refreshed_key: None,
             forwarded_key: None,
@@ -370,19 +394,32 @@ impl<B: StoredBody> Exchange<B> {
         }
     }
 
-    /// Returns the exchange that refreshes the response under this key in the background. Its
-    /// request has the client's header fields without `Authorization`: the stored response is for
-    /// everybody, and so must the one be that replaces it.
+    /// Begins an exchange for the JSON of the page at this URL. Its request has no header fields:
+    /// the JSON is the same for every client.
     #[must_use]
-    pub fn refresh(&self, key: Key<'static>, fields: &impl Fields) -> Self {
-        Self { refreshed_key: Some(key), ..Self::new("GET", self.url.clone(), fields).revalidating() }
+    pub fn of_page_view(url: CachedUrl) -> Self {
+        Self { view: StoredView::Page, ..Self::new("GET", url, &HeaderSection::default()) }
     }
 
-    /// Returns the same exchange, which asks the upstream even if a fresh response is stored, with
-    /// a condition if possible.
+    /// Returns the exchange for the page of this view, or for the URL that the page redirects to.
+    /// It asks the upstream if this one is a refresh, and waits for no other request if this one
+    /// has.
     #[must_use]
-    pub fn revalidating(self) -> Self {
-        Self { always_revalidates: true, ..self }
+    pub fn page(&self, url: CachedUrl) -> Self {
+        let mut page = Self::new("GET", url, &HeaderSection::default());
+        page.always_revalidates = self.always_revalidates;
+        page.waited.rounds = self.waited.rounds * WAIT_ROUNDS_MAX;
+        page
+    }
+
+    /// Returns the exchange that refreshes the response under this key in the background. It asks
+    /// the upstream even if a fresh response is stored, with a condition if possible. Its request has
+    /// the client's header fields without `Authorization`: the stored response is for everybody, and
+    /// so must the one be that replaces it.
+    #[must_use]
+    pub fn refresh(&self, key: Key<'static>, fields: &impl Fields) -> Self {
+        let (refreshed_key, view) = (Some(key), self.view);
+        Self { refreshed_key, view, always_revalidates: true, ..Self::new("GET", self.url.clone(), fields) }
     }
 
     /// Returns the method.
@@ -395,6 +432,17 @@ impl<B: StoredBody> Exchange<B> {
     #[must_use]
     pub fn url(&self) -> &CachedUrl {
         &self.url
+    }
+
+    /// Returns what it stores and serves.
+    #[must_use]
+    pub fn view(&self) -> StoredView {
+        self.view
+    }
+
+    /// Returns the key of the response to the URL.
+    fn key(&self) -> Key<'static> {
+        if self.view == StoredView::Page { self.url.page_key() } else { self.url.key() }
     }
 
     /// Returns true if the request is a `GET` or a `HEAD`, whose body is not sent.
@@ -449,7 +497,7 @@ impl<B: StoredBody> Exchange<B> {
         if cdn_loop::append_cdn_id(cx.fields.get("cdn-loop")).is_none() {
             return self.fail(CacheError::Loop, None, cx);
         }
-        let key = self.url.key();
+        let key = self.key();
         if !self.request.permits_lookup() {
             return self.decide(Lookup::new(key), cx);
         }
@@ -481,7 +529,7 @@ impl<B: StoredBody> Exchange<B> {
         kv_ms: Option<u64>,
         cx: &mut Context<'_, B, F>,
     ) -> Action<B> {
-        let mut lookup = Lookup { kv_ms, ..Lookup::new(self.url.key()) };
+        let mut lookup = Lookup { kv_ms, ..Lookup::new(self.key()) };
         let primary = match found {
             Ok(primary) => primary,
             Err(why) => return self.decide(lookup.missed_because(why), cx),
@@ -605,7 +653,7 @@ impl<B: StoredBody> Exchange<B> {
             && !["range", "if-none-match", "if-modified-since"].into_iter().any(|name| cx.fields.has(name));
         let selecting_fields =
             || Some(vary::selecting_fields_like(&lookup.primary.as_ref()?.metadata.selecting_fields, cx.fields));
-        waits.then(|| selecting_fields().map_or_else(|| self.url.key(), |fields| self.url.variant_key(&fields)))
+        waits.then(|| selecting_fields().map_or_else(|| self.key(), |fields| self.url.variant_key(&fields)))
     }
 
     fn wait<F: Fields>(
@@ -637,7 +685,7 @@ impl<B: StoredBody> Exchange<B> {
             return self.wait(lookup, key, fwd, cx);
         }
         self.waited.rounds += 1;
-        if is_in_memory(key.as_str(), cx) || is_in_memory(self.url.key().as_str(), cx) {
+        if is_in_memory(key.as_str(), cx) || is_in_memory(self.key().as_str(), cx) {
             return self.begin(cx);
         }
         self.send(lookup, fwd, Vec::new(), cx)
@@ -651,7 +699,8 @@ impl<B: StoredBody> Exchange<B> {
         conditions: Vec<(&'static str, String)>,
         cx: &mut Context<'_, B, F>,
     ) -> Action<B> {
-        let is_conditional = !conditions.is_empty() && self.method == "GET";
+        // The exchange of a view's page validates the page.
+        let is_conditional = !conditions.is_empty() && self.method == "GET" && self.view == StoredView::Response;
         let conditions = if is_conditional { conditions } else { Vec::new() };
         let has_stale = lookup.hit.as_ref().is_some_and(|hit| self.may_serve_stale(hit, cx.now_ms));
         let mut edits = match upstream_request::edits(&self.method, cx.fields, conditions, lookup.hit.is_some()) {

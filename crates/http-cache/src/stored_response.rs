@@ -52,8 +52,7 @@ impl StoredMetadata {
         Self { status, fields, times, length: 0, selecting_fields: SelectingFields::new(), epoch_ms: 0 }
     }
 
-    /// Returns the metadata of a response to a request without fields, for tests.
-    #[cfg(test)]
+    /// Returns the metadata of a response to a request without fields.
     pub(crate) fn of_plain_request(status: u16, fields: &HeaderSection, times: ExchangeTimes) -> Self {
         Self::from_response(&HeaderSection::default(), &CredentialFields::default(), status, fields, times, None)
     }
@@ -90,14 +89,7 @@ impl StoredMetadata {
     #[must_use]
     pub fn unknown(now_ms: u64) -> Self {
         let times = ExchangeTimes { requested_ms: now_ms, received_ms: now_ms };
-        Self::from_response(
-            &HeaderSection::default(),
-            &CredentialFields::default(),
-            200,
-            &HeaderSection::default(),
-            times,
-            None,
-        )
+        Self::of_plain_request(200, &HeaderSection::default(), times)
     }
 }
 

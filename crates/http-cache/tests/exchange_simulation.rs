@@ -5,7 +5,7 @@
 //! Whatever the order of events, each response is one that the upstream made for such a request;
 //! it is not older than a write or a purge that the isolate knows of; it is not older than its
 //! directives allow; and nobody gets what was made for another visitor. An isolate refreshes a
-//! stored response once at a time.
+//! stored response once at a time. The same holds for the JSON of a page.
 //!
 //! `KV_EDGE_EXCHANGE_STEPS` sets the number of steps, `KV_EDGE_EXCHANGE_SEED` the seed.
 
@@ -27,10 +27,11 @@ use http_cache::credentials::CredentialFields;
 use http_cache::error::CacheError;
 use http_cache::exchange::{
     Action, CacheHit, Context, Effect, Event, Exchange, ExchangeResult, MissReason, ResponseSource, StoredBody,
-    StreamToStore, UpstreamHead, usable_record,
+    StoredView, StreamToStore, UpstreamHead, usable_record,
 };
 use http_cache::freshness::ExchangeTimes;
 use http_cache::memory_cache::{BODY_BYTES_MAX, MemoryCache, MemoryEntry};
+use http_cache::page_view::Redirects;
 use http_cache::purge::{Purge, PurgeList, PurgeMode, PurgeTarget};
 use http_cache::stored_response::{StoredMetadata, StoredResponse};
 use http_semantics::fields::{Fields, HeaderSection};
@@ -78,8 +79,13 @@ fn stores_writes(resource: usize) -> bool {
     resource % 4 == 1
 }
 
-/// What an upstream sent.
-#[derive(Debug)]
+/// Returns what the upstream takes for the value of a request's field.
+fn value_of(request: &HeaderSection, name: &str) -> String {
+    request.get(name).unwrap_or_default()
+}
+
+/// What an upstream sent, or what was made of that for the view of a page.
+#[derive(Debug, Clone)]
 struct Content {
     resource: usize,
     /// The request fields that selected it, and their values.
@@ -97,8 +103,13 @@ enum SimulatedBody {
 }
 
 impl SimulatedBody {
-    fn of(content: Rc<Content>) -> Self {
-        if content.length <= u64::from(BODY_BYTES_MAX) { Self::Short(content) } else { Self::Stream(content) }
+    /// A view is read whole, however long it is.
+    fn of(content: Rc<Content>, view: StoredView) -> Self {
+        if view == StoredView::Page || content.length <= u64::from(BODY_BYTES_MAX) {
+            Self::Short(content)
+        } else {
+            Self::Stream(content)
+        }
     }
 
     fn content(&self) -> &Rc<Content> {
@@ -141,6 +152,8 @@ struct Running {
     purges: Rc<PurgeList>,
     /// The key that it refreshes in the background.
     refreshed_key: Option<String>,
+    /// The exchange for the view of the page that this one fetches.
+    view: Option<usize>,
     /// The upstream's last response.
     received: Option<Rc<Content>>,
 }
@@ -347,8 +360,12 @@ impl World {
         }
         let fields: HeaderSection = fields.into_iter().collect();
         let url = CachedUrl::of_href(&url_of(resource), &self.upstreams).unwrap();
+        if method == "GET" && self.chance(200) {
+            let exchange = Exchange::of_page_view(url);
+            return self.start(isolate, exchange, HeaderSection::default(), resource, None, None);
+        }
         let exchange = Exchange::new(method, url, &fields);
-        self.start(isolate, exchange, fields, resource, None);
+        self.start(isolate, exchange, fields, resource, None, None);
     }
 
     fn start(
@@ -358,13 +375,24 @@ impl World {
         fields: HeaderSection,
         resource: usize,
         refreshed_key: Option<String>,
+        view: Option<usize>,
     ) {
         self.serial += 1;
         let id = usize::try_from(self.serial).unwrap();
         let (began_ms, version_min) = (self.now_ms, self.version_min[isolate][resource]);
         let (purges, received) = (Rc::clone(&self.purges[isolate]), None);
-        let running =
-            Running { isolate, exchange, fields, resource, began_ms, version_min, purges, refreshed_key, received };
+        let running = Running {
+            isolate,
+            exchange,
+            fields,
+            resource,
+            began_ms,
+            version_min,
+            purges,
+            refreshed_key,
+            view,
+            received,
+        };
         self.running.insert(id, running);
         self.after(0, Task::Step(id, Event::Begin));
     }
@@ -401,18 +429,23 @@ impl World {
         }
         match action {
             Action::Read { key, variant } => {
-                let (found, kv_ms) = self.read(isolate, &key);
+                let view = running.exchange.view();
+                let (found, kv_ms) = self.read(isolate, &key, view);
                 if variant.is_some() {
                     self.count("prefetch");
                 }
-                let (variant, variant_kv_ms) = variant.map(|key| self.read(isolate, &key)).unzip();
+                let (variant, variant_kv_ms) = variant.map(|key| self.read(isolate, &key, view)).unzip();
                 let kv_ms = kv_ms.max(variant_kv_ms.flatten());
                 let purges = (!self.chance(5)).then(|| Rc::clone(&self.purges[isolate]));
                 self.after(kv_ms.unwrap_or(0), Task::Step(id, Event::Read { found, variant, purges, kv_ms }));
             }
             Action::Wait { milliseconds } => {
-                self.count("wait");
+                self.count(format!("{}wait", prefix(&running.exchange)));
                 self.after(milliseconds, Task::Step(id, Event::Waited));
+            }
+            Action::Send { .. } if running.exchange.view() == StoredView::Page => {
+                let page = running.exchange.page(running.exchange.url().clone());
+                self.start(isolate, page, HeaderSection::default(), running.resource, None, Some(id));
             }
             Action::Send { edits, .. } => {
                 let if_none_match = edits.set.iter().find(|(name, _)| *name == "if-none-match");
@@ -433,10 +466,14 @@ impl World {
                     matches!(error, CacheError::NotCached | CacheError::Timeout | CacheError::Upstream(_)),
                     "{error}"
                 );
-                return self.count(format!("fail {error}"));
+                self.count(format!("{}fail {error}", prefix(&running.exchange)));
+                if let Some(view) = running.view {
+                    self.after(0, Task::Step(view, Event::Received(Err(error))));
+                }
+                return;
             }
         }
-        if running.refreshed_key.is_none() && self.chance(10) {
+        if running.refreshed_key.is_none() && running.view.is_none() && self.chance(10) {
             // The runtime drops the request, wherever it waits.
             return self.count("client leaves");
         }
@@ -454,10 +491,11 @@ impl World {
         &mut self,
         isolate: usize,
         key: &Key<'static>,
+        view: StoredView,
     ) -> (Result<CacheHit<SimulatedBody>, MissReason>, Option<u64>) {
         let now_ms = self.now_ms;
         if let Some(MemoryEntry { stored, body }) = self.memory[isolate].get(key.as_str(), MEMORY_MS, now_ms) {
-            return (Ok(CacheHit { stored, body: SimulatedBody::of(body) }), None);
+            return (Ok(CacheHit { stored, body: SimulatedBody::of(body, view) }), None);
         }
         let kv_ms = Some(1 + self.below(30));
         if self.chance(10) {
@@ -468,12 +506,13 @@ impl World {
         let Some((head, content)) = shown.and_then(|write| write.value.clone()) else {
             return (Err(MissReason::Absent), kv_ms);
         };
-        let found = usable_record(&self.memory[isolate], key, Some(&head), None, now_ms).map(|stored| {
+        let lifetime_ms = view.default_lifetime_ms();
+        let found = usable_record(&self.memory[isolate], key, Some(&head), lifetime_ms, now_ms).map(|stored| {
             if content.length <= u64::from(BODY_BYTES_MAX) {
                 let entry = MemoryEntry { stored: Rc::clone(&stored), body: Rc::clone(&content) };
                 self.memory[isolate].insert(key.as_str(), entry, now_ms);
             }
-            CacheHit { stored, body: SimulatedBody::of(content) }
+            CacheHit { stored, body: SimulatedBody::of(content, view) }
         });
         (found, kv_ms)
     }
@@ -490,7 +529,7 @@ impl World {
         let version = self.versions[resource];
         let names = selecting_names(resource, version);
         let request = &self.running[&id].fields;
-        let selected_by: Vec<(&str, String)> = names.iter().map(|name| (*name, request.get(name).unwrap())).collect();
+        let selected_by: Vec<(&str, String)> = names.iter().map(|name| (*name, value_of(request, name))).collect();
         if method != "POST" && self.chance(40) {
             self.count("upstream fails");
             return self.after(delay_ms, Task::Step(id, Event::Received(Err(CacheError::Timeout))));
@@ -559,7 +598,7 @@ impl World {
                 let is_first = self.refreshing.insert((isolate, name.clone()));
                 assert!(is_first, "a second refresh of {name} at {} ms", self.now_ms);
                 let refresh = running.exchange.refresh(key, &fields);
-                self.start(isolate, refresh, fields, running.resource, Some(name));
+                self.start(isolate, refresh, fields, running.resource, Some(name), None);
             }
             Effect::Discard(_) | Effect::DiscardUpstream | Effect::Warn(..) => {}
         }
@@ -602,13 +641,33 @@ impl World {
         }
     }
 
+    /// Makes the view of a page that was fetched for it.
+    fn make_view(&mut self, view: usize, page: &Running, source: &ResponseSource<SimulatedBody>) {
+        let content = match source {
+            ResponseSource::Stored { hit, .. } => Rc::clone(hit.body.content()),
+            ResponseSource::Upstream { .. } => page.received.clone().expect("the upstream responded"),
+        };
+        let (status, fields, times) = source.head();
+        let length = usize::try_from(content.length).unwrap();
+        let fields =
+            Redirects::default().view_fields(page.exchange.url(), (status, fields, times), length, self.now_ms);
+        let head = UpstreamHead { status, fields, has_date: true, has_body: true, times };
+        let Some(running) = self.running.get_mut(&view) else { return };
+        running.received = Some(Rc::new(Content { only_for: content.only_for.map(|_| view), ..(*content).clone() }));
+        self.after(0, Task::Step(view, Event::Received(Ok(head))));
+    }
+
     /// Checks a response against what the world knows.
     fn check(&mut self, id: usize, running: &Running, result: ExchangeResult<SimulatedBody>) {
         let ExchangeResult { source, cache_status, .. } = result;
+        let prefix = prefix(&running.exchange);
         self.count(match cache_status {
-            CacheStatus::Hit { detail, .. } => format!("hit {detail:?}"),
-            CacheStatus::Forwarded { fwd, is_stored, .. } => format!("fwd={fwd} stored={is_stored}"),
+            CacheStatus::Hit { detail, .. } => format!("{prefix}hit {detail:?}"),
+            CacheStatus::Forwarded { fwd, is_stored, .. } => format!("{prefix}fwd={fwd} stored={is_stored}"),
         });
+        if let Some(view) = running.view {
+            self.make_view(view, running, &source);
+        }
         let (content, stored) = match source {
             ResponseSource::Stored { hit, store_as, .. } => {
                 let content = Rc::clone(hit.body.content());
@@ -635,7 +694,7 @@ impl World {
         let seen = format!("{id} at {} ms: {cache_status}, {content:?}, {stored:?}", self.now_ms);
         assert_eq!(content.resource, running.resource, "{seen}");
         for (name, value) in &content.selected_by {
-            assert_eq!(Some(value), running.fields.get(name).as_ref(), "{seen}");
+            assert_eq!(value, &value_of(&running.fields, name), "{seen}");
         }
         assert!(content.only_for.is_none_or(|only| only == id), "made for another visitor: {seen}");
         assert!(content.version >= running.version_min, "older than a write: {seen}");
@@ -654,6 +713,11 @@ impl World {
         let age_ms = running.began_ms.saturating_sub(stored.metadata.times.received_ms);
         assert!(age_ms <= seconds * 1000, "too old: {seen}");
     }
+}
+
+/// Returns what the counts of views begin with.
+fn prefix(exchange: &Exchange<SimulatedBody>) -> &'static str {
+    if exchange.view() == StoredView::Page { "view " } else { "" }
 }
 
 fn from_env(name: &str) -> Option<u64> {
@@ -693,6 +757,14 @@ fn every_response_is_right_whatever_the_order_of_events() {
         "prefetch",
         "refresh",
         "wait",
+        "view hit None",
+        "view hit Some(\"soft-purge\")",
+        "view hit Some(\"stale-while-revalidate\")",
+        "view hit Some(\"stale-if-error\")",
+        "view fwd=uri-miss stored=true",
+        "view fwd=uri-miss stored=false",
+        "view fwd=stale stored=true",
+        "view wait",
     ] {
         assert!(counts.contains_key(what), "no {what}: {counts:?}");
     }
@@ -701,7 +773,7 @@ fn every_response_is_right_whatever_the_order_of_events() {
 #[test]
 fn no_variant_of_before_a_write_is_used_after_it_however_long_it_is_fresh() {
     let counts = run(1);
-    for what in ["fwd=method stored=true", "fwd=vary-miss stored=true", "prefetch"] {
+    for what in ["fwd=method stored=true", "fwd=vary-miss stored=true", "prefetch", "view hit None"] {
         assert!(counts.contains_key(what), "no {what}: {counts:?}");
     }
 }

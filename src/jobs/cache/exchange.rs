@@ -7,15 +7,18 @@ use futures_util::future::{OptionFuture, join3};
 use http_cache::cached_url::CachedUrl;
 use http_cache::client_response::with_date;
 use http_cache::error::CacheError;
-use http_cache::exchange::{Action, Context, Effect, Event, Exchange, ExchangeResult, ResponseSource, UpstreamHead};
+use http_cache::exchange::{
+    Action, Context, Effect, Event, Exchange, ExchangeResult, ResponseSource, StoredView, UpstreamHead,
+};
 use http_cache::freshness::ExchangeTimes;
 use http_semantics::fields::{Fields, HeaderEdits};
 use kv_store::limits::Key;
 use kv_store::retry::Time;
 use wasm_bindgen::prelude::*;
-use worker::web_sys::{ReadableStream, Request, Response};
+use worker::web_sys::{ReadableStream, Response};
 
-use super::response_store::{self, AS_STORED, memory};
+use super::page::{self, FetchedPage};
+use super::response_store::{self, memory};
 use super::{href, purging};
 use crate::http::error::RequestError;
 use crate::http::forwarding::{self, MessageFields, UpstreamRequest};
@@ -26,16 +29,12 @@ use crate::kv::envelope::EnvelopeBody;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 
-/// Runs the exchange of one request to the cache.
+/// Runs the exchanges of one request to the cache.
 #[derive(Clone)]
 pub(super) struct ExchangeRunner {
-    context: Rc<RequestContext>,
-    /// The client's request, or one that kv-edge makes itself.
-    request: Request,
-    /// The names of its header fields.
-    names: String,
-    method: String,
-    url: CachedUrl,
+    pub(super) context: Rc<RequestContext>,
+    /// The names of the client's header fields; empty for a page, which is the same for everybody.
+    pub(super) names: String,
 }
 
 /// The response of an exchange.
@@ -44,43 +43,54 @@ pub(super) struct CacheResponse {
     /// The upstream's response and its body if that is passed on: a stream, an `ArrayBuffer`, or
     /// `null`.
     pub(super) passed_on: Option<(Response, JsValue)>,
+    /// The page of a view if it was fetched.
+    pub(super) page: Option<FetchedPage>,
+}
+
+/// Why there is no response.
+pub(super) struct ExchangeFailure {
+    pub(super) error: CacheError,
+    /// What the client gets.
+    pub(super) response: RequestError,
+}
+
+/// What was received in an exchange.
+#[derive(Default)]
+pub(super) struct Received {
+    /// The upstream's response.
+    response: Option<Response>,
+    /// The page of a view.
+    pub(super) page: Option<FetchedPage>,
+    /// The URL to which the page redirects.
+    pub(super) page_url: Option<CachedUrl>,
 }
 
 impl ExchangeRunner {
-    pub(super) fn new(context: &Rc<RequestContext>, request: Request, method: &str, url: CachedUrl) -> Self {
-        let names = MessageFields::of_request(&request).names().to_owned();
-        Self { context: Rc::clone(context), request, names, method: method.to_owned(), url }
+    /// Runs exchanges with the client's header fields.
+    pub(super) fn new(context: &Rc<RequestContext>) -> Self {
+        let names = MessageFields::of_request(context.request()).names().to_owned();
+        Self { context: Rc::clone(context), names }
     }
 
-    /// Returns the client's header fields.
+    /// Returns the header fields of the requests.
     pub(super) fn fields(&self) -> MessageFields<'_> {
-        MessageFields::with_names(&self.request, &self.names)
+        MessageFields::with_names(self.context.request(), &self.names)
     }
 
     /// Responds with a stored response if one may be used, or else with the upstream's.
-    pub(super) async fn respond(&self) -> Result<CacheResponse, RequestError> {
-        self.run(Exchange::new(&self.method, self.url.clone(), &self.fields())).await
-    }
-
-    /// Asks the upstream for the stored response, however fresh it is, with a condition if
-    /// possible.
-    pub(super) async fn revalidate(&self) -> Result<CacheResponse, RequestError> {
-        self.run(Exchange::new(&self.method, self.url.clone(), &self.fields()).revalidating()).await
-    }
-
-    async fn run(&self, mut exchange: Exchange<EnvelopeBody>) -> Result<CacheResponse, RequestError> {
-        let mut upstream = None;
+    pub(super) async fn run(&self, mut exchange: Exchange<EnvelopeBody>) -> Result<CacheResponse, ExchangeFailure> {
+        let view = exchange.view();
+        let mut received = Received::default();
         let (mut event, mut now_ms) = (Event::Begin, Clock.now_ms());
         loop {
             let action = self.step(&mut exchange, event, now_ms);
             for effect in exchange.take_effects() {
-                self.perform(effect, &exchange, upstream.as_ref());
+                self.perform(effect, &exchange, &received);
             }
             event = match action {
                 Action::Read { key, variant } => {
-                    let read = response_store::get(&self.context, &key, &AS_STORED, now_ms);
-                    let variant =
-                        variant.as_ref().map(|key| response_store::get(&self.context, key, &AS_STORED, now_ms));
+                    let read = response_store::get(&self.context, &key, view, now_ms);
+                    let variant = variant.as_ref().map(|key| response_store::get(&self.context, key, view, now_ms));
                     let purges = purging::purge_list(&self.context, now_ms);
                     let ((found, kv_ms), variant, purges) = join3(read, OptionFuture::from(variant), purges).await;
                     let (variant, variant_kv_ms) = variant.unzip();
@@ -96,23 +106,26 @@ impl ExchangeRunner {
                     Event::Waited
                 }
                 Action::Send { edits, has_stale } => {
-                    let sent = self.send(&edits, exchange.is_safe(), has_stale).await;
+                    let head = match view {
+                        StoredView::Response => self.send(&exchange, &edits, has_stale, &mut received).await,
+                        StoredView::Page => Box::pin(page::fetch(self, &exchange, &mut received)).await,
+                    };
                     now_ms = Clock.now_ms();
-                    Event::Received(sent.map(|(response, head)| {
-                        upstream = Some(response);
-                        head
-                    }))
+                    Event::Received(head)
                 }
                 Action::ReadBody { length } => {
-                    let body = self.read_body(upstream.as_ref(), length).await;
+                    let body = self.read_body(&received, length).await;
                     now_ms = Clock.now_ms();
                     Event::Body(body)
                 }
-                Action::Respond(result) => return Ok(self.respond_with(result, upstream)),
-                Action::Fail { error, cache_status: None } => return Err(error.into()),
-                Action::Fail { error, cache_status: Some(cache_status) } => {
-                    let error = RequestError::from(error).at(&self.upstream_name());
-                    return Err(error.with_field("Cache-Status", cache_status.to_string()));
+                Action::Respond(result) => return Ok(self.respond_with(result, received)),
+                Action::Fail { error, cache_status } => {
+                    let mut response = RequestError::from(error.clone());
+                    if let Some(cache_status) = cache_status {
+                        let upstream = self.upstream_name(&exchange, &received);
+                        response = response.at(&upstream).with_field("Cache-Status", cache_status.to_string());
+                    }
+                    return Err(ExchangeFailure { error, response });
                 }
             };
         }
@@ -141,9 +154,12 @@ impl ExchangeRunner {
         })
     }
 
-    fn perform(&self, effect: Effect<EnvelopeBody>, exchange: &Exchange<EnvelopeBody>, upstream: Option<&Response>) {
+    fn perform(&self, effect: Effect<EnvelopeBody>, exchange: &Exchange<EnvelopeBody>, received: &Received) {
         match effect {
-            Effect::Put { key, stored, bytes } => response_store::put_later(&self.context, key, stored, bytes),
+            Effect::Put { key, stored, bytes } => {
+                let record = response_store::record_of(bytes, exchange.view());
+                response_store::put_later(&self.context, key, stored, record);
+            }
             Effect::PutStream(store, EnvelopeBody::Stream(stream)) => {
                 response_store::store_stream(&self.context, store, stream);
             }
@@ -151,9 +167,10 @@ impl ExchangeRunner {
             Effect::Delete(keys) => response_store::delete_later(&self.context, keys),
             Effect::Refresh(key) => self.refresh(key, exchange),
             Effect::Discard(body) => response_store::discard(&body),
-            Effect::DiscardUpstream => upstream.into_iter().for_each(forwarding::discard),
+            Effect::DiscardUpstream => received.response.iter().for_each(forwarding::discard),
             Effect::Warn(code, error) => {
-                self.context.log().warning(code, &RequestError::from(error).at(&self.upstream_name()).cause());
+                let failure = RequestError::from(error).at(&self.upstream_name(exchange, received));
+                self.context.log().warning(code, &failure.cause());
             }
         }
     }
@@ -161,13 +178,12 @@ impl ExchangeRunner {
     /// Refreshes the stored response in the background.
     fn refresh(&self, key: Key<'static>, exchange: &Exchange<EnvelopeBody>) {
         let mut runner = self.clone();
-        "GET".clone_into(&mut runner.method);
         runner.names = runner.names.split(',').filter(|name| *name != "authorization").collect::<Vec<_>>().join(",");
         let refresh = exchange.refresh(key, &runner.fields());
         self.context.wait_until(async move {
             match runner.run(refresh).await {
                 Ok(response) => response.discard(),
-                Err(failure) => runner.context.log().warning("refresh_failed", &failure.cause()),
+                Err(failure) => runner.context.log().warning("refresh_failed", &failure.response.cause()),
             }
         });
     }
@@ -176,26 +192,28 @@ impl ExchangeRunner {
     /// stale response may be served instead.
     async fn send(
         &self,
+        exchange: &Exchange<EnvelopeBody>,
         edits: &HeaderEdits<'_>,
-        is_safe: bool,
         has_stale: bool,
-    ) -> Result<(Response, UpstreamHead), CacheError> {
+        received: &mut Received,
+    ) -> Result<UpstreamHead, CacheError> {
         let requested_ms = Clock.now_ms();
-        let origin = self.url.origin().as_str();
+        let (method, url) = (exchange.method(), exchange.url());
+        let origin = url.origin().as_str();
         let request = || {
             let client = client_address(self.context.header("cf-connecting-ip").as_deref());
-            RequestKey::new(&self.method, self.url.as_str(), client)
+            RequestKey::new(method, url.as_str(), client)
         };
         let admission = circuits(|circuits| circuits.admit(origin, request, has_stale, requested_ms));
         if let Admission::Open { retry_after_ms } = admission {
             return Err(CacheError::CircuitOpen { retry_after_seconds: retry_after_ms.div_ceil(1000) });
         }
-        let body = if is_safe { JsValue::UNDEFINED } else { self.context.body() };
+        let body = if exchange.is_safe() { JsValue::UNDEFINED } else { self.context.body() };
         let has_body = !body.is_null() && !body.is_undefined();
         let timeout = self.context.vars().upstream_timeout.of_request(has_body);
-        let (request_to_send, method, meter) = (Some(&self.request), &*self.method, self.context.meter());
-        let sent = UpstreamRequest { request: request_to_send, method, body: &body, edits, meter };
-        let response = sent.send_encoded(self.url.as_str(), timeout).await;
+        let forwarded = (!self.names.is_empty()).then(|| self.context.request());
+        let sent = UpstreamRequest { request: forwarded, method, body: &body, edits, meter: self.context.meter() };
+        let response = sent.send_encoded(url.as_str(), timeout).await;
         let received_ms = Clock.now_ms();
         // An upstream that does not respond costs every client the deadline; one that refuses
         // does so at once. With a request body, the client's upload may be what takes long.
@@ -207,7 +225,7 @@ impl ExchangeRunner {
         let opened =
             ended.and_then(|ended| circuits(|circuits| circuits.record_outcome(origin, request, ended, received_ms)));
         if let Some(opened) = opened {
-            self.context.log().warning("circuit_opened", &format!("{}: {opened}", self.upstream_name()));
+            self.context.log().warning("circuit_opened", &format!("{}: {opened}", self.name_of(url)));
         }
         let response = response
             .map_err(|thrown| CacheError::Upstream(message_of(&thrown)))
@@ -220,13 +238,18 @@ impl ExchangeRunner {
             fields: with_date(fields, received_ms),
             times: ExchangeTimes { requested_ms, received_ms },
         };
-        Ok((response, head))
+        received.response = Some(response);
+        Ok(head)
     }
 
     /// Reads a short body to its end. Fails if it breaks off or does not have the declared
     /// length.
-    async fn read_body(&self, response: Option<&Response>, length: u64) -> Result<js_sys::ArrayBuffer, CacheError> {
-        let response = response.ok_or_else(|| CacheError::Upstream("no response to read".to_owned()))?;
+    async fn read_body(&self, received: &Received, length: u64) -> Result<js_sys::ArrayBuffer, CacheError> {
+        if let Some(page) = &received.page {
+            return Ok(page.body.clone());
+        }
+        let response =
+            received.response.as_ref().ok_or_else(|| CacheError::Upstream("no response to read".to_owned()))?;
         let timeout = self.context.vars().upstream_timeout.of_request(false);
         let body = forwarding::read_body(response, timeout).await;
         let body = body.map_err(|thrown| CacheError::Upstream(message_of(&thrown)))?.ok_or(CacheError::Timeout)?;
@@ -238,7 +261,7 @@ impl ExchangeRunner {
     }
 
     /// Returns the response, and begins to store its body if that is a stream to be stored.
-    fn respond_with(&self, mut result: ExchangeResult<EnvelopeBody>, upstream: Option<Response>) -> CacheResponse {
+    fn respond_with(&self, mut result: ExchangeResult<EnvelopeBody>, received: Received) -> CacheResponse {
         let tee = |stream: &ReadableStream, store| {
             let streams = stream.tee();
             response_store::store_stream(&self.context, store, streams.get(0).unchecked_into());
@@ -251,7 +274,7 @@ impl ExchangeRunner {
                 }
                 None
             }
-            ResponseSource::Upstream { body, store_as, .. } => upstream.map(|response| {
+            ResponseSource::Upstream { body, store_as, .. } => received.response.map(|response| {
                 let body = match (body.take(), response.body(), store_as.take()) {
                     (Some(bytes), ..) => bytes.into(),
                     (None, Some(stream), Some(store)) => tee(&stream, store),
@@ -261,13 +284,18 @@ impl ExchangeRunner {
                 (response, body)
             }),
         };
-        CacheResponse { result, passed_on }
+        CacheResponse { result, passed_on, page: received.page }
     }
 
-    /// Returns the name of the upstream for the log: its entry in `CACHE_UPSTREAMS`, because
+    /// Returns the name of the upstream that was asked last.
+    fn upstream_name(&self, exchange: &Exchange<EnvelopeBody>, received: &Received) -> String {
+        self.name_of(received.page_url.as_ref().unwrap_or(exchange.url()))
+    }
+
+    /// Returns the name of a URL's upstream for the log: its entry in `CACHE_UPSTREAMS`, because
     /// with a wildcard the client chooses the host.
-    fn upstream_name(&self) -> String {
-        self.context.vars().cache.upstreams.entry(self.url.origin()).unwrap_or_default()
+    fn name_of(&self, url: &CachedUrl) -> String {
+        self.context.vars().cache.upstreams.entry(url.origin()).unwrap_or_default()
     }
 }
 

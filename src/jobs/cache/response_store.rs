@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
-use http_cache::exchange::{CacheHit, MissReason, StoredBody, StreamToStore, usable_record};
+use http_cache::exchange::{CacheHit, MissReason, StoredBody, StoredView, StreamToStore, usable_record};
 use http_cache::memory_cache::{BODY_BYTES_MAX, MemoryCache, MemoryEntry};
+use http_cache::page_view;
 use http_cache::stale::expiration_ttl_seconds;
 use http_cache::stored_response::{StoredMetadata, StoredResponse};
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
@@ -48,26 +49,12 @@ impl StoredBody for EnvelopeBody {
     }
 }
 
-/// How the values under a kind of key are used.
-pub(super) struct StoredView {
-    /// The lifetime of a response that states none, in milliseconds.
-    pub(super) default_lifetime_ms: Option<u64>,
-    /// True if the whole body is needed in memory, however long it is.
-    pub(super) is_whole: bool,
-    /// Returns the body to send, made from the stored one; `None` if that is broken.
-    pub(super) body: fn(&js_sys::ArrayBuffer) -> Option<js_sys::ArrayBuffer>,
-}
-
-/// Responses that are sent as they were stored.
-pub(super) const AS_STORED: StoredView =
-    StoredView { default_lifetime_ms: None, is_whole: false, body: |bytes| Some(bytes.clone()) };
-
 /// Returns the response stored under a key: from memory for up to `CACHE_REFRESH` seconds, else
 /// from KV; and how long KV took, in milliseconds, if it was read.
 pub(super) async fn get(
     context: &RequestContext,
     key: &Key<'_>,
-    view: &StoredView,
+    view: StoredView,
     now_ms: u64,
 ) -> (Result<CacheHit<EnvelopeBody>, MissReason>, Option<u64>) {
     let refresh_ms = context.vars().cache.refresh_ms;
@@ -75,7 +62,9 @@ pub(super) async fn get(
         context.meter().count(Metered::MemoryHit);
         return (Ok(CacheHit { stored, body: EnvelopeBody::Bytes(body) }), None);
     }
-    let read = context.env().cache_store().envelope(key, (!view.is_whole).then_some(BODY_BYTES_MAX)).await;
+    // A view is made of the whole record.
+    let bytes_max = (view == StoredView::Response).then_some(BODY_BYTES_MAX);
+    let read = context.env().cache_store().envelope(key, bytes_max).await;
     let read_ms = Clock.now_ms();
     // 0 if the clock was set back in the meantime.
     (usable(context, key, view, read, read_ms), Some(read_ms.saturating_sub(now_ms)))
@@ -85,7 +74,7 @@ pub(super) async fn get(
 fn usable(
     context: &RequestContext,
     key: &Key<'_>,
-    view: &StoredView,
+    view: StoredView,
     read: Result<Option<Envelope>, StoreError>,
     read_ms: u64,
 ) -> Result<CacheHit<EnvelopeBody>, MissReason> {
@@ -101,7 +90,7 @@ fn usable(
         context.log().warning("broken_record", &"the stored record does not parse");
         MissReason::Broken
     };
-    let lifetime_ms = view.default_lifetime_ms;
+    let lifetime_ms = view.default_lifetime_ms();
     let record = memory(|memory| usable_record(memory, key, envelope.head.as_deref(), lifetime_ms, read_ms));
     let stored = match record {
         Ok(stored) => stored,
@@ -111,7 +100,7 @@ fn usable(
         }
     };
     let body = match envelope.body {
-        EnvelopeBody::Bytes(bytes) => EnvelopeBody::Bytes((view.body)(&bytes).ok_or_else(broken)?),
+        EnvelopeBody::Bytes(record) => EnvelopeBody::Bytes(body_of(record, view).ok_or_else(broken)?),
         EnvelopeBody::Stream(stream) => EnvelopeBody::Stream(stream),
     };
     if let EnvelopeBody::Bytes(body) = &body {
@@ -134,18 +123,22 @@ fn store_in_memory(
     }
 }
 
-/// Stores a response: in memory at once, in KV in the background.
-pub(super) fn store(
-    context: &RequestContext,
-    key: &Key<'_>,
-    stored: &Rc<StoredResponse>,
-    body: &js_sys::ArrayBuffer,
-    view: &StoredView,
-) {
-    if let Some(body) = (view.body)(body) {
-        store_in_memory(context, key, stored, &body, Clock.now_ms());
+/// Returns the body that is made of the one in KV; `None` if that is broken.
+fn body_of(record: js_sys::ArrayBuffer, view: StoredView) -> Option<js_sys::ArrayBuffer> {
+    if view == StoredView::Response {
+        return Some(record);
     }
-    put_later(context, key.to_static(), Rc::clone(stored), body.clone());
+    let json = page_view::json_from_record(&js_sys::Uint8Array::new(&record).to_vec())?;
+    Some(js_sys::Uint8Array::from(json.as_slice()).buffer())
+}
+
+/// Returns the body to put into KV.
+pub(super) fn record_of(body: js_sys::ArrayBuffer, view: StoredView) -> js_sys::ArrayBuffer {
+    if view == StoredView::Response {
+        return body;
+    }
+    let (begin, end) = page_view::record_in_json(body.byte_length());
+    body.slice_with_end(begin, end)
 }
 
 /// Puts a response into KV in the background. If KV refuses the put, the old value stays.

@@ -27,8 +27,11 @@ impl StoredBody for TestBody {
     }
 }
 
-/// An isolate that does not keep responses in memory, and the requests to it.
+/// An isolate, and the requests to it.
 struct TestIsolate {
+    /// For how long it uses responses from memory; 0 turns memory off.
+    memory_ms: u64,
+    now_ms: u64,
     memory: MemoryCache<&'static str>,
     upstreams: OriginAllowList,
     credentials: CredentialFields,
@@ -38,7 +41,7 @@ impl TestIsolate {
     fn new() -> Self {
         let memory = MemoryCache::new(1 << 16, 1 << 16, 1 << 16);
         let upstreams = OriginAllowList::parse("https://a.example", &[]);
-        Self { memory, upstreams, credentials: CredentialFields::default() }
+        Self { memory_ms: 0, now_ms: NOW_MS, memory, upstreams, credentials: CredentialFields::default() }
     }
 
     fn url(&self) -> CachedUrl {
@@ -55,10 +58,10 @@ impl TestIsolate {
             fields: request,
             upstreams: &self.upstreams,
             credentials: &self.credentials,
-            memory_ms: 0,
+            memory_ms: self.memory_ms,
             wait_max_ms: 1000,
             memory: &mut self.memory,
-            now_ms: NOW_MS,
+            now_ms: self.now_ms,
             random: &mut || 0,
             resolve: &|_, _| None,
         };
@@ -104,6 +107,13 @@ fn read(
 fn body_of(action: Action<TestBody>) -> TestBody {
     match action {
         Action::Respond(ExchangeResult { source: ResponseSource::Stored { hit, .. }, .. }) => hit.body,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn body_of_upstream(action: Action<TestBody>) -> Option<&'static str> {
+    match action {
+        Action::Respond(ExchangeResult { source: ResponseSource::Upstream { body, .. }, .. }) => body,
         other => panic!("{other:?}"),
     }
 }
@@ -163,4 +173,212 @@ fn a_prefetched_variant_is_used_only_if_it_is_still_what_the_request_selects() {
     let action = isolate.step(&mut exchange, &fr, read(Err(MissReason::Absent), Some(stream())));
     assert!(matches!(action, Action::Send { .. }), "a variant without the URL's response is of an unknown epoch");
     assert!(is_discarded(&mut exchange));
+}
+
+/// The page view of an isolate. Its requests have no fields.
+impl TestIsolate {
+    fn step_view(&mut self, view: &mut Exchange<TestBody>, event: Event<TestBody>) -> Action<TestBody> {
+        self.step(view, &HeaderSection::default(), event)
+    }
+
+    /// Begins a request for the view, and finds this under its key.
+    fn look_up_view(
+        &mut self,
+        found: Result<CacheHit<TestBody>, MissReason>,
+    ) -> (Exchange<TestBody>, Action<TestBody>) {
+        let mut view = Exchange::of_page_view(self.url());
+        let Action::Read { key, variant: None } = self.step_view(&mut view, Event::Begin) else { panic!("{view:?}") };
+        assert_eq!(key, self.url().page_key());
+        let action = self.step_view(&mut view, read(found, None));
+        (view, action)
+    }
+
+    /// Receives a page with these fields, made into this JSON.
+    fn receive_page(
+        &mut self,
+        view: &mut Exchange<TestBody>,
+        status: u16,
+        fields: &[(&'static str, &str)],
+        json: &'static str,
+    ) -> Action<TestBody> {
+        let times = ExchangeTimes { requested_ms: self.now_ms, received_ms: self.now_ms };
+        let length = [("content-length", "100000")];
+        let is_short = fields.iter().any(|(name, _)| *name == "content-length");
+        let fields = fields.iter().copied().chain(length.into_iter().filter(|_| !is_short)).collect();
+        let head = UpstreamHead { status, fields, has_date: false, has_body: true, times };
+        match self.step_view(view, Event::Received(Ok(head))) {
+            Action::ReadBody { .. } => self.step_view(view, Event::Body(Ok(json))),
+            other => other,
+        }
+    }
+}
+
+/// A view in KV of a page with these fields, whose record has no metadata if there are none.
+fn stored_view(control: Option<&str>, age_ms: u64) -> CacheHit<TestBody> {
+    let received_ms = NOW_MS - age_ms;
+    let metadata = match control {
+        Some(control) => StoredMetadata::of_plain_request(
+            200,
+            &[("cache-control", control), ("etag", "\"a\""), ("vary", "cookie")].into_iter().collect(),
+            ExchangeTimes { requested_ms: received_ms, received_ms },
+        ),
+        None => StoredMetadata::unknown(received_ms),
+    };
+    let stored = StoredResponse::new(metadata, StoredView::Page.default_lifetime_ms());
+    CacheHit { stored: Rc::new(stored), body: TestBody::Bytes("old") }
+}
+
+fn status_of(action: &Action<TestBody>) -> String {
+    match action {
+        Action::Respond(ExchangeResult { cache_status, .. }) => cache_status.to_string(),
+        Action::Fail { error, cache_status } => format!("{error:?} {}", cache_status.unwrap()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_page_view_is_served_from_its_own_key_for_a_minute_unless_the_page_says_otherwise() {
+    for (control, age_ms, status) in [
+        (None, 59_000, "kv-edge; hit; ttl=1"),
+        (Some(""), 59_000, "kv-edge; hit; ttl=1"),
+        (Some("max-age=300"), 299_000, "kv-edge; hit; ttl=1"),
+        (Some("max-age=1, stale-while-revalidate=9"), 5000, "kv-edge; hit; ttl=-4; detail=stale-while-revalidate"),
+    ] {
+        let (_, action) = TestIsolate::new().look_up_view(Ok(stored_view(control, age_ms)));
+        assert_eq!(status_of(&action), status);
+        assert_eq!(body_of(action), TestBody::Bytes("old"));
+    }
+    for (control, age_ms) in [(None, 60_000), (Some("max-age=30"), 30_000), (Some("no-cache"), 0)] {
+        let (_, action) = TestIsolate::new().look_up_view(Ok(stored_view(control, age_ms)));
+        assert!(matches!(action, Action::Send { .. }), "{control:?}: {action:?}");
+    }
+}
+
+#[test]
+fn a_stale_page_view_is_made_anew_and_not_validated() {
+    // The page has a validator of its own, and is validated by its own exchange.
+    let mut isolate = TestIsolate::new();
+    let (mut view, action) = isolate.look_up_view(Ok(stored_view(Some("max-age=1"), 2000)));
+    let Action::Send { edits, .. } = action else { panic!("{action:?}") };
+    assert!(edits.set.iter().all(|(name, _)| *name != "if-none-match"), "{edits:?}");
+    let action = isolate.receive_page(&mut view, 200, &[("cache-control", "max-age=60"), ("vary", "cookie")], "new");
+    assert_eq!(status_of(&action), "kv-edge; fwd=stale; fwd-status=200; stored; ttl=60");
+    assert_eq!(body_of(action), TestBody::Bytes("new"), "read whole, although it is long");
+    let effects = view.take_effects();
+    let [Effect::Put { key, stored, bytes: "new" }] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!((key, stored.metadata.length), (&isolate.url().page_key(), 100_000));
+    assert_eq!(stored.metadata.selecting_fields, [], "whatever selects the page");
+}
+
+#[test]
+fn a_page_without_a_lifetime_is_stored_for_a_minute_and_one_that_may_not_be_stored_removes_its_view() {
+    let mut isolate = TestIsolate::new();
+    let (mut view, _) = isolate.look_up_view(Err(MissReason::Broken));
+    let action = isolate.receive_page(&mut view, 203, &[], "new");
+    assert_eq!(status_of(&action), "kv-edge; fwd=miss; fwd-status=203; stored; ttl=60; detail=broken-record");
+    for (status, found, removed) in [(200, true, 1), (404, true, 1), (403, true, 0), (404, false, 0)] {
+        let found = if found { Ok(stored_view(None, 70_000)) } else { Err(MissReason::Absent) };
+        let (mut view, _) = isolate.look_up_view(found);
+        let action = isolate.receive_page(&mut view, status, &[("cache-control", "no-store")], "new");
+        assert!(status_of(&action).ends_with(&format!("fwd-status={status}")), "{action:?}");
+        let effects = view.take_effects();
+        let keys: Vec<_> = effects
+            .iter()
+            .map(|effect| matches!(effect, Effect::Delete(keys) if *keys == [isolate.url().page_key()]))
+            .collect();
+        assert_eq!(keys, vec![true; removed], "{status}");
+    }
+}
+
+#[test]
+fn a_304_that_nobody_asked_for_is_a_page_like_any_other() {
+    let mut isolate = TestIsolate::new();
+    let (mut view, _) = isolate.look_up_view(Ok(stored_view(None, 70_000)));
+    let action = isolate.receive_page(&mut view, 304, &[("cache-control", "no-store")], "new");
+    assert_eq!(status_of(&action), "kv-edge; fwd=stale; fwd-status=304");
+}
+
+#[test]
+fn a_stale_page_view_is_served_in_place_of_an_error_if_the_page_allows_it() {
+    let allows = "max-age=1, stale-if-error=9";
+    for (control, status) in
+        [(allows, "kv-edge; hit; ttl=-1; detail=stale-if-error"), ("max-age=1", "Timeout kv-edge; fwd=stale")]
+    {
+        let mut isolate = TestIsolate::new();
+        let (mut view, _) = isolate.look_up_view(Ok(stored_view(Some(control), 2000)));
+        let action = isolate.step_view(&mut view, Event::Received(Err(CacheError::Timeout)));
+        assert_eq!(status_of(&action), status);
+        assert!(isolate.memory.is_backing_off(isolate.url().page_key().as_str(), NOW_MS));
+    }
+    let mut isolate = TestIsolate::new();
+    let (mut view, _) = isolate.look_up_view(Ok(stored_view(Some(allows), 2000)));
+    let action = isolate.receive_page(&mut view, 503, &[("cache-control", "no-store")], "an error's page");
+    assert_eq!(body_of(action), TestBody::Bytes("old"));
+}
+
+#[test]
+fn during_an_outage_a_stale_page_makes_no_new_view() {
+    // The page's own exchange served it stale.
+    let mut isolate = TestIsolate::new();
+    let found = stored_view(Some("max-age=1, stale-if-error=9"), 2000);
+    let times = found.stored.metadata.times;
+    let (mut view, _) = isolate.look_up_view(Ok(found));
+    let fields = [("cache-control", "max-age=1, stale-if-error=9"), ("content-length", "3")].into_iter().collect();
+    let head = UpstreamHead { status: 200, fields, has_date: false, has_body: true, times };
+    let action = isolate.step_view(&mut view, Event::Received(Ok(head)));
+    assert_eq!(status_of(&action), "kv-edge; hit; ttl=-1; detail=stale-if-error");
+    assert!(view.take_effects().iter().all(|effect| !matches!(effect, Effect::Put { .. })));
+    assert!(isolate.memory.is_backing_off(isolate.url().page_key().as_str(), NOW_MS));
+}
+
+#[test]
+fn a_refresh_of_a_page_view_asks_the_upstream_for_the_page_and_any_other_exchange_asks_the_cache() {
+    let mut isolate = TestIsolate::new();
+    let (mut view, action) = isolate.look_up_view(Ok(stored_view(Some("max-age=1, stale-while-revalidate=9"), 2000)));
+    assert_eq!(body_of(action), TestBody::Bytes("old"));
+    let effects = view.take_effects();
+    let [Effect::Refresh(key)] = effects.as_slice() else { panic!("{effects:?}") };
+    let none = HeaderSection::default();
+    let fresh = || stored("", "", TestBody::Bytes("page"));
+    for (mut view, asks_upstream) in
+        [(view.refresh(key.clone(), &none), true), (Exchange::of_page_view(isolate.url()), false)]
+    {
+        isolate.step_view(&mut view, Event::Begin);
+        isolate.step_view(&mut view, read(Err(MissReason::Absent), None));
+        let mut page = view.page(isolate.url());
+        let Action::Read { key, .. } = isolate.step(&mut page, &none, Event::Begin) else { panic!("{page:?}") };
+        assert_eq!(key, isolate.url().key());
+        let action = isolate.step(&mut page, &none, read(Ok(fresh()), None));
+        assert_eq!(matches!(action, Action::Send { .. }), asks_upstream, "{action:?}");
+    }
+}
+
+#[test]
+fn of_parallel_misses_of_a_page_view_one_makes_it_and_the_others_find_it_in_memory() {
+    let mut isolate = TestIsolate { memory_ms: 10_000, ..TestIsolate::new() };
+    let none = HeaderSection::default();
+    let (mut first, _) = isolate.look_up_view(Err(MissReason::Absent));
+    let mut page = first.page(isolate.url());
+    isolate.step(&mut page, &none, Event::Begin);
+    assert!(matches!(isolate.step(&mut page, &none, read(Err(MissReason::Absent), None)), Action::Send { .. }));
+    let (mut second, action) = isolate.look_up_view(Err(MissReason::Absent));
+    assert!(matches!(action, Action::Wait { .. }), "{action:?}");
+
+    let action = isolate.receive_page(&mut first, 200, &[("cache-control", "no-store")], "new");
+    assert_eq!(body_of_upstream(action), Some("new"));
+    let action = isolate.step_view(&mut second, Event::Waited);
+    assert!(matches!(action, Action::Send { .. }), "the page may not be shared: {action:?}");
+    let mut own = second.page(isolate.url());
+    isolate.step(&mut own, &none, Event::Begin);
+    let action = isolate.step(&mut own, &none, read(Err(MissReason::Absent), None));
+    assert!(matches!(action, Action::Send { .. }), "it has waited once, which is enough: {action:?}");
+
+    let (mut third, action) = isolate.look_up_view(Err(MissReason::Absent));
+    assert!(matches!(action, Action::Send { .. }), "{action:?}");
+    let (mut fourth, action) = isolate.look_up_view(Err(MissReason::Absent));
+    assert!(matches!(action, Action::Wait { .. }), "{action:?}");
+    isolate.receive_page(&mut third, 200, &[("content-length", "9")], "shared");
+    let Action::Read { .. } = isolate.step_view(&mut fourth, Event::Waited) else { panic!("{fourth:?}") };
+    let entry = isolate.memory.get(isolate.url().page_key().as_str(), 10_000, NOW_MS).unwrap();
+    assert_eq!(entry.body, "shared");
 }

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::{Action, CacheHit, Context, Effect, Exchange, ExchangeResult, Lookup, ResponseSource, State, StoredBody};
-use super::{StreamToStore, UpstreamHead, store_in_memory};
+use super::{StoredView, StreamToStore, UpstreamHead, store_in_memory};
 use crate::cache_status::{CacheStatus, ForwardReason};
 use crate::cached_url::CachedUrl;
 use crate::client_response::is_null_body;
@@ -29,10 +29,10 @@ impl<B: StoredBody> Exchange<B> {
         head: UpstreamHead,
         cx: &mut Context<'_, B, F>,
     ) -> Action<B> {
-        if stale::is_error(head.status) && lookup.hit.as_ref().is_some_and(|hit| self.may_serve_stale(hit, cx.now_ms)) {
+        let fallback = lookup.hit.as_ref().filter(|hit| self.may_serve_stale(hit, cx.now_ms));
+        if let Some(failure) = fallback.and_then(|hit| self.failure(hit, &head)) {
             self.effects.push(Effect::DiscardUpstream);
-            let error = CacheError::Upstream(format!("it responded {}", head.status));
-            return self.stale_or_error(lookup, fwd, error, Some(&head), cx);
+            return self.stale_or_error(lookup, fwd, CacheError::Upstream(failure), Some(&head), cx);
         }
         self.has_failed = stale::is_error(head.status);
         if head.status == 304 && is_conditional {
@@ -41,9 +41,20 @@ impl<B: StoredBody> Exchange<B> {
         // If another write began after this one and ended before it, the order in which the
         // upstream applied them is unknown.
         let is_overtaken =
-            !self.request.is_safe && cx.memory.is_invalidated(self.url.key().as_str(), head.times.requested_ms);
+            !self.request.is_safe && cx.memory.is_invalidated(self.key().as_str(), head.times.requested_ms);
         let lookup = self.apply_to_stored(lookup, &head, cx);
         self.handle_response(lookup, fwd, head, is_overtaken, cx)
+    }
+
+    /// Returns why this response counts as a failure if `hit` may be served in its place; `None` if
+    /// it does not.
+    fn failure(&self, hit: &CacheHit<B>, head: &UpstreamHead) -> Option<String> {
+        if stale::is_error(head.status) {
+            return Some(format!("it responded {}", head.status));
+        }
+        let is_newer = head.times.requested_ms > hit.stored.metadata.times.requested_ms;
+        // The exchange of the page served it in place of an error.
+        (self.view == StoredView::Page && !is_newer).then(|| "the stored page is stale, too".to_owned())
     }
 
     /// Handles a 304: the stored response is current, and its fields are updated (RFC 9111
@@ -122,14 +133,14 @@ impl<B: StoredBody> Exchange<B> {
         if self.is_epoch_invalidated(metadata.epoch_ms, cx) {
             updated.epoch_ms = times.received_ms;
         }
-        let key = if updated.epoch_ms == metadata.epoch_ms { key.clone() } else { self.url.key() };
+        let key = if updated.epoch_ms == metadata.epoch_ms { key.clone() } else { self.key() };
         (key, updated)
     }
 
     /// Returns true if the URL was invalidated since this epoch began: its variants must not be
     /// used again.
     fn is_epoch_invalidated<F: Fields>(&self, epoch_ms: u64, cx: &Context<'_, B, F>) -> bool {
-        cx.memory.is_invalidated(self.url.key().as_str(), epoch_ms)
+        cx.memory.is_invalidated(self.key().as_str(), epoch_ms)
     }
 
     /// Updates or invalidates other stored responses as the response demands (RFC 9111 §4.3.5,
@@ -211,7 +222,8 @@ impl<B: StoredBody> Exchange<B> {
     ///
     /// Stored or not, a body of up to [`BODY_BYTES_MAX`] with a `Content-Length` is read to its
     /// end before the response begins. So if it breaks off, the client receives an error or a
-    /// stale response, never half a response. A longer body is streamed.
+    /// stale response, never half a response. A longer body is streamed, but a view is made of the
+    /// whole body.
     pub(super) fn handle_response<F: Fields>(
         &mut self,
         lookup: Lookup<B>,
@@ -220,7 +232,8 @@ impl<B: StoredBody> Exchange<B> {
         is_overtaken: bool,
         cx: &mut Context<'_, B, F>,
     ) -> Action<B> {
-        match self.body_length(&head).filter(|length| *length <= u64::from(BODY_BYTES_MAX)) {
+        let is_read = |length: &u64| self.view == StoredView::Page || *length <= u64::from(BODY_BYTES_MAX);
+        match self.body_length(&head).filter(is_read) {
             Some(length) => {
                 self.state = State::Body { lookup, fwd, head, is_overtaken };
                 Action::ReadBody { length }
@@ -242,7 +255,8 @@ impl<B: StoredBody> Exchange<B> {
         let length = self.body_length(&head);
         let may_store = !is_overtaken && (!self.request.is_safe || self.request.permits_lookup());
         let (method, url, request, credentials) = (&*self.method, self.url.as_str(), cx.fields, cx.credentials);
-        let (status, response, times, default_lifetime_ms) = (head.status, &head.fields, head.times, None);
+        let (status, response, times) = (head.status, &head.fields, head.times);
+        let default_lifetime_ms = self.view.default_lifetime_ms();
         let candidate =
             StorageCandidate { method, url, request, credentials, status, response, times, default_lifetime_ms };
         let detail = match candidate.storable() {
@@ -278,7 +292,7 @@ impl<B: StoredBody> Exchange<B> {
         let (key, metadata) = self.to_store(&lookup, &head, length, cx);
         let (kv_ms, detail) = (lookup.kv_ms, lookup.detail);
         self.discard_hit(lookup);
-        let stored = Rc::new(StoredResponse::new(metadata, None));
+        let stored = Rc::new(StoredResponse::new(metadata, self.view.default_lifetime_ms()));
         let (upstream_ms, status) = (Some(head.took_ms()), Some(head.status));
         let ttl = Some(stored.ttl_seconds(head.times.received_ms));
         let cache_status = CacheStatus::Forwarded { fwd, status, is_stored: true, ttl, detail };
@@ -314,21 +328,24 @@ impl<B: StoredBody> Exchange<B> {
     ) -> (Key<'static>, StoredMetadata) {
         let times = head.times;
         let selecting_fields = match Vary::parse(head.fields.get("vary").as_deref()) {
-            Vary::Names(names) => vary::selecting_fields(&names, cx.fields),
-            Vary::Nothing | Vary::Star => SelectingFields::new(),
+            Vary::Names(names) if self.view == StoredView::Response => vary::selecting_fields(&names, cx.fields),
+            // The view is the same for every client, whatever selects its page.
+            _ => SelectingFields::new(),
         };
         let is_current = |stored: &&StoredResponse| !self.is_epoch_invalidated(stored.metadata.epoch_ms, cx);
         let hit = lookup.hit.as_ref().map(|hit| &*hit.stored).filter(is_current);
-        let hit = hit.map(|hit| (hit, lookup.key != self.url.key()));
+        let hit = hit.map(|hit| (hit, lookup.key != self.key()));
         let storage_key =
             StorageKey::choose(lookup.primary.as_deref().filter(is_current), hit, &selecting_fields, times.received_ms);
         let key = match storage_key {
-            StorageKey::Url { .. } => self.url.key(),
+            StorageKey::Url { .. } => self.key(),
             StorageKey::Variant { .. } => self.url.variant_key(&selecting_fields),
         };
         // The response to a write is newer than the invalidation that the write causes.
         let requested_ms = if self.request.is_safe { times.requested_ms } else { times.received_ms + 1 };
-        let received = StoredMetadata::from_response(cx.fields, cx.credentials, head.status, &head.fields, times, None);
+        let lifetime_ms = self.view.default_lifetime_ms();
+        let received =
+            StoredMetadata::from_response(cx.fields, cx.credentials, head.status, &head.fields, times, lifetime_ms);
         let received = if self.request.is_safe { received } else { received.without_cookies() };
         let metadata = StoredMetadata {
             times: ExchangeTimes { requested_ms, ..times },
