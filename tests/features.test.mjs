@@ -55,6 +55,8 @@ describe("the cache alone", async () => {
   for (const [method, path] of [
     ["GET", "/"],
     ["GET", "/about"],
+    ["GET", "/console/"],
+    ["GET", "/console/api/session"],
     ["GET", "/get-started"],
     ["GET", "/hello-world"],
     ["GET", "/config?userId=a"],

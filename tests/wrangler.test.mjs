@@ -24,7 +24,8 @@ after(() => rmSync(folder, { recursive: true, force: true }));
  */
 const { build: _build, env: _environments, ...config } = parse(readFileSync(join(ROOT, "wrangler.toml"), "utf8"));
 const configPath = join(folder, "wrangler.json");
-writeFileSync(configPath, JSON.stringify({ ...config, main: join(ROOT, config.main) }));
+const assets = { ...config.assets, directory: join(ROOT, config.assets.directory) };
+writeFileSync(configPath, JSON.stringify({ ...config, main: join(ROOT, config.main), assets }));
 
 function wrangler(...args) {
   const env = { ...process.env, WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true", CLOUDFLARE_CF_FETCH_ENABLED: "false" };
@@ -50,21 +51,26 @@ test("wrangler reads the bindings of the tests from wrangler.toml, and can deplo
   const [code] = await once(child, "close");
   assert.equal(code, 0, output.text);
   const listed = [...output.text.matchAll(/^env\.(\w+)/gm)].map(([, name]) => name);
-  const { vars, kvNamespaces, durableObjects } = await readWorkerConfig();
-  const bound = [...Object.keys(vars), ...kvNamespaces, ...durableObjects.map(({ name }) => name)];
+  const { vars, kvNamespaces, durableObjects, staticFiles } = await readWorkerConfig();
+  const bound = [...Object.keys(vars), ...kvNamespaces, ...durableObjects.map(({ name }) => name), staticFiles.name];
   assert.deepEqual(listed.sort(), bound.sort(), output.text);
   const bundle = readFileSync(join(folder, "bundle", "entry.js"), "utf8");
   assert.doesNotMatch(bundle, /limited-/, "the limit of the demo is never deployed");
 });
 
-test("wrangler dev serves the Worker, with the REST API over its KV that `kv-edge assets push --local` talks to", async () => {
+test("wrangler dev serves the Worker and the console's files, with the REST API over its KV that `kv-edge assets push --local` talks to", async () => {
   const { child, output } = wrangler("dev", "--local", "--ip", "127.0.0.1", "--port", "0", "--show-interactive-dev-session=false");
   const ended = once(child, "close");
   try {
     const port = await Promise.race([once(child, "message").then(([message]) => JSON.parse(message).port), ended.then(() => undefined)]);
     assert.ok(port, `wrangler dev does not serve: ${output.text}`);
+    const { staticFiles } = await readWorkerConfig();
     const base = `http://127.0.0.1:${port}`;
     assert.equal((await fetch(`${base}/healthz`)).status, 200);
+    const console = await fetch(`${base}/console/`);
+    assert.deepEqual([console.status, await console.text()], [200, readFileSync(join(staticFiles.directory, "console", "index.html"), "utf8")]);
+    // wrangler would serve the file without it, if the Worker were not the first to get the request.
+    assert.match(console.headers.get("content-security-policy"), /^default-src 'none'/);
     const pushed = await runTool(["assets", "push", makeFolder({ "about.html": "<h1>About</h1>" }), `--local=${base}`]);
     assert.equal(pushed.code, 0, `${pushed.stdout}\n${pushed.stderr}`);
     const page = await fetch(`${base}/about`);

@@ -9,6 +9,7 @@ mod values;
 use http_semantics::content_hash;
 use http_semantics::fields::Fields;
 use http_semantics::request_target::RequestTarget;
+use http_semantics::timestamp::rfc_3339;
 use kv_api::access::{Access, CALL_FIELDS};
 use kv_api::call::{Call, NamespaceCall};
 use kv_api::envelope::{self, Note, PageInfo};
@@ -25,7 +26,7 @@ use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::jobs::kv_api::namespaces::OpenNamespace;
-use crate::platform::clock::{self, Clock};
+use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 
 /// No entry of the API may be stored, and no compression on the way may change a value.
@@ -128,10 +129,7 @@ async fn perform(
 fn verified(access: &Access) -> Result<Response, RequestError> {
     let (name, expires_on) = match access {
         Access::Everything => ("API_TOKEN", None),
-        Access::Scoped(token) => {
-            // `AccessToken::verify` accepts none after the year 9999.
-            (token.name.as_str(), Some(clock::iso_string(token.expires * 1000)))
-        }
+        Access::Scoped(token) => (token.name.as_str(), Some(rfc_3339(token.expires))),
     };
     let mut result = json!({ "id": content_hash::hash(format!("token {name}").as_bytes()), "status": "active" });
     if let (Some(members), Some(expires_on)) = (result.as_object_mut(), expires_on) {

@@ -40,13 +40,3 @@ impl Time for Clock {
 pub(crate) fn now_seconds() -> u64 {
     Clock.now_ms() / 1000
 }
-
-/// Returns a time in milliseconds since the Unix epoch in the form of ISO 8601, such as
-/// `2026-01-31T23:59:59.000Z`. The year must have four digits.
-#[cfg(feature = "kv-api")]
-pub(crate) fn iso_string(unix_ms: u64) -> String {
-    // Exact: 53 bits of milliseconds last for 285,000 years.
-    #[allow(clippy::cast_precision_loss)]
-    let date = js_sys::Date::new(&wasm_bindgen::JsValue::from_f64(unix_ms as f64));
-    date.to_iso_string().into()
-}

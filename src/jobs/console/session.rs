@@ -1,12 +1,12 @@
 //! `GET /console/api/session`: what the token may do, and what this Worker has.
 
+use http_semantics::timestamp::rfc_3339;
 use kv_api::access::Access;
 use serde::Serialize;
 use worker::web_sys::Response;
 
 use super::{ApiRequest, ConsoleError, json};
 use crate::http::error::RequestError;
-use crate::platform::clock;
 
 /// The jobs of this build, which the page has panels for.
 const FEATURES: &[&str] = &[
@@ -65,8 +65,7 @@ pub(super) fn handle(request: &ApiRequest<'_>) -> Result<Response, RequestError>
         Access::Everything => (None, None),
         Access::Scoped(token) => {
             let scope = Scope { namespace: &token.namespace, prefix: &token.prefix, write: token.write };
-            // A token that is valid expires before the year 10000.
-            (Some(scope), Some(clock::iso_string(token.expires * 1000)))
+            (Some(scope), Some(rfc_3339(token.expires)))
         }
     };
     let may_write = scope.as_ref().is_none_or(|scope| scope.write);
