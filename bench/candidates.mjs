@@ -60,8 +60,11 @@ const config :Workerd.Config = (
 `;
 }
 
-/** Writes a candidate's directory below `root`, and returns how to start and to measure it. */
-export async function prepareCandidate({ name, isWorker = false, from, root, port, upstream }) {
+/**
+ * Writes a candidate's directory below `root`, and returns how to start and to measure it. `vars` are
+ * set in addition to those that every candidate has.
+ */
+export async function prepareCandidate({ name, isWorker = false, from, root, port, upstream, vars = {} }) {
   const directory = join(root, name);
   const content = collectModules(from, existsSync(join(from, "entry.js")) ? "entry.js" : "index.js");
   for (const [path, bytes] of content) {
@@ -86,7 +89,7 @@ export async function prepareCandidate({ name, isWorker = false, from, root, por
     writeFileSync(path, workerdConfig({ content, worker, objects, ...where, ownVars }));
     return path;
   };
-  const config = write("config.capnp", {});
-  const configWithoutMemory = write("without-memory.capnp", { CACHE_REFRESH: "0" });
+  const config = write("config.capnp", vars);
+  const configWithoutMemory = write("without-memory.capnp", { ...vars, CACHE_REFRESH: "0" });
   return { name, isWorker, port, config, configWithoutMemory, kv, store, size: gzipSizes(content) };
 }

@@ -1,6 +1,7 @@
 // METRICS: each isolate counts what its routes do and hands its counts over to one object, whose
 // counts `GET /metrics` shows. They are compared with what tests/faulty/entry.mjs sees.
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
@@ -10,6 +11,7 @@ import { NAMESPACES as API_NAMESPACES, signToken } from "./harness/kv-api.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { pythonWith } from "./harness/python.mjs";
 import { startScriptedUpstream } from "./harness/scripted-upstream.mjs";
+import { makeFolder, pushAssets } from "./harness/site.mjs";
 import { bearer, startWorker } from "./harness/worker.mjs";
 import { setFaults } from "./harness/writes.mjs";
 
@@ -21,6 +23,7 @@ const READING = new Set(["/metrics", "/console/api/{call}"]);
 const shop = await startScriptedUpstream();
 shop.serveByDefault({ body: "shop" });
 const { worker, upstream, resource, advanceClock } = await startCache({
+  restApi: true,
   vars: {
     METRICS: "on",
     CACHE_REFRESH: "2",
@@ -291,6 +294,19 @@ describe("what a route counts", () => {
     const puts = (await control("/.kv-calls?under=bulk-")).filter(({ operation }) => operation === "put");
     assert.equal(writes, puts.length);
     assert.ok(requests > 1, `${requests} requests`);
+  });
+
+  test("a file in several values counts each read, also those after the response has begun", async () => {
+    const film = randomBytes(45 * 1024 * 1024);
+    await pushAssets(worker, makeFolder({ "film.bin": film }));
+    await eventually(async () => (await get("/film.bin", { method: "HEAD" })).status === 200, "the release is served");
+    await waitUntilQuiet();
+    const before = await handedOver();
+    const made = (await control("/.kv-calls?under=")).length;
+    assert.ok((await get("/film.bin")).bytes.equals(film));
+    const reads = (await control("/.kv-calls?under=")).slice(made).filter(({ operation }) => operation === "get");
+    assert.ok(reads.length > 1, `${reads.length} reads`);
+    assert.equal(since(before, await handedOver(), "/{key}").reads, reads.length);
   });
 
   test("the milliseconds are those that a request waits", async () => {

@@ -1,0 +1,57 @@
+// npm run bench:metrics: what `METRICS = "on"` adds to the CPU of a request. The same build runs with
+// metrics on, off, and off once more, which shows the noise of the machine.
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { loadavg, tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { build } from "../scripts/build.mjs";
+import { isFree } from "../scripts/ports.mjs";
+import { Failure, main, ROOT } from "../scripts/run.mjs";
+import { prepareCandidate } from "./candidates.mjs";
+import { examples as allExamples } from "./examples.mjs";
+import { PAGES } from "./fixtures.mjs";
+import { serveUpstream } from "./loopback.mjs";
+import { measure } from "./measure.mjs";
+import { randomNumbers, spread } from "./statistics.mjs";
+import { chooseCores, findWorkerd } from "./workerd.mjs";
+
+/** From memory, with one read of KV, through a Durable Object, and through an upstream. */
+const EXAMPLES = ["hello-world", "asset-1k", "cache-hit", "kv-api-get", "routing", "coalesce"];
+
+/** The most that metrics may add. */
+const GOAL = 1.03;
+
+const FULL = { sets: 3, rounds: 16, windowMs: 500 };
+const QUICK = { sets: 1, rounds: 4, windowMs: 300 };
+const PORT = 8801;
+const TIME_LIMIT_MS = 570_000;
+
+await main(async () => {
+  const { values } = parseArgs({ options: { quick: { type: "boolean" } } });
+  const ports = [0, 1, 2, 3].map((offset) => PORT + offset);
+  for (const port of ports) if (!(await isFree(port))) throw new Failure(`Port ${port} is in use: stop what listens there.`);
+  await build({ quick: false });
+  const root = mkdtempSync(join(tmpdir(), "kv-edge-bench-metrics-"));
+  process.on("exit", () => rmSync(root, { recursive: true, force: true }));
+  const upstream = `http://127.0.0.1:${ports[3]}`;
+  await serveUpstream(ports[3], PAGES);
+  const common = { root, upstream, isWorker: true, from: join(ROOT, "build") };
+  const candidates = [
+    await prepareCandidate({ ...common, name: "on", port: ports[0], vars: { METRICS: "on" } }),
+    await prepareCandidate({ ...common, name: "off", port: ports[1] }),
+    await prepareCandidate({ ...common, name: "off-again", port: ports[2] }),
+  ];
+  const examples = allExamples(upstream).filter(({ name }) => EXAMPLES.includes(name));
+  const context = { workerd: findWorkerd(), cores: chooseCores(), random: randomNumbers(1) };
+  const effort = { ...(values.quick ? QUICK : FULL), deadline: performance.now() + TIME_LIMIT_MS, say: () => {} };
+  console.log(`load before: ${loadavg()[0].toFixed(1)}; ${effort.sets * effort.rounds} windows of ${effort.windowMs} ms for each`);
+  const { windows } = await measure(candidates, examples, { ...effort, ...context });
+  for (const { name } of examples) {
+    const cpu = (candidate) => spread(windows[name].map((window) => window[candidate].cpuUs)).median.toFixed(1);
+    const ratio = (a) => spread(windows[name].map((window) => window[a].cpuUs / window.off.cpuUs));
+    const [on, noise] = [ratio("on"), ratio("off-again")].map(({ median, low, high }) => `${median.toFixed(3)} (${low.toFixed(3)}–${high.toFixed(3)})`);
+    console.log(`${name}: on ${cpu("on")} µs, off ${cpu("off")} µs, ratio ${on}, noise ${noise}${ratio("on").median > GOAL ? ", more than the goal" : ""}`);
+  }
+  process.exit(0);
+});
