@@ -1,4 +1,5 @@
 // The panel "Cache": whether a URL is stored, for how long each variant is fresh, and purging.
+import { Fragment } from "preact";
 import { useState } from "preact/hooks";
 import { Field } from "../controls.jsx";
 import { counted, isoTime, size, span } from "../format.js";
@@ -63,25 +64,33 @@ function Stored({ url, isStored, variants }) {
   );
 }
 
+function Freshness({ purged, isFresh, ttlSeconds }) {
+  if (purged === "hard") return <span class="chip danger">purged hard: not used</span>;
+  if (purged === "soft") return <span class="chip warning">purged soft: stale</span>;
+  if (isFresh) return <span class="chip good">fresh for {span(ttlSeconds)}</span>;
+  return <span class="chip warning">{ttlSeconds > 0 ? "revalidated at each request" : `stale for ${span(-ttlSeconds)}`}</span>;
+}
+
 function Variant({ variant }) {
-  const { key, status, storedAt, ttlSeconds, isFresh, purged, selectedBy, bytes, fields } = variant;
+  const { key, status, storedAt, ttlSeconds, isFresh, purged, isReachable, selectedBy, bytes, fields } = variant;
   const selected = Object.entries(selectedBy ?? {});
   return (
     <article class="variant">
       <p class="variant-head">
         <strong>{status}</strong>
-        <span class={`chip ${isFresh ? "good" : "warning"}`}>{ttlSeconds >= 0 ? `fresh for ${span(ttlSeconds)}` : `stale for ${span(-ttlSeconds)}`}</span>
-        {purged && <span class={`chip ${purged === "soft" ? "warning" : "danger"}`}>{purged === "soft" ? "purged soft: stale" : "purged hard: not used"}</span>}
+        <Freshness purged={purged} isFresh={isFresh} ttlSeconds={ttlSeconds} />
+        {!isReachable && <span class="chip">no request finds it any more</span>}
         <span class="help">stored {isoTime(storedAt)}</span>
-        {bytes !== null && bytes !== undefined && <span class="help">{size(bytes)}</span>}
+        <span class="help">{size(bytes)}</span>
       </p>
       {selected.length > 0 && (
         <p>
-          For requests with{" "}
-          {selected.map(([name, value]) => (
-            <code key={name}>
-              {name}: {value ?? "(absent)"}
-            </code>
+          Selected by these request fields:{" "}
+          {selected.map(([name, hash], index) => (
+            <Fragment key={name}>
+              {index > 0 && ", "}
+              <code>{name}</code> ({hash === null ? "absent" : `value with the hash ${hash}`})
+            </Fragment>
           ))}
         </p>
       )}
@@ -94,10 +103,10 @@ function Variant({ variant }) {
               <code>{key}</code>
             </dd>
           </div>
-          {Object.entries(fields ?? {}).map(([name, value]) => (
+          {Object.entries(fields).map(([name, value]) => (
             <div key={name}>
               <dt>{name}</dt>
-              <dd>{Array.isArray(value) ? value.join(", ") : value}</dd>
+              <dd>{value}</dd>
             </div>
           ))}
         </dl>

@@ -90,7 +90,7 @@ const Release = ({ id, isCurrent }) => (
 
 function RollbackQuestion({ from, to }) {
   const { result, error } = useLatest(() => call(changesPath(from, to)), [from, to]);
-  const counts = result && `${result.added.length} added, ${result.changed.length} changed, ${result.removed.length} removed`;
+  const counts = result && sentenceOf(result.counts);
   return (
     <p>
       Serve <code>{to}</code> instead of <code>{from}</code>? For visitors: {error ? error.message : (counts ?? "counting…")}.
@@ -123,12 +123,13 @@ function Changes({ from, to, ids, onRange }) {
       {result && (
         <>
           <p role="status">
-            {result.added.length} added, {result.changed.length} changed, {result.removed.length} removed, {result.unchanged} unchanged.
+            {sentenceOf(result.counts)}, {number(result.unchanged)} unchanged.
+            {result.rules.length > 0 && ` The rules for all files differ, too: ${result.rules.join(", ")}.`}
           </p>
           <div class="columns narrow">
-            <Paths title="Added" paths={result.added} />
-            <Paths title="Changed" paths={result.changed} />
-            <Paths title="Removed" paths={result.removed} />
+            <Paths title="Added" paths={result.added} count={result.counts.added} />
+            <Paths title="Changed" paths={result.changed} count={result.counts.changed} />
+            <Paths title="Removed" paths={result.removed} count={result.counts.removed} />
           </div>
         </>
       )}
@@ -136,11 +137,13 @@ function Changes({ from, to, ids, onRange }) {
   );
 }
 
-const Paths = ({ title, paths }) =>
-  paths.length > 0 && (
+const sentenceOf = ({ added, changed, removed }) => `${number(added)} added, ${number(changed)} changed, ${number(removed)} removed`;
+
+const Paths = ({ title, paths, count }) =>
+  count > 0 && (
     <div>
       <h3>
-        {title} ({number(paths.length)})
+        {title} ({number(count)})
       </h3>
       <ul class="paths">
         {paths.slice(0, PATHS_SHOWN).map((path) => (
@@ -149,6 +152,6 @@ const Paths = ({ title, paths }) =>
           </li>
         ))}
       </ul>
-      {paths.length > PATHS_SHOWN && <p class="help">and {paths.length - PATHS_SHOWN} more</p>}
+      {count > PATHS_SHOWN && <p class="help">and {number(count - PATHS_SHOWN)} more</p>}
     </div>
   );

@@ -185,22 +185,18 @@ function Routing({ storefront, record }) {
       <section aria-label="Split">
         <h3>Split of {SAMPLE_VISITORS} visitors</h3>
         <Failure error={split.error} />
-        {split.result?.variants.length > 0 ? (
-          <Shares
-            label={`Visitors of ${storefront}`}
-            unit="Visitors"
-            shares={split.result.variants.map(({ variant, visitors }) => ({ name: variant, count: visitors }))}
-          />
-        ) : (
-          !split.error && (
-            <p class="help">
-              {split.result ? "Here this record has no variants: all visitors go to the same upstream." : "A record without faults is sampled."}
-            </p>
-          )
-        )}
+        {!split.error && <Split label={`Visitors of ${storefront}`} variants={split.result?.variants} />}
       </section>
     </div>
   );
+}
+
+/** A sample of a URL that is not split has one entry, without a variant. */
+function Split({ label, variants }) {
+  if (!variants) return <p class="help">A record without faults is sampled.</p>;
+  const shares = variants.filter(({ variant }) => variant !== null).map(({ variant, visitors }) => ({ name: variant, count: visitors }));
+  if (shares.length === 0) return <p class="help">This URL is not split: all visitors go to the same upstream.</p>;
+  return <Shares label={label} unit="Visitors" shares={shares} />;
 }
 
 function parseFields(text) {
@@ -208,34 +204,27 @@ function parseFields(text) {
   return Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf(":")).trim().toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]));
 }
 
-function Destination({ variant, target, fallbacks = [], split: _split, ...rest }) {
-  const others = Object.entries(rest).filter(([, value]) => value !== null && value !== undefined);
+function Destination({ storefront, variant, target, fallbacks, page, refused }) {
+  if (refused) {
+    return (
+      <p class="notice warning">
+        The visitor gets {refused.status} (<code>{refused.code}</code>): {refused.detail}
+      </p>
+    );
+  }
+  const afterFailure = [...fallbacks, ...(page ? [`the page ${page} in assets`] : [])];
+  const pairs = [
+    ["Storefront", storefront],
+    ["Target", <code>{target}</code>],
+    ["Variant", variant ?? <span class="help">none: not split here</span>],
+    ...(afterFailure.length > 0 ? [["If it fails", afterFailure.map((one) => <code key={one}>{one}</code>)]] : []),
+  ];
   return (
     <dl class="pairs" aria-label="Destination">
-      <div>
-        <dt>Target</dt>
-        <dd>{target ? <code>{target}</code> : <span class="help">none</span>}</dd>
-      </div>
-      <div>
-        <dt>Variant</dt>
-        <dd>{variant ?? <span class="help">none</span>}</dd>
-      </div>
-      {fallbacks.length > 0 && (
-        <div>
-          <dt>If it fails</dt>
-          <dd>
-            {fallbacks.map((fallback) => (
-              <code key={fallback}>{fallback}</code>
-            ))}
-          </dd>
-        </div>
-      )}
-      {others.map(([name, value]) => (
+      {pairs.map(([name, value]) => (
         <div key={name}>
           <dt>{name}</dt>
-          <dd>
-            <code>{typeof value === "string" ? value : JSON.stringify(value)}</code>
-          </dd>
+          <dd>{value}</dd>
         </div>
       ))}
     </dl>

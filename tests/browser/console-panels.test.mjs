@@ -1,0 +1,482 @@
+// The panels of the console for jobs, in a browser: flags, storefronts, releases, the cache and
+// writes. Each does its job on the built Worker, with the keyboard alone, at any width.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { before, describe, test } from "node:test";
+import { eventually, uniqueName } from "../harness/eventually.mjs";
+import { send } from "../harness/http.mjs";
+import { signToken } from "../harness/kv-api.mjs";
+import { startSite } from "../harness/site.mjs";
+import { startUpstream } from "../harness/upstream.mjs";
+import { startBrowser } from "./browser.mjs";
+import { assertAccessible, assertFits, consoleOf } from "./console.mjs";
+
+const upstream = await startUpstream();
+const site = await startSite({
+  faulty: false,
+  vars: {
+    CACHE_UPSTREAMS: upstream.origin,
+    CACHE_REFRESH: "0",
+    ROUTING_ORIGINS: "green.example,black.example,plain.example",
+    KV_API_WRITABLE: "*",
+  },
+});
+const { worker } = site;
+const { USER_CONFIGURATION, ROUTING_CONFIG, CACHE_KV, WRITES } = worker.env;
+const browser = await startBrowser();
+const open = consoleOf(browser, worker.directUrl.origin);
+
+const json = (value) => JSON.stringify(value, null, 2);
+const DEMO_FLAGS = JSON.parse(readFileSync(new URL("../../demo/flags.json", import.meta.url), "utf8"));
+const TEA = {
+  variants: [
+    { name: "green", origin: "https://green.example", weight: 80 },
+    { name: "black", origin: "https://black.example/base", weight: 20 },
+  ],
+};
+
+before(async () => {
+  await USER_CONFIGURATION.put("flags", json(DEMO_FLAGS));
+  await USER_CONFIGURATION.put("user-id-def", json({ preview_features_enabled: true }));
+  await ROUTING_CONFIG.put("tea", JSON.stringify(TEA));
+});
+
+/** Replaces the text of an editor, as somebody who selects all and pastes. */
+async function paste(page, label, text) {
+  const editor = page.getByRole("textbox", { name: label });
+  await editor.click();
+  await page.keyboard.press("ControlOrMeta+a");
+  await page.keyboard.insertText(text);
+}
+
+/** Returns the rows of a table in a section with this label, each as the texts of its cells. */
+const rowsOf = (page, label) =>
+  page
+    .getByRole("region", { name: label, exact: true })
+    .locator("tbody tr")
+    .evaluateAll((rows) => rows.map((row) => [...row.cells].map((cell) => cell.innerText.replaceAll(/\s+/g, " ").trim())));
+
+const button = (page, name) => page.getByRole("button", { name, exact: true });
+
+describe("the panel of flags", () => {
+  const EDITOR = "Definitions of the flags, as JSON";
+  const CONTEXT = "Evaluation context, as JSON";
+  const openFlags = async (options) => {
+    const opened = await open("#/flags", options);
+    await opened.page.getByText("· no faults").waitFor();
+    return opened;
+  };
+  const findings = (page) => page.getByRole("list", { name: "Faults and warnings" });
+
+  test("shows faults and warnings beside the line while somebody types, and saves only without faults", async () => {
+    const { page, assertClean } = await openFlags();
+    assert.ok(await button(page, "Save").isDisabled(), "nothing has changed");
+    await paste(page, EDITOR, json({ flags: { ...DEMO_FLAGS.flags, broken: { defalt: "on" } } }));
+    await findings(page)
+      .getByText(/^Fault/)
+      .first()
+      .waitFor();
+    await page.locator(".cm-lint-marker-error").first().waitFor();
+    assert.match(await findings(page).innerText(), /broken/);
+    assert.ok(await button(page, "Save").isDisabled());
+
+    const changed = { flags: { ...DEMO_FLAGS.flags, added: { default: "on" } } };
+    await paste(page, EDITOR, json(changed));
+    await button(page, "Save").click();
+    await page.getByText("Saved · no faults").waitFor();
+    assert.deepEqual(JSON.parse(await USER_CONFIGURATION.get("flags")), changed);
+    assertClean();
+  });
+
+  test("names the line of text that is no JSON", async () => {
+    const { page, assertClean } = await openFlags();
+    await paste(page, EDITOR, '{\n  "flags": {\n    oops\n  }\n}');
+    assert.match(await findings(page).innerText(), /line 3/);
+    await button(page, "Discard changes").click();
+    await page.getByText("As stored · no faults").waitFor();
+    assertClean();
+  });
+
+  test("drops the answer to a text that is no longer there", async () => {
+    const { page, assertClean } = await openFlags();
+    await page.route("**/flags/check", async (route) => {
+      const isFirst = route.request().postData().includes("first");
+      const response = await route.fetch();
+      if (isFirst) await new Promise((resolve) => setTimeout(resolve, 1500));
+      await route.fulfill({ response });
+    });
+    await paste(page, EDITOR, '{"flags": {"first": {}}}');
+    await page.waitForRequest("**/flags/check");
+    await paste(page, EDITOR, '{"flags": {"second": {"default": "on"}}}');
+    await page.waitForTimeout(2000);
+    assert.equal(await findings(page).count(), 0);
+    assert.equal(await button(page, "Save").isEnabled(), true);
+    assertClean();
+  });
+
+  test("notices that somebody else has changed them in between, and keeps what was typed until told", async () => {
+    const { page, assertClean } = await openFlags();
+    const mine = { flags: { mine: { default: "on" } } };
+    const theirs = { flags: { theirs: { default: "off" } } };
+    await paste(page, EDITOR, json(mine));
+    await USER_CONFIGURATION.put("flags", json(theirs));
+    await button(page, "Save").click();
+    await page.getByText("Somebody else has changed this record").waitFor();
+    assert.deepEqual(JSON.parse(await USER_CONFIGURATION.get("flags")), theirs);
+    await button(page, "Overwrite theirs").click();
+    await page.getByText("Saved · no faults").waitFor();
+    assert.deepEqual(JSON.parse(await USER_CONFIGURATION.get("flags")), mine);
+
+    await USER_CONFIGURATION.put("flags", json(theirs));
+    await paste(page, EDITOR, json({ flags: {} }));
+    await button(page, "Save").click();
+    await button(page, "Load theirs, drop mine").click();
+    await page.getByText("As stored · no faults").waitFor();
+    assert.match(await page.getByRole("textbox", { name: EDITOR }).innerText(), /theirs/);
+    assertClean();
+    await USER_CONFIGURATION.put("flags", json(DEMO_FLAGS));
+  });
+
+  test("keeps what was typed while another panel is shown", async () => {
+    const { page, assertClean } = await openFlags();
+    await paste(page, EDITOR, json({ flags: { draft: { default: "on" } } }));
+    await page.getByRole("link", { name: "Writes" }).click();
+    await page.getByRole("heading", { name: "Writes" }).waitFor();
+    await page.getByRole("link", { name: "Flags" }).click();
+    await page.getByText("Changed · no faults").waitFor();
+    assert.match(await page.getByRole("textbox", { name: EDITOR }).innerText(), /draft/);
+    assertClean();
+  });
+
+  test("shows what a context gets: value, variant, reason, and the rule that held", async () => {
+    const { page, assertClean } = await openFlags();
+    const evaluated = async (context) => {
+      await paste(page, CONTEXT, json(context));
+      return () => rowsOf(page, "What this context gets");
+    };
+    const rows = await evaluated({ targetingKey: "user-id-def", screen: "wide", appVersion: "1.0.0" });
+    await eventually(async () => {
+      const byName = Object.fromEntries((await rows()).map(([name, ...cells]) => [name, cells]));
+      assert.deepEqual(byName["page-size"]?.slice(0, 2), ["50", "large"]);
+      assert.match(byName["page-size"][2], /^TARGETING_MATCH Rule 1: \{"match":\[\{"attribute":"screen"/);
+      assert.deepEqual(byName["new-checkout"].slice(0, 2), ["true", "on"]);
+      assert.match(byName["new-checkout"][2], /^TARGETING_MATCH Rule 2: /);
+      assert.match(byName.search[2], /^(DEFAULT|STATIC)$/);
+    }, "the evaluation");
+
+    await page.getByText("With another record of this user").click();
+    await paste(page, "Record of the user, as JSON", json({ preview_features_enabled: false }));
+    await eventually(async () => {
+      const [, , , reason] = (await rows()).find(([name]) => name === "new-checkout");
+      assert.doesNotMatch(reason, /Rule 2/);
+    }, "the evaluation with the other record");
+    assertClean();
+  });
+
+  test("draws how a rollout divides 1,000 users, with the numbers as a table", async () => {
+    const { page, assertClean } = await openFlags();
+    await page.getByLabel("Flag", { exact: true }).selectOption("new-checkout");
+    await page.getByRole("img", { name: "Variants of new-checkout: a dot for each of 1000 users" }).waitFor();
+    const rows = Object.fromEntries((await rowsOf(page, "Variants of new-checkout")).map(([name, users]) => [name, Number(users.replace(",", ""))]));
+    assert.equal(rows.on + rows.off, 1000);
+    assert.ok(Math.abs(rows.on - 250) < 50, `${rows.on} of 1,000 at 25 %`);
+    assertClean();
+  });
+
+  test("offers no saving to a token that only reads, and no panel of other namespaces", async () => {
+    const token = signToken({ sub: "reader", namespace: "USER_CONFIGURATION" });
+    const { page, assertClean } = await openFlags({ token });
+    await page.getByText("Read-only · As stored · no faults").waitFor();
+    assert.equal(await button(page, "Save").count(), 0);
+    for (const name of ["Storefronts", "Releases", "Cache", "Writes", "Metrics"]) assert.equal(await page.getByRole("link", { name }).count(), 0, name);
+    assertClean();
+  });
+});
+
+describe("the panel of storefronts", () => {
+  const openRecord = async (key, options) => {
+    const opened = await open(`#/storefronts/${encodeURIComponent(key)}`, options);
+    await opened.page.getByText("· no faults").waitFor();
+    return opened;
+  };
+  const editorOf = (key) => `Record of ${key}, as JSON`;
+
+  test("lists records by prefix, and more of them on demand", async () => {
+    await Promise.all(Array.from({ length: 120 }, (_, index) => ROUTING_CONFIG.put(`many-${index}`, '{"origin": "https://plain.example"}')));
+    const { page, assertClean } = await open("#/storefronts");
+    const list = page.getByRole("navigation", { name: "Storefronts" });
+    await page.getByLabel("Prefix").fill("many-");
+    await list.getByText("100 records loaded, there are more").waitFor();
+    await button(page, "Load more").click();
+    await list.getByText("120 records").waitFor();
+    assert.equal(await list.getByRole("link").count(), 120);
+    await page.getByLabel("Prefix").fill("te");
+    await list.getByText("1 record", { exact: true }).waitFor();
+    await list.getByRole("link", { name: "tea" }).click();
+    await page.getByRole("heading", { name: "tea" }).waitFor();
+    assertClean();
+  });
+
+  test("checks the record while somebody types, and saves a new one", async () => {
+    const key = uniqueName("shop");
+    const { page, assertClean } = await open("#/storefronts", { mayFail: true });
+    await page.getByLabel("New storefront").fill(key);
+    await page.keyboard.press("Enter");
+    await page.getByRole("textbox", { name: editorOf(key) }).waitFor();
+    await paste(page, editorOf(key), '{"orgin": "https://plain.example"}');
+    await page.getByRole("list", { name: "Faults and warnings" }).getByText(/orgin/).first().waitFor();
+    assert.ok(await button(page, "Save").isDisabled());
+    await paste(page, editorOf(key), '{"origin": "https://plain.example"}');
+    await button(page, "Save").click();
+    await page.getByText("Saved · no faults").waitFor();
+    assert.equal(await ROUTING_CONFIG.get(key), '{"origin": "https://plain.example"}');
+    assertClean();
+  });
+
+  test("shows the split as a picture, and where a URL and a visitor would go", async () => {
+    const { page, assertClean } = await openRecord("tea");
+    const split = async () => Object.fromEntries((await rowsOf(page, "Visitors of tea")).map(([name, visitors]) => [name, Number(visitors)]));
+    await eventually(async () => {
+      const { green, black } = await split();
+      assert.equal(green + black, 1000);
+      assert.ok(Math.abs(green - 800) < 60, `${green} of 1,000 at 80 %`);
+    }, "the split");
+
+    const destination = () => page.getByLabel("Destination").innerText();
+    await page.getByLabel("URL", { exact: true }).fill("https://kv-edge.example.workers.dev/stores/tea/cart?x=1");
+    await eventually(async () => assert.match(await destination(), /https:\/\/(green\.example|black\.example\/base)\/cart\?x=1/), "the target");
+
+    await paste(page, editorOf("tea"), json({ ...TEA, active: "black" }));
+    await eventually(async () => assert.match(await destination(), /https:\/\/black\.example\/base\/cart\?x=1/), "the active variant");
+    assertClean();
+  });
+
+  test("shows whom the record refuses, and why", async () => {
+    const key = uniqueName("closed");
+    await ROUTING_CONFIG.put(key, json({ origin: "https://plain.example", access: { deny: { countries: ["KP"] } } }));
+    const { page, assertClean } = await openRecord(key, { mayFail: true });
+    await page.getByLabel("Country").fill("kp");
+    await page.getByText(/The visitor gets 403 \(access_denied\)/).waitFor();
+    assertClean();
+  });
+
+  test("shows markup in a key and a record as text", async () => {
+    const key = "<script>document.title='run'</script><img src=x>";
+    await ROUTING_CONFIG.put(key, json({ origin: "https://plain.example", headers: { request: { set: { "X-A": "<script>document.title='run'</script>" } } } }));
+    const { page, assertClean } = await openRecord(key);
+    await page.getByRole("heading", { name: key }).waitFor();
+    assert.equal(await page.title(), "Storefronts – kv-edge console");
+    assertClean();
+  });
+});
+
+describe("the panel of releases", () => {
+  test("lists them, shows what changed, and rolls back after a confirmation", async () => {
+    await site.push({ "index.html": "<title>one</title>", "old.html": "old" });
+    await site.push({ "index.html": "<title>two</title>", "new.html": "new" });
+    const { page, assertClean } = await open("#/releases");
+    const served = async () => (await rowsOf(page, "Releases")).find(([name]) => name.endsWith(" served"))?.[0];
+    await eventually(async () => assert.equal((await rowsOf(page, "Releases")).length, 2), "two releases");
+    const second = await served();
+
+    await button(page, /^Compare/).click();
+    const changed = page.getByRole("region", { name: "What changed" });
+    await changed.getByText("1 added, 1 changed, 1 removed, 0 unchanged").waitFor();
+    assert.match(await changed.innerText(), /Added \(1\)\s+\/new\.html/i);
+
+    await page.getByRole("button", { name: /^Roll back to/ }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText("1 added, 1 changed, 1 removed").waitFor();
+    await dialog.getByRole("button", { name: "Cancel" }).click();
+    assert.equal(await served(), second);
+
+    await page.getByRole("button", { name: /^Roll back to/ }).click();
+    await dialog.getByRole("button", { name: "Roll back" }).click();
+    await page.getByText(/^Rolled back from/).waitFor();
+    await eventually(async () => assert.notEqual(await served(), second), "the first release is served");
+    assert.match((await send(worker, "/")).text, /one/);
+    assertClean();
+  });
+});
+
+describe("the panel of the cache", () => {
+  const CACHEABLE = { "cache-control": "public, max-age=300", "cache-tag": "news", "content-type": "text/plain" };
+  const store = async (headers = CACHEABLE) => {
+    const url = upstream.serve((_request, response) => response.writeHead(200, headers).end("stored"));
+    await send(worker, `/cache/${url}`);
+    await eventually(async () => assert.notEqual(await CACHE_KV.get(`GET ${url}`), null), "the response in KV");
+    return url;
+  };
+  const openCache = async (url) => {
+    const opened = await open("#/cache");
+    await opened.page.getByLabel("URL", { exact: true }).first().fill(url);
+    await opened.page.keyboard.press("Enter");
+    return opened;
+  };
+
+  test("says that a URL is not stored", async () => {
+    const { page, assertClean } = await openCache(`${upstream.origin}/never`);
+    await page.getByText("is not stored.").waitFor();
+    assertClean();
+  });
+
+  test("shows for how long a response is fresh, and purges it soft, then hard", async () => {
+    const { page, assertClean } = await openCache(await store());
+    await page.getByText("is stored, in 1 variant.").waitFor();
+    await page.getByText(/^fresh for \d/).waitFor();
+
+    await button(page, "Purge soft").click();
+    await page.getByRole("dialog").getByRole("button", { name: "Purge soft" }).click();
+    await page.getByText("purged soft: stale").waitFor();
+
+    await page.getByLabel(/^Hard/).check();
+    await button(page, "Purge hard").click();
+    await page.getByRole("dialog").getByRole("button", { name: "Purge hard" }).click();
+    await page.getByText(/is not stored\.|purged hard: not used/).waitFor();
+    assertClean();
+  });
+
+  test("shows each variant with the request fields that select it", async () => {
+    const url = upstream.serve((request, response) =>
+      response.writeHead(200, { ...CACHEABLE, vary: "Accept-Language" }).end(request.headers["accept-language"]),
+    );
+    for (const language of ["de", "fr"]) await send(worker, `/cache/${url}`, { headers: { "accept-language": language } });
+    await eventually(async () => assert.equal((await CACHE_KV.list({ prefix: `GET ${url}` })).keys.length >= 2, true), "two variants in KV");
+    const { page, assertClean } = await openCache(url);
+    await page.getByText("is stored, in 2 variants.").waitFor();
+    assert.equal(await page.getByText("accept-language", { exact: true }).count(), 2);
+    assertClean();
+  });
+
+  test("purges a tag", async () => {
+    const url = await store({ ...CACHEABLE, "cache-tag": "sports" });
+    const { page, assertClean } = await openCache(url);
+    await page.getByText("is stored").waitFor();
+    await page.getByLabel("What").selectOption("tag");
+    assert.ok(await button(page, "Purge soft").isDisabled(), "no tag is named");
+    await page.getByLabel("Tag", { exact: true }).fill("sports");
+    await button(page, "Purge soft").click();
+    await page.getByRole("dialog").getByRole("button", { name: "Purge soft" }).click();
+    await page.getByText("purged soft: stale").waitFor();
+    assertClean();
+  });
+
+  test("offers no purge to a token of one namespace", async () => {
+    const { page, assertClean } = await open("#/cache", { token: signToken({ sub: "looker", namespace: "CACHE_KV" }) });
+    await page.getByRole("heading", { name: "Cache" }).waitFor();
+    assert.equal(await page.getByRole("heading", { name: "Purge" }).count(), 0);
+    assertClean();
+  });
+});
+
+describe("the panel of writes", () => {
+  for (const [strategy, puts] of [
+    ["direct", "5"],
+    ["backoff", "5"],
+    ["coalesce", "1"],
+  ]) {
+    test(`draws the timeline of 5 writes with ${strategy}`, async () => {
+      const key = uniqueName("run");
+      const { page, assertClean } = await open("#/writes");
+      await page.getByLabel("Key").fill(key);
+      await page.getByLabel("Writes", { exact: true }).fill("5");
+      await page.getByLabel("Strategy").selectOption(strategy);
+      await button(page, "Write").click();
+      await page.getByRole("heading", { name: `5 writes to ${key}: ${strategy}` }).waitFor();
+      const figures = page.getByRole("region", { name: "The run" }).locator("dd");
+      assert.deepEqual((await figures.allInnerTexts()).slice(0, 3), ["5 of 5", puts, "0"]);
+      assert.match(await page.getByRole("img", { name: /^Timeline of 5 writes/ }).getAttribute("aria-label"), /accepted/);
+      await page.getByText("As a table").click();
+      assert.equal((await rowsOf(page, "The writes as a table")).length, 5);
+      assert.match(await WRITES.get(key), /^Write attempt #/);
+      assertClean();
+    });
+  }
+
+  test("shows why a run is refused", async () => {
+    const { page, assertClean } = await open("#/writes", { mayFail: true });
+    await page.getByLabel("Key").fill("k".repeat(513));
+    await button(page, "Write").click();
+    await page.getByRole("alert").getByText(/512/).waitFor();
+    assertClean();
+  });
+});
+
+test("the panel of metrics says that they are off", async () => {
+  const { page, assertClean } = await open("#/metrics", { mayFail: true });
+  await page.getByText("Metrics are off.").waitFor();
+  assertClean();
+});
+
+describe("everybody can use them", () => {
+  const READY = {
+    flags: (page) => page.getByRole("img", { name: /a dot for each of 1000 users/ }),
+    "storefronts/tea": (page) => page.getByRole("region", { name: "Visitors of tea" }),
+    releases: (page) => page.getByRole("region", { name: "Releases" }),
+    cache: (page) => page.getByRole("heading", { name: "Purge" }),
+    writes: (page) => page.getByLabel("Strategy"),
+    metrics: (page) => page.getByText("Metrics are off."),
+  };
+
+  for (const [width, colorScheme] of [
+    [400, "light"],
+    [1280, "dark"],
+  ]) {
+    for (const [place, ready] of Object.entries(READY)) {
+      test(`${place} at ${width} px, ${colorScheme}: nothing is cut off, and axe-core has no serious finding`, async () => {
+        const { page, assertClean } = await open(`#/${place}`, { viewport: { width, height: 800 }, colorScheme, mayFail: place === "metrics" });
+        await ready(page).waitFor();
+        if (place === "writes") {
+          await button(page, "Write").click();
+          await page.getByRole("img", { name: /^Timeline/ }).waitFor();
+        }
+        await assertFits(page);
+        await assertAccessible(page);
+        assertClean();
+      });
+    }
+  }
+
+  test("with the keyboard alone: a flag is changed and saved", async () => {
+    const { page, assertClean } = await open();
+    const focused = () =>
+      page.evaluate(
+        () => (document.activeElement.shadowRoot?.activeElement ?? document.activeElement).getAttribute("aria-label") ?? document.activeElement.textContent,
+      );
+    const tabTo = async (name) => {
+      for (let presses = 0; presses < 60; presses += 1) {
+        if ((await focused()) === name) return;
+        await page.keyboard.press("Tab");
+      }
+      assert.fail(`Tab does not get to ${name}`);
+    };
+    await page.locator("body").focus();
+    await tabTo("Flags");
+    await page.keyboard.press("Enter");
+    await page.getByText("· no faults").waitFor();
+    await tabTo("Definitions of the flags, as JSON");
+    await page.keyboard.press("ControlOrMeta+a");
+    await page.keyboard.insertText('{"flags": {"typed": {"default": "on"}}}');
+    await page.getByText("Changed · no faults").waitFor();
+    await page.keyboard.press("Shift+Tab");
+    assert.equal(await focused(), "Save");
+    await page.keyboard.press("Enter");
+    await page.getByText("Saved · no faults").waitFor();
+    assert.equal(await USER_CONFIGURATION.get("flags"), '{"flags": {"typed": {"default": "on"}}}');
+    await USER_CONFIGURATION.put("flags", json(DEMO_FLAGS));
+    assertClean();
+  });
+
+  test("with the keyboard alone: a dialog has the focus, Escape closes it, and gives the focus back", async () => {
+    const { page, assertClean } = await open("#/cache");
+    await page.getByLabel("What").selectOption("all");
+    await button(page, "Purge soft").focus();
+    await page.keyboard.press("Enter");
+    await page.getByRole("dialog").waitFor();
+    assert.ok(await page.evaluate(() => document.activeElement.closest("dialog") !== null));
+    await page.keyboard.press("Escape");
+    assert.equal(await page.getByRole("dialog").count(), 0);
+    assert.equal(await page.evaluate(() => document.activeElement.textContent), "Purge soft");
+    assertClean();
+  });
+});
