@@ -53,6 +53,7 @@ export function useRecord(namespace, key, { template, check }) {
     const record = { text, metadata, expiration };
     known.current.add(identityOf(record));
     setStored({ record, base: text });
+    return { isSaved: true };
   });
   const discard = (record = stored.record) => {
     forget();
@@ -144,6 +145,6 @@ function findingsOf({ faults = [], warnings = [] } = {}) {
 function stateOf({ isChanged, isMissing, isChecked, checking, saving }, isWritable) {
   const faults = checking.result?.faults.length ?? 0;
   const checked = isChecked ? (faults > 0 ? `${faults} ${faults === 1 ? "fault" : "faults"}, cannot be saved` : "no faults") : "checking…";
-  const state = isMissing ? "Not stored yet" : isChanged ? "Changed" : saving.result === undefined && !saving.isBusy ? "As stored" : "Saved";
+  const state = isMissing ? "Not stored yet" : isChanged ? "Changed" : saving.result?.isSaved ? "Saved" : "As stored";
   return `${isWritable ? "" : "Read-only · "}${state} · ${checked}`;
 }
