@@ -23,14 +23,15 @@ export function Chart({ label, times, series, unit = "", format = (value) => `${
   const hasPoints = times.length > 0;
   useEffect(() => {
     if (!hasPoints) return;
+    const element = host.current;
     const scheme = matchMedia("(prefers-color-scheme: dark)");
     const draw = () => {
       plot.current?.destroy();
-      plot.current = new uPlot(options(host.current, latest.current, setIndex), dataOf(latest.current), host.current);
+      plot.current = new uPlot(options(element, latest.current, setIndex), dataOf(latest.current), element);
     };
     draw();
-    const observer = new ResizeObserver(() => plot.current.setSize({ width: host.current.clientWidth, height: HEIGHT_PX }));
-    observer.observe(host.current);
+    const observer = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: HEIGHT_PX }));
+    observer.observe(element);
     scheme.addEventListener("change", draw);
     return () => {
       observer.disconnect();

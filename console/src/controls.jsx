@@ -6,9 +6,10 @@ export function Dialog({ title, onClose, children }) {
   const dialog = useRef(null);
   const id = useId();
   useLayoutEffect(() => {
-    const opener = document.activeElement;
-    dialog.current.showModal();
-    return () => opener?.isConnected && opener.focus();
+    const shown = dialog.current;
+    shown.showModal();
+    // Closing gives the focus back to the control that had it; removing alone does not.
+    return () => shown.close();
   }, []);
   const cancel = (event) => {
     event.preventDefault();

@@ -11,7 +11,7 @@ const CELL_PX = 9;
 const DOTS_PER_ROW = 50;
 
 /**
- * Shows `shares`, `[{ name, count }]`, of `unit` ("users"). `members` has the name of the share of
+ * Shows `shares`, `[{ name, count }]`, of `unit` ("Users"). `members` has the name of the share of
  * each member, in their order.
  */
 export function Shares({ label, unit, shares, members }) {
@@ -27,7 +27,9 @@ export function Shares({ label, unit, shares, members }) {
             <span key={name} class={`color-${colorOf.get(name)}`} style={{ flexGrow: count }} title={`${name}: ${count}`} />
           ))}
       </div>
-      {members?.length > 0 && <Dots members={members} colorOf={colorOf} label={`${label}: a dot for each of ${members.length} ${unit}`} />}
+      {members?.length > 0 && (
+        <Dots members={members} colorOf={colorOf} label={`${label}: a dot for each of ${number(members.length)} ${unit.toLowerCase()}`} />
+      )}
       <Table
         label={label}
         rows={shares}

@@ -8,6 +8,7 @@ import { send } from "../harness/http.mjs";
 import { signToken } from "../harness/kv-api.mjs";
 import { startSite } from "../harness/site.mjs";
 import { startUpstream } from "../harness/upstream.mjs";
+import { bearer, startWorker } from "../harness/worker.mjs";
 import { startBrowser } from "./browser.mjs";
 import { assertAccessible, assertFits, consoleOf } from "./console.mjs";
 
@@ -55,6 +56,21 @@ const rowsOf = (page, label) =>
     .getByRole("region", { name: label, exact: true })
     .locator("tbody tr")
     .evaluateAll((rows) => rows.map((row) => [...row.cells].map((cell) => cell.innerText.replaceAll(/\s+/g, " ").trim())));
+
+/** Waits until `check` throws no longer. */
+async function until(check, what) {
+  let problem;
+  const holds = async () => {
+    try {
+      await check();
+      return true;
+    } catch (error) {
+      problem = error;
+      return false;
+    }
+  };
+  await eventually(holds, what, 20_000).catch(() => assert.fail(`${what}: ${problem.message}`));
+}
 
 const button = (page, name) => page.getByRole("button", { name, exact: true });
 
@@ -155,7 +171,7 @@ describe("the panel of flags", () => {
       return () => rowsOf(page, "What this context gets");
     };
     const rows = await evaluated({ targetingKey: "user-id-def", screen: "wide", appVersion: "1.0.0" });
-    await eventually(async () => {
+    await until(async () => {
       const byName = Object.fromEntries((await rows()).map(([name, ...cells]) => [name, cells]));
       assert.deepEqual(byName["page-size"]?.slice(0, 2), ["50", "large"]);
       assert.match(byName["page-size"][2], /^TARGETING_MATCH Rule 1: \{"match":\[\{"attribute":"screen"/);
@@ -166,7 +182,7 @@ describe("the panel of flags", () => {
 
     await page.getByText("With another record of this user").click();
     await paste(page, "Record of the user, as JSON", json({ preview_features_enabled: false }));
-    await eventually(async () => {
+    await until(async () => {
       const [, , , reason] = (await rows()).find(([name]) => name === "new-checkout");
       assert.doesNotMatch(reason, /Rule 2/);
     }, "the evaluation with the other record");
@@ -176,7 +192,7 @@ describe("the panel of flags", () => {
   test("draws how a rollout divides 1,000 users, with the numbers as a table", async () => {
     const { page, assertClean } = await openFlags();
     await page.getByLabel("Flag", { exact: true }).selectOption("new-checkout");
-    await page.getByRole("img", { name: "Variants of new-checkout: a dot for each of 1000 users" }).waitFor();
+    await page.getByRole("img", { name: "Variants of new-checkout: a dot for each of 1,000 users" }).waitFor();
     const rows = Object.fromEntries((await rowsOf(page, "Variants of new-checkout")).map(([name, users]) => [name, Number(users.replace(",", ""))]));
     assert.equal(rows.on + rows.off, 1000);
     assert.ok(Math.abs(rows.on - 250) < 50, `${rows.on} of 1,000 at 25 %`);
@@ -236,7 +252,7 @@ describe("the panel of storefronts", () => {
   test("shows the split as a picture, and where a URL and a visitor would go", async () => {
     const { page, assertClean } = await openRecord("tea");
     const split = async () => Object.fromEntries((await rowsOf(page, "Visitors of tea")).map(([name, visitors]) => [name, Number(visitors)]));
-    await eventually(async () => {
+    await until(async () => {
       const { green, black } = await split();
       assert.equal(green + black, 1000);
       assert.ok(Math.abs(green - 800) < 60, `${green} of 1,000 at 80 %`);
@@ -244,10 +260,10 @@ describe("the panel of storefronts", () => {
 
     const destination = () => page.getByLabel("Destination").innerText();
     await page.getByLabel("URL", { exact: true }).fill("https://kv-edge.example.workers.dev/stores/tea/cart?x=1");
-    await eventually(async () => assert.match(await destination(), /https:\/\/(green\.example|black\.example\/base)\/cart\?x=1/), "the target");
+    await until(async () => assert.match(await destination(), /https:\/\/(green\.example|black\.example\/base)\/cart\?x=1/), "the target");
 
     await paste(page, editorOf("tea"), json({ ...TEA, active: "black" }));
-    await eventually(async () => assert.match(await destination(), /https:\/\/black\.example\/base\/cart\?x=1/), "the active variant");
+    await until(async () => assert.match(await destination(), /https:\/\/black\.example\/base\/cart\?x=1/), "the active variant");
     assertClean();
   });
 
@@ -276,7 +292,7 @@ describe("the panel of releases", () => {
     await site.push({ "index.html": "<title>two</title>", "new.html": "new" });
     const { page, assertClean } = await open("#/releases");
     const served = async () => (await rowsOf(page, "Releases")).find(([name]) => name.endsWith(" served"))?.[0];
-    await eventually(async () => assert.equal((await rowsOf(page, "Releases")).length, 2), "two releases");
+    await until(async () => assert.equal((await rowsOf(page, "Releases")).length, 2), "two releases");
     const second = await served();
 
     await button(page, /^Compare/).click();
@@ -293,7 +309,7 @@ describe("the panel of releases", () => {
     await page.getByRole("button", { name: /^Roll back to/ }).click();
     await dialog.getByRole("button", { name: "Roll back" }).click();
     await page.getByText(/^Rolled back from/).waitFor();
-    await eventually(async () => assert.notEqual(await served(), second), "the first release is served");
+    await until(async () => assert.notEqual(await served(), second), "the first release is served");
     assert.match((await send(worker, "/")).text, /one/);
     assertClean();
   });
@@ -304,7 +320,7 @@ describe("the panel of the cache", () => {
   const store = async (headers = CACHEABLE) => {
     const url = upstream.serve((_request, response) => response.writeHead(200, headers).end("stored"));
     await send(worker, `/cache/${url}`);
-    await eventually(async () => assert.notEqual(await CACHE_KV.get(`GET ${url}`), null), "the response in KV");
+    await until(async () => assert.notEqual(await CACHE_KV.get(`GET ${url}`), null), "the response in KV");
     return url;
   };
   const openCache = async (url) => {
@@ -341,7 +357,7 @@ describe("the panel of the cache", () => {
       response.writeHead(200, { ...CACHEABLE, vary: "Accept-Language" }).end(request.headers["accept-language"]),
     );
     for (const language of ["de", "fr"]) await send(worker, `/cache/${url}`, { headers: { "accept-language": language } });
-    await eventually(async () => assert.equal((await CACHE_KV.list({ prefix: `GET ${url}` })).keys.length >= 2, true), "two variants in KV");
+    await until(async () => assert.equal((await CACHE_KV.list({ prefix: `GET ${url}` })).keys.length >= 2, true), "two variants in KV");
     const { page, assertClean } = await openCache(url);
     await page.getByText("is stored, in 2 variants.").waitFor();
     assert.equal(await page.getByText("accept-language", { exact: true }).count(), 2);
@@ -402,15 +418,46 @@ describe("the panel of writes", () => {
   });
 });
 
-test("the panel of metrics says that they are off", async () => {
-  const { page, assertClean } = await open("#/metrics", { mayFail: true });
-  await page.getByText("Metrics are off.").waitFor();
-  assertClean();
+describe("the panel of metrics", () => {
+  test("says that they are off", async () => {
+    const { page, assertClean } = await open("#/metrics", { mayFail: true });
+    await page.getByText("Metrics are off.").waitFor();
+    assertClean();
+  });
+
+  test("draws requests, hit ratio, errors, operations of KV and their cost, and has them as tables", async () => {
+    const counting = await startWorker({ vars: { METRICS: "on" } });
+    await counting.env.WRITES.put("known", "value");
+    for (let requests = 0; requests < 6; requests += 1) await send(counting, "/writes/known", { headers: bearer });
+    await send(counting, "/writes/missing", { headers: bearer });
+    const { page, assertClean } = await consoleOf(browser, counting.directUrl.origin)("#/metrics");
+    // Counts arrive ten seconds after they were made, and the panel asks every ten seconds.
+    const writes = async () => (await rowsOf(page, "Counts of each route")).find(([route]) => route === "/writes/{key}");
+    await until(async () => assert.deepEqual((await writes())?.slice(1, 4), ["7", "1", "0"]), "requests, 4xx and 5xx");
+    const [, , , , , , reads, ...rest] = await writes();
+    assert.deepEqual([reads, ...rest], ["7", "0", "0", "0", "$0.0000035"]);
+    for (const name of ["Requests a second, by route", "Hit ratio", "Errors a minute", "KV operations a minute", "Cost of KV a minute"]) {
+      const chart = page.getByRole("img", { name });
+      await chart.scrollIntoViewIfNeeded();
+      assert.ok(await chart.locator("canvas").isVisible(), name);
+    }
+    await page.getByText("may be too low, never too high").waitFor();
+    await page.getByRole("figure").filter({ hasText: "KV operations a minute" }).getByText("As a table").click();
+    const counted = (await rowsOf(page, "KV operations a minute as a table")).reduce((sum, [, reads]) => sum + Number(reads), 0);
+    assert.ok(counted >= 7, `${counted} reads`);
+    await assertFits(page);
+    await assertAccessible(page);
+    await page.setViewportSize({ width: 400, height: 800 });
+    await assertFits(page);
+    await page.getByLabel("Range").selectOption("Last 31 days");
+    await page.getByRole("img", { name: "Errors an hour" }).waitFor();
+    assertClean();
+  });
 });
 
 describe("everybody can use them", () => {
   const READY = {
-    flags: (page) => page.getByRole("img", { name: /a dot for each of 1000 users/ }),
+    flags: (page) => page.getByRole("img", { name: /a dot for each of 1,000 users/ }),
     "storefronts/tea": (page) => page.getByRole("region", { name: "Visitors of tea" }),
     releases: (page) => page.getByRole("region", { name: "Releases" }),
     cache: (page) => page.getByRole("heading", { name: "Purge" }),

@@ -1,6 +1,7 @@
 // The panel "Flags": the definitions, what a context gets, and how a rollout divides users.
 import { useState } from "preact/hooks";
 import { Field } from "../controls.jsx";
+import { number } from "../format.js";
 import { JsonEditor } from "../json_editor.jsx";
 import { Failure } from "../outcome.jsx";
 import { RecordEditor, useRecord } from "../record.jsx";
@@ -113,7 +114,7 @@ function Rollout({ definitions, flags, context }) {
   );
   return (
     <section class="panel" aria-label="Rollout" aria-busy={isLoading}>
-      <h2>Rollout over {SAMPLE_USERS} users</h2>
+      <h2>Rollout over {number(SAMPLE_USERS)} users</h2>
       <p class="help">
         Targeting keys <code>sample-user-0</code> and on, each with the other attributes of the context above.
       </p>

@@ -2,7 +2,7 @@
 // where it sends a request.
 import { useEffect, useState } from "preact/hooks";
 import { Field } from "../controls.jsx";
-import { counted } from "../format.js";
+import { counted, number } from "../format.js";
 import { keys } from "../kv.js";
 import { fragmentOf, go, usePlace } from "../location.js";
 import { Failure } from "../outcome.jsx";
@@ -183,7 +183,7 @@ function Routing({ storefront, record }) {
         {!routed.error && (routed.result ? <Destination {...routed.result} /> : <p class="help">A record without faults is routed.</p>)}
       </section>
       <section aria-label="Split">
-        <h3>Split of {SAMPLE_VISITORS} visitors</h3>
+        <h3>Split of {number(SAMPLE_VISITORS)} visitors</h3>
         <Failure error={split.error} />
         {!split.error && <Split label={`Visitors of ${storefront}`} variants={split.result?.variants} />}
       </section>
