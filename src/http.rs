@@ -13,3 +13,5 @@ pub(crate) mod request_context;
 pub(crate) mod request_headers;
 pub(crate) mod response;
 pub(crate) mod stream;
+#[cfg(any(feature = "cache", all(feature = "console", feature = "storefronts")))]
+pub(crate) mod url;

@@ -23,10 +23,14 @@ pub(crate) mod keyspace;
 pub(crate) mod keyspaces;
 #[cfg(any(feature = "cache", feature = "kv-api"))]
 pub(crate) mod list;
+#[cfg(feature = "cache")]
+pub(crate) mod purges;
 #[cfg(any(feature = "cache", feature = "kv-api", feature = "writes"))]
 pub(crate) mod put;
 #[cfg(feature = "assets")]
-mod release;
+pub(crate) mod release;
+#[cfg(feature = "storefronts")]
+pub(crate) mod storefronts;
 #[cfg(feature = "flags")]
 pub(crate) mod users;
 

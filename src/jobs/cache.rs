@@ -17,7 +17,7 @@ use http_semantics::fields::Fields;
 use http_semantics::request_target::RequestTarget;
 use kv_store::retry::Time;
 use wasm_bindgen::JsValue;
-use worker::web_sys::{self, Response};
+use worker::web_sys::Response;
 
 use self::exchange::{CacheResponse, ExchangeRunner};
 use crate::http::error::RequestError;
@@ -90,13 +90,4 @@ fn render(response: &ClientResponse<'_>, body: &JsValue) -> Result<Response, Req
     // The runtime refuses what is not an HTTP response, such as a status of 999.
     forwarding::respond(response.status, &response.fields, &response.edits, body)
         .map_err(|thrown| CacheError::Upstream(message_of(&thrown)).into())
-}
-
-/// Returns the URL as the runtime's parser writes it; `None` if that does not accept it.
-fn href(url: &str, base: Option<&str>) -> Option<String> {
-    let parsed = match base {
-        Some(base) => web_sys::Url::new_with_base(url, base),
-        None => web_sys::Url::new(url),
-    };
-    parsed.ok().map(|url| url.href())
 }

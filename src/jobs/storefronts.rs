@@ -30,6 +30,7 @@ use crate::isolate::Isolate;
 use crate::kv::asset_store::page_file;
 use crate::kv::keyspace::Keyspace;
 use crate::kv::keyspaces::Storefronts;
+use crate::kv::storefronts;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 #[cfg(not(feature = "assets"))]
@@ -43,13 +44,8 @@ pub(crate) async fn handle(
 ) -> Result<Response, RequestError> {
     let mut address = StorefrontAddress::of(host, target)?;
     let now_ms = Clock.now_ms();
-    let mut cached = routing_entry(context, &address.key, now_ms).await?.ok_or_else(|| address.not_found())?;
-    if let RoutingEntry::CustomDomain(id) = &*cached.value {
-        let id = id.clone();
-        let dangling = || TenantError::DanglingDomain(id.as_str().to_owned());
-        cached = routing_entry(context, &id, now_ms).await?.ok_or_else(dangling)?;
-        address.key = id;
-    }
+    let read = async |key: &Key<'_>| routing_entry(context, key, now_ms).await;
+    let cached = storefronts::find::<RequestError>(&mut address, read).await?;
     let RoutingEntry::Record(record) = &*cached.value else { return Err(address.not_found().into()) };
 
     let vars = context.vars();

@@ -860,18 +860,14 @@ pub fn usable_record<H: Clone>(
     default_lifetime_ms: Option<u64>,
     now_ms: u64,
 ) -> Result<Rc<StoredResponse>, MissReason> {
-    let metadata = match head {
-        Some(head) => StoredMetadata::from_json(head).map_err(|error| match error {
-            UnusableRecord::OtherVersion => MissReason::Absent,
-            UnusableRecord::Broken => MissReason::Broken,
-        })?,
-        None if default_lifetime_ms.is_some() => StoredMetadata::unknown(now_ms),
-        None => return Err(MissReason::Broken),
-    };
-    if memory.is_invalidated(key.as_str(), metadata.times.requested_ms) {
+    let stored = StoredResponse::from_head(head, default_lifetime_ms, now_ms).map_err(|error| match error {
+        UnusableRecord::OtherVersion => MissReason::Absent,
+        UnusableRecord::Broken => MissReason::Broken,
+    })?;
+    if memory.is_invalidated(key.as_str(), stored.metadata.times.requested_ms) {
         return Err(MissReason::Absent);
     }
-    Ok(Rc::new(StoredResponse::new(metadata, default_lifetime_ms)))
+    Ok(Rc::new(stored))
 }
 
 fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {

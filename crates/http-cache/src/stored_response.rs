@@ -115,6 +115,24 @@ impl StoredResponse {
         Self { metadata, directives, freshness }
     }
 
+    /// Reads a record of KV. `head` is its JSON; `default_lifetime_ms` is the lifetime of a response
+    /// that states none, in milliseconds, and then a record without a head is accepted.
+    ///
+    /// # Errors
+    /// [`UnusableRecord`] says why the record is not used.
+    pub fn from_head(
+        head: Option<&str>,
+        default_lifetime_ms: Option<u64>,
+        now_ms: u64,
+    ) -> Result<Self, UnusableRecord> {
+        let metadata = match head {
+            Some(head) => StoredMetadata::from_json(head)?,
+            None if default_lifetime_ms.is_some() => StoredMetadata::unknown(now_ms),
+            None => return Err(UnusableRecord::Broken),
+        };
+        Ok(Self::new(metadata, default_lifetime_ms))
+    }
+
     /// Returns for how many whole seconds it stays fresh, rounded up. Together with its `Age`,
     /// which is rounded down, that is its lifetime.
     #[must_use]

@@ -19,13 +19,14 @@ use worker::web_sys::{ReadableStream, Response};
 
 use super::page::{self, FetchedPage};
 use super::response_store::{self, memory};
-use super::{href, purging};
 use crate::http::error::RequestError;
 use crate::http::forwarding::{self, MessageFields, UpstreamRequest};
 use crate::http::request_context::RequestContext;
 use crate::http::stream;
+use crate::http::url::href;
 use crate::isolate::Isolate;
 use crate::kv::envelope::EnvelopeBody;
+use crate::kv::purges;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 
@@ -91,7 +92,7 @@ impl ExchangeRunner {
                 Action::Read { key, variant } => {
                     let read = response_store::get(&self.context, &key, view, now_ms);
                     let variant = variant.as_ref().map(|key| response_store::get(&self.context, key, view, now_ms));
-                    let purges = purging::purge_list(&self.context, now_ms);
+                    let purges = purges::known(&self.context, now_ms);
                     let ((found, kv_ms), variant, purges) = join3(read, OptionFuture::from(variant), purges).await;
                     let (variant, variant_kv_ms) = variant.unzip();
                     let kv_ms = kv_ms.max(variant_kv_ms.flatten());

@@ -15,10 +15,11 @@ use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
 
 use super::exchange::{CacheResponse, ExchangeRunner, Received};
-use super::{href, page_body};
+use super::page_body;
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
+use crate::http::url::{cached_url, href};
 use crate::kv::envelope::EnvelopeBody;
 use crate::platform::clock::Clock;
 
@@ -35,12 +36,7 @@ pub(super) struct FetchedPage {
 pub(super) async fn handle(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
     let url = target.parameter("url").map_err(CacheError::from)?.filter(|url| !url.is_empty());
     let url = url.ok_or(CacheError::MissingUrl)?;
-    let allowed = &context.vars().cache.upstreams;
-    // A URL in canonical form means the same to the runtime's parser, which costs more.
-    let url = match CachedUrl::of_href(&url, allowed).ok().filter(|cached| cached.as_str() == url) {
-        Some(cached) => cached,
-        None => CachedUrl::of_href(&href(&url, None).ok_or(CacheError::NotAUrl)?, allowed)?,
-    };
+    let url = cached_url(&url, &context.vars().cache.upstreams)?;
     let runner = ExchangeRunner { context: Rc::clone(context), names: String::new() };
     let response = runner.run(Exchange::of_page_view(url)).await.map_err(|failure| failure.response)?;
     let CacheResponse { result, page, .. } = response;
