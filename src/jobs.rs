@@ -8,6 +8,8 @@ pub(crate) mod cache;
 #[cfg(feature = "flags")]
 pub(crate) mod config;
 #[cfg(feature = "console")]
+// Without a job that it looks into, it has unused parts.
+#[cfg_attr(not(any(feature = "assets", feature = "cache", feature = "storefronts")), allow(dead_code))]
 pub(crate) mod console;
 #[cfg(feature = "writes")]
 pub(crate) mod get_started;

@@ -64,6 +64,7 @@ errors! {
     WriteError, ReadError, NotWritten, WriterUnavailable, ValueNotFound,
     #[cfg(feature = "assets")] static_assets::AssetError,
     #[cfg(feature = "assets")] static_assets::FileError,
+    #[cfg(all(feature = "assets", feature = "console"))] static_assets::rollback::RollbackError,
     #[cfg(feature = "cache")] http_cache::error::CacheError,
     #[cfg(feature = "cache")] http_cache::purge::PurgeError,
     #[cfg(feature = "console")] crate::jobs::console::ConsoleError,

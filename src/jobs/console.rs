@@ -1,13 +1,21 @@
 //! `/console/…`: the browser page for whoever operates kv-edge, and the JSON API behind it. What
 //! concerns keys and values alone, the page does through `/client/v4`.
 
+#[cfg(feature = "cache")]
+mod cache;
 mod error;
 #[cfg(any(feature = "flags", feature = "storefronts"))]
 mod findings;
 #[cfg(feature = "flags")]
 mod flags;
 pub(crate) mod page;
+#[cfg(feature = "assets")]
+mod releases;
 mod session;
+#[cfg(feature = "storefronts")]
+mod storefronts;
+
+use std::borrow::Cow;
 
 use http_semantics::authorization::NotAuthorized;
 use http_semantics::request_target::RequestTarget;
@@ -39,6 +47,8 @@ pub(crate) async fn api(
     let request = ApiRequest { context, access: &caller, call, target };
     match module {
         "session" => session::handle(&request),
+        #[cfg(feature = "cache")]
+        "cache" => cache::handle(&request).await,
         #[cfg(feature = "flags")]
         "flags" => flags::handle(&request).await,
         #[cfg(feature = "metrics")]
@@ -47,6 +57,10 @@ pub(crate) async fn api(
             caller.check_administration().map_err(ConsoleError::of_access)?;
             jobs::metrics::series(context, target).await
         }
+        #[cfg(feature = "assets")]
+        "releases" => releases::handle(&request).await,
+        #[cfg(feature = "storefronts")]
+        "storefronts" => storefronts::handle(&request).await,
         _ => Err(ConsoleError::UnknownCall.into()),
     }
 }
@@ -67,7 +81,6 @@ struct ApiRequest<'a> {
     /// The path behind the module's name, still percent-encoded: `check` of `flags/check`.
     call: &'a str,
     /// The URL, for the parameters of the query.
-    #[expect(dead_code)]
     target: &'a RequestTarget<'a>,
 }
 
@@ -82,6 +95,19 @@ impl ApiRequest<'_> {
         }
     }
 
+    /// Returns the decoded values of these parameters, which the query must have, and no others.
+    fn parameters<const N: usize>(&self, names: [&str; N]) -> Result<[Cow<'_, str>; N], RequestError> {
+        if let Some(name) = self.target.unknown_parameter(&names) {
+            return Err(ConsoleError::InvalidParameter(format!("{name:?} is unknown")).into());
+        }
+        let mut values = [const { Cow::Borrowed("") }; N];
+        for (name, value) in names.into_iter().zip(&mut values) {
+            let missing = || ConsoleError::InvalidParameter(format!("{name:?} is missing"));
+            *value = self.target.parameter(name)?.filter(|value| !value.is_empty()).ok_or_else(missing)?;
+        }
+        Ok(values)
+    }
+
     /// Checks that the caller may read these keys of the namespace of a binding. Whoever may read a
     /// prefix may read all keys below it.
     fn check_read(&self, binding: &str, keys: &[&str]) -> Result<(), ConsoleError> {
@@ -92,7 +118,7 @@ impl ApiRequest<'_> {
     }
 
     /// Checks that the caller may change these keys, and that the namespace is not read-only.
-    #[expect(dead_code)]
+    #[cfg(feature = "assets")]
     fn check_change(&self, binding: &str, keys: &[&str]) -> Result<(), ConsoleError> {
         self.check_read(binding, keys)?;
         self.access.check_change(keys.iter().copied()).map_err(ConsoleError::of_access)?;
@@ -100,7 +126,7 @@ impl ApiRequest<'_> {
     }
 
     /// Reads the body, a JSON object of at most `bytes_max` bytes.
-    #[cfg(feature = "flags")]
+    #[cfg(any(feature = "assets", feature = "flags", feature = "storefronts"))]
     async fn body<T: serde::de::DeserializeOwned>(&self, bytes_max: u32) -> Result<T, RequestError> {
         let body = self.context.short_body(bytes_max).await?;
         let invalid = |error: serde_json::Error| ConsoleError::InvalidBody(error.to_string());

@@ -49,6 +49,12 @@ pub(crate) async fn current(context: &RequestContext) -> Result<CachedRecord<Rc<
     }
 }
 
+/// Has the next request read the pointer again, because this isolate has changed it.
+#[cfg(feature = "console")]
+pub(crate) fn forget_pointer() {
+    AssetStores::cache().borrow_mut().remove(POINTER.as_str(), Clock.now_ms());
+}
+
 /// Returns a previous release, if its manifest is there and can be parsed. One that is too long
 /// to stay in memory with the others is returned this once, and never read again.
 pub(crate) async fn previous_release(

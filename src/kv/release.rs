@@ -9,6 +9,8 @@ use static_assets::asset_store::{AssetStore, BrokenRelease, LoadedRelease};
 use static_assets::keys::POINTER;
 use static_assets::manifest::Manifest;
 use static_assets::release::{Pointer, manifest_key};
+#[cfg(feature = "console")]
+use static_assets::rollback::RollbackError;
 use wasm_bindgen::JsValue;
 
 use super::keyspace::Reader;
@@ -43,8 +45,7 @@ pub(super) async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manife
         return Ok(cached);
     }
     let Ok(key) = manifest_key(id) else { return Ok(None) };
-    let json = read_existing(store, &key, &ReadOptions::TEXT).await.map_err(ReadFailure::Store)?;
-    let json = json.and_then(|json| json.as_string());
+    let json = manifest_json(store, &key).await.map_err(ReadFailure::Store)?;
     // Another request may have parsed the manifest meanwhile; parsing takes longer than reading.
     let cached = manifests.borrow().get(id);
     if let Some(cached) = cached {
@@ -54,6 +55,23 @@ pub(super) async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manife
     let manifest = json.as_deref().map(Manifest::parse).transpose().map_err(broken)?.map(Rc::new);
     manifests.borrow_mut().insert(id, manifest.clone(), json.map_or(0, |json| json.len()));
     Ok(manifest)
+}
+
+/// Returns the JSON of a manifest.
+async fn manifest_json(store: &Store, key: &Key<'_>) -> Result<Option<String>, StoreError> {
+    Ok(read_existing(store, key, &ReadOptions::TEXT).await?.and_then(|json| json.as_string()))
+}
+
+/// Returns the manifest of any release, which is neither looked for in memory nor kept there: what
+/// visitors need would be evicted.
+#[cfg(feature = "console")]
+pub(crate) async fn stored_manifest(store: &Store, id: &str) -> Result<Manifest, ReadFailure<RollbackError>> {
+    let unreadable = |why: String| ReadFailure::Broken(RollbackError::Unreadable(id.to_owned(), why));
+    let not_found = || ReadFailure::Broken(RollbackError::NotFound(id.to_owned()));
+    let key = manifest_key(id).map_err(|_| not_found())?;
+    let json = manifest_json(store, &key).await.map_err(ReadFailure::Store)?.ok_or_else(not_found)?;
+    let manifest = Manifest::parse(&json).map_err(|broken| unreadable(broken.to_string()))?;
+    if manifest.id == id { Ok(manifest) } else { Err(unreadable(format!("it belongs to the release {}", manifest.id))) }
 }
 
 /// Reads a value that should exist: a second time if it is missing.

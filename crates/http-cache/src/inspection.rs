@@ -19,6 +19,8 @@ use crate::vary;
 pub struct InspectedResponse {
     /// The key in KV.
     pub key: String,
+    /// What it is for.
+    pub kind: StoredKind,
     /// The status.
     pub status: u16,
     /// When the upstream sent it, or last validated it.
@@ -41,6 +43,18 @@ pub struct InspectedResponse {
     pub fields: BTreeMap<String, String>,
 }
 
+/// What a stored response is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoredKind {
+    /// It is under the URL's own key: the only response, or one of several variants.
+    Url,
+    /// It is a further variant, under a key of its own.
+    Variant,
+    /// It is the JSON view of the page ([`page_view`](crate::page_view)).
+    Page,
+}
+
 /// Describes the stored responses of a URL: the one under the URL's key, its variants, and the JSON
 /// view of the page. `now_ms` is milliseconds since the Unix epoch.
 #[must_use]
@@ -56,8 +70,12 @@ pub fn inspect(
     let inspect = |(key, stored): &(Key<'_>, StoredResponse)| {
         let (metadata, mode) = (&stored.metadata, covers(stored));
         let selecting_fields = &metadata.selecting_fields;
-        let is_found = *key == url.key()
-            || *key == url.page_key()
+        let kind = match key {
+            key if *key == url.key() => StoredKind::Url,
+            key if *key == url.page_key() => StoredKind::Page,
+            _ => StoredKind::Variant,
+        };
+        let is_found = kind != StoredKind::Variant
             || primary.is_some_and(|primary| {
                 let of_primary = &primary.metadata;
                 of_primary.epoch_ms == metadata.epoch_ms
@@ -72,6 +90,7 @@ pub fn inspect(
         let ttl_ms = stored.freshness.ttl_ms(now_ms);
         InspectedResponse {
             key: key.as_str().to_owned(),
+            kind,
             status: metadata.status,
             stored_at: rfc_3339(metadata.times.received_ms / 1000),
             ttl_seconds: stored.ttl_seconds(now_ms),
@@ -166,6 +185,7 @@ mod tests {
                 (true, is_reachable),
                 "{epoch_ms} {names:?}"
             );
+            assert_eq!((inspected[0].kind, inspected[1].kind), (StoredKind::Url, StoredKind::Variant));
             let selected_by = inspected[1].selected_by.as_ref().unwrap();
             assert_eq!(selected_by.get("accept-language"), Some(&Some("hash".to_owned())));
         }
@@ -173,6 +193,6 @@ mod tests {
         assert!(!alone[0].is_reachable, "the response under the URL's key is gone");
         assert_eq!(alone[0].selected_by.as_ref().unwrap().get("accept-language"), Some(&None));
         let page = inspect(&url(), &[(url().page_key(), stored(&control, &[], 7))], &PurgeList::default(), NOW_MS);
-        assert!(page[0].is_reachable);
+        assert!(page[0].is_reachable && page[0].kind == StoredKind::Page);
     }
 }

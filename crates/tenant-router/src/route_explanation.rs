@@ -52,9 +52,9 @@ pub struct RefusedRequest {
 
 /// How many of some visitors get a variant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SampledVariant<'r> {
+pub struct SampledVariant {
     /// The name; `None` if one upstream serves all visitors.
-    pub variant: Option<&'r str>,
+    pub variant: Option<String>,
     /// How many of them get it.
     pub visitors: u32,
 }
@@ -111,12 +111,12 @@ pub fn sample<'r, F: Fields>(
     record: &'r StorefrontRecord,
     settings: &RoutingSettings<'_>,
     visitors: u32,
-) -> Result<Vec<SampledVariant<'r>>, TenantError> {
-    let names = record.variants().iter().map(|variant| Some(variant.name.as_str()));
+) -> Result<Vec<SampledVariant>, TenantError> {
+    let names = record.variants().iter().map(|variant| Some(variant.name.clone()));
     let mut sampled: Vec<_> = names.chain([None]).map(|variant| SampledVariant { variant, visitors: 0 }).collect();
     for visitor in 0..visitors {
         let plan = RequestPlan::new(request, address, record, settings, || visitor.into())?;
-        for sampled in sampled.iter_mut().filter(|sampled| sampled.variant == plan.target.variant) {
+        for sampled in sampled.iter_mut().filter(|sampled| sampled.variant.as_deref() == plan.target.variant) {
             sampled.visitors += 1;
         }
     }
@@ -208,7 +208,7 @@ mod tests {
             let record = record(json);
             let counts = with_request(url, &[], |request, address, settings| {
                 let sampled = sample(request, address, &record, settings, 1000).unwrap();
-                sampled.iter().map(|sampled| (sampled.variant.map(str::to_owned), sampled.visitors)).collect::<Vec<_>>()
+                sampled.iter().map(|sampled| (sampled.variant.clone(), sampled.visitors)).collect::<Vec<_>>()
             });
             assert_eq!(counts.iter().map(|(_, visitors)| visitors).sum::<u32>(), 1000);
             counts

@@ -20,6 +20,8 @@ pub(crate) enum ConsoleError {
     InvalidDefinitions(String),
     /// The definitions have no such flag.
     FlagNotFound,
+    /// A parameter of the query is missing or unknown; the text says which.
+    InvalidParameter(String),
     /// The token does not allow the call.
     OutOfScope,
     /// The namespace with this title is read-only.
@@ -53,6 +55,9 @@ impl HttpError for ConsoleError {
             Self::InvalidBody(why) => {
                 ErrorResponse::new(Status::BadRequest, "invalid_body", format!("The body is not valid: {why}."))
             }
+            Self::InvalidParameter(why) => {
+                ErrorResponse::new(Status::BadRequest, "invalid_parameter", format!("The query is not valid: {why}."))
+            }
             Self::InvalidDefinitions(fault) => ErrorResponse::new(
                 Status::BadRequest,
                 "invalid_definitions",
@@ -80,6 +85,7 @@ impl HttpError for ConsoleError {
             Self::InvalidBody(_) => Self::InvalidBody("missing field `definitions` at line 1 column 2".to_owned()), "The body is not the JSON that the call of the console takes.";
             Self::InvalidDefinitions(_) => Self::InvalidDefinitions("flags.new-checkout.default: it is missing".to_owned()), "The definitions that the console tries out have a fault.";
             Self::FlagNotFound => Self::FlagNotFound, "The definitions that the console tries out have no such flag.";
+            Self::InvalidParameter(_) => Self::InvalidParameter("\"url\" is missing".to_owned()), "The query of a call of the console lacks a parameter, or has an unknown one.";
             Self::OutOfScope => Self::OutOfScope, "The token's scope does not contain what the call reads or changes.";
             Self::ReadOnly(_) => Self::ReadOnly("assets".to_owned()), "`KV_API_WRITABLE` does not list the namespace.";
         }

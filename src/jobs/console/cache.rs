@@ -1,0 +1,90 @@
+//! `GET /console/api/cache?url={URL}`: what KV holds for a URL of the shared cache.
+
+use futures_util::future::{join, join_all, try_join};
+use http_cache::cached_url::CachedUrl;
+use http_cache::inspection::{InspectedResponse, inspect};
+use http_cache::page_view::DEFAULT_LIFETIME_MS;
+use http_cache::purge::KEY_PREFIX;
+use http_cache::stored_response::StoredResponse;
+use kv_store::limits::Key;
+use kv_store::retry::Time;
+use kv_store::store::StoreError;
+use serde::Serialize;
+use worker::web_sys::Response;
+
+use super::{ApiRequest, ConsoleError, json};
+use crate::http::error::RequestError;
+use crate::http::{stream, url};
+use crate::kv::envelope::EnvelopeBody;
+use crate::kv::{Store, purges};
+use crate::platform::clock::Clock;
+
+/// The most variants beside the response under the URL's own key. Each costs a read.
+const VARIANTS_MAX: usize = 100;
+
+/// The most pages of keys that are listed: a page may be empty although others follow.
+const PAGES_MAX: usize = 5;
+
+/// What is stored for a URL.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredUrl<'a> {
+    /// In canonical form.
+    url: &'a str,
+    is_stored: bool,
+    variants: Vec<InspectedResponse>,
+    /// False if KV has more variants.
+    is_complete: bool,
+}
+
+pub(super) async fn handle(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
+    if !request.call.is_empty() {
+        return Err(ConsoleError::UnknownCall.into());
+    }
+    request.require_method("GET")?;
+    let [url] = request.parameters(["url"])?;
+    let url = url::cached_url(&url, &request.context.vars().cache.upstreams)?;
+    let (own, page) = (url.key(), url.page_key());
+    request.check_read("CACHE_KV", &[own.as_str(), page.as_str(), KEY_PREFIX])?;
+    let (store, log) = (request.context.env().cache_store(), request.context.log());
+    let (purges, (variants, is_complete)) = try_join(purges::listed(&store, log), variant_keys(&store, &url)).await?;
+    let now_ms = Clock.now_ms();
+    let of_page = stored(&store, page, Some(DEFAULT_LIFETIME_MS), now_ms);
+    let others = std::iter::once(own).chain(variants).map(|key| stored(&store, key, None, now_ms));
+    let (mut found, page) = join(join_all(others), of_page).await;
+    found.push(page);
+    let found: Vec<_> = found.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+    let variants = inspect(&url, &found, &purges, now_ms);
+    json(&StoredUrl { url: url.as_str(), is_stored: !variants.is_empty(), variants, is_complete })
+}
+
+/// Returns the keys of variants, and true if there are no more.
+async fn variant_keys(store: &Store, url: &CachedUrl) -> Result<(Vec<Key<'static>>, bool), StoreError> {
+    let (prefix, mut keys, mut cursor) = (url.variant_key_prefix(), Vec::new(), None);
+    for _ in 0..PAGES_MAX {
+        let limit = u32::try_from(VARIANTS_MAX - keys.len()).unwrap_or(u32::MAX);
+        let (names, next) = store.key_names(&prefix, limit, cursor.as_deref()).await?;
+        keys.extend(names.into_iter().filter_map(|name| Key::new(name).ok()));
+        match next {
+            None => return Ok((keys, true)),
+            Some(_) if keys.len() >= VARIANTS_MAX => break,
+            next => cursor = next,
+        }
+    }
+    Ok((keys, false))
+}
+
+/// Returns the response under a key, without its body; `None` if there is none that is usable.
+async fn stored(
+    store: &Store,
+    key: Key<'static>,
+    default_lifetime_ms: Option<u64>,
+    now_ms: u64,
+) -> Result<Option<(Key<'static>, StoredResponse)>, RequestError> {
+    let Some(envelope) = store.envelope(&key, Some(0)).await? else { return Ok(None) };
+    if let EnvelopeBody::Stream(body) = &envelope.body {
+        stream::end(body);
+    }
+    let stored = StoredResponse::from_head(envelope.head.as_deref(), default_lifetime_ms, now_ms);
+    Ok(stored.ok().map(|stored| (key, stored)))
+}

@@ -1,0 +1,267 @@
+//! `POST /console/api/storefronts/…`: records of storefronts, checked and tried out before they are
+//! saved.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use http_semantics::fields::{HeaderSection, is_name, is_value};
+use http_semantics::request_target::RequestTarget;
+use kv_store::limits::Key;
+use kv_store::record_cache::{CachedRecord, RecordState};
+use kv_store::schema::Fault;
+use serde::{Deserialize, Serialize};
+use tenant_router::TenantError;
+use tenant_router::record_check::RecordCheck;
+use tenant_router::request_plan::{RequestPlan, RoutedRequest, RoutingSettings};
+use tenant_router::route_explanation::{RefusedRequest, RouteExplanation, SampledVariant, sample};
+use tenant_router::storefront_address::{HostMatch, StorefrontAddress};
+use tenant_router::storefront_record::{RoutingEntry, StorefrontRecord};
+use worker::web_sys::Response;
+
+use super::findings::{Finding, Findings};
+use super::{ApiRequest, ConsoleError, json};
+use crate::http::error::RequestError;
+use crate::http::url::href;
+use crate::kv::{ReadOptions, storefronts};
+use crate::platform::clock::Clock;
+
+/// The binding.
+const ROUTING_CONFIG: &str = "ROUTING_CONFIG";
+
+/// The longest body, in bytes: a record of 128 KiB as a JSON string, beside a request.
+const BODY_BYTES_MAX: u32 = 1024 * 1024;
+
+/// The most visitors of a sample.
+const VISITORS_MAX: u32 = 1000;
+
+/// The length of a visitor's id, in hexadecimal digits.
+const VISITOR_DIGITS: usize = 16;
+
+pub(super) async fn handle(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
+    request.require_method("POST")?;
+    request.parameters([])?;
+    match request.call {
+        "check" => check(request).await,
+        "route" => route(request).await,
+        "sample" => sample_visitors(request).await,
+        _ => Err(ConsoleError::UnknownCall.into()),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CheckBody {
+    key: String,
+    record: String,
+}
+
+async fn check(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
+    let CheckBody { key, record } = request.body(BODY_BYTES_MAX).await?;
+    let vars = request.context.vars();
+    let mut entry = None;
+    let mut findings = Findings::of_json(&record, |tree| {
+        let policy = Some(&vars.storefronts.origins);
+        let checked = RecordCheck::of(Some(&key), &record, &tree.repeated(), policy);
+        entry = checked.entry;
+        let findings = |found: Vec<Fault>| found.into_iter().map(Finding::from).collect();
+        Findings { faults: findings(checked.faults), warnings: findings(checked.warnings) }
+    });
+    if let Some(RoutingEntry::CustomDomain(id)) = &entry
+        && request.check_read(ROUTING_CONFIG, &[id.as_str()]).is_ok()
+        && stored_json(request, id).await?.is_none()
+    {
+        let problem = format!("the storefront {:?} has no record", id.as_str()).into();
+        findings.warnings.push(Fault { path: "storefront".to_owned(), problem }.into());
+    }
+    json(&findings)
+}
+
+/// A request to try out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TriedRequest {
+    key: String,
+    /// The value of the key; without one, that in KV.
+    record: Option<String>,
+    /// An absolute URL, or a path below the storefront.
+    url: String,
+    method: Option<String>,
+    #[serde(default)]
+    fields: BTreeMap<String, String>,
+    /// For `CF-IPCountry`.
+    country: Option<String>,
+    /// The id in the visitor's cookie; without one, the visitor is new.
+    visitor: Option<String>,
+}
+
+async fn route(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
+    let tried: TriedRequest = request.body(BODY_BYTES_MAX).await?;
+    let visitor = tried.visitor_id()?;
+    let planned = tried.plan(request, |routed, address, record, settings| {
+        let random = || visitor.unwrap_or_else(|| Clock.random_bits());
+        let plan = RequestPlan::new(routed, address, record, settings, random)?;
+        Ok(RouteExplanation::of_plan(&plan, address, record))
+    });
+    json(&planned.await?.unwrap_or_else(|refused| refused))
+}
+
+#[derive(Deserialize)]
+struct SampleBody {
+    visitors: u32,
+    #[serde(flatten)]
+    tried: BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct SampleResult {
+    variants: Vec<SampledVariant>,
+    /// Why the request goes to no upstream.
+    refused: Option<RefusedRequest>,
+}
+
+async fn sample_visitors(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
+    let SampleBody { visitors, tried } = request.body(BODY_BYTES_MAX).await?;
+    let invalid = |error: serde_json::Error| ConsoleError::InvalidBody(error.to_string());
+    let tried: TriedRequest = serde_json::from_value(tried.into_iter().collect()).map_err(invalid)?;
+    if !(1..=VISITORS_MAX).contains(&visitors) {
+        let why = format!("`visitors` must be a whole number from 1 to {VISITORS_MAX}");
+        return Err(ConsoleError::InvalidBody(why).into());
+    }
+    tried.visitor_id()?;
+    let planned =
+        tried.plan(request, |routed, address, record, settings| sample(routed, address, record, settings, visitors));
+    json(&match planned.await? {
+        Ok(variants) => SampleResult { variants, refused: None },
+        Err(RouteExplanation { refused, .. }) => SampleResult { variants: Vec::new(), refused },
+    })
+}
+
+/// Why a request cannot be planned.
+enum PlanFailure {
+    /// The storefront would refuse it.
+    Refused(TenantError),
+    /// The call of the API fails.
+    Failed(RequestError),
+}
+
+impl From<TenantError> for PlanFailure {
+    fn from(error: TenantError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<RequestError> for PlanFailure {
+    fn from(error: RequestError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl TriedRequest {
+    /// Returns the id of the visitor as the number that a new visitor would have drawn.
+    fn visitor_id(&self) -> Result<Option<u64>, ConsoleError> {
+        let Some(visitor) = &self.visitor else { return Ok(None) };
+        let is_id = visitor.len() == VISITOR_DIGITS && visitor.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let id = u64::from_str_radix(visitor, 16).ok().filter(|_| is_id);
+        let invalid = || format!("`visitor` must be {VISITOR_DIGITS} hexadecimal digits");
+        id.map(Some).ok_or_else(|| ConsoleError::InvalidBody(invalid()))
+    }
+
+    /// Returns the header fields of the request.
+    fn header_section(&self) -> Result<HeaderSection, ConsoleError> {
+        let country = self.country.as_deref().filter(|country| !country.is_empty());
+        let named = self.fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.as_str()));
+        let named = named.filter(|(name, _)| country.is_none() || name != "cf-ipcountry");
+        let lines: Vec<_> = named.chain(country.map(|country| ("cf-ipcountry".to_owned(), country))).collect();
+        if let Some((name, _)) = lines.iter().find(|(name, value)| !is_name(name) || !is_value(value)) {
+            return Err(ConsoleError::InvalidBody(format!("the field {name:?} is not a valid header field")));
+        }
+        Ok(lines.iter().map(|(name, value)| (name.as_str(), *value)).collect())
+    }
+
+    /// Plans the request with `plan`. The inner error explains a request that the storefront
+    /// refuses.
+    async fn plan<R>(
+        &self,
+        request: &ApiRequest<'_>,
+        plan: impl FnOnce(
+            &RoutedRequest<'_, HeaderSection>,
+            &StorefrontAddress<'_>,
+            &StorefrontRecord,
+            &RoutingSettings<'_>,
+        ) -> Result<R, TenantError>,
+    ) -> Result<Result<R, RouteExplanation>, RequestError> {
+        let vars = request.context.vars();
+        let key = Key::new(self.key.as_str())?.to_static();
+        request.check_read(ROUTING_CONFIG, &[key.as_str()])?;
+        let invalid = |why: &str| ConsoleError::InvalidBody(why.to_owned());
+        let method = self.method.as_deref().unwrap_or("GET");
+        if !is_name(method) {
+            return Err(invalid("`method` is not a method").into());
+        }
+        let fields = self.header_section()?;
+        let is_path = self.url.starts_with('/');
+        // The host of a path is of no account; a name below `.invalid` is never registered (RFC
+        // 2606 §2).
+        let url = if is_path {
+            href(&format!("https://storefront.invalid{}", self.url), None)
+        } else {
+            href(&self.url, None)
+        };
+        let url = url.filter(|url| url.starts_with("https://") || url.starts_with("http://"));
+        let url = url.ok_or_else(|| invalid("`url` is neither an http(s) URL nor a path"))?;
+        let target = RequestTarget::parse(&url);
+        let host = if is_path {
+            HostMatch::Storefront(key.clone())
+        } else {
+            vars.storefronts.hosts.match_host(target.authority)
+        };
+        let mut address = match StorefrontAddress::of(&host, &target) {
+            Ok(address) => address,
+            Err(error) => return Ok(Err(RouteExplanation::of_error(&error, None))),
+        };
+        let settings = RoutingSettings {
+            token: vars.token.as_deref(),
+            visitor_key: vars.storefronts.visitor_key.as_ref(),
+            timeout: vars.upstream_timeout,
+        };
+        let read = async |asked: &Key<'_>| self.entry(request, &key, asked).await;
+        let found = storefronts::find::<PlanFailure>(&mut address, read).await;
+        let planned = found.and_then(|found| match &*found.value {
+            RoutingEntry::Record(record) => {
+                let routed = RoutedRequest { method, target: &target, fields: &fields, has_body: false };
+                Ok(plan(&routed, &address, record, &settings)?)
+            }
+            RoutingEntry::CustomDomain(_) => Err(address.not_found().into()),
+        });
+        match planned {
+            Ok(planned) => Ok(Ok(planned)),
+            Err(PlanFailure::Refused(error)) => Ok(Err(RouteExplanation::of_error(&error, Some(&address)))),
+            Err(PlanFailure::Failed(failure)) => Err(failure),
+        }
+    }
+
+    /// Returns the value of a key: the record of the request if it is that of `own`, or else what KV
+    /// has now.
+    async fn entry(
+        &self,
+        request: &ApiRequest<'_>,
+        own: &Key<'_>,
+        asked: &Key<'_>,
+    ) -> Result<Option<CachedRecord<Rc<RoutingEntry>>>, PlanFailure> {
+        request.check_read(ROUTING_CONFIG, &[asked.as_str()]).map_err(RequestError::from)?;
+        let json = match &self.record {
+            Some(record) if asked == own => Some(record.clone()),
+            _ => stored_json(request, asked).await?,
+        };
+        let Some(json) = json else { return Ok(None) };
+        let policy = &request.context.vars().storefronts.origins;
+        let entry = RoutingEntry::parse(asked.as_str(), &json, Some(policy)).map_err(TenantError::from)?;
+        Ok(Some(CachedRecord { value: Rc::new(entry), record_state: RecordState::Current }))
+    }
+}
+
+/// Returns the value of a key in KV, which may be newer than the one in memory.
+async fn stored_json(request: &ApiRequest<'_>, key: &Key<'_>) -> Result<Option<String>, RequestError> {
+    let json = request.context.env().storefronts().read_with_retry(key, &ReadOptions::TEXT).await?;
+    Ok(json.and_then(|json| json.as_string()))
+}
