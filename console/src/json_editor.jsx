@@ -23,6 +23,12 @@ import { EditorView, highlightActiveLine, keymap, lineNumbers } from "@codemirro
 import { tags } from "@lezer/highlight";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 
+/** A longer line is not wrapped: a browser takes seconds to lay it out. */
+const WRAPPED_CHARACTERS = 50_000;
+
+/** How long nobody types before faults are looked for. */
+const TYPING_MS = 150;
+
 /** For how long the parser may read on to place the findings, in milliseconds. */
 const PARSE_MS = 200;
 
@@ -42,7 +48,9 @@ function Editor({ language, label, value, onChange, readOnly = false, findings =
   const view = useRef(null);
   const changed = useRef(onChange);
   changed.current = onChange;
-  const writable = useRef(new Compartment());
+  /** The text that `onChange` got last; it needs no comparison with the editor's when it returns. */
+  const told = useRef(null);
+  const [writable, wrapping] = useRef([new Compartment(), new Compartment()]).current;
 
   useLayoutEffect(() => {
     const root = host.current.shadowRoot ?? host.current.attachShadow({ mode: "open", delegatesFocus: true });
@@ -53,9 +61,12 @@ function Editor({ language, label, value, onChange, readOnly = false, findings =
       EditorView.contentAttributes.of({ "aria-label": label, tabindex: "0" }),
       EditorView.updateListener.of((update) => {
         const isOwn = update.transactions.every((transaction) => transaction.isUserEvent("outside"));
-        if (update.docChanged && !isOwn) changed.current?.(update.state.doc.toString());
+        if (!update.docChanged || isOwn) return;
+        told.current = update.state.doc.toString();
+        changed.current?.(told.current);
       }),
-      writable.current.of(EditorState.readOnly.of(readOnly)),
+      writable.of(EditorState.readOnly.of(readOnly)),
+      wrapping.of(wrapped(value)),
     ];
     view.current = new EditorView({ root, parent: root, state: EditorState.create({ doc: value, extensions }) });
     return () => view.current.destroy();
@@ -63,20 +74,33 @@ function Editor({ language, label, value, onChange, readOnly = false, findings =
 
   useLayoutEffect(() => {
     const { state } = view.current;
-    if (state.doc.toString() !== normalised(value)) {
-      view.current.dispatch({ changes: { from: 0, to: state.doc.length, insert: value }, userEvent: "outside" });
-    }
+    if (value === told.current || state.doc.toString() === normalised(value)) return;
+    const changes = { from: 0, to: state.doc.length, insert: value };
+    view.current.dispatch({ changes, userEvent: "outside", effects: wrapping.reconfigure(wrapped(value)) });
   }, [value]);
 
   useEffect(() => {
-    view.current.dispatch({ effects: writable.current.reconfigure(EditorState.readOnly.of(readOnly)) });
+    view.current.dispatch({ effects: writable.reconfigure(EditorState.readOnly.of(readOnly)) });
   }, [readOnly]);
 
   useEffect(() => {
-    if (language === "json") view.current.dispatch(setDiagnostics(view.current.state, diagnosticsOf(view.current, findings)));
+    if (language !== "json") return undefined;
+    const look = () => view.current.dispatch(setDiagnostics(view.current.state, diagnosticsOf(view.current, findings)));
+    const timer = setTimeout(look, TYPING_MS);
+    return () => clearTimeout(timer);
   }, [language, value, findings]);
 
   return <div class="editor" ref={host} />;
+}
+
+function wrapped(text) {
+  let start = 0;
+  while (text.length - start > WRAPPED_CHARACTERS) {
+    const end = text.lastIndexOf("\n", start + WRAPPED_CHARACTERS);
+    if (end < start) return [];
+    start = end + 1;
+  }
+  return EditorView.lineWrapping;
 }
 
 /** CodeMirror counts any line end as one line feed. */
@@ -195,7 +219,6 @@ const BASE = [
   highlightActiveLine(),
   highlightSelectionMatches(),
   search({ top: true }),
-  EditorView.lineWrapping,
   THEME,
   syntaxHighlighting(COLOURS),
   // Tab moves on to the next control, so that the keyboard gets out of the editor.

@@ -164,6 +164,22 @@ describe("looking", () => {
     assertClean();
   });
 
+  test("a value of megabytes is shown whole, be it many lines or one", async () => {
+    const own = folder();
+    await KV.put(`${own}json`, JSON.stringify(Array.from({ length: 50_000 }, (_, id) => ({ id, name: `item ${id}` }))));
+    await KV.put(`${own}line`, `${"a line ".repeat(400_000)}and its end`);
+    const { page, assertClean } = await open(place(own, `${own}json`));
+    await editor(page).focus();
+    await page.keyboard.press("Control+End");
+    await settles(async () => (await lines(page)).slice(-3), ['    "name": "item 49999"', "  }", "]"]);
+    await rows(page).filter({ hasText: "line" }).click();
+    await page.locator(".chip", { hasText: "Text" }).waitFor();
+    await editor(page).focus();
+    await page.keyboard.press("Control+End");
+    await settles(async () => (await lines(page)).at(-1).endsWith("and its end"), true);
+    assertClean();
+  });
+
   test("a script in key, value and metadata is text", async () => {
     const own = folder();
     const script = "<script>alert(1)</script><img src=x onerror=alert(2)>";

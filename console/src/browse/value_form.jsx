@@ -13,9 +13,6 @@ import { keyProblem, lengthProblem, metadataProblem } from "./pair_file.js";
 import { download } from "./transfer.js";
 import { areEqual, kindOf } from "./value_kind.js";
 
-/** A longer JSON text is not laid out before somebody asks for it. */
-const LAID_OUT_BYTES = 4 * 1024 * 1024;
-
 /** What a draft changes; `null` is what is stored. */
 const UNCHANGED = { text: null, bytes: null, metadata: null, expiration: null };
 
@@ -88,14 +85,13 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
   const base = edit.bytes ?? stored.bytes;
   const kind = useMemo(() => kindOf(base), [base]);
   const laidOut = useLaidOut(kind, base);
-  const [view, setView] = useState(
-    isNew ? "json" : kind.image ? "image" : kind.isJson && base.length <= LAID_OUT_BYTES ? "json" : kind.text === null ? "hex" : "text",
-  );
+  const [view, setView] = useState(isNew ? "json" : kind.image ? "image" : kind.isJson ? "json" : kind.text === null ? "hex" : "text");
   const isText = kind.text !== null;
   const shown = isText || ["hex", "image"].includes(view) ? view : "hex";
   const original = shown === "json" ? laidOut() : kind.text;
   const text = edit.text ?? original;
-  const bytes = edit.text === null ? base : new TextEncoder().encode(storedForm(edit.text, kind, shown));
+  /** Returns what would be saved. That takes a while for a long text, so it is not done at each key. */
+  const bytesNow = () => (edit.text === null ? base : new TextEncoder().encode(storedForm(edit.text, kind, shown)));
   const metadataText = edit.metadata ?? (stored.metadata === null ? "" : JSON.stringify(stored.metadata, null, 2));
   const fields = edit.expiration ?? expirationFields(stored.expiration);
   const isChanged = isNew || !isUnchanged(edit);
@@ -111,21 +107,22 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
     const metadataFault = metadataText.trim() !== "" && problemOf(metadataText);
     if (metadataFault) return { problem: `The metadata are not JSON: ${metadataFault}.` };
     const metadata = metadataText.trim() === "" ? null : JSON.parse(metadataText);
+    const bytes = bytesNow();
     const tooLong = metadataProblem(metadata) ?? lengthProblem(bytes.length);
     if (tooLong) return { problem: tooLong };
     const expiration = edit.expiration === null && stored.expiration === null ? {} : expirationOptions(fields);
-    return expiration.problem ? { problem: expiration.problem } : { metadata, ...expiration };
+    return expiration.problem ? { problem: expiration.problem } : { bytes, metadata, ...expiration };
   }
 
   async function save({ isForced = false } = {}) {
-    const { problem, metadata, ...expiration } = change();
+    const { problem, bytes, metadata, ...expiration } = change();
     if (problem) return setMessage({ kind: "danger", text: problem });
     setBusy(true);
     setMessage({ kind: "", text: "" });
     setConflict(null);
     try {
       const theirs = isForced ? undefined : await changeBySomebodyElse();
-      if (theirs !== undefined) return setConflict({ theirs });
+      if (theirs !== undefined) return setConflict({ theirs, mine: bytes });
       await put(namespace, name, bytes, { metadata, ...expiration });
       const written = {
         bytes,
@@ -242,8 +239,8 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
       {!isNew && (
         <div class="row">
           <span class="chip">{kind.name}</span>
-          <span class="chip" title={`${number(bytes.length)} bytes`}>
-            {size(bytes.length)}
+          <span class="chip" title={`${number(base.length)} bytes`}>
+            {size(base.length)}
           </span>
           <span class="chip" title={stored.expiration ? dateTime(stored.expiration) : undefined}>
             {stored.expiration ? `expires ${fromNow(stored.expiration)}` : "does not expire"}
@@ -266,8 +263,8 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
       <div class="value">
         {shown === "json" && <JsonEditor label={editorLabel} value={text} onChange={onText} readOnly={!isWritable} />}
         {shown === "text" && <TextEditor label={editorLabel} value={text} onChange={onText} readOnly={!isWritable} />}
-        {shown === "hex" && <HexView bytes={bytes} />}
-        {shown === "image" && <ImageView bytes={bytes} type={kind.image} name={name} />}
+        {shown === "hex" && <HexView bytes={bytesNow()} />}
+        {shown === "image" && <ImageView bytes={base} type={kind.image} name={name} />}
       </div>
       {(isWritable || stored.metadata !== null) && (
         <div class="field metadata">
@@ -299,7 +296,7 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
       <input type="file" hidden ref={fileInput} aria-label="File with the value" onChange={replace} />
       {conflict && (
         <ConflictDialog
-          mine={bytes}
+          mine={conflict.mine}
           theirs={conflict.theirs}
           isNew={isNew}
           onTheirs={takeTheirs}
