@@ -134,6 +134,7 @@ function printAddresses(port) {
   const token = varsOfDotenv().includes("API_TOKEN") ? "$API_TOKEN" : demoVars(ports).API_TOKEN;
   const rows = [
     ["The demo page: a panel for each job", `${base}/`],
+    [`The console: sign in with ${token}`, `${base}/console/`],
     ["Get started: put a value, read it back", `curl ${base}/get-started`],
     ["Cache: a clock, fresh for 5 s", `curl -i ${base}/cache/http://127.0.0.1:${ports.article}/clock`],
     ["Cache: a page as JSON, fresh for 60 s", `curl '${base}/cache?url=http://127.0.0.1:${ports.article}/article'`],

@@ -25,6 +25,23 @@ export function Dialog({ title, onClose, children }) {
   );
 }
 
+/** The foot of a dialog: what went wrong, a way out, and the buttons that go on. */
+export function DialogFoot({ problem, cancel = "Cancel", onCancel, children }) {
+  return (
+    <>
+      <p class="problem" role="alert">
+        {problem}
+      </p>
+      <div class="actions">
+        <button type="button" onClick={onCancel}>
+          {cancel}
+        </button>
+        {children}
+      </div>
+    </>
+  );
+}
+
 /** A label above its control. `control` is called with the attributes that tie both together. */
 export function Field({ label, help, control, class: name = "" }) {
   const id = useId();

@@ -1,6 +1,6 @@
 // Dialogs for many keys: upload, export, import, deletion by prefix.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { Dialog, Field, Progress } from "../controls.jsx";
+import { Dialog, DialogFoot, Field, Progress } from "../controls.jsx";
 import { counted, number, size } from "../format.js";
 import { put } from "../kv.js";
 import { FORMATS, keyProblem, lengthProblem } from "./pair_file.js";
@@ -37,24 +37,11 @@ function useWork() {
 }
 
 function Actions({ work, onClose, children, isDone = false }) {
+  const [cancel, onCancel] = work.isRunning ? ["Stop", work.stop] : [isDone ? "Close" : "Cancel", onClose];
   return (
-    <>
-      <p class="problem" role="alert">
-        {work.problem}
-      </p>
-      <div class="actions">
-        {work.isRunning ? (
-          <button type="button" onClick={work.stop}>
-            Stop
-          </button>
-        ) : (
-          <button type="button" onClick={onClose}>
-            {isDone ? "Close" : "Cancel"}
-          </button>
-        )}
-        {children}
-      </div>
-    </>
+    <DialogFoot problem={work.problem} cancel={cancel} onCancel={onCancel}>
+      {children}
+    </DialogFoot>
   );
 }
 

@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { Dialog, Field } from "../controls.jsx";
+import { Dialog, DialogFoot, Field } from "../controls.jsx";
 import { exists, put, remove, value } from "../kv.js";
 import { keepDraft } from "./drafts.js";
 import { keyProblem } from "./pair_file.js";
@@ -81,17 +81,11 @@ export function CopyDialog({ namespace, name, targets, isRename, onClose, onDone
             Replace the key that exists
           </label>
         )}
-        <p class="problem" role="alert">
-          {problem}
-        </p>
-        <div class="actions">
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
+        <DialogFoot problem={problem} onCancel={onClose}>
           <button type="submit" class="primary" disabled={isBusy}>
             {isRename ? "Rename" : "Copy"}
           </button>
-        </div>
+        </DialogFoot>
       </form>
     </Dialog>
   );

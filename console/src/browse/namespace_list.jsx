@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { Dialog, Field } from "../controls.jsx";
+import { Dialog, DialogFoot, Field } from "../controls.jsx";
 import { createNamespace, deleteNamespace, renameNamespace } from "../kv.js";
 import { fragmentOf } from "../location.js";
 
@@ -102,17 +102,11 @@ function NamespaceDialog({ action, namespace, onClose, onChanged }) {
             <input {...attributes} spellcheck={false} autocomplete="off" value={title} onInput={(event) => setTitle(event.currentTarget.value)} />
           )}
         />
-        <p class="problem" role="alert">
-          {problem}
-        </p>
-        <div class="actions">
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
+        <DialogFoot problem={problem} onCancel={onClose}>
           <button type="submit" class={action === "delete" ? "danger" : "primary"} disabled={isBusy || title === ""}>
             {VERBS[action]}
           </button>
-        </div>
+        </DialogFoot>
       </form>
     </Dialog>
   );

@@ -1,6 +1,6 @@
 // A key: its value, metadata and expiration, to look at and to change.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { Dialog, Field, Menu } from "../controls.jsx";
+import { Dialog, DialogFoot, Field, Menu } from "../controls.jsx";
 import { dateTime, fromNow, number, size } from "../format.js";
 import { JsonEditor, TextEditor } from "../json_editor.jsx";
 import { exists, put, value as readValue, remove } from "../kv.js";
@@ -415,17 +415,11 @@ function RemoveDialog({ namespace, name, onClose, onRemoved }) {
       <p>
         <code>{name}</code> is deleted with its metadata. That cannot be undone.
       </p>
-      <p class="problem" role="alert">
-        {problem}
-      </p>
-      <div class="actions">
-        <button type="button" onClick={onClose}>
-          Cancel
-        </button>
+      <DialogFoot problem={problem} onCancel={onClose}>
         <button type="button" class="danger" disabled={isBusy} onClick={confirm}>
           Delete
         </button>
-      </div>
+      </DialogFoot>
     </Dialog>
   );
 }
