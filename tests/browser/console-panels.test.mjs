@@ -259,7 +259,7 @@ describe("the panel of storefronts", () => {
     }, "the split");
 
     const destination = () => page.getByLabel("Destination").innerText();
-    await page.getByLabel("URL", { exact: true }).fill("https://kv-edge.example.workers.dev/stores/tea/cart?x=1");
+    await page.getByLabel("URL, or path of the storefront").fill("https://kv-edge.example.workers.dev/stores/tea/cart?x=1");
     await until(async () => assert.match(await destination(), /https:\/\/(green\.example|black\.example\/base)\/cart\?x=1/), "the target");
 
     await paste(page, editorOf("tea"), json({ ...TEA, active: "black" }));

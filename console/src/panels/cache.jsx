@@ -51,7 +51,7 @@ export function CachePanel({ session }) {
   );
 }
 
-function Stored({ url, isStored, variants }) {
+function Stored({ url, isStored, variants, isComplete }) {
   return (
     <div role="status">
       <p class={`notice ${isStored ? "good" : ""}`}>
@@ -60,6 +60,7 @@ function Stored({ url, isStored, variants }) {
       {variants.map((variant) => (
         <Variant key={variant.key} variant={variant} />
       ))}
+      {!isComplete && <p class="help">KV has more variants of it.</p>}
     </div>
   );
 }

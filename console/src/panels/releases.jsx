@@ -40,7 +40,7 @@ export function ReleasesPanel({ session }) {
   );
 }
 
-function Releases({ current, previous, releases, isWritable, isBusy, onRollBack }) {
+function Releases({ current, previous, releases, isComplete, isWritable, isBusy, onRollBack }) {
   const [range, setRange] = useState(null);
   if (releases.length === 0) {
     return (
@@ -77,6 +77,7 @@ function Releases({ current, previous, releases, isWritable, isBusy, onRollBack 
           { name: "Actions", cell: ({ id, isCurrent }) => !isCurrent && actionsOf(id) },
         ]}
       />
+      {!isComplete && <p class="help">There are more releases, which are older.</p>}
       {range && <Changes {...range} ids={releases.map(({ id }) => id)} onRange={setRange} />}
     </>
   );

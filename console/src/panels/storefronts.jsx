@@ -14,6 +14,9 @@ import { Shares } from "../shares.jsx";
 const PAGE_KEYS = 100;
 const SAMPLE_VISITORS = 1000;
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+/** The id in the cookie of a visitor. */
+const VISITOR = /^[0-9a-f]{16}$/i;
+
 const TEMPLATE = '{\n  "origin": "https://"\n}\n';
 
 export function StorefrontsPanel({ session }) {
@@ -111,7 +114,7 @@ function Storefront({ namespace, storefront, isWritable }) {
 /** Where a request goes, and how visitors are split between the variants. */
 function Routing({ storefront, record }) {
   const [request, setRequest] = useState({
-    url: `${location.origin}/stores/${encodeURIComponent(storefront)}/`,
+    url: "/",
     method: "GET",
     fields: "",
     country: "",
@@ -126,7 +129,8 @@ function Routing({ storefront, record }) {
     fields: parseFields(request.fields),
     country: request.country.trim().toUpperCase() || undefined,
   };
-  const visitor = request.visitor.trim() || undefined;
+  // What is not whole yet is not sent.
+  const visitor = VISITOR.test(request.visitor.trim()) ? request.visitor.trim() : undefined;
   const isReady = record !== undefined;
   const inputs = [JSON.stringify(asked), visitor, isReady];
   const post = (path, json) => call(`/console/api/storefronts/${path}`, { method: "POST", json });
@@ -139,8 +143,8 @@ function Routing({ storefront, record }) {
         <div class="row controls">
           <Field
             class="grow"
-            label="URL"
-            control={(attributes) => <input {...attributes} type="url" value={request.url} onInput={set("url")} spellcheck={false} />}
+            label="URL, or path of the storefront"
+            control={(attributes) => <input {...attributes} value={request.url} onInput={set("url")} spellcheck={false} />}
           />
           <Field
             label="Method"
@@ -167,7 +171,7 @@ function Routing({ storefront, record }) {
               {...attributes}
               value={request.visitor}
               onInput={set("visitor")}
-              placeholder="32 hex digits; without, a new visitor"
+              placeholder="16 hexadecimal digits; without, a new visitor"
               spellcheck={false}
               autocomplete="off"
             />
@@ -185,14 +189,15 @@ function Routing({ storefront, record }) {
       <section aria-label="Split">
         <h3>Split of {number(SAMPLE_VISITORS)} visitors</h3>
         <Failure error={split.error} />
-        {!split.error && <Split label={`Visitors of ${storefront}`} variants={split.result?.variants} />}
+        {!split.error && <Split label={`Visitors of ${storefront}`} {...split.result} />}
       </section>
     </div>
   );
 }
 
 /** A sample of a URL that is not split has one entry, without a variant. */
-function Split({ label, variants }) {
+function Split({ label, variants, refused }) {
+  if (refused) return <p class="help">No visitor with such a request gets to a variant.</p>;
   if (!variants) return <p class="help">A record without faults is sampled.</p>;
   const shares = variants.filter(({ variant }) => variant !== null).map(({ variant, visitors }) => ({ name: variant, count: visitors }));
   if (shares.length === 0) return <p class="help">This URL is not split: all visitors go to the same upstream.</p>;
