@@ -213,7 +213,22 @@ const THEME = EditorView.theme({
   ".cm-lintRange-warning": { backgroundImage: "none", textDecoration: "underline wavy var(--warning)" },
 });
 
+/**
+ * Replaces a selection by what is typed over it. Left to itself, Chromium keeps the look of the
+ * selection in a `style` attribute, which the page's policy blocks and reports.
+ */
+const TYPING_OVER_A_SELECTION = EditorView.domEventHandlers({
+  beforeinput(event, view) {
+    const { state } = view;
+    if (event.inputType !== "insertText" || !event.data || event.isComposing || state.readOnly || state.selection.main.empty) return false;
+    view.dispatch(state.replaceSelection(event.data), { userEvent: "input.type", scrollIntoView: true });
+    event.preventDefault();
+    return true;
+  },
+});
+
 const BASE = [
+  TYPING_OVER_A_SELECTION,
   lineNumbers(),
   history(),
   highlightActiveLine(),

@@ -345,7 +345,7 @@ describe("the panel of the cache", () => {
     await page.getByRole("dialog").getByRole("button", { name: "Purge soft" }).click();
     await page.getByText("purged soft: stale").waitFor();
 
-    await page.getByLabel(/^Hard/).check();
+    await page.getByRole("radio", { name: /^Hard/ }).check();
     await button(page, "Purge hard").click();
     await page.getByRole("dialog").getByRole("button", { name: "Purge hard" }).click();
     await page.getByText(/is not stored\.|purged hard: not used/).waitFor();
