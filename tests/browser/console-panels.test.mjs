@@ -40,6 +40,8 @@ before(async () => {
   await USER_CONFIGURATION.put("flags", json(DEMO_FLAGS));
   await USER_CONFIGURATION.put("user-id-def", json({ preview_features_enabled: true }));
   await ROUTING_CONFIG.put("tea", JSON.stringify(TEA));
+  await site.push({ "index.html": "<title>one</title>", "old.html": "old" });
+  await site.push({ "index.html": "<title>two</title>", "new.html": "new" });
 });
 
 /** Replaces the text of an editor, as somebody who selects all and pastes. */
@@ -288,8 +290,6 @@ describe("the panel of storefronts", () => {
 
 describe("the panel of releases", () => {
   test("lists them, shows what changed, and rolls back after a confirmation", async () => {
-    await site.push({ "index.html": "<title>one</title>", "old.html": "old" });
-    await site.push({ "index.html": "<title>two</title>", "new.html": "new" });
     const { page, assertClean } = await open("#/releases");
     const served = async () => (await rowsOf(page, "Releases")).find(([name]) => name.endsWith(" served"))?.[0];
     await until(async () => assert.equal((await rowsOf(page, "Releases")).length, 2), "two releases");
