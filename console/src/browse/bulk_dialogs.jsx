@@ -125,7 +125,11 @@ export function ExportDialog({ namespace, prefix: given, onClose }) {
       <PrefixField value={prefix} onChange={setPrefix} help={prefix === "" ? "Without a prefix, all keys." : undefined} />
       <Field
         label="Format"
-        help="`kv-edge kv import` reads both."
+        help={
+          <>
+            <code>kv-edge kv import</code> reads both.
+          </>
+        }
         control={(attributes) => (
           <select {...attributes} value={format} onChange={(event) => setFormat(event.currentTarget.value)}>
             {Object.entries(FORMATS).map(([name, { label }]) => (
@@ -176,7 +180,11 @@ export function ImportDialog({ namespace, onClose, onChanged }) {
     <Dialog title="Import" onClose={onClose}>
       <Field
         label="File"
-        help="NDJSON with a pair per line, or the JSON array that `wrangler kv bulk put` takes. The whole file is checked before the first write."
+        help={
+          <>
+            NDJSON with a pair per line, or the JSON array that <code>wrangler kv bulk put</code> takes. The whole file is checked before the first write.
+          </>
+        }
         control={(attributes) => (
           <input {...attributes} type="file" accept=".ndjson,.json,.jsonl,application/json" disabled={work.isRunning} onChange={choose} />
         )}
@@ -191,7 +199,7 @@ export function ImportDialog({ namespace, onClose, onChanged }) {
         <p class="notice" role="status">
           {counted(checked.count, "pair")}. {checked.expired > 0 && `${number(checked.expired)} have expired and are left out. `}
           {checked.existing.size > 0
-            ? `${counted(checked.existing.size, "key")} of them exist already: ${named([...checked.existing])}.`
+            ? `${number(checked.existing.size)} of the keys ${checked.existing.size === 1 ? "exists" : "exist"} already: ${named([...checked.existing])}.`
             : "None of the keys exists yet."}
         </p>
       )}

@@ -1,4 +1,4 @@
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useState } from "preact/hooks";
 import { dateTime, fromNow, number } from "../format.js";
 import { VirtualRows } from "./virtual_rows.jsx";
 
@@ -6,11 +6,10 @@ const ROW_HEIGHT = 34;
 
 /**
  * The keys and folders in view, as a list box: arrows, Page Up and Down, Home and End move, Enter
- * opens, Backspace goes to the folder above.
+ * opens, Backspace goes to the folder above. `scroller` is a ref of the element.
  */
-export function KeyList({ label, rows, selected, onFolder, onKey, onUp, onEnd }) {
+export function KeyList({ scroller, label, rows, selected, onFolder, onKey, onUp, onEnd }) {
   const id = useId();
-  const scroller = useRef(null);
   const [active, setActive] = useState(0);
   const index = Math.min(active, rows.length - 1);
 

@@ -43,7 +43,7 @@ export function NamespaceList({ namespaces, session, onChanged }) {
               <tr key={namespace.id}>
                 <td>
                   <a href={fragmentOf("browse", [namespace.title, ""])}>{namespace.title}</a>
-                  <div class="help mono">{namespace.id}</div>
+                  <div class="help mono namespace-id">{namespace.id}</div>
                 </td>
                 <td>{namespace.binding ? (ROLES[namespace.binding.role] ?? "A binding") : "Created by a client"}</td>
                 <td>{namespace.isWritable ? <span class="chip good">read and write</span> : <span class="chip">read-only</span>}</td>

@@ -125,8 +125,13 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
   const [dialog, setDialog] = useState(null);
   const list = useKeys(title, prefix);
   const folder = folderOf(prefix);
+  const listBox = useRef(null);
+  const details = useRef(null);
+  /** True if the next list gets the focus, because the element that had it goes. */
+  const isFocusKept = useRef(false);
   const rows = useMemo(() => rowsOf(list.keys, prefix, { hasFolders, order }), [list.keys, prefix, hasFolders, order]);
   const openFolder = (next) => {
+    isFocusKept.current = true;
     setNew(false);
     go(placeOf(title, next));
   };
@@ -135,6 +140,7 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
     go(placeOf(title, prefix, key));
   };
   const close = () => {
+    isFocusKept.current = true;
     setNew(false);
     go(placeOf(title, prefix));
   };
@@ -142,6 +148,12 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
   const root = session.scope?.prefix ?? "";
   const goUp = () => folder.length > root.length && openFolder(folderOf(folder.slice(0, -1)));
   const hasDetails = isNew || selected !== null;
+  useEffect(() => {
+    if (isFocusKept.current) listBox.current.focus();
+    isFocusKept.current = false;
+    // On a narrow screen the details take the place of the list.
+    if (hasDetails && listBox.current.offsetParent === null && !isNew) details.current.focus();
+  }, [folder, hasDetails, selected]);
   const targets = namespaces.filter((one) => one.isWritable).map((one) => one.title);
   const detailActions = {
     isWritable,
@@ -217,6 +229,7 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
         {!isWritable && <p class="help">Read-only: {reasonOf(namespace, session)}</p>}
         <KeyList
           key={`${folder}\n${hasFolders}\n${order}`}
+          scroller={listBox}
           label={`Keys of ${title}${folder && ` in ${folder}`}`}
           rows={rows}
           selected={selected}
@@ -253,7 +266,7 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
         </div>
       </section>
       {hasDetails && (
-        <section class="key-details" aria-label="Details of the key">
+        <section class="key-details" aria-label="Details of the key" ref={details} tabIndex={-1}>
           {isNew ? (
             <NewKey namespace={title} prefix={prefix || root} {...detailActions} />
           ) : (
