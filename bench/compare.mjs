@@ -17,8 +17,9 @@ const FIELDS = ["content-type", "content-language", "vary", "x-served-by", "x-st
  * response that the load then expects.
  */
 export async function sendWarmUp(candidate, example) {
-  // A page whose upstream no longer responds could not be stored again.
-  for (const key of candidate.store.values.keys()) if (!key.includes("outage")) candidate.store.values.delete(key);
+  // A page whose upstream no longer responds could not be stored again. One whose place in memory
+  // expires during the load is read from here.
+  for (const key of candidate.store.values.keys()) if (!/outage|article%3Ffresh$/.test(key)) candidate.store.values.delete(key);
   const nextRequest = example.source(candidate.isWorker);
   const response = await sendAndCheck(candidate, example, nextRequest());
   // A Worker need not store again what it has in memory.
