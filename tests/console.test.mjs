@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { ROOT } from "../scripts/run.mjs";
+import { assertOutcome, consoleApi } from "./harness/console.mjs";
 import { send } from "./harness/http.mjs";
 import { signToken } from "./harness/kv-api.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
@@ -18,21 +19,10 @@ const direct = { url: worker.directUrl };
 /** Sends a request for a file of the page. */
 const get = (path, { method, ...headers } = {}) => send(direct, path, { method, headers });
 
-/** Sends a call of the API. `body` is sent as JSON, a string as it is. */
-function api(path, { method, body, token = WORKER_TOKEN } = {}) {
-  const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
-  const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
-  return send(direct, `/console/api/${path}`, { method: method ?? (body === undefined ? "GET" : "POST"), headers, body: text });
-}
+const api = consoleApi(worker);
 
 /** Returns the JSON of a successful call. */
-async function result(path, options) {
-  const response = await api(path, options);
-  assert.equal(response.status, 200, response.text);
-  assert.equal(response.headers["content-type"], "application/json");
-  assert.equal(response.headers["cache-control"], "no-store");
-  return response.json();
-}
+const result = async (path, options) => assertOutcome(await api(path, options));
 
 describe("the page", () => {
   const files = [
@@ -202,10 +192,8 @@ describe("a token", () => {
   });
 });
 
-const json = JSON.stringify;
-
 /** Definitions with a switch, a rollout, and a rule about an attribute. */
-const DEFINITIONS = json({
+const DEFINITIONS = JSON.stringify({
   flags: {
     beta: { default: "off", rules: [{ match: [{ attribute: "plan", eq: "pro" }], variant: "on" }] },
     checkout: { variants: { blue: { color: "blue" }, red: { color: "red" } }, default: "red", rules: [{ percentage: 40, variant: "blue" }] },
@@ -215,16 +203,16 @@ const DEFINITIONS = json({
 
 describe("flags/check", () => {
   test("valid definitions have their names, and warnings", async () => {
-    const checked = await result("flags/check", { body: { definitions: DEFINITIONS } });
+    const checked = await result("flags/check", { json: { definitions: DEFINITIONS } });
     assert.deepEqual(checked, { flags: ["beta", "checkout", "plain"], faults: [], warnings: [] });
     const twice = { flags: { a: { default: "off", rules: [100, 50].map((percentage) => ({ percentage, variant: "on" })) } } };
-    const { faults, warnings } = await result("flags/check", { body: { definitions: json(twice) } });
+    const { faults, warnings } = await result("flags/check", { json: { definitions: JSON.stringify(twice) } });
     assert.deepEqual([faults, warnings.map(({ path }) => path)], [[], ["flags.a.rules[1]"]]);
   });
 
   test("each fault has its path, repeated members too", async () => {
     const definitions = '{"flags": {"a": {"default": "maybe", "on": true, "on": false}, "b c": {"default": "off"}}}';
-    const { flags, faults } = await result("flags/check", { body: { definitions } });
+    const { flags, faults } = await result("flags/check", { json: { definitions } });
     assert.deepEqual(flags, ["a", "b c"]);
     assert.deepEqual(
       faults.map(({ path }) => path),
@@ -234,7 +222,7 @@ describe("flags/check", () => {
   });
 
   test("a text that is not JSON has one fault with line and column", async () => {
-    const { faults } = await result("flags/check", { body: { definitions: '{\n  "flags": {},\n}' } });
+    const { faults } = await result("flags/check", { json: { definitions: '{\n  "flags": {},\n}' } });
     assert.equal(faults.length, 1);
     assert.deepEqual([faults[0].path, faults[0].line, faults[0].column], ["", 3, 1]);
     assert.match(faults[0].problem, /^not JSON: /);
@@ -242,27 +230,27 @@ describe("flags/check", () => {
 
   test("needs no access to the stored definitions", async () => {
     const token = signToken({ namespace: "assets", prefix: "x/" });
-    assert.deepEqual((await result("flags/check", { token, body: { definitions: DEFINITIONS } })).faults, []);
+    assert.deepEqual((await result("flags/check", { token, json: { definitions: DEFINITIONS } })).faults, []);
   });
 
   test("definitions of 2 MiB are read, and longer bodies are refused", async () => {
-    const definitions = json({ flags: { a: { default: "on", description: "d".repeat(2 * 1024 * 1024 - 100) } } });
-    assert.deepEqual((await result("flags/check", { body: { definitions } })).faults, []);
-    const { faults } = await result("flags/check", { body: { definitions: " ".repeat(2 * 1024 * 1024) + DEFINITIONS } });
+    const definitions = JSON.stringify({ flags: { a: { default: "on", description: "d".repeat(2 * 1024 * 1024 - 100) } } });
+    assert.deepEqual((await result("flags/check", { json: { definitions } })).faults, []);
+    const { faults } = await result("flags/check", { json: { definitions: " ".repeat(2 * 1024 * 1024) + DEFINITIONS } });
     assert.match(faults[0].problem, /are the most/);
-    assertProblem(await api("flags/check", { body: { definitions: "x".repeat(5 * 1024 * 1024) } }), 413, "body_too_large");
+    assertProblem(await api("flags/check", { json: { definitions: "x".repeat(5 * 1024 * 1024) } }), 413, "body_too_large");
   });
 
   test("a body that is not the call's is a 400 that says why", async () => {
     for (const body of ["", "{", "[]", "{}", '{"definitions": 1}', '{"definitions": "{}", "definition": "{}"}', "\xff"])
       assertProblem(await api("flags/check", { method: "POST", body }), 400, "invalid_body");
-    const { detail } = assertProblem(await api("flags/check", { body: { definitions: "{}", flagz: 1 } }), 400, "invalid_body");
+    const { detail } = assertProblem(await api("flags/check", { json: { definitions: "{}", flagz: 1 } }), 400, "invalid_body");
     assert.match(detail, /unknown field `flagz`/);
   });
 });
 
 describe("flags/evaluate", () => {
-  const evaluate = (body, options) => result("flags/evaluate", { body, ...options });
+  const evaluate = (body, options) => result("flags/evaluate", { json: body, ...options });
 
   test("each flag has its value, its variant, the reason, and the rule that decided", async () => {
     const { flags } = await evaluate({ definitions: DEFINITIONS, context: { targetingKey: "sample-user-0", plan: "pro" }, record: null });
@@ -280,7 +268,7 @@ describe("flags/evaluate", () => {
   });
 
   test("a record goes before the context: the stored one, a given one, or none", async () => {
-    await worker.env.USER_CONFIGURATION.put("user:ann", json({ plan: "pro" }));
+    await worker.env.USER_CONFIGURATION.put("user:ann", JSON.stringify({ plan: "pro" }));
     const beta = async (body, options) => (await evaluate({ definitions: DEFINITIONS, ...body }, options)).flags.beta.variant;
     const context = { targetingKey: "ann", plan: "free" };
     assert.equal(await beta({ context }), "on");
@@ -295,7 +283,7 @@ describe("flags/evaluate", () => {
     await worker.emptyMemory();
     const context = { targetingKey: "ann" };
     const { flags } = await evaluate({ context });
-    const { flags: served } = (await send(direct, "/ofrep/v1/evaluate/flags", { method: "POST", body: json({ context }) })).json();
+    const { flags: served } = (await send(direct, "/ofrep/v1/evaluate/flags", { method: "POST", body: JSON.stringify({ context }) })).json();
     assert.deepEqual(
       served.map(({ key, value, variant, reason }) => [key, value, variant, reason]),
       Object.entries(flags).map(([key, { value, variant, reason }]) => [key, value, variant, reason]),
@@ -313,17 +301,17 @@ describe("flags/evaluate", () => {
       [{ namespace: "WRITES", prefix: "" }, 403, 403],
     ]) {
       const token = signToken(scope);
-      const status = async (call, body) => (await api(`flags/${call}`, { token, body })).status;
+      const status = async (call, body) => (await api(`flags/${call}`, { token, json: body })).status;
       assert.equal(await status("evaluate", given), 200);
-      assert.equal(await status("evaluate", { context, record: {} }), stored, json(scope));
-      assert.equal(await status("sample", { flag: "plain", users: 1 }), stored, json(scope));
-      assert.equal(await status("evaluate", { definitions: DEFINITIONS, context }), ofAnn, json(scope));
+      assert.equal(await status("evaluate", { context, record: {} }), stored, JSON.stringify(scope));
+      assert.equal(await status("sample", { flag: "plain", users: 1 }), stored, JSON.stringify(scope));
+      assert.equal(await status("evaluate", { definitions: DEFINITIONS, context }), ofAnn, JSON.stringify(scope));
     }
-    assertProblem(await api("flags/evaluate", { token: signToken(), body: {} }), 403, "out_of_scope");
+    assertProblem(await api("flags/evaluate", { token: signToken(), json: {} }), 403, "out_of_scope");
   });
 
   test("faults of the definitions and of the context are a 400 that names them", async () => {
-    const problem = async (body, code) => assertProblem(await api("flags/evaluate", { body }), 400, code).detail;
+    const problem = async (body, code) => assertProblem(await api("flags/evaluate", { json: body }), 400, code).detail;
     assert.match(await problem({ definitions: '{"flags":{"a":{}}}' }, "invalid_definitions"), /flags\.a\.default: it is missing/);
     assert.match(await problem({ definitions: DEFINITIONS, context: { targetingKey: 1 } }, "invalid_body"), /targetingKey must be a string/);
     assert.match(await problem({ definitions: DEFINITIONS, context: { targetingKey: "k".repeat(512) } }, "invalid_body"), /512/);
@@ -335,7 +323,7 @@ describe("flags/evaluate", () => {
     await worker.emptyMemory();
     await worker.setVars({ USER_CONFIGURATION: undefined });
     try {
-      assertProblem(await api("flags/evaluate", { body: {} }), 503, "kv_unavailable");
+      assertProblem(await api("flags/evaluate", { json: {} }), 503, "kv_unavailable");
     } finally {
       await worker.setVars({});
     }
@@ -344,21 +332,21 @@ describe("flags/evaluate", () => {
 
 describe("flags/sample", () => {
   test("the variant of each of 1,000 users is the one that the user gets, and the shares add up", async () => {
-    const { variants, users } = await result("flags/sample", { body: { definitions: DEFINITIONS, flag: "checkout", context: {}, users: 1000 } });
+    const { variants, users } = await result("flags/sample", { json: { definitions: DEFINITIONS, flag: "checkout", context: {}, users: 1000 } });
     assert.equal(users.length, 1000);
     assert.deepEqual(
       variants,
       ["blue", "red"].map((variant) => ({ variant, users: users.filter((given) => given === variant).length })),
     );
-    assert.ok(variants[0].users > 350 && variants[0].users < 450, json(variants));
+    assert.ok(variants[0].users > 350 && variants[0].users < 450, JSON.stringify(variants));
     for (const user of [0, 1, 999]) {
-      const { flags } = await result("flags/evaluate", { body: { definitions: DEFINITIONS, context: { targetingKey: `sample-user-${user}` }, record: null } });
+      const { flags } = await result("flags/evaluate", { json: { definitions: DEFINITIONS, context: { targetingKey: `sample-user-${user}` }, record: null } });
       assert.equal(flags.checkout.variant, users[user]);
     }
   });
 
   test("attributes of the context are those of every user", async () => {
-    const sample = (context) => result("flags/sample", { body: { definitions: DEFINITIONS, flag: "beta", context, users: 3 } });
+    const sample = (context) => result("flags/sample", { json: { definitions: DEFINITIONS, flag: "beta", context, users: 3 } });
     assert.deepEqual((await sample({ plan: "pro" })).users, ["on", "on", "on"]);
     assert.deepEqual((await sample({})).variants, [
       { variant: "off", users: 3 },
@@ -367,7 +355,7 @@ describe("flags/sample", () => {
   });
 
   test("1 to 1,000 users of a flag that exists are sampled", async () => {
-    const sample = (body) => api("flags/sample", { body: { definitions: DEFINITIONS, flag: "beta", users: 1, ...body } });
+    const sample = (body) => api("flags/sample", { json: { definitions: DEFINITIONS, flag: "beta", users: 1, ...body } });
     assertProblem(await sample({ flag: "no-such-flag" }), 404, "flag_not_found");
     for (const users of [0, 1001, -1, 1.5, "3", undefined]) assertProblem(await sample({ users }), 400, "invalid_body");
   });
