@@ -2,6 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { Chart } from "../chart.jsx";
 import { Field } from "../controls.jsx";
+import { Figures } from "../figures.jsx";
 import { milliseconds, number } from "../format.js";
 import { Failure } from "../outcome.jsx";
 import { useLatest } from "../requests.js";
@@ -121,14 +122,7 @@ function Metrics({ report, range }) {
   const per = seconds === 60 ? "a minute" : "an hour";
   return (
     <>
-      <dl class="figures">
-        {figures.map(([name, figure]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{figure}</dd>
-          </div>
-        ))}
-      </dl>
+      <Figures figures={figures} />
       <div class="charts">
         <Chart label="Requests a second, by route" times={times} series={rates} />
         <Chart

@@ -1,6 +1,7 @@
 // The panel "Writes": makes many writes of one key at once, and shows the run.
 import { useState } from "preact/hooks";
 import { Field } from "../controls.jsx";
+import { Figures } from "../figures.jsx";
 import { counted, milliseconds } from "../format.js";
 import { Failure } from "../outcome.jsx";
 import { useAction } from "../requests.js";
@@ -111,14 +112,7 @@ function Run({ key, strategy, attempts, elapsedMs }) {
       <h2>
         {counted(attempts.length, "write")} to {key}: {strategy}
       </h2>
-      <dl class="figures" aria-live="polite">
-        {figures.map(([name, figure]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{figure}</dd>
-          </div>
-        ))}
-      </dl>
+      <Figures figures={figures} />
       <Timeline attempts={attempts} elapsedMs={elapsedMs} />
       <details>
         <summary>As a table</summary>

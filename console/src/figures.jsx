@@ -1,0 +1,11 @@
+/** Shows numbers that count, `[name, text]`, each above its name. */
+export const Figures = ({ figures }) => (
+  <dl class="figures">
+    {figures.map(([name, text]) => (
+      <div key={name}>
+        <dt>{name}</dt>
+        <dd>{text}</dd>
+      </div>
+    ))}
+  </dl>
+);
