@@ -195,7 +195,8 @@ const COLOURS = HighlightStyle.define([
 
 const THEME = EditorView.theme({
   "&": { color: "var(--text)", backgroundColor: "var(--field)", fontSize: "13px", height: "100%" },
-  "&.cm-focused": { outline: "2px solid var(--focus)", outlineOffset: "-1px" },
+  // The host shows the focus: the gutters would cover a part of an outline in here.
+  "&.cm-focused": { outline: "none" },
   ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.55" },
   ".cm-content": { caretColor: "var(--text)", padding: "8px 0" },
   ".cm-gutters": { color: "var(--muted)", backgroundColor: "var(--field)", border: "none" },
