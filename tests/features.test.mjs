@@ -58,6 +58,7 @@ describe("the cache alone", async () => {
     ["GET", "/console/"],
     ["GET", "/console/api/session"],
     ["GET", "/get-started"],
+    ["GET", "/metrics"],
     ["GET", "/hello-world"],
     ["GET", "/config?userId=a"],
     ["POST", "/config"],
