@@ -31,7 +31,9 @@ export function NamespaceList({ namespaces, session, onChanged }) {
           <thead>
             <tr>
               <th scope="col">Title</th>
-              <th scope="col">What it holds</th>
+              <th scope="col" class="namespace-id">
+                ID
+              </th>
               <th scope="col">Access</th>
               <th scope="col">
                 <span class="unseen">Actions</span>
@@ -43,9 +45,9 @@ export function NamespaceList({ namespaces, session, onChanged }) {
               <tr key={namespace.id}>
                 <td>
                   <a href={fragmentOf("browse", [namespace.title, ""])}>{namespace.title}</a>
-                  <div class="help mono namespace-id">{namespace.id}</div>
+                  <div class="help">{namespace.binding ? (ROLES[namespace.binding.role] ?? "A binding") : "Created by a client"}</div>
                 </td>
-                <td>{namespace.binding ? (ROLES[namespace.binding.role] ?? "A binding") : "Created by a client"}</td>
+                <td class="mono namespace-id">{namespace.id}</td>
                 <td>{namespace.isWritable ? <span class="chip good">read and write</span> : <span class="chip">read-only</span>}</td>
                 <td>
                   {session.everything && !namespace.binding && (
