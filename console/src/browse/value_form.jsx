@@ -190,7 +190,7 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
               <button type="button" class="quiet" onClick={() => navigator.clipboard?.writeText(name)}>
                 Copy the key's name
               </button>
-              <button type="button" class="quiet" onClick={onReload}>
+              <button type="button" class="quiet" disabled={isChanged} onClick={onReload}>
                 Read again
               </button>
               {isWritable && (

@@ -307,7 +307,7 @@ function Path({ namespace, namespaces, folder, root }) {
             <a href={fragmentOf("browse")}>Namespaces</a>
           </li>
         )}
-        <li>{folder === root ? <h1>{namespace}</h1> : <a href={placeOf(namespace, root)}>{namespace}</a>}</li>
+        <li>{folder.length <= root.length ? <h1>{namespace}</h1> : <a href={placeOf(namespace, root)}>{namespace}</a>}</li>
         {steps.map(({ name, prefix }) => (
           <li key={prefix}>
             {prefix === folder ? (
