@@ -49,7 +49,8 @@ async function counts(resolution = "hour", at = worker) {
   for (const { routes } of response.json().points) {
     for (const [route, { statuses, ...numbers }] of Object.entries(routes)) {
       total[route] ??= { statuses: {} };
-      for (const [name, number] of Object.entries(numbers)) total[route][name] = (total[route][name] ?? 0) + number;
+      // Costs are exact to the billionth of a dollar, but not as sums of floating point numbers.
+      for (const [name, number] of Object.entries(numbers)) total[route][name] = Math.round(((total[route][name] ?? 0) + number) * 1e9) / 1e9;
       for (const [status, number] of Object.entries(statuses)) total[route].statuses[status] = (total[route].statuses[status] ?? 0) + number;
     }
   }
