@@ -462,6 +462,40 @@ describe("files", () => {
   });
 });
 
+describe("a busy KV", () => {
+  test("pairs that were not written, and keys that were not deleted, are sent again", async () => {
+    const own = folder();
+    const { page, assertClean } = await open(place(own), { mayFail: true });
+    const calls = [];
+    // Workers KV takes one write a second to a key; the local KV has no limit.
+    await page.route("**/bulk{,/delete}", async (route) => {
+      const request = route.request();
+      const sent = request.postDataJSON();
+      calls.push(sent.length);
+      if (calls.length % 2 === 0) return route.continue();
+      const [first, ...rest] = sent;
+      const response = await route.fetch({ postData: JSON.stringify(rest) });
+      assert.equal(response.status(), 200);
+      const result = { successful_key_count: rest.length, unsuccessful_keys: [first.key ?? first] };
+      await route.fulfill({ status: 429, json: { result, success: false, errors: [{ code: 10429, message: "too many requests" }], messages: [] } });
+    });
+    const buffer = Buffer.from([1, 2, 3].map((n) => JSON.stringify({ key: `${own}${n}`, value: `${n}` })).join("\n"));
+    await choose(page, "More", "Import…");
+    await page.locator("dialog input[type=file]").setInputFiles({ name: "pairs.ndjson", mimeType: "text/plain", buffer });
+    await button(page, "Write 3 pairs").click();
+    await said(page, "3 pairs written.");
+    await button(page, "Close").click();
+    assert.deepEqual(await Promise.all([1, 2, 3].map((n) => stored(`${own}${n}`))), ["1", "2", "3"]);
+    await choose(page, "More", "Delete by prefix…");
+    await button(page, "Count").click();
+    await button(page, "Delete 3 keys").click();
+    await said(page, "3 keys deleted.");
+    assert.deepEqual((await KV.list({ prefix: own })).keys, []);
+    assert.deepEqual(calls, [3, 1, 3, 1]);
+    assertClean();
+  });
+});
+
 describe("what the token may", () => {
   test("a token that only reads is offered no change, and sees the keys with its prefix alone", async () => {
     const own = folder();
