@@ -280,6 +280,16 @@ describe("changing", () => {
     assertClean();
   });
 
+  test("a fault of a record is marked at the member that it is about", async () => {
+    const definitions = { flags: { fine: { variants: { on: true }, default: "on" }, "a.b": { variants: { on: true }, default: "gone" } } };
+    await worker.env.USER_CONFIGURATION.put("flags", JSON.stringify(definitions, null, 2));
+    const { page, assertClean } = await open("#/flags");
+    const marked = page.locator(".cm-lintRange-error");
+    await marked.first().waitFor();
+    assert.match((await marked.allTextContents()).join(""), /^"default": "gone"$/);
+    assertClean();
+  });
+
   test("a change by somebody else is noticed before it is overwritten", async () => {
     const own = folder();
     const key = `${own}a`;
