@@ -37,6 +37,7 @@ use crate::platform::bindings::Bindings;
 use crate::platform::bytes::chunks;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;
+use crate::platform::js_error::exception;
 use crate::platform::log;
 use crate::platform::meter::Meter;
 
@@ -357,9 +358,4 @@ fn reply_response(reply: &WriterReply, value: &JsValue) -> Result<web_sys::Respo
 /// Returns the SHA-256 of a value, in hex.
 fn sha256(value: &js_sys::ArrayBuffer) -> String {
     content_hash::sha256(chunks(value))
-}
-
-/// Returns an error as an exception. The Worker logs it; no client sees it.
-fn exception(error: &dyn std::fmt::Display) -> JsValue {
-    JsValue::from_str(&error.to_string())
 }

@@ -1,4 +1,7 @@
-//! Exceptions that JavaScript throws.
+//! Exceptions that JavaScript throws, and those that are thrown to it.
+
+#[cfg(any(feature = "kv-api", feature = "metrics", feature = "writes"))]
+use std::fmt::Display;
 
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -8,4 +11,10 @@ pub(crate) fn message_of(thrown: &JsValue) -> String {
         Some(error) => error.message().into(),
         None => thrown.as_string().unwrap_or_else(|| "an exception without a message".to_owned()),
     }
+}
+
+/// Returns an error of a Durable Object as an exception. The Worker logs it; no client sees it.
+#[cfg(any(feature = "kv-api", feature = "metrics", feature = "writes"))]
+pub(crate) fn exception(error: &dyn Display) -> JsValue {
+    JsValue::from_str(&error.to_string())
 }

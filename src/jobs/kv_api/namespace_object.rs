@@ -20,6 +20,7 @@ use crate::jobs::metrics::hand_over_after_object;
 use crate::platform::bindings::Bindings;
 use crate::platform::clock::Clock;
 use crate::platform::durable_objects::{DurableObjectState, DurableObjectStorage};
+use crate::platform::js_error::exception;
 use crate::platform::log;
 use crate::platform::meter::Meter;
 
@@ -150,8 +151,4 @@ impl ListObject {
             None => Ok(()),
         }
     }
-}
-
-fn exception(error: &dyn std::fmt::Display) -> JsValue {
-    JsValue::from_str(&error.to_string())
 }

@@ -16,6 +16,7 @@ use worker::web_sys;
 use crate::http::response;
 use crate::platform::clock::Clock;
 use crate::platform::durable_objects::{DurableObjectState, DurableObjectStorage, SyncKv};
+use crate::platform::js_error::exception;
 
 /// The class of the Durable Object.
 #[wasm_bindgen]
@@ -99,8 +100,4 @@ fn thrown(error: HistoryError<JsValue>) -> JsValue {
         HistoryError::Storage(thrown) => thrown,
         broken @ HistoryError::Broken { .. } => exception(&broken),
     }
-}
-
-fn exception(error: &dyn std::fmt::Display) -> JsValue {
-    JsValue::from_str(&error.to_string())
 }
