@@ -123,28 +123,12 @@ impl<'a> RequestPlan<'a> {
             return Err(TenantError::AccessDenied);
         }
         let body = body(request)?;
-        let forced = forced(record, request.fields, settings.token)?;
-        let mut set_cookie = None;
-        let (target, others) = match record.serving(address.rest) {
-            None => return Err(address.not_found()),
-            Some(Serving::One(upstream)) => (RouteTarget { variant: None, upstream }, Vec::new()),
-            Some(Serving::Variants) => {
-                if let Some(variant) = forced.or_else(|| record.active()) {
-                    (variant.into(), Vec::new())
-                } else {
-                    let (visitor, is_new) =
-                        VariantChoice::of(record, request.fields, address, settings.visitor_key, random)?;
-                    if is_new
-                        && let VariantChoice::Visitor(visitor) = &visitor
-                        && let Some(key) = settings.visitor_key
-                    {
-                        let path = if address.prefix.is_empty() { "/" } else { address.prefix };
-                        set_cookie = Some(visitor.set_cookie(address.key.as_str(), path, key));
-                    }
-                    ranked(record, address.key.as_str(), &visitor).ok_or_else(|| address.not_found())?
-                }
-            }
-        };
+        let RouteChoice { target, others, new_visitor } =
+            RouteChoice::of(request.fields, address, record, settings, random)?;
+        let set_cookie = new_visitor.zip(settings.visitor_key).map(|(visitor, key)| {
+            let path = if address.prefix.is_empty() { "/" } else { address.prefix };
+            visitor.set_cookie(address.key.as_str(), path, key)
+        });
         let client = client_address(request.fields.get("cf-connecting-ip").as_deref());
         Ok(Self {
             method: request.method,
@@ -186,6 +170,45 @@ impl<'a> RequestPlan<'a> {
 impl<'r> From<&'r SplitVariant> for RouteTarget<'r> {
     fn from(variant: &'r SplitVariant) -> Self {
         Self { variant: Some(&variant.name), upstream: &variant.upstream }
+    }
+}
+
+/// Which upstream an admitted request is for.
+pub(super) struct RouteChoice<'r> {
+    /// The upstream.
+    pub(super) target: RouteTarget<'r>,
+    /// Upstreams that may serve the request if that one fails, best first.
+    others: Vec<RouteTarget<'r>>,
+    /// The visitor, if they need a cookie.
+    new_visitor: Option<Visitor>,
+}
+
+impl<'r> RouteChoice<'r> {
+    /// Chooses the upstream. `random` is called for the id of a new visitor.
+    ///
+    /// # Errors
+    /// [`TenantError`] if there is none, or the request forces a variant and may not.
+    pub(super) fn of(
+        fields: &impl Fields,
+        address: &StorefrontAddress<'_>,
+        record: &'r StorefrontRecord,
+        settings: &RoutingSettings<'_>,
+        random: impl FnOnce() -> u64,
+    ) -> Result<Self, TenantError> {
+        let only = |target| Ok(Self { target, others: Vec::new(), new_visitor: None });
+        let forced = forced(record, fields, settings.token)?;
+        match record.serving(address.rest) {
+            None => return Err(address.not_found()),
+            Some(Serving::One(upstream)) => return only(RouteTarget { variant: None, upstream }),
+            Some(Serving::Variants) => {}
+        }
+        if let Some(variant) = forced.or_else(|| record.active()) {
+            return only(variant.into());
+        }
+        let (choice, is_new) = VariantChoice::of(record, fields, address, settings.visitor_key, random)?;
+        let (target, others) = ranked(record, address.key.as_str(), &choice).ok_or_else(|| address.not_found())?;
+        let new_visitor = if let VariantChoice::Visitor(visitor) = choice { Some(visitor) } else { None };
+        Ok(Self { target, others, new_visitor: new_visitor.filter(|_| is_new) })
     }
 }
 

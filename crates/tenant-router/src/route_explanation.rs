@@ -6,7 +6,7 @@ use http_semantics::fields::Fields;
 use serde::Serialize;
 
 use super::TenantError;
-use super::request_plan::{RequestPlan, RoutedRequest, RoutingSettings};
+use super::request_plan::{RequestPlan, RouteChoice, RoutedRequest, RoutingSettings};
 use super::storefront_address::StorefrontAddress;
 use super::storefront_record::{Fallback, StorefrontRecord};
 
@@ -114,9 +114,11 @@ pub fn sample<'r, F: Fields>(
 ) -> Result<Vec<SampledVariant>, TenantError> {
     let names = record.variants().iter().map(|variant| Some(variant.name.clone()));
     let mut sampled: Vec<_> = names.chain([None]).map(|variant| SampledVariant { variant, visitors: 0 }).collect();
+    // Whatever refuses the request does not depend on the visitor.
+    RequestPlan::new(request, address, record, settings, || 0)?;
     for visitor in 0..visitors {
-        let plan = RequestPlan::new(request, address, record, settings, || visitor.into())?;
-        for sampled in sampled.iter_mut().filter(|sampled| sampled.variant.as_deref() == plan.target.variant) {
+        let RouteChoice { target, .. } = RouteChoice::of(request.fields, address, record, settings, || visitor.into())?;
+        for sampled in sampled.iter_mut().filter(|sampled| sampled.variant.as_deref() == target.variant) {
             sampled.visitors += 1;
         }
     }
