@@ -58,11 +58,8 @@ impl RequestTimer {
 }
 
 /// Returns the work that hands the counts of this isolate over when it is time; `None` if somebody
-/// else does it, or metrics are off. `now_ms` is milliseconds since the Unix epoch.
+/// else does it. `now_ms` is milliseconds since the Unix epoch.
 fn hand_over_in_time(env: &Bindings, now_ms: u64) -> Option<impl Future<Output = ()> + use<>> {
-    if !env.meter().is_on() {
-        return None;
-    }
     let time = Isolate::current().metrics.borrow_mut().hand_over_time(now_ms);
     if time == HandOverTime::Scheduled {
         return None;
@@ -91,7 +88,9 @@ fn hand_over_in_time(env: &Bindings, now_ms: u64) -> Option<impl Future<Output =
 /// that is counted. The object stays in memory until then.
 #[cfg(any(feature = "kv-api", feature = "writes"))]
 pub(crate) fn hand_over_after_object(env: &Bindings) {
-    if let Some(work) = hand_over_in_time(env, Clock.now_ms()) {
+    if env.meter().is_on()
+        && let Some(work) = hand_over_in_time(env, Clock.now_ms())
+    {
         spawn_local(work);
     }
 }
