@@ -61,8 +61,8 @@ const config :Workerd.Config = (
 }
 
 /**
- * Writes a candidate's directory below `root`, and returns how to start and to measure it. `vars` are
- * set in addition to those that every candidate has.
+ * Writes a candidate's directory below `root`, and returns how to start and to measure it. `vars`
+ * are set in addition to those that every candidate has.
  */
 export async function prepareCandidate({ name, isWorker = false, from, root, port, upstream, vars = {} }) {
   const directory = join(root, name);

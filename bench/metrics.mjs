@@ -1,6 +1,6 @@
 // npm run bench:metrics [-- --quick] [-- --build DIR]: what `METRICS = "on"` adds to the CPU of a
-// request. The same build runs with metrics on, off, and off once more, which shows the noise of the
-// machine.
+// request. The same build runs with metrics on, off, and off once more, which shows the noise of
+// the machine.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { loadavg, tmpdir } from "node:os";

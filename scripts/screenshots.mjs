@@ -16,7 +16,13 @@ const FOLDER = join(ROOT, "docs", "console");
 /** Makes some requests, so that the cache and the counts have something to show. */
 async function visit(base, article) {
   for (let round = 0; round < 20; round += 1) {
-    const paths = [`/cache/http://127.0.0.1:${article}/clock`, `/cache?url=http://127.0.0.1:${article}/article`, "/", "/hello-world", "/config?userId=user-id-def"];
+    const paths = [
+      `/cache/http://127.0.0.1:${article}/clock`,
+      `/cache?url=http://127.0.0.1:${article}/article`,
+      "/",
+      "/hello-world",
+      "/config?userId=user-id-def",
+    ];
     for (const path of paths) await (await fetch(base + path)).arrayBuffer();
   }
 }

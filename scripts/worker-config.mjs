@@ -13,8 +13,8 @@ const NOT_FOR_THE_RUNTIME = ["$schema", "main", "build", "env", "routes", "worke
  * Returns the top level of wrangler.toml: `name`, `compatibilityDate`, `compatibilityFlags`,
  * `vars`, `kvNamespaces` (names of bindings), `analyticsDatasets`, each `{ name, dataset }`,
  * `durableObjects`, each `{ name, className, isSqlite }`, and `staticFiles`, the binding of static
- * assets: `{ name, directory, htmlHandling, notFoundHandling }`. Throws a `Failure` for a section that is
- * not read here, so that no binding is missing unnoticed.
+ * assets: `{ name, directory, htmlHandling, notFoundHandling }`. Throws a `Failure` for a section
+ * that is not read here, so that no binding is missing unnoticed.
  */
 export async function readWorkerConfig() {
   const {

@@ -5,7 +5,9 @@ import { compact, layOut } from "../console/src/browse/json_text.js";
 
 const TEXTS = ["", "a", '"', "\\", '\\"', "{", "}]", ":,", " \n\t", "é😀"];
 
-/** Returns a value of at most this depth; `random` is a source of whole numbers below its argument. */
+/**
+ * Returns a value of at most this depth; `random` is a source of whole numbers below its argument.
+ */
 function anyValue(random, depth) {
   const text = () => TEXTS[random(TEXTS.length)] + TEXTS[random(TEXTS.length)];
   const kind = random(depth > 0 ? 6 : 4);

@@ -1,5 +1,5 @@
-// `/console/api/releases`: the releases that the tool has pushed, what changed between two of them,
-// and going back to one as `kv-edge assets rollback` does.
+// `/console/api/releases`: the releases that the tool has pushed, what changed between two of
+// them, and going back to one as `kv-edge assets rollback` does.
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { assertOutcome, consoleApi } from "./harness/console.mjs";

@@ -9,8 +9,9 @@ import { Table } from "./table.jsx";
 const HEIGHT_PX = 180;
 
 /**
- * Draws `series`, `[{ label, values }]`, at `times` (seconds since the Unix epoch). `format` turns a
- * value into text. The legend has the values at the pointer, else the last ones; a table has all.
+ * Draws `series`, `[{ label, values }]`, at `times` (seconds since the Unix epoch). `format` turns
+ * a value into text. The legend has the values at the pointer, else the last ones; a table has
+ * all.
  */
 export function Chart({ label, times, series, unit = "", format = (value) => `${roundedTo3(value)}${unit && ` ${unit}`}` }) {
   const host = useRef();
@@ -96,6 +97,13 @@ const TIME_OF_DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "s
 
 const localTime = (seconds) => TIME_OF_DAY.format(seconds * 1000);
 
+/** Returns the indices of values without a neighbour, which no line shows. */
+function isolatedPoints({ data }, number) {
+  const values = data[number];
+  const isAbsent = (index) => (values[index] ?? null) === null;
+  return values.map((_, index) => index).filter((index) => !isAbsent(index) && isAbsent(index - 1) && isAbsent(index + 1));
+}
+
 function timeTicks(_plot, ticks, _axis, _space, distance) {
   const format = distance > TIME_TICKS_MAX ? DAY : TIME;
   return ticks.map((seconds) => format.format(seconds * 1000));
@@ -120,7 +128,13 @@ function options(host, { series, format }, setIndex) {
     ],
     series: [
       {},
-      ...series.map((one, number) => ({ label: one.label, stroke: color(`--color-${number % COLORS}`), width: 1.5, spanGaps: false, points: { size: 4 } })),
+      ...series.map((one, number) => ({
+        label: one.label,
+        stroke: color(`--color-${number % COLORS}`),
+        width: 1.5,
+        spanGaps: false,
+        points: { size: 4, filter: isolatedPoints },
+      })),
     ],
     hooks: { setCursor: [(plot) => setIndex(plot.cursor.idx ?? null)] },
   };

@@ -58,7 +58,9 @@ export function Field({ label, help, control, class: name = "" }) {
   );
 }
 
-/** A button that opens a list of buttons, which closes after a choice, Escape, or a click outside. */
+/**
+ * A button that opens a list of buttons, which closes after a choice, Escape, or a click outside.
+ */
 export function Menu({ label, children }) {
   const menu = useRef(null);
   useEffect(() => {

@@ -33,9 +33,9 @@ const TYPING_MS = 150;
 const PARSE_MS = 200;
 
 /**
- * An editor of JSON. `findings` are `{ path, problem, severity: "error" | "warning", line,
- * column }`: each is shown at its line, counted from 1, or else at the value with that path, such
- * as `flags.banner.rules[0]` or `/flags/banner/rules/0`. Text that is not JSON has a finding of its
+ * An editor of JSON. `findings` are `{ path, problem, severity: "error" | "warning", line, column
+ * }`: each is shown at its line, counted from 1, or else at the value with that path, such as
+ * `flags.banner.rules[0]` or `/flags/banner/rules/0`. Text that is not JSON has a finding of its
  * own. `onChange` gets the new text.
  */
 export const JsonEditor = (given) => <Editor language="json" {...given} />;
@@ -48,7 +48,9 @@ function Editor({ language, label, value, onChange, readOnly = false, findings =
   const view = useRef(null);
   const changed = useRef(onChange);
   changed.current = onChange;
-  /** The text that `onChange` got last; it needs no comparison with the editor's when it returns. */
+  /**
+   * The text that `onChange` got last; it needs no comparison with the editor's when it returns.
+   */
   const told = useRef(null);
   const [writable, wrapping] = useRef([new Compartment(), new Compartment()]).current;
 

@@ -63,9 +63,9 @@ export async function* keyPages(namespace, { prefix, signal } = {}) {
 }
 
 /**
- * Returns `{ bytes, metadata, expiration }` of a key, or `null` if it does not exist. `metadata` is
- * `null` if there is none; `expiration` is in seconds since the Unix epoch, or `null`. KV may serve
- * what was there up to 60 seconds ago.
+ * Returns `{ bytes, metadata, expiration }` of a key, or `null` if it does not exist. `metadata`
+ * is `null` if there is none; `expiration` is in seconds since the Unix epoch, or `null`. KV may
+ * serve what was there up to 60 seconds ago.
  */
 export async function value(namespace, key, { signal } = {}) {
   try {

@@ -33,8 +33,8 @@ export function useLatest(load, inputs, { pauseMs = 0 } = {}) {
 }
 
 /**
- * Returns `[run, { isBusy, error, result }, reset]` for what a button starts. `run` does nothing while
- * an earlier one is under way.
+ * Returns `[run, { isBusy, error, result }, reset]` for what a button starts. `run` does nothing
+ * while an earlier one is under way.
  */
 export function useAction(perform) {
   const [state, setState] = useState({ isBusy: false });

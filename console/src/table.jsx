@@ -1,14 +1,14 @@
 // A table of data, which scrolls in its own frame where it is wider than the page.
 
 /**
- * Shows `rows` by `columns`, `{ name, cell(row), isNumber }`. The first column is the header of each
- * row; `keyOf(row)` identifies it, and `classOf(row)` is its class.
+ * Shows `rows` by `columns`, `{ name, cell(row), isNumber }`. The first column is the header of
+ * each row; `keyOf(row)` identifies it, and `classOf(row)` is its class.
  */
 export function Table({ label, columns, rows, keyOf, classOf }) {
   const [head, ...rest] = columns;
   const classOfCell = ({ isNumber }) => (isNumber ? "number" : undefined);
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard has to scroll what is wider than the page
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a wide table scrolls by keyboard, too
     <section class="table" aria-label={label} tabIndex={0}>
       <table>
         <thead>

@@ -15,7 +15,10 @@ const LEGEND = {
   stored: "stored, will be put",
 };
 
-/** Draws `attempts` as the page of `/writes` has them: `{ attempt, outcome, startedMs, endedMs, puts, error }`. */
+/**
+ * Draws `attempts` as the page of `/writes` has them: `{ attempt, outcome, startedMs, endedMs,
+ * puts, error }`.
+ */
 export function Timeline({ attempts, elapsedMs }) {
   const spanMs = Math.max(1, elapsedMs, ...attempts.flatMap(({ endedMs, puts }) => [endedMs, ...puts.map((put) => put.endedMs)]));
   const x = (ms) => `${((ms * 100) / spanMs).toFixed(2)}%`;

@@ -44,7 +44,7 @@ pub(crate) async fn api(
 ) -> Result<Response, RequestError> {
     let caller = caller(context).await?;
     let (module, call) = path.split_once('/').unwrap_or((path, ""));
-    let request = ApiRequest { context, access: &caller, call, target };
+    let request = ConsoleRequest { context, access: &caller, call, target };
     match module {
         "session" => session::handle(&request),
         #[cfg(feature = "cache")]
@@ -75,7 +75,7 @@ async fn caller(context: &RequestContext) -> Result<Access, RequestError> {
 }
 
 /// A call of the API by a caller with a valid token.
-struct ApiRequest<'a> {
+struct ConsoleRequest<'a> {
     context: &'a RequestContext,
     access: &'a Access,
     /// The path behind the module's name, still percent-encoded: `check` of `flags/check`.
@@ -84,7 +84,7 @@ struct ApiRequest<'a> {
     target: &'a RequestTarget<'a>,
 }
 
-impl ApiRequest<'_> {
+impl ConsoleRequest<'_> {
     /// Checks the method, which is `GET` or `POST`.
     fn require_method(&self, method: &'static str) -> Result<(), MethodNotAllowed> {
         match self.context.method() {
@@ -108,8 +108,8 @@ impl ApiRequest<'_> {
         Ok(values)
     }
 
-    /// Checks that the caller may read these keys of the namespace of a binding. Whoever may read a
-    /// prefix may read all keys below it.
+    /// Checks that the caller may read these keys of the namespace of a binding. Whoever may read
+    /// a prefix may read all keys below it.
     fn check_read(&self, binding: &str, keys: &[&str]) -> Result<(), ConsoleError> {
         if !self.access.sees(&ApiNamespace::of_binding(binding)) {
             return Err(ConsoleError::OutOfScope);

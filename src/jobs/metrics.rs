@@ -84,8 +84,8 @@ fn hand_over_in_time(env: &Bindings, now_ms: u64) -> Option<impl Future<Output =
     })
 }
 
-/// Hands the counts of this isolate over when it is time, after a Durable Object has done something
-/// that is counted. The object stays in memory until then.
+/// Hands the counts of this isolate over when it is time, after a Durable Object has done
+/// something that is counted. The object stays in memory until then.
 #[cfg(any(feature = "kv-api", feature = "writes"))]
 pub(crate) fn hand_over_after_object(env: &Bindings) {
     if env.meter().is_on()

@@ -63,8 +63,8 @@ impl Meter {
         self.name.is_some()
     }
 
-    /// Notes that a request or an alarm begins, and returns the time in milliseconds since the Unix
-    /// epoch; `None` if nothing is counted.
+    /// Notes that a request or an alarm begins, and returns the time in milliseconds since the
+    /// Unix epoch; `None` if nothing is counted.
     pub(crate) fn begin(self) -> Option<u64> {
         let now_ms = self.is_on().then(|| Clock.now_ms())?;
         Isolate::current().metrics.borrow_mut().begin(now_ms);

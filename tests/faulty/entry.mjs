@@ -221,8 +221,8 @@ function withFaults(kv, binding, faultsFor, { ctx, invocation = { calls: 0 } } =
 }
 
 /**
- * Returns the bindings with faults in every KV namespace; `faultsOf(binding)` returns the faults by
- * key.
+ * Returns the bindings with faults in every KV namespace; `faultsOf(binding)` returns the faults
+ * by key.
  */
 function withFaultsInAll(env, faultsOf, by) {
   const isNamespace = (value) => typeof value?.getWithMetadata === "function";

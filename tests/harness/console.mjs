@@ -4,8 +4,9 @@ import { send } from "./http.mjs";
 import { WORKER_TOKEN } from "./worker.mjs";
 
 /**
- * Returns a function that calls the API of a Worker: `call(path, { token, json, body, method, headers })`.
- * With `json` or `body` it is a POST. `token` is `API_TOKEN` unless it is given; `null` sends none.
+ * Returns a function that calls the API of a Worker: `call(path, { token, json, body, method,
+ * headers })`. With `json` or `body` it is a POST. `token` is `API_TOKEN` unless it is given;
+ * `null` sends none.
  */
 export function consoleApi(worker) {
   return (

@@ -30,8 +30,8 @@ export async function countKeys(namespace, prefix, { signal, onCount }) {
 }
 
 /**
- * Deletes the keys with a prefix. `onCount` gets the number of keys deleted so far. Returns it, and
- * the keys that were not deleted.
+ * Deletes the keys with a prefix. `onCount` gets the number of keys deleted so far. Returns it,
+ * and the keys that were not deleted.
  */
 export async function removeByPrefix(namespace, prefix, { signal, onCount }) {
   const names = [];
@@ -74,8 +74,8 @@ function pause(milliseconds, signal) {
 }
 
 /**
- * Returns the pairs with a prefix as a `Blob` in a format of `FORMATS`, and their number. `onCount`
- * gets the number on the way.
+ * Returns the pairs with a prefix as a `Blob` in a format of `FORMATS`, and their number.
+ * `onCount` gets the number on the way.
  */
 export async function exportPairs(namespace, prefix, formatName, { signal, onCount }) {
   const format = FORMATS[formatName];
@@ -128,8 +128,9 @@ function utf8(bytes) {
 const textOf = (file) => file.stream().pipeThrough(new TextDecoderStream("utf-8", { fatal: true, ignoreBOM: true }));
 
 /**
- * Reads a whole file of pairs before the first write. Returns `{ count, expired, existing, fault }`:
- * `existing` has the keys that the namespace has already, `fault` is a `PairFileError` or `null`.
+ * Reads a whole file of pairs before the first write. Returns `{ count, expired, existing, fault
+ * }`: `existing` has the keys that the namespace has already, `fault` is a `PairFileError` or
+ * `null`.
  */
 export async function checkFile(namespace, file, { signal, onCount }) {
   const names = new Set();
@@ -170,8 +171,8 @@ const hasLifetime = ({ expiration_ttl: lifetime }) => lifetime !== undefined && 
 const hasExpired = (pair) => !hasLifetime(pair) && (pair.expiration ?? Number.POSITIVE_INFINITY) <= nowSeconds();
 
 /**
- * Writes the pairs of a file that was checked, without those whose key is in `skipped`. Returns the
- * number of pairs written, and the keys that were not.
+ * Writes the pairs of a file that was checked, without those whose key is in `skipped`. Returns
+ * the number of pairs written, and the keys that were not.
  */
 export async function importPairs(namespace, file, { skipped, signal, onCount }) {
   let count = 0;

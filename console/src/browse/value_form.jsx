@@ -90,7 +90,10 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
   const shown = isText || ["hex", "image"].includes(view) ? view : "hex";
   const original = shown === "json" ? laidOut() : kind.text;
   const text = edit.text ?? original;
-  /** Returns what would be saved. That takes a while for a long text, so it is not done at each key. */
+  /**
+   * Returns what would be saved. That takes a while for a long text, so it is not done at each
+   * key.
+   */
   const bytesNow = () => (edit.text === null ? base : new TextEncoder().encode(storedForm(edit.text, kind, shown)));
   const metadataText = edit.metadata ?? (stored.metadata === null ? "" : JSON.stringify(stored.metadata, null, 2));
   const fields = edit.expiration ?? expirationFields(stored.expiration);
@@ -142,7 +145,10 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
     }
   }
 
-  /** Returns what somebody else stored since we read, `null` for a deletion, `undefined` if nobody did. */
+  /**
+   * Returns what somebody else stored since we read, `null` for a deletion, `undefined` if nobody
+   * did.
+   */
   async function changeBySomebodyElse() {
     if (isNew) return (await exists(namespace, name)) ? ((await readValue(namespace, name)) ?? undefined) : undefined;
     const now = await readValue(namespace, name);
@@ -323,7 +329,9 @@ function useLaidOut(kind, base) {
   };
 }
 
-/** Returns the text to store for the text of an editor: as compact as it was, with its line ends. */
+/**
+ * Returns the text to store for the text of an editor: as compact as it was, with its line ends.
+ */
 function storedForm(text, kind, view) {
   if (view !== "json" || !kind.isJson || problemOf(text)) return kind.text?.includes("\r\n") ? text.replaceAll("\n", "\r\n") : text;
   if (compact(kind.text) === kind.text) return compact(text);

@@ -55,8 +55,8 @@ pub enum StoredKind {
     Page,
 }
 
-/// Describes the stored responses of a URL: the one under the URL's key, its variants, and the JSON
-/// view of the page. `now_ms` is milliseconds since the Unix epoch.
+/// Describes the stored responses of a URL: the one under the URL's key, its variants, and the
+/// JSON view of the page. `now_ms` is milliseconds since the Unix epoch.
 #[must_use]
 pub fn inspect(
     url: &CachedUrl,

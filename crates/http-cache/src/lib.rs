@@ -33,8 +33,8 @@
 //!
 //! [`inspection`] describes what is stored for a URL, for somebody who looks.
 //!
-//! [`page_view`] is the title and the text of a web page as JSON, which is stored by an exchange of
-//! its own.
+//! [`page_view`] is the title and the text of a web page as JSON, which is stored by an exchange
+//! of its own.
 //!
 //! # The life of one lookup
 //!

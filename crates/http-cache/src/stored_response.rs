@@ -115,8 +115,8 @@ impl StoredResponse {
         Self { metadata, directives, freshness }
     }
 
-    /// Reads a record of KV. `head` is its JSON; `default_lifetime_ms` is the lifetime of a response
-    /// that states none, in milliseconds, and then a record without a head is accepted.
+    /// Reads a record of KV. `head` is its JSON; `default_lifetime_ms` is the lifetime of a
+    /// response that states none, in milliseconds, and then a record without a head is accepted.
     ///
     /// # Errors
     /// [`UnusableRecord`] says why the record is not used.

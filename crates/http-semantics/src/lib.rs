@@ -34,8 +34,9 @@
 //! ```
 //!
 //! The other modules are smaller: [`forwarding_fields`] and [`cdn_loop`] for requests to other
-//! servers, [`cors`], [`cookie`], [`authorization`], [`signing_key`], [`http_date`], [`timestamp`],
-//! [`status`], [`weight`], [`content_hash`], [`request_body`], [`upstream_timeout`] and [`workers_cache`].
+//! servers, [`cors`], [`cookie`], [`authorization`], [`signing_key`], [`http_date`],
+//! [`timestamp`], [`status`], [`weight`], [`content_hash`], [`request_body`], [`upstream_timeout`]
+//! and [`workers_cache`].
 //!
 //! # Example
 //!

@@ -1,8 +1,8 @@
 //! Dates in JSON (RFC 3339).
 
 /// Returns a time in seconds since the Unix epoch as RFC 3339 has it, in UTC. The calendar is
-/// counted from 1 March, so that a leap day is the last of its year ("`chrono`-Compatible Low-Level
-/// Date Algorithms", `civil_from_days`).
+/// counted from 1 March, so that a leap day is the last of its year ("`chrono`-Compatible
+/// Low-Level Date Algorithms", `civil_from_days`).
 #[must_use]
 pub fn rfc_3339(unix_seconds: u64) -> String {
     let (days, seconds) = (unix_seconds / 86_400 + 719_468, unix_seconds % 86_400);

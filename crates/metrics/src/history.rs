@@ -161,8 +161,8 @@ impl<S: HistoryStorage> History<S> {
         if is_first_of_hour { self.delete_expired(now_seconds) } else { Ok(()) }
     }
 
-    /// Returns the points that are kept, the oldest first: the time in seconds since the Unix epoch,
-    /// and the counts. A time without counts has no point.
+    /// Returns the points that are kept, the oldest first: the time in seconds since the Unix
+    /// epoch, and the counts. A time without counts has no point.
     ///
     /// # Errors
     /// [`HistoryError`].

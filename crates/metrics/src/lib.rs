@@ -10,8 +10,8 @@
 //! isolate ── count ──> Collector ──┘                             └──> OpenMetrics, JSON
 //! ```
 //!
-//! A hand-over may arrive although its sender sees a failure. So it is repeated unchanged, with its
-//! number, until it is acknowledged, and the object drops a number that it has had: nothing is
+//! A hand-over may arrive although its sender sees a failure. So it is repeated unchanged, with
+//! its number, until it is acknowledged, and the object drops a number that it has had: nothing is
 //! counted twice.
 //!
 //! # Example
@@ -20,13 +20,13 @@
 //! use metrics::collector::Collector;
 //! use metrics::open_metrics::to_open_metrics;
 //!
-//! let mut collector = Collector::default();
-//! collector.begin(1_764_424_800_000);
-//! collector.count("/cache", |counts| counts.writes += 1);
-//! let hand_over = collector.next_hand_over(|| "a random id".to_owned()).ok_or("nothing was counted")?;
-//! collector.arrived(hand_over.sequence);
-//! let text = to_open_metrics(&hand_over.minutes[0].routes);
-//! assert!(text.contains("kv_edge_kv_operations_total{route=\"/cache\",operation=\"write\"} 1\n"));
+//! let mut collector = Collector::default(); collector.begin(1_764_424_800_000);
+//! collector.count("/cache", |counts| counts.writes += 1); let hand_over =
+//! collector.next_hand_over(|| "a random id".to_owned()).ok_or("nothing was counted")?;
+//! collector.arrived(hand_over.sequence); let text =
+//! to_open_metrics(&hand_over.minutes[0].routes);
+//! assert!(text.contains("kv_edge_kv_operations_total{route=\"/cache\",operation=\"write\"}
+//! 1\n"));
 //! # Ok::<(), &str>(())
 //! ```
 

@@ -103,7 +103,8 @@ fn one(value: String) -> Samples {
     vec![(None, value)]
 }
 
-/// Returns a number that counts parts of a unit, in that unit: `digits` of its digits are decimals.
+/// Returns a number that counts parts of a unit, in that unit: `digits` of its digits are
+/// decimals.
 fn decimal(parts: u64, digits: u32) -> String {
     let per_unit = 10_u64.pow(digits);
     format!("{}.{:0width$}", parts / per_unit, parts % per_unit, width = digits as usize)

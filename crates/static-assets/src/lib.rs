@@ -24,8 +24,8 @@
 //! kv-edge:blob:27bc…            <!DOCTYPE html>…
 //! ```
 //!
-//! What is running says so in a [`lease`]. [`changes`] compares two releases, and [`rollback`] goes
-//! back to an earlier one.
+//! What is running says so in a [`lease`]. [`changes`] compares two releases, and [`rollback`]
+//! goes back to an earlier one.
 //!
 //! Files that were put under their own names, as the documentation shows it (`wrangler kv key
 //! put index.html`), are served as well: see [`unversioned_key`].

@@ -1,5 +1,5 @@
-//! `GET /cache?url={URL}`: the documented JSON of a page. It is an exchange of the same cache as the
-//! page itself, under a key of its own.
+//! `GET /cache?url={URL}`: the documented JSON of a page. It is an exchange of the same cache as
+//! the page itself, under a key of its own.
 
 use std::rc::Rc;
 

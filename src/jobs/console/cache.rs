@@ -12,7 +12,7 @@ use kv_store::store::StoreError;
 use serde::Serialize;
 use worker::web_sys::Response;
 
-use super::{ApiRequest, ConsoleError, json};
+use super::{ConsoleError, ConsoleRequest, json};
 use crate::http::error::RequestError;
 use crate::http::{stream, url};
 use crate::kv::envelope::EnvelopeBody;
@@ -37,7 +37,7 @@ struct StoredUrl<'a> {
     is_complete: bool,
 }
 
-pub(super) async fn handle(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
+pub(super) async fn handle(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     if !request.call.is_empty() {
         return Err(ConsoleError::UnknownCall.into());
     }

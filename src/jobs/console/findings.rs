@@ -10,14 +10,14 @@ use serde::Serialize;
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Findings {
     /// What keeps the text from being used as it is meant.
-    pub(super) faults: Vec<Finding>,
+    pub(super) faults: Vec<PlacedFinding>,
     /// What the Worker accepts, but is probably a mistake.
-    pub(super) warnings: Vec<Finding>,
+    pub(super) warnings: Vec<PlacedFinding>,
 }
 
 /// A finding and its place.
 #[derive(Debug, Serialize)]
-pub(super) struct Finding {
+pub(super) struct PlacedFinding {
     /// The path of a value, such as `routes[1].origin`; empty for the whole.
     path: String,
     problem: Cow<'static, str>,
@@ -35,15 +35,19 @@ impl Findings {
         match JsonTree::parse(text) {
             Ok(tree) => check(&tree),
             Err(JsonSyntaxError { line, column, problem }) => {
-                let fault =
-                    Finding { path: String::new(), problem: problem.into(), line: Some(line), column: Some(column) };
+                let fault = PlacedFinding {
+                    path: String::new(),
+                    problem: problem.into(),
+                    line: Some(line),
+                    column: Some(column),
+                };
                 Self { faults: vec![fault], warnings: Vec::new() }
             }
         }
     }
 }
 
-impl From<Fault> for Finding {
+impl From<Fault> for PlacedFinding {
     fn from(Fault { path, problem }: Fault) -> Self {
         Self { path, problem, line: None, column: None }
     }

@@ -12,14 +12,14 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use worker::web_sys::Response;
 
-use super::findings::{Finding, Findings};
-use super::{ApiRequest, ConsoleError, json};
+use super::findings::{Findings, PlacedFinding};
+use super::{ConsoleError, ConsoleRequest, json};
 use crate::http::error::RequestError;
 use crate::kv::flags::{LoadedFlags, flags};
 use crate::kv::users;
 
-/// The longest body, in bytes: definitions of 2 MiB, as a JSON string in which each quote takes two
-/// bytes, beside a context and a record.
+/// The longest body, in bytes: definitions of 2 MiB, as a JSON string in which each quote takes
+/// two bytes, beside a context and a record.
 const BODY_BYTES_MAX: u32 = 5 * 1024 * 1024;
 
 /// The most users of a sample.
@@ -28,7 +28,7 @@ const SAMPLE_MAX: usize = 1000;
 /// The binding of the definitions and of users' records.
 const BINDING: &str = "USER_CONFIGURATION";
 
-pub(super) async fn handle(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
+pub(super) async fn handle(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     request.require_method("POST")?;
     match request.call {
         "check" => check(request).await,
@@ -40,7 +40,7 @@ pub(super) async fn handle(request: &ApiRequest<'_>) -> Result<Response, Request
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CheckBody {
+struct DefinitionsCheckBody {
     definitions: String,
 }
 
@@ -53,13 +53,13 @@ struct CheckReply {
     findings: Findings,
 }
 
-async fn check(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
-    let CheckBody { definitions } = request.body(BODY_BYTES_MAX).await?;
+async fn check(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
+    let DefinitionsCheckBody { definitions } = request.body(BODY_BYTES_MAX).await?;
     let mut flags = Vec::new();
     let findings = Findings::of_json(&definitions, |tree| {
         let DefinitionsCheck { names, faults, warnings, .. } = DefinitionsCheck::of(&definitions, tree);
         flags = names;
-        let found = |faults: Vec<_>| faults.into_iter().map(Finding::from).collect();
+        let found = |faults: Vec<_>| faults.into_iter().map(PlacedFinding::from).collect();
         Findings { faults: found(faults), warnings: found(warnings) }
     });
     json(&CheckReply { flags, findings })
@@ -73,7 +73,7 @@ enum TriedDefinitions {
 
 impl TriedDefinitions {
     /// Returns the definitions of this text, or the stored ones without a text.
-    async fn of(request: &ApiRequest<'_>, text: Option<&str>) -> Result<Self, RequestError> {
+    async fn of(request: &ConsoleRequest<'_>, text: Option<&str>) -> Result<Self, RequestError> {
         let invalid = |fault: Option<String>| ConsoleError::InvalidDefinitions(fault.unwrap_or_default());
         if let Some(text) = text {
             let parsed = Definitions::parse(text);
@@ -139,7 +139,7 @@ struct FlagResult<'d> {
     error: Option<&'static str>,
 }
 
-async fn evaluate(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
+async fn evaluate(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     let EvaluateBody { definitions, context, record } = request.body(BODY_BYTES_MAX).await?;
     let context = evaluation_context(request, context)?;
     let definitions = TriedDefinitions::of(request, definitions.as_deref()).await?;
@@ -174,16 +174,17 @@ fn result<'d>(name: &str, flag: &'d Flag, subject: &Subject<'_>) -> Result<FlagR
 }
 
 fn evaluation_context(
-    request: &ApiRequest<'_>,
+    request: &ConsoleRequest<'_>,
     context: Map<String, Value>,
 ) -> Result<EvaluationContext, ConsoleError> {
     let prefix = &request.context.vars().flags.prefix;
     parse_context(Value::Object(context), prefix).map_err(|error| ConsoleError::InvalidBody(error.to_string()))
 }
 
-/// Returns the stored configuration of a user, if the caller may read it. Rules can tell a record's
-/// members one by one, so a caller who tries out rules of their own gets to know all of it.
-async fn stored_user(request: &ApiRequest<'_>, id: &str) -> Result<users::UserConfig, RequestError> {
+/// Returns the stored configuration of a user, if the caller may read it. Rules can tell a
+/// record's members one by one, so a caller who tries out rules of their own gets to know all of
+/// it.
+async fn stored_user(request: &ConsoleRequest<'_>, id: &str) -> Result<users::UserConfig, RequestError> {
     let vars = request.context.vars();
     let own = key(&vars.flags.prefix, id)?;
     let keys: Vec<&str> = [Some(&own), vars.flags.snapshot.as_ref()].into_iter().flatten().map(Key::as_str).collect();
@@ -193,7 +194,7 @@ async fn stored_user(request: &ApiRequest<'_>, id: &str) -> Result<users::UserCo
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SampleBody {
+struct UserSampleBody {
     definitions: Option<String>,
     flag: String,
     #[serde(default)]
@@ -216,8 +217,8 @@ struct VariantShare<'d> {
     users: usize,
 }
 
-async fn sample(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
-    let SampleBody { definitions, flag: name, context, users } = request.body(BODY_BYTES_MAX).await?;
+async fn sample(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
+    let UserSampleBody { definitions, flag: name, context, users } = request.body(BODY_BYTES_MAX).await?;
     if !(1..=SAMPLE_MAX).contains(&users) {
         let why = format!("users must be a whole number from 1 to {SAMPLE_MAX}");
         return Err(ConsoleError::InvalidBody(why).into());

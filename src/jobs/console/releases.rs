@@ -17,7 +17,7 @@ use static_assets::release::{self, Pointer, Release};
 use static_assets::rollback::{self, RollbackError};
 use worker::web_sys::Response;
 
-use super::{ApiRequest, ConsoleError, json};
+use super::{ConsoleError, ConsoleRequest, json};
 use crate::http::error::RequestError;
 use crate::kv::asset_store::forget_pointer;
 use crate::kv::put::{PutOptions, PutValue};
@@ -43,7 +43,7 @@ const SHOWN_MAX: usize = 1000;
 /// How long a call of KV may take, retries included, in seconds.
 const CALL_SECONDS: u64 = 60;
 
-pub(super) async fn handle(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
+pub(super) async fn handle(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     match request.call {
         "" => list(request).await,
         "changes" => changes(request).await,
@@ -54,18 +54,18 @@ pub(super) async fn handle(request: &ApiRequest<'_>) -> Result<Response, Request
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ReleaseList<'a> {
+struct ReleasesReply<'a> {
     current: Option<&'a str>,
     previous: &'a [String],
     /// The newest first.
-    releases: Vec<ListedRelease<'a>>,
+    releases: Vec<ReleaseSummary<'a>>,
     /// False if there are more releases than are shown.
     is_complete: bool,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ListedRelease<'a> {
+struct ReleaseSummary<'a> {
     id: &'a str,
     pushed: Option<String>,
     files: Option<u64>,
@@ -73,7 +73,7 @@ struct ListedRelease<'a> {
     is_current: bool,
 }
 
-async fn list(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
+async fn list(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     request.require_method("GET")?;
     request.parameters([])?;
     request.check_read(ASSETS, &[POINTER.as_str(), MANIFESTS])?;
@@ -83,7 +83,7 @@ async fn list(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
     let current = pointer.as_ref().map(|pointer| pointer.current.as_str());
     let releases = all.iter().take(SHOWN_MAX).map(|release| {
         let metadata = release.metadata.as_ref();
-        ListedRelease {
+        ReleaseSummary {
             id: &release.id,
             pushed: metadata.map(|metadata| rfc_3339(metadata.created_ms / 1000)),
             files: metadata.map(|metadata| metadata.files),
@@ -91,7 +91,7 @@ async fn list(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
             is_current: current == Some(release.id.as_str()),
         }
     });
-    json(&ReleaseList {
+    json(&ReleasesReply {
         current,
         previous: pointer.as_ref().map_or(&[], |pointer| &pointer.previous),
         releases: releases.collect(),
@@ -99,7 +99,7 @@ async fn list(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
     })
 }
 
-async fn changes(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
+async fn changes(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     request.require_method("GET")?;
     let [from, to] = request.parameters(["from", "to"])?;
     request.check_read(ASSETS, &[MANIFESTS])?;
@@ -122,7 +122,7 @@ struct RollbackResult<'a> {
 }
 
 /// Does what `kv-edge assets rollback` does, under a lease that `assets gc` respects.
-async fn roll_back(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
+async fn roll_back(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     request.require_method("POST")?;
     request.check_read(ASSETS, &[MANIFESTS])?;
     request.check_change(ASSETS, &[POINTER.as_str(), PUSHES])?;

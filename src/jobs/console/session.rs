@@ -5,7 +5,7 @@ use kv_api::access::Access;
 use serde::Serialize;
 use worker::web_sys::Response;
 
-use super::{ApiRequest, ConsoleError, json};
+use super::{ConsoleError, ConsoleRequest, json};
 use crate::http::error::RequestError;
 
 /// The jobs of this build, which the page has panels for.
@@ -54,7 +54,7 @@ struct Binding<'a> {
     writable: bool,
 }
 
-pub(super) fn handle(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
+pub(super) fn handle(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     if !request.call.is_empty() {
         return Err(ConsoleError::UnknownCall.into());
     }

@@ -1,5 +1,5 @@
-//! `POST /console/api/storefronts/…`: records of storefronts, checked and tried out before they are
-//! saved.
+//! `POST /console/api/storefronts/…`: records of storefronts, checked and tried out before they
+//! are saved.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -18,8 +18,8 @@ use tenant_router::storefront_address::{HostMatch, StorefrontAddress};
 use tenant_router::storefront_record::{RoutingEntry, StorefrontRecord};
 use worker::web_sys::Response;
 
-use super::findings::{Finding, Findings};
-use super::{ApiRequest, ConsoleError, json};
+use super::findings::{Findings, PlacedFinding};
+use super::{ConsoleError, ConsoleRequest, json};
 use crate::http::error::RequestError;
 use crate::http::url::href;
 use crate::kv::{ReadOptions, storefronts};
@@ -37,7 +37,7 @@ const VISITORS_MAX: u32 = 1000;
 /// The length of a visitor's id, in hexadecimal digits.
 const VISITOR_DIGITS: usize = 16;
 
-pub(super) async fn handle(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
+pub(super) async fn handle(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     request.require_method("POST")?;
     request.parameters([])?;
     match request.call {
@@ -50,20 +50,20 @@ pub(super) async fn handle(request: &ApiRequest<'_>) -> Result<Response, Request
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CheckBody {
+struct RecordCheckBody {
     key: String,
     record: String,
 }
 
-async fn check(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
-    let CheckBody { key, record } = request.body(BODY_BYTES_MAX).await?;
+async fn check(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
+    let RecordCheckBody { key, record } = request.body(BODY_BYTES_MAX).await?;
     let vars = request.context.vars();
     let mut entry = None;
     let mut findings = Findings::of_json(&record, |tree| {
         let policy = Some(&vars.storefronts.origins);
         let checked = RecordCheck::of(Some(&key), &record, &tree.repeated(), policy);
         entry = checked.entry;
-        let findings = |found: Vec<Fault>| found.into_iter().map(Finding::from).collect();
+        let findings = |found: Vec<Fault>| found.into_iter().map(PlacedFinding::from).collect();
         Findings { faults: findings(checked.faults), warnings: findings(checked.warnings) }
     });
     if let Some(RoutingEntry::CustomDomain(id)) = &entry
@@ -94,7 +94,7 @@ struct TriedRequest {
     visitor: Option<String>,
 }
 
-async fn route(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
+async fn route(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     let tried: TriedRequest = request.body(BODY_BYTES_MAX).await?;
     let visitor = tried.visitor_id()?;
     let planned = tried.plan(request, |routed, address, record, settings| {
@@ -106,7 +106,7 @@ async fn route(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
 }
 
 #[derive(Deserialize)]
-struct SampleBody {
+struct VisitorSampleBody {
     visitors: u32,
     #[serde(flatten)]
     tried: BTreeMap<String, serde_json::Value>,
@@ -119,8 +119,8 @@ struct SampleResult {
     refused: Option<RefusedRequest>,
 }
 
-async fn sample_visitors(request: &ApiRequest<'_>) -> Result<Response, RequestError> {
-    let SampleBody { visitors, tried } = request.body(BODY_BYTES_MAX).await?;
+async fn sample_visitors(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
+    let VisitorSampleBody { visitors, tried } = request.body(BODY_BYTES_MAX).await?;
     let invalid = |error: serde_json::Error| ConsoleError::InvalidBody(error.to_string());
     let tried: TriedRequest = serde_json::from_value(tried.into_iter().collect()).map_err(invalid)?;
     if !(1..=VISITORS_MAX).contains(&visitors) {
@@ -182,7 +182,7 @@ impl TriedRequest {
     /// refuses.
     async fn plan<R>(
         &self,
-        request: &ApiRequest<'_>,
+        request: &ConsoleRequest<'_>,
         plan: impl FnOnce(
             &RoutedRequest<'_, HeaderSection>,
             &StorefrontAddress<'_>,
@@ -240,11 +240,11 @@ impl TriedRequest {
         }
     }
 
-    /// Returns the value of a key: the record of the request if it is that of `own`, or else what KV
-    /// has now.
+    /// Returns the value of a key: the record of the request if it is that of `own`, or else what
+    /// KV has now.
     async fn entry(
         &self,
-        request: &ApiRequest<'_>,
+        request: &ConsoleRequest<'_>,
         own: &Key<'_>,
         asked: &Key<'_>,
     ) -> Result<Option<CachedRecord<Rc<RoutingEntry>>>, PlanFailure> {
@@ -261,7 +261,7 @@ impl TriedRequest {
 }
 
 /// Returns the value of a key in KV, which may be newer than the one in memory.
-async fn stored_json(request: &ApiRequest<'_>, key: &Key<'_>) -> Result<Option<String>, RequestError> {
+async fn stored_json(request: &ConsoleRequest<'_>, key: &Key<'_>) -> Result<Option<String>, RequestError> {
     let json = request.context.env().storefronts().read_with_retry(key, &ReadOptions::TEXT).await?;
     Ok(json.and_then(|json| json.as_string()))
 }

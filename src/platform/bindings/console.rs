@@ -26,7 +26,8 @@ impl Bindings {
 }
 
 impl StaticFiles {
-    /// Returns the response to a request for one of the files. The error is what the runtime threw.
+    /// Returns the response to a request for one of the files. The error is what the runtime
+    /// threw.
     pub(crate) async fn send(&self, request: &Request) -> Result<Response, JsValue> {
         Ok(JsFuture::from(self.fetch(request)?).await?.unchecked_into())
     }

@@ -46,8 +46,8 @@ impl<B: StoredBody> Exchange<B> {
         self.handle_response(lookup, fwd, head, is_overtaken, cx)
     }
 
-    /// Returns why this response counts as a failure if `hit` may be served in its place; `None` if
-    /// it does not.
+    /// Returns why this response counts as a failure if `hit` may be served in its place; `None`
+    /// if it does not.
     fn failure(&self, hit: &CacheHit<B>, head: &UpstreamHead) -> Option<String> {
         if stale::is_error(head.status) {
             return Some(format!("it responded {}", head.status));

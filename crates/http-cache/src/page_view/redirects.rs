@@ -31,8 +31,9 @@ impl Redirects {
     }
 
     /// Returns the fields under which the view of this page is stored, with the length of the view
-    /// in bytes. After redirects, it is fresh as long as each of them and the page, and has the tags
-    /// of all, so that a purge of any of them covers the view. Only that of a 2xx may be stored.
+    /// in bytes. After redirects, it is fresh as long as each of them and the page, and has the
+    /// tags of all, so that a purge of any of them covers the view. Only that of a 2xx may be
+    /// stored.
     #[must_use]
     pub fn view_fields(mut self, url: &CachedUrl, head: Head<'_>, length: usize, now_ms: u64) -> HeaderSection {
         let (status, fields, times) = head;
