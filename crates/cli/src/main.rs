@@ -15,8 +15,8 @@
 //! - [`token`]: tokens of the KV REST API for one namespace or prefix (`create`, `revoke`).
 //!
 //! The other modules are what the groups share: [`api`] is the client of the KV REST API,
-//! [`progress`] writes to stderr, [`validation_report`] prints what `validate` found, [`json`]
-//! keeps duplicate members, [`input_file`] reads files and standard input.
+//! [`progress`] writes to stderr, [`validation_report`] prints what `validate` found, and
+//! [`input_file`] reads files and standard input.
 //!
 //! The exit code of a command that checks is 0 if everything is valid, 1 if it found faults, and
 //! 2 if it could not check: a mistake in the command line, a file that cannot be read. The exit

@@ -20,13 +20,15 @@
 //! use metrics::collector::Collector;
 //! use metrics::open_metrics::to_open_metrics;
 //!
-//! let mut collector = Collector::default(); collector.begin(1_764_424_800_000);
-//! collector.count("/cache", |counts| counts.writes += 1); let hand_over =
-//! collector.next_hand_over(|| "a random id".to_owned()).ok_or("nothing was counted")?;
-//! collector.arrived(hand_over.sequence); let text =
-//! to_open_metrics(&hand_over.minutes[0].routes);
-//! assert!(text.contains("kv_edge_kv_operations_total{route=\"/cache\",operation=\"write\"}
-//! 1\n"));
+//! let mut collector = Collector::default();
+//! collector.begin(1_764_424_800_000);
+//! collector.count("/cache", |counts| counts.writes += 1);
+//! let new_id = || "a random id".to_owned();
+//! let hand_over = collector.next_hand_over(new_id).ok_or("nothing was counted")?;
+//! collector.arrived(hand_over.sequence);
+//! let text = to_open_metrics(&hand_over.minutes[0].routes);
+//! let puts = "kv_edge_kv_operations_total{route=\"/cache\",operation=\"write\"} 1\n";
+//! assert!(text.contains(puts));
 //! # Ok::<(), &str>(())
 //! ```
 
