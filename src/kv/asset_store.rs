@@ -49,7 +49,7 @@ pub(crate) async fn current(context: &RequestContext) -> Result<CachedRecord<Rc<
     }
 }
 
-/// Has the next request read the pointer again, because this isolate has changed it.
+/// Makes the next request read the pointer again, because this isolate has changed it.
 #[cfg(feature = "console")]
 pub(crate) fn forget_pointer() {
     AssetStores::cache().borrow_mut().remove(POINTER.as_str(), Clock.now_ms());

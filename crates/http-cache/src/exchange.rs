@@ -31,12 +31,13 @@ use std::fmt::Debug;
 use std::mem;
 use std::rc::Rc;
 
+use crate::cache_control::CacheControl;
 use crate::cache_status::{CacheStatus, ForwardReason};
 use crate::cached_url::CachedUrl;
 use crate::credentials::CredentialFields;
 use crate::decision::{self, CacheRequest, Decision, IF_ERROR, SelectedResponse};
 use crate::error::CacheError;
-use crate::freshness::ExchangeTimes;
+use crate::freshness::{ExchangeTimes, Freshness};
 use crate::memory_cache::{BODY_BYTES_MAX, MemoryCache, MemoryEntry};
 use crate::page_view;
 use crate::purge::{PurgeList, PurgeMode};
@@ -130,6 +131,15 @@ pub struct UpstreamHead {
     pub has_body: bool,
     /// When the request was sent, and when the response began.
     pub times: ExchangeTimes,
+}
+
+impl UpstreamHead {
+    /// Returns true if the response is fresh by what it states, or by the heuristic (RFC 9111
+    /// §4.2).
+    fn is_fresh(&self, now_ms: u64) -> bool {
+        let (directives, is_targeted) = CacheControl::of_response(&self.fields);
+        Freshness::of(self.status, &self.fields, &directives, is_targeted, self.times, None).is_fresh(now_ms)
+    }
 }
 
 /// What happened since the last step.

@@ -17,11 +17,12 @@ The responses of the Worker to requests that it cannot fulfil. Values in the sen
 513, are examples.
 
 A client that names `application/json` or `application/problem+json` in `Accept` gets problem details
-([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)) with the status, its phrase as `title`, the code
-and the sentence as `detail`. So does every client of `/writes/…`, `/metrics`, `POST /cache/purge`
-and `POST /config`. Everybody else gets the sentence alone. The code of a problem stays the same between
-releases; sentences may change. A 5xx carries `X-Request-Id`, which names the line in the log that
-says what happened.
+([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)) with the status, its phrase as `title`, the
+code and the sentence as `detail`. So does every client of `/writes/…`, `/ofrep/…`,
+`/console/api/…`, `/metrics`, `POST /cache/purge` and `POST /config`. `/client/v4/…` has the
+envelope of its own API. Everybody else gets the sentence alone. The code of a problem stays the
+same between releases; sentences may change. A 5xx carries `X-Request-Id`, which names the line in
+the log that says what happened.
 
 ";
 

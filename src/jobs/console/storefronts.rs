@@ -200,7 +200,7 @@ impl TriedRequest {
         }
         let fields = self.header_section()?;
         let is_path = self.url.starts_with('/');
-        // The host of a path is of no account; a name below `.invalid` is never registered (RFC
+        // The host of a path does not matter; a name below `.invalid` is never registered (RFC
         // 2606 §2).
         let url = if is_path {
             href(&format!("https://storefront.invalid{}", self.url), None)

@@ -332,6 +332,25 @@ fn during_an_outage_a_stale_page_makes_no_new_view() {
 }
 
 #[test]
+fn a_page_that_is_fresh_for_longer_than_its_view_is_no_failure() {
+    // It states no lifetime: it is fresh by the heuristic, and its view for the default minute.
+    let mut isolate = TestIsolate::new();
+    let found = stored_view(Some("stale-if-error=900"), 70_000);
+    let times = found.stored.metadata.times;
+    let (mut view, _) = isolate.look_up_view(Ok(found));
+    let fields = [
+        ("cache-control", "stale-if-error=900"),
+        ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT"),
+        ("content-length", "3"),
+    ];
+    let fields = fields.into_iter().collect();
+    let head = UpstreamHead { status: 200, fields, has_date: false, has_body: true, times };
+    let action = isolate.step_view(&mut view, Event::Received(Ok(head)));
+    assert!(!matches!(action, Action::Respond(_) | Action::Fail { .. }), "it is made anew: {action:?}");
+    assert!(!isolate.memory.is_backing_off(isolate.url().page_key().as_str(), NOW_MS));
+}
+
+#[test]
 fn a_refresh_of_a_page_view_asks_the_upstream_for_the_page_and_any_other_exchange_asks_the_cache() {
     let mut isolate = TestIsolate::new();
     let (mut view, action) = isolate.look_up_view(Ok(stored_view(Some("max-age=1, stale-while-revalidate=9"), 2000)));

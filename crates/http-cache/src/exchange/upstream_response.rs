@@ -30,7 +30,7 @@ impl<B: StoredBody> Exchange<B> {
         cx: &mut Context<'_, B, F>,
     ) -> Action<B> {
         let fallback = lookup.hit.as_ref().filter(|hit| self.may_serve_stale(hit, cx.now_ms));
-        if let Some(failure) = fallback.and_then(|hit| self.failure(hit, &head)) {
+        if let Some(failure) = fallback.and_then(|hit| self.failure(hit, &head, cx.now_ms)) {
             self.effects.push(Effect::DiscardUpstream);
             return self.stale_or_error(lookup, fwd, CacheError::Upstream(failure), Some(&head), cx);
         }
@@ -48,13 +48,15 @@ impl<B: StoredBody> Exchange<B> {
 
     /// Returns why this response counts as a failure if `hit` may be served in its place; `None`
     /// if it does not.
-    fn failure(&self, hit: &CacheHit<B>, head: &UpstreamHead) -> Option<String> {
+    fn failure(&self, hit: &CacheHit<B>, head: &UpstreamHead, now_ms: u64) -> Option<String> {
         if stale::is_error(head.status) {
             return Some(format!("it responded {}", head.status));
         }
         let is_newer = head.times.requested_ms > hit.stored.metadata.times.requested_ms;
-        // The exchange of the page served it in place of an error.
-        (self.view == StoredView::Page && !is_newer).then(|| "the stored page is stale, too".to_owned())
+        // If the page is stale as well, its exchange served it in place of an error. A page that
+        // states no lifetime may be fresh for longer than its view.
+        let is_failure = self.view == StoredView::Page && !is_newer && !head.is_fresh(now_ms);
+        is_failure.then(|| "the stored page is stale, too".to_owned())
     }
 
     /// Handles a 304: the stored response is current, and its fields are updated (RFC 9111
