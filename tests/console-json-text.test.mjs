@@ -1,7 +1,8 @@
 // JSON as the console lays it out and makes it compact: as text, without a change of its values.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { compact, layOut } from "../console/src/browse/json_text.js";
+import { editableForm, layOut, oneLine } from "../console/src/browse/json_text.js";
+import { lineEndOf } from "../console/src/browse/value_kind.js";
 
 const TEXTS = ["", "a", '"', "\\", '\\"', "{", "}]", ":,", " \n\t", "é😀"];
 
@@ -27,12 +28,32 @@ test("2,000 random values are laid out as JSON.stringify does, and made compact 
     const [short, long] = [JSON.stringify(value), JSON.stringify(value, null, 2)];
     for (const text of [short, long, JSON.stringify(value, null, "\t").replaceAll("\n", "\r\n")]) {
       assert.equal(layOut(text), long);
-      assert.equal(compact(text), short);
+      assert.equal(oneLine(text), short);
     }
   }
 });
 
 test("long numbers, exponents and repeated members stay as they are", () => {
   const text = '{"n":12345678901234567890,"n":1E+2,"z":-0.0,"a":1.10}';
-  assert.equal(compact(layOut(text)), text);
+  assert.equal(oneLine(layOut(text)), text);
+});
+
+test("JSON on one line is laid out to edit and stored on one line again; any other layout stays", () => {
+  for (const [text, shown] of [
+    ['{"a":[1,2]}', '{\n  "a": [\n    1,\n    2\n  ]\n}'],
+    ['{"a":1}\r\n', '{\n  "a": 1\n}'],
+    ['{"a": 1, "b": ":,"}', '{\n  "a": 1,\n  "b": ":,"\n}'],
+    ['{\n    "a": 1\n}\n', '{\n    "a": 1\n}\n'],
+    ['{ "a" : 1 }', '{ "a" : 1 }'],
+  ]) {
+    const form = editableForm(text);
+    assert.equal(form.shown, shown);
+    assert.equal(form.restore(shown), text);
+    assert.equal(form.restore(shown.replace("1", "7")), text.replace("1", "7"));
+  }
+});
+
+test("a text has one line end, or none that an editor would keep", () => {
+  const found = ["", "a", "a\nb\n", "a\r\nb\r\n", "a\r\nb\n", "a\rb", "a\n\rb"].map(lineEndOf);
+  assert.deepEqual(found, ["\n", "\n", "\n", "\r\n", null, null, null]);
 });

@@ -1,8 +1,9 @@
 // The frame of the console: signing in, the navigation, and the panel in view.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { forgetDrafts } from "./browse/drafts.js";
+import { forgetDrafts, hasDrafts } from "./drafts.js";
 import { fromNow } from "./format.js";
 import { fragmentOf, usePlace } from "./location.js";
+import { ConfirmedButton } from "./outcome.jsx";
 import { BrowsePanel } from "./panels/browse.jsx";
 import { CachePanel } from "./panels/cache.jsx";
 import { FlagsPanel } from "./panels/flags.jsx";
@@ -33,10 +34,17 @@ export function App() {
   const [session, setSession] = useState(null);
   const [isRestoring, setRestoring] = useState(hasToken);
   const [message, setMessage] = useState("");
+  /** Whose drafts there are. Somebody else who signs in in this tab does not get them. */
+  const owner = useRef(null);
+  const enter = (next) => {
+    if (next !== null && owner.current !== null && next.name !== owner.current) forgetDrafts();
+    owner.current = next?.name ?? owner.current;
+    setSession(next);
+  };
 
   useEffect(() => {
     restoreSession()
-      .then(setSession)
+      .then(enter)
       .catch((error) => setMessage(error.message))
       .finally(() => setRestoring(false));
     return onSignedOut((sentence) => {
@@ -52,7 +60,7 @@ export function App() {
     setMessage("");
     setSession(null);
   };
-  return session ? <SignedIn session={session} onLeave={leave} /> : <SignIn message={message} onSession={setSession} />;
+  return session ? <SignedIn session={session} onLeave={leave} /> : <SignIn message={message} onSession={enter} />;
 }
 
 function SignedIn({ session, onLeave }) {
@@ -97,9 +105,9 @@ function SignedIn({ session, onLeave }) {
               <span>{reachOf(session)}</span>
               {session.expires && <span title={session.expires}>Expires {fromNow(Date.parse(session.expires) / 1000)}</span>}
             </p>
-            <button type="button" onClick={onLeave}>
-              Sign out
-            </button>
+            <ConfirmedButton action="Sign out" title="Sign out and drop your unsaved changes?" isAsked={hasDrafts} onConfirm={onLeave}>
+              <p>There are changes that you have not saved.</p>
+            </ConfirmedButton>
           </div>
         </>
       }

@@ -82,7 +82,8 @@ export function Menu({ label, children }) {
     event.stopPropagation();
   };
   const onClick = (event) => {
-    if (event.target.closest("button")) menu.current.open = false;
+    // What the button does may have removed the menu.
+    if (event.target.closest("button")) event.currentTarget.open = false;
   };
   return (
     <details class="menu" ref={menu} onKeyDown={onKeyDown} onClick={onClick}>

@@ -16,6 +16,9 @@ export const METADATA_BYTES_MAX = 1024;
 /** The shortest time that KV keeps a value, in seconds. */
 export const LIFETIME_SECONDS_MIN = 60;
 
+/** Why a key whose expiration is unknown is not written. */
+export const UNKNOWN_EXPIRATION = "KV does not list this key yet, so it is unknown when it expires. Read it again in a minute.";
+
 const pathOf = (namespace, ...rest) => [NAMESPACES, encodeURIComponent(namespace), ...rest].join("/");
 const valuePath = (namespace, key) => pathOf(namespace, "values", encodeURIComponent(key));
 const metadataPath = (namespace, key) => pathOf(namespace, "metadata", encodeURIComponent(key));
@@ -64,29 +67,39 @@ export async function* keyPages(namespace, { prefix, signal } = {}) {
 
 /**
  * Returns `{ bytes, metadata, expiration }` of a key, or `null` if it does not exist. `metadata`
- * is `null` if there is none; `expiration` is in seconds since the Unix epoch, or `null`. KV may
+ * is `null` if there is none. `expiration` is in seconds since the Unix epoch, `null` if the key
+ * does not expire, and `undefined` if KV does not list it yet, so that this is unknown. KV may
  * serve what was there up to 60 seconds ago.
  */
 export async function value(namespace, key, { signal } = {}) {
+  // The field `expiration` of the value is absent, too, if the Worker could not list the key.
+  const [found, entry] = await Promise.all([content(namespace, key, { signal }), listed(namespace, key, { signal })]);
+  return found && { ...found, expiration: entry && (entry.expiration ?? null) };
+}
+
+/** Returns `{ bytes, metadata }` of a key, or `null` if it does not exist. */
+export async function content(namespace, key, { signal } = {}) {
   try {
     const [response, metadata] = await Promise.all([send(valuePath(namespace, key), { signal }), call(metadataPath(namespace, key), { signal })]);
-    const expiration = Number(response.headers.get("expiration")) || null;
-    return { bytes: new Uint8Array(await response.arrayBuffer()), metadata: metadata.result ?? null, expiration };
+    return { bytes: new Uint8Array(await response.arrayBuffer()), metadata: metadata.result ?? null };
   } catch (error) {
     if (error instanceof ApiError && error.status === 404) return null;
     throw error;
   }
 }
 
+/** Returns a key as `keys` does, or `undefined` if it is not listed. */
+async function listed(namespace, key, { signal } = {}) {
+  // The key itself is the first one with this prefix.
+  const { keys: found } = await keys(namespace, { prefix: key, limit: LIST_KEYS_MIN, signal });
+  return found.find(({ name }) => name === key);
+}
+
 /**
  * Returns true if a key exists. Unlike a read, the list that this takes is no failure in the
  * browser's log if there is none.
  */
-export async function exists(namespace, key, { signal } = {}) {
-  // The key itself is the first one with this prefix.
-  const { keys: found } = await keys(namespace, { prefix: key, limit: LIST_KEYS_MIN, signal });
-  return found.some(({ name }) => name === key);
-}
+export const exists = async (namespace, key, options) => (await listed(namespace, key, options)) !== undefined;
 
 /**
  * Writes a value (bytes, a `Blob` or text) with its metadata. `expiration` is in seconds since the

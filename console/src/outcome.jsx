@@ -13,9 +13,10 @@ export function Failure({ error }) {
 
 /**
  * A button that asks in a dialog before it acts. `children` say what will happen; `action` is the
- * text of both buttons, and `label` names the first one if its text alone does not say enough.
+ * text of both buttons, and `label` names the first one if its text alone does not say enough. It
+ * acts at once if `isAsked()` returns false.
  */
-export function ConfirmedButton({ action, label, title = label ?? action, onConfirm, disabled, children }) {
+export function ConfirmedButton({ action, label, title = label ?? action, isAsked = () => true, onConfirm, disabled, children }) {
   const [isAsking, setIsAsking] = useState(false);
   const close = () => setIsAsking(false);
   const confirm = () => {
@@ -24,7 +25,7 @@ export function ConfirmedButton({ action, label, title = label ?? action, onConf
   };
   return (
     <>
-      <button type="button" disabled={disabled} aria-label={label} onClick={() => setIsAsking(true)}>
+      <button type="button" disabled={disabled} aria-label={label} onClick={() => (isAsked() ? setIsAsking(true) : onConfirm())}>
         {action}
       </button>
       {isAsking && (

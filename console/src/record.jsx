@@ -1,9 +1,11 @@
 // A JSON record of kv-edge in KV: checked as it is typed, and saved unless somebody else changed
 // it in between.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { draftOf, keepDraft } from "./drafts.js";
 import { JsonEditor } from "./json_editor.jsx";
-import { put, value } from "./kv.js";
+import { put, UNKNOWN_EXPIRATION, value } from "./kv.js";
 import { Failure } from "./outcome.jsx";
+import { OwnVersions } from "./own_versions.js";
 import { TYPING_PAUSE_MS, useAction, useLatest } from "./requests.js";
 
 /** Somebody else changed the record since this page read it. `current` is what it is now. */
@@ -14,9 +16,6 @@ class ChangedInBetween extends Error {
   }
 }
 
-/** What was typed and not saved, while the tab shows something else. */
-const drafts = new Map();
-
 /**
  * Reads a record to edit. `template` is the text of one that does not exist. `check(text)` returns
  * its `{ faults, warnings }`.
@@ -24,46 +23,50 @@ const drafts = new Map();
 export function useRecord(namespace, key, { template, check }) {
   const [text, setText] = useState(null);
   const [stored, setStored] = useState(null);
-  // KV may serve for a minute what was there before, so what this page read or wrote itself is no
-  // change of somebody else.
-  const known = useRef(new Set());
+  const versions = useRef(null);
 
-  function adopt(record) {
+  function show(record) {
     const base = record ? readable(record.text) : template;
-    known.current.add(identityOf(record));
     setStored({ record, base });
     setText(base);
   }
-  const draftKey = JSON.stringify([namespace, key]);
+  const place = ["record", namespace, key];
   const reading = useLatest(async () => {
-    const draft = drafts.get(draftKey);
-    if (!draft) return adopt(await read(namespace, key));
-    known.current = draft.known;
+    const draft = draftOf(place);
+    if (!draft) {
+      const record = await read(namespace, key);
+      versions.current = new OwnVersions(record);
+      return show(record);
+    }
+    versions.current = draft.versions;
     setStored(draft.stored);
     setText(draft.text);
-  }, [draftKey]);
+  }, place);
   const checking = useLatest(async () => (text === null ? undefined : { text, ...(await check(text)) }), [text], { pauseMs: TYPING_PAUSE_MS });
   const isChecked = checking.result?.text === text && !checking.error;
 
   const [save, saving, forget] = useAction(async ({ overwrite = false } = {}) => {
     const current = await read(namespace, key);
-    if (!overwrite && !known.current.has(identityOf(current))) throw new ChangedInBetween(current);
-    const { metadata = null, expiration = null } = current ?? {};
+    if (!overwrite && !versions.current.has(current)) throw new ChangedInBetween(current);
+    const { metadata, expiration } = current ?? { metadata: null, expiration: null };
+    if (expiration === undefined) throw new Error(UNKNOWN_EXPIRATION);
     await put(namespace, key, text, { metadata, expiration });
-    const record = { text, metadata, expiration };
-    known.current.add(identityOf(record));
+    const record = { text, bytes: new TextEncoder().encode(text), metadata, expiration };
+    versions.current.add(record);
     setStored({ record, base: text });
     return { isSaved: true };
   });
-  const discard = (record = stored.record) => {
+  /** Drops what was typed, for `theirs` if somebody else has changed the record. */
+  const discard = (theirs) => {
     forget();
-    adopt(record);
+    if (theirs === undefined) return setText(stored.base);
+    versions.current.add(theirs);
+    show(theirs);
   };
 
   const isChanged = text !== null && (text !== stored.base || stored.record === null);
   useEffect(() => {
-    if (isChanged && text !== stored.base) drafts.set(draftKey, { text, stored, known: known.current });
-    else if (text !== null) drafts.delete(draftKey);
+    if (text !== null) keepDraft(place, text === stored.base ? null : { text, stored, versions: versions.current });
   }, [text, stored]);
   const canSave = isChanged && isChecked && checking.result.faults.length === 0 && !saving.isBusy;
   return { text, setText, isMissing: stored?.record === null, isChanged, canSave, save, saving, discard, reading, checking, isChecked };
@@ -73,8 +76,6 @@ async function read(namespace, key) {
   const found = await value(namespace, key);
   return found && { ...found, text: new TextDecoder().decode(found.bytes) };
 }
-
-const identityOf = (record) => (record ? JSON.stringify([record.text, record.metadata]) : null);
 
 /** Indents JSON on one line, if nothing but white space changes. */
 function readable(text) {

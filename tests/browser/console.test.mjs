@@ -322,6 +322,154 @@ describe("changing", () => {
     assertClean();
   });
 
+  test("an expiration that KV cannot tell is never written as none, and an error has a way out", async () => {
+    const own = folder();
+    const key = `${own}a`;
+    const expiration = Math.floor(Date.now() / 1000) + 7200;
+    await KV.put(key, "first", { expiration });
+    const { page, assertClean } = await open(place(own), { mayFail: true });
+    const path = "**/WRITES/keys?*limit=10";
+    await rows(page).first().waitFor();
+    await page.route(path, (route) => route.fulfill({ status: 503, json: { errors: [{ code: 10001, message: "no list" }] } }));
+    await rows(page).first().click();
+    await page.getByRole("alert").filter({ hasText: "no list" }).waitFor();
+    await page.unroute(path);
+    // KV lists a key up to a minute after it can be read.
+    await page.route(path, (route) => route.fulfill({ json: { result: [], success: true, errors: [], messages: [], result_info: {} } }));
+    await button(page, "Read again").click();
+    await page.locator(".chip", { hasText: "expiration unknown" }).waitFor();
+    await type(page, "second");
+    await save(page);
+    await said(page, "unknown when it expires");
+    assert.equal(await stored(key), "first");
+    await page.unroute(path);
+    await button(page, "Discard changes").click();
+    await choose(page, "Actions", "Read again");
+    await page.locator(".chip", { hasText: "expires in" }).waitFor();
+    await type(page, "second");
+    await save(page);
+    await said(page, "Saved");
+    assert.deepEqual((await KV.list({ prefix: own })).keys, [{ name: key, expiration }]);
+    assert.equal(await stored(key), "second");
+    assertClean();
+  });
+
+  test("an expiration that somebody else has changed is a change", async () => {
+    const own = folder();
+    await KV.put(`${own}a`, "first");
+    const { page, assertClean } = await open(place(own, `${own}a`));
+    await type(page, "mine");
+    await KV.put(`${own}a`, "first", { expirationTtl: 3600 });
+    await save(page);
+    await page.getByRole("dialog", { name: "Somebody changed this key" }).waitFor();
+    assertClean();
+  });
+
+  test("a save changes no byte that nobody touched: line ends, indentation, one line", async () => {
+    const own = folder();
+    const values = {
+      crlf: '{\r\n    "a": 1\r\n}\r\n',
+      python: '{"a": 1, "b": [1, 2]}\n',
+      text: "1\r\n2\r\n",
+      mixed: "1\r\n2\n",
+    };
+    for (const [key, value] of Object.entries(values)) await KV.put(own + key, value);
+    const { page, assertClean } = await open(place(own));
+    for (const key of ["crlf", "python", "text"]) {
+      await rows(page).filter({ hasText: key }).click();
+      await page.locator(".key-title", { hasText: key }).waitFor();
+      const shown = (await lines(page)).join("\n");
+      await type(page, shown.replace("1", "7"));
+      // The view from which it is saved makes no difference.
+      await button(page, "Hex").click();
+      await save(page);
+      await said(page, "Saved");
+      assert.equal(await stored(own + key), values[key].replace("1", "7"), key);
+    }
+    await rows(page).filter({ hasText: "mixed" }).click();
+    await page.getByText("An editor would change the line ends").waitFor();
+    await type(page, "x");
+    assert.ok(await button(page, "Save").isDisabled());
+    assertClean();
+  });
+
+  test("what is typed for a new key is there again, and signing out asks before it drops that", async () => {
+    const own = folder();
+    await KV.put(`${own}a`, "a");
+    const { page, assertClean } = await open(place(own));
+    await button(page, "New key").click();
+    await input(page, "Key").fill(`${own}new`);
+    await type(page, "[1]");
+    await rows(page).filter({ hasText: "a" }).click();
+    await page.locator(".key-title").waitFor();
+    await button(page, "New key").click();
+    assert.equal(await input(page, "Key").inputValue(), `${own}new`);
+    assert.deepEqual(await lines(page), ["[1]"]);
+    await button(page, "Sign out").click();
+    await button(page, "Cancel").click();
+    await save(page);
+    await page.locator(".key-title", { hasText: "new" }).waitFor();
+    assert.equal(await stored(`${own}new`), "[1]");
+    await button(page, "Sign out").click();
+    await page.getByLabel("Token").waitFor();
+    assertClean();
+  });
+
+  test("nothing can be typed while a save runs, and its late reply leads nobody back", async () => {
+    const own = folder();
+    await KV.put(`${own}a`, "a");
+    const { page, assertClean } = await open(place(own));
+    let answer;
+    const isAnswered = new Promise((resolve) => {
+      answer = resolve;
+    });
+    await page.route("**/values/*", async (route) => {
+      if (route.request().method() === "PUT") await isAnswered;
+      await route.continue();
+    });
+    await button(page, "New key").click();
+    await input(page, "Key").fill(`${own}new`);
+    await type(page, "[1]");
+    await save(page);
+    await button(page, "Saving…").waitFor();
+    await type(page, "[2]");
+    assert.deepEqual(await lines(page), ["[1]"]);
+    await rows(page).filter({ hasText: "a" }).click();
+    await page.locator(".key-title").waitFor();
+    answer();
+    await settles(() => stored(`${own}new`), "[1]");
+    await page.waitForTimeout(200);
+    assert.match(await page.locator(".key-title").innerText(), /a$/);
+    await button(page, "New key").click();
+    assert.equal(await input(page, "Key").inputValue(), own);
+    assertClean();
+  });
+
+  test("consent to replace a key is for that key alone, and a rename deletes only what it has copied", async () => {
+    const own = folder();
+    for (const key of ["a", "b", "c"]) await KV.put(own + key, key);
+    const { page, assertClean } = await open(place(own, `${own}a`));
+    await choose(page, "Actions", "Rename…");
+    const rename = async (name) => {
+      await page.getByLabel("New name").fill(own + name);
+      await button(page, "Rename").click();
+    };
+    await rename("b");
+    await page.getByLabel("Replace the key that exists").check();
+    await rename("c");
+    await page.getByRole("alert").filter({ hasText: "exists there" }).waitFor();
+    assert.ok(!(await page.getByLabel("Replace the key that exists").isChecked()));
+    await KV.put(`${own}a`, "theirs");
+    await rename("d");
+    await page.getByRole("alert").filter({ hasText: "Somebody has changed or deleted this key" }).waitFor();
+    assert.deepEqual(await Promise.all(["a", "b", "c", "d"].map((key) => stored(own + key))), ["theirs", "b", "c", null]);
+    await button(page, "Cancel").click();
+    await type(page, "typed");
+    await page.locator("summary", { hasText: "Actions" }).click();
+    for (const name of ["Copy…", "Rename…"]) assert.ok(await button(page, name).isDisabled(), name);
+    assertClean();
+  });
+
   test("a deletion by somebody else is noticed", async () => {
     const own = folder();
     await KV.put(`${own}a`, "first");

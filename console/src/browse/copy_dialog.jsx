@@ -1,55 +1,57 @@
 import { useState } from "preact/hooks";
 import { Dialog, DialogFoot, Field } from "../controls.jsx";
-import { exists, put, remove, value } from "../kv.js";
-import { keepDraft } from "./drafts.js";
+import { exists, put, remove, UNKNOWN_EXPIRATION } from "../kv.js";
+import { useAction } from "../requests.js";
 import { keyProblem } from "./pair_file.js";
 
-/** Copies a key under another name or into another namespace, or renames it. */
-export function CopyDialog({ namespace, name, targets, isRename, onClose, onDone }) {
+/**
+ * Copies a key under another name or into another namespace, or renames it. `stored` is what the
+ * page shows, and what is copied. `isCurrent()` returns false if somebody has changed it since.
+ */
+export function CopyDialog({ namespace, name, stored, targets, isRename, isCurrent, onClose, onDone }) {
   const [target, setTarget] = useState(targets.includes(namespace) ? namespace : targets[0]);
   const [newName, setNewName] = useState(name);
   const [mayReplace, setMayReplace] = useState(false);
   const [isTaken, setTaken] = useState(false);
-  const [problem, setProblem] = useState("");
-  const [isBusy, setBusy] = useState(false);
   const to = isRename ? namespace : target;
+  /** Consent to replace a key is for that key alone. */
+  const changed = (set) => (event) => {
+    set(event.currentTarget.value);
+    setTaken(false);
+    setMayReplace(false);
+  };
 
-  async function submit(event) {
-    event.preventDefault();
+  const [submit, { isBusy, error }] = useAction(async () => {
+    const { bytes, metadata, expiration } = stored;
     const fault = to === namespace && newName === name ? "That is the key itself." : keyProblem(newName);
-    if (fault) return setProblem(fault);
-    setBusy(true);
-    setProblem("");
-    try {
-      if (!mayReplace && (await exists(to, newName))) {
-        setTaken(true);
-        return setProblem("A key with this name exists there. Choose another name, or replace it.");
-      }
-      const source = await value(namespace, name);
-      if (source === null) return setProblem("The key does not exist any more.");
-      const { bytes, metadata, expiration } = source;
-      await put(to, newName, bytes, { metadata, expiration });
-      if (isRename) {
-        await remove(namespace, name);
-        keepDraft(namespace, name, null);
-      }
-      onDone({ namespace: to, name: newName, metadata, expiration: expiration ?? undefined, removed: isRename ? name : null });
-      onClose();
-    } catch (error) {
-      setProblem(error.message);
-    } finally {
-      setBusy(false);
+    if (fault) throw new Error(fault);
+    if (expiration === undefined) throw new Error(UNKNOWN_EXPIRATION);
+    if (!mayReplace && (await exists(to, newName))) {
+      setTaken(true);
+      throw new Error("A key with this name exists there. Choose another name, or replace it.");
     }
-  }
+    // Renaming deletes what is there, so it must be what was copied.
+    if (isRename && !(await isCurrent())) throw new Error("Somebody has changed or deleted this key since you opened it. Read it again first.");
+    await put(to, newName, bytes, { metadata, expiration });
+    if (isRename) await remove(namespace, name);
+    onDone({ namespace: to, name: newName, metadata, expiration: expiration ?? undefined, removed: isRename ? name : null });
+    onClose();
+  });
 
   return (
     <Dialog title={isRename ? "Rename the key" : "Copy the key"} onClose={onClose}>
-      <form class="stack" onSubmit={submit}>
+      <form
+        class="stack"
+        onSubmit={(event) => {
+          event.preventDefault();
+          submit();
+        }}
+      >
         {!isRename && (
           <Field
             label="Into namespace"
             control={(attributes) => (
-              <select {...attributes} value={target} onChange={(event) => setTarget(event.currentTarget.value)}>
+              <select {...attributes} disabled={isBusy} value={target} onChange={changed(setTarget)}>
                 {targets.map((title) => (
                   <option key={title}>{title}</option>
                 ))}
@@ -65,23 +67,16 @@ export function CopyDialog({ namespace, name, targets, isRename, onClose, onDone
               : "Metadata and expiration are copied, too."
           }
           control={(attributes) => (
-            <input
-              {...attributes}
-              class="mono"
-              spellcheck={false}
-              autocomplete="off"
-              value={newName}
-              onInput={(event) => setNewName(event.currentTarget.value)}
-            />
+            <input {...attributes} class="mono" spellcheck={false} autocomplete="off" readOnly={isBusy} value={newName} onInput={changed(setNewName)} />
           )}
         />
         {isTaken && (
           <label class="choice">
-            <input type="checkbox" checked={mayReplace} onChange={(event) => setMayReplace(event.currentTarget.checked)} />
+            <input type="checkbox" disabled={isBusy} checked={mayReplace} onChange={(event) => setMayReplace(event.currentTarget.checked)} />
             Replace the key that exists
           </label>
         )}
-        <DialogFoot problem={problem} onCancel={onClose}>
+        <DialogFoot problem={error?.message} onCancel={onClose}>
           <button type="submit" class="primary" disabled={isBusy}>
             {isRename ? "Rename" : "Copy"}
           </button>

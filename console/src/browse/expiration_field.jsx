@@ -1,7 +1,7 @@
 import { useId } from "preact/hooks";
 import { Field } from "../controls.jsx";
 import { dateTime, fromNow } from "../format.js";
-import { LIFETIME_SECONDS_MIN } from "../kv.js";
+import { LIFETIME_SECONDS_MIN, UNKNOWN_EXPIRATION } from "../kv.js";
 
 const UNITS = [
   ["60", "minutes"],
@@ -9,8 +9,9 @@ const UNITS = [
   ["86400", "days"],
 ];
 
-/** Returns what the fields show for a stored expiration, in seconds since the Unix epoch. */
+/** Returns what the fields show for an expiration that is stored, as `value` of `kv.js` has it. */
 export function expirationFields(seconds) {
+  if (seconds === undefined) return { mode: "unknown", ...DEFAULTS };
   return seconds === null ? { mode: "never", ...DEFAULTS } : { mode: "at", ...DEFAULTS, at: localDateTime(seconds) };
 }
 
@@ -22,20 +23,25 @@ function localDateTime(seconds) {
   return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }
 
-/** Returns `{ expiration, expirationTtl }` for a write, or `{ problem }`. */
-export function expirationOptions({ mode, amount, unit, at }) {
+/**
+ * Returns `{ expiration, expirationTtl }` for a write, or `{ problem }`. `fields` are `null` if
+ * nobody changed them: `stored` stays as it is then, to the second.
+ */
+export function expirationOptions(fields, stored) {
+  const { mode, amount, unit, at } = fields ?? { mode: stored === undefined ? "unknown" : stored === null ? "never" : "at" };
+  if (mode === "unknown") return { problem: UNKNOWN_EXPIRATION };
   if (mode === "never") return {};
   const problem = `An expiration must be at least ${LIFETIME_SECONDS_MIN} seconds ahead.`;
   if (mode === "in") {
     const expirationTtl = Math.round(Number(amount) * Number(unit));
     return expirationTtl >= LIFETIME_SECONDS_MIN ? { expirationTtl } : { problem };
   }
-  const expiration = Math.floor(new Date(at).getTime() / 1000);
+  const expiration = fields === null ? stored : Math.floor(new Date(at).getTime() / 1000);
   return expiration >= Date.now() / 1000 + LIFETIME_SECONDS_MIN ? { expiration } : { problem };
 }
 
 /** When a key expires: never, after a time, or at a time. `stored` is what KV has now. */
-export function ExpirationField({ fields, stored, onChange }) {
+export function ExpirationField({ fields, stored, disabled, onChange }) {
   const id = useId();
   const set = (name) => (event) => onChange({ ...fields, [name]: event.currentTarget.value });
   return (
@@ -43,7 +49,8 @@ export function ExpirationField({ fields, stored, onChange }) {
       <Field
         label="Expires"
         control={(attributes) => (
-          <select {...attributes} value={fields.mode} onChange={set("mode")}>
+          <select {...attributes} aria-describedby={typeof stored === "number" ? id : undefined} disabled={disabled} value={fields.mode} onChange={set("mode")}>
+            {stored === undefined && <option value="unknown">unknown</option>}
             <option value="never">never</option>
             <option value="in">in</option>
             <option value="at">at</option>
@@ -54,12 +61,14 @@ export function ExpirationField({ fields, stored, onChange }) {
         <>
           <Field
             label="Amount"
-            control={(attributes) => <input {...attributes} type="number" min="1" step="any" value={fields.amount} onInput={set("amount")} />}
+            control={(attributes) => (
+              <input {...attributes} type="number" min="1" step="any" disabled={disabled} value={fields.amount} onInput={set("amount")} />
+            )}
           />
           <Field
             label="Unit"
             control={(attributes) => (
-              <select {...attributes} value={fields.unit} onChange={set("unit")}>
+              <select {...attributes} disabled={disabled} value={fields.unit} onChange={set("unit")}>
                 {UNITS.map(([seconds, name]) => (
                   <option key={seconds} value={seconds}>
                     {name}
@@ -71,9 +80,12 @@ export function ExpirationField({ fields, stored, onChange }) {
         </>
       )}
       {fields.mode === "at" && (
-        <Field label="Date and time" control={(attributes) => <input {...attributes} type="datetime-local" step="1" value={fields.at} onInput={set("at")} />} />
+        <Field
+          label="Date and time"
+          control={(attributes) => <input {...attributes} type="datetime-local" step="1" disabled={disabled} value={fields.at} onInput={set("at")} />}
+        />
       )}
-      {stored !== null && (
+      {typeof stored === "number" && (
         <p class="help" id={id}>
           Stored: {fromNow(stored)} ({dateTime(stored)})
         </p>

@@ -9,7 +9,9 @@ const PART_BYTES = 1024 * 1024;
 
 /** The bytes of a value, sixteen a row, with the ASCII characters among them. */
 export function HexView({ bytes }) {
-  const [start, setStart] = useState(0);
+  const [wanted, setStart] = useState(0);
+  // A shorter value may have taken the place of the one whose end was in view.
+  const start = wanted < bytes.length ? wanted : 0;
   const part = bytes.subarray(start, start + PART_BYTES);
   const row = (index) => {
     const own = part.subarray(index * ROW_BYTES, (index + 1) * ROW_BYTES);

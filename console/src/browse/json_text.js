@@ -41,7 +41,7 @@ function eachToken(text, visit) {
 const isEnd = (code) => isSpace(code) || code === COMMA || code === COLON || code === QUOTE || opens(code) || closes(code);
 
 /** Returns the problem of a text that is not JSON, or `null`. */
-export function problemOf(text) {
+export function jsonFault(text) {
   try {
     JSON.parse(text);
     return null;
@@ -50,11 +50,15 @@ export function problemOf(text) {
   }
 }
 
-/** Returns valid JSON without white space between its tokens. */
-export function compact(text) {
+/**
+ * Returns valid JSON on one line. `space` stands after each colon and comma, and nowhere else
+ * between its tokens.
+ */
+export function oneLine(text, space = "") {
   let result = "";
-  eachToken(text, (_code, start, end) => {
+  eachToken(text, (code, start, end) => {
     result += text.slice(start, end);
+    if (code === COLON || code === COMMA) result += space;
   });
   return result;
 }
@@ -73,4 +77,17 @@ export function layOut(text) {
     previous = code;
   });
   return result;
+}
+
+/**
+ * Returns how an editor shows valid JSON, as `{ shown, restore }`: laid out if it is on one line,
+ * as `JSON.stringify` or Python's `json.dumps` writes it, and else as it is. `restore` returns the
+ * text to store for an edited one, which is valid JSON, too.
+ */
+export function editableForm(text) {
+  const body = text.trimEnd();
+  const end = text.slice(body.length);
+  const space = ["", " "].find((one) => !body.includes("\n") && oneLine(body, one) === body);
+  if (space === undefined) return { shown: text, restore: (edited) => edited };
+  return { shown: layOut(body), restore: (edited) => oneLine(edited, space) + end };
 }

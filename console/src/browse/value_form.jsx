@@ -1,67 +1,105 @@
 // A key: its value, metadata and expiration, to look at and to change.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Dialog, DialogFoot, Field, Menu } from "../controls.jsx";
+import { draftOf, keepDraft } from "../drafts.js";
 import { dateTime, fromNow, number, size } from "../format.js";
 import { JsonEditor, TextEditor } from "../json_editor.jsx";
 import { exists, put, value as readValue, remove } from "../kv.js";
+import { Failure } from "../outcome.jsx";
+import { OwnVersions } from "../own_versions.js";
+import { useAction } from "../requests.js";
 import { CopyDialog } from "./copy_dialog.jsx";
-import { draftOf, keepDraft } from "./drafts.js";
 import { ExpirationField, expirationFields, expirationOptions } from "./expiration_field.jsx";
 import { HexView } from "./hex_view.jsx";
-import { compact, layOut, problemOf } from "./json_text.js";
+import { editableForm, jsonFault } from "./json_text.js";
 import { keyProblem, lengthProblem, metadataProblem } from "./pair_file.js";
 import { download } from "./transfer.js";
-import { areEqual, kindOf } from "./value_kind.js";
+import { kindOf, lineEndOf } from "./value_kind.js";
 
-/** What a draft changes; `null` is what is stored. */
-const UNCHANGED = { text: null, bytes: null, metadata: null, expiration: null };
+/**
+ * What a draft changes; `null` is what is stored. `view` is the view in which the text was typed.
+ */
+const UNCHANGED = { text: null, view: null, bytes: null, metadata: null, expiration: null };
 
 /** What a new key has before it is saved. */
 const NOTHING = { bytes: new Uint8Array(), metadata: null, expiration: null };
 
+const placeOf = (namespace, name) => ["key", namespace, name];
+
 /** A key of a namespace. */
-export function KeyDetails({ namespace, name, isWritable, ...rest }) {
+export function KeyDetails({ namespace, name, isWritable, onClose, ...rest }) {
   const [stored, setStored] = useState(undefined);
-  const [problem, setProblem] = useState("");
+  const [error, setError] = useState(null);
   const [reads, setReads] = useState(0);
   useEffect(() => {
     const stop = new AbortController();
     readValue(namespace, name, { signal: stop.signal })
       .then((found) => setStored(found))
-      .catch((error) => stop.signal.aborted || setProblem(error.message));
+      .catch((failure) => stop.signal.aborted || setError(failure));
     return () => stop.abort();
   }, [namespace, name, reads]);
-  if (problem) {
-    return (
-      <p class="notice danger" role="alert">
-        {problem}
-      </p>
-    );
-  }
-  const draft = draftOf(namespace, name);
-  if (stored === undefined && draft === null) return <p class="empty">Reading…</p>;
-  if (stored === null && draft === null) {
+  const again = () => {
+    keepDraft(placeOf(namespace, name), null);
+    setStored(undefined);
+    setError(null);
+    setReads(reads + 1);
+  };
+  const draft = draftOf(placeOf(namespace, name));
+  if (draft === null && (error || stored === null)) {
     return (
       <div class="stack">
         <h2 class="mono">{name}</h2>
-        <p class="notice">This key does not exist. It was deleted, has expired, or KV has not spread it yet: that may take 60 seconds.</p>
+        <Failure error={error} />
+        {!error && <p class="notice">This key does not exist. It was deleted, has expired, or KV has not spread it yet: that may take 60 seconds.</p>}
+        <div class="row">
+          <button type="button" onClick={again}>
+            Read again
+          </button>
+          <button type="button" onClick={onClose}>
+            Close
+          </button>
+        </div>
       </div>
     );
   }
-  const again = () => {
-    keepDraft(namespace, name, null);
-    setStored(undefined);
-    setReads(reads + 1);
-  };
-  return <ValueForm key={reads} namespace={namespace} name={name} stored={stored} draft={draft} isWritable={isWritable} onReload={again} {...rest} />;
+  if (draft === null && stored === undefined) return <p class="empty">Reading…</p>;
+  return (
+    <ValueForm
+      key={reads}
+      namespace={namespace}
+      name={name}
+      stored={stored}
+      draft={draft}
+      isWritable={isWritable}
+      onStored={setStored}
+      onReload={again}
+      onClose={onClose}
+      {...rest}
+    />
+  );
 }
 
-/** A key that does not exist yet. */
+/** A key that does not exist yet. Its name is part of the draft. */
 export function NewKey({ namespace, prefix, ...rest }) {
-  return <ValueForm namespace={namespace} name={prefix} stored={NOTHING} draft={null} isNew isWritable {...rest} />;
+  const [draft] = useState(() => draftOf(placeOf(namespace, "")));
+  return <ValueForm namespace={namespace} name={draft?.name ?? prefix} stored={NOTHING} draft={draft} isNew isWritable {...rest} />;
 }
 
-function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = false, isWritable, targets, onSaved, onRemoved, onOpen, onReload, onClose }) {
+function ValueForm({
+  namespace,
+  name: givenName,
+  stored: found,
+  draft,
+  isNew = false,
+  isWritable,
+  targets,
+  onStored,
+  onSaved,
+  onRemoved,
+  onOpen,
+  onReload,
+  onClose,
+}) {
   // The draft is a change of what was stored when it began.
   const [stored, setStored] = useState(draft?.stored ?? found);
   const [edit, setEditState] = useState(draft?.edit ?? UNCHANGED);
@@ -70,31 +108,45 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
   const [isBusy, setBusy] = useState(false);
   const [open, setOpen] = useState(null);
   const [conflict, setConflict] = useState(null);
-  /** What KV may still serve without anybody else having changed it: our own last writes. */
-  const own = useRef([]);
+  const versions = useRef(null);
+  versions.current ??= draft?.versions ?? new OwnVersions(stored);
   const nameInput = useRef(null);
-  useEffect(() => nameInput.current?.focus(), []);
+  const isShown = useRef(true);
+  useEffect(() => {
+    nameInput.current?.focus();
+    return () => {
+      isShown.current = false;
+    };
+  }, []);
+  const place = placeOf(namespace, isNew ? "" : name);
+  // While a save runs, nothing changes what it writes.
+  const isEditable = isWritable && !isBusy;
 
+  const keep = (newName, newEdit) => keepDraft(place, isUnchanged(newEdit) ? null : { name: newName, stored, edit: newEdit, versions: versions.current });
   const setEdit = (change) => {
     const next = { ...edit, ...change };
     setEditState(next);
     setMessage({ kind: "", text: "" });
-    if (!isNew) keepDraft(namespace, name, isUnchanged(next) ? null : { stored, edit: next });
+    keep(name, next);
+  };
+  const setNewName = (next) => {
+    setName(next);
+    keep(next, edit);
   };
 
   const base = edit.bytes ?? stored.bytes;
   const kind = useMemo(() => kindOf(base), [base]);
-  const laidOut = useLaidOut(kind, base);
   const [view, setView] = useState(isNew ? "json" : kind.image ? "image" : kind.isJson ? "json" : kind.text === null ? "hex" : "text");
   const isText = kind.text !== null;
   const shown = isText || ["hex", "image"].includes(view) ? view : "hex";
-  const original = shown === "json" ? laidOut() : kind.text;
-  const text = edit.text ?? original;
+  const form = useMemo(() => textForm(kind), [kind]);
+  const original = isText ? form.shown(shown) : null;
+  const text = useMemo(() => (edit.text === null ? original : form.retyped(edit, shown)), [edit.text, edit.view, form, shown, original]);
   /**
    * Returns what would be saved. That takes a while for a long text, so it is not done at each
    * key.
    */
-  const bytesNow = () => (edit.text === null ? base : new TextEncoder().encode(storedForm(edit.text, kind, shown)));
+  const bytesNow = () => (edit.text === null ? base : new TextEncoder().encode(form.stored(edit)));
   const metadataText = edit.metadata ?? (stored.metadata === null ? "" : JSON.stringify(stored.metadata, null, 2));
   const fields = edit.expiration ?? expirationFields(stored.expiration);
   const isChanged = isNew || !isUnchanged(edit);
@@ -104,16 +156,16 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
     const problem = isNew && keyProblem(name);
     if (problem) return { problem };
     if (edit.text !== null || isNew) {
-      const fault = shown === "json" && problemOf(text);
+      const fault = shown === "json" && jsonFault(text);
       if (fault) return { problem: `The value is not JSON: ${fault}. If it is meant as text, choose Text.` };
     }
-    const metadataFault = metadataText.trim() !== "" && problemOf(metadataText);
+    const metadataFault = metadataText.trim() !== "" && jsonFault(metadataText);
     if (metadataFault) return { problem: `The metadata are not JSON: ${metadataFault}.` };
     const metadata = metadataText.trim() === "" ? null : JSON.parse(metadataText);
     const bytes = bytesNow();
     const tooLong = metadataProblem(metadata) ?? lengthProblem(bytes.length);
     if (tooLong) return { problem: tooLong };
-    const expiration = edit.expiration === null && stored.expiration === null ? {} : expirationOptions(fields);
+    const expiration = expirationOptions(edit.expiration, stored.expiration);
     return expiration.problem ? { problem: expiration.problem } : { bytes, metadata, ...expiration };
   }
 
@@ -132,10 +184,14 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
         metadata,
         expiration: expiration.expiration ?? (expiration.expirationTtl ? Math.floor(Date.now() / 1000) + expiration.expirationTtl : null),
       };
-      own.current = [stored, written];
+      // A lifetime begins on the clock of KV, so when exactly it ends is unknown here.
+      versions.current.add(expiration.expirationTtl ? { ...written, expiration: undefined } : written);
+      // Whoever came back to the key meanwhile may have changed it again.
+      if (draftOf(place)?.edit === edit) keepDraft(place, null);
+      if (!isShown.current) return;
       setStored(written);
+      onStored?.(written);
       setEditState(UNCHANGED);
-      keepDraft(namespace, name, null);
       setMessage({ kind: "good", text: "Saved. Other places of KV see it within 60 seconds." });
       onSaved({ name, metadata, expiration: written.expiration ?? undefined }, isNew);
     } catch (error) {
@@ -152,22 +208,22 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
   async function changeBySomebodyElse() {
     if (isNew) return (await exists(namespace, name)) ? ((await readValue(namespace, name)) ?? undefined) : undefined;
     const now = await readValue(namespace, name);
-    if (now === null) return null;
-    const isSame = ({ bytes, metadata }) => areEqual(bytes, now.bytes) && JSON.stringify(metadata) === JSON.stringify(now.metadata);
-    return [stored, ...own.current].some(isSame) ? undefined : now;
+    return versions.current.has(now) ? undefined : now;
   }
 
   const takeTheirs = () => {
+    versions.current.add(conflict.theirs);
     setStored(conflict.theirs);
+    onStored?.(conflict.theirs);
     setEditState(UNCHANGED);
-    keepDraft(namespace, name, null);
+    keepDraft(place, null);
     setConflict(null);
     setMessage({ kind: "", text: "This is what is stored now." });
   };
 
   const discard = () => {
     setEditState(UNCHANGED);
-    keepDraft(namespace, name, null);
+    keepDraft(place, null);
     setMessage({ kind: "", text: "" });
   };
 
@@ -175,13 +231,13 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
     const [file] = event.currentTarget.files;
     if (!file) return;
     const content = new Uint8Array(await file.arrayBuffer());
-    setEdit({ bytes: content, text: null });
+    setEdit({ bytes: content, text: null, view: null });
     const { image, isJson, text: contentText } = kindOf(content);
     setView(image ? "image" : isJson ? "json" : contentText === null ? "hex" : "text");
   };
 
   const fileInput = useRef(null);
-  const onText = (next) => setEdit({ text: next === original ? null : next });
+  const onText = (next) => setEdit(next === original ? { text: null, view: null } : { text: next, view: shown });
   const editorLabel = `Value of ${name || "the new key"}`;
   return (
     <div class="details">
@@ -196,25 +252,25 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
               <button type="button" class="quiet" onClick={() => navigator.clipboard?.writeText(name)}>
                 Copy the key's name
               </button>
-              <button type="button" class="quiet" disabled={isChanged} onClick={onReload}>
+              <button type="button" class="quiet" disabled={isChanged || isBusy} onClick={onReload}>
                 Read again
               </button>
               {isWritable && (
-                <button type="button" class="quiet" onClick={() => fileInput.current.click()}>
+                <button type="button" class="quiet" disabled={isBusy} onClick={() => fileInput.current.click()}>
                   Replace with a file…
                 </button>
               )}
               {targets.length > 0 && (
-                <button type="button" class="quiet" onClick={() => setOpen("copy")}>
+                <button type="button" class="quiet" disabled={isChanged || isBusy} onClick={() => setOpen("copy")}>
                   Copy…
                 </button>
               )}
               {isWritable && (
                 <>
-                  <button type="button" class="quiet" onClick={() => setOpen("rename")}>
+                  <button type="button" class="quiet" disabled={isChanged || isBusy} onClick={() => setOpen("rename")}>
                     Rename…
                   </button>
-                  <button type="button" class="quiet danger" onClick={() => setOpen("remove")}>
+                  <button type="button" class="quiet danger" disabled={isBusy} onClick={() => setOpen("remove")}>
                     Delete…
                   </button>
                 </>
@@ -236,8 +292,9 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
               class="mono"
               spellcheck={false}
               autocomplete="off"
+              readOnly={isBusy}
               value={name}
-              onInput={(event) => setName(event.currentTarget.value)}
+              onInput={(event) => setNewName(event.currentTarget.value)}
             />
           )}
         />
@@ -249,7 +306,7 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
             {size(base.length)}
           </span>
           <span class="chip" title={stored.expiration ? dateTime(stored.expiration) : undefined}>
-            {stored.expiration ? `expires ${fromNow(stored.expiration)}` : "does not expire"}
+            {stored.expiration === undefined ? "expiration unknown" : stored.expiration ? `expires ${fromNow(stored.expiration)}` : "does not expire"}
           </span>
           {!isWritable && <span class="chip warning">read-only</span>}
         </div>
@@ -267,18 +324,21 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
         </fieldset>
       </div>
       <div class="value">
-        {shown === "json" && <JsonEditor label={editorLabel} value={text} onChange={onText} readOnly={!isWritable} />}
-        {shown === "text" && <TextEditor label={editorLabel} value={text} onChange={onText} readOnly={!isWritable} />}
+        {shown === "json" && <JsonEditor label={editorLabel} value={text} onChange={onText} readOnly={!isEditable || !form.isEditable} />}
+        {shown === "text" && <TextEditor label={editorLabel} value={text} onChange={onText} readOnly={!isEditable || !form.isEditable} />}
         {shown === "hex" && <HexView bytes={bytesNow()} />}
         {shown === "image" && <ImageView bytes={base} type={kind.image} name={name} />}
       </div>
+      {isWritable && isText && !form.isEditable && (
+        <p class="help">An editor would change the line ends of this text, which are mixed or carriage returns. Replace it with a file.</p>
+      )}
       {(isWritable || stored.metadata !== null) && (
         <div class="field metadata">
           <h3>Metadata</h3>
-          <JsonEditor label="Metadata" value={metadataText} onChange={(next) => setEdit({ metadata: next })} readOnly={!isWritable} />
+          <JsonEditor label="Metadata" value={metadataText} onChange={(next) => setEdit({ metadata: next })} readOnly={!isEditable} />
         </div>
       )}
-      {isWritable && <ExpirationField fields={fields} stored={stored.expiration} onChange={(expiration) => setEdit({ expiration })} />}
+      {isWritable && <ExpirationField fields={fields} stored={stored.expiration} disabled={isBusy} onChange={(expiration) => setEdit({ expiration })} />}
       <p class={message.kind ? `notice ${message.kind}` : "help"} role="status" hidden={message.text === ""}>
         {message.text}
       </p>
@@ -287,13 +347,13 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
           <button type="button" class="primary" disabled={isBusy || !isChanged} onClick={() => save()}>
             {isBusy ? "Saving…" : "Save"}
           </button>
-          {!isNew && (
+          {(!isNew || !isUnchanged(edit)) && (
             <button type="button" disabled={isBusy || !isChanged} onClick={discard}>
               Discard changes
             </button>
           )}
           {isNew && (
-            <button type="button" onClick={() => fileInput.current.click()}>
+            <button type="button" disabled={isBusy} onClick={() => fileInput.current.click()}>
               Value from a file…
             </button>
           )}
@@ -311,7 +371,16 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
         />
       )}
       {(open === "copy" || open === "rename") && (
-        <CopyDialog namespace={namespace} name={name} targets={targets} isRename={open === "rename"} onClose={() => setOpen(null)} onDone={onOpen} />
+        <CopyDialog
+          namespace={namespace}
+          name={name}
+          stored={stored}
+          targets={targets}
+          isRename={open === "rename"}
+          isCurrent={async () => (await changeBySomebodyElse()) === undefined}
+          onClose={() => setOpen(null)}
+          onDone={onOpen}
+        />
       )}
       {open === "remove" && <RemoveDialog namespace={namespace} name={name} onClose={() => setOpen(null)} onRemoved={onRemoved} />}
     </div>
@@ -320,22 +389,37 @@ function ValueForm({ namespace, name: givenName, stored: found, draft, isNew = f
 
 const isUnchanged = (edit) => Object.values(edit).every((part) => part === null);
 
-/** Returns a function that lays out the text once, when it is first needed. */
-function useLaidOut(kind, base) {
-  const memory = useRef({});
-  return () => {
-    if (memory.current.base !== base) memory.current = { base, text: kind.isJson ? layOut(kind.text) : kind.text };
-    return memory.current.text;
-  };
-}
-
 /**
- * Returns the text to store for the text of an editor: as compact as it was, with its line ends.
+ * Returns how the text of a value is edited, as `{ isEditable, shown, retyped, stored }`. What
+ * nobody touches stays as it is: the layout of JSON, and the line ends, of which an editor knows
+ * only line feeds.
  */
-function storedForm(text, kind, view) {
-  if (view !== "json" || !kind.isJson || problemOf(text)) return kind.text?.includes("\r\n") ? text.replaceAll("\n", "\r\n") : text;
-  if (compact(kind.text) === kind.text) return compact(text);
-  return kind.text.endsWith("\n") && !text.endsWith("\n") ? `${text}\n` : text;
+function textForm({ text, isJson }) {
+  const lineEnd = text === null ? null : lineEndOf(text);
+  let json;
+  const ofJson = () => {
+    json ??= isJson ? editableForm(text) : { shown: text, restore: (edited) => edited };
+    return json;
+  };
+  const isTypedJson = (edit) => edit.view === "json" && jsonFault(edit.text) === null;
+  const restored = (edit) => (isTypedJson(edit) ? ofJson().restore(edit.text) : edit.text);
+  const inEditor = (some) => (lineEnd === "\r\n" ? some.replaceAll("\r\n", "\n") : some);
+  return {
+    isEditable: lineEnd !== null,
+    /** Returns what is stored as a view shows it. */
+    shown: (view) => inEditor(view === "json" ? ofJson().shown : text),
+    /** Returns a typed text as a view shows it that may be another than where it was typed. */
+    retyped(edit, view) {
+      if (edit.view === view || view === "hex") return edit.text;
+      const typed = inEditor(restored(edit));
+      return view === "json" && jsonFault(typed) === null ? editableForm(typed).shown : typed;
+    },
+    /** Returns the text to store for a typed one. */
+    stored(edit) {
+      const typed = inEditor(restored(edit));
+      return lineEnd === "\r\n" ? typed.replaceAll("\n", "\r\n") : typed;
+    },
+  };
 }
 
 function ImageView({ bytes, type, name }) {
@@ -405,25 +489,17 @@ function ConflictDialog({ mine, theirs, isNew, onTheirs, onMine, onClose }) {
 }
 
 function RemoveDialog({ namespace, name, onClose, onRemoved }) {
-  const [problem, setProblem] = useState("");
-  const [isBusy, setBusy] = useState(false);
-  const confirm = async () => {
-    setBusy(true);
-    try {
-      await remove(namespace, name);
-      keepDraft(namespace, name, null);
-      onRemoved(name);
-    } catch (error) {
-      setProblem(error.message);
-      setBusy(false);
-    }
-  };
+  const [confirm, { isBusy, error }] = useAction(async () => {
+    await remove(namespace, name);
+    keepDraft(placeOf(namespace, name), null);
+    onRemoved(name);
+  });
   return (
     <Dialog title="Delete this key?" onClose={onClose}>
       <p>
         <code>{name}</code> is deleted with its metadata. That cannot be undone.
       </p>
-      <DialogFoot problem={problem} onCancel={onClose}>
+      <DialogFoot problem={error?.message} onCancel={onClose}>
         <button type="button" class="danger" disabled={isBusy} onClick={confirm}>
           Delete
         </button>

@@ -1,4 +1,5 @@
 // What the bytes of a value are.
+import { jsonFault } from "./json_text.js";
 
 /** The first bytes of images that browsers show, in hex. */
 const IMAGES = [
@@ -16,9 +17,9 @@ const IMAGES = [
  */
 export function kindOf(bytes) {
   const head = [...bytes.subarray(0, 16)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  const text = textOf(bytes);
+  const text = utf8Text(bytes);
   const [image] = IMAGES.find(([, beginning]) => beginning.test(head)) ?? [text !== null && /^\s*(<\?xml[^>]*>\s*)?<svg\b/.test(text) ? "image/svg+xml" : null];
-  const isJson = text !== null && /^\s*[{[]/.test(text) && isValid(text);
+  const isJson = text !== null && /^\s*[{[]/.test(text) && jsonFault(text) === null;
   return { text, image, isJson, name: nameOf(bytes, text, image, isJson) };
 }
 
@@ -29,7 +30,8 @@ function nameOf(bytes, text, image, isJson) {
   return text === null ? "Binary" : "Text";
 }
 
-function textOf(bytes) {
+/** Returns bytes as text, or `null` if they are not UTF-8. */
+export function utf8Text(bytes) {
   try {
     // A byte order mark is part of the value.
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -38,13 +40,12 @@ function textOf(bytes) {
   }
 }
 
-function isValid(text) {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
+/**
+ * Returns the one line end of a text, a line feed if it has none. Returns `null` if they are mixed,
+ * or carriage returns alone: an editor would make them one.
+ */
+export function lineEndOf(text) {
+  const ends = new Set(text.match(/\r\n|\r|\n/g));
+  const [end = "\n"] = ends;
+  return ends.size > 1 || end === "\r" ? null : end;
 }
-
-export const areEqual = (a, b) => a.length === b.length && a.every((byte, index) => byte === b[index]);

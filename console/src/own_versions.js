@@ -1,0 +1,41 @@
+// Which versions of a key are no change of somebody else. KV may serve for a minute what a key had
+// before, so for that long the versions before our own write are not a conflict.
+
+/** How long KV may serve a version after its successor was written, in milliseconds. */
+const SPREAD_MS = 60_000;
+
+/**
+ * The versions of a key that the page has read and written: `{ bytes, metadata, expiration }`, or
+ * `null` if there is none.
+ */
+export class OwnVersions {
+  #current;
+  #replaced = [];
+
+  /** `version` is what the page has read. */
+  constructor(version) {
+    this.#current = version;
+  }
+
+  /** Adds a newer version, after which the one before is known for a minute. */
+  add(version, nowMs = Date.now()) {
+    this.#replaced.push({ version: this.#current, endMs: nowMs + SPREAD_MS });
+    this.#current = version;
+  }
+
+  /** Returns true if a version is the current one, or if KV may still serve it. */
+  has(version, nowMs = Date.now()) {
+    this.#replaced = this.#replaced.filter(({ endMs }) => nowMs < endMs);
+    return [this.#current, ...this.#replaced.map((one) => one.version)].some((own) => areSame(own, version));
+  }
+}
+
+function areSame(own, other) {
+  if (own === null || other === null) return own === other;
+  return areEqual(own.bytes, other.bytes) && JSON.stringify(own.metadata) === JSON.stringify(other.metadata) && areSameTimes(own.expiration, other.expiration);
+}
+
+/** An expiration that is unknown, `undefined`, may be any. */
+const areSameTimes = (own, other) => own === undefined || other === undefined || own === other;
+
+const areEqual = (a, b) => a.length === b.length && a.every((byte, index) => byte === b[index]);
