@@ -1,6 +1,6 @@
-// Changes that are not saved yet. Each belongs to a place: what it is, and where it will be stored.
-// They outlive a look at something else and a sign-in after the token has expired, and are gone
-// with the tab.
+// Changes that are not saved yet. Each has an id, an array of strings: what it is, and where it will
+// be stored. They outlive a look at something else and a sign-in after the token has expired, and
+// are gone with the tab.
 
 const drafts = new Map();
 
@@ -12,13 +12,13 @@ function update() {
   else removeEventListener("beforeunload", warn);
 }
 
-/** Returns the draft of a place, an array of strings, or `null`. */
-export const draftOf = (place) => drafts.get(JSON.stringify(place)) ?? null;
+/** Returns the draft with an id, or `null`. */
+export const draftOf = (id) => drafts.get(JSON.stringify(id)) ?? null;
 
 /** Keeps a draft, or forgets it if it is `null`. */
-export function keepDraft(place, draft) {
-  if (draft === null) drafts.delete(JSON.stringify(place));
-  else drafts.set(JSON.stringify(place), draft);
+export function keepDraft(id, draft) {
+  if (draft === null) drafts.delete(JSON.stringify(id));
+  else drafts.set(JSON.stringify(id), draft);
   update();
 }
 

@@ -30,9 +30,9 @@ export function useRecord(namespace, key, { template, check }) {
     setStored({ record, base });
     setText(base);
   }
-  const place = ["record", namespace, key];
+  const draftId = ["record", namespace, key];
   const reading = useLatest(async () => {
-    const draft = draftOf(place);
+    const draft = draftOf(draftId);
     if (!draft) {
       const record = await read(namespace, key);
       versions.current = new OwnVersions(record);
@@ -41,14 +41,15 @@ export function useRecord(namespace, key, { template, check }) {
     versions.current = draft.versions;
     setStored(draft.stored);
     setText(draft.text);
-  }, place);
+  }, draftId);
   const checking = useLatest(async () => (text === null ? undefined : { text, ...(await check(text)) }), [text], { pauseMs: TYPING_PAUSE_MS });
   const isChecked = checking.result?.text === text && !checking.error;
 
   const [save, saving, forget] = useAction(async ({ overwrite = false } = {}) => {
     const current = await read(namespace, key);
     if (!overwrite && !versions.current.has(current)) throw new ChangedInBetween(current);
-    const { metadata, expiration } = current ?? { metadata: null, expiration: null };
+    // KV lists a new record later than it serves it.
+    const { metadata, expiration = stored.record?.expiration } = current ?? { metadata: null, expiration: null };
     if (expiration === undefined) throw new Error(UNKNOWN_EXPIRATION);
     await put(namespace, key, text, { metadata, expiration });
     const record = { text, bytes: new TextEncoder().encode(text), metadata, expiration };
@@ -66,7 +67,7 @@ export function useRecord(namespace, key, { template, check }) {
 
   const isChanged = text !== null && (text !== stored.base || stored.record === null);
   useEffect(() => {
-    if (text !== null) keepDraft(place, text === stored.base ? null : { text, stored, versions: versions.current });
+    if (text !== null) keepDraft(draftId, text === stored.base ? null : { text, stored, versions: versions.current });
   }, [text, stored]);
   const canSave = isChanged && isChecked && checking.result.faults.length === 0 && !saving.isBusy;
   return { text, setText, isMissing: stored?.record === null, isChanged, canSave, save, saving, discard, reading, checking, isChecked };

@@ -163,6 +163,8 @@ describe("the panel of flags", () => {
     await page.getByRole("link", { name: "Flags" }).click();
     await page.getByText("Changed · no faults").waitFor();
     assert.match(await page.getByRole("textbox", { name: EDITOR }).innerText(), /draft/);
+    await button(page, "Sign out").click();
+    await page.getByRole("dialog", { name: "Sign out and drop your unsaved changes?" }).waitFor();
     assertClean();
   });
 

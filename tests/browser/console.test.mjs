@@ -101,6 +101,22 @@ describe("signing in", () => {
     assert.equal(await stored(`${own}a`), "after");
     assertClean();
   });
+
+  test("somebody else who signs in does not get the changes of the one before", async () => {
+    const own = folder();
+    await KV.put(`${own}a`, "before");
+    const { page, assertClean } = await open(place(own, `${own}a`), { mayFail: true });
+    await type(page, "after");
+    await page.route("**/client/v4/**", (route) => route.fulfill({ status: 401, json: { errors: [{ code: 10000, message: "Authentication error" }] } }));
+    await save(page);
+    await page.getByRole("alert").filter({ hasText: "no longer accepted" }).waitFor();
+    await page.unroute("**/client/v4/**");
+    await page.getByLabel("Token").fill(signToken({ namespace: "WRITES", prefix: own, write: true }));
+    await page.keyboard.press("Enter");
+    await editor(page).waitFor();
+    assert.deepEqual(await lines(page), ["before"]);
+    assertClean();
+  });
 });
 
 describe("looking", () => {
@@ -354,6 +370,18 @@ describe("changing", () => {
     assertClean();
   });
 
+  test("an expiration that nobody touches stays, even in the hour that comes twice in autumn", async () => {
+    const own = folder();
+    const expiration = Date.UTC(2037, 9, 25, 1, 30) / 1000;
+    await KV.put(`${own}a`, "first", { expiration });
+    const { page, assertClean } = await open(place(own, `${own}a`), { timezoneId: "Europe/Berlin" });
+    await type(page, "second");
+    await save(page);
+    await said(page, "Saved");
+    assert.deepEqual((await KV.list({ prefix: own })).keys, [{ name: `${own}a`, expiration }]);
+    assertClean();
+  });
+
   test("an expiration that somebody else has changed is a change", async () => {
     const own = folder();
     await KV.put(`${own}a`, "first");
@@ -576,6 +604,21 @@ describe("files", () => {
     const download = await arrives;
     assert.equal(download.suggestedFilename(), "a.bin");
     assert.deepEqual(readFileSync(await download.path()), bytes);
+    assertClean();
+  });
+
+  test("a shorter value is shown from its start after the end of a long one was in view", async () => {
+    const own = folder();
+    await KV.put(`${own}a`, "short");
+    const { page, assertClean } = await open(place(own, `${own}a`));
+    await editor(page).waitFor();
+    const long = { name: "long", mimeType: "application/octet-stream", buffer: Buffer.alloc(1024 * 1024 + 1) };
+    await page.locator("input[type=file]").setInputFiles(long);
+    await button(page, "Hex").click();
+    await button(page, "Next").click();
+    await page.locator(".hex-row", { hasText: "00100000" }).waitFor();
+    await button(page, "Discard changes").click();
+    await page.locator(".hex-row", { hasText: "short" }).waitFor();
     assertClean();
   });
 

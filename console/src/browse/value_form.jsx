@@ -24,7 +24,7 @@ const UNCHANGED = { text: null, view: null, bytes: null, metadata: null, expirat
 /** What a new key has before it is saved. */
 const NOTHING = { bytes: new Uint8Array(), metadata: null, expiration: null };
 
-const placeOf = (namespace, name) => ["key", namespace, name];
+const draftId = (namespace, name) => ["key", namespace, name];
 
 /** A key of a namespace. */
 export function KeyDetails({ namespace, name, isWritable, onClose, ...rest }) {
@@ -39,12 +39,12 @@ export function KeyDetails({ namespace, name, isWritable, onClose, ...rest }) {
     return () => stop.abort();
   }, [namespace, name, reads]);
   const again = () => {
-    keepDraft(placeOf(namespace, name), null);
+    keepDraft(draftId(namespace, name), null);
     setStored(undefined);
     setError(null);
     setReads(reads + 1);
   };
-  const draft = draftOf(placeOf(namespace, name));
+  const draft = draftOf(draftId(namespace, name));
   if (draft === null && (error || stored === null)) {
     return (
       <div class="stack">
@@ -81,7 +81,7 @@ export function KeyDetails({ namespace, name, isWritable, onClose, ...rest }) {
 
 /** A key that does not exist yet. Its name is part of the draft. */
 export function NewKey({ namespace, prefix, ...rest }) {
-  const [draft] = useState(() => draftOf(placeOf(namespace, "")));
+  const [draft] = useState(() => draftOf(draftId(namespace, "")));
   return <ValueForm namespace={namespace} name={draft?.name ?? prefix} stored={NOTHING} draft={draft} isNew isWritable {...rest} />;
 }
 
@@ -118,11 +118,11 @@ function ValueForm({
       isShown.current = false;
     };
   }, []);
-  const place = placeOf(namespace, isNew ? "" : name);
+  const id = draftId(namespace, isNew ? "" : name);
   // While a save runs, nothing changes what it writes.
   const isEditable = isWritable && !isBusy;
 
-  const keep = (newName, newEdit) => keepDraft(place, isUnchanged(newEdit) ? null : { name: newName, stored, edit: newEdit, versions: versions.current });
+  const keep = (newName, newEdit) => keepDraft(id, isUnchanged(newEdit) ? null : { name: newName, stored, edit: newEdit, versions: versions.current });
   const setEdit = (change) => {
     const next = { ...edit, ...change };
     setEditState(next);
@@ -187,7 +187,7 @@ function ValueForm({
       // A lifetime begins on the clock of KV, so when exactly it ends is unknown here.
       versions.current.add(expiration.expirationTtl ? { ...written, expiration: undefined } : written);
       // Whoever came back to the key meanwhile may have changed it again.
-      if (draftOf(place)?.edit === edit) keepDraft(place, null);
+      if (draftOf(id)?.edit === edit) keepDraft(id, null);
       if (!isShown.current) return;
       setStored(written);
       onStored?.(written);
@@ -216,14 +216,14 @@ function ValueForm({
     setStored(conflict.theirs);
     onStored?.(conflict.theirs);
     setEditState(UNCHANGED);
-    keepDraft(place, null);
+    keepDraft(id, null);
     setConflict(null);
     setMessage({ kind: "", text: "This is what is stored now." });
   };
 
   const discard = () => {
     setEditState(UNCHANGED);
-    keepDraft(place, null);
+    keepDraft(id, null);
     setMessage({ kind: "", text: "" });
   };
 
@@ -491,7 +491,7 @@ function ConflictDialog({ mine, theirs, isNew, onTheirs, onMine, onClose }) {
 function RemoveDialog({ namespace, name, onClose, onRemoved }) {
   const [confirm, { isBusy, error }] = useAction(async () => {
     await remove(namespace, name);
-    keepDraft(placeOf(namespace, name), null);
+    keepDraft(draftId(namespace, name), null);
     onRemoved(name);
   });
   return (
