@@ -500,15 +500,20 @@ describe("changing", () => {
 
   test("a deletion by somebody else is noticed", async () => {
     const own = folder();
-    await KV.put(`${own}a`, "first");
+    for (const key of ["a", "b"]) await KV.put(own + key, "first");
     const { page, assertClean } = await open(place(own, `${own}a`), { mayFail: true });
     await type(page, "mine");
     await KV.delete(`${own}a`);
+    for (const key of ["b", "a"]) {
+      await rows(page).filter({ hasText: key }).click();
+      await page.locator(".key-title", { hasText: new RegExp(`/${key}$`) }).waitFor();
+    }
     await save(page);
     await page.getByRole("dialog", { name: "Somebody deleted this key" }).waitFor();
     await button(page, "Write it again").click();
     await said(page, "Saved");
     assert.equal(await stored(`${own}a`), "mine");
+    assert.deepEqual(await lines(page), ["mine"]);
     assertClean();
   });
 

@@ -1,8 +1,9 @@
 // What takes many calls: export, import, deletion by prefix. Each reports how far it is, and ends
 // early if `signal` is aborted.
-import { exists, keyPages, put, putMany, removeMany, textValues, value } from "../kv.js";
+import { content, exists, keyPages, put, putMany, removeMany, textValues } from "../kv.js";
 import { ApiError } from "../session.js";
 import { FORMATS, PairFileError, pairJson, readPairs } from "./pair_file.js";
+import { utf8Text } from "./value_kind.js";
 
 /** The most keys of a bulk read. */
 const READ_KEYS = 100;
@@ -109,19 +110,11 @@ async function readGroup(namespace, listed, signal) {
     const text = Object.hasOwn(texts, key) ? texts[key] : undefined;
     // U+FFFD may stand for bytes that are not UTF-8.
     if (typeof text === "string" && !text.includes("\ufffd")) return { key, text, metadata, expiration };
-    const found = await value(namespace, key, { signal });
-    return found && { key, ...found, text: utf8(found.bytes), metadata, expiration };
+    const found = await content(namespace, key, { signal });
+    return found && { key, ...found, text: utf8Text(found.bytes), metadata, expiration };
   };
   for (let at = 0; at < listed.length; at += READS) pairs.push(...(await Promise.all(listed.slice(at, at + READS).map(read))));
   return pairs.filter((pair) => pair !== null);
-}
-
-function utf8(bytes) {
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    return null;
-  }
 }
 
 /** A byte order mark at the start is a mistake that is reported, so it must not be dropped. */
@@ -213,9 +206,9 @@ export async function importPairs(namespace, file, { skipped, signal, onCount })
 
 /** Writes a pair that is too long for a bulk write. */
 function putAlone(namespace, pair, signal) {
-  const content = pair.base64 ? Uint8Array.from(atob(pair.value), (character) => character.charCodeAt(0)) : pair.value;
+  const bytes = pair.base64 ? Uint8Array.from(atob(pair.value), (character) => character.charCodeAt(0)) : pair.value;
   const lifetime = hasLifetime(pair) ? pair.expiration_ttl : undefined;
-  return put(namespace, pair.key, content, {
+  return put(namespace, pair.key, bytes, {
     metadata: pair.metadata ?? null,
     expiration: lifetime ? undefined : pair.expiration,
     expirationTtl: lifetime,
