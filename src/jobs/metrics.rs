@@ -33,8 +33,9 @@ use crate::platform::log;
 /// The name of the one object.
 const OBJECT: &str = "metrics";
 
-/// How long the object may take. It is shorter than the time until the next hand-over.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long the object may take. Two hand-overs may follow each other, and both end before the next
+/// time.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Measures one request, if metrics are on.
 pub(crate) struct RequestTimer {

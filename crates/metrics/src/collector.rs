@@ -58,7 +58,9 @@ pub struct Collector {
     sequence: u64,
     /// The beginning of the current minute, in seconds since the Unix epoch.
     minute: u64,
-    current: RouteCounts,
+    /// The counts of this minute. A request counts several times in a row, so the last route is
+    /// looked at first.
+    current: Vec<(&'static str, Counts)>,
     /// Earlier minutes, the oldest first.
     waiting: Vec<MinuteCounts>,
     /// The hand-over that is not known to have arrived. It is repeated as it is, because it may
@@ -82,9 +84,13 @@ impl Collector {
 
     /// Counts something of a route.
     pub fn count(&mut self, route: &'static str, add: impl FnOnce(&mut Counts)) {
-        match self.current.get_mut(route) {
-            Some(counts) => add(counts),
-            None => add(self.current.entry(Cow::Borrowed(route)).or_default()),
+        // The route of the last count is the last element.
+        match self.current.iter().rposition(|(name, _)| *name == route) {
+            Some(index) => self.current[index..].rotate_left(1),
+            None => self.current.push((route, Counts::default())),
+        }
+        if let Some((_, counts)) = self.current.last_mut() {
+            add(counts);
         }
     }
 
@@ -148,7 +154,7 @@ impl Collector {
         if self.current.is_empty() {
             return;
         }
-        let routes = std::mem::take(&mut self.current);
+        let routes = self.current.drain(..).map(|(route, counts)| (Cow::Borrowed(route), counts)).collect();
         self.waiting.push(MinuteCounts { unix_seconds: self.minute, routes });
         if self.waiting.len() > WAITING_MINUTES_MAX {
             let oldest = self.waiting.remove(0);
@@ -192,6 +198,18 @@ mod tests {
         assert!(collector.has_unacknowledged());
         collector.arrived(second.sequence);
         assert_eq!(collector.next_hand_over(id), None);
+    }
+
+    #[test]
+    fn routes_that_take_turns_count_for_themselves() {
+        let mut collector = Collector::default();
+        for route in ["/a", "/b", "/c", "/a", "/c", "/a"] {
+            collector.count(route, |counts| counts.reads += 1);
+        }
+        let hand_over = collector.next_hand_over(id).expect("there are counts");
+        let routes = hand_over.minutes.iter().flat_map(|minute| &minute.routes);
+        let reads: Vec<(&str, u64)> = routes.map(|(route, counts)| (route.as_ref(), counts.reads)).collect();
+        assert_eq!(reads, [("/a", 3), ("/b", 1), ("/c", 2)]);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::counts::{RouteCounts, add_all};
 /// The key of the totals.
 const TOTAL: &str = "total";
 
+/// The key of the hour in which expired records were deleted last.
+const LAST_CLEANED: &str = "cleaned";
+
 /// For how long the object remembers an isolate that hands nothing over, in seconds. A hand-over
 /// that is repeated later than that counts again.
 const ISOLATE_SECONDS: u64 = 2 * 86_400;
@@ -152,13 +155,18 @@ impl<S: HistoryStorage> History<S> {
             }
             add_all(points.entry(TOTAL.to_owned()).or_default(), &minute.routes);
         }
-        let is_first_of_hour = self.0.get(&Resolution::Hour.key(now_seconds)).map_err(HistoryError::Storage)?.is_none();
         for (key, counts) in points {
             let mut stored: RouteCounts = self.record(&key)?.unwrap_or_default();
             add_all(&mut stored, &counts);
             self.store(&key, &stored)?;
         }
-        if is_first_of_hour { self.delete_expired(now_seconds) } else { Ok(()) }
+        // Counts of an earlier hour may arrive in this one, so its point does not tell.
+        let hour = now_seconds / HOUR_SECONDS;
+        if self.record(LAST_CLEANED)? == Some(hour) {
+            return Ok(());
+        }
+        self.store(LAST_CLEANED, &hour)?;
+        self.delete_expired(now_seconds)
     }
 
     /// Returns the points that are kept, the oldest first: the time in seconds since the Unix
@@ -320,8 +328,22 @@ mod tests {
         accept(&history, &hand_over("j", 1, NOW + 32 * day, 2), NOW + 32 * day);
         let keys: Vec<String> = history.0.0.borrow().keys().cloned().collect();
         let at = |prefix: &str| format!("{prefix}/{}", NOW + 32 * day);
-        assert_eq!(keys, [at("hour"), "isolate/j".to_owned(), at("minute"), TOTAL.to_owned()]);
+        assert_eq!(keys, [LAST_CLEANED.to_owned(), at("hour"), "isolate/j".to_owned(), at("minute"), TOTAL.to_owned()]);
         assert_eq!(history.totals().expect("the record is whole")["/a"].reads, 3);
+    }
+
+    #[test]
+    fn expired_records_are_deleted_once_an_hour_even_if_only_counts_of_an_earlier_one_arrive() {
+        let history = History(Memory::default());
+        let expired = Resolution::Minute.key(NOW - 2 * 86_400);
+        let is_deleted = |isolate: &str, now_seconds: u64| {
+            history.0.put(&expired, "{}").expect("the storage does not fail");
+            accept(&history, &hand_over(isolate, 1, NOW - 60, 1), now_seconds);
+            history.0.get(&expired).expect("the storage does not fail").is_none()
+        };
+        assert!(is_deleted("i", NOW));
+        assert!(!is_deleted("j", NOW + 5));
+        assert!(is_deleted("k", NOW + 3600));
     }
 
     #[test]

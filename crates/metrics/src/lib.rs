@@ -2,7 +2,8 @@
 //!
 //! Many isolates serve a Worker, and none of them lives long. So each counts for itself
 //! ([`collector`]) and hands its counts over to one Durable Object every ten seconds, which adds
-//! them up ([`history`]). What an isolate has counted since then is lost if it is evicted.
+//! them up ([`history`]). What an isolate has counted since the
+//! last one that arrived is lost if it is evicted.
 //!
 //! ```text
 //! isolate ── count ──> Collector ──┐

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::counts::{Counts, RouteCounts};
-use crate::prices::nano_dollars;
+use crate::prices::{PRICES, nano_dollars};
 
 /// The content type of the format (OpenMetrics 1.0, "Overall Structure").
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -15,6 +15,7 @@ type Samples = Vec<(Option<(&'static str, String)>, String)>;
 struct CounterFamily {
     name: &'static str,
     unit: Option<&'static str>,
+    /// `{as_of}` stands for the day of the price list.
     help: &'static str,
     samples: fn(&Counts) -> Samples,
 }
@@ -23,8 +24,8 @@ const FAMILIES: &[CounterFamily] = &[
     CounterFamily {
         name: "kv_edge_requests",
         unit: None,
-        help: "Responses by route and status. What an isolate has counted, up to ten seconds of requests, is lost if \
-               it is evicted before it hands it over; so this and all counters here may be too low, never too high.",
+        help: "Responses by route and status. What an isolate has counted since its last hand-over that arrived is lost \
+               if it is evicted; so this and all counters here may be too low, never too high.",
         samples: |counts| {
             let of = |(status, count): (&u16, &u64)| (Some(("status", status.to_string())), count.to_string());
             counts.statuses.iter().map(of).collect()
@@ -55,7 +56,7 @@ const FAMILIES: &[CounterFamily] = &[
     CounterFamily {
         name: "kv_edge_kv_cost_dollars",
         unit: Some("dollars"),
-        help: "Price of these operations by the price list of 2025-05-20, without what a plan includes.",
+        help: "Price of these operations by the price list of {as_of}, without what a plan includes.",
         samples: |counts| one(decimal(nano_dollars(counts), 9)),
     },
     CounterFamily {
@@ -87,6 +88,7 @@ pub fn to_open_metrics(routes: &RouteCounts) -> String {
         if let Some(unit) = unit {
             line(&mut text, format_args!("# UNIT {name} {unit}"));
         }
+        let help = help.replace("{as_of}", PRICES.as_of);
         line(&mut text, format_args!("# HELP {name} {help}"));
         for (route, counts) in routes {
             for (label, value) in samples(counts) {
@@ -118,7 +120,6 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prices::PRICES;
 
     #[test]
     fn each_counter_has_its_type_its_help_and_a_sample_for_each_route() {

@@ -31,6 +31,13 @@ pub struct OperationPrice {
     pub included: u64,
 }
 
+impl OperationPrice {
+    #[expect(clippy::cast_precision_loss, reason = "a price has few digits")]
+    const fn dollars_per_million(self) -> f64 {
+        self.nano_dollars as f64 / 1000.0
+    }
+}
+
 /// A key that is read.
 pub const KEY_READ: OperationPrice = OperationPrice { nano_dollars: 500, included: 10_000_000 };
 /// A key that is written.
@@ -47,10 +54,10 @@ pub const GB_MONTH_NANO_DOLLARS: u64 = 500_000_000;
 pub const PRICES: PriceList = PriceList {
     source: "https://developers.cloudflare.com/kv/platform/pricing/",
     as_of: "2025-05-20",
-    keys_read: 0.5,
-    writes: 5.0,
-    deletes: 5.0,
-    lists: 5.0,
+    keys_read: KEY_READ.dollars_per_million(),
+    writes: WRITE.dollars_per_million(),
+    deletes: DELETE.dollars_per_million(),
+    lists: LIST.dollars_per_million(),
 };
 
 /// Returns what the operations of KV cost by [`PRICES`], in billionths of a dollar. What the plan
@@ -71,11 +78,10 @@ mod tests {
     fn a_million_operations_cost_what_the_price_list_says() {
         let million = 1_000_000;
         let dollars = |counts: Counts| nano_dollars(&counts).to_string();
-        let of = |price: f64| format!("{}", price * 1e9);
-        assert_eq!(dollars(Counts { keys_read: million, ..Counts::default() }), of(PRICES.keys_read));
-        assert_eq!(dollars(Counts { writes: million, ..Counts::default() }), of(PRICES.writes));
-        assert_eq!(dollars(Counts { deletes: million, ..Counts::default() }), of(PRICES.deletes));
-        assert_eq!(dollars(Counts { lists: million, ..Counts::default() }), of(PRICES.lists));
+        assert_eq!(dollars(Counts { keys_read: million, ..Counts::default() }), "500000000");
+        assert_eq!(dollars(Counts { writes: million, ..Counts::default() }), "5000000000");
+        assert_eq!(dollars(Counts { deletes: million, ..Counts::default() }), "5000000000");
+        assert_eq!(dollars(Counts { lists: million, ..Counts::default() }), "5000000000");
         // What is read from memory, or in bulk, is not charged as such.
         assert_eq!(dollars(Counts { memory_hits: million, reads: million, ..Counts::default() }), "0");
     }
