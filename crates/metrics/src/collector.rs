@@ -58,8 +58,8 @@ pub struct Collector {
     sequence: u64,
     /// The beginning of the current minute, in seconds since the Unix epoch.
     minute: u64,
-    /// The counts of this minute. A request counts several times in a row, so the last route is
-    /// looked at first.
+    /// The counts of this minute. A request counts several times in a row, so the route of the
+    /// last count is the last element, and looked at first.
     current: Vec<(&'static str, Counts)>,
     /// Earlier minutes, the oldest first.
     waiting: Vec<MinuteCounts>,
@@ -84,9 +84,11 @@ impl Collector {
 
     /// Counts something of a route.
     pub fn count(&mut self, route: &'static str, add: impl FnOnce(&mut Counts)) {
-        // The route of the last count is the last element.
         match self.current.iter().rposition(|(name, _)| *name == route) {
-            Some(index) => self.current[index..].rotate_left(1),
+            Some(index) => {
+                let last = self.current.len() - 1;
+                self.current.swap(index, last);
+            }
             None => self.current.push((route, Counts::default())),
         }
         if let Some((_, counts)) = self.current.last_mut() {
