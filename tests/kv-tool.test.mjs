@@ -144,6 +144,16 @@ describe("import", () => {
     await target.assertHas([a, b, c]);
   });
 
+  test("a pair that exists and has expired is counted once, and a dry run counts as the import does", async () => {
+    const target = tool.namespace();
+    const pairs = target.prefixed(["a", "b", "c"].map((key) => ({ key, value: "new", ...(key === "c" ? {} : { expiration: 1 }) })));
+    await target.put(target.prefixed([{ key: "a", value: "old" }]));
+    for (const options of [["--dry-run"], []]) {
+      const { json } = await tool.succeed(["import", "-", ...target.name, "--json", "--skip", ...options], { input: lines(pairs) });
+      assert.deepEqual([json.read, json.written, json.skipped, json.expired], [3, 1, 1, 1], options.join());
+    }
+  });
+
   test("the keys of a long file are compared with the list of keys", async () => {
     const target = tool.namespace();
     const pairs = target.prefixed(makePairs(1200));

@@ -12,7 +12,6 @@ use http_semantics::content_hash::ContentHasher;
 use serde::{Deserialize, Serialize};
 
 use super::existing_keys::{ExistingKeys, ExistingKeysArguments, KeysToWrite, OnExisting};
-use super::pair_checks::unexpired;
 use super::pair_writer::write_pairs;
 use super::record_reader::{InputRecord, InputRecordError, RecordPosition, RecordReader};
 use super::state_file::{SavedState, StateFile};
@@ -85,7 +84,6 @@ struct ImportPosition {
 struct CheckedInput {
     hash: String,
     keys: KeysToWrite,
-    expired: u64,
 }
 
 /// A reader that hashes what it reads.
@@ -164,19 +162,18 @@ impl ImportArguments {
         let phase = progress.phase("checking", bytes, Unit::Bytes);
         let input = HashedInput { input: &mut *file, hasher: ContentHasher::default() };
         let mut reader = BufReader::with_capacity(BUFFER_BYTES, input);
-        let (mut keys, mut expired, mut offset) = (KeysToWrite::default(), 0, 0);
+        let (mut keys, mut offset) = (KeysToWrite::default(), 0);
         for record in RecordReader::new(&mut reader, RecordPosition::START) {
             let InputRecord { pair, end, line } = record.map_err(|error| self.record_error(error))?;
             if !keys.insert(&pair.key) {
                 let problem = format!("the key {:?} occurs twice", pair.key);
                 return Err(self.record_error(InputRecordError { line, problem }));
             }
-            expired += u64::from(unexpired(pair, now_ms() / 1000).is_none());
             phase.add(end.offset - offset);
             offset = end.offset;
         }
         phase.done(&format!("{} pairs", keys.len()));
-        Ok(CheckedInput { hash: reader.into_inner().hasher.finish(), keys, expired })
+        Ok(CheckedInput { hash: reader.into_inner().hasher.finish(), keys })
     }
 
     fn import(
@@ -204,9 +201,12 @@ impl ImportArguments {
             existing.check_empty(state.is_some_and(StateFile::exists))?;
         }
         if is_dry_run {
-            let (read, expired) = (checked.keys.len(), checked.expired);
-            let skipped = existing.len();
-            return Ok(WriteTotals { read, expired, skipped, written: read.saturating_sub(expired + skipped) });
+            file.rewind().map_err(|error| self.input_error(&error))?;
+            let mut totals = WriteTotals::default();
+            for record in RecordReader::new(BufReader::with_capacity(BUFFER_BYTES, file), RecordPosition::START) {
+                totals.count(record.map_err(|error| self.record_error(error))?.pair, &existing);
+            }
+            return Ok(totals);
         }
         let start = from.unwrap_or(ImportPosition { end: RecordPosition::START, totals: WriteTotals::default() });
         if let Some(state) = state {
