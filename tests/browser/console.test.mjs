@@ -858,3 +858,64 @@ describe("for everybody", () => {
     assertClean();
   });
 });
+
+describe("many keys", () => {
+  test("exactly the keys that were counted are deleted, and the prefix stays while they are", async () => {
+    const own = folder();
+    for (const key of ["a", "b"]) await KV.put(own + key, "x");
+    const { page, assertClean } = await open(place(own));
+    await choose(page, "More", "Delete by prefix…");
+    let answer;
+    const isAnswered = new Promise((resolve) => {
+      answer = resolve;
+    });
+    await page.route("**/keys?*", async (route) => {
+      await isAnswered;
+      await route.continue();
+    });
+    await button(page, "Count").click();
+    await button(page, "Stop").waitFor();
+    assert.ok(await input(page, "Prefix").isDisabled());
+    answer();
+    await button(page, "Delete 2 keys").waitFor();
+    await KV.put(`${own}later`, "x");
+    await button(page, "Delete 2 keys").click();
+    await said(page, "2 keys deleted.");
+    assert.deepEqual(await Promise.all(["a", "b", "later"].map((key) => stored(own + key))), [null, null, "x"]);
+    assertClean();
+  });
+
+  test("an upload that fails says how many files it has written, and may be tried again", async () => {
+    const own = folder();
+    const { page, assertClean } = await open(place(own), { mayFail: true });
+    let isRefused = true;
+    await page.route("**/values/*", async (route) => {
+      if (!isRefused || !route.request().url().includes("b.txt")) return route.continue();
+      await route.fulfill({ status: 400, json: { result: null, success: false, errors: [{ code: 10033, message: "refused" }], messages: [] } });
+    });
+    await choose(page, "More", "Upload files…");
+    const files = ["a.txt", "b.txt"].map((name) => ({ name, mimeType: "text/plain", buffer: Buffer.from(name) }));
+    await page.locator("dialog input[type=file]").setInputFiles(files);
+    await button(page, "Upload").click();
+    await said(page, "At least 1 file uploaded.");
+    isRefused = false;
+    await button(page, "Upload").click();
+    await button(page, "Replace and upload").click();
+    await said(page, "2 files uploaded.");
+    assert.deepEqual(await Promise.all(["a.txt", "b.txt"].map((name) => stored(own + name))), ["a.txt", "b.txt"]);
+    assertClean();
+  });
+
+  test("a pair that exists and has expired is left out once", async () => {
+    const own = folder();
+    await KV.put(`${own}a`, "old");
+    const { page, assertClean } = await open(place(own));
+    const buffer = Buffer.from(`{"key":"${own}a","value":"1","expiration":1}\n{"key":"${own}b","value":"2"}\n`);
+    await choose(page, "More", "Import…");
+    await page.locator("dialog input[type=file]").setInputFiles({ name: "pairs.ndjson", mimeType: "text/plain", buffer });
+    await button(page, "Write 1 pair").click();
+    await said(page, "1 pair written.");
+    assert.deepEqual(await Promise.all(["a", "b"].map((key) => stored(own + key))), ["old", "2"]);
+    assertClean();
+  });
+});

@@ -2,9 +2,8 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Dialog, DialogFoot, Field, Progress } from "../controls.jsx";
 import { counted, number, size } from "../format.js";
-import { put } from "../kv.js";
 import { FORMATS, keyProblem, lengthProblem } from "./pair_file.js";
-import { checkFile, countKeys, download, existingOf, exportPairs, importPairs, removeByPrefix } from "./transfer.js";
+import { checkFile, download, existingOf, exportPairs, importPairs, namesOf, removeKeys, uploadFiles } from "./transfer.js";
 
 /** Names that a dialog lists; of others it says how many there are. */
 const NAMES = 5;
@@ -13,8 +12,8 @@ const named = (names) => `${names.slice(0, NAMES).join(", ")}${names.length > NA
 
 /**
  * Returns `{ count, problem, isRunning, run, stop }` for work that takes many calls. `run` calls
- * its argument with `{ signal, onCount }`, and returns what that returns, `undefined` after a
- * failure. The work ends with the dialog.
+ * its argument with `{ signal, onCount }`, and returns what that returns, `undefined` if it
+ * throws. Its member `error` is shown as what it throws is. The work ends with the dialog.
  */
 function useWork() {
   const [state, setState] = useState({ count: 0, problem: "", isRunning: false });
@@ -23,13 +22,14 @@ function useWork() {
   const run = async (work) => {
     stop.current = new AbortController();
     const { signal } = stop.current;
+    const problemOf = (error) => (signal.aborted ? "Stopped." : error.message);
     setState({ count: 0, problem: "", isRunning: true });
     try {
       const result = await work({ signal, onCount: (count) => setState({ count, problem: "", isRunning: true }) });
-      setState(({ count }) => ({ count, problem: "", isRunning: false }));
+      setState(({ count }) => ({ count, problem: result?.error ? problemOf(result.error) : "", isRunning: false }));
       return result;
     } catch (error) {
-      setState(({ count }) => ({ count, problem: signal.aborted ? "Stopped." : error.message, isRunning: false }));
+      setState(({ count }) => ({ count, problem: problemOf(error), isRunning: false }));
       return undefined;
     }
   };
@@ -45,27 +45,47 @@ function Actions({ work, onClose, children, isDone = false }) {
   );
 }
 
-const PrefixField = ({ value, onChange, help }) => (
+/** Says what a `tallied` change has done, also if it ended early. */
+const Tally = ({ result: { count, failed, error }, noun, done, note = "" }) => (
+  <p class={`notice ${failed.length > 0 || error ? "danger" : "good"}`} role="status">
+    {error && "At least "}
+    {counted(count, noun)} {done}
+    {failed.length > 0 && `; not ${done}: ${named(failed)}`}.{note}
+  </p>
+);
+
+/** Returns true if a change came to its end. One that did not may be tried again. */
+const isOver = (result) => result !== null && result.error === null;
+
+const PrefixField = ({ value, onChange, help, disabled }) => (
   <Field
     label="Prefix"
     help={help}
     control={(attributes) => (
-      <input {...attributes} class="mono" spellcheck={false} autocomplete="off" value={value} onInput={(event) => onChange(event.currentTarget.value)} />
+      <input
+        {...attributes}
+        class="mono"
+        spellcheck={false}
+        autocomplete="off"
+        disabled={disabled}
+        value={value}
+        onInput={(event) => onChange(event.currentTarget.value)}
+      />
     )}
   />
 );
 
-/** Deletes the keys with a prefix, after they were counted. */
+/** Deletes the keys with a prefix that were counted, and none that was written since. */
 export function RemoveByPrefixDialog({ namespace, prefix: given, onClose, onChanged }) {
   const [prefix, setPrefix] = useState(given);
-  const [total, setTotal] = useState(null);
+  const [names, setNames] = useState(null);
   const [result, setResult] = useState(null);
   const work = useWork();
-  const count = async () => setTotal((await work.run((options) => countKeys(namespace, prefix, options))) ?? null);
+  const count = async () => setNames((await work.run((options) => namesOf(namespace, prefix, options))) ?? null);
   const removeAll = async () => {
-    const done = await work.run((options) => removeByPrefix(namespace, prefix, options));
+    setResult(null);
+    setResult(await work.run((options) => removeKeys(namespace, names, options)));
     onChanged();
-    if (done) setResult(done);
   };
   const scope = prefix === "" ? "in the whole namespace" : "with this prefix";
   return (
@@ -74,31 +94,28 @@ export function RemoveByPrefixDialog({ namespace, prefix: given, onClose, onChan
         value={prefix}
         onChange={(next) => {
           setPrefix(next);
-          setTotal(null);
+          setNames(null);
           setResult(null);
         }}
         help={prefix === "" ? `Without a prefix, all keys of ${namespace} are deleted.` : undefined}
+        disabled={work.isRunning}
       />
-      {work.isRunning && <Progress label={total === null ? "Counted" : "Deleted"} done={work.count} total={total ?? undefined} />}
-      {total !== null && !work.isRunning && result === null && (
-        <p class={`notice ${total > 0 ? "warning" : ""}`} role="status">
-          {total === 0 ? `There is no key ${scope}.` : `${counted(total, "key")} ${scope}. Deleting them cannot be undone.`}
+      {work.isRunning && <Progress label={names === null ? "Counted" : "Deleted"} done={work.count} total={names?.length} />}
+      {names !== null && !work.isRunning && result === null && (
+        <p class={`notice ${names.length > 0 ? "warning" : ""}`} role="status">
+          {names.length === 0 ? `There is no key ${scope}.` : `${counted(names.length, "key")} ${scope}. Deleting them cannot be undone.`}
         </p>
       )}
-      {result && (
-        <p class={`notice ${result.failed.length > 0 ? "danger" : "good"}`} role="status">
-          {counted(result.count, "key")} deleted{result.failed.length > 0 && `; not deleted: ${named(result.failed)}`}. Lists may show them for 60 seconds.
-        </p>
-      )}
-      <Actions work={work} onClose={onClose} isDone={result !== null}>
-        {result === null &&
-          (total === null || total === 0 ? (
+      {result && <Tally result={result} noun="key" done="deleted" note=" Lists may show them for 60 seconds." />}
+      <Actions work={work} onClose={onClose} isDone={isOver(result)}>
+        {!isOver(result) &&
+          (names === null || names.length === 0 ? (
             <button type="button" class="primary" disabled={work.isRunning} onClick={count}>
               Count
             </button>
           ) : (
             <button type="button" class="danger" disabled={work.isRunning} onClick={removeAll}>
-              Delete {counted(total, "key")}
+              Delete {counted(names.length, "key")}
             </button>
           ))}
       </Actions>
@@ -122,7 +139,7 @@ export function ExportDialog({ namespace, prefix: given, onClose }) {
   };
   return (
     <Dialog title="Export" onClose={onClose}>
-      <PrefixField value={prefix} onChange={setPrefix} help={prefix === "" ? "Without a prefix, all keys." : undefined} />
+      <PrefixField value={prefix} onChange={setPrefix} help={prefix === "" ? "Without a prefix, all keys." : undefined} disabled={work.isRunning} />
       <Field
         label="Format"
         help={
@@ -131,7 +148,7 @@ export function ExportDialog({ namespace, prefix: given, onClose }) {
           </>
         }
         control={(attributes) => (
-          <select {...attributes} value={format} onChange={(event) => setFormat(event.currentTarget.value)}>
+          <select {...attributes} disabled={work.isRunning} value={format} onChange={(event) => setFormat(event.currentTarget.value)}>
             {Object.entries(FORMATS).map(([name, { label }]) => (
               <option key={name} value={name}>
                 {label}
@@ -170,11 +187,11 @@ export function ImportDialog({ namespace, onClose, onChanged }) {
     if (chosen) setChecked((await work.run((options) => checkFile(namespace, chosen, options))) ?? null);
   };
   const skipped = onExisting === "skip" ? checked?.existing : new Set();
-  const total = checked && !checked.fault ? checked.count - checked.expired - [...skipped].length : 0;
+  const total = checked && !checked.fault ? checked.count - new Set([...checked.expired, ...skipped]).size : 0;
   const run = async () => {
-    const done = await work.run((options) => importPairs(namespace, file, { skipped, ...options }));
+    setResult(null);
+    setResult(await work.run((options) => importPairs(namespace, file, { skipped, ...options })));
     onChanged();
-    if (done) setResult(done);
   };
   return (
     <Dialog title="Import" onClose={onClose}>
@@ -197,7 +214,7 @@ export function ImportDialog({ namespace, onClose, onChanged }) {
       )}
       {checked && !checked.fault && result === null && (
         <p class="notice" role="status">
-          {counted(checked.count, "pair")}. {checked.expired > 0 && `${number(checked.expired)} have expired and are left out. `}
+          {counted(checked.count, "pair")}. {checked.expired.size > 0 && `${number(checked.expired.size)} have expired and are left out. `}
           {checked.existing.size > 0
             ? `${number(checked.existing.size)} of the keys ${checked.existing.size === 1 ? "exists" : "exist"} already: ${named([...checked.existing])}.`
             : "None of the keys exists yet."}
@@ -207,20 +224,16 @@ export function ImportDialog({ namespace, onClose, onChanged }) {
         <Field
           label="Keys that exist"
           control={(attributes) => (
-            <select {...attributes} value={onExisting} onChange={(event) => setOnExisting(event.currentTarget.value)}>
+            <select {...attributes} disabled={work.isRunning} value={onExisting} onChange={(event) => setOnExisting(event.currentTarget.value)}>
               <option value="skip">keep their values</option>
               <option value="replace">replace their values</option>
             </select>
           )}
         />
       )}
-      {result && (
-        <p class={`notice ${result.failed.length > 0 ? "danger" : "good"}`} role="status">
-          {counted(result.count, "pair")} written{result.failed.length > 0 && `; not written: ${named(result.failed)}`}.
-        </p>
-      )}
-      <Actions work={work} onClose={onClose} isDone={result !== null}>
-        {result === null && (
+      {result && <Tally result={result} noun="pair" done="written" />}
+      <Actions work={work} onClose={onClose} isDone={isOver(result)}>
+        {!isOver(result) && (
           <button type="button" class="primary" disabled={work.isRunning || total === 0} onClick={run}>
             {total > 0 ? `Write ${counted(total, "pair")}` : "Write"}
           </button>
@@ -240,19 +253,13 @@ export function UploadDialog({ namespace, prefix: given, onClose, onChanged }) {
   const keyOf = (file) => `${prefix}${file.name}`;
   const fault = files.map((file) => keyProblem(keyOf(file)) ?? lengthProblem(file.size)).find((problem) => problem !== null);
   const send = async () => {
-    const done = await work.run(async ({ signal, onCount }) => {
-      let count = 0;
-      for (const file of files) {
-        await put(namespace, keyOf(file), file, { signal });
-        count += 1;
-        onCount(count);
-      }
-      return count;
-    });
+    setResult(null);
+    const uploads = files.map((file) => ({ key: keyOf(file), file }));
+    setResult(await work.run((options) => uploadFiles(namespace, uploads, options)));
     onChanged();
-    if (done !== undefined) setResult(done);
   };
   const begin = async () => {
+    setResult(null);
     const found = await work.run(({ signal }) => existingOf(namespace, files.map(keyOf), { signal }));
     if (found === undefined) return;
     setExisting(found);
@@ -271,7 +278,7 @@ export function UploadDialog({ namespace, prefix: given, onClose, onChanged }) {
           <input {...attributes} type="file" multiple disabled={work.isRunning} onChange={(event) => changed(setFiles)([...event.currentTarget.files])} />
         )}
       />
-      <PrefixField value={prefix} onChange={changed(setPrefix)} help="It stands before the name of each file." />
+      <PrefixField value={prefix} onChange={changed(setPrefix)} help="It stands before the name of each file." disabled={work.isRunning} />
       {files.length > 0 && (
         <p class="help">
           {counted(files.length, "file")}, {size(files.reduce((sum, file) => sum + file.size, 0))}: {named(files.map(keyOf))}
@@ -284,13 +291,9 @@ export function UploadDialog({ namespace, prefix: given, onClose, onChanged }) {
           {counted(existing.length, "key")} would be replaced: {named(existing)}.
         </p>
       )}
-      {result !== null && (
-        <p class="notice good" role="status">
-          {counted(result, "file")} uploaded.
-        </p>
-      )}
-      <Actions work={work} onClose={onClose} isDone={result !== null}>
-        {result === null && (
+      {result && <Tally result={result} noun="file" done="uploaded" />}
+      <Actions work={work} onClose={onClose} isDone={isOver(result)}>
+        {!isOver(result) && (
           <button
             type="button"
             class={existing?.length > 0 ? "danger" : "primary"}

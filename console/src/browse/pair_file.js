@@ -142,13 +142,13 @@ function parsePair(json, line) {
   } catch (error) {
     throw new PairFileError(line, error.message);
   }
-  const problem = problemOf(pair);
+  const problem = pairProblem(pair);
   if (problem) throw new PairFileError(line, `${JSON.stringify(pair.key ?? "")}: ${problem}`);
   return pair;
 }
 
 /** Returns what is wrong with a pair, or `null`. */
-function problemOf(pair) {
+function pairProblem(pair) {
   const unknown = Object.keys(pair).find((name) => !MEMBERS.has(name));
   if (unknown !== undefined) return `unknown member ${JSON.stringify(unknown)}`;
   const { key, value, base64: isBase64 = false, metadata, expiration, expiration_ttl: lifetime } = pair;
@@ -183,7 +183,9 @@ export function keyProblem(key) {
 
 /** Returns what is wrong with the length of a value, or `null`. */
 export const lengthProblem = (length) =>
-  length > VALUE_BYTES_MAX ? `The value has ${length.toLocaleString("en")} bytes; Workers KV accepts 26,214,400 (25 MiB) at most.` : null;
+  length > VALUE_BYTES_MAX
+    ? `The value has ${length.toLocaleString("en")} bytes; Workers KV accepts ${VALUE_BYTES_MAX.toLocaleString("en")} (25 MiB) at most.`
+    : null;
 
 /** Returns what is wrong with metadata, or `null`. */
 export function metadataProblem(metadata) {

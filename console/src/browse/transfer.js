@@ -15,52 +15,79 @@ const WRITE_BYTES = 8 * 1024 * 1024;
 const TRIES = 6;
 /** Workers KV takes one write a second to a key. */
 const RETRY_MS = 1100;
-/** Values that are read at the same time. */
+/** Values or lists that are read at the same time. */
 const READS = 6;
 /** A pair that would expire sooner gets this time, because the import may take a while. */
 const EXPIRATION_AHEAD_SECONDS = 120;
 
-/** Counts the keys with a prefix, and returns their number. `onCount` gets it on the way. */
-export async function countKeys(namespace, prefix, { signal, onCount }) {
-  let count = 0;
+/** Returns the names of the keys with a prefix. `onCount` gets their number on the way. */
+export async function namesOf(namespace, prefix, { signal, onCount }) {
+  const names = [];
   for await (const page of keyPages(namespace, { prefix, signal })) {
-    count += page.length;
-    onCount(count);
+    for (const { name } of page) names.push(name);
+    onCount(names.length);
   }
-  return count;
+  return names;
 }
 
 /**
- * Deletes the keys with a prefix. `onCount` gets the number of keys deleted so far. Returns it,
- * and the keys that were not deleted.
+ * Calls `work` with a function that counts a batch of keys and those of them that were left over.
+ * Returns `{ count, failed, error }`: the number of keys that were changed for certain, the keys
+ * that were not, and what ended the work early, or `null`.
  */
-export async function removeByPrefix(namespace, prefix, { signal, onCount }) {
-  const names = [];
-  // The list comes first: a cursor would not survive the deletion of what it points at.
-  for await (const page of keyPages(namespace, { prefix, signal })) names.push(...page.map(({ name }) => name));
+async function tallied(onCount, work) {
   let count = 0;
   const failed = [];
-  for (let at = 0; at < names.length; at += WRITE_KEYS) {
-    const batch = names.slice(at, at + WRITE_KEYS);
-    const rest = await untilDone(batch, (some) => removeMany(namespace, some, { signal }), signal);
+  const add = (names, rest) => {
     failed.push(...rest);
-    count += batch.length - rest.length;
+    count += names.length - rest.length;
     onCount(count);
+  };
+  try {
+    await work(add);
+    return { count, failed, error: null };
+  } catch (error) {
+    return { count, failed, error };
   }
-  return { count, failed };
+}
+
+/** Deletes these keys and no others. Returns what `tallied` does. */
+export const removeKeys = (namespace, names, { signal, onCount }) =>
+  tallied(onCount, async (add) => {
+    for (let at = 0; at < names.length; at += WRITE_KEYS) {
+      const batch = names.slice(at, at + WRITE_KEYS);
+      add(batch, await untilDone(batch, (some) => removeMany(namespace, some, { signal }), signal));
+    }
+  });
+
+/** Writes each `{ key, file }`. Returns what `tallied` does. */
+export const uploadFiles = (namespace, uploads, { signal, onCount }) =>
+  tallied(onCount, async (add) => {
+    for (const { key, file } of uploads) add([key], await putUntilDone(namespace, key, file, { signal }));
+  });
+
+/** Writes a value with a call of its own, and tries again as `untilDone` does. */
+function putUntilDone(namespace, key, content, options) {
+  const send = async () => {
+    await put(namespace, key, content, options);
+    return [];
+  };
+  return untilDone([key], send, options.signal);
 }
 
 /** Calls `send` with the keys until none is left over. Returns what is left after the last try. */
 async function untilDone(names, send, signal) {
   let rest = names;
   for (let attempt = 1; ; attempt += 1) {
+    let wait = RETRY_MS * attempt;
     rest = await send(rest).catch((error) => {
       // These pass; anything else does not.
-      if (error instanceof ApiError && (error.status === 0 || error.status === 429 || error.status >= 500) && attempt < TRIES) return rest;
-      throw error;
+      if (!(error instanceof ApiError && (error.status === 0 || error.status === 429 || error.status >= 500) && attempt < TRIES)) throw error;
+      wait = Math.max(wait, error.retryAfterSeconds * 1000);
+      return rest;
     });
     if (rest.length === 0 || attempt === TRIES) return rest;
-    await pause(RETRY_MS * attempt, signal);
+    await pause(wait, signal);
   }
 }
 
@@ -118,23 +145,23 @@ async function readGroup(namespace, listed, signal) {
 }
 
 /** A byte order mark at the start is a mistake that is reported, so it must not be dropped. */
-const textOf = (file) => file.stream().pipeThrough(new TextDecoderStream("utf-8", { fatal: true, ignoreBOM: true }));
+const textStreamOf = (file) => file.stream().pipeThrough(new TextDecoderStream("utf-8", { fatal: true, ignoreBOM: true }));
 
 /**
  * Reads a whole file of pairs before the first write. Returns `{ count, expired, existing, fault
- * }`: `existing` has the keys that the namespace has already, `fault` is a `PairFileError` or
- * `null`.
+ * }`: `expired` has the keys of pairs that have expired, `existing` those that the namespace has
+ * already, and `fault` is a `PairFileError` or `null`.
  */
 export async function checkFile(namespace, file, { signal, onCount }) {
   const names = new Set();
-  let expired = 0;
+  const expired = new Set();
   let shared = null;
   try {
-    for await (const { pair, line } of readPairs(textOf(file))) {
+    for await (const { pair, line } of readPairs(textStreamOf(file))) {
       signal.throwIfAborted();
       if (names.has(pair.key)) throw new PairFileError(line, `${JSON.stringify(pair.key)}: the file has this key twice`);
       names.add(pair.key);
-      if (hasExpired(pair)) expired += 1;
+      if (hasExpired(pair)) expired.add(pair.key);
       shared = shared === null ? pair.key : sharedPrefix(shared, pair.key);
       if (names.size % 500 === 0) onCount(names.size);
     }
@@ -165,50 +192,43 @@ const hasExpired = (pair) => !hasLifetime(pair) && (pair.expiration ?? Number.PO
 
 /**
  * Writes the pairs of a file that was checked, without those whose key is in `skipped`. Returns
- * the number of pairs written, and the keys that were not.
+ * what `tallied` does.
  */
-export async function importPairs(namespace, file, { skipped, signal, onCount }) {
-  let count = 0;
-  const failed = [];
-  let batch = [];
-  let bytes = 0;
-  const flush = async () => {
-    if (batch.length === 0) return;
-    const pairs = new Map(batch.map((pair) => [pair.key, pair]));
-    const send = (names) =>
-      putMany(
-        namespace,
-        names.map((name) => pairs.get(name)),
-        { signal },
-      );
-    const rest = await untilDone([...pairs.keys()], send, signal);
-    failed.push(...rest);
-    count += batch.length - rest.length;
-    onCount(count);
-    [batch, bytes] = [[], 0];
-  };
-  for await (const { pair, bytes: length } of readPairs(textOf(file))) {
-    if (skipped.has(pair.key) || hasExpired(pair)) continue;
-    if (!hasLifetime(pair) && pair.expiration) pair.expiration = Math.max(pair.expiration, nowSeconds() + EXPIRATION_AHEAD_SECONDS);
-    if (batch.length === WRITE_KEYS || bytes + length > WRITE_BYTES) await flush();
-    if (length > WRITE_BYTES) {
-      await putAlone(namespace, pair, signal);
-      count += 1;
-      onCount(count);
-    } else {
-      batch.push(pair);
-      bytes += length;
+export const importPairs = (namespace, file, { skipped, signal, onCount }) =>
+  tallied(onCount, async (add) => {
+    let batch = [];
+    let bytes = 0;
+    const flush = async () => {
+      if (batch.length === 0) return;
+      const pairs = new Map(batch.map((pair) => [pair.key, pair]));
+      const send = (names) =>
+        putMany(
+          namespace,
+          names.map((name) => pairs.get(name)),
+          { signal },
+        );
+      add(batch, await untilDone([...pairs.keys()], send, signal));
+      [batch, bytes] = [[], 0];
+    };
+    for await (const { pair, bytes: length } of readPairs(textStreamOf(file))) {
+      if (skipped.has(pair.key) || hasExpired(pair)) continue;
+      if (!hasLifetime(pair) && pair.expiration) pair.expiration = Math.max(pair.expiration, nowSeconds() + EXPIRATION_AHEAD_SECONDS);
+      if (batch.length === WRITE_KEYS || bytes + length > WRITE_BYTES) await flush();
+      if (length > WRITE_BYTES) {
+        add([pair.key], await putAlone(namespace, pair, signal));
+      } else {
+        batch.push(pair);
+        bytes += length;
+      }
     }
-  }
-  await flush();
-  return { count, failed };
-}
+    await flush();
+  });
 
 /** Writes a pair that is too long for a bulk write. */
 function putAlone(namespace, pair, signal) {
-  const bytes = pair.base64 ? Uint8Array.from(atob(pair.value), (character) => character.charCodeAt(0)) : pair.value;
+  const content = pair.base64 ? Uint8Array.from(atob(pair.value), (character) => character.charCodeAt(0)) : pair.value;
   const lifetime = hasLifetime(pair) ? pair.expiration_ttl : undefined;
-  return put(namespace, pair.key, bytes, {
+  return putUntilDone(namespace, pair.key, content, {
     metadata: pair.metadata ?? null,
     expiration: lifetime ? undefined : pair.expiration,
     expirationTtl: lifetime,
@@ -218,8 +238,13 @@ function putAlone(namespace, pair, signal) {
 
 /** Returns those of the names that exist. */
 export async function existingOf(namespace, names, { signal }) {
-  const found = await Promise.all(names.map((name) => exists(namespace, name, { signal })));
-  return names.filter((_, index) => found[index]);
+  const existing = [];
+  for (let at = 0; at < names.length; at += READS) {
+    const group = names.slice(at, at + READS);
+    const found = await Promise.all(group.map((name) => exists(namespace, name, { signal })));
+    existing.push(...group.filter((_, index) => found[index]));
+  }
+  return existing;
 }
 
 /** Hands a `Blob` to the browser as a download. */
