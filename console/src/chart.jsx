@@ -1,6 +1,6 @@
 // A chart over time on uPlot. Its stylesheet goes into the bundle's, and what it sets itself are
 // properties of elements, so the page's policy needs no inline styles.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { COLORS } from "./shares.jsx";
@@ -13,10 +13,11 @@ const HEIGHT_PX = 180;
  * a value into text. The legend has the values at the pointer, else the last ones; a table has
  * all.
  */
-export function Chart({ label, times, series, unit = "", format = (value) => `${roundedTo3(value)}${unit && ` ${unit}`}` }) {
+export function Chart({ label, times, series, format = roundedTo3 }) {
   const host = useRef();
   const plot = useRef();
   const [index, setIndex] = useState(null);
+  const [isTableShown, setTableShown] = useState(false);
   const latest = useRef();
   latest.current = { times, series, format };
 
@@ -44,6 +45,20 @@ export function Chart({ label, times, series, unit = "", format = (value) => `${
 
   useEffect(() => plot.current?.setData(dataOf(latest.current)), [times, series]);
 
+  // A day has 1,440 rows, which the pointer must not draw again.
+  const table = useMemo(
+    () =>
+      isTableShown && (
+        <Table
+          label={`${label} as a table`}
+          columns={columnsOf(series, format)}
+          rows={times.map((time, row) => ({ time, row })).reverse()}
+          keyOf={({ time }) => time}
+        />
+      ),
+    [isTableShown, label, times, series, format],
+  );
+
   const shown = index ?? times.length - 1;
   return (
     <figure class="chart">
@@ -62,14 +77,9 @@ export function Chart({ label, times, series, unit = "", format = (value) => `${
               </li>
             ))}
           </ul>
-          <details>
+          <details onToggle={(event) => setTableShown(event.currentTarget.open)}>
             <summary>As a table</summary>
-            <Table
-              label={`${label} as a table`}
-              columns={columnsOf(series, format)}
-              rows={times.map((time, row) => ({ time, row })).reverse()}
-              keyOf={({ time }) => time}
-            />
+            {table}
           </details>
         </>
       ) : (

@@ -9,11 +9,12 @@ import { Menu } from "../controls.jsx";
 import { counted } from "../format.js";
 import { keys as listKeys, namespaces as listNamespaces } from "../kv.js";
 import { fragmentOf, go, usePlace } from "../location.js";
+import { TYPING_PAUSE_MS } from "../requests.js";
 
 /** The most keys that are loaded: a browser limits how tall a list may be. */
 const KEYS_MAX = 400_000;
-/** How long a visitor does not type before the list follows. */
-const TYPING_MS = 250;
+/** While all keys are loaded, the list is drawn again after so many pages. */
+const PAGES_DRAWN = 5;
 
 /** `#/browse/NAMESPACE/PREFIX?key=KEY`; the prefix may contain slashes. */
 const placeOf = (namespace, prefix, key) => fragmentOf("browse", [namespace, ...prefix.split("/")], { key });
@@ -25,6 +26,7 @@ export function BrowsePanel({ session }) {
   const [namespaces, setNamespaces] = useState(null);
   const [problem, setProblem] = useState("");
   const load = useCallback(() => {
+    setProblem("");
     listNamespaces()
       .then((found) => setNamespaces(found.map((namespace) => withAccess(namespace, session))))
       .catch((error) => setProblem(error.message));
@@ -39,9 +41,16 @@ export function BrowsePanel({ session }) {
 
   if (problem) {
     return (
-      <p class="notice danger" role="alert">
-        {problem}
-      </p>
+      <div class="stack">
+        <p class="notice danger" role="alert">
+          {problem}
+        </p>
+        <p>
+          <button type="button" onClick={load}>
+            Read the namespaces again
+          </button>
+        </p>
+      </div>
     );
   }
   if (namespaces === null || only !== null) return <p class="empty">Reading the namespaces…</p>;
@@ -70,16 +79,18 @@ function useKeys(namespace, prefix) {
   const show = (rest) => setState({ keys: [...list.current.keys], hasMore: list.current.cursor !== null, problem: "", ...rest });
 
   const load = async ({ isAll = false } = {}) => {
-    if (stop.current || list.current.cursor === null) return;
+    if (stop.current || list.current.cursor === null || list.current.keys.length >= KEYS_MAX) return;
     const own = new AbortController();
     stop.current = own;
     show({ isLoading: true });
+    let pages = 0;
     try {
       do {
         const page = await listKeys(namespace, { prefix, cursor: list.current.cursor, signal: own.signal });
         for (const key of page.keys) list.current.keys.push(key);
         list.current.cursor = page.cursor;
-        show({ isLoading: isAll && page.cursor !== null });
+        pages += 1;
+        if (!isAll || pages % PAGES_DRAWN === 0) show({ isLoading: isAll && page.cursor !== null });
       } while (isAll && list.current.cursor !== null && list.current.keys.length < KEYS_MAX && !own.signal.aborted);
       if (stop.current === own) show({ isLoading: false });
     } catch (error) {
@@ -109,7 +120,9 @@ function useKeys(namespace, prefix) {
     if (name?.startsWith(prefix)) {
       const others = list.current.keys.filter((key) => key.name !== name);
       const at = others.findIndex((key) => key.name > name);
-      others.splice(at === -1 ? others.length : at, 0, { name, ...rest });
+      // What follows the loaded keys comes with its own page.
+      const isLoaded = at !== -1 || list.current.cursor === null || keys.some((key) => key.name === name);
+      if (isLoaded) others.splice(at === -1 ? others.length : at, 0, { name, ...rest });
       list.current.keys = others;
     }
     show({ isLoading: stop.current !== null });
@@ -213,7 +226,7 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
           </div>
         </div>
         <div class="row">
-          <Filter key={folder} folder={folder} prefix={prefix} onPrefix={(next) => go(placeOf(title, next, selected ?? undefined), { replace: true })} />
+          <Filter folder={folder} prefix={prefix} onPrefix={(next) => go(placeOf(title, next, selected ?? undefined), { replace: true })} />
           <select aria-label="Sort what is loaded" value={order} onChange={(event) => setOrder(event.currentTarget.value)}>
             {Object.entries(ORDERS).map(([id, label]) => (
               <option key={id} value={id}>
@@ -286,6 +299,7 @@ function loadedText({ keys, hasMore, isLoading }, order) {
   const loaded = `${counted(keys.length, "key")} loaded`;
   if (isLoading) return `${loaded}, reading…`;
   if (!hasMore) return `${loaded}, that is all`;
+  if (keys.length >= KEYS_MAX) return `${loaded}, which is as many as fit here; a prefix shows the others`;
   return order === "name" ? `${loaded}, more follow` : `${loaded}, more follow; only those loaded are sorted`;
 }
 
@@ -329,11 +343,16 @@ function Filter({ folder, prefix, onPrefix }) {
   const [text, setText] = useState(prefix.slice(folder.length));
   const timer = useRef(null);
   useEffect(() => () => clearTimeout(timer.current), []);
+  // A slash leads into another folder, and what follows it is the text there.
+  useEffect(() => {
+    clearTimeout(timer.current);
+    setText(prefix.slice(folder.length));
+  }, [folder]);
   const onInput = (event) => {
     const next = event.currentTarget.value;
     setText(next);
     clearTimeout(timer.current);
-    timer.current = setTimeout(() => onPrefix(folder + next), TYPING_MS);
+    timer.current = setTimeout(() => onPrefix(folder + next), TYPING_PAUSE_MS);
   };
   return (
     <input

@@ -43,12 +43,16 @@ export function StorefrontsPanel({ session }) {
 function RecordList({ namespace, selected, isWritable, scope }) {
   const [prefix, setPrefix] = useState(scope?.prefix ?? "");
   const [added, setAdded] = useState("");
-  const [more, setMore] = useState({ names: [], cursor: null });
-  const first = useLatest(() => keys(namespace, { prefix, limit: PAGE_KEYS }), [namespace, prefix], { pauseMs: TYPING_PAUSE_MS });
-  useEffect(() => setMore({ names: first.result?.keys.map(({ name }) => name) ?? [], cursor: first.result?.cursor ?? null }), [first.result]);
+  const [more, setMore] = useState({ prefix, names: [], cursor: null });
+  const readFirst = async () => ({ prefix, ...(await keys(namespace, { prefix, limit: PAGE_KEYS })) });
+  const first = useLatest(readFirst, [namespace, prefix], { pauseMs: TYPING_PAUSE_MS });
+  useEffect(() => {
+    if (first.result) setMore({ prefix: first.result.prefix, names: first.result.keys.map(({ name }) => name), cursor: first.result.cursor });
+  }, [first.result]);
   const [loadMore, loading] = useAction(async () => {
-    const page = await keys(namespace, { prefix, cursor: more.cursor, limit: PAGE_KEYS });
-    setMore(({ names }) => ({ names: [...names, ...page.keys.map(({ name }) => name)], cursor: page.cursor }));
+    const page = await keys(namespace, { prefix: more.prefix, cursor: more.cursor, limit: PAGE_KEYS });
+    // Meanwhile there may be another list.
+    setMore((list) => (list === more ? { ...list, names: [...list.names, ...page.keys.map(({ name }) => name)], cursor: page.cursor } : list));
   });
   return (
     <nav class="record-list" aria-label="Storefronts">
@@ -129,9 +133,9 @@ function Routing({ storefront, record }) {
     fields: parseFields(request.fields),
     country: request.country.trim().toUpperCase() || undefined,
   };
-  // What is not whole yet is not sent.
-  const visitor = VISITOR.test(request.visitor.trim()) ? request.visitor.trim() : undefined;
-  const isReady = record !== undefined;
+  const visitor = request.visitor.trim() || undefined;
+  const isVisitor = visitor === undefined || VISITOR.test(visitor);
+  const isReady = record !== undefined && isVisitor;
   const inputs = [JSON.stringify(asked), visitor, isReady];
   const post = (path, json) => call(`/console/api/storefronts/${path}`, { method: "POST", json });
   const routed = useLatest(async () => (isReady ? post("route", { ...asked, visitor }) : undefined), inputs, { pauseMs: TYPING_PAUSE_MS });
@@ -166,6 +170,7 @@ function Routing({ storefront, record }) {
         </div>
         <Field
           label="Visitor"
+          help={isVisitor ? undefined : "A visitor is 16 hexadecimal digits."}
           control={(attributes) => (
             <input
               {...attributes}
@@ -184,7 +189,7 @@ function Routing({ storefront, record }) {
           )}
         />
         <Failure error={routed.error} />
-        {!routed.error && (routed.result ? <Destination {...routed.result} /> : <p class="help">A record without faults is routed.</p>)}
+        {!routed.error && (routed.result ? <Destination {...routed.result} /> : <p class="help">A record and a visitor without faults are routed.</p>)}
       </section>
       <section aria-label="Split">
         <h3>Split of {number(SAMPLE_VISITORS)} visitors</h3>

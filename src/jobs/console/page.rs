@@ -12,9 +12,9 @@ use crate::http::{response, stream};
 /// The address of the page.
 pub(crate) const ROOT: &str = "/console/";
 
-/// What the page may load and do: its own files, and calls to its own host. Nothing that somebody
-/// wrote into KV can run as a script, however it gets into the page (Content Security Policy
-/// Level 3). Images in values are shown from memory, as `data:` or `blob:`.
+/// What the page may load and do: files of its own host, and calls to it. Markup that somebody
+/// wrote into KV runs no script, however it gets into the page (Content Security Policy Level 3).
+/// Images in values are shown from memory, as `data:` or `blob:`.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
