@@ -119,7 +119,7 @@ impl MetricsArguments {
         let analytics = Analytics::open(&self.account, self.namespace.as_deref(), &Progress::new(self.json))?;
         let metrics = analytics.kv_metrics(&days.first.to_string(), &days.last.to_string())?;
         let metrics = metrics.ok_or_else(|| KvMetricsError::NoAccount(analytics.account().to_owned()))?;
-        let report = KvMetricsReport::new(&analytics, days, metrics);
+        let report = KvMetricsReport::new(&analytics, days, today, metrics);
         if self.json {
             writeln!(out, "{}", to_json(&report))?;
         } else {

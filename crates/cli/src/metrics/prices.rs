@@ -20,6 +20,8 @@ pub(super) struct NanoDollars(u128);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BilledUsage {
     pub(super) days: u128,
+    /// How many of these days have a figure of what is stored.
+    pub(super) storage_days: u128,
     pub(super) reads: u128,
     pub(super) writes: u128,
     pub(super) deletes: u128,
@@ -45,11 +47,12 @@ impl BilledUsage {
         let of_month = |sum: u128| sum * MONTH_DAYS / self.days.max(1);
         Self {
             days: MONTH_DAYS,
+            storage_days: MONTH_DAYS,
             reads: of_month(self.reads),
             writes: of_month(self.writes),
             deletes: of_month(self.deletes),
             lists: of_month(self.lists),
-            byte_days: of_month(self.byte_days),
+            byte_days: self.byte_days * MONTH_DAYS / self.storage_days.max(1),
         }
     }
 
@@ -58,6 +61,7 @@ impl BilledUsage {
         let beyond = |count: u128, price: OperationPrice| count.saturating_sub(u128::from(price.included));
         Self {
             days: self.days,
+            storage_days: self.storage_days,
             reads: beyond(self.reads, KEY_READ),
             writes: beyond(self.writes, WRITE),
             deletes: beyond(self.deletes, DELETE),
@@ -107,7 +111,8 @@ impl Serialize for NanoDollars {
 mod tests {
     use super::*;
 
-    const NOTHING: BilledUsage = BilledUsage { days: 30, reads: 0, writes: 0, deletes: 0, lists: 0, byte_days: 0 };
+    const NOTHING: BilledUsage =
+        BilledUsage { days: 30, storage_days: 30, reads: 0, writes: 0, deletes: 0, lists: 0, byte_days: 0 };
 
     #[test]
     fn each_part_has_the_price_of_the_list() {
@@ -128,12 +133,12 @@ mod tests {
     }
 
     #[test]
-    fn a_month_is_thirty_days_like_those_of_the_usage() {
-        let day = BilledUsage { days: 1, reads: 1_000_000, byte_days: 2 * GB, ..NOTHING };
-        assert_eq!(day.cost().read.to_string(), "$0.50");
-        let month = day.of_month().cost();
+    fn a_month_is_thirty_days_like_those_that_have_a_figure() {
+        let days = BilledUsage { days: 2, storage_days: 1, reads: 2_000_000, byte_days: 2 * GB, ..NOTHING };
+        assert_eq!(days.cost().read.to_string(), "$1.00");
+        let month = days.of_month().cost();
         assert_eq!((month.read.to_string(), month.storage.to_string()), ("$15.00".to_owned(), "$1.00".to_owned()));
-        assert_eq!(day.of_month().beyond_included().cost().total.to_string(), "$10.50");
+        assert_eq!(days.of_month().beyond_included().cost().total.to_string(), "$10.50");
     }
 
     #[test]

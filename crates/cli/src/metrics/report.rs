@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use ::metrics::prices::PRICES;
+use chrono::NaiveDate;
 use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
 
@@ -73,17 +74,18 @@ struct CostReport {
     /// The date of the price list.
     price_list: &'static str,
     period: KvCost,
-    per_30_days: NanoDollars,
-    /// None for a namespace: what the plan includes is for all of the account.
+    /// What 30 days like the finished ones cost; None if no day is finished.
+    per_30_days: Option<NanoDollars>,
+    /// None for a namespace, too: what the plan includes is for all of the account.
     per_30_days_after_included: Option<NanoDollars>,
 }
 
 impl KvMetricsReport {
-    pub(super) fn new(analytics: &Analytics, days: Days, metrics: KvMetrics) -> Self {
-        Self::of(analytics.account(), analytics.namespace(), days, metrics)
+    pub(super) fn new(analytics: &Analytics, days: Days, today: NaiveDate, metrics: KvMetrics) -> Self {
+        Self::of(analytics.account(), analytics.namespace(), days, today, metrics)
     }
 
-    fn of(account: &str, namespace: Option<&str>, days: Days, metrics: KvMetrics) -> Self {
+    fn of(account: &str, namespace: Option<&str>, days: Days, today: NaiveDate, metrics: KvMetrics) -> Self {
         let KvMetrics { operations, latencies, storage, mut problems } = metrics;
         let mut missing = Vec::new();
         note_missing("operations", operations.as_deref(), &mut missing, &mut problems);
@@ -104,6 +106,7 @@ impl KvMetricsReport {
             amount.keys = amount.keys.saturating_add(row.max.key_count);
             amount.bytes = amount.bytes.saturating_add(row.max.byte_count);
         }
+        let finished_days = days.iter().filter(|day| *day < today).count();
         let days = days.iter().map(|day| day.to_string()).map(|date| DayMetrics {
             operations: has_operations.then(|| counts.get(&date).copied().unwrap_or_default()),
             storage: stored.get(&date).copied(),
@@ -111,7 +114,7 @@ impl KvMetricsReport {
         });
         let days = days.collect::<Vec<_>>();
         let cost_is_known = !missing.iter().any(|part| matches!(*part, "operations" | "storage"));
-        let cost = cost_is_known.then(|| CostReport::new(total, &days, namespace.is_none()));
+        let cost = cost_is_known.then(|| CostReport::new(&days, finished_days, namespace.is_none()));
         let latency =
             latencies.map(|rows| rows.into_iter().map(|row| (row.dimensions.action_type, row.quantiles)).collect());
         Self {
@@ -173,22 +176,34 @@ impl OperationCounts {
 }
 
 impl CostReport {
-    fn new(total: OperationCounts, days: &[DayMetrics], is_account: bool) -> Self {
-        let usage = BilledUsage {
-            days: days.len() as u128,
-            reads: total.read.into(),
-            writes: total.write.into(),
-            deletes: total.delete.into(),
-            lists: total.list.into(),
-            byte_days: days.iter().filter_map(|day| day.storage).map(|stored| u128::from(stored.bytes)).sum(),
-        };
-        let month = usage.of_month();
+    /// Returns the cost of days of which the first `finished_days` are over.
+    fn new(days: &[DayMetrics], finished_days: usize, is_account: bool) -> Self {
+        // The present day would make the month too cheap.
+        let finished = days.get(..finished_days).filter(|days| !days.is_empty());
+        let month = finished.map(|days| usage_of(days).of_month());
         Self {
             price_list: PRICES.as_of,
-            period: usage.cost(),
-            per_30_days: month.cost().total,
-            per_30_days_after_included: is_account.then(|| month.beyond_included().cost().total),
+            period: usage_of(days).cost(),
+            per_30_days: month.map(|month| month.cost().total),
+            per_30_days_after_included: month.filter(|_| is_account).map(|month| month.beyond_included().cost().total),
         }
+    }
+}
+
+/// Returns what was used on these days.
+fn usage_of(days: &[DayMetrics]) -> BilledUsage {
+    let sum = |count: fn(&OperationCounts) -> u64| {
+        days.iter().filter_map(|day| day.operations.as_ref()).map(|counts| u128::from(count(counts))).sum()
+    };
+    let stored = days.iter().filter_map(|day| day.storage);
+    BilledUsage {
+        days: days.len() as u128,
+        storage_days: stored.clone().count() as u128,
+        reads: sum(|counts| counts.read),
+        writes: sum(|counts| counts.write),
+        deletes: sum(|counts| counts.delete),
+        lists: sum(|counts| counts.list),
+        byte_days: stored.map(|stored| u128::from(stored.bytes)).sum(),
     }
 }
 
@@ -236,18 +251,15 @@ impl fmt::Display for KvMetricsReport {
 impl KvMetricsReport {
     fn write_cost(&self, formatter: &mut fmt::Formatter<'_>, cost: &CostReport) -> fmt::Result {
         let days = self.days.len();
-        let (these, like) =
-            if days == 1 { ("this day".to_owned(), "it") } else { (format!("these {days} days"), "them") };
-        writeln!(
-            formatter,
-            "{} for {these} by the price list, {} for {} days like {like}",
-            cost.period.total,
-            cost.per_30_days,
-            prices::MONTH_DAYS
-        )?;
+        let these = if days == 1 { "this day".to_owned() } else { format!("these {days} days") };
+        write!(formatter, "{} for {these} by the price list", cost.period.total)?;
+        match cost.per_30_days {
+            Some(sum) => writeln!(formatter, ", {sum} for {} like the finished ones", prices::MONTH_DAYS)?,
+            None => writeln!(formatter)?,
+        }
         if let Some(sum) = cost.per_30_days_after_included {
             writeln!(formatter, "{sum} of that beyond what the Workers Paid plan includes")?;
-        } else {
+        } else if self.namespace.is_some() {
             let sentence = "What the Workers Paid plan includes is for the whole account, and not deducted.";
             writeln!(formatter, "{sentence}")?;
         }

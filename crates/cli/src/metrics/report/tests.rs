@@ -7,7 +7,8 @@ const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
 
 fn report(namespace: Option<&str>, first: &str, last: &str, metrics: Value) -> KvMetricsReport {
     let days = Days { first: parse_date(first).unwrap(), last: parse_date(last).unwrap() };
-    KvMetricsReport::of(ACCOUNT, namespace, days, serde_json::from_value(metrics).unwrap())
+    let today = parse_date("2026-11-29").unwrap();
+    KvMetricsReport::of(ACCOUNT, namespace, days, today, serde_json::from_value(metrics).unwrap())
 }
 
 fn operation(date: &str, action: &str, requests: u64) -> Value {
@@ -56,8 +57,8 @@ cost           $10.00     <$0.01      $0.00      $0.00                 $0.02
 latency ms        p25        p50        p75        p90        p99      p99.9
 read              0.9        1.5        4.0       17.2      230.0          -
 
-$10.02 for these 3 days by the price list, $100.17 for 30 days like them
-$95.00 of that beyond what the Workers Paid plan includes
+$10.02 for these 3 days by the price list, $120.51 for 30 like the finished ones
+$115.00 of that beyond what the Workers Paid plan includes
 Prices of 2025-05-20: https://developers.cloudflare.com/kv/platform/pricing/
 Cloudflare samples these metrics adaptively, so all figures are estimates.
 "
