@@ -414,6 +414,9 @@ describe("GET /metrics", async () => {
   test("the console's call takes two resolutions, and a token that may do everything", async () => {
     assertProblem(await authorized("/console/api/metrics?resolution=day"), 400, "unknown_resolution");
     assert.equal((await authorized("/console/api/metrics")).json().resolution, "minute");
+    for (const query of ["period=0", "period=86401", "period=1h", "resolution=hour&period=2678401"])
+      assertProblem(await authorized(`/console/api/metrics?${query}`), 400, "bad_period");
+    assert.equal((await authorized("/console/api/metrics?resolution=hour&period=86401")).status, 200);
     const Authorization = `Bearer ${signToken({ namespace: "WRITES" })}`;
     assertProblem(await get("/console/api/metrics", { headers: { Authorization } }), 403, "out_of_scope");
     assert.equal((await authorized("/console/api/session")).json().metrics, true);

@@ -14,7 +14,6 @@ use metrics::history::Resolution;
 use metrics::message::MetricsRequest;
 use metrics::open_metrics::CONTENT_TYPE;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 #[cfg(any(feature = "kv-api", feature = "writes"))]
 use wasm_bindgen_futures::spawn_local;
 use worker::web_sys;
@@ -113,20 +112,18 @@ async fn hand_over(objects: &DurableObjects) {
     }
 }
 
-/// Sends a request to the object and returns its text. The error is the message of the runtime, or
-/// says that there was no response in time.
-async fn ask(objects: &DurableObjects, request: &MetricsRequest) -> Result<String, String> {
+/// Sends a request to the object and returns its response. The object has the whole body before it
+/// responds. The error is the message of the runtime, or says that there was no response in time.
+async fn ask(objects: &DurableObjects, request: &MetricsRequest) -> Result<web_sys::Response, String> {
     let exchange = async {
         let init = web_sys::RequestInit::new();
         init.set_method("POST");
         init.set_body(&JsValue::from_str(&record::to_json(request)));
         let request = web_sys::Request::new_with_str_and_init("https://metrics-store/", &init)?;
-        let response = objects.send(OBJECT, &request).await?;
-        JsFuture::from(response.text()?).await
+        objects.send(OBJECT, &request).await
     };
-    let text = deadline::within(REPLY_TIMEOUT, exchange).await.ok_or("no response in time")?;
-    let text = text.map_err(|thrown: JsValue| message_of(&thrown))?;
-    Ok(text.as_string().unwrap_or_default())
+    let response = deadline::within(REPLY_TIMEOUT, exchange).await.ok_or("no response in time")?;
+    response.map_err(|thrown: JsValue| message_of(&thrown))
 }
 
 /// `GET /metrics`: all counts as OpenMetrics.
@@ -135,8 +132,8 @@ pub(crate) async fn scrape(context: &RequestContext) -> Result<web_sys::Response
     respond(context, &MetricsRequest::Totals, CONTENT_TYPE).await
 }
 
-/// `GET /console/api/metrics?resolution=minute|hour`: the counts of each minute of a day, or of
-/// each hour of 31 days, as JSON.
+/// `GET /console/api/metrics?resolution=minute|hour&period=SECONDS`: the counts of each minute or
+/// hour in the last so many seconds, as JSON; without `period`, of a day or of 31 days.
 #[cfg(feature = "console")]
 pub(crate) async fn series(
     context: &RequestContext,
@@ -144,7 +141,12 @@ pub(crate) async fn series(
 ) -> Result<web_sys::Response, RequestError> {
     let name = target.parameter("resolution")?;
     let resolution = Resolution::parse(name.as_deref().unwrap_or("minute")).ok_or(MetricsError::UnknownResolution)?;
-    respond(context, &MetricsRequest::Report(resolution), "application/json").await
+    let longest = resolution.retention_seconds();
+    let period_seconds = match target.parameter("period")? {
+        Some(period) => resolution.parse_period(&period).ok_or(MetricsError::BadPeriod(longest))?,
+        None => longest,
+    };
+    respond(context, &MetricsRequest::Report { resolution, period_seconds }, "application/json").await
 }
 
 async fn respond(
@@ -155,7 +157,8 @@ async fn respond(
     if !context.meter().is_on() {
         return Err(MetricsError::Off.into());
     }
-    let text = ask(&context.env().metrics_store(), request).await.map_err(MetricsError::Unavailable)?;
+    let answer = ask(&context.env().metrics_store(), request).await.map_err(MetricsError::Unavailable)?;
     let fields = [("content-type", content_type), ("cache-control", "no-store")];
-    Ok(response::ok(&JsValue::from_str(&text), &fields)?)
+    // The text may be megabytes: it streams through, past the memory of WebAssembly.
+    Ok(response::ok(&answer.body().into(), &fields)?)
 }

@@ -12,11 +12,11 @@ import { Table } from "../table.jsx";
 /** Isolates hand over their counts every ten seconds. */
 const REFRESH_MS = 10_000;
 
-/** What can be shown: the resolution that has it, and for how long. */
+/** What can be shown: the resolution that has it, and how many of its points. */
 const RANGES = {
-  hour: { label: "Last hour", resolution: "minute", points: 60 },
-  day: { label: "Last day", resolution: "minute", points: 1440 },
-  month: { label: "Last 31 days", resolution: "hour", points: 744 },
+  hour: { label: "Last hour", resolution: "minute", period: 3600, points: 60 },
+  day: { label: "Last day", resolution: "minute", period: 86_400, points: 1440 },
+  month: { label: "Last 31 days", resolution: "hour", period: 2_678_400, points: 744 },
 };
 
 /** More lines cannot be told apart. */
@@ -26,7 +26,8 @@ export function MetricsPanel() {
   const [name, setName] = useState("hour");
   const [version, setVersion] = useState(0);
   const range = RANGES[name];
-  const { result, error } = useLatest(() => call(`/console/api/metrics?resolution=${range.resolution}`), [range.resolution, version]);
+  const load = async () => ({ range, report: await call(`/console/api/metrics?resolution=${range.resolution}&period=${range.period}`) });
+  const { result, error } = useLatest(load, [name, version]);
   const isOff = error?.status === 404;
   useEffect(() => {
     if (isOff) return;
@@ -58,10 +59,10 @@ export function MetricsPanel() {
             </button>
           </div>
           <Failure error={error} />
-          {result?.resolution === range.resolution ? <Metrics report={result} range={range} /> : !error && <p class="help">Loading…</p>}
+          {result?.range === range ? <Metrics report={result.report} range={range} /> : !error && <p class="help">Loading…</p>}
           <p class="help">
-            Each isolate hands its counts over every ten seconds. What an isolate has counted since is lost if it is evicted, so these figures may be too low,
-            never too high.
+            Each isolate hands its counts over every ten seconds. What an isolate has counted since its last hand-over that arrived is lost if it is evicted, so
+            these figures may be too low, never too high.
           </p>
         </>
       )}

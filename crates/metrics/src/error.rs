@@ -13,6 +13,9 @@ pub enum MetricsError {
     /// The resolution is neither `minute` nor `hour`.
     #[error("resolution must be minute or hour.")]
     UnknownResolution,
+    /// The period is no number of seconds, or longer than points are kept.
+    #[error("period must be whole seconds, at most {0} at this resolution.")]
+    BadPeriod(u64),
     /// The object does not respond. The text is for the log only.
     #[error("METRICS_STORE failed: {0}")]
     Unavailable(String),
@@ -24,6 +27,7 @@ impl HttpError for MetricsError {
         match self {
             Self::Off => error_response(Status::NotFound, "metrics_off"),
             Self::UnknownResolution => error_response(Status::BadRequest, "unknown_resolution"),
+            Self::BadPeriod(_) => error_response(Status::BadRequest, "bad_period"),
             Self::Unavailable(_) => ErrorResponse::new(Status::ServiceUnavailable, "metrics_unavailable", UNAVAILABLE)
                 .because(self)
                 .retry_after(5),
@@ -34,6 +38,8 @@ impl HttpError for MetricsError {
         one_of_each! {
             Self::Off => Self::Off, "The var `METRICS` is not `on`, so nothing is counted.";
             Self::UnknownResolution => Self::UnknownResolution, "`resolution` is neither of the two.";
+            Self::BadPeriod(_) => Self::BadPeriod(86_400),
+                "`period` is 0, no number, or longer than points of the resolution are kept.";
             Self::Unavailable(_) => Self::Unavailable("no response in time".to_owned()),
                 "The Durable Object `METRICS_STORE` does not respond, or has no binding. The log says what happened.";
         }

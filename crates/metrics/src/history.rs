@@ -75,6 +75,12 @@ impl Resolution {
     fn oldest_key(self, now_seconds: u64) -> String {
         self.key(now_seconds.saturating_sub(self.retention_seconds()))
     }
+
+    /// Returns the period of this text, in seconds: from one to the time that a point is kept.
+    #[must_use]
+    pub fn parse_period(self, text: &str) -> Option<u64> {
+        text.parse().ok().filter(|seconds| (1..=self.retention_seconds()).contains(seconds))
+    }
 }
 
 /// The storage of the object: records of JSON by key. All calls of one [`History::accept`] must
@@ -169,17 +175,20 @@ impl<S: HistoryStorage> History<S> {
         self.delete_expired(now_seconds)
     }
 
-    /// Returns the points that are kept, the oldest first: the time in seconds since the Unix
-    /// epoch, and the counts. A time without counts has no point.
+    /// Returns the points of the last `period_seconds`, the oldest first: the time in seconds since
+    /// the Unix epoch, and the counts. The first is the point in which the period begins. A time
+    /// without counts has no point.
     ///
     /// # Errors
     /// [`HistoryError`].
     pub fn points(
         &self,
         resolution: Resolution,
+        period_seconds: u64,
         now_seconds: u64,
     ) -> Result<Vec<(u64, RouteCounts)>, HistoryError<S::Error>> {
-        let stored = self.range(&resolution.oldest_key(now_seconds), resolution.prefix())?;
+        let first = resolution.key(now_seconds.saturating_sub(period_seconds));
+        let stored = self.range(&first, resolution.prefix())?;
         let point = |(key, json): (String, String)| {
             let time = key.strip_prefix(resolution.prefix()).and_then(|time| time.parse().ok());
             let time = time.ok_or_else(|| broken(&key, "its key has no time"))?;
@@ -288,7 +297,8 @@ mod tests {
     }
 
     fn points(history: &History<Memory>, resolution: Resolution, now_seconds: u64) -> Vec<(u64, u64)> {
-        let points = history.points(resolution, now_seconds).expect("the records are whole");
+        let points =
+            history.points(resolution, resolution.retention_seconds(), now_seconds).expect("the records are whole");
         let reads = |routes: &RouteCounts| routes.values().map(|counts| counts.reads).sum();
         points.iter().map(|(time, routes)| (*time, reads(routes))).collect()
     }
@@ -305,6 +315,23 @@ mod tests {
         assert_eq!(points(&history, Resolution::Hour, now), [(NOW, 7), (NOW + 3600, 8)]);
         let totals = history.totals().expect("the record is whole");
         assert_eq!((totals["/a"].reads, totals["/a"].requests()), (15, 15));
+    }
+
+    #[test]
+    fn a_period_has_the_point_in_which_it_begins_and_later_ones() {
+        let history = History(Memory::default());
+        for minute in 0..10 {
+            accept(&history, &hand_over("i", minute + 1, NOW + 60 * minute, 1), NOW + 60 * minute);
+        }
+        let now = NOW + 9 * 60 + 30;
+        let points = history.points(Resolution::Minute, 120, now).expect("the records are whole");
+        let times: Vec<u64> = points.iter().map(|(time, _)| *time).collect();
+        assert_eq!(times, [NOW + 7 * 60, NOW + 8 * 60, NOW + 9 * 60]);
+        for (text, expected) in
+            [("3600", Some(3600)), ("86400", Some(86_400)), ("86401", None), ("0", None), ("1h", None)]
+        {
+            assert_eq!(Resolution::Minute.parse_period(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -12,7 +12,12 @@ pub enum MetricsRequest {
     /// Adds these counts.
     HandOver(HandOver),
     /// Returns a [`MetricsReport`](crate::report::MetricsReport) as JSON.
-    Report(Resolution),
+    Report {
+        /// The resolution of its points.
+        resolution: Resolution,
+        /// The points of the last so many seconds.
+        period_seconds: u64,
+    },
     /// Returns the totals as OpenMetrics.
     Totals,
 }

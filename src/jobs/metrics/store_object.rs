@@ -60,8 +60,8 @@ impl StoreObject {
                 self.storage.transaction(|| self.history.accept(&hand_over, now_seconds).map_err(thrown))?;
                 String::new()
             }
-            MetricsRequest::Report(resolution) => {
-                let points = self.history.points(resolution, now_seconds).map_err(thrown)?;
+            MetricsRequest::Report { resolution, period_seconds } => {
+                let points = self.history.points(resolution, period_seconds, now_seconds).map_err(thrown)?;
                 record::to_json(&MetricsReport::new(resolution, points))
             }
             MetricsRequest::Totals => to_open_metrics(&self.history.totals().map_err(thrown)?),
