@@ -280,6 +280,7 @@ describe("refusals", () => {
     }
     // A URL leads to another record than that of the body.
     assertProblem(await route(shop, {}, { url: "https://tea.shops.example.com/" }), 403, "out_of_scope");
+    assertProblem(await post("check", { key: "tea", record: "{}" }, { token: token({ namespace: "assets", prefix: "" }) }), 403, "out_of_scope");
     for (const path of ["check", "route", "sample"]) {
       for (const refused of [null, "wrong", token({ exp: 1 })]) assertProblem(await post(path, valid, { token: refused }), 401, "unauthorized");
     }

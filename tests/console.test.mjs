@@ -131,14 +131,14 @@ describe("a token", () => {
     assert.match(version, /^\d+\.\d+\.\d+$/);
     // KV_NAMESPACES is the home of namespaces that clients make, whose keys are theirs.
     assert.deepEqual(
-      bindings.map(({ title, role, readable, writable }) => [title, role, readable, writable]),
+      bindings.map(({ title, role, writable }) => [title, role, writable]),
       [
-        ["CACHE_KV", "cache", true, false],
-        ["USER_CONFIGURATION", "configuration", true, false],
-        ["ROUTING_CONFIG", "storefronts", true, false],
-        ["assets", "assets", true, true],
-        ["WRITES", "writes", true, false],
-        ["USERS_NOTIFICATION_CONFIG", "other", true, false],
+        ["CACHE_KV", "cache", false],
+        ["USER_CONFIGURATION", "configuration", false],
+        ["ROUTING_CONFIG", "storefronts", false],
+        ["assets", "assets", true],
+        ["WRITES", "writes", false],
+        ["USERS_NOTIFICATION_CONFIG", "other", false],
       ],
     );
   });
@@ -153,7 +153,7 @@ describe("a token", () => {
       const { name, everything, scope, expires, bindings } = await result("session", { token });
       assert.deepEqual({ name, everything, expires }, { name: "reader", everything: false, expires: "2096-10-02T07:06:40Z" });
       assert.deepEqual(scope, { namespace, prefix: "site/", write });
-      const readable = bindings.filter((binding) => binding.readable).map(({ title }) => title);
+      const readable = bindings.map(({ title }) => title);
       const writables = bindings.filter((binding) => binding.writable).map(({ title }) => title);
       assert.deepEqual([readable, writables], [[namespace], writable ? [namespace] : []]);
     }
@@ -228,9 +228,17 @@ describe("flags/check", () => {
     assert.match(faults[0].problem, /^not JSON: /);
   });
 
-  test("needs no access to the stored definitions", async () => {
-    const token = signToken({ namespace: "assets", prefix: "x/" });
-    assert.deepEqual((await result("flags/check", { token, json: { definitions: DEFINITIONS } })).faults, []);
+  test("needs a token of the namespace, and no access to the stored definitions", async () => {
+    const check = (claims) => api("flags/check", { token: signToken(claims), json: { definitions: DEFINITIONS } });
+    assert.equal((await check({ namespace: "USER_CONFIGURATION", prefix: "x/" })).status, 200);
+    assertProblem(await check({ namespace: "assets", prefix: "" }), 403, "out_of_scope");
+  });
+
+  test("repeated members below a very long name are reported until their paths are too long", async () => {
+    const members = Array.from({ length: 10_000 }, (_, index) => `"m${index}":1,"m${index}":2`).join(",");
+    const definitions = `{"${"n".repeat(500_000)}":{${members}}}`;
+    const { faults } = await result("flags/check", { json: { definitions } });
+    assert.ok(faults.length < 10, `${faults.length} faults`);
   });
 
   test("definitions of 2 MiB are read, and longer bodies are refused", async () => {
@@ -298,7 +306,6 @@ describe("flags/evaluate", () => {
       [{ namespace: "USER_CONFIGURATION", prefix: "user:" }, 403, 200],
       [{ namespace: "USER_CONFIGURATION", prefix: "user:b" }, 403, 403],
       [{ namespace: "USER_CONFIGURATION", prefix: "flags" }, 200, 403],
-      [{ namespace: "WRITES", prefix: "" }, 403, 403],
     ]) {
       const token = signToken(scope);
       const status = async (call, body) => (await api(`flags/${call}`, { token, json: body })).status;
@@ -308,6 +315,8 @@ describe("flags/evaluate", () => {
       assert.equal(await status("evaluate", { definitions: DEFINITIONS, context }), ofAnn, JSON.stringify(scope));
     }
     assertProblem(await api("flags/evaluate", { token: signToken(), json: {} }), 403, "out_of_scope");
+    const elsewhere = signToken({ namespace: "WRITES", prefix: "" });
+    for (const call of ["check", "evaluate", "sample"]) assertProblem(await api(`flags/${call}`, { token: elsewhere, json: given }), 403, "out_of_scope");
   });
 
   test("faults of the definitions and of the context are a 400 that names them", async () => {
@@ -316,6 +325,7 @@ describe("flags/evaluate", () => {
     assert.match(await problem({ definitions: DEFINITIONS, context: { targetingKey: 1 } }, "invalid_body"), /targetingKey must be a string/);
     assert.match(await problem({ definitions: DEFINITIONS, context: { targetingKey: "k".repeat(512) } }, "invalid_body"), /512/);
     await problem({ definitions: DEFINITIONS, context: [] }, "invalid_body");
+    assert.match(await problem({ definitions: DEFINITIONS, context: { a: "x".repeat(65_536) } }, "invalid_body"), /longer than 65536 bytes/);
     await problem({ definitions: DEFINITIONS, record: [] }, "invalid_body");
   });
 

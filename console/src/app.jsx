@@ -14,7 +14,7 @@ import { WritesPanel } from "./panels/writes.jsx";
 import { hasToken, onSignedOut, restoreSession, signIn, signOut } from "./session.js";
 
 /** Returns true if the token reads the namespace with this role. */
-const reads = (session, role) => session.bindings.some((binding) => binding.role === role && binding.readable);
+const reads = (session, role) => session.bindings.some((binding) => binding.role === role);
 /** Returns true if it reads this key there, or the whole namespace. */
 const reaches = (session, role, key = "") => reads(session, role) && key.startsWith(session.scope?.prefix ?? "");
 const has = (session, feature) => session.features.includes(feature);

@@ -32,8 +32,8 @@ use crate::platform::log;
 /// The name of the one object.
 const OBJECT: &str = "metrics";
 
-/// How long the object may take. Two hand-overs may follow each other, and both end before the next
-/// time.
+/// How long the object may take. Two hand-overs may follow each other, and both end before the
+/// next time.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Measures one request, if metrics are on.

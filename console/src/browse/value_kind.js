@@ -41,8 +41,8 @@ export function utf8Text(bytes) {
 }
 
 /**
- * Returns the one line end of a text, a line feed if it has none. Returns `null` if they are mixed,
- * or carriage returns alone: an editor would make them one.
+ * Returns the one line end of a text, a line feed if it has none. Returns `null` if they are
+ * mixed, or carriage returns alone: an editor would make them one.
  */
 export function lineEndOf(text) {
   const ends = new Set(text.match(/\r\n|\r|\n/g));

@@ -76,25 +76,68 @@ impl JsonTree {
         repeated(self.members().iter().map(|member| member.0.as_str()))
     }
 
-    /// Returns the paths of all members whose name occurs more than once in their object, at any
-    /// depth.
+    /// Returns the paths of the members whose name occurs more than once in their object, at any
+    /// depth, until these paths have `bytes_max` bytes together: the paths of a text can be far
+    /// longer than the text.
     #[must_use]
-    pub fn repeated(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        self.find_repeated("", &mut found);
-        found
+    pub fn repeated(&self, bytes_max: usize) -> Vec<String> {
+        let mut search = RepeatedMembers { path: Vec::new(), found: Vec::new(), bytes_left: bytes_max };
+        search.visit(self);
+        search.found
     }
+}
 
-    fn find_repeated(&self, path: &str, found: &mut Vec<String>) {
-        found.extend(self.repeated_names().map(|name| member_path(path, name)));
-        for (name, value) in self.members() {
-            value.find_repeated(&member_path(path, name), found);
+/// One step of the path to a value.
+enum TreeStep<'t> {
+    Member(&'t str),
+    Element(usize),
+}
+
+/// The search of [`JsonTree::repeated`]. A path is written only if it is reported.
+struct RepeatedMembers<'t> {
+    path: Vec<TreeStep<'t>>,
+    found: Vec<String>,
+    bytes_left: usize,
+}
+
+impl<'t> RepeatedMembers<'t> {
+    fn visit(&mut self, tree: &'t JsonTree) {
+        for name in tree.repeated_names() {
+            self.report(name);
         }
-        if let Self::Array(elements) = self {
+        for (name, value) in tree.members() {
+            self.descend(TreeStep::Member(name), value);
+        }
+        if let JsonTree::Array(elements) = tree {
             for (index, element) in elements.iter().enumerate() {
-                element.find_repeated(&format!("{path}[{index}]"), found);
+                self.descend(TreeStep::Element(index), element);
             }
         }
+    }
+
+    fn descend(&mut self, step: TreeStep<'t>, value: &'t JsonTree) {
+        if self.bytes_left == 0 {
+            return;
+        }
+        self.path.push(step);
+        self.visit(value);
+        self.path.pop();
+    }
+
+    fn report(&mut self, name: &str) {
+        if self.bytes_left == 0 {
+            return;
+        }
+        let mut path = String::new();
+        for step in &self.path {
+            match step {
+                TreeStep::Member(name) => path = member_path(&path, name),
+                TreeStep::Element(index) => path = format!("{path}[{index}]"),
+            }
+        }
+        let path = member_path(&path, name);
+        self.bytes_left = self.bytes_left.saturating_sub(path.len());
+        self.found.push(path);
     }
 }
 
@@ -199,7 +242,7 @@ mod tests {
             (r#"{"a": {"b c": 1, "b c": 2}, "d": [0, {"e": 1, "e": 1}]}"#, &["a[\"b c\"]", "d[1].e"]),
             (r#"[[{"": 1, "": 1}]]"#, &["[0][0][\"\"]"]),
         ] {
-            assert_eq!(JsonTree::parse(json).unwrap().repeated(), expected, "{json}");
+            assert_eq!(JsonTree::parse(json).unwrap().repeated(usize::MAX), expected, "{json}");
         }
     }
 
@@ -229,5 +272,15 @@ mod tests {
             let faults = schema::read_value(&value, root).unwrap_err();
             prop_assert_eq!(&faults[0].path, &member_path(&member_path("", &outer), &inner));
         }
+    }
+
+    #[test]
+    fn the_paths_of_repeated_members_end_at_their_bound_however_long_a_name_is() {
+        let name = "n".repeat(1000);
+        let members: Vec<_> = (0..1000).map(|index| format!(r#""m{index}":1,"m{index}":2"#)).collect();
+        let json = format!(r#"{{"{name}":{{{}}}}}"#, members.join(","));
+        let found = JsonTree::parse(&json).unwrap().repeated(10_000);
+        assert_eq!(found.len(), 10);
+        assert_eq!(found[9], format!("{name}.m9"));
     }
 }

@@ -175,9 +175,9 @@ impl<S: HistoryStorage> History<S> {
         self.delete_expired(now_seconds)
     }
 
-    /// Returns the points of the last `period_seconds`, the oldest first: the time in seconds since
-    /// the Unix epoch, and the counts. The first is the point in which the period begins. A time
-    /// without counts has no point.
+    /// Returns the points of the last `period_seconds`, the oldest first: the time in seconds
+    /// since the Unix epoch, and the counts. The first is the point in which the period begins. A
+    /// time without counts has no point.
     ///
     /// # Errors
     /// [`HistoryError`].

@@ -20,7 +20,7 @@ use crate::kv::{Store, purges};
 use crate::platform::clock::Clock;
 
 /// The most variants beside the response under the URL's own key. Each costs a read.
-const VARIANTS_MAX: usize = 100;
+const VARIANTS_MAX: usize = 40;
 
 /// The most pages of keys that are listed: a page may be empty although others follow.
 const PAGES_MAX: usize = 5;

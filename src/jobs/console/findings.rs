@@ -30,8 +30,14 @@ pub(super) struct PlacedFinding {
 }
 
 impl Findings {
-    /// Checks a text. If it is not JSON, that is the one fault; otherwise `check` gets its tree.
-    pub(super) fn of_json(text: &str, check: impl FnOnce(&JsonTree) -> Self) -> Self {
+    /// Checks a text. If it has more than `bytes_max` bytes or is not JSON, that is the one fault;
+    /// otherwise `check` gets its tree.
+    pub(super) fn of_json(text: &str, bytes_max: usize, check: impl FnOnce(&JsonTree) -> Self) -> Self {
+        if text.len() > bytes_max {
+            let problem = format!("it has {} bytes; {bytes_max} are the most", text.len()).into();
+            let fault = Fault { path: String::new(), problem };
+            return Self { faults: vec![fault.into()], warnings: Vec::new() };
+        }
         match JsonTree::parse(text) {
             Ok(tree) => check(&tree),
             Err(JsonSyntaxError { line, column, problem }) => {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use feature_flags::config::user_id::key;
-use feature_flags::flags::{Definitions, DefinitionsCheck, Flag, KEY, Subject, UserAttributes};
+use feature_flags::flags::{DEFINITIONS_BYTES_MAX, Definitions, DefinitionsCheck, Flag, KEY, Subject, UserAttributes};
 use feature_flags::ofrep::{ErrorCode, EvaluationContext, parse_context};
 use kv_store::limits::Key;
+use kv_store::record::to_json;
 use kv_store::record_cache::ReadFailure;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -22,6 +23,9 @@ use crate::kv::users;
 /// two bytes, beside a context and a record.
 const BODY_BYTES_MAX: u32 = 5 * 1024 * 1024;
 
+/// The longest evaluation context as JSON, in bytes: as long as that of a request to `/ofrep`.
+const CONTEXT_BYTES_MAX: usize = 64 * 1024;
+
 /// The most users of a sample.
 const SAMPLE_MAX: usize = 1000;
 
@@ -30,6 +34,7 @@ const BINDING: &str = "USER_CONFIGURATION";
 
 pub(super) async fn handle(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     request.require_method("POST")?;
+    request.check_read(BINDING, &[])?;
     match request.call {
         "check" => check(request).await,
         "evaluate" => evaluate(request).await,
@@ -56,7 +61,7 @@ struct CheckReply {
 async fn check(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     let DefinitionsCheckBody { definitions } = request.body(BODY_BYTES_MAX).await?;
     let mut flags = Vec::new();
-    let findings = Findings::of_json(&definitions, |tree| {
+    let findings = Findings::of_json(&definitions, DEFINITIONS_BYTES_MAX, |tree| {
         let DefinitionsCheck { names, faults, warnings, .. } = DefinitionsCheck::of(&definitions, tree);
         flags = names;
         let found = |faults: Vec<_>| faults.into_iter().map(PlacedFinding::from).collect();
@@ -177,8 +182,13 @@ fn evaluation_context(
     request: &ConsoleRequest<'_>,
     context: Map<String, Value>,
 ) -> Result<EvaluationContext, ConsoleError> {
+    let context = Value::Object(context);
+    if to_json(&context).len() > CONTEXT_BYTES_MAX {
+        let why = format!("the context is longer than {CONTEXT_BYTES_MAX} bytes");
+        return Err(ConsoleError::InvalidBody(why));
+    }
     let prefix = &request.context.vars().flags.prefix;
-    parse_context(Value::Object(context), prefix).map_err(|error| ConsoleError::InvalidBody(error.to_string()))
+    parse_context(context, prefix).map_err(|error| ConsoleError::InvalidBody(error.to_string()))
 }
 
 /// Returns the stored configuration of a user, if the caller may read it. Rules can tell a

@@ -50,7 +50,6 @@ struct Binding<'a> {
     id: &'a str,
     title: &'a str,
     role: &'static str,
-    readable: bool,
     writable: bool,
 }
 
@@ -69,10 +68,9 @@ pub(super) fn handle(request: &ConsoleRequest<'_>) -> Result<Response, RequestEr
         }
     };
     let may_write = scope.as_ref().is_none_or(|scope| scope.write);
-    let bindings = kv_api.namespaces().map(|namespace| {
-        let readable = access.sees(namespace);
-        let writable = readable && may_write && kv_api.writable.check(&namespace.title).is_ok();
-        Binding { id: &namespace.id, title: &namespace.title, role: role(&namespace.title), readable, writable }
+    let bindings = kv_api.namespaces().filter(|namespace| access.sees(namespace)).map(|namespace| {
+        let writable = may_write && kv_api.writable.check(&namespace.title).is_ok();
+        Binding { id: &namespace.id, title: &namespace.title, role: role(&namespace.title), writable }
     });
     json(&Session {
         name: access.name(),

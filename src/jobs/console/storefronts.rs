@@ -15,7 +15,7 @@ use tenant_router::record_check::RecordCheck;
 use tenant_router::request_plan::{RequestPlan, RoutedRequest, RoutingSettings};
 use tenant_router::route_explanation::{RefusedRequest, RouteExplanation, SampledVariant, sample};
 use tenant_router::storefront_address::{HostMatch, StorefrontAddress};
-use tenant_router::storefront_record::{RoutingEntry, StorefrontRecord};
+use tenant_router::storefront_record::{RECORD_BYTES_MAX, RoutingEntry, StorefrontRecord};
 use worker::web_sys::Response;
 
 use super::findings::{Findings, PlacedFinding};
@@ -31,6 +31,12 @@ const ROUTING_CONFIG: &str = "ROUTING_CONFIG";
 /// The longest body, in bytes: a record of 128 KiB as a JSON string, beside a request.
 const BODY_BYTES_MAX: u32 = 1024 * 1024;
 
+/// Repeated members are reported until their paths have so many bytes together.
+const REPEATED_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest request fields, in bytes. Cloudflare accepts 128 KB.
+const FIELDS_BYTES_MAX: usize = 64 * 1024;
+
 /// The most visitors of a sample.
 const VISITORS_MAX: u32 = 1000;
 
@@ -40,6 +46,7 @@ const VISITOR_DIGITS: usize = 16;
 pub(super) async fn handle(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     request.require_method("POST")?;
     request.parameters([])?;
+    request.check_read(ROUTING_CONFIG, &[])?;
     match request.call {
         "check" => check(request).await,
         "route" => route(request).await,
@@ -59,9 +66,9 @@ async fn check(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     let RecordCheckBody { key, record } = request.body(BODY_BYTES_MAX).await?;
     let vars = request.context.vars();
     let mut entry = None;
-    let mut findings = Findings::of_json(&record, |tree| {
+    let mut findings = Findings::of_json(&record, RECORD_BYTES_MAX, |tree| {
         let policy = Some(&vars.storefronts.origins);
-        let checked = RecordCheck::of(Some(&key), &record, &tree.repeated(), policy);
+        let checked = RecordCheck::of(Some(&key), &record, &tree.repeated(REPEATED_BYTES_MAX), policy);
         entry = checked.entry;
         let findings = |found: Vec<Fault>| found.into_iter().map(PlacedFinding::from).collect();
         Findings { faults: findings(checked.faults), warnings: findings(checked.warnings) }
@@ -172,6 +179,9 @@ impl TriedRequest {
         let named = self.fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.as_str()));
         let named = named.filter(|(name, _)| country.is_none() || name != "cf-ipcountry");
         let lines: Vec<_> = named.chain(country.map(|country| ("cf-ipcountry".to_owned(), country))).collect();
+        if lines.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > FIELDS_BYTES_MAX {
+            return Err(ConsoleError::InvalidBody(format!("the fields are longer than {FIELDS_BYTES_MAX} bytes")));
+        }
         if let Some((name, _)) = lines.iter().find(|(name, value)| !is_name(name) || !is_value(value)) {
             return Err(ConsoleError::InvalidBody(format!("the field {name:?} is not a valid header field")));
         }

@@ -44,7 +44,7 @@ impl RecordFile {
 
     /// Reads a file as a single record, whatever it looks like.
     pub(super) fn of_record(tree: &JsonTree) -> Self {
-        let entry = RecordEntry { key: None, json: tree.to_json(), repeated: tree.repeated() };
+        let entry = RecordEntry { key: None, json: tree.to_json(), repeated: tree.repeated(usize::MAX) };
         Self { list: vec![entry], faults: Vec::new(), count: 1 }
     }
 
@@ -53,7 +53,7 @@ impl RecordFile {
         entries.faults.extend(tree.repeated_names().map(repeated_key));
         for (key, record) in members {
             if let JsonTree::Object(_) = record {
-                let (json, repeated) = (record.to_json(), record.repeated());
+                let (json, repeated) = (record.to_json(), record.repeated(usize::MAX));
                 entries.list.push(RecordEntry { key: Some(key.clone()), json, repeated });
             } else {
                 let problem = r#"it must be a record, a JSON object such as {"origin": "https://shop.example.com"}"#;
@@ -101,7 +101,7 @@ fn of_bulk_element(element: &JsonTree, path: &str) -> Result<RecordEntry, Findin
         return fault("value", "it is missing, or is not a string; write the record as JSON text");
     };
     // The parser of records reports a text that is not JSON.
-    let repeated = JsonTree::parse(json).map(|record| record.repeated()).unwrap_or_default();
+    let repeated = JsonTree::parse(json).map(|record| record.repeated(usize::MAX)).unwrap_or_default();
     Ok(RecordEntry { key: Some(key.to_owned()), json: json.to_owned(), repeated })
 }
 

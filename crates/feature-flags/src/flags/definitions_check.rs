@@ -6,6 +6,9 @@ use kv_store::schema::{FAULTS_MAX, Fault};
 
 use super::Definitions;
 
+/// Repeated members are reported until their paths have so many bytes together.
+const REPEATED_BYTES_MAX: usize = 256 * 1024;
+
 /// The result of checking the text of definitions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DefinitionsCheck {
@@ -26,7 +29,7 @@ impl DefinitionsCheck {
     pub fn of(text: &str, tree: &JsonTree) -> Self {
         let members = tree.member("flags").map_or(&[][..], JsonTree::members);
         let names = members.iter().map(|(name, _)| name.clone()).collect();
-        let mut faults: Vec<Fault> = tree.repeated().into_iter().map(Fault::of_repeated).collect();
+        let mut faults: Vec<Fault> = tree.repeated(REPEATED_BYTES_MAX).into_iter().map(Fault::of_repeated).collect();
         match Definitions::parse(text) {
             Ok(definitions) => {
                 let mut warnings = definitions.warnings();
