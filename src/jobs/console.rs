@@ -1,5 +1,5 @@
-//! `/console/…`: the browser page for whoever operates kv-edge, and the JSON API behind it. What
-//! concerns keys and values alone, the page does through `/client/v4`.
+//! `/console/…`: the browser page for operators of kv-edge, and the JSON API behind it. The page
+//! reads and changes keys and values through `/client/v4`.
 
 #[cfg(feature = "cache")]
 mod cache;
