@@ -176,10 +176,23 @@ describe("a token", () => {
     }
   });
 
-  test("a call that does not exist is a 404, and one with another method a 405", async () => {
-    for (const path of ["no-such-call", "", "session/x", "flags", "flags/no-such-call"]) {
+  test("a call that does not exist is a 404, an unknown parameter a 400, and another method a 405", async () => {
+    for (const path of ["no-such-call", "", "session/x", "session/", "metrics/", "flags", "flags/no-such-call", "flags/check/"]) {
       const method = path.startsWith("flags") ? "POST" : "GET";
       assertProblem(await api(path, { method }), 404, "not_found");
+    }
+    for (const [path, method] of [
+      ["session", "GET"],
+      ["metrics", "GET"],
+      ["flags/check", "POST"],
+      ["flags/evaluate", "POST"],
+      ["flags/sample", "POST"],
+      ["releases", "GET"],
+      ["releases/rollback", "POST"],
+      ["storefronts/check", "POST"],
+    ]) {
+      const { detail } = assertProblem(await api(`${path}?url=a`, { method }), 400, "invalid_parameter");
+      assert.match(detail, /"url" is unknown/, path);
     }
     const refused = await api("session", { body: "{}" });
     assertProblem(refused, 405, "method_not_allowed");

@@ -15,6 +15,7 @@ mod session;
 #[cfg(feature = "storefronts")]
 mod storefronts;
 
+#[cfg(any(feature = "assets", feature = "cache"))]
 use std::borrow::Cow;
 
 use http_semantics::authorization::NotAuthorized;
@@ -43,8 +44,20 @@ pub(crate) async fn api(
     target: &RequestTarget<'_>,
 ) -> Result<Response, RequestError> {
     let caller = caller(context).await?;
+    if path.ends_with('/') {
+        return Err(ConsoleError::UnknownCall.into());
+    }
+    if let Some(name) = target.unknown_parameter(parameters_of(path)) {
+        return Err(ConsoleError::InvalidParameter(format!("{name:?} is unknown")).into());
+    }
     let (module, call) = path.split_once('/').unwrap_or((path, ""));
-    let request = ConsoleRequest { context, access: &caller, call, target };
+    let request = ConsoleRequest {
+        context,
+        access: &caller,
+        call,
+        #[cfg(any(feature = "assets", feature = "cache"))]
+        target,
+    };
     match module {
         "session" => session::handle(&request),
         #[cfg(feature = "cache")]
@@ -65,6 +78,16 @@ pub(crate) async fn api(
     }
 }
 
+/// Returns the names of the parameters that the query of a call may have.
+fn parameters_of(path: &str) -> &'static [&'static str] {
+    match path {
+        "cache" => &["url"],
+        "metrics" => &["resolution", "period"],
+        "releases/changes" => &["from", "to"],
+        _ => &[],
+    }
+}
+
 /// Returns what the caller may do. The errors are those of every other route with a token, not
 /// those of Cloudflare's API.
 async fn caller(context: &RequestContext) -> Result<Access, RequestError> {
@@ -81,6 +104,7 @@ struct ConsoleRequest<'a> {
     /// The path behind the module's name, still percent-encoded: `check` of `flags/check`.
     call: &'a str,
     /// The URL, for the parameters of the query.
+    #[cfg(any(feature = "assets", feature = "cache"))]
     target: &'a RequestTarget<'a>,
 }
 
@@ -95,11 +119,9 @@ impl ConsoleRequest<'_> {
         }
     }
 
-    /// Returns the decoded values of these parameters, which the query must have, and no others.
+    /// Returns the decoded values of these parameters, which the query must have.
+    #[cfg(any(feature = "assets", feature = "cache"))]
     fn parameters<const N: usize>(&self, names: [&str; N]) -> Result<[Cow<'_, str>; N], RequestError> {
-        if let Some(name) = self.target.unknown_parameter(&names) {
-            return Err(ConsoleError::InvalidParameter(format!("{name:?} is unknown")).into());
-        }
         let mut values = [const { Cow::Borrowed("") }; N];
         for (name, value) in names.into_iter().zip(&mut values) {
             let missing = || ConsoleError::InvalidParameter(format!("{name:?} is missing"));

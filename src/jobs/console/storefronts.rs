@@ -45,7 +45,6 @@ const VISITOR_DIGITS: usize = 16;
 
 pub(super) async fn handle(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     request.require_method("POST")?;
-    request.parameters([])?;
     request.check_read(ROUTING_CONFIG, &[])?;
     match request.call {
         "check" => check(request).await,
