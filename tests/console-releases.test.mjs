@@ -24,7 +24,7 @@ async function pushed(...folders) {
 /** Pushes releases 1 to n, whose pages have their number as title. */
 const numbered = (n) => pushed(...Array.from({ length: n }, (_, index) => ({ "index.html": titledPage(`${index + 1}`), "same.css": "body {}" })));
 
-const rollBack = (to, options) => call("releases/rollback", { json: { to }, ...options });
+const rollBack = (to, { from, ...options } = {}) => call("releases/rollback", { json: { to, from }, ...options });
 const served = async () =>
   /<title>(.+)<\/title>|<title>(.+)/
     .exec((await site.get("/")).text)
@@ -36,10 +36,10 @@ const changesOf = (from, to, options) => call(`releases/changes?${new URLSearchP
 beforeEach(() => site.delete());
 
 test("releases are listed, the newest first, as the tool lists them", async () => {
-  assert.deepEqual(assertOutcome(await call("releases")), { current: null, previous: [], releases: [], isComplete: true });
+  assert.deepEqual(assertOutcome(await call("releases")), { current: null, previous: [], releases: [], isComplete: true, hasNewest: true });
   const [first, second] = await numbered(2);
   const { releases, ...rest } = assertOutcome(await call("releases"));
-  assert.deepEqual(rest, { current: second, previous: [first], isComplete: true });
+  assert.deepEqual(rest, { current: second, previous: [first], isComplete: true, hasNewest: true });
   const ofTool = JSON.parse((await site.run("list", ["--json"])).stdout).releases;
   const expected = ofTool.map(({ createdMs, ...release }) => ({
     ...release,
@@ -63,9 +63,20 @@ test("a manifest of another tool is listed without figures", async () => {
 
 test("more releases than are shown are said to be more", async () => {
   for (let n = 0; n < 1005; n += 1) await site.kv.put(`kv-edge:release:${String(n).padStart(6, "0")}-a`, "{}");
-  const { releases, isComplete } = assertOutcome(await call("releases"));
-  assert.deepEqual([releases.length, isComplete], [1000, false]);
+  const { releases, isComplete, hasNewest } = assertOutcome(await call("releases"));
+  assert.deepEqual([releases.length, isComplete, hasNewest], [1000, false, true]);
   assert.deepEqual([releases[0].id, releases.at(-1).id], ["001004-a", "000005-a"]);
+});
+
+test("of more releases than KV lists in ten pages, the served and the previous ones are shown", async () => {
+  for (let n = 10; n < 30; n += 1) await site.kv.put(`kv-edge:release:1999${n}-a`, "{}");
+  const ids = await numbered(2);
+  const { releases, isComplete, hasNewest, current } = assertOutcome(await call("releases", withFaults({ list: ["short page"] })));
+  assert.deepEqual([isComplete, hasNewest, current], [false, false, ids[1]]);
+  assert.deepEqual(
+    releases.map(({ id }) => id),
+    [...ids.toReversed(), ...Array.from({ length: 10 }, (_, n) => `1999${19 - n}-a`)],
+  );
 });
 
 describe("changes", () => {
@@ -94,6 +105,24 @@ describe("changes", () => {
     );
     const { added, counts, unchanged } = assertOutcome(await changesOf(from, to));
     assert.deepEqual([added.length, counts.added, unchanged], [1000, 1003, 1]);
+  });
+
+  test("releases whose manifests are too long to hold both are refused, each alone or together", async () => {
+    const [id] = await numbered(1);
+    const manifest = await site.manifest(id);
+    const ofLength = async (id, megabytes) => {
+      const files = manifest.files.map((file, n) => (n === 0 ? { ...file, t: "x".repeat(megabytes * 1024 * 1024) } : file));
+      await site.kv.put(`kv-edge:release:${id}`, JSON.stringify({ ...manifest, id, files }));
+    };
+    await ofLength("long", 9);
+    await ofLength("longer", 17);
+    assert.deepEqual(assertOutcome(await changesOf(id, "long")).counts, { added: 0, removed: 0, changed: 1 });
+    for (const pair of [
+      ["long", "long"],
+      [id, "longer"],
+      ["longer", id],
+    ])
+      assertProblem(await changesOf(...pair), 409, "releases_too_long");
   });
 
   test("a release that does not exist or cannot be read is an error, and so is another query", async () => {
@@ -139,11 +168,30 @@ describe("rollback", () => {
     assert.deepEqual(await steps(async (id) => assertOutcome(await rollBack(id))), ofTool);
   });
 
-  test("going back to the release that is served changes nothing", async () => {
-    const [, second] = await numbered(2);
-    const before = await site.kv.get("kv-edge:current");
+  test("a release that seems to be served already is switched to all the same: KV may return an old pointer", async () => {
+    const [first, second] = await numbered(2);
+    const before = await site.pointer();
     assert.deepEqual(assertOutcome(await rollBack(second)), { from: second, to: second, changed: false });
-    assert.equal(await site.kv.get("kv-edge:current"), before);
+    const { current, previous, switchedMs } = await site.pointer();
+    assert.deepEqual([current, previous], [second, [first]]);
+    assert.ok(switchedMs > before.switchedMs);
+  });
+
+  test("whoever names the release that they replace replaces no other", async () => {
+    const [first, second, third] = await numbered(3);
+    const { detail } = assertProblem(await rollBack(first, { from: second }), 409, "release_switched");
+    assert.match(detail, new RegExp(`"${third}" is served, not "${second}"`));
+    assert.equal((await site.pointer()).current, third);
+    assert.deepEqual(await site.keys("kv-edge:push:"), [], "the lease is given up");
+    assert.deepEqual(assertOutcome(await rollBack(first, { from: third })), { from: third, to: first, changed: true });
+    assert.equal(await served(), "1");
+  });
+
+  test("a release is found by its manifest, however many there are", async () => {
+    const ids = await numbered(2);
+    for (let n = 10; n < 30; n += 1) await site.kv.put(`kv-edge:release:1999${n}-a`, "{}");
+    assertOutcome(await rollBack(ids[0], withFaults({ "list kv-edge:release:": ["short page"] })));
+    assert.equal(await served(), "1");
   });
 
   test("a gc that runs stops it, a push or another rollback does not", async () => {
@@ -182,7 +230,7 @@ describe("rollback", () => {
   });
 
   test("another body or method is refused", async () => {
-    for (const body of ["", "{", "[]", "{}", '{"to":1}', '{"to":"a","dryRun":true}'])
+    for (const body of ["", "{", "[]", "{}", '{"to":1}', '{"to":"a","dryRun":true}', '{"to":"a","from":1}'])
       assertProblem(await call("releases/rollback", { body }), 400, "invalid_body");
     assertProblem(await call("releases/rollback", { body: `{"to":"${"a".repeat(5000)}"}` }), 413, "body_too_large");
     assertProblem(await call("releases/rollback"), 405, "method_not_allowed");

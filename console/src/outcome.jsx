@@ -2,14 +2,24 @@
 import { useState } from "preact/hooks";
 import { Dialog } from "./controls.jsx";
 
-/** Shows an error of a call, and nothing if there is none. */
-export function Failure({ error }) {
-  return error ? (
-    <p class="notice danger" role="alert">
-      {error.message}
-    </p>
+/** A box with a sentence. `kind` is "good", "warning", "danger", or none of them. */
+export const Notice = ({ kind = "", role = kind === "danger" ? "alert" : "status", children }) => (
+  <div class={`notice ${kind}`} role={role}>
+    {children}
+  </div>
+);
+
+/**
+ * Shows an error of a call, and nothing if there is none. `children` are the ways out of it, such
+ * as buttons.
+ */
+export const Failure = ({ error, kind = "danger", children }) =>
+  error ? (
+    <Notice kind={kind} role="alert">
+      <p>{error.message}</p>
+      {children}
+    </Notice>
   ) : null;
-}
 
 /**
  * A button that asks in a dialog before it acts. `children` say what will happen; `action` is the

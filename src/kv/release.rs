@@ -62,16 +62,13 @@ async fn manifest_json(store: &Store, key: &Key<'_>) -> Result<Option<String>, S
     Ok(read_existing(store, key, &ReadOptions::TEXT).await?.and_then(|json| json.as_string()))
 }
 
-/// Returns the manifest of any release, which is neither looked for in memory nor kept there: what
-/// visitors need would be evicted.
+/// Returns the JSON of the manifest of any release, which is neither looked for in memory nor kept
+/// there: what visitors need would be evicted.
 #[cfg(feature = "console")]
-pub(crate) async fn stored_manifest(store: &Store, id: &str) -> Result<Manifest, ReadFailure<RollbackError>> {
-    let unreadable = |why: String| ReadFailure::Broken(RollbackError::Unreadable(id.to_owned(), why));
+pub(crate) async fn stored_manifest(store: &Store, id: &str) -> Result<String, ReadFailure<RollbackError>> {
     let not_found = || ReadFailure::Broken(RollbackError::NotFound(id.to_owned()));
     let key = manifest_key(id).map_err(|_| not_found())?;
-    let json = manifest_json(store, &key).await.map_err(ReadFailure::Store)?.ok_or_else(not_found)?;
-    let manifest = Manifest::parse(&json).map_err(|broken| unreadable(broken.to_string()))?;
-    if manifest.id == id { Ok(manifest) } else { Err(unreadable(format!("it belongs to the release {}", manifest.id))) }
+    manifest_json(store, &key).await.map_err(ReadFailure::Store)?.ok_or_else(not_found)
 }
 
 /// Reads a value that should exist: a second time if it is missing.

@@ -315,6 +315,25 @@ describe("the panel of releases", () => {
     assert.match((await send(worker, "/")).text, /one/);
     assertClean();
   });
+
+  test("replaces no release that somebody else has switched to after the list was read", async () => {
+    const { page, assertClean } = await open("#/releases", { mayFail: true });
+    const back = page.getByRole("button", { name: /^Roll back to/ }).first();
+    await back.waitFor();
+    await site.push({ "index.html": "<title>three</title>" });
+    const { current } = await site.pointer();
+    await back.click();
+    await page.getByRole("dialog").getByRole("button", { name: "Roll back" }).click();
+    await page
+      .getByRole("alert")
+      .getByText(/^Somebody has switched the release in the meantime/)
+      .waitFor();
+    assert.equal((await site.pointer()).current, current);
+    await button(page, "Read the releases again").click();
+    await page.getByText(`${current} served`).waitFor();
+    assert.equal(await page.getByRole("alert").count(), 0);
+    assertClean();
+  });
 });
 
 describe("the panel of the cache", () => {

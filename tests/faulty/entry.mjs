@@ -85,8 +85,8 @@ const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 const crash = (ctx) => new Promise(() => setTimeout(() => ctx.abort("a crash of the test")));
 
 /**
- * Applies a fault to a call: throws, or returns `{ value }` in place of KV's, `{ afterwards }` to
- * call after KV's, or undefined to call KV as usual.
+ * Applies a fault to a call: throws, or returns `{ value }` in place of KV's, `{ options }` to call
+ * KV with as well, `{ afterwards }` to call after KV's, or undefined to call KV as usual.
  */
 async function injectFault(fault, call, ctx) {
   const { binding, operation, key } = call;
@@ -106,6 +106,9 @@ async function injectFault(fault, call, ctx) {
       lastPutMs.set(name, now);
       return undefined;
     }
+    // A page of a list has one key: KV may return fewer than it is asked for.
+    case "short page":
+      return { options: { limit: 1 } };
     case "missing":
       return { value: EMPTY_RESULTS[operation]?.(call) ?? null };
     // Acknowledges a put without making it, as if another location had not seen it yet.
@@ -208,9 +211,9 @@ function withFaults(kv, binding, faultsFor, { ctx, invocation = { calls: 0 } } =
           const fault = faultsFor(key).next(operation === "getWithMetadata" ? "get" : operation, key);
           const instead = await injectFault(fault, call, ctx);
           if (instead && "value" in instead) return await instead.value;
-          const result = await method.call(target, first, ...rest);
+          const result = await method.call(target, instead?.options ? { ...first, ...instead.options } : first, ...rest);
           call.done = true;
-          await instead?.afterwards();
+          await instead?.afterwards?.();
           return result;
         } finally {
           call.endedMs = realNow();

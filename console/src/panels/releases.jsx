@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { Field } from "../controls.jsx";
 import { isoTime, number, size } from "../format.js";
-import { ConfirmedButton, Failure } from "../outcome.jsx";
+import { ConfirmedButton, Failure, Notice } from "../outcome.jsx";
 import { useAction, useLatest } from "../requests.js";
 import { bindingOf, call } from "../session.js";
 import { Table } from "../table.jsx";
@@ -16,37 +16,45 @@ export function ReleasesPanel({ session }) {
   const { title, writable } = bindingOf(session, "assets");
   const [version, setVersion] = useState(0);
   const { result, error } = useLatest(() => call("/console/api/releases"), [version]);
-  const [rollBack, rolling] = useAction(async (to) => {
-    const outcome = await call("/console/api/releases/rollback", { method: "POST", json: { to } });
+  const [rollBack, rolling, forget] = useAction(async (change) => {
+    const outcome = await call("/console/api/releases/rollback", { method: "POST", json: change });
     setVersion(version + 1);
     return outcome;
   });
+  const readAgain = () => {
+    forget();
+    setVersion(version + 1);
+  };
   return (
     <div class="stack">
       <h1>Releases</h1>
       <p class="help">
         The releases of files in <code>{title}</code>. One key names the release that is served; a rollback writes that key alone.
       </p>
-      <Failure error={error ?? rolling.error} />
+      <Failure error={error ?? rolling.error}>
+        {rolling.error?.code === "release_switched" && (
+          <button type="button" onClick={readAgain}>
+            Read the releases again
+          </button>
+        )}
+      </Failure>
       {rolling.result && (
-        <p class="notice good" role="status">
-          {rolling.result.changed
-            ? `Rolled back from ${rolling.result.from} to ${rolling.result.to}. Visitors see it after a minute at most, and ASSETS_REFRESH.`
-            : `${rolling.result.to} was served already.`}
-        </p>
+        <Notice kind="good">
+          <p>{`Rolled back from ${rolling.result.from} to ${rolling.result.to}. Visitors see it after a minute at most, and ASSETS_REFRESH.`}</p>
+        </Notice>
       )}
       {result && <Releases {...result} isWritable={writable} isBusy={rolling.isBusy} onRollBack={rollBack} />}
     </div>
   );
 }
 
-function Releases({ current, previous, releases, isComplete, isWritable, isBusy, onRollBack }) {
+function Releases({ current, previous, releases, isComplete, hasNewest, isWritable, isBusy, onRollBack }) {
   const [range, setRange] = useState(null);
   if (releases.length === 0) {
     return (
-      <p class="notice">
+      <Notice>
         There is no release. <code>kv-edge assets push FOLDER</code> makes one.
-      </p>
+      </Notice>
     );
   }
   const actionsOf = (id) => (
@@ -57,7 +65,7 @@ function Releases({ current, previous, releases, isComplete, isWritable, isBusy,
         </button>
       )}
       {isWritable && previous.includes(id) && (
-        <ConfirmedButton action="Roll back" label={`Roll back to ${id}`} disabled={isBusy} onConfirm={() => onRollBack(id)}>
+        <ConfirmedButton action="Roll back" label={`Roll back to ${id}`} disabled={isBusy} onConfirm={() => onRollBack({ from: current, to: id })}>
           <RollbackQuestion from={current} to={id} />
         </ConfirmedButton>
       )}
@@ -77,7 +85,13 @@ function Releases({ current, previous, releases, isComplete, isWritable, isBusy,
           { name: "Actions", cell: ({ id, isCurrent }) => !isCurrent && actionsOf(id) },
         ]}
       />
-      {!isComplete && <p class="help">There are more releases, which are older.</p>}
+      {!isComplete && hasNewest && <p class="help">There are more releases, which are older.</p>}
+      {!hasNewest && (
+        <p class="help">
+          There are more than 10,000 releases. KV lists the oldest first, so newer ones are missing here, but for the served and the previous ones.{" "}
+          <code>kv-edge assets gc</code> deletes old ones.
+        </p>
+      )}
       {range && <Changes {...range} ids={releases.map(({ id }) => id)} onRange={setRange} />}
     </>
   );

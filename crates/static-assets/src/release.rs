@@ -115,11 +115,16 @@ impl Pointer {
         record::parse(json)
     }
 
+    /// Returns the ids of the release that is served and of the previous ones, the latest first.
+    pub fn named(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.current).chain(&self.previous)
+    }
+
     /// Returns the pointer that switches to a release. The release that was served becomes the
     /// first of the previous ones, of which at most `previous_max` stay.
     #[must_use]
     pub fn switched(before: Option<&Self>, to: &str, previous_max: usize, now_ms: u64) -> Self {
-        let was = before.into_iter().flat_map(|before| std::iter::once(&before.current).chain(&before.previous));
+        let was = before.into_iter().flat_map(Self::named);
         let previous = was.filter(|id| *id != to).take(previous_max).cloned().collect();
         Self { current: to.to_owned(), previous, switched_ms: now_ms, rolled_back_ms: None }
     }

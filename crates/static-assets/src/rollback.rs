@@ -5,6 +5,7 @@ use http_semantics::one_of_each;
 use http_semantics::status::Status;
 
 use crate::lease::GcRunning;
+use crate::manifest::Manifest;
 use crate::release::{Pointer, Release};
 
 /// Why there is no going back.
@@ -23,6 +24,9 @@ pub enum RollbackError {
     /// why, for the log.
     #[error("the manifest of the release {0} cannot be read: {1}")]
     Unreadable(String, String),
+    /// The pointer names the second release, not the first, which the caller believes to be served.
+    #[error("{1} is served, not {0}")]
+    Switched(String, String),
     /// What the release needs may be deleted at this moment.
     #[error(transparent)]
     GcRunning(#[from] GcRunning),
@@ -48,6 +52,31 @@ pub fn target<'a>(
     }
 }
 
+/// Returns the pointer to go back from, which must name the release that the caller believes to be
+/// served, if they say so.
+///
+/// # Errors
+/// [`RollbackError`] if nothing was pushed, or another release is served.
+pub fn served(pointer: Option<Pointer>, believed: Option<&str>) -> Result<Pointer, RollbackError> {
+    let pointer = pointer.ok_or(RollbackError::NothingPushed)?;
+    match believed {
+        Some(believed) if believed != pointer.current => {
+            Err(RollbackError::Switched(believed.to_owned(), pointer.current))
+        }
+        _ => Ok(pointer),
+    }
+}
+
+/// Parses the manifest of the release with this id.
+///
+/// # Errors
+/// [`RollbackError::Unreadable`] if it is broken, or that of another release.
+pub fn readable(id: &str, json: &str) -> Result<Manifest, RollbackError> {
+    let unreadable = |why: String| RollbackError::Unreadable(id.to_owned(), why);
+    let manifest = Manifest::parse(json).map_err(|broken| unreadable(broken.to_string()))?;
+    if manifest.id == id { Ok(manifest) } else { Err(unreadable(format!("it belongs to the release {}", manifest.id))) }
+}
+
 impl HttpError for RollbackError {
     fn response(&self) -> ErrorResponse {
         match self {
@@ -61,6 +90,13 @@ impl HttpError for RollbackError {
             Self::Unreadable(id, _) => {
                 let sentence = format!("The manifest of the release {id:?} cannot be read.");
                 ErrorResponse::new(Status::Conflict, "release_unreadable", sentence).because(self)
+            }
+            Self::Switched(believed, current) => {
+                let sentence = format!(
+                    "Somebody has switched the release in the meantime: {current:?} is served, not {believed:?}. \
+                     Nothing was changed."
+                );
+                ErrorResponse::new(Status::Conflict, "release_switched", sentence)
             }
             Self::GcRunning(GcRunning(name)) => {
                 let sentence = format!(
@@ -78,6 +114,8 @@ impl HttpError for RollbackError {
             Self::NotFound(_) => Self::NotFound("a".to_owned()), "No release has this id.";
             Self::Unreadable(..) => Self::Unreadable("a".to_owned(), "invalid JSON".to_owned()),
                 "The manifest of the release is broken or of another version.";
+            Self::Switched(..) => Self::Switched("a".to_owned(), "b".to_owned()),
+                "A push or a rollback has switched since the caller has read the release that is served.";
             Self::GcRunning(_) => Self::GcRunning(GcRunning("gc-1795261475000".to_owned())),
                 "`kv-edge assets gc` may be deleting what the release needs. If it has died, its lease expires after an hour.";
         }
@@ -109,6 +147,21 @@ mod tests {
         ] {
             let found = target(before.as_ref(), release, &all).map(|(_, to)| to);
             assert_eq!(found, expected, "{before:?} {release:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_says_what_is_served_replaces_nothing_else() {
+        let pointer = || Some(Pointer::switched(None, "b", 3, 1));
+        for (pointer, believed, expected) in [
+            (pointer(), None, Ok("b")),
+            (pointer(), Some("b"), Ok("b")),
+            (pointer(), Some("a"), Err(RollbackError::Switched("a".to_owned(), "b".to_owned()))),
+            (None, None, Err(RollbackError::NothingPushed)),
+            (None, Some("a"), Err(RollbackError::NothingPushed)),
+        ] {
+            let found = served(pointer, believed).map(|pointer| pointer.current);
+            assert_eq!(found, expected.map(str::to_owned), "{believed:?}");
         }
     }
 }

@@ -22,6 +22,8 @@ pub(crate) enum ConsoleError {
     FlagNotFound,
     /// A parameter of the query is missing or unknown; the text says which.
     InvalidParameter(String),
+    /// The manifests of two releases have more bytes together than the Worker compares: so many.
+    ReleasesTooLong(usize),
     /// The token does not allow the call.
     OutOfScope,
     /// The namespace with this title is read-only.
@@ -66,6 +68,13 @@ impl HttpError for ConsoleError {
             Self::FlagNotFound => {
                 ErrorResponse::new(Status::NotFound, "flag_not_found", "The definitions have no flag of this name.")
             }
+            Self::ReleasesTooLong(bytes_max) => ErrorResponse::new(
+                Status::Conflict,
+                "releases_too_long",
+                format!(
+                    "The manifests of the two releases have more than {bytes_max} bytes together, too many to compare."
+                ),
+            ),
             Self::OutOfScope => {
                 ErrorResponse::new(Status::Forbidden, "out_of_scope", "The token does not allow this call.")
             }
@@ -86,6 +95,7 @@ impl HttpError for ConsoleError {
             Self::InvalidDefinitions(_) => Self::InvalidDefinitions("flags.new-checkout.default: it is missing".to_owned()), "The definitions that the console tries out have a fault.";
             Self::FlagNotFound => Self::FlagNotFound, "The definitions that the console tries out have no such flag.";
             Self::InvalidParameter(_) => Self::InvalidParameter("\"url\" is missing".to_owned()), "The query of a call of the console lacks a parameter, or has an unknown one.";
+            Self::ReleasesTooLong(_) => Self::ReleasesTooLong(16_777_216), "The releases that the console compares have too many files.";
             Self::OutOfScope => Self::OutOfScope, "The token's scope does not contain what the call reads or changes.";
             Self::ReadOnly(_) => Self::ReadOnly("assets".to_owned()), "`KV_API_WRITABLE` does not list the namespace.";
         }
