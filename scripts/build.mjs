@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { buildConsole } from "./console.mjs";
-import { cargoProgress, Failure, main, outputOf, ROOT, run, targetFolder } from "./run.mjs";
+import { cargoProgress, Failure, main, outputOf, ROOT, run, show, targetFolder } from "./run.mjs";
 import { setUp, WASM_TARGET } from "./setup.mjs";
 import { readToml } from "./toml.mjs";
 
@@ -56,13 +56,13 @@ export async function build({ quick, features, out = "build" }) {
   mkdirSync(join(ROOT, out, "console"), { recursive: true });
   const stamps = (quick ? ["quick", "full"] : ["full"]).map((kind) => `${kind} ${names} ${inputs}`);
   if (stamps.includes(stamp(out)) && isBuilt(out)) {
-    console.log("The build is up to date");
+    show("The build is up to date");
     return;
   }
   const env = await setUp();
   const first = !existsSync(join(targetFolder(env), WASM_TARGET, quick ? "quick" : "release"));
   const what = features.length === (await allFeatures()).length ? "" : ` with ${names} alone`;
-  console.log(`Building the Worker${what}${first ? " (the first time about a minute)" : ""}`);
+  show(`Building the Worker${what}${first ? " (the first time about a minute)" : ""}`);
   const started = Date.now();
   mkdirSync(join(ROOT, out), { recursive: true });
   writeFileSync(join(ROOT, out, STAMP), `unfinished ${names}`);
@@ -77,7 +77,7 @@ export async function build({ quick, features, out = "build" }) {
   for (const name of OUTPUTS) renameSync(join(staging, name), join(ROOT, out, name));
   rmSync(staging, { recursive: true });
   writeFileSync(join(ROOT, out, STAMP), stamps[0]);
-  console.log(`Built in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+  show(`Built in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 }
 
 /** Compiles the Worker to WebAssembly with one of Cargo.toml's profiles. */
@@ -189,7 +189,7 @@ async function script() {
   } catch (error) {
     throw new Failure(`${error.message}\n\n${HELP}${(await allFeatures()).join(", ")}`);
   }
-  if (options.help) return console.log(HELP + (await allFeatures()).join(", "));
+  if (options.help) return show(HELP + (await allFeatures()).join(", "));
   const byWrangler = process.env.WRANGLER_COMMAND;
   const features = byWrangler && !options.features ? await builtFeatures() : await parseFeatures(options.features);
   const local = byWrangler === "dev";

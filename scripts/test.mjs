@@ -1,6 +1,7 @@
-// `npm test`: formatting, lints, documentation, unit tests, the build, the integration tests, and
-// beside these the tests that use little of two cores: a minute of fuzzing, a PostgreSQL, the
-// examples of the documentation, the browser tests. The first stage that fails ends it.
+// `npm test`: formatting, lints, documentation, unit tests, the integration tests. A stage that uses
+// little of two cores runs beside another: the build beside the unit tests; beside the integration
+// tests a PostgreSQL, some fuzzing, the examples of the documentation and the browser tests. The
+// first stage that fails ends it.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { allFeatures, build } from "./build.mjs";
@@ -36,17 +37,17 @@ const STAGES = {
   features: { about: "lints of each feature alone, and of none (cargo clippy)", run: lintFeatures },
   doc: { about: "documentation, warnings as errors (cargo doc)", run: doc },
   unit: { about: "unit tests (cargo test)", cargo: ["test", "--workspace"] },
-  build: { about: "the build", run: () => build({ quick: false }) },
+  build: { about: "the build", beside: "unit", run: () => build({ quick: false }) },
   integration: { about: "integration tests (node --test)", needs: "build", run: integration },
-  postgres: { about: "unit tests that read a PostgreSQL (cargo test -- --ignored)", isBeside: true, run: withPostgres },
-  fuzz: { about: "a minute of random requests and records (cargo test --test fuzz_routing)", isBeside: true, run: fuzz },
-  docs: { about: "links and examples of the documentation (node --test)", needs: "build", isBeside: true, run: documentation },
-  browser: { about: "tests in headless Chromium (node --test)", needs: "build", isBeside: true, run: inBrowser },
+  postgres: { about: "unit tests that read a PostgreSQL (cargo test -- --ignored)", beside: "integration", run: withPostgres },
+  fuzz: { about: "20 seconds of random requests and records (cargo test --test fuzz_routing)", beside: "integration", run: fuzz },
+  docs: { about: "links and examples of the documentation (node --test)", needs: "build", beside: "integration", run: documentation },
+  browser: { about: "tests in headless Chromium (node --test)", needs: "build", beside: "integration", run: inBrowser },
 };
 
 const HELP = `npm test [-- --only STAGE[,STAGE…]]
 
-Stages: ${Object.keys(STAGES).join(", ")}. Without --only, all of them in this order; those after \`integration\` run one after the other beside it, and print when they end.
+Stages: ${Object.keys(STAGES).join(", ")}. Without --only, all of them in this order. \`build\` runs beside \`unit\`; those after \`integration\` run one after the other beside it. Both print when they end.
 \`integration\`, \`docs\` and \`browser\` run the build before them, and take a word that the file's name must have: npm test -- --only integration cache`;
 
 const NO_CHROMIUM =
@@ -69,16 +70,13 @@ await main(async () => {
   const names = Object.keys(STAGES).filter(isNeeded);
   const skipped = names.filter((name) => name === "browser" && !env.CHROMIUM_BIN);
   const running = names.filter((name) => !skipped.includes(name));
-  const beside = running.filter((name) => STAGES[name].isBeside);
-  const before = running.filter((name) => !beside.includes(name) && name !== "integration");
-  for (const name of before) await runStage(name, env, words);
-  if (running.includes("integration")) {
+  for (const name of running) {
+    if (running.includes(STAGES[name].beside)) continue;
+    const others = running.filter((other) => STAGES[other].beside === name);
     const inTurn = async () => {
-      for (const name of beside) await holdOutput(() => runStage(name, env, words));
+      for (const other of others) await holdOutput(() => runStage(other, env, words));
     };
-    await Promise.all([runStage("integration", env, words), inTurn()]);
-  } else {
-    for (const name of beside) await runStage(name, env, words);
+    await Promise.all([runStage(name, env, words), inTurn()]);
   }
   for (const name of skipped) console.log(`\n── ${name} SKIPPED. ${NO_CHROMIUM}`);
   console.log(`\nkv-edge: everything passed${skipped.length > 0 ? `, but ${skipped.join(", ")} did not run` : ""}.`);
@@ -130,12 +128,12 @@ async function doc(env) {
 }
 
 /**
- * Runs batches with fresh seeds for a minute, or for KV_EDGE_FUZZ_SECONDS; the crate has no clock.
+ * Runs batches with fresh seeds for 20 seconds, or for KV_EDGE_FUZZ_SECONDS; the crate has no clock.
  */
 async function fuzz(env) {
-  const seconds = Number(process.env.KV_EDGE_FUZZ_SECONDS ?? 60);
+  const seconds = Number(process.env.KV_EDGE_FUZZ_SECONDS ?? 20);
   if (!(seconds >= 0)) throw new Failure(`KV_EDGE_FUZZ_SECONDS takes a number of seconds, not "${process.env.KV_EDGE_FUZZ_SECONDS}".`);
-  const args = ["test", "--quiet", "--package", "tenant-router", "--test", "fuzz_routing"];
+  const args = ["test", "--quiet", "--workspace", "--test", "fuzz_routing"];
   await run("cargo", [...args, "--no-run"], { doing: STAGES.fuzz.about, env });
   const started = Date.now();
   do {
@@ -149,7 +147,7 @@ async function withPostgres(env) {
   const { startPostgres } = await import("../tests/harness/postgres.mjs");
   const database = await startPostgres();
   try {
-    const args = ["test", "--package", "kv-edge-cli", "config::source", "--", "--ignored", "--test-threads=1"];
+    const args = ["test", "--workspace", "--bin", "kv-edge", "config::source", "--", "--ignored", "--test-threads=1"];
     await run("cargo", args, { doing: STAGES.postgres.about, env: { ...env, TEST_DATABASE_URL: database.url() } });
   } finally {
     await database.stop();

@@ -117,7 +117,7 @@ test("a query that fails does not wait for a list that is retried", async () => 
 });
 
 test("a permanently refused write ends the run before all unchanged rows are read", async () => {
-  const users = await sync.table(makeRows(8000));
+  const users = await sync.table(makeRows(6000));
   await users.sync([]);
   await users.set(makeRows(1001, { plan: "pro" }));
   api.intercept = async (call, pass) => {

@@ -38,6 +38,8 @@ async function wrangler(args, { auth = credentials, account = ACCOUNT, base = wo
     WRANGLER_SEND_METRICS: "false",
     WRANGLER_HIDE_BANNER: "true",
     WRANGLER_LOG_PATH: folder,
+    // Its start compiles a bundle of ten megabytes otherwise, each time.
+    NODE_COMPILE_CACHE: folder,
     XDG_CONFIG_HOME: folder,
     CI: "true",
     NO_COLOR: "1",

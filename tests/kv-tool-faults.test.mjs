@@ -77,11 +77,11 @@ describe("an API that fails for a while: the command completes", () => {
   test("an error that no retry mends ends the command and leaves what --resume needs", async () => {
     for (const [command, start] of Object.entries(COMMANDS)) {
       api.intercept = undefined;
-      const { args, assertDone, figures } = await start(command === "import" ? 1300 : 400);
+      const { args, assertDone, figures } = await start(command === "import" ? 1050 : 220);
       let calls = 0;
       api.intercept = (_call, pass) => {
         calls += 1;
-        return calls > (command === "import" ? 3 : 10) ? apiError(403, 10000, "Authentication error") : pass();
+        return calls > (command === "import" ? 3 : 5) ? apiError(403, 10000, "Authentication error") : pass();
       };
       await tool.fail(args, 1, 'the permission "Workers KV Storage: Edit"', { account: true });
       api.intercept = undefined;
@@ -108,7 +108,7 @@ describe("what is not resumed", () => {
   }
 
   test("an import of a file that has changed", async () => {
-    const { args } = await interrupted(COMMANDS.import, 1300);
+    const { args } = await interrupted(COMMANDS.import, 1050);
     const file = args[1];
     const before = readFileSync(file, "utf8");
     writeFileSync(file, before.replace("value 1", "value X"));
@@ -120,7 +120,7 @@ describe("what is not resumed", () => {
   });
 
   test("an export of another namespace, format or prefix, or one whose partial file is damaged", async () => {
-    const { args, assertDone } = await interrupted(COMMANDS.export, 3000);
+    const { args, assertDone } = await interrupted(COMMANDS.export, 2000);
     const file = args.at(-1);
     assert.ok(existsSync(`${file}.partial`) && !existsSync(file));
     const other = ["export", "--namespace", "USERS_NOTIFICATION_CONFIG", ...args.slice(3), "--resume"];

@@ -10,7 +10,7 @@ const { api } = tool;
 const COMMANDS = movingCommands(tool);
 
 /** How many pairs each command moves: two batches of an import, many reads of the others. */
-const COUNTS = { export: 400, import: 1300, copy: 400 };
+const COUNTS = { export: 220, import: 1050, copy: 220 };
 
 beforeEach(() => {
   api.intercept = undefined;
@@ -86,7 +86,7 @@ describe("killed and resumed: nothing is lost and nothing is doubled", () => {
 
   test("delete, killed at each call: another run deletes the rest", async () => {
     const target = tool.namespace();
-    await target.put(target.prefixed(makePairs(2100)));
+    await target.put(target.prefixed(makePairs(1100)));
     let kills = 0;
     for (let nth = 3; ; nth += 2) {
       let process;
@@ -105,18 +105,18 @@ describe("killed and resumed: nothing is lost and nothing is doubled", () => {
   });
 
   test("a resumed export reads only what is missing", async () => {
-    const { args, assertDone } = await COMMANDS.export(2100);
+    const { args, assertDone } = await COMMANDS.export(1250);
     let process;
     let calls = 0;
     api.intercept = (_call, pass) => {
       calls += 1;
-      if (calls === 1500) process.kill("SIGKILL");
+      if (calls === 1150) process.kill("SIGKILL");
       return pass();
     };
     await tool.run(args, { running: (child) => (process = child) });
     api.intercept = undefined;
     const rest = await tool.succeed([...args, "--resume"]);
-    assert.ok(rest.calls.length < 1200, `${rest.calls.length} calls`);
+    assert.ok(rest.calls.length < 400, `${rest.calls.length} calls`);
     await assertDone();
   });
 });

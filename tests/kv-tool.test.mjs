@@ -38,14 +38,14 @@ describe("export and import", () => {
 
   test("texts are read a hundred at a time, and only values that are no text alone", async () => {
     const source = tool.namespace();
-    const pairs = source.prefixed(makePairs(1500));
+    const pairs = source.prefixed(makePairs(510));
     await source.put(pairs);
     for (const intercept of [refuseBinaryBulkReads(source), undefined]) {
       api.intercept = intercept;
       const file = tool.file();
       const { calls } = await tool.succeed(["export", ...source.name, ...source.keys, "--output", file], { account: true });
       assert.deepEqual(summaryOf(exportedPairs(file)), summaryOf(pairs));
-      assert.ok(calls.length < 800, `${calls.length} calls`);
+      assert.ok(calls.length < 270, `${calls.length} calls`);
     }
   });
 
@@ -240,15 +240,15 @@ describe("delete", () => {
   test("all keys with a prefix are counted, and deleted only with --yes", async () => {
     const target = tool.namespace();
     const other = tool.namespace("WRITES", `${target.prefix.slice(0, -1)}-other:`);
-    await target.put(target.prefixed(makePairs(2300)));
+    await target.put(target.prefixed(makePairs(1100)));
     await other.put(other.prefixed(makePairs(3)));
     const run = (...args) => ["delete", ...target.name, ...target.keys, "--json", ...args];
     await tool.fail(run(), 2, "--yes deletes them without asking");
     const dry = await tool.succeed(run("--dry-run"));
-    assert.equal(dry.json.deleted, 2300);
+    assert.equal(dry.json.deleted, 1100);
     assert.ok(dry.calls.every((call) => kindOfCall(call) !== "delete"));
     const { json } = await tool.succeed(run("--yes"));
-    assert.equal(json.deleted, 2300);
+    assert.equal(json.deleted, 1100);
     await target.assertHas([]);
     await other.assertHas(other.prefixed(makePairs(3)));
   });

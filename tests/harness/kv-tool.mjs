@@ -99,6 +99,8 @@ class KvTool {
 class TestNamespace {
   constructor(tool, binding, prefix) {
     Object.assign(this, { tool, binding, prefix, kv: tool.worker.env[binding] });
+    /** The keys that `put` gave a value that is not text. */
+    this.binaryKeys = new Set();
     /** The arguments of the namespace, and of its keys. */
     this.name = ["--namespace", binding];
     this.keys = ["--prefix", prefix];
@@ -109,6 +111,7 @@ class TestNamespace {
 
   /** Puts pairs into KV. */
   async put(pairs) {
+    for (const { key, value } of pairs) if (!Buffer.from(String(value)).equals(Buffer.from(value))) this.binaryKeys.add(key);
     const id = await this.#id();
     for (let from = 0; from < pairs.length; from += EXPLORER_ITEMS_MAX) {
       const items = pairs.slice(from, from + EXPLORER_ITEMS_MAX).map(asItem);
@@ -122,22 +125,30 @@ class TestNamespace {
     return found.result.find(({ id, title }) => [id, title].includes(this.binding)).id;
   }
 
-  /** Returns what KV has under the prefix, as `summaryOf` shows it. */
-  async stored() {
+  /**
+   * Returns what KV has under the prefix, as `summaryOf` shows it. The values of `texts`, a set of
+   * keys, are read a hundred at a time, which takes a sixth of the CPU time: as text, so bytes that
+   * are not UTF-8 show as U+FFFD.
+   */
+  async stored(texts = new Set()) {
     const pairs = [];
     for (let page; !page?.list_complete; ) {
       page = await this.kv.list({ prefix: this.prefix, cursor: page?.cursor });
       for (const { name, metadata, expiration } of page.keys) pairs.push({ key: name, metadata, expiration });
     }
-    const read = async (pair) => ({ ...pair, value: Buffer.from(await this.kv.get(pair.key, "arrayBuffer")) });
-    const all = [];
-    while (pairs.length > 0) all.push(...(await Promise.all(pairs.splice(0, 100).map(read))));
-    return summaryOf(all);
+    const values = new Map();
+    const [together, alone] = [pairs.filter(({ key }) => texts.has(key)), pairs.filter(({ key }) => !texts.has(key))].map((some) => some.map(({ key }) => key));
+    while (together.length > 0) for (const [key, value] of await this.kv.get(together.splice(0, 100))) values.set(key, value);
+    const read = async (key) => values.set(key, Buffer.from(await this.kv.get(key, "arrayBuffer")));
+    while (alone.length > 0) await Promise.all(alone.splice(0, 100).map(read));
+    return summaryOf(pairs.map((pair) => ({ ...pair, value: values.get(pair.key) })));
   }
 
   /** Checks that KV has exactly these pairs under the prefix. */
   async assertHas(pairs) {
-    const [stored, expected] = [await this.stored(), summaryOf(pairs)];
+    const texts = pairs.filter(({ value }) => typeof value === "string" && value.length < 1000 && !/^\uFEFF|\uFFFD/.test(value));
+    const stored = await this.stored(new Set(texts.map(({ key }) => key)));
+    const expected = summaryOf(pairs);
     assert.equal(stored.length, expected.length);
     assert.deepEqual(stored.filter((line, at) => line !== expected[at]).slice(0, 3), expected.filter((line, at) => line !== stored[at]).slice(0, 3));
   }
@@ -182,10 +193,9 @@ export function assertNoLeftovers(path) {
 }
 
 /** Refuses bulk reads of values that are not text, as Cloudflare does. */
-export const refuseBinaryBulkReads = (namespace) => async (call, pass) => {
+export const refuseBinaryBulkReads = (namespace) => (call, pass) => {
   if (!call.path.endsWith("/bulk/get")) return pass();
-  const values = await Promise.all(JSON.parse(call.body).keys.map((key) => namespace.kv.get(key, "arrayBuffer")));
-  const isText = values.every((value) => value === null || Buffer.from(value).equals(Buffer.from(Buffer.from(value).toString())));
+  const isText = JSON.parse(call.body).keys.every((key) => !namespace.binaryKeys.has(key));
   const body = JSON.stringify({
     success: false,
     result: null,
