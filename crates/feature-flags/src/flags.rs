@@ -205,13 +205,27 @@ impl Flag {
         self.is_on && conditions.any(|condition| !condition.attribute.is_targeting_key())
     }
 
+    /// Returns true if the flag depends on the targeting key. Other flags give all users with the
+    /// same attributes the same variant.
+    #[must_use]
+    pub fn needs_targeting_key(&self) -> bool {
+        let needs_key = |rule: &TargetingRule| {
+            let mut conditions = rule.conditions.iter();
+            rule.allow.is_some()
+                || rule.percentage.is_some()
+                || conditions.any(|condition| condition.attribute.is_targeting_key())
+        };
+        self.is_on && self.rules.iter().any(needs_key)
+    }
+
     /// Returns the names of the variants, sorted.
     pub fn variants(&self) -> impl Iterator<Item = &str> {
         self.variants.iter().map(|variant| &*variant.name)
     }
 
     /// Returns the variants that so many made-up users get, whose targeting keys are
-    /// `sample-user-0` and so on, and who have these attributes.
+    /// `sample-user-0` and so on, and who have these attributes. A flag that does not depend on the
+    /// key is evaluated once.
     #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "each of these users has a targeting key")]
     #[must_use]
     pub fn sample(&self, name: &str, context: &Map<String, Value>, users: usize) -> Vec<&str> {
@@ -220,6 +234,9 @@ impl Flag {
             let subject = Subject { targeting_key: Some(&key), context, record: UserAttributes::NoRecord };
             self.evaluate(name, &subject).expect("a targeting key is all that can be missing").variant
         };
+        if !self.needs_targeting_key() {
+            return vec![variant(0); users];
+        }
         (0..users).map(variant).collect()
     }
 

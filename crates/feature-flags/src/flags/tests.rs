@@ -355,6 +355,27 @@ fn the_result_names_the_rule_that_gives_the_variant() {
 }
 
 #[test]
+fn a_flag_needs_the_targeting_key_for_ids_percentages_and_conditions_on_it() {
+    for (members, expected) in [
+        (json!({"rules": [{"allow": ["u"], "variant": "a"}]}), true),
+        (json!({"rules": [{"deny": ["u"]}]}), true),
+        (json!({"rules": [{"percentage": 10, "variant": "a"}]}), true),
+        (json!({"rules": [{"match": [{"attribute": "targetingKey", "eq": "u"}], "variant": "a"}]}), true),
+        (json!({"rules": [{"match": [{"attribute": "plan", "eq": "pro"}], "variant": "a"}]}), false),
+        (json!({"on": false, "rules": [{"allow": ["u"], "variant": "a"}]}), false),
+        (json!({}), false),
+    ] {
+        let flag = flag(&members);
+        assert_eq!(flag.needs_targeting_key(), expected, "{members}");
+        let pro = object(&json!({"plan": "pro"}));
+        let sample = flag.sample("x", &pro, 20);
+        let each =
+            (0..20).map(|user| chosen(&flag, Some(&format!("sample-user-{user}")), &json!({"plan": "pro"})).unwrap().0);
+        assert!(sample.iter().copied().eq(each), "{members}");
+    }
+}
+
+#[test]
 fn a_sample_has_the_variant_of_each_of_its_users_in_their_order() {
     let flag =
         flag(&json!({"rules": [{"match": [{"attribute": "plan", "eq": "pro"}], "percentage": 30, "variant": "a"}]}));
