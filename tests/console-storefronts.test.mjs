@@ -11,8 +11,8 @@ import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startUpstream } from "./harness/upstream.mjs";
 import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 
-const upstream = await startUpstream();
-const vars = { ROUTING_ORIGINS: upstream.origin, ROUTING_REFRESH: "0", TENANT_DOMAIN: "shops.example.com" };
+const [upstream, otherUpstream] = await Promise.all([startUpstream(), startUpstream()]);
+const vars = { ROUTING_ORIGINS: `${upstream.origin},${otherUpstream.origin}`, ROUTING_REFRESH: "0", TENANT_DOMAIN: "shops.example.com" };
 const worker = await startWorker({ vars });
 const call = consoleApi(worker);
 const storefronts = storefrontsOf(worker);
@@ -29,7 +29,7 @@ const check = async (record, key = "tea") => assertOutcome(await post("check", {
 const explain = async (record, request = {}) =>
   assertOutcome(await post("route", { key: "tea", ...(record && { record: text(record) }), url: "https://tea.shops.example.com/cart?x=1", ...request }));
 
-const NOWHERE = { storefront: null, variant: null, target: null, fallbacks: [], page: null, split: [] };
+const NOWHERE = { storefront: null, variant: null, target: null, fallbacks: [], page: null, split: [], openCircuits: [] };
 
 /** Returns the visitor's id in the cookie of a response, and the cookie. */
 function visitorOf({ headers }) {
@@ -108,7 +108,7 @@ describe("route", () => {
     const other = variant === "blue" ? "green" : "blue";
     assert.deepEqual([target, fallbacks], [`${at(variant)}/cart?x=1`, [`${at(other)}/cart?x=1`, `${at("fallback")}/cart?x=1`]]);
     const split = Object.entries({ blue: 60, green: 40, red: 0 }).map(([name, weight]) => ({ variant: name, weight }));
-    assert.deepEqual(rest, { storefront: "tea", page: null, split, refused: null });
+    assert.deepEqual(rest, { storefront: "tea", page: null, split, openCircuits: [], refused: null });
     assert.deepEqual((await explain(record, { visitor: "00000000000000FF" })).variant, variant);
   });
 
@@ -139,6 +139,20 @@ describe("route", () => {
         assert.deepEqual([first.headers["x-variant"], again.headers["x-variant"], target], [variant, variant, upstream.origin + first.json().url]);
       }
     }
+  });
+
+  test("an upstream that requests are not sent to at the moment is named", async () => {
+    const failing = upstream.serve((_request, response) => response.writeHead(503).end(), "/on-failing/x");
+    const id = await storefronts.add({ origin: at("failing"), fallback: otherUpstream.origin });
+    for (let n = 0; n < 5; n += 1) assert.equal((await send(worker, `/stores/${id}/x`)).status, 200);
+    const explanation = await explain(undefined, { key: id, url: "/x" });
+    assert.deepEqual([explanation.target, explanation.fallbacks], [failing, [`${otherUpstream.origin}/x`]]);
+    const [{ url, retryAfterSeconds }] = explanation.openCircuits;
+    assert.deepEqual([url, explanation.openCircuits.length], [failing, 1]);
+    assert.ok(retryAfterSeconds >= 1 && retryAfterSeconds <= 10, `${retryAfterSeconds} s`);
+    const tried = upstream.requestCount(failing);
+    await send(worker, `/stores/${id}/x`);
+    assert.equal(upstream.requestCount(failing), tried, "it is passed over");
   });
 
   test("a header, a user or a forced variant decides as it does for a request", async () => {

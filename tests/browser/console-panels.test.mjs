@@ -12,13 +12,13 @@ import { bearer, startWorker } from "../harness/worker.mjs";
 import { startBrowser } from "./browser.mjs";
 import { assertAccessible, assertFits, consoleOf } from "./console.mjs";
 
-const upstream = await startUpstream();
+const [upstream, otherUpstream] = await Promise.all([startUpstream(), startUpstream()]);
 const site = await startSite({
   faulty: false,
   vars: {
     CACHE_UPSTREAMS: upstream.origin,
     CACHE_REFRESH: "0",
-    ROUTING_ORIGINS: "green.example,black.example,plain.example",
+    ROUTING_ORIGINS: `green.example,black.example,plain.example,${upstream.origin},${otherUpstream.origin}`,
     KV_API_WRITABLE: "*",
   },
 });
@@ -277,6 +277,19 @@ describe("the panel of storefronts", () => {
     const { page, assertClean } = await openRecord(key, { mayFail: true });
     await page.getByLabel("Country").fill("kp");
     await page.getByText(/The visitor gets 403 \(access_denied\)/).waitFor();
+    assertClean();
+  });
+
+  test("names an upstream whose circuit is open", async () => {
+    const key = uniqueName("failing");
+    await ROUTING_CONFIG.put(key, json({ origin: `${upstream.origin}/failing`, fallback: otherUpstream.origin }));
+    upstream.serve((_request, response) => response.writeHead(503).end(), "/failing/");
+    for (let n = 0; n < 5; n += 1) assert.equal((await send(worker, `/stores/${key}/`)).status, 200);
+    const { page, assertClean } = await openRecord(key);
+    await page
+      .getByLabel("Destination")
+      .getByText(/^circuit open, tried again in \d+ s$/)
+      .waitFor();
     assertClean();
   });
 

@@ -2,7 +2,7 @@
 // where it sends a request.
 import { useEffect, useState } from "preact/hooks";
 import { Field } from "../controls.jsx";
-import { counted, number } from "../format.js";
+import { counted, number, span } from "../format.js";
 import { keys } from "../kv.js";
 import { fragmentOf, go, usePlace } from "../location.js";
 import { Failure } from "../outcome.jsx";
@@ -214,7 +214,7 @@ function parseFields(text) {
   return Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf(":")).trim().toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]));
 }
 
-function Destination({ storefront, variant, target, fallbacks, page, refused }) {
+function Destination({ storefront, variant, target, fallbacks, page, openCircuits, refused }) {
   if (refused) {
     return (
       <p class="notice warning">
@@ -222,12 +222,13 @@ function Destination({ storefront, variant, target, fallbacks, page, refused }) 
       </p>
     );
   }
-  const afterFailure = [...fallbacks, ...(page ? [`the page ${page} in assets`] : [])];
+  const upstream = (url) => <Upstream key={url} url={url} circuit={openCircuits.find((open) => open.url === url)} />;
+  const afterFailure = [...fallbacks.map(upstream), ...(page ? [<code key={page}>{`the page ${page} in assets`}</code>] : [])];
   const pairs = [
     ["Storefront", storefront],
-    ["Target", <code>{target}</code>],
+    ["Target", upstream(target)],
     ["Variant", variant ?? <span class="help">none: not split here</span>],
-    ...(afterFailure.length > 0 ? [["If it fails", afterFailure.map((one) => <code key={one}>{one}</code>)]] : []),
+    ...(afterFailure.length > 0 ? [["If it fails", afterFailure]] : []),
   ];
   return (
     <dl class="pairs" aria-label="Destination">
@@ -240,3 +241,10 @@ function Destination({ storefront, variant, target, fallbacks, page, refused }) 
     </dl>
   );
 }
+
+/** A URL at an upstream. `circuit` is that of the isolate that answered, if it is open. */
+const Upstream = ({ url, circuit }) => (
+  <>
+    <code>{url}</code> {circuit && <span class="chip warning">circuit open, tried again in {span(circuit.retryAfterSeconds)}</span>}
+  </>
+);

@@ -192,6 +192,20 @@ impl Circuits {
         self.upstreams.get(upstream).is_some()
     }
 
+    /// Returns whether a request may be sent to the upstream, as [`admit`](Self::admit) does, but
+    /// records nothing.
+    #[must_use]
+    pub fn admission(
+        &self,
+        upstream: &str,
+        request: impl FnOnce() -> RequestKey,
+        has_alternative: bool,
+        now_ms: u64,
+    ) -> Admission {
+        let circuits = self.upstreams.get(upstream);
+        circuits.map_or(Admission::Closed, |circuits| circuits.clone().admission(request(), has_alternative, now_ms))
+    }
+
     /// Decides whether a request may be sent to the upstream, and records it if it is a probe. To
     /// be called just before the request is sent.
     ///

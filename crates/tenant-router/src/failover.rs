@@ -247,6 +247,28 @@ impl Failover {
         })
     }
 
+    /// Returns the upstreams that may not be sent the request at this moment, that of the fallback
+    /// among them, each with the time after which to try again, in milliseconds. Records nothing.
+    pub fn open_circuits<'r>(
+        &self,
+        plan: &RequestPlan<'r>,
+        fallback: Option<&'r Fallback>,
+        now_ms: u64,
+    ) -> impl Iterator<Item = (&'r Upstream, u64)> {
+        let targets = plan.targets().map(move |target| (target, self.has_alternative(plan, fallback, target)));
+        let fallback = match fallback {
+            Some(Fallback::Upstream(upstream)) => Some((RouteTarget { variant: None, upstream }, false)),
+            Some(Fallback::Page(_)) | None => None,
+        };
+        targets.chain(fallback).filter_map(move |(target, has_alternative)| {
+            let origin = target.upstream.origin().as_str();
+            match self.circuits.admission(origin, || plan.request_key(target), has_alternative, now_ms) {
+                Admission::Open { retry_after_ms } => Some((target.upstream, retry_after_ms)),
+                Admission::Closed | Admission::Probe => None,
+            }
+        })
+    }
+
     fn admits(&mut self, plan: &RequestPlan<'_>, target: RouteTarget<'_>, has_alternative: bool, now_ms: u64) -> bool {
         let admission = self.admit(plan, target, has_alternative, now_ms);
         matches!(admission, Admission::Closed | Admission::Probe)
@@ -397,6 +419,27 @@ mod tests {
         open(&mut failover, b);
         assert_eq!(second(&mut failover, &both, a), None);
         assert_eq!(failover.first(&both, None, 1), Err(TenantError::CircuitOpen { retry_after_seconds: 10 }));
+    }
+
+    #[test]
+    fn open_circuits_are_those_that_keep_a_request_away_and_looking_at_them_changes_nothing() {
+        let upstreams = upstreams();
+        let [a, b, same_origin] = upstreams.each_ref().map(|upstream| RouteTarget { variant: None, upstream });
+        let mut failover = Failover::new(BYTES);
+        let both = plan(a, &[b]);
+        let fallback = Fallback::Upstream(same_origin.upstream.clone());
+        let urls = |failover: &Failover, now_ms| {
+            let open = failover.open_circuits(&both, Some(&fallback), now_ms);
+            open.map(|(upstream, ms)| (upstream.join("/x", None), ms)).collect::<Vec<_>>()
+        };
+        assert_eq!(urls(&failover, 0), []);
+        open(&mut failover, a);
+        // The requests failed at the path of `a`, so the fallback at the same origin is no outlier.
+        assert_eq!(urls(&failover, 4000), [("https://a.example/x".to_owned(), 6000)]);
+        assert_eq!(failover.first(&both, Some(&fallback), 4000), Ok(b));
+        // A look is no probe: the first request after it is one.
+        assert_eq!((urls(&failover, 10_000), urls(&failover, 10_000)), (vec![], vec![]));
+        assert_eq!(failover.first(&both, Some(&fallback), 10_000), Ok(a));
     }
 
     #[test]

@@ -6,9 +6,11 @@ use http_semantics::fields::Fields;
 use serde::Serialize;
 
 use super::TenantError;
+use super::failover::Failover;
 use super::request_plan::{RequestPlan, RouteChoice, RoutedRequest, RoutingSettings};
 use super::storefront_address::StorefrontAddress;
 use super::storefront_record::{Fallback, StorefrontRecord};
+use super::upstream::Upstream;
 
 /// Where a request would go.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -26,8 +28,20 @@ pub struct RouteExplanation {
     pub page: Option<String>,
     /// The variants between which visitors are split; empty if one upstream serves the path.
     pub split: Vec<SplitShare>,
+    /// Which of these upstreams are passed over at this moment. Circuits are those of one isolate.
+    pub open_circuits: Vec<OpenCircuit>,
     /// Why the request goes to no upstream.
     pub refused: Option<RefusedRequest>,
+}
+
+/// An upstream that has failed too often to be sent the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenCircuit {
+    /// The URL at the upstream, which is the target or a fallback.
+    pub url: String,
+    /// The time after which it may be tried again.
+    pub retry_after_seconds: u64,
 }
 
 /// A variant and its weight.
@@ -60,10 +74,16 @@ pub struct SampledVariant {
 }
 
 impl RouteExplanation {
-    /// Explains the plan of a request.
+    /// Explains the plan of a request. `now_ms` is milliseconds since the Unix epoch.
     #[must_use]
-    pub fn of_plan(plan: &RequestPlan<'_>, address: &StorefrontAddress<'_>, record: &StorefrontRecord) -> Self {
-        let url = |upstream: &super::upstream::Upstream| upstream.join(plan.rest, plan.query);
+    pub fn of_plan(
+        plan: &RequestPlan<'_>,
+        address: &StorefrontAddress<'_>,
+        record: &StorefrontRecord,
+        failover: &Failover,
+        now_ms: u64,
+    ) -> Self {
+        let url = |upstream: &Upstream| upstream.join(plan.rest, plan.query);
         let mut fallbacks: Vec<String> = plan.others.iter().map(|other| url(other.upstream)).collect();
         let mut page = None;
         match &record.fallback {
@@ -75,6 +95,10 @@ impl RouteExplanation {
             variant: variant.name.clone(),
             weight: variant.weight,
         };
+        let open_circuit = |(upstream, retry_after_ms): (&Upstream, u64)| OpenCircuit {
+            url: url(upstream),
+            retry_after_seconds: retry_after_ms.div_ceil(1000),
+        };
         let variants = if plan.target.variant.is_some() { record.variants() } else { &[] };
         Self {
             storefront: Some(address.key.as_str().to_owned()),
@@ -83,6 +107,7 @@ impl RouteExplanation {
             fallbacks,
             page,
             split: variants.iter().map(share).collect(),
+            open_circuits: failover.open_circuits(plan, record.fallback.as_ref(), now_ms).map(open_circuit).collect(),
             refused: None,
         }
     }
@@ -114,12 +139,18 @@ pub fn sample<'r, F: Fields>(
 ) -> Result<Vec<SampledVariant>, TenantError> {
     let names = record.variants().iter().map(|variant| Some(variant.name.clone()));
     let mut sampled: Vec<_> = names.chain([None]).map(|variant| SampledVariant { variant, visitors: 0 }).collect();
-    // Whatever refuses the request does not depend on the visitor.
-    RequestPlan::new(request, address, record, settings, || 0)?;
-    for visitor in 0..visitors {
+    // Whatever refuses the request does not depend on the visitor. If no id is drawn, nothing does.
+    let mut is_drawn = false;
+    let first = || {
+        is_drawn = true;
+        0
+    };
+    RequestPlan::new(request, address, record, settings, first)?;
+    let (tries, visitors_each) = if is_drawn { (visitors, 1) } else { (1, visitors) };
+    for visitor in 0..tries {
         let RouteChoice { target, .. } = RouteChoice::of(request.fields, address, record, settings, || visitor.into())?;
         for sampled in sampled.iter_mut().filter(|sampled| sampled.variant.as_deref() == target.variant) {
-            sampled.visitors += 1;
+            sampled.visitors += visitors_each;
         }
     }
     let is_split = sampled.iter().any(|sampled| sampled.variant.is_some() && sampled.visitors > 0);
@@ -129,11 +160,14 @@ pub fn sample<'r, F: Fields>(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use http_semantics::fields::HeaderSection;
     use http_semantics::request_target::RequestTarget;
     use http_semantics::upstream_timeout::UpstreamTimeout;
 
     use super::*;
+    use crate::failover::TryResult;
     use crate::storefront_record::RoutingEntry;
     use crate::visitor::{Visitor, VisitorKey};
 
@@ -164,7 +198,7 @@ mod tests {
     fn explain(url: &str, fields: &[(&str, &str)], record: &StorefrontRecord, visitor: u64) -> RouteExplanation {
         with_request(url, fields, |request, address, settings| {
             match RequestPlan::new(request, address, record, settings, || visitor) {
-                Ok(plan) => RouteExplanation::of_plan(&plan, address, record),
+                Ok(plan) => RouteExplanation::of_plan(&plan, address, record, &Failover::new(1024), 0),
                 Err(error) => RouteExplanation::of_error(&error, Some(address)),
             }
         })
@@ -202,6 +236,54 @@ mod tests {
         let explanation = explain("https://e.example/stores/shop/", &[("cf-ipcountry", "KP")], &record(SPLIT), 7);
         let refused = explanation.refused.unwrap();
         assert_eq!((refused.status, refused.code, explanation.target), (403, "access_denied", None));
+    }
+
+    #[test]
+    fn an_upstream_with_an_open_circuit_is_named() {
+        let record = record(SPLIT);
+        with_request("https://e.example/stores/shop/cart", &[], |request, address, settings| {
+            let plan = RequestPlan::new(request, address, &record, settings, || 7).unwrap();
+            let mut failover = Failover::new(1024 * 1024);
+            for _ in 0..5 {
+                failover.record(&plan, plan.target, TryResult::Unreached, plan.timeout, 0);
+            }
+            let explanation = RouteExplanation::of_plan(&plan, address, &record, &failover, 500);
+            let url = explanation.target.unwrap();
+            assert_eq!(explanation.open_circuits, [OpenCircuit { url, retry_after_seconds: 10 }]);
+        });
+    }
+
+    #[test]
+    fn a_sample_that_the_visitor_does_not_change_is_made_once() {
+        /// Counts how often a field is read.
+        struct Counted(HeaderSection, Cell<usize>);
+        impl Fields for Counted {
+            fn names(&self) -> &str {
+                self.0.names()
+            }
+            fn get(&self, name: &str) -> Option<String> {
+                self.1.set(self.1.get() + 1);
+                self.0.get(name)
+            }
+            fn set_cookies(&self) -> Vec<String> {
+                self.0.set_cookies()
+            }
+        }
+        let by_user = SPLIT.replacen('{', r#"{"split": {"by": "user", "header": "X-User"}, "#, 1);
+        for (json, fields, is_drawn) in [
+            (SPLIT, &[][..], true),
+            (&by_user, &[("x-user", "ann")], false),
+            (r#"{"origin": "https://a.example"}"#, &[], false),
+        ] {
+            let record = record(json);
+            with_request("https://e.example/stores/shop/", fields, |request, address, settings| {
+                let fields = Counted(request.fields.clone(), Cell::new(0));
+                let counted = RoutedRequest { method: "GET", target: request.target, fields: &fields, has_body: false };
+                let sampled = sample(&counted, address, &record, settings, 1000).unwrap();
+                assert_eq!(sampled.iter().map(|sampled| sampled.visitors).sum::<u32>(), 1000, "{json}");
+                assert_eq!(fields.1.get() > 1000, is_drawn, "{json}: {} reads", fields.1.get());
+            });
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use http_semantics::fields::{HeaderSection, is_name, is_value};
 use http_semantics::request_target::RequestTarget;
 use kv_store::limits::Key;
 use kv_store::record_cache::{CachedRecord, RecordState};
+use kv_store::retry::Time;
 use kv_store::schema::Fault;
 use serde::{Deserialize, Serialize};
 use tenant_router::TenantError;
@@ -22,6 +23,7 @@ use super::findings::{Findings, PlacedFinding};
 use super::{ConsoleError, ConsoleRequest, json};
 use crate::http::error::RequestError;
 use crate::http::url::href;
+use crate::isolate::Isolate;
 use crate::kv::{ReadOptions, storefronts};
 use crate::platform::clock::Clock;
 
@@ -106,7 +108,8 @@ async fn route(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     let planned = tried.plan(request, |routed, address, record, settings| {
         let random = || visitor.unwrap_or_else(|| Clock.random_bits());
         let plan = RequestPlan::new(routed, address, record, settings, random)?;
-        Ok(RouteExplanation::of_plan(&plan, address, record))
+        let failover = Isolate::current().storefronts.failover.borrow();
+        Ok(RouteExplanation::of_plan(&plan, address, record, &failover, Clock.now_ms()))
     });
     json(&planned.await?.unwrap_or_else(|refused| refused))
 }
