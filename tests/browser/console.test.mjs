@@ -211,6 +211,32 @@ describe("looking", () => {
     assertClean();
   });
 
+  test("the list names the row that the keyboard acts on while it exists, and leads back to it", async () => {
+    const own = folder();
+    await Promise.all(Array.from({ length: 150 }, (_, index) => KV.put(`${own}${String(index).padStart(3, "0")}`, "")));
+    const { page, assertClean } = await open(place(own));
+    const list = page.getByRole("listbox");
+    /** Returns the text of the row that is named, `null` if none is, and `undefined` if it does not exist. */
+    const named = () =>
+      list.evaluate((element) => {
+        const id = element.getAttribute("aria-activedescendant");
+        return id === null ? null : document.getElementById(id)?.innerText;
+      });
+    await said(page, "150 keys loaded");
+    await list.focus();
+    await page.keyboard.press("ArrowDown");
+    await settles(named, "001");
+    await list.evaluate((element) => {
+      element.scrollTop = element.scrollHeight;
+    });
+    await rows(page).filter({ hasText: "149" }).waitFor();
+    assert.equal(await named(), null);
+    await page.keyboard.press("ArrowDown");
+    await settles(named, "002");
+    assert.ok(await rows(page).filter({ hasText: "002" }).isVisible());
+    assertClean();
+  });
+
   test("with 100,000 keys loaded the list has only the rows in view, and scrolls at once", async () => {
     const { page, assertClean } = await open();
     // The list of KV, without the minutes that it takes to write as many keys.

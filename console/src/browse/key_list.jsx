@@ -68,7 +68,7 @@ export function KeyList({ scroller, label, rows, selected, onFolder, onKey, onUp
       class="key-list"
       role="listbox"
       aria-label={label}
-      aria-activedescendant={rows.length > 0 ? `${id}-${index}` : undefined}
+      active={{ index, id: `${id}-${index}` }}
       tabIndex={0}
       scroller={scroller}
       count={rows.length}

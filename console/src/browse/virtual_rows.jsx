@@ -6,9 +6,10 @@ const MARGIN_ROWS = 12;
 /**
  * A list of `count` rows of one height, of which only those in view exist. `row` renders the one
  * with an index. Other attributes go to the element that scrolls; `onEnd` is called when its end
- * is near.
+ * is near. `active` is `{ index, id }` of the row that the keyboard acts on, which assistive
+ * technology looks for: it is named only while it exists.
  */
-export function VirtualRows({ count, height, row, onEnd, scroller, ...attributes }) {
+export function VirtualRows({ count, height, row, onEnd, scroller, active, ...attributes }) {
   const own = useRef(null);
   const element = scroller ?? own;
   const [{ top, room }, setView] = useState({ top: 0, room: 800 });
@@ -27,8 +28,9 @@ export function VirtualRows({ count, height, row, onEnd, scroller, ...attributes
   const end = Math.min(count, Math.ceil((top + room) / height) + MARGIN_ROWS);
   const rows = [];
   for (let index = first; index < end; index += 1) rows.push(row(index));
+  const named = active?.index >= first && active.index < end ? { "aria-activedescendant": active.id } : {};
   return (
-    <div {...attributes} ref={element} onScroll={onScroll}>
+    <div {...attributes} {...named} ref={element} onScroll={onScroll}>
       <div role="presentation" style={{ height: `${count * height}px` }}>
         <div role="presentation" style={{ transform: `translateY(${first * height}px)` }}>
           {rows}
