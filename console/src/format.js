@@ -15,6 +15,9 @@ export function size(bytes) {
   return `${step === 0 || value >= 100 ? Math.round(value) : Number(value.toFixed(1))} ${UNITS[step]}`;
 }
 
+/** Returns a share, 0 to 1, as "12.5 %", and a dash for one that is unknown, `null`. */
+export const percent = (share) => (share === null ? "–" : `${Number((share * 100).toFixed(1))} %`);
+
 const STEPS = [
   [1, "s"],
   [60, "min"],

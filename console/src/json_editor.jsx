@@ -112,7 +112,7 @@ function diagnosticsOf(view, findings) {
   const { state } = view;
   // An empty text is a beginning, not a mistake.
   const ofSyntax = state.doc.toString().trim() === "" ? [] : jsonParseLinter()(view).map((fault) => ({ ...fault, ...visible(state, fault) }));
-  const placed = findings.map((finding) => ({ ...placeOf(state, finding), severity: finding.severity, message: finding.problem }));
+  const placed = findings.map((finding) => ({ ...rangeOf(state, finding), severity: finding.severity, message: finding.problem }));
   // A fault of the syntax that the Worker reports too is shown once.
   return (placed.some(({ severity }) => severity === "error") ? placed : [...ofSyntax, ...placed]).toSorted((a, b) => a.from - b.from);
 }
@@ -125,7 +125,7 @@ function visible(state, { from, to }) {
 }
 
 /** Returns `{ from, to }` of a finding in the text. */
-function placeOf(state, { path = "", line, column }) {
+function rangeOf(state, { path = "", line, column }) {
   if (line >= 1) {
     const found = state.doc.line(Math.min(line, state.doc.lines));
     const from = Math.min(found.from + Math.max(0, (column ?? 1) - 1), found.to);
@@ -145,11 +145,11 @@ export function pathSteps(path) {
   }
   return [...path.matchAll(/\[("(?:[^"\\]|\\.)*")\]|\[(\d+)\]|([^.[\]]+)/g)].map(([, quoted, index, name]) => {
     if (quoted === undefined) return index ?? name;
-    return textOf(quoted);
+    return unquoted(quoted);
   });
 }
 
-function textOf(quoted) {
+function unquoted(quoted) {
   try {
     return JSON.parse(quoted);
   } catch {
@@ -164,7 +164,7 @@ function nodeAt(state, steps) {
   let [node, place] = [root, root];
   for (const step of steps) {
     if (node.name === "Object") {
-      const property = node.getChildren("Property").find((child) => nameOf(state, child) === step);
+      const property = node.getChildren("Property").find((child) => memberName(state, child) === step);
       if (!property) break;
       [place, node] = [property, property.lastChild];
     } else {
@@ -177,9 +177,9 @@ function nodeAt(state, steps) {
   return place;
 }
 
-function nameOf(state, property) {
+function memberName(state, property) {
   const name = property.getChild("PropertyName");
-  return name && textOf(state.sliceDoc(name.from, name.to));
+  return name && unquoted(state.sliceDoc(name.from, name.to));
 }
 
 function childrenOf(node) {

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { Dialog } from "./controls.jsx";
 
 /** A box with a sentence. `kind` is "good", "warning", "danger", or none of them. */
-export const Notice = ({ kind = "", role = kind === "danger" ? "alert" : "status", children }) => (
+export const Notice = ({ kind = "", role, children }) => (
   <div class={`notice ${kind}`} role={role}>
     {children}
   </div>

@@ -4,6 +4,14 @@
 /** How long KV may serve a version after its successor was written, in milliseconds. */
 const SPREAD_MS = 60_000;
 
+/** Somebody else has changed a key since the page has read it. `theirs` is what it is now. */
+export class ChangedInBetween extends Error {
+  constructor(theirs) {
+    super("Somebody else has changed or deleted this since you opened it.");
+    this.theirs = theirs;
+  }
+}
+
 /**
  * The versions of a key that the page has read and written: `{ bytes, metadata, expiration }`, or
  * `null` if there is none.
@@ -21,6 +29,13 @@ export class OwnVersions {
   add(version, nowMs = Date.now()) {
     this.#replaced.push({ version: this.#current, endMs: nowMs + SPREAD_MS });
     this.#current = version;
+  }
+
+  /**
+   * Checks what KV has now. Throws a `ChangedInBetween` if somebody else has changed or deleted it.
+   */
+  check(version) {
+    if (!this.has(version)) throw new ChangedInBetween(version);
   }
 
   /** Returns true if a version is the current one, or if KV may still serve it. */

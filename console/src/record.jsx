@@ -5,16 +5,8 @@ import { draftOf, keepDraft } from "./drafts.js";
 import { JsonEditor } from "./json_editor.jsx";
 import { put, UNKNOWN_EXPIRATION, value } from "./kv.js";
 import { Failure } from "./outcome.jsx";
-import { OwnVersions } from "./own_versions.js";
+import { ChangedInBetween, OwnVersions } from "./own_versions.js";
 import { TYPING_PAUSE_MS, useAction, useLatest } from "./requests.js";
-
-/** Somebody else changed the record since this page read it. `current` is what it is now. */
-class ChangedInBetween extends Error {
-  constructor(current) {
-    super("Somebody else has changed this record since you opened it.");
-    this.current = current;
-  }
-}
 
 /**
  * Reads a record to edit. `template` is the text of one that does not exist. `check(text)` returns
@@ -47,7 +39,7 @@ export function useRecord(namespace, key, { template, check }) {
 
   const [save, saving, forget] = useAction(async ({ overwrite = false } = {}) => {
     const current = await read(namespace, key);
-    if (!overwrite && !versions.current.has(current)) throw new ChangedInBetween(current);
+    if (!overwrite) versions.current.check(current);
     // KV lists a new record later than it serves it.
     const { metadata, expiration = stored.record?.expiration } = current ?? { metadata: null, expiration: null };
     if (expiration === undefined) throw new Error(UNKNOWN_EXPIRATION);
@@ -112,15 +104,14 @@ export function RecordEditor({ label, record, isWritable }) {
         )}
       </div>
       {saving.error instanceof ChangedInBetween ? (
-        <div class="notice warning" role="alert">
-          <p>{saving.error.message}</p>
-          <button type="button" onClick={() => discard(saving.error.current)}>
+        <Failure error={saving.error} kind="warning">
+          <button type="button" onClick={() => discard(saving.error.theirs)}>
             Load theirs, drop mine
           </button>
           <button type="button" class="danger" onClick={() => save({ overwrite: true })}>
             Overwrite theirs
           </button>
-        </div>
+        </Failure>
       ) : (
         <Failure error={saving.error} />
       )}

@@ -1,6 +1,6 @@
 // A picture of how a sample is divided: a bar with its numbers, a dot for each member, and the
 // same as a table.
-import { number } from "./format.js";
+import { number, percent } from "./format.js";
 import { Table } from "./table.jsx";
 
 /** How many colors `panels.css` has for series and shares. */
@@ -16,7 +16,6 @@ const DOTS_PER_ROW = 50;
  */
 export function Shares({ label, unit, shares, members }) {
   const total = shares.reduce((sum, { count }) => sum + count, 0);
-  const percent = (count) => (total ? `${((count * 100) / total).toFixed(1)} %` : "–");
   const colorOf = new Map(shares.map(({ name }, index) => [name, index % COLORS]));
   return (
     <figure class="shares" aria-label={label}>
@@ -37,7 +36,7 @@ export function Shares({ label, unit, shares, members }) {
         columns={[
           { name: "Variant", cell: ({ name }) => <Named name={name} color={colorOf.get(name)} /> },
           { name: unit, isNumber: true, cell: ({ count }) => number(count) },
-          { name: "Share", isNumber: true, cell: ({ count }) => percent(count) },
+          { name: "Share", isNumber: true, cell: ({ count }) => percent(total ? count / total : null) },
         ]}
       />
     </figure>

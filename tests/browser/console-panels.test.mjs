@@ -139,7 +139,7 @@ describe("the panel of flags", () => {
     await paste(page, EDITOR, json(mine));
     await USER_CONFIGURATION.put("flags", json(theirs));
     await button(page, "Save").click();
-    await page.getByText("Somebody else has changed this record").waitFor();
+    await page.getByText("Somebody else has changed or deleted this").waitFor();
     assert.deepEqual(JSON.parse(await USER_CONFIGURATION.get("flags")), theirs);
     await button(page, "Overwrite theirs").click();
     await page.getByText("Saved · no faults").waitFor();

@@ -515,7 +515,7 @@ describe("changing", () => {
     assert.ok(!(await page.getByLabel("Replace the key that exists").isChecked()));
     await KV.put(`${own}a`, "theirs");
     await rename("d");
-    await page.getByRole("alert").filter({ hasText: "Somebody has changed or deleted this key" }).waitFor();
+    await page.getByRole("alert").filter({ hasText: "Somebody else has changed or deleted this since you opened it." }).waitFor();
     assert.deepEqual(await Promise.all(["a", "b", "c", "d"].map((key) => stored(own + key))), ["theirs", "b", "c", null]);
     await button(page, "Cancel").click();
     await type(page, "typed");

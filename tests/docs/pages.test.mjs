@@ -67,6 +67,16 @@ describe("files that pages name", () => {
   }
 });
 
+test("console/README.md names every file of the page", () => {
+  const named = new Set([...read("console/README.md").matchAll(/`([\w./]+)`/g)].map(([, name]) => name.replace(/^src\//, "")));
+  const files = execFileSync("git", ["ls-files", "console"], { cwd: ROOT, encoding: "utf8" }).trim().split("\n");
+  const names = files.map((file) => file.replace(/^console\/(src\/(browse\/)?)?/, "")).filter((name) => name !== "README.md" && !name.startsWith("panels/"));
+  assert.deepEqual(
+    names.filter((name) => !named.has(name)),
+    [],
+  );
+});
+
 describe("README.md", () => {
   test(`it has at most ${README_WORDS} words`, () => {
     const words = read("README.md").split(/\s+/).filter(Boolean).length;

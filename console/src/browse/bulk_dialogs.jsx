@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Dialog, DialogFoot, Field, Progress } from "../controls.jsx";
 import { counted, number, size } from "../format.js";
+import { Notice } from "../outcome.jsx";
 import { FORMATS, keyProblem, lengthProblem } from "./pair_file.js";
 import { checkFile, download, existingOf, exportPairs, importPairs, namesOf, removeKeys, uploadFiles } from "./transfer.js";
 
@@ -22,14 +23,14 @@ function useWork() {
   const run = async (work) => {
     stop.current = new AbortController();
     const { signal } = stop.current;
-    const problemOf = (error) => (signal.aborted ? "Stopped." : error.message);
+    const messageOf = (error) => (signal.aborted ? "Stopped." : error.message);
     setState({ count: 0, problem: "", isRunning: true });
     try {
       const result = await work({ signal, onCount: (count) => setState({ count, problem: "", isRunning: true }) });
-      setState(({ count }) => ({ count, problem: result?.error ? problemOf(result.error) : "", isRunning: false }));
+      setState(({ count }) => ({ count, problem: result?.error ? messageOf(result.error) : "", isRunning: false }));
       return result;
     } catch (error) {
-      setState(({ count }) => ({ count, problem: problemOf(error), isRunning: false }));
+      setState(({ count }) => ({ count, problem: messageOf(error), isRunning: false }));
       return undefined;
     }
   };
@@ -47,11 +48,11 @@ function Actions({ work, onClose, children, isDone = false }) {
 
 /** Says what a `tallied` change has done, also if it ended early. */
 const Tally = ({ result: { count, failed, error }, noun, done, note = "" }) => (
-  <p class={`notice ${failed.length > 0 || error ? "danger" : "good"}`} role="status">
+  <Notice kind={failed.length > 0 || error ? "danger" : "good"} role="status">
     {error && "At least "}
     {counted(count, noun)} {done}
     {failed.length > 0 && `; not ${done}: ${named(failed)}`}.{note}
-  </p>
+  </Notice>
 );
 
 /** Returns true if a change came to its end. One that did not may be tried again. */
@@ -102,9 +103,9 @@ export function RemoveByPrefixDialog({ namespace, prefix: given, onClose, onChan
       />
       {work.isRunning && <Progress label={names === null ? "Counted" : "Deleted"} done={work.count} total={names?.length} />}
       {names !== null && !work.isRunning && result === null && (
-        <p class={`notice ${names.length > 0 ? "warning" : ""}`} role="status">
+        <Notice kind={names.length > 0 ? "warning" : ""} role="status">
           {names.length === 0 ? `There is no key ${scope}.` : `${counted(names.length, "key")} ${scope}. Deleting them cannot be undone.`}
-        </p>
+        </Notice>
       )}
       {result && <Tally result={result} noun="key" done="deleted" note=" Lists may show them for 60 seconds." />}
       <Actions work={work} onClose={onClose} isDone={isOver(result)}>
@@ -159,9 +160,9 @@ export function ExportDialog({ namespace, prefix: given, onClose }) {
       />
       {work.isRunning && <Progress label="Exported" done={work.count} />}
       {result && (
-        <p class="notice good" role="status">
+        <Notice kind="good" role="status">
           {counted(result.count, "pair")} exported, {size(result.blob.size)}.
-        </p>
+        </Notice>
       )}
       <Actions work={work} onClose={onClose} isDone={result !== null}>
         <button type="button" class="primary" disabled={work.isRunning} onClick={run}>
@@ -208,17 +209,17 @@ export function ImportDialog({ namespace, onClose, onChanged }) {
       />
       {work.isRunning && <Progress label={checked === null ? "Checked" : "Written"} done={work.count} total={checked === null ? undefined : total} />}
       {checked?.fault && (
-        <p class="notice danger" role="alert">
+        <Notice kind="danger" role="alert">
           Line {number(checked.fault.line)}: {checked.fault.message}
-        </p>
+        </Notice>
       )}
       {checked && !checked.fault && result === null && (
-        <p class="notice" role="status">
+        <Notice role="status">
           {counted(checked.count, "pair")}. {checked.expired.size > 0 && `${number(checked.expired.size)} have expired and are left out. `}
           {checked.existing.size > 0
             ? `${number(checked.existing.size)} of the keys ${checked.existing.size === 1 ? "exists" : "exist"} already: ${named([...checked.existing])}.`
             : "None of the keys exists yet."}
-        </p>
+        </Notice>
       )}
       {checked && !checked.fault && checked.existing.size > 0 && result === null && (
         <Field
@@ -287,9 +288,9 @@ export function UploadDialog({ namespace, prefix: given, onClose, onChanged }) {
       {fault && <p class="problem">{fault}</p>}
       {work.isRunning && <Progress label="Uploaded" done={work.count} total={files.length} />}
       {existing?.length > 0 && result === null && (
-        <p class="notice warning" role="status">
+        <Notice kind="warning" role="status">
           {counted(existing.length, "key")} would be replaced: {named(existing)}.
-        </p>
+        </Notice>
       )}
       {result && <Tally result={result} noun="file" done="uploaded" />}
       <Actions work={work} onClose={onClose} isDone={isOver(result)}>

@@ -6,9 +6,9 @@ import { keyProblem } from "./pair_file.js";
 
 /**
  * Copies a key under another name or into another namespace, or renames it. `stored` is what the
- * page shows, and what is copied. `isCurrent()` returns false if somebody has changed it since.
+ * page shows, and what is copied. `checkUnchanged()` throws if somebody has changed it since.
  */
-export function CopyDialog({ namespace, name, stored, targets, isRename, isCurrent, onClose, onDone }) {
+export function CopyDialog({ namespace, name, stored, targets, isRename, checkUnchanged, onClose, onDone }) {
   const [target, setTarget] = useState(targets.includes(namespace) ? namespace : targets[0]);
   const [newName, setNewName] = useState(name);
   const [mayReplace, setMayReplace] = useState(false);
@@ -31,7 +31,7 @@ export function CopyDialog({ namespace, name, stored, targets, isRename, isCurre
       throw new Error("A key with this name exists there. Choose another name, or replace it.");
     }
     // Renaming deletes what is there, so it must be what was copied.
-    if (isRename && !(await isCurrent())) throw new Error("Somebody has changed or deleted this key since you opened it. Read it again first.");
+    if (isRename) await checkUnchanged();
     await put(to, newName, bytes, { metadata, expiration });
     if (isRename) await remove(namespace, name);
     onDone({ namespace: to, name: newName, metadata, expiration: expiration ?? undefined, removed: isRename ? name : null });

@@ -5,8 +5,8 @@ import { draftOf, keepDraft } from "../drafts.js";
 import { dateTime, fromNow, number, size } from "../format.js";
 import { JsonEditor, TextEditor } from "../json_editor.jsx";
 import { exists, put, value as readValue, remove } from "../kv.js";
-import { Failure } from "../outcome.jsx";
-import { OwnVersions } from "../own_versions.js";
+import { Failure, Notice } from "../outcome.jsx";
+import { ChangedInBetween, OwnVersions } from "../own_versions.js";
 import { useAction } from "../requests.js";
 import { CopyDialog } from "./copy_dialog.jsx";
 import { ExpirationField, expirationFields, expirationOptions } from "./expiration_field.jsx";
@@ -50,7 +50,7 @@ export function KeyDetails({ namespace, name, isWritable, onClose, ...rest }) {
       <div class="stack">
         <h2 class="mono">{name}</h2>
         <Failure error={error} />
-        {!error && <p class="notice">This key does not exist. It was deleted, has expired, or KV has not spread it yet: that may take 60 seconds.</p>}
+        {!error && <Notice>This key does not exist. It was deleted, has expired, or KV has not spread it yet: that may take 60 seconds.</Notice>}
         <div class="row">
           <button type="button" onClick={again}>
             Read again
@@ -109,7 +109,7 @@ function ValueForm({
   const [open, setOpen] = useState(null);
   const [conflict, setConflict] = useState(null);
   const versions = useRef(null);
-  versions.current ??= draft?.versions ?? new OwnVersions(stored);
+  versions.current ??= draft?.versions ?? new OwnVersions(isNew ? null : stored);
   const nameInput = useRef(null);
   const isShown = useRef(true);
   useEffect(() => {
@@ -176,8 +176,7 @@ function ValueForm({
     setMessage({ kind: "", text: "" });
     setConflict(null);
     try {
-      const theirs = isForced ? undefined : await changeBySomebodyElse();
-      if (theirs !== undefined) return setConflict({ theirs, mine: bytes });
+      if (!isForced) await checkUnchanged();
       await put(namespace, name, bytes, { metadata, ...expiration });
       const written = {
         bytes,
@@ -195,20 +194,18 @@ function ValueForm({
       setMessage({ kind: "good", text: "Saved. Other places of KV see it within 60 seconds." });
       onSaved({ name, metadata, expiration: written.expiration ?? undefined }, isNew);
     } catch (error) {
-      setMessage({ kind: "danger", text: error.message });
+      if (error instanceof ChangedInBetween) setConflict({ theirs: error.theirs, mine: bytes });
+      else setMessage({ kind: "danger", text: error.message });
     } finally {
       setBusy(false);
     }
   }
 
-  /**
-   * Returns what somebody else stored since we read, `null` for a deletion, `undefined` if nobody
-   * did.
-   */
-  async function changeBySomebodyElse() {
-    if (isNew) return (await exists(namespace, name)) ? ((await readValue(namespace, name)) ?? undefined) : undefined;
-    const now = await readValue(namespace, name);
-    return versions.current.has(now) ? undefined : now;
+  /** Throws a `ChangedInBetween` if somebody else has changed the key since we read it. */
+  async function checkUnchanged() {
+    // Reading a key that does not exist is a failure in the browser's log.
+    const isThere = !isNew || (await exists(namespace, name));
+    versions.current.check(isThere ? await readValue(namespace, name) : null);
   }
 
   const takeTheirs = () => {
@@ -377,7 +374,7 @@ function ValueForm({
           stored={stored}
           targets={targets}
           isRename={open === "rename"}
-          isCurrent={async () => (await changeBySomebodyElse()) === undefined}
+          checkUnchanged={checkUnchanged}
           onClose={() => setOpen(null)}
           onDone={onOpen}
         />

@@ -1,5 +1,5 @@
 // The panel "Browse": namespaces, their keys as folders, and the value of a key.
-import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ExportDialog, ImportDialog, RemoveByPrefixDialog, UploadDialog } from "../browse/bulk_dialogs.jsx";
 import { KeyList } from "../browse/key_list.jsx";
 import { folderOf, ORDERS, rowsOf } from "../browse/key_rows.js";
@@ -9,7 +9,8 @@ import { Menu } from "../controls.jsx";
 import { counted } from "../format.js";
 import { keys as listKeys, namespaces as listNamespaces } from "../kv.js";
 import { fragmentOf, go, usePlace } from "../location.js";
-import { TYPING_PAUSE_MS } from "../requests.js";
+import { Failure, Notice } from "../outcome.jsx";
+import { TYPING_PAUSE_MS, useLatest } from "../requests.js";
 
 /** The most keys that are loaded: a browser limits how tall a list may be. */
 const KEYS_MAX = 400_000;
@@ -23,15 +24,10 @@ export function BrowsePanel({ session }) {
   const place = usePlace();
   const { query } = place;
   const path = place.panel === "browse" && place.path[0] !== "" ? place.path : [];
-  const [namespaces, setNamespaces] = useState(null);
-  const [problem, setProblem] = useState("");
-  const load = useCallback(() => {
-    setProblem("");
-    listNamespaces()
-      .then((found) => setNamespaces(found.map((namespace) => withAccess(namespace, session))))
-      .catch((error) => setProblem(error.message));
-  }, [session]);
-  useEffect(load, [load]);
+  const [reads, setReads] = useState(0);
+  const readAgain = () => setReads((count) => count + 1);
+  const listed = async () => (await listNamespaces()).map((namespace) => withAccess(namespace, session));
+  const { result: namespaces = null, error } = useLatest(listed, [session, reads]);
 
   // A token for one namespace has no use for a list of one.
   const only = namespaces?.length === 1 && path.length === 0 ? namespaces[0].title : null;
@@ -39,25 +35,20 @@ export function BrowsePanel({ session }) {
     if (only !== null) go(placeOf(only, session.scope?.prefix ?? ""), { replace: true });
   }, [only]);
 
-  if (problem) {
+  if (error) {
     return (
-      <div class="stack">
-        <p class="notice danger" role="alert">
-          {problem}
-        </p>
-        <p>
-          <button type="button" onClick={load}>
-            Read the namespaces again
-          </button>
-        </p>
-      </div>
+      <Failure error={error}>
+        <button type="button" onClick={readAgain}>
+          Read the namespaces again
+        </button>
+      </Failure>
     );
   }
   if (namespaces === null || only !== null) return <p class="empty">Reading the namespaces…</p>;
-  if (path.length === 0) return <NamespaceList namespaces={namespaces} session={session} onChanged={load} />;
+  if (path.length === 0) return <NamespaceList namespaces={namespaces} session={session} onChanged={readAgain} />;
   const [title, ...segments] = path;
   const namespace = namespaces.find((one) => one.title === title || one.id === title);
-  if (!namespace) return <p class="notice danger">The token sees no namespace {title}.</p>;
+  if (!namespace) return <Notice kind="danger">The token sees no namespace {title}.</Notice>;
   return <Keys key={namespace.title} namespace={namespace} namespaces={namespaces} prefix={segments.join("/")} selected={query.get("key")} session={session} />;
 }
 

@@ -3,7 +3,7 @@ import { Fragment } from "preact";
 import { useState } from "preact/hooks";
 import { Field } from "../controls.jsx";
 import { counted, isoTime, size, span } from "../format.js";
-import { ConfirmedButton, Failure } from "../outcome.jsx";
+import { ConfirmedButton, Failure, Notice } from "../outcome.jsx";
 import { useAction } from "../requests.js";
 import { call } from "../session.js";
 
@@ -54,9 +54,9 @@ export function CachePanel({ session }) {
 function Stored({ url, isStored, variants, isComplete }) {
   return (
     <div role="status">
-      <p class={`notice ${isStored ? "good" : ""}`}>
+      <Notice kind={isStored ? "good" : ""}>
         <code>{url}</code> {isStored ? `is stored, in ${counted(variants.length, "variant")}.` : "is not stored."}
-      </p>
+      </Notice>
       {variants.map((variant) => (
         <Variant key={variant.key} variant={variant} />
       ))}
@@ -177,9 +177,9 @@ function Purge({ url, onPurged }) {
       </ConfirmedButton>
       <Failure error={purging.error} />
       {purging.result && (
-        <p class="notice good" role="status">
+        <Notice kind="good" role="status">
           Purged. This isolate knows it at once, others after a minute and twice CACHE_REFRESH at most.
-        </p>
+        </Notice>
       )}
     </section>
   );

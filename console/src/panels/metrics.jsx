@@ -3,8 +3,8 @@ import { useEffect, useState } from "preact/hooks";
 import { Chart } from "../chart.jsx";
 import { Field } from "../controls.jsx";
 import { Figures } from "../figures.jsx";
-import { milliseconds, number } from "../format.js";
-import { Failure } from "../outcome.jsx";
+import { milliseconds, number, percent } from "../format.js";
+import { Failure, Notice } from "../outcome.jsx";
 import { useLatest } from "../requests.js";
 import { call } from "../session.js";
 import { Table } from "../table.jsx";
@@ -71,12 +71,12 @@ export function MetricsPanel() {
 }
 
 const MetricsAreOff = () => (
-  <div class="notice">
+  <Notice>
     <p>
       <strong>Metrics are off.</strong> With the var <code>METRICS = "on"</code>, each isolate counts requests and operations per route, and one Durable Object
       keeps minutes for a day and hours for 31 days.
     </p>
-  </div>
+  </Notice>
 );
 
 /** Returns a point for each step of the range; one without requests has no routes. */
@@ -93,7 +93,6 @@ const sumOf = (counts, amount) => counts.reduce((sum, one) => sum + amount(one),
 const errorsOf = (counts, first) => sumOf(Object.entries(counts.statuses), ([status, count]) => (status[0] === first ? count : 0));
 const operationsOf = (counts) => counts.reads + counts.writes + counts.deletes + counts.lists;
 const shareOf = (part, rest) => (part + rest > 0 ? part / (part + rest) : null);
-const percent = (share) => (share === null ? "–" : `${Number((share * 100).toFixed(1))} %`);
 const dollars = (amount) => (amount === 0 ? "$0" : `$${amount >= 1 ? amount.toFixed(2) : Number(amount.toPrecision(3)).toFixed(9).replace(/0+$/, "")}`);
 
 function Metrics({ report, range }) {

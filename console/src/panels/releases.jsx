@@ -39,7 +39,7 @@ export function ReleasesPanel({ session }) {
         )}
       </Failure>
       {rolling.result && (
-        <Notice kind="good">
+        <Notice kind="good" role="status">
           <p>{`Rolled back from ${rolling.result.from} to ${rolling.result.to}. Visitors see it after a minute at most, and ASSETS_REFRESH.`}</p>
         </Notice>
       )}

@@ -5,7 +5,7 @@ import { Field } from "../controls.jsx";
 import { counted, number, span } from "../format.js";
 import { keys } from "../kv.js";
 import { fragmentOf, go, usePlace } from "../location.js";
-import { Failure } from "../outcome.jsx";
+import { Failure, Notice } from "../outcome.jsx";
 import { RecordEditor, useRecord } from "../record.jsx";
 import { TYPING_PAUSE_MS, useAction, useLatest } from "../requests.js";
 import { bindingOf, call } from "../session.js";
@@ -217,9 +217,9 @@ function parseFields(text) {
 function Destination({ storefront, variant, target, fallbacks, page, openCircuits, refused }) {
   if (refused) {
     return (
-      <p class="notice warning">
+      <Notice kind="warning">
         The visitor gets {refused.status} (<code>{refused.code}</code>): {refused.detail}
-      </p>
+      </Notice>
     );
   }
   const upstream = (url) => <Upstream key={url} url={url} circuit={openCircuits.find((open) => open.url === url)} />;

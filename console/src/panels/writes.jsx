@@ -16,7 +16,7 @@ const STRATEGIES = {
 };
 const WRITES_MAX = 100;
 
-const read = (set) => (event) => set(event.currentTarget.value);
+const typed = (set) => (event) => set(event.currentTarget.value);
 
 export function WritesPanel() {
   const [key, setKey] = useState("console-demo");
@@ -44,16 +44,16 @@ export function WritesPanel() {
       >
         <Field
           label="Key"
-          control={(attributes) => <input {...attributes} required value={key} onInput={read(setKey)} spellcheck={false} autocomplete="off" />}
+          control={(attributes) => <input {...attributes} required value={key} onInput={typed(setKey)} spellcheck={false} autocomplete="off" />}
         />
         <Field
           label="Writes"
-          control={(attributes) => <input {...attributes} type="number" required min={1} max={WRITES_MAX} value={n} onInput={read(setN)} />}
+          control={(attributes) => <input {...attributes} type="number" required min={1} max={WRITES_MAX} value={n} onInput={typed(setN)} />}
         />
         <Field
           label="Strategy"
           control={(attributes) => (
-            <select {...attributes} value={strategy} onChange={read(setStrategy)}>
+            <select {...attributes} value={strategy} onChange={typed(setStrategy)}>
               {Object.keys(STRATEGIES).map((name) => (
                 <option key={name}>{name}</option>
               ))}
