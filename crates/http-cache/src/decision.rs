@@ -22,7 +22,7 @@ pub const MAX_STALE: &str = "max-stale";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheRequest {
     /// True for `GET` and `HEAD`. Requests with any other method never use a stored response.
-    pub is_safe: bool,
+    pub is_get_or_head: bool,
     /// The directives of `Cache-Control`, or else of `Pragma`.
     pub directives: CacheControl,
     /// True if there is an `If-Match` or `If-Unmodified-Since`, which only the origin
@@ -43,7 +43,7 @@ impl CacheRequest {
     pub fn of(method: &str, fields: &impl Fields) -> Self {
         let has_origin_condition = ["if-match", "if-unmodified-since"].into_iter().any(|name| fields.has(name));
         Self {
-            is_safe: matches!(method, "GET" | "HEAD"),
+            is_get_or_head: matches!(method, "GET" | "HEAD"),
             directives: CacheControl::of_request(fields),
             has_origin_condition,
         }
@@ -52,7 +52,7 @@ impl CacheRequest {
     /// Returns true if a stored response could be used at all. If not, KV need not be read.
     #[must_use]
     pub fn permits_lookup(&self) -> bool {
-        self.is_safe && !self.directives.no_store && !self.has_origin_condition
+        self.is_get_or_head && !self.directives.no_store && !self.has_origin_condition
     }
 }
 
@@ -100,7 +100,7 @@ pub fn decide(
     random: impl FnOnce() -> u64,
 ) -> Decision {
     let forward = |fwd, conditions| Decision::Forward { fwd, conditions };
-    if !cache_request.is_safe {
+    if !cache_request.is_get_or_head {
         return forward(ForwardReason::Method, Vec::new());
     }
     let Some(selected) = selected.filter(|_| cache_request.permits_lookup()) else {

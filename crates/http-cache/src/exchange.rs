@@ -457,8 +457,8 @@ impl<B: StoredBody> Exchange<B> {
 
     /// Returns true if the request is a `GET` or a `HEAD`, whose body is not sent.
     #[must_use]
-    pub fn is_safe(&self) -> bool {
-        self.request.is_safe
+    pub fn is_get_or_head(&self) -> bool {
+        self.request.is_get_or_head
     }
 
     /// Returns the effects of the last step, and forgets them.

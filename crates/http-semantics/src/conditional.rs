@@ -194,7 +194,7 @@ pub fn evaluate(method: &str, request: &impl Fields, validators: &Validators<'_>
     if matches!(method, "CONNECT" | "OPTIONS" | "TRACE") {
         return PreconditionResult::Holds;
     }
-    let is_safe = matches!(method, "GET" | "HEAD");
+    let is_get_or_head = matches!(method, "GET" | "HEAD");
     let tag = validators.etag.and_then(EntityTag::parse);
     let names = |field: &str, compare| EntityTags::parse(field).matches(tag.as_ref(), compare);
     let date = |name| request.get(name).and_then(|date| http_date::parse_ms(&date));
@@ -213,10 +213,10 @@ pub fn evaluate(method: &str, request: &impl Fields, validators: &Validators<'_>
     let is_new = match request.get("if-none-match") {
         Some(if_none_match) => !names(&if_none_match, EntityTagComparison::Weak),
         // §13.1.3: ignored for other methods.
-        None if is_safe => date("if-modified-since").is_none_or(|date| is_later(modified_ms, date)),
+        None if is_get_or_head => date("if-modified-since").is_none_or(|date| is_later(modified_ms, date)),
         None => true,
     };
-    match (is_new, is_safe) {
+    match (is_new, is_get_or_head) {
         (true, _) => PreconditionResult::Holds,
         (false, true) => PreconditionResult::NotModified,
         (false, false) => PreconditionResult::Failed,

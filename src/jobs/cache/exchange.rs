@@ -209,7 +209,7 @@ impl ExchangeRunner {
         if let Admission::Open { retry_after_ms } = admission {
             return Err(CacheError::CircuitOpen { retry_after_seconds: retry_after_ms.div_ceil(1000) });
         }
-        let body = if exchange.is_safe() { JsValue::UNDEFINED } else { self.context.body() };
+        let body = if exchange.is_get_or_head() { JsValue::UNDEFINED } else { self.context.body() };
         let has_body = !body.is_null() && !body.is_undefined();
         let timeout = self.context.vars().upstream_timeout.of_request(has_body);
         let forwarded = (!self.names.is_empty()).then(|| self.context.request());

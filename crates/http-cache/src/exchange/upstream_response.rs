@@ -41,7 +41,7 @@ impl<B: StoredBody> Exchange<B> {
         // If another write began after this one and ended before it, the order in which the
         // upstream applied them is unknown.
         let is_overtaken =
-            !self.request.is_safe && cx.memory.is_invalidated(self.key().as_str(), head.times.requested_ms);
+            !self.request.is_get_or_head && cx.memory.is_invalidated(self.key().as_str(), head.times.requested_ms);
         let lookup = self.apply_to_stored(lookup, &head, cx);
         self.handle_response(lookup, fwd, head, is_overtaken, cx)
     }
@@ -255,7 +255,7 @@ impl<B: StoredBody> Exchange<B> {
         cx: &mut Context<'_, B, F>,
     ) -> Action<B> {
         let length = self.body_length(&head);
-        let may_store = !is_overtaken && (!self.request.is_safe || self.request.permits_lookup());
+        let may_store = !is_overtaken && (!self.request.is_get_or_head || self.request.permits_lookup());
         let (method, url, request, credentials) = (&*self.method, self.url.as_str(), cx.fields, cx.credentials);
         let (status, response, times) = (head.status, &head.fields, head.times);
         let default_lifetime_ms = self.view.default_lifetime_ms();
@@ -344,11 +344,11 @@ impl<B: StoredBody> Exchange<B> {
             StorageKey::Variant { .. } => self.url.variant_key(&selecting_fields),
         };
         // The response to a write is newer than the invalidation that the write causes.
-        let requested_ms = if self.request.is_safe { times.requested_ms } else { times.received_ms + 1 };
+        let requested_ms = if self.request.is_get_or_head { times.requested_ms } else { times.received_ms + 1 };
         let lifetime_ms = self.view.default_lifetime_ms();
         let received =
             StoredMetadata::from_response(cx.fields, cx.credentials, head.status, &head.fields, times, lifetime_ms);
-        let received = if self.request.is_safe { received } else { received.without_cookies() };
+        let received = if self.request.is_get_or_head { received } else { received.without_cookies() };
         let metadata = StoredMetadata {
             times: ExchangeTimes { requested_ms, ..times },
             length: length.unwrap_or_default(),
