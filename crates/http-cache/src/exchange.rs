@@ -488,7 +488,7 @@ impl<B: StoredBody> Exchange<B> {
             }
             (State::Waiting { lookup, key, fwd }, Event::Waited) => self.resume_after_wait(lookup, key, fwd, cx),
             (State::Sent { lookup, fwd, is_conditional }, Event::Received(received)) => match received {
-                Ok(head) => self.handle_received(lookup, fwd, is_conditional, head, cx),
+                Ok(head) => self.handle_upstream_response(lookup, fwd, is_conditional, head, cx),
                 Err(error) => self.stale_or_error(lookup, fwd, error, None, cx),
             },
             (State::Body { lookup, fwd, head, is_overtaken }, Event::Body(body)) => match body {

@@ -13,7 +13,7 @@ use http_semantics::http_date;
 
 /// What the response to a HEAD means for a stored response to GET (RFC 9111 §4.3.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HeadEffect {
+pub enum HeadRequestEffect {
     /// The stored response is current, and these are its new fields.
     Update(HeaderSection),
     /// The stored response is out of date.
@@ -106,11 +106,16 @@ pub fn is_selected_for_update(stored: &impl Fields, not_modified: &impl Fields) 
 /// The caller must not pass in a response that says nothing about the stored one: a 5xx, or a
 /// 304 to the client's own condition.
 #[must_use]
-pub fn head_effect(stored: &HeaderSection, stored_length: u64, status: u16, head: &HeaderSection) -> HeadEffect {
+pub fn head_request_effect(
+    stored: &HeaderSection,
+    stored_length: u64,
+    status: u16,
+    head: &HeaderSection,
+) -> HeadRequestEffect {
     if status == 200 && is_of_head(stored, stored_length, head) {
-        HeadEffect::Update(freshened(stored, head))
+        HeadRequestEffect::Update(freshened(stored, head))
     } else {
-        HeadEffect::Invalidate
+        HeadRequestEffect::Invalidate
     }
 }
 

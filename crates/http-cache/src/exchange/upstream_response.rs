@@ -14,14 +14,14 @@ use crate::memory_cache::BODY_BYTES_MAX;
 use crate::stale;
 use crate::storable::{Storable, StorageCandidate, is_obs_text};
 use crate::stored_response::{StorageKey, StoredMetadata, StoredResponse};
-use crate::validation::{HeadEffect, freshened, head_effect, is_selected_for_update};
+use crate::validation::{HeadRequestEffect, freshened, head_request_effect, is_selected_for_update};
 use crate::vary::{self, SelectingFields, Vary};
 use http_semantics::fields::{Fields, HeaderSection};
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
 
 impl<B: StoredBody> Exchange<B> {
     /// Handles the response of the upstream.
-    pub(super) fn handle_received<F: Fields>(
+    pub(super) fn handle_upstream_response<F: Fields>(
         &mut self,
         lookup: Lookup<B>,
         fwd: ForwardReason,
@@ -43,7 +43,7 @@ impl<B: StoredBody> Exchange<B> {
         let is_overtaken =
             !self.request.is_get_or_head && cx.memory.is_invalidated(self.key().as_str(), head.times.requested_ms);
         let lookup = self.apply_to_stored(lookup, &head, cx);
-        self.handle_response(lookup, fwd, head, is_overtaken, cx)
+        self.pass_on(lookup, fwd, head, is_overtaken, cx)
     }
 
     /// Returns why this response counts as a failure if `hit` may be served in its place; `None`
@@ -165,11 +165,11 @@ impl<B: StoredBody> Exchange<B> {
         let Some(hit) = lookup.hit.take() else { return lookup };
         let stored = &hit.stored.metadata;
         let effect = match stored.status {
-            200 => head_effect(&stored.fields, stored.length, head.status, &head.fields),
-            _ => HeadEffect::Invalidate,
+            200 => head_request_effect(&stored.fields, stored.length, head.status, &head.fields),
+            _ => HeadRequestEffect::Invalidate,
         };
         let invalidated = match effect {
-            HeadEffect::Update(fields) => {
+            HeadRequestEffect::Update(fields) => {
                 let (key, metadata) = self.updated_metadata(&lookup.key, stored, &fields, head.times, cx);
                 match (self.storable_update(&metadata, head, cx), hit.body.bytes()) {
                     (Storable::Yes, Some(bytes)) => {
@@ -188,7 +188,7 @@ impl<B: StoredBody> Exchange<B> {
                     (Storable::No(_), _) => false,
                 }
             }
-            HeadEffect::Invalidate => true,
+            HeadRequestEffect::Invalidate => true,
         };
         if invalidated {
             self.invalidate(vec![lookup.key.clone()], head.times.received_ms, cx);
@@ -226,7 +226,7 @@ impl<B: StoredBody> Exchange<B> {
     /// end before the response begins. So if it breaks off, the client receives an error or a
     /// stale response, never half a response. A longer body is streamed, but a view is made of the
     /// whole body.
-    pub(super) fn handle_response<F: Fields>(
+    fn pass_on<F: Fields>(
         &mut self,
         lookup: Lookup<B>,
         fwd: ForwardReason,

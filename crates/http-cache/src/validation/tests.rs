@@ -191,9 +191,9 @@ fn a_head_updates_the_response_that_has_its_validators() {
     ] {
         let mut head = head.clone();
         head.push(("x-a", "2"));
-        let effect = head_effect(&stored, 5, 200, &lines(&head));
-        let HeadEffect::Update(fields) = effect else {
-            assert!(!is_same && effect == HeadEffect::Invalidate, "{head:?}");
+        let effect = head_request_effect(&stored, 5, 200, &lines(&head));
+        let HeadRequestEffect::Update(fields) = effect else {
+            assert!(!is_same && effect == HeadRequestEffect::Invalidate, "{head:?}");
             continue;
         };
         assert!(is_same, "{head:?}");
@@ -203,8 +203,8 @@ fn a_head_updates_the_response_that_has_its_validators() {
     let without = lines(&[("x-a", "1")]);
     for head in [[("etag", "\"a\"")], [("last-modified", OLD)]] {
         assert_eq!(
-            head_effect(&without, 5, 200, &lines(&head)),
-            HeadEffect::Invalidate,
+            head_request_effect(&without, 5, 200, &lines(&head)),
+            HeadRequestEffect::Invalidate,
             "it got a validator: {head:?}"
         );
     }
@@ -214,7 +214,7 @@ fn a_head_updates_the_response_that_has_its_validators() {
 fn a_head_with_another_status_updates_nothing() {
     let stored = lines(&[("etag", "\"a\"")]);
     for status in [203, 204, 206, 301, 302, 307, 403, 404, 410] {
-        assert_eq!(head_effect(&stored, 5, status, &stored), HeadEffect::Invalidate, "{status}");
+        assert_eq!(head_request_effect(&stored, 5, status, &stored), HeadRequestEffect::Invalidate, "{status}");
     }
 }
 

@@ -21,7 +21,7 @@ use http_cache::freshness::ExchangeTimes;
 use http_cache::stale;
 use http_cache::storable::{Storable, StorageCandidate};
 use http_cache::stored_response::{StorageKey, StoredMetadata, StoredResponse};
-use http_cache::validation::{HeadEffect, conditions, freshened, head_effect, is_selected_for_update};
+use http_cache::validation::{HeadRequestEffect, conditions, freshened, head_request_effect, is_selected_for_update};
 use http_cache::vary::{self, SelectingFields, Vary};
 use http_semantics::fields::{Fields, HeaderSection};
 use proptest::prelude::*;
@@ -162,8 +162,8 @@ impl World {
             self.stored.remove(&(step.url, SelectingFields::new()));
         }
         if let (Some((key, stored, body)), "HEAD", 200) = (hit, step.method, status) {
-            match head_effect(&stored.metadata.fields, stored.metadata.length, status, fields) {
-                HeadEffect::Update(fields) if stored.metadata.status == 200 => {
+            match head_request_effect(&stored.metadata.fields, stored.metadata.length, status, fields) {
+                HeadRequestEffect::Update(fields) if stored.metadata.status == 200 => {
                     self.renew(step, &key.clone(), stored, *body, &fields, times);
                 }
                 _ => drop(self.stored.remove(key)),
