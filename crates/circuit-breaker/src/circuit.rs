@@ -140,7 +140,9 @@ impl Circuit {
         self.failures.retain(|failure| failure.at_ms.abs_diff(now_ms) <= threshold.window_ms);
         self.count_successes(threshold, now_ms);
         self.make_room(threshold.client_max, |failed| failed.client == request.client);
-        self.make_room(threshold.path_max, |failed| failed.path_without_query == request.path_without_query);
+        self.make_room(threshold.path_max, |failed| {
+            failed.method_and_url_without_query == request.method_and_url_without_query
+        });
         self.make_room(threshold.failures, |_| true);
         self.failures.push_back(FailedRequest { at_ms: now_ms, request, successes: self.successes });
         let has_failed_since = |before: u64| self.successes - before < threshold.failures as u64;

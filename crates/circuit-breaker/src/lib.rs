@@ -165,7 +165,7 @@ struct UpstreamCircuits {
 /// Whose requests the circuit of a path applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PathScope {
-    Everybody { path_and_query: u64 },
+    Everybody { method_and_url: u64 },
     Client(RequestKey),
 }
 
@@ -303,7 +303,7 @@ impl UpstreamCircuits {
 
     fn record_failure(&mut self, request: RequestKey, outcome: Outcome, now_ms: u64) -> Option<OpenedCircuit> {
         let mut has_path_opened = false;
-        for scope in [PathScope::Everybody { path_and_query: request.path_and_query }, PathScope::Client(request)] {
+        for scope in [PathScope::Everybody { method_and_url: request.method_and_url }, PathScope::Client(request)] {
             let at = self.paths.iter().position(|(other, _)| *other == scope);
             let (_, mut circuit) = at.map_or_else(|| (scope, Circuit::default()), |at| self.paths.remove(at));
             has_path_opened |= circuit.record_failure(scope.threshold(), request, now_ms);
@@ -332,7 +332,7 @@ impl UpstreamCircuits {
 impl PathScope {
     fn applies_to(self, request: RequestKey) -> bool {
         match self {
-            Self::Everybody { path_and_query } => path_and_query == request.path_and_query,
+            Self::Everybody { method_and_url } => method_and_url == request.method_and_url,
             Self::Client(client) => client == request,
         }
     }

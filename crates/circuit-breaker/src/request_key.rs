@@ -12,10 +12,10 @@ pub struct RequestKey {
     pub(super) client: u64,
     /// The hash of method and URL. It includes the query, because a path that fails for one query
     /// may work for another.
-    pub(super) path_and_query: u64,
+    pub(super) method_and_url: u64,
     /// The hash of method and URL without the query. Anybody can invent queries, so
     /// failures are counted per path whatever the query.
-    pub(super) path_without_query: u64,
+    pub(super) method_and_url_without_query: u64,
 }
 
 impl RequestKey {
@@ -28,11 +28,11 @@ impl RequestKey {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 80 << 80).to_string(),
         });
-        let path_without_query = url.split_once('?').map_or(url, |(path, _)| path);
+        let url_without_query = url.split_once('?').map_or(url, |(before, _)| before);
         Self {
             client: hash(&[&client.unwrap_or_default()]),
-            path_and_query: hash(&[method, url]),
-            path_without_query: hash(&[method, path_without_query]),
+            method_and_url: hash(&[method, url]),
+            method_and_url_without_query: hash(&[method, url_without_query]),
         }
     }
 }
@@ -80,17 +80,17 @@ mod tests {
     }
 
     #[test]
-    fn method_path_and_query_distinguish_requests() {
-        let path_and_query = |method, url| RequestKey::new(method, url, None).path_and_query;
-        let get = path_and_query("GET", "https://a.example/x");
-        assert_eq!(get, path_and_query("GET", "https://a.example/x"));
+    fn method_and_url_distinguish_requests() {
+        let method_and_url = |method, url| RequestKey::new(method, url, None).method_and_url;
+        let get = method_and_url("GET", "https://a.example/x");
+        assert_eq!(get, method_and_url("GET", "https://a.example/x"));
         for (method, url) in [
             ("POST", "https://a.example/x"),
             ("GET", "https://a.example/x?"),
             ("GET", "https://a.example/X"),
             ("GEThttps://a.example/", "x"),
         ] {
-            assert_ne!(get, path_and_query(method, url), "{method} {url}");
+            assert_ne!(get, method_and_url(method, url), "{method} {url}");
         }
     }
 }

@@ -16,7 +16,7 @@ const T: u64 = 1_000_000;
 
 /// The key of a visitor and a path, each by number.
 fn of(client: u64, path: u64) -> RequestKey {
-    RequestKey { client, path_and_query: path, path_without_query: path }
+    RequestKey { client, method_and_url: path, method_and_url_without_query: path }
 }
 
 /// Requests of one visitor to one path of upstreams with alternatives, so that all four circuits
@@ -252,7 +252,7 @@ fn many_queries_of_one_path_are_one_place_to_fail_at() {
     // A visitor makes up as many queries as they like; five addresses are cheap.
     let mut circuits = Circuits::new(BYTES);
     for query in 0..200 {
-        let request = RequestKey { client: query % 5, path_and_query: query, path_without_query: 0 };
+        let request = RequestKey { client: query % 5, method_and_url: query, method_and_url_without_query: 0 };
         circuits.record_outcome(A, || request, NoResponse, T + query * 100);
     }
     assert_eq!(stranger(&mut circuits, false, T + 20_000), Closed);
