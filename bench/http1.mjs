@@ -68,7 +68,7 @@ export class MessageReader {
   }
 
   /**
-   * A chunk's size, the empty line behind its data, a trailer field, or the empty line at the end
+   * A chunk's size, the empty line after its data, a trailer field, or the empty line at the end
    * of it all.
    */
   #takeChunkLine(line) {

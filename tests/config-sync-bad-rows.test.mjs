@@ -19,7 +19,7 @@ describe("rows that KV cannot store", () => {
     "a value of more than 25 MiB": { sql: () => `('${userId("long")}', true, repeat('x', ${25 * MiB + 1 - around}))` },
     ". and .. without a prefix": { sql: () => "('.', true, 'x'), ('..', true, 'x')", failed: 2, prefix: "" },
     "the key of the flags": { sql: () => "('flags', true, 'x')", prefix: "" },
-    "the key of the flags, behind the prefix": { sql: () => "('ags', true, 'x')", prefix: "fl" },
+    "the key of the flags, after the prefix": { sql: () => "('ags', true, 'x')", prefix: "fl" },
     "the key of the snapshot": { sql: () => "('snapshot', true, 'x')", snapshot: true },
   };
   for (const [what, { sql, failed = 1, prefix, snapshot = false }] of Object.entries(cases)) {

@@ -126,7 +126,7 @@ describe("invalid definitions: exit code 1, each fault with its place", () => {
     ["flags that are no object", '{"flags":[]}', undefined],
     ["broken JSON", '{\n  "flags": {\n    "a": }\n}', [3, 10]],
     ["a comma too many", '{\n  "flags": {},\n}', [3]],
-    ["text behind", '{"flags":{}} x', [1]],
+    ["text after the definitions", '{"flags":{}} x', [1]],
   ]) {
     test(what, async () => {
       const { code, report } = await validate(text);
@@ -156,7 +156,7 @@ describe("invalid definitions: exit code 1, each fault with its place", () => {
 describe("suspicious definitions: a warning, and exit code 0", () => {
   for (const [what, definition, place] of [
     [
-      "a rule behind one that matches everybody",
+      "a rule after one that matches everybody",
       boolean([
         { percentage: 100, variant: "on" },
         { percentage: 5, variant: "on" },

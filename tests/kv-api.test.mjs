@@ -176,7 +176,7 @@ describe("credentials", () => {
     ["another scheme", { Authorization: "Basic eDp5" }, 400, 6003],
     ["no scheme", { Authorization: WORKER_TOKEN }, 400, 6003],
     ["a wrong token", { Authorization: "Bearer wrong" }, 401, 10000],
-    ["a token with more behind it", { Authorization: `Bearer ${WORKER_TOKEN}x` }, 401, 10000],
+    ["a token with more after it", { Authorization: `Bearer ${WORKER_TOKEN}x` }, 401, 10000],
     ["a token in two fields", { Authorization: [`Bearer ${WORKER_TOKEN}`, "Bearer x"] }, 401, 10000],
     ["a wrong key", { "X-Auth-Email": "a@example.com", "X-Auth-Key": "wrong" }, 401, 10000],
     ["an e-mail address alone", { "X-Auth-Email": "a@example.com" }, 400, 9106],
@@ -477,7 +477,7 @@ describe("bulk calls", () => {
     ["nothing", "", 400, 10012],
     ["no JSON", "[{", 400, 10012],
     ["an object", ok, 400, 10012],
-    ["text behind the array", `${json([ok])}x`, 400, 10012],
+    ["text after the array", `${json([ok])}x`, 400, 10012],
     ["bytes that are no UTF-8", Buffer.concat([Buffer.from('[{"key":"bulk-refused","value":"'), BINARY, Buffer.from('"}]')]), 400, 10012],
     ["a pair without a key", [ok, { value: "v" }], 400, 10012],
     ["a pair without a value", [ok, { key: "k" }], 400, 10012],
@@ -645,7 +645,7 @@ describe("lists and namespaces", () => {
     assert.equal(await WRITES.get("conditional"), null);
   });
 
-  test("a page of namespaces behind the last one is empty, and says how many there are", async () => {
+  test("a page of namespaces after the last one is empty, and says how many there are", async () => {
     const response = await api("GET", `${NAMESPACES}?page=1000000&per_page=5`);
     assert.deepEqual(assertResult(response), []);
     const { total_count, total_pages } = response.json().result_info;

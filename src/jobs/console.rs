@@ -101,7 +101,7 @@ async fn caller(context: &RequestContext) -> Result<Access, RequestError> {
 struct ConsoleRequest<'a> {
     context: &'a RequestContext,
     access: &'a Access,
-    /// The path behind the module's name, still percent-encoded: `check` of `flags/check`.
+    /// The path after the module's name, still percent-encoded: `check` of `flags/check`.
     call: &'a str,
     /// The URL, for the parameters of the query.
     #[cfg(any(feature = "assets", feature = "cache"))]

@@ -144,7 +144,7 @@ fn account_id() -> String {
     content_hash::hash(b"kv-edge account")
 }
 
-/// Returns the first page of a list of one entry, and empty pages behind it: clients ask until
+/// Returns the first page of a list of one entry, and empty pages after it: clients ask until
 /// they get one.
 fn first_page(page: u64, entry: serde_json::Value) -> Result<Response, RequestError> {
     let (entries, info) = namespace::page_of(vec![entry], page, 20);

@@ -26,7 +26,7 @@ export const read = (page) => readFileSync(join(ROOT, page), "utf8");
 
 /**
  * Returns the page's lines, each as `{ number, text, fence }`. `fence` is undefined for prose;
- * the lines of one code block share one object, `{ info, line, lines }`, with the words behind
+ * the lines of one code block share one object, `{ info, line, lines }`, with the words after
  * the opening marks, the number of that line and the lines of code.
  */
 export function linesOf(page) {

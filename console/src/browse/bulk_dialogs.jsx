@@ -244,7 +244,7 @@ export function ImportDialog({ namespace, onClose, onChanged }) {
   );
 }
 
-/** Uploads files: each becomes the value of a key with its name behind the prefix. */
+/** Uploads files: each becomes the value of a key with its name after the prefix. */
 export function UploadDialog({ namespace, prefix: given, onClose, onChanged }) {
   const [prefix, setPrefix] = useState(given);
   const [files, setFiles] = useState([]);

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use sha2::{Digest, Sha256};
 
-/// A visitor and their request, as hashes. Hashes are short, and nobody can find a URL that has
-/// the hash of another one.
+/// A visitor and their request, as hashes. Hashes are short, and finding a URL with the hash of
+/// another takes about 2^64 tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestKey {
     /// The hash of the visitor's address or network.
@@ -91,6 +91,22 @@ mod tests {
             ("GEThttps://a.example/", "x"),
         ] {
             assert_ne!(get, method_and_url(method, url), "{method} {url}");
+        }
+    }
+
+    #[test]
+    fn requests_that_differ_in_the_query_alone_are_one_without_it() {
+        let without_query = |method, url| RequestKey::new(method, url, None).method_and_url_without_query;
+        let get = without_query("GET", "https://a.example/x");
+        for (method, url, is_same) in [
+            ("GET", "https://a.example/x?", true),
+            ("GET", "https://a.example/x?a=1", true),
+            ("GET", "https://a.example/x?a=1?b=2", true),
+            ("GET", "https://a.example/x/?a=1", false),
+            ("GET", "https://b.example/x?a=1", false),
+            ("POST", "https://a.example/x?a=1", false),
+        ] {
+            assert_eq!(get == without_query(method, url), is_same, "{method} {url}");
         }
     }
 }

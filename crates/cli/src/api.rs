@@ -6,7 +6,7 @@
 //!
 //! | | Cloudflare | `wrangler dev` | here |
 //! |---|---|---|---|
-//! | paths | behind `/accounts/{id}` | no account, no token | [`api_arguments`] |
+//! | paths | after `/accounts/{id}` | no account, no token | [`api_arguments`] |
 //! | unknown namespace id | 404, code 10013 | an empty namespace | namespaces are listed first |
 //! | single put, `expiration_ttl` | in the query | ignored | a put is a bulk write of one |
 //! | incomplete bulk write | 200, `unsuccessful_keys` | an error with `unsuccessful_keys` | both |

@@ -249,7 +249,7 @@ pub enum ResponseSource<B: StoredBody> {
 pub struct StreamToStore {
     /// The key.
     pub key: Key<'static>,
-    /// The metadata; its length is not known yet.
+    /// The metadata. Its `length` is set when the stream has ended.
     pub metadata: StoredMetadata,
     /// The length of the body in bytes if it is declared.
     pub length: Option<u64>,

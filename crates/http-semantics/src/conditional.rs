@@ -124,9 +124,9 @@ impl EntityTags {
         }
         let (mut tags, mut rest) = (Vec::new(), field);
         while !rest.is_empty() {
-            let (tag, behind) = EntityTag::first(rest);
+            let (tag, after) = EntityTag::first(rest);
             tags.extend(tag);
-            rest = behind;
+            rest = after;
         }
         Self::List(tags)
     }
@@ -160,7 +160,7 @@ impl EntityTag {
     }
 
     /// Returns the first member of a list, or `None` if that is not an entity tag, and the rest
-    /// behind its comma. A comma within quotes belongs to the tag. If a quote is not closed
+    /// after its comma. A comma within quotes belongs to the tag. If a quote is not closed
     /// properly, the member ends at the next comma.
     ///
     /// Two mistakes are forgiven, because they are not ambiguous: missing quotes (`If-Match: 7`,
@@ -169,19 +169,19 @@ impl EntityTag {
         let list = list.trim_start();
         let weak = list.strip_prefix("W/").or_else(|| list.strip_prefix("w/"));
         let quoted = weak.unwrap_or(list).strip_prefix('"').and_then(|rest| rest.split_once('"'));
-        if let Some((opaque, behind)) = quoted {
-            let behind = behind.trim_start();
-            if behind.is_empty() || behind.starts_with(',') {
+        if let Some((opaque, after)) = quoted {
+            let after = after.trim_start();
+            if after.is_empty() || after.starts_with(',') {
                 let tag = Self { is_weak: weak.is_some(), opaque: opaque.to_owned() };
-                return (Some(tag), behind.strip_prefix(',').unwrap_or_default());
+                return (Some(tag), after.strip_prefix(',').unwrap_or_default());
             }
         }
-        let (member, behind) = list.split_once(',').unwrap_or((list, ""));
+        let (member, after) = list.split_once(',').unwrap_or((list, ""));
         let member = member.trim();
         let is_tag = weak.is_none()
             && !(member.is_empty() || member == "*" || member.starts_with('"'))
             && !member.contains(char::is_whitespace);
-        (is_tag.then(|| Self { is_weak: false, opaque: member.to_owned() }), behind)
+        (is_tag.then(|| Self { is_weak: false, opaque: member.to_owned() }), after)
     }
 }
 

@@ -33,7 +33,7 @@ pub struct RequestTarget<'a> {
     pub query: Option<&'a str>,
 }
 
-/// A part of the URL has a `%` without two hex digits behind it, or its decoded bytes are not
+/// A part of the URL has a `%` without two hex digits after it, or its decoded bytes are not
 /// UTF-8 (RFC 3986 §2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("The URL has a percent-encoding that is broken or is not UTF-8.")]
@@ -141,7 +141,7 @@ fn form_decode(encoded: &str) -> Result<Cow<'_, str>, BadPercentEncoding> {
 
 /// Normalizes the escapes in a path or a query, for keys and comparisons: hex digits in upper case
 /// (RFC 3986 §6.2.2.1), unreserved characters decoded (§6.2.2.2). A second pass changes nothing:
-/// an escape right behind a broken one stays as it is, because `%%36%31` would otherwise become
+/// an escape right after a broken one stays as it is, because `%%36%31` would otherwise become
 /// the escape `%61`.
 #[must_use]
 pub fn normalize_escapes(text: &str) -> Cow<'_, str> {

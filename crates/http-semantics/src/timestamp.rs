@@ -1,11 +1,14 @@
 //! Dates in JSON (RFC 3339).
 
+/// The days from 0000-03-01 to 1970-01-01.
+const DAYS_BEFORE_EPOCH: u64 = 719_468;
+
 /// Returns a time in seconds since the Unix epoch as RFC 3339 has it, in UTC. The calendar is
 /// counted from 1 March, so that a leap day is the last of its year ("`chrono`-Compatible
 /// Low-Level Date Algorithms", `civil_from_days`).
 #[must_use]
 pub fn rfc_3339(unix_seconds: u64) -> String {
-    let (days, seconds) = (unix_seconds / 86_400 + 719_468, unix_seconds % 86_400);
+    let (days, seconds) = (unix_seconds / 86_400 + DAYS_BEFORE_EPOCH, unix_seconds % 86_400);
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);

@@ -273,7 +273,7 @@ impl<'a> KeysQuery<'a> {
     }
 }
 
-/// Returns the error for a path that ends in the slash behind a namespace. The URL Standard makes
+/// Returns the error for a path that ends in the slash after a namespace. The URL Standard makes
 /// that of `values/..`, so deleting the key `..` would delete the namespace.
 fn dots_as_key(method: &str) -> KvApiError {
     let operation = match method {

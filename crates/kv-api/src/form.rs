@@ -184,7 +184,7 @@ impl FormScanner {
     }
 
     /// Returns whether what is not read begins with content, or with a delimiter. The line end
-    /// behind a delimiter belongs to the head that follows.
+    /// after a delimiter belongs to the head that follows.
     fn find_delimiter(&self, unread: &[u8]) -> Result<Found, KvApiError> {
         let needle = self.delimiter.needle();
         let Some(start) = self.delimiter.find(unread) else {
@@ -195,10 +195,10 @@ impl FormScanner {
             return Ok(Found::Content(start));
         }
         let length = needle.len();
-        let behind = unread.get(length..).unwrap_or_default();
+        let after = unread.get(length..).unwrap_or_default();
         // Padding (RFC 2046 §5.1.1).
-        let padding = behind.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-        match behind.get(padding..).unwrap_or_default() {
+        let padding = after.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        match after.get(padding..).unwrap_or_default() {
             [b'-', b'-', ..] if padding == 0 => Ok(Found::Delimiter { length: length + 2, is_last: true }),
             [b'\r', b'\n', ..] => Ok(Found::Delimiter { length: length + padding, is_last: false }),
             _ if padding > HEAD_BYTES_MAX => Err(MALFORMED),
@@ -320,7 +320,7 @@ fn parameter(parameters: &str, name: &str) -> Option<String> {
     }
 }
 
-/// Reads a quoted string behind its first quote. Returns it, and what follows its last quote.
+/// Reads a quoted string after its first quote. Returns it, and what follows its last quote.
 fn quoted_string(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();

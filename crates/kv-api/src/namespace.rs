@@ -58,7 +58,7 @@ impl ApiNamespace {
     }
 }
 
-/// Returns a page of namespaces and its position. A page behind the last one is empty, because
+/// Returns a page of namespaces and its position. A page after the last one is empty, because
 /// clients ask until they get such a page.
 #[must_use]
 pub fn page(mut namespaces: Vec<ApiNamespace>, query: &NamespacesQuery) -> (Vec<ApiNamespace>, PageInfo<'static>) {

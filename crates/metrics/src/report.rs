@@ -32,7 +32,7 @@ struct MetricsPoint {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PricedCounts {
-    /// The sum of all statuses.
+    /// Responses of all statuses.
     requests: u64,
     #[serde(flatten)]
     counts: Counts,
@@ -59,7 +59,7 @@ impl MetricsReport {
 
 impl PricedCounts {
     fn of(counts: Counts) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "9 million dollars are exact to the billionth")]
+        #[expect(clippy::cast_precision_loss, reason = "below 9 million dollars (2^53 nanodollars) it is exact")]
         let cost_dollars = nano_dollars(&counts) as f64 / 1e9;
         Self { requests: counts.requests(), cost_dollars, counts }
     }

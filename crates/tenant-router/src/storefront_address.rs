@@ -117,10 +117,10 @@ impl<'a> StorefrontAddress<'a> {
     }
 
     pub(super) fn by_path(path: &'a str) -> Result<Self, TenantError> {
-        let behind = path.strip_prefix("/stores/").ok_or(TenantError::MissingId)?;
-        let id_ends = behind.find('/').unwrap_or(behind.len());
-        let (prefix, rest) = path.split_at(path.len() - behind.len() + id_ends);
-        let (id, _) = behind.split_at(id_ends);
+        let id_and_rest = path.strip_prefix("/stores/").ok_or(TenantError::MissingId)?;
+        let id_ends = id_and_rest.find('/').unwrap_or(id_and_rest.len());
+        let (prefix, rest) = path.split_at(path.len() - id_and_rest.len() + id_ends);
+        let (id, _) = id_and_rest.split_at(id_ends);
         if id.is_empty() {
             return Err(TenantError::MissingId);
         }

@@ -34,7 +34,7 @@ export async function listKeys(namespace, prefix, limit, cursor, prefixLength) {
   return [JSON.stringify(keys), keys.length, page.cursor];
 }
 
-/** Resolves to the names of a page of keys, behind the cursor of the next page. */
+/** Resolves to the names of a page of keys, after the cursor of the next page. */
 export async function keyNames(namespace, prefix, limit, cursor) {
   const page = await pageOf(namespace, prefix, limit, cursor);
   return [page.cursor, ...page.keys.map(({ name }) => name)];

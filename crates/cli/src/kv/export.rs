@@ -253,7 +253,7 @@ impl ExportArguments {
         Ok(writer.totals)
     }
 
-    /// Writes the pairs behind a place in the list. `saved` is called after each key.
+    /// Writes the pairs after a place in the list. `saved` is called after each key.
     fn write<W: Write>(
         &self,
         namespace: &Namespace,
@@ -283,7 +283,7 @@ impl ExportArguments {
     }
 }
 
-/// Opens a file for writing behind its first bytes and drops what follows them. Returns None if it
+/// Opens a file for writing after its first bytes and drops what follows them. Returns None if it
 /// is shorter.
 fn open_at(path: &Path, length: u64) -> io::Result<Option<File>> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;

@@ -1,4 +1,5 @@
-//! The keys of a namespace one by one, each with the place in the list at which it was found.
+//! The keys of a namespace one by one, each with its place in the list, from which `kv export` and
+//! `kv copy` continue with `--resume`.
 
 use std::sync::Arc;
 
@@ -6,16 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{ApiError, Namespace, NamespaceKey, NamespaceKeyPage};
 
-/// A key, and the page it was found in.
+/// A key, its number, and the page it was found in.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ListedKey {
     pub(super) key: NamespaceKey,
-    /// Counted from 1, from where the list was begun or continued.
+    /// The keys that this run has listed, with this one; 1 for the first.
     pub(super) number: u64,
     cursor: Arc<str>,
 }
 
-/// A place in a list of keys: behind this key.
+/// A place in a list of keys: after this key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct KeyPosition {
@@ -25,7 +26,7 @@ pub(super) struct KeyPosition {
 }
 
 impl ListedKey {
-    /// Returns the place behind this key.
+    /// Returns the place after this key.
     pub(super) fn end(&self) -> KeyPosition {
         KeyPosition { cursor: self.cursor.as_ref().to_owned(), last_key: self.key.name.clone() }
     }
@@ -42,7 +43,7 @@ pub(super) fn key_stream(
     keys_of(pages, from.map(|from| from.last_key.clone()))
 }
 
-/// Returns the keys of pages, those behind `last_key`. A list has keys in the order of their bytes
+/// Returns the keys of pages, those after `last_key`. A list has keys in the order of their bytes
 /// ("List keys" in the KV documentation), and the last key of a page may be the first of the next.
 fn keys_of<E>(
     pages: impl Iterator<Item = Result<NamespaceKeyPage, E>>,
@@ -86,7 +87,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_list_continues_behind_each_key_even_if_that_is_deleted(
+        fn a_list_continues_after_each_key_even_if_that_is_deleted(
             names in proptest::collection::btree_set("[a-zé/]{1,3}", 1..30), size in 1_usize..7, is_deleted: bool
         ) {
             let names: Vec<_> = names.into_iter().collect();

@@ -11,7 +11,7 @@ use super::{KvError, KvNamespaceArguments, counted};
 use crate::api::NamespaceKey;
 use crate::progress::Progress;
 
-const EXAMPLES: &str = r#"Keys are shown as in a folder: what follows the next delimiter behind PREFIX is one line, with the number of its keys.
+const EXAMPLES: &str = r#"Keys are shown as in a folder: what follows the next delimiter after PREFIX is one line, with the number of its keys.
 
 Examples:
   kv-edge kv ls --namespace assets

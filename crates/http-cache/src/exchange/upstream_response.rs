@@ -38,8 +38,8 @@ impl<B: StoredBody> Exchange<B> {
         if head.status == 304 && is_conditional {
             return self.handle_not_modified(lookup, fwd, &head, cx);
         }
-        // If another write began after this one and ended before it, the order in which the
-        // upstream applied them is unknown.
+        // If another write ended while this one was under way, the order in which the upstream
+        // applied them is unknown.
         let is_overtaken =
             !self.request.is_get_or_head && cx.memory.is_invalidated(self.key().as_str(), head.times.requested_ms);
         let lookup = self.apply_to_stored(lookup, &head, cx);
@@ -53,8 +53,9 @@ impl<B: StoredBody> Exchange<B> {
             return Some(format!("it responded {}", head.status));
         }
         let is_newer = head.times.requested_ms > hit.stored.metadata.times.requested_ms;
-        // If the page is stale as well, its exchange served it in place of an error. A page that
-        // states no lifetime may be fresh for longer than its view.
+        // A page that is no newer than its view, and not fresh, was served in place of an error.
+        // One that is fresh was not: without a stated lifetime, a page may be fresh for longer
+        // than its view.
         let is_failure = self.view == StoredView::Page && !is_newer && !head.is_fresh(now_ms);
         is_failure.then(|| "the stored page is stale, too".to_owned())
     }
@@ -121,8 +122,8 @@ impl<B: StoredBody> Exchange<B> {
         candidate.storable_update(&head.fields)
     }
 
-    /// Returns the metadata after a validation, and the key: the URL's own if the selecting
-    /// fields changed.
+    /// Returns the metadata after a validation, and the key: the URL's own if a new epoch begins,
+    /// because the selecting fields changed or the URL was invalidated.
     fn updated_metadata<F: Fields>(
         &self,
         key: &Key<'static>,
@@ -153,7 +154,7 @@ impl<B: StoredBody> Exchange<B> {
         head: &UpstreamHead,
         cx: &mut Context<'_, B, F>,
     ) -> Lookup<B> {
-        // RFC 9110 §9.2.1: methods are unsafe unless known to be safe.
+        // RFC 9111 §4.4: a method whose safety is unknown invalidates, too.
         let is_unsafe = !matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE");
         if is_unsafe && (200..400).contains(&head.status) {
             let keys = self.keys_to_invalidate(head, cx);
@@ -181,7 +182,7 @@ impl<B: StoredBody> Exchange<B> {
                     (Storable::Yes, None) => {
                         let length = Some(metadata.length);
                         self.effects.push(Effect::PutStream(StreamToStore { key, metadata, length }, hit.body));
-                        // The body is read by that. A stored response to HEAD needs none.
+                        // The put reads the body; the response to HEAD needs none.
                         return lookup;
                     }
                     (Storable::Invalidate(_), _) => true,

@@ -205,7 +205,7 @@ impl<'a> Subtags<'a> {
     }
 
     /// Returns, of tags in this language and script, the one that lookup finds first (RFC 4647
-    /// §3.4): the part behind the script is shortened from its end until it equals that of a tag.
+    /// §3.4): the part after the script is shortened from its end until it equals that of a tag.
     /// Of `zh` and `zh-Hans`, the one that is spelled like this range comes first.
     pub(super) fn lookup<T: Copy>(&self, near: &[(T, Subtags<'_>)]) -> Option<T> {
         successors(Some(self.rest), |rest| shorter(rest)).find_map(|rest| {

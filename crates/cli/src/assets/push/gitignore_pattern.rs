@@ -29,14 +29,14 @@ fn passes_class(characters: &mut std::str::Chars<'_>) -> bool {
     // A `]` that comes first is a member of the class.
     let members = rest.strip_prefix(['!', '^']).unwrap_or(rest);
     let members = members.strip_prefix(']').unwrap_or(members);
-    let mut behind = members.chars();
-    while let Some(character) = behind.next() {
+    let mut after = members.chars();
+    while let Some(character) = after.next() {
         match character {
             ']' => {
-                *characters = behind;
+                *characters = after;
                 return true;
             }
-            '\\' => drop(behind.next()),
+            '\\' => drop(after.next()),
             _ => {}
         }
     }

@@ -287,13 +287,13 @@ fn without_tls_of_words(text: &str, parameters: &mut TlsParameters) -> Result<St
     let mut other_parameters = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
-        let (name, behind) = rest.split_once('=').ok_or_else(unfinished)?;
-        let (name, behind) = (name.trim(), behind.trim_start());
+        let (name, after) = rest.split_once('=').ok_or_else(unfinished)?;
+        let (name, after) = (name.trim(), after.trim_start());
         if name.contains(char::is_whitespace) {
             return Err(unfinished());
         }
-        let (value, length) = word(behind).ok_or_else(unfinished)?;
-        rest = behind[length..].trim_start();
+        let (value, length) = word(after).ok_or_else(unfinished)?;
+        rest = after[length..].trim_start();
         if !parameters.take(name, &value) {
             let value = value.replace('\\', "\\\\").replace('\'', "\\'");
             other_parameters.push(format!("{name}='{value}'"));
