@@ -18,7 +18,7 @@ use crate::platform::clock::{self, Clock};
 /// Why it is not known what the sender may do.
 pub(crate) enum AccessError {
     /// The Worker has no secret to check a token with.
-    NotConfigured(NotAuthorized),
+    NotConfigured,
     /// The request has no valid token.
     Refused(KvApiError),
     /// The list of revoked tokens cannot be read.
@@ -28,7 +28,7 @@ pub(crate) enum AccessError {
 impl From<AccessError> for RequestError {
     fn from(error: AccessError) -> Self {
         match error {
-            AccessError::NotConfigured(error) => error.into(),
+            AccessError::NotConfigured => NotAuthorized::NotConfigured.into(),
             AccessError::Refused(error) => error.into(),
             AccessError::Store(error) => error.into(),
         }
@@ -40,7 +40,7 @@ impl From<AccessError> for RequestError {
 pub(crate) async fn access(context: &RequestContext, fields: &impl Fields) -> Result<Access, AccessError> {
     let vars = context.vars();
     let (secret, key) = (vars.token.as_deref(), vars.kv_api.token_key.as_ref());
-    let key = key.ok_or(AccessError::NotConfigured(NotAuthorized::NoToken))?;
+    let key = key.ok_or(AccessError::NotConfigured)?;
     let field = |name| fields.get(name);
     let presented = presented_token(
         field("authorization").as_deref(),
@@ -53,7 +53,7 @@ pub(crate) async fn access(context: &RequestContext, fields: &impl Fields) -> Re
     }
     let token = AccessToken::verify(&presented, key)
         .filter(|token| !token.is_expired(clock::now_seconds()))
-        .ok_or(AccessError::Refused(KvApiError::WrongToken))?;
+        .ok_or(AccessError::Refused(KvApiError::InvalidToken))?;
     let revoked = Revocations.get(context, &token::REVOKED_KEY, Clock.now_ms()).await.map_err(|failure| {
         AccessError::Store(match failure {
             ReadFailure::Store(error) => error,
@@ -63,5 +63,5 @@ pub(crate) async fn access(context: &RequestContext, fields: &impl Fields) -> Re
         })
     })?;
     let is_revoked = revoked.is_some_and(|revoked| revoked.value.contains(&token.name));
-    if is_revoked { Err(AccessError::Refused(KvApiError::WrongToken)) } else { Ok(Access::Scoped(token)) }
+    if is_revoked { Err(AccessError::Refused(KvApiError::InvalidToken)) } else { Ok(Access::Scoped(token)) }
 }

@@ -83,8 +83,12 @@ impl RequestContext {
     #[cfg(any(feature = "cache", feature = "flags", feature = "metrics", feature = "writes"))]
     pub(crate) fn authorize(&self) -> Result<(), NotAuthorized> {
         let vars = self.vars();
-        let token = vars.token.as_deref().ok_or(NotAuthorized::NoToken)?;
-        if is_bearer(self.header("authorization").as_deref(), token) { Ok(()) } else { Err(NotAuthorized::WrongToken) }
+        let token = vars.token.as_deref().ok_or(NotAuthorized::NotConfigured)?;
+        if is_bearer(self.header("authorization").as_deref(), token) {
+            Ok(())
+        } else {
+            Err(NotAuthorized::InvalidToken)
+        }
     }
 
     /// Returns the bindings.

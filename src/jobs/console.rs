@@ -92,7 +92,7 @@ fn parameters_of(path: &str) -> &'static [&'static str] {
 /// those of Cloudflare's API.
 async fn caller(context: &RequestContext) -> Result<Access, RequestError> {
     access(context, &context.headers(CREDENTIAL_FIELDS)).await.map_err(|error| match error {
-        AccessError::Refused(_) => NotAuthorized::WrongToken.into(),
+        AccessError::Refused(_) => NotAuthorized::InvalidToken.into(),
         other => other.into(),
     })
 }

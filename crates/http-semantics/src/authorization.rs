@@ -10,15 +10,15 @@ use crate::status::Status;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotAuthorized {
     /// The Worker has no token to compare with.
-    NoToken,
+    NotConfigured,
     /// The request has no token, or another one.
-    WrongToken,
+    InvalidToken,
 }
 
 impl HttpError for NotAuthorized {
     fn response(&self) -> ErrorResponse {
         match self {
-            Self::NoToken => ErrorResponse::new(
+            Self::NotConfigured => ErrorResponse::new(
                 Status::ServiceUnavailable,
                 "not_configured",
                 "This route is closed until the secret API_TOKEN is set.",
@@ -26,7 +26,7 @@ impl HttpError for NotAuthorized {
             .because("the secret API_TOKEN is not set")
             .retry_after(60),
             // RFC 6750 §3.
-            Self::WrongToken => ErrorResponse::new(
+            Self::InvalidToken => ErrorResponse::new(
                 Status::Unauthorized,
                 "unauthorized",
                 "This needs the header Authorization: Bearer <API_TOKEN>.",
@@ -37,8 +37,8 @@ impl HttpError for NotAuthorized {
 
     fn examples() -> Vec<(Self, &'static str)> {
         one_of_each! {
-            Self::NoToken => Self::NoToken, "The route needs the token, and the Worker has none to compare with.";
-            Self::WrongToken => Self::WrongToken, "The request has no bearer token, or another one than the secret `API_TOKEN`.";
+            Self::NotConfigured => Self::NotConfigured, "The route needs the token, and the Worker has none to compare with.";
+            Self::InvalidToken => Self::InvalidToken, "The request has no bearer token, or another one than the secret `API_TOKEN`.";
         }
     }
 }

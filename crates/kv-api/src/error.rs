@@ -19,7 +19,7 @@ pub enum KvApiError {
     /// `Authorization` is not `Bearer <token>`.
     MalformedCredentials,
     /// The token is not one of this Worker, it has expired, or it is revoked.
-    WrongToken,
+    InvalidToken,
     /// The token does not allow this call. What lies outside its scope gets the same answer
     /// whether it exists or not.
     OutOfScope,
@@ -142,7 +142,7 @@ impl KvApiError {
         match self {
             Self::NoCredentials => (Status::BadRequest, "9106"),
             Self::MalformedCredentials => (Status::BadRequest, "6003"),
-            Self::WrongToken => (Status::Unauthorized, "10000"),
+            Self::InvalidToken => (Status::Unauthorized, "10000"),
             Self::OutOfScope => (Status::Forbidden, "10000"),
             Self::NoRoute => (Status::NotFound, "7003"),
             Self::BadUrl => (Status::BadRequest, "7003"),
@@ -179,7 +179,7 @@ impl KvApiError {
         match self {
             Self::NoCredentials => "Missing X-Auth-Key, X-Auth-Email or Authorization headers".to_owned(),
             Self::MalformedCredentials => "Invalid request headers".to_owned(),
-            Self::WrongToken | Self::OutOfScope => "Authentication error".to_owned(),
+            Self::InvalidToken | Self::OutOfScope => "Authentication error".to_owned(),
             Self::NoRoute => "Could not route to this path, perhaps your object identifier is invalid?".to_owned(),
             Self::BadUrl => "The URL has a percent-encoding that is broken or is not UTF-8".to_owned(),
             Self::MethodNotAllowed(allow) => format!("Method not allowed; use {allow}"),
@@ -238,7 +238,7 @@ impl HttpError for KvApiError {
         let (status, code) = self.face();
         let error = ErrorResponse::new(status, code, self.message());
         match self {
-            Self::WrongToken => error.with_field("WWW-Authenticate", "Bearer"),
+            Self::InvalidToken => error.with_field("WWW-Authenticate", "Bearer"),
             Self::MethodNotAllowed(allow) => error.with_field("Allow", *allow),
             Self::FixedNamespaces => error.with_field("Allow", "GET, HEAD"),
             Self::RangeNotSatisfiable(length) => error.with_field("Content-Range", unsatisfied_range(*length)),
@@ -257,7 +257,7 @@ impl HttpError for KvApiError {
         let mut examples = one_of_each! {
             Self::NoCredentials => Self::NoCredentials, "The request has neither `Authorization` nor `X-Auth-Key`.";
             Self::MalformedCredentials => Self::MalformedCredentials, "`Authorization` is not `Bearer <token>`.";
-            Self::WrongToken => Self::WrongToken, "The token is unknown, expired or revoked.";
+            Self::InvalidToken => Self::InvalidToken, "The token is unknown, expired or revoked.";
             Self::OutOfScope => Self::OutOfScope, "The token does not allow this call.";
             Self::NoRoute => Self::NoRoute, "The API has no such path.";
             Self::BadUrl => Self::BadUrl, "The path or the query cannot be decoded.";
@@ -307,7 +307,7 @@ mod tests {
             (KvApiError::NamespaceNotFound(Operation::List), 404, "10013", "list keys: 'namespace not found'"),
             (KvApiError::NamespaceNotFound(Operation::Namespace), 404, "10013", "namespace not found"),
             (KvApiError::TitleTaken, 400, "10014", "a namespace with this account ID and title already exists"),
-            (KvApiError::WrongToken, 401, "10000", "Authentication error"),
+            (KvApiError::InvalidToken, 401, "10000", "Authentication error"),
             (KvApiError::OutOfScope, 403, "10000", "Authentication error"),
             (
                 KvApiError::NotText,
