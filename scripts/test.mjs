@@ -38,17 +38,23 @@ const STAGES = {
   doc: { about: "documentation, warnings as errors (cargo doc)", run: doc },
   unit: { about: "unit tests (cargo test)", cargo: ["test", "--workspace"] },
   build: { about: "the build", beside: "unit", run: () => build({ quick: false }) },
-  integration: { about: "integration tests (node --test)", needs: "build", run: integration },
-  postgres: { about: "unit tests that read a PostgreSQL (cargo test -- --ignored)", beside: "integration", run: withPostgres },
+  integration: { about: "integration tests (node --test)", needs: "build", takesWords: true, run: integration },
+  postgres: { about: "unit tests on a PostgreSQL (cargo test -- --ignored)", beside: "integration", run: withPostgres },
   fuzz: { about: "20 seconds of random requests and records (cargo test --test fuzz_routing)", beside: "integration", run: fuzz },
-  docs: { about: "links and examples of the documentation (node --test)", needs: "build", beside: "integration", run: documentation },
-  browser: { about: "tests in headless Chromium (node --test)", needs: "build", beside: "integration", run: inBrowser },
+  docs: {
+    about: "links and examples of the documentation (node --test)",
+    needs: "build",
+    beside: "integration",
+    takesWords: true,
+    run: documentation,
+  },
+  browser: { about: "tests in headless Chromium (node --test)", needs: "build", beside: "integration", takesWords: true, run: inBrowser },
 };
 
-const HELP = `npm test [-- --only STAGE[,STAGE…]]
+const HELP = `npm test [-- --only STAGE[,STAGE…] [WORD…]]
 
 Stages: ${Object.keys(STAGES).join(", ")}. Without --only, all of them in this order. \`build\` runs beside \`unit\`; those after \`integration\` run one after the other beside it. Both print when they end.
-\`integration\`, \`docs\` and \`browser\` run the build before them, and take a word that the file's name must have: npm test -- --only integration cache`;
+\`integration\`, \`docs\` and \`browser\` run the build before them, and take words that a file's name must have, all of them: npm test -- --only integration http-cache purge`;
 
 const NO_CHROMIUM =
   "No Chromium was found on PATH: install one (Debian: `apt-get install chromium`; elsewhere Chromium or Google Chrome), or set CHROMIUM_BIN to the path of one.";
@@ -59,6 +65,8 @@ await main(async () => {
   if (flag !== undefined && (flag !== "--only" || !list)) throw new Failure(`Unknown argument ${flag}.\n\n${HELP}`);
   const selected = list ? list.split(",") : Object.keys(STAGES);
   for (const name of selected) if (!STAGES[name]) throw new Failure(`No stage is called "${name}".\n\n${HELP}`);
+  const wordless = selected.find((name) => !STAGES[name].takesWords);
+  if (words.length > 0 && wordless) throw new Failure(`The stage ${wordless} takes no words such as "${words[0]}".\n\n${HELP}`);
 
   const env = await setUp();
   if (selected.includes("browser")) {

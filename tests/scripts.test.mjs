@@ -1,4 +1,5 @@
-// `npm start` and `npx kv-edge` before anything runs: ports in use, closed pipes, JSON.
+// `npm start`, `npm test` and `npx kv-edge` before anything runs: ports in use, words of the command
+// line, closed pipes, JSON.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -69,6 +70,12 @@ describe("the ports of `npm start`", () => {
       assert.match(stderr, /^\nkv-edge: --port takes a number from 1 to 65532/);
     });
   }
+});
+
+test("`npm test` refuses words for a stage that has no files to choose from", async () => {
+  const { code, stdout, stderr } = await run("node", ["scripts/test.mjs", "--only", "docs,fmt", "config"]);
+  assert.deepEqual([code, stdout], [1, ""]);
+  assert.match(stderr, /^\nkv-edge: The stage fmt takes no words such as "config"\./);
 });
 
 describe("a closed pipe", () => {
