@@ -45,18 +45,31 @@ impl Counts {
 
     /// Adds other counts.
     pub fn add(&mut self, other: &Self) {
-        for (status, count) in &other.statuses {
+        // Names every field, so that none can be forgotten.
+        let Self {
+            statuses,
+            milliseconds,
+            reads,
+            keys_read,
+            writes,
+            deletes,
+            lists,
+            memory_hits,
+            object_calls,
+            upstream_calls,
+        } = other;
+        for (status, count) in statuses {
             *self.statuses.entry(*status).or_default() += count;
         }
-        self.milliseconds += other.milliseconds;
-        self.reads += other.reads;
-        self.keys_read += other.keys_read;
-        self.writes += other.writes;
-        self.deletes += other.deletes;
-        self.lists += other.lists;
-        self.memory_hits += other.memory_hits;
-        self.object_calls += other.object_calls;
-        self.upstream_calls += other.upstream_calls;
+        self.milliseconds += milliseconds;
+        self.reads += reads;
+        self.keys_read += keys_read;
+        self.writes += writes;
+        self.deletes += deletes;
+        self.lists += lists;
+        self.memory_hits += memory_hits;
+        self.object_calls += object_calls;
+        self.upstream_calls += upstream_calls;
     }
 }
 

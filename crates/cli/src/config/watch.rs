@@ -220,19 +220,21 @@ fn pass_result(summary: &PassSummary) -> PassResult {
 
 impl WatchTotals {
     fn add(&mut self, summary: &PassSummary) {
+        // Names every field, so that none can be forgotten. `behind` is no sum.
+        let Self { passes, read, written, unchanged, deleted, failed, refused, calls, seconds, behind: _ } = self;
         for (sum, more) in [
-            (&mut self.passes, 1),
-            (&mut self.read, summary.read),
-            (&mut self.written, summary.written),
-            (&mut self.unchanged, summary.unchanged),
-            (&mut self.deleted, summary.deleted),
-            (&mut self.failed, summary.failed),
-            (&mut self.refused, summary.refused),
-            (&mut self.calls, summary.calls),
+            (passes, 1),
+            (read, summary.read),
+            (written, summary.written),
+            (unchanged, summary.unchanged),
+            (deleted, summary.deleted),
+            (failed, summary.failed),
+            (refused, summary.refused),
+            (calls, summary.calls),
         ] {
             *sum += more;
         }
-        self.seconds += summary.seconds;
+        *seconds += summary.seconds;
     }
 }
 
