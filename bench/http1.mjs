@@ -89,7 +89,7 @@ export class MessageReader {
   }
 }
 
-/** A message of a start line, header fields and a body. */
+/** Returns an HTTP/1.1 message, whose `Content-Length` is that of `body`. */
 export function message(startLine, fields, body = "") {
   const bytes = Buffer.from(body);
   const head = Object.entries({ ...fields, "content-length": bytes.length }).map(([name, value]) => `${name}: ${value}\r\n`);

@@ -1,4 +1,4 @@
-// Rules for every error response, whichever route gives it.
+// Checks of error responses: problem details, plain text, and the fields that both have.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 

@@ -1,6 +1,9 @@
 //! The character encoding of a page, found with the encoding sniffing algorithm of the HTML
-//! Standard (§13.2.3.2). Only its last resort differs: UTF-8 here, in a browser an encoding that
-//! depends on the user's language.
+//! Standard (§13.2.3.2), but for two differences:
+//!
+//! - If the first `charset` of the `Content-Type` names no encoding, the next one counts. Browsers
+//!   read the first one alone (MIME Sniffing Standard, "parse a MIME type").
+//! - The last resort is UTF-8, in a browser an encoding that depends on the user's language.
 //!
 //! ```
 //! use http_cache::page_view::charset;
@@ -100,7 +103,7 @@ fn declared(head: &[u8], encoding: &impl Fn(&str) -> Option<String>) -> Option<S
         _ => {}
     }
     let read = |label: &[u8]| match encoding(&String::from_utf8_lossy(label))?.as_str() {
-        // A page that could be scanned this far consists of ASCII, so it is not UTF-16.
+        // If the declaration could be read byte by byte, the page is not UTF-16.
         "utf-16le" | "utf-16be" => Some(UTF_8.to_owned()),
         "x-user-defined" => Some("windows-1252".to_owned()),
         name => Some(name.to_owned()),
@@ -108,6 +111,7 @@ fn declared(head: &[u8], encoding: &impl Fn(&str) -> Option<String>) -> Option<S
     let mut scan = Scan { rest: head };
     while !scan.rest.is_empty() {
         if scan.rest.starts_with(b"<!--") {
+            // `<!-->` is a comment: the dashes of its beginning may be those of its end.
             scan.skip(2);
             scan.skip_past(b"-->");
         } else if scan.starts_with_tag(b"meta") {
@@ -160,8 +164,8 @@ fn charset_in_content(content: &[u8]) -> Option<&[u8]> {
 }
 
 impl Scan<'_> {
-    /// Returns true at a start tag of this element that has an attribute or a `/`; with an empty
-    /// name, at any tag.
+    /// Returns true if the next bytes are a `<`, this name, and white space or a `/`. With an empty
+    /// name, returns true if they begin a start tag or an end tag of any name.
     fn starts_with_tag(&self, name: &[u8]) -> bool {
         let Some(tag) = self.rest.strip_prefix(b"<") else { return false };
         if name.is_empty() {
@@ -298,7 +302,7 @@ mod tests {
             ("</p title='<meta charset=sjis>'><meta charset=euc-jp>", "euc-jp"),
             ("<!a <meta charset=sjis><meta charset=euc-jp>", "euc-jp"),
             ("< meta charset=sjis>", "utf-8"),
-            // A page that is ASCII so far is not UTF-16.
+            // If the declaration could be read byte by byte, the page is not UTF-16.
             ("<meta charset=utf-16>", "utf-8"),
             ("<meta charset=utf-16be>", "utf-8"),
             ("<meta charset=x-user-defined>", "windows-1252"),
