@@ -27,7 +27,7 @@ export function WritesPanel() {
     const query = new URLSearchParams({ n, strategy, ...(strategy === "coalesce" && isDurable && { wait: "durable" }) });
     const path = `/writes/${encodeURIComponent(key)}?${query}`;
     const response = await send(path, { method: "POST", headers: { accept: "text/html" } });
-    return { key, strategy, ...reportOf(await response.text()) };
+    return { key, strategy, report: reportOf(await response.text()) };
   });
   return (
     <div class="stack">
@@ -98,7 +98,8 @@ const COLUMNS = [
   { name: "Error", cell: ({ error }) => error?.message },
 ];
 
-function Run({ key, strategy, attempts, elapsedMs }) {
+function Run({ key, strategy, report }) {
+  const { attempts, elapsedMs } = report;
   const puts = attempts.flatMap((one) => one.puts);
   const failed = attempts.filter(({ success }) => !success);
   const figures = [
@@ -113,7 +114,7 @@ function Run({ key, strategy, attempts, elapsedMs }) {
         {counted(attempts.length, "write")} to {key}: {strategy}
       </h2>
       <Figures figures={figures} />
-      <Timeline attempts={attempts} elapsedMs={elapsedMs} />
+      <Timeline run={report} />
       <details>
         <summary>As a table</summary>
         <Table label="The writes as a table" columns={COLUMNS} rows={attempts} keyOf={({ attempt }) => attempt} />

@@ -9,8 +9,8 @@ use super::json;
 use crate::http::error::RequestError;
 
 /// The Content-Security-Policy of the page. It allows inline styles and one script, by the
-/// SHA-256 of `timeline.js`.
-pub(super) const POLICY: &str = "default-src 'none'; script-src 'sha256-VX8lS77jVHZeM0KMmD0f3bjkg+nufRQK1Qt7T8iQVGw='; style-src 'unsafe-inline'; frame-ancestors 'none'";
+/// SHA-256 of `timeline.js` and `page.js`.
+pub(super) const POLICY: &str = "default-src 'none'; script-src 'sha256-qeFNN7fo+LYWoD+OfwoWtQhyEfFLRgrOLm6OTEAgnEU='; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
 /// The JSON that `timeline.js` reads.
 #[derive(Debug, Serialize)]
@@ -70,7 +70,7 @@ pub(super) fn render(run: &WriteRun<'_>, report: &RunReport) -> Result<String, R
     let attempts: Vec<_> = report.attempts.iter().map(row).collect();
     Ok(format!(
         include_str!("page.html"),
-        style = include_str!("page.css"),
+        style = concat!(include_str!("page.css"), include_str!("timeline.css")),
         n = run.n,
         writes = if run.n == 1 { "write" } else { "writes" },
         key = encode_text(run.key.as_str()),
@@ -84,7 +84,7 @@ pub(super) fn render(run: &WriteRun<'_>, report: &RunReport) -> Result<String, R
         rows = attempts.iter().map(AttemptRow::html).collect::<String>(),
         // An unescaped `<` in a message could end the script element that holds the JSON.
         json = json(&Timeline { elapsed_ms: report.elapsed_ms, attempts })?.replace('<', "\\u003c"),
-        script = include_str!("timeline.js"),
+        script = concat!(include_str!("timeline.js"), include_str!("page.js")),
     ))
 }
 

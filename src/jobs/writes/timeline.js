@@ -1,33 +1,65 @@
-// Draws the run that is in the page's JSON: a row for each write, and a mark at the time of each
-// put. Times are percentages of the width, everything else is in pixels, so text and marks have
-// the same size on every screen. A change needs a new hash in `POLICY` of page.rs and in
-// static/_headers; the tests print it.
-{
-  const ROW = 18;
-  // What stands above the rows for the time axis, and below them too where there are many.
-  const AXIS = 28;
-  const ROWS_WITH_ONE_AXIS = 25;
-  // A put that takes less of the width is no wider than its mark; in percent.
-  const BAR_MIN = 0.5;
-  // More figures would touch each other on a telephone.
-  const INTERVALS_MAX = 6;
-  const STEPS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000];
+// The timeline of a run of writes: a row for each write, and a mark at the time of each put. Times
+// are percentages of the width, everything else is in pixels, so text and marks have the same size
+// on every screen. The page of a run and the console draw it. A change needs a new hash in
+// `POLICY` of page.rs and in static/_headers; the tests print it.
 
-  const picture = document.getElementById("picture");
-  const run = picture.querySelector(".run");
-  const { attempts, elapsedMs } = JSON.parse(document.getElementById("report").textContent);
+const ROW = 18;
+// What stands above the rows for the time axis, and below them too where there are many.
+const AXIS = 28;
+const ROWS_WITH_ONE_AXIS = 25;
+// A put that takes less of the width is no wider than its mark; in percent.
+const BAR_MIN = 0.5;
+// More figures would touch each other on a telephone.
+const INTERVALS_MAX = 6;
+const STEPS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000];
+
+const SHAPES = {
+  accepted: ["circle", { r: 5 }],
+  refused: ["path", { d: "M-4-4 4 4M4-4-4 4" }],
+  "not-put": ["circle", { r: 4 }],
+  "gave-up": ["path", { d: "M9-6v12" }],
+};
+/** What each entry of the legend explains, as a selector, with its line and its mark. */
+const LEGEND = [
+  ["use.accepted", null, "accepted", "put, accepted by KV"],
+  ["use.refused", null, "refused", "put, refused or without a response"],
+  [".under-way", "under-way", null, "put under way"],
+  [".wait", "wait", null, "waiting"],
+  ["use.gave-up", "wait", "gave-up", "failed: no more tries"],
+  [".superseded>.not-put", "without-put", "not-put", "superseded: a later write took its place"],
+  [".stored>.not-put", "without-put", "not-put", "stored: will be put"],
+];
+
+const duration = (ms) => (ms < 1000 ? `${ms} ms` : `${(Math.floor(ms / 10) / 100).toFixed(2)} s`);
+
+function element(name, attributes, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [attribute, value] of Object.entries(attributes)) node.setAttribute(attribute, value);
+  node.append(...children);
+  return node;
+}
+
+/** Returns the entries of the legend for what there is to see, and no others. */
+function legendOf(run) {
+  const list = document.createElement("ul");
+  list.className = "legend";
+  for (const [selector, line, mark, text] of LEGEND) {
+    if (!run.querySelector(selector)) continue;
+    const sample = element("svg", { "aria-hidden": true });
+    if (line) sample.append(element("line", { class: line, x1: 2, x2: 23 }));
+    if (mark) sample.append(element("use", { class: mark, href: `#${mark}`, x: 13 }));
+    const entry = document.createElement("li");
+    entry.append(sample, text);
+    list.append(entry);
+  }
+  return list;
+}
+
+/** Draws a run, as the JSON in its page describes it, in an element of the class `timeline`. */
+export function drawTimeline(picture, { attempts, elapsedMs }) {
   const spanMs = Math.max(1, elapsedMs, ...attempts.flatMap(({ endedMs, puts }) => [endedMs, ...puts.map((put) => put.endedMs)]));
-
   const width = (ms) => Math.floor((ms * 10_000) / spanMs) / 100;
   const percent = (ms) => `${width(ms).toFixed(2)}%`;
-  const duration = (ms) => (ms < 1000 ? `${ms} ms` : `${(Math.floor(ms / 10) / 100).toFixed(2)} s`);
-
-  const element = (name, attributes, ...children) => {
-    const node = document.createElementNS(run.namespaceURI, name);
-    for (const [attribute, value] of Object.entries(attributes)) node.setAttribute(attribute, value);
-    node.append(...children);
-    return node;
-  };
   const bar = (kind, fromMs, toMs) => element("line", { class: kind, x1: percent(fromMs), x2: percent(toMs) });
   const mark = (kind, atMs, ...title) => element("use", { class: kind, href: `#${kind}`, x: percent(atMs) }, ...title);
 
@@ -72,14 +104,16 @@
 
   const rowsEnd = AXIS + ROW * attempts.length;
   const height = attempts.length > ROWS_WITH_ONE_AXIS ? rowsEnd + AXIS : rowsEnd;
-  run.setAttribute("height", height);
-  run.append(axis(rowsEnd, height), ...attempts.map(row));
-
   const count = (outcome) => attempts.filter((write) => write.outcome === outcome).length;
   const counts = ["accepted", "superseded", "stored", "failed"].filter(count).map((outcome) => ` ${count(outcome)} ${outcome}.`);
-  document.getElementById("run-desc").textContent = `A row for each write, from 0 to ${duration(spanMs)}.${counts.join("")}`;
-  // The legend explains what there is to see, and nothing else.
-  for (const entry of picture.querySelectorAll(".legend li")) if (!run.querySelector(entry.dataset.of)) entry.remove();
-  picture.hidden = false;
-  document.querySelector("details").open = false;
+  const run = element(
+    "svg",
+    { class: "run", role: "img", "aria-labelledby": "run-title run-desc", height },
+    element("title", { id: "run-title" }, "Timeline of the run"),
+    element("desc", { id: "run-desc" }, `A row for each write, from 0 to ${duration(spanMs)}.${counts.join("")}`),
+    element("defs", {}, ...Object.entries(SHAPES).map(([id, [name, attributes]]) => element(name, { id, ...attributes }))),
+    axis(rowsEnd, height),
+    ...attempts.map(row),
+  );
+  picture.replaceChildren(legendOf(run), run);
 }
