@@ -37,8 +37,10 @@ pub use crate::jobs::kv_api::namespace_object::NamespaceObject;
 #[cfg(feature = "metrics")]
 pub use crate::jobs::metrics::store_object::MetricsStore;
 
+use std::future::ready;
 use std::rc::Rc;
 
+use futures_util::future::LocalBoxFuture;
 use http_semantics::request_target::RequestTarget;
 use wasm_bindgen::{JsCast, intern};
 use worker::{Context, Env, event, web_sys};
@@ -100,43 +102,48 @@ async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> worker::Res
     Ok(response)
 }
 
-async fn handle(
-    context: &Rc<RequestContext>,
-    route: &Route<'_>,
-    target: &RequestTarget<'_>,
-) -> Result<web_sys::Response, RequestError> {
-    route.check(context.method())?;
+/// Returns the response of the route's job. V8 compiles a function when it is first called.
+/// Boxed, each job is a function of its own; otherwise the compiler makes one function of all
+/// jobs, and the first response of an isolate waits until V8 has compiled it.
+fn handle<'a>(
+    context: &'a Rc<RequestContext>,
+    route: &'a Route<'_>,
+    target: &'a RequestTarget<'_>,
+) -> LocalBoxFuture<'a, Result<web_sys::Response, RequestError>> {
+    if let Err(not_allowed) = route.check(context.method()) {
+        return Box::pin(ready(Err(not_allowed.into())));
+    }
     match route {
-        Route::Healthz => jobs::healthz::handle(context).await,
+        Route::Healthz => Box::pin(jobs::healthz::handle(context)),
         #[cfg(feature = "metrics")]
-        Route::Metrics => jobs::metrics::scrape(context).await,
+        Route::Metrics => Box::pin(jobs::metrics::scrape(context)),
         #[cfg(feature = "writes")]
-        Route::GetStarted => jobs::get_started::handle(context).await,
+        Route::GetStarted => Box::pin(jobs::get_started::handle(context)),
         #[cfg(feature = "cache")]
-        Route::Cache => jobs::cache::handle(context, target).await,
+        Route::Cache => Box::pin(jobs::cache::handle(context, target)),
         #[cfg(feature = "cache")]
-        Route::CachedPage => jobs::cache::page(context, target).await,
+        Route::CachedPage => Box::pin(jobs::cache::page(context, target)),
         #[cfg(feature = "cache")]
-        Route::Purge => jobs::cache::purging::handle(context).await,
+        Route::Purge => Box::pin(jobs::cache::purging::handle(context)),
         #[cfg(feature = "flags")]
-        Route::Config => jobs::config::handle(context, target).await,
+        Route::Config => Box::pin(jobs::config::handle(context, target)),
         #[cfg(feature = "flags")]
-        Route::Evaluate { flag } => jobs::ofrep::handle(context, *flag).await,
+        Route::Evaluate { flag } => Box::pin(jobs::ofrep::handle(context, *flag)),
         #[cfg(feature = "kv-api")]
-        Route::KvApi => jobs::kv_api::handle(context, target).await,
+        Route::KvApi => Box::pin(jobs::kv_api::handle(context, target)),
         #[cfg(feature = "console")]
-        Route::Console { path } => jobs::console::page::handle(context, path).await,
+        Route::Console { path } => Box::pin(jobs::console::page::handle(context, path)),
         #[cfg(feature = "console")]
-        Route::ConsoleApi { call } => jobs::console::api(context, call, target).await,
+        Route::ConsoleApi { call } => Box::pin(jobs::console::api(context, call, target)),
         #[cfg(feature = "storefronts")]
-        Route::Storefront { host } => jobs::storefronts::handle(context, host, target).await,
+        Route::Storefront { host } => Box::pin(jobs::storefronts::handle(context, host, target)),
         #[cfg(feature = "assets")]
-        Route::HelloWorld => jobs::hello_world::handle(context, target).await,
+        Route::HelloWorld => Box::pin(jobs::hello_world::handle(context, target)),
         #[cfg(feature = "writes")]
-        Route::Writes { key } => jobs::writes::handle(context, key, target).await,
+        Route::Writes { key } => Box::pin(jobs::writes::handle(context, key, target)),
         #[cfg(feature = "assets")]
-        Route::Asset { path } => jobs::assets::handle(context, path, target).await,
+        Route::Asset { path } => Box::pin(jobs::assets::handle(context, path, target)),
         #[cfg(not(feature = "assets"))]
-        Route::Asset { .. } => Err(routes::RouteNotFound.into()),
+        Route::Asset { .. } => Box::pin(ready(Err(routes::RouteNotFound.into()))),
     }
 }
