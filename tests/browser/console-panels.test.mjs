@@ -477,8 +477,10 @@ describe("the panel of metrics", () => {
     }
     await page.getByText("may be too low, never too high").waitFor();
     await page.getByRole("figure").filter({ hasText: "KV operations a minute" }).getByText("As a table").click();
-    const counted = (await rowsOf(page, "KV operations a minute as a table")).reduce((sum, [, reads]) => sum + Number(reads), 0);
-    assert.ok(counted >= 7, `${counted} reads`);
+    await until(async () => {
+      const counted = (await rowsOf(page, "KV operations a minute as a table")).reduce((sum, [, reads]) => sum + Number(reads), 0);
+      assert.ok(counted >= 7, `${counted} reads`);
+    }, "the table of a chart, which is made once it is open");
     await assertFits(page);
     await assertAccessible(page);
     await page.setViewportSize({ width: 400, height: 800 });
