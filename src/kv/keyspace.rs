@@ -141,7 +141,8 @@ pub(crate) trait Keyspace: Sized + 'static {
             Err(error) => ReadFailure::Store(error),
         };
         let mut cache = cache.borrow_mut();
-        let cached = cache.read_failed(key, why.clone(), self.lifetime(&reader.vars).fresh_ms, asked_ms);
+        let cached =
+            cache.read_failed(key, why.clone(), self.lifetime(&reader.vars).fresh_ms, asked_ms..Clock.now_ms());
         // An error that the visitor gets is logged by the renderer, unless it is cached and so
         // not returned again for a while.
         if cached.is_ok() || cache.caches_failures() {

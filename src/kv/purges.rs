@@ -56,8 +56,8 @@ pub(crate) async fn listed(store: &Store, log: &RequestLog) -> Result<Rc<PurgeLi
         Ok(listed) => listed,
         Err(error) => {
             log.warning("kv_list_failed", &error);
-            let memory =
-                isolate.cache.purges.borrow_mut().read_failed(NAME, ReadFailure::Store(error.clone()), 0, requested_ms);
+            let (why, read_ms) = (ReadFailure::Store(error.clone()), requested_ms..Clock.now_ms());
+            let memory = isolate.cache.purges.borrow_mut().read_failed(NAME, why, 0, read_ms);
             return memory.map(|record| record.value).map_err(|_| error);
         }
     };

@@ -2,6 +2,8 @@
 //! known good one if KV has a broken one, serves a stale one if KV fails, and has a negative
 //! cache for failed reads.
 
+use std::ops::Range;
+
 use crate::lru::Lru;
 use crate::store::StoreError;
 
@@ -11,7 +13,8 @@ const STALE_MS: u64 = 60 * 60 * 1000;
 /// A background read that takes longer than this counts as lost, in milliseconds.
 const REFRESH_LOST_MS: u64 = 30_000;
 
-/// How long a failed read is cached, in milliseconds, and never longer than a record is fresh.
+/// How long a failed read is cached, in milliseconds from its end, and never longer than a record
+/// is fresh.
 const FAILURE_MS: u64 = 5000;
 
 /// The records of one kind by key, bounded in bytes. Those whose last read of KV is the oldest
@@ -34,6 +37,10 @@ struct CacheEntry<T> {
     responded_ms: u64,
     /// When KV was last asked, whether or not it responded, in milliseconds since the Unix epoch.
     asked_ms: u64,
+    /// From when the record's [`Lifetime`] counts, in milliseconds since the Unix epoch: the start
+    /// of the last read, or the end of one that failed, because it may have hung for longer than
+    /// a record is fresh.
+    lifetime_start_ms: u64,
     record_state: RecordState,
     /// When a background read began, if one is under way.
     refresh_ms: Option<u64>,
@@ -63,7 +70,7 @@ impl RecordSource {
 /// Why there is no record for a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadFailure<E> {
-    /// KV failed, and no record is in memory.
+    /// KV failed, and no record is in memory, or KV last responded more than an hour ago.
     Store(StoreError),
     /// The text in KV does not parse, and no earlier record is in memory.
     Broken(E),
@@ -89,7 +96,8 @@ pub struct CachedRecord<T> {
     pub record_state: RecordState,
 }
 
-/// How long a record is used without a read of KV, in milliseconds since the last read.
+/// How long a record is used without a read of KV, in milliseconds since the last read: since its
+/// start, or since its end if it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetime {
     /// How long the record is fresh.
@@ -146,9 +154,9 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
     /// Looks a record up and returns what to do.
     pub fn look_up(&mut self, key: &str, lifetime: Lifetime, now_ms: u64) -> RecordLookup<T, E> {
         let Some(entry) = self.get_mut(key) else { return self.look_up_failure(key, now_ms) };
-        let age_ms = now_ms.saturating_sub(entry.asked_ms);
+        let age_ms = now_ms.saturating_sub(entry.lifetime_start_ms);
         // If the clock was set back, the record is not fresh for ever.
-        if now_ms < entry.asked_ms || age_ms >= lifetime.usable_ms {
+        if now_ms < entry.lifetime_start_ms || age_ms >= lifetime.usable_ms {
             self.look_up_failure(key, now_ms)
         } else if age_ms < lifetime.fresh_ms
             || entry.refresh_ms.is_some_and(|began_ms| now_ms.saturating_sub(began_ms) < REFRESH_LOST_MS)
@@ -170,8 +178,8 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
         }
     }
 
-    /// Records that KV has this text, or no such key, and returns the record if it was parsed
-    /// from the same. `None` means that the text must be parsed.
+    /// Records that KV has this text, or no such key. Returns the cached record if it was parsed
+    /// from the same, or if a later read has stored it. `None` means that the text must be parsed.
     ///
     /// Here and below, `asked_ms` is when the read began. A read that began before the last one
     /// changes nothing.
@@ -180,7 +188,7 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
         if entry.asked_ms <= asked_ms && !entry.source.is(source) {
             return None;
         }
-        self.note(key, asked_ms, RecordState::Current)
+        self.note(key, asked_ms, asked_ms, RecordState::Current)
     }
 
     /// Stores a record of `bytes` bytes that was parsed from this text, or from the absence of
@@ -204,6 +212,7 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
             source: source.map_or(RecordSource::Absent, |text| RecordSource::Text(text.into())),
             responded_ms: asked_ms,
             asked_ms,
+            lifetime_start_ms: asked_ms,
             record_state: RecordState::Current,
             refresh_ms: None,
         };
@@ -228,35 +237,33 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
     }
 
     /// Records that a read failed, and returns the record in memory: for ever if KV has a broken
-    /// one now, for an hour since KV's last response if KV fails.
+    /// one now, for an hour since KV's last response if KV fails. `read_ms` is when the read
+    /// began and ended.
     ///
     /// # Errors
-    /// No record is in memory. The failure is cached for up to five seconds, and for at most
-    /// `fresh_ms` milliseconds.
+    /// No record is in memory, or KV failed and last responded more than an hour ago. The failure
+    /// is cached for up to five seconds, and for at most `fresh_ms` milliseconds.
     pub fn read_failed(
         &mut self,
         key: &str,
         why: ReadFailure<E>,
         fresh_ms: u64,
-        asked_ms: u64,
+        read_ms: Range<u64>,
     ) -> Result<CachedRecord<T>, ReadFailure<E>> {
         let record_state = match why {
             ReadFailure::Broken(_) => RecordState::LastKnownGood,
             ReadFailure::Store(_) => RecordState::Stale,
         };
         let is_usable = |entry: &mut CacheEntry<T>| {
-            record_state == RecordState::LastKnownGood || asked_ms.saturating_sub(entry.responded_ms) < STALE_MS
+            record_state == RecordState::LastKnownGood || read_ms.start.saturating_sub(entry.responded_ms) < STALE_MS
         };
         if self.get_mut(key).is_some_and(is_usable)
-            && let Some(cached) = self.note(key, asked_ms, record_state)
+            && let Some(cached) = self.note(key, read_ms.start, read_ms.end, record_state)
         {
             return Ok(cached);
         }
-        self.failures.insert(
-            key,
-            (asked_ms.saturating_add(fresh_ms.min(FAILURE_MS)), why.clone()),
-            size_of::<ReadFailure<E>>(),
-        );
+        let until_ms = read_ms.end.saturating_add(fresh_ms.min(FAILURE_MS));
+        self.failures.insert(key, (until_ms, why.clone()), size_of::<ReadFailure<E>>());
         Err(why)
     }
 
@@ -267,12 +274,18 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
     }
 
     /// Updates an entry after a read, unless a later read did so before.
-    fn note(&mut self, key: &str, asked_ms: u64, record_state: RecordState) -> Option<CachedRecord<T>> {
+    fn note(
+        &mut self,
+        key: &str,
+        asked_ms: u64,
+        lifetime_start_ms: u64,
+        record_state: RecordState,
+    ) -> Option<CachedRecord<T>> {
         self.records.touch(key);
         self.absent.touch(key);
         let entry = self.get_mut(key)?;
         if entry.asked_ms <= asked_ms {
-            entry.asked_ms = asked_ms;
+            (entry.asked_ms, entry.lifetime_start_ms) = (asked_ms, lifetime_start_ms);
             entry.record_state = record_state;
             entry.refresh_ms = None;
             if record_state != RecordState::Stale {
@@ -317,11 +330,11 @@ mod tests {
     }
 
     fn broken(cache: &mut RecordCache<u32, ()>, key: &str, asked_ms: u64) -> Option<CachedRecord<u32>> {
-        cache.read_failed(key, ReadFailure::Broken(()), REFRESH, asked_ms).ok()
+        cache.read_failed(key, ReadFailure::Broken(()), REFRESH, asked_ms..asked_ms).ok()
     }
 
     fn fail(cache: &mut RecordCache<u32, ()>, key: &str, asked_ms: u64) -> Option<CachedRecord<u32>> {
-        cache.read_failed(key, ReadFailure::Store(StoreError::missing()), REFRESH, asked_ms).ok()
+        cache.read_failed(key, ReadFailure::Store(StoreError::missing()), REFRESH, asked_ms..asked_ms).ok()
     }
 
     fn current(value: u32) -> CachedRecord<u32> {
@@ -476,7 +489,7 @@ mod tests {
         let why = ReadFailure::Broken(());
         for (fresh_ms, for_ms) in [(60_000, 5000), (2000, 2000)] {
             let mut cache = cache();
-            assert_eq!(cache.read_failed("a", why.clone(), fresh_ms, 1000), Err(why.clone()));
+            assert_eq!(cache.read_failed("a", why.clone(), fresh_ms, 500..1000), Err(why.clone()));
             assert_eq!(cache.look_up("a", LIFETIME, 1000 + for_ms - 1), RecordLookup::Failed(why.clone()));
             assert_eq!(cache.look_up("a", LIFETIME, 1000 + for_ms), RecordLookup::Read);
             assert_eq!(cache.look_up("b", LIFETIME, 1000), RecordLookup::Read);
@@ -484,12 +497,30 @@ mod tests {
             assert_eq!(cache.look_up("a", LIFETIME, 1001), RecordLookup::Fresh(current(1)));
         }
         let mut cache = cache();
-        cache.read_failed("a", why.clone(), REFRESH, 1_000_000).unwrap_err();
+        cache.read_failed("a", why.clone(), REFRESH, 1_000_000..1_000_000).unwrap_err();
         assert_eq!(cache.look_up("a", LIFETIME, 1000), RecordLookup::Read, "the clock was set back");
         let mut forgetful: RecordCache<u32, ()> = RecordCache::new(1000, 0, 0);
-        forgetful.read_failed("a", why, REFRESH, 1000).unwrap_err();
+        forgetful.read_failed("a", why, REFRESH, 1000..1000).unwrap_err();
         assert_eq!(forgetful.look_up("a", LIFETIME, 1000), RecordLookup::Read);
         assert!(cache.caches_failures() && !forgetful.caches_failures());
+    }
+
+    #[test]
+    fn after_a_read_that_hung_kv_is_not_asked_for_as_long_as_after_one_that_failed_at_once() {
+        let why = ReadFailure::Store(StoreError::read_timeout());
+        let hung_ms = crate::retry::Backoff::READ.deadline_ms;
+        let mut cache = cache();
+        cache.read_failed("a", why.clone(), REFRESH, 0..hung_ms).unwrap_err();
+        assert_eq!(cache.look_up("a", LIFETIME, hung_ms + FAILURE_MS - 1), RecordLookup::Failed(why.clone()));
+        assert_eq!(cache.look_up("a", LIFETIME, hung_ms + FAILURE_MS), RecordLookup::Read);
+
+        let short = Lifetime::of_rare(1000);
+        store(&mut cache, "b", "1", 1, 0);
+        let stale = CachedRecord { value: 1, record_state: RecordState::Stale };
+        assert_eq!(cache.look_up("b", short, 2000), RecordLookup::Read);
+        assert_eq!(cache.read_failed("b", why, short.fresh_ms, 2000..2000 + hung_ms), Ok(stale.clone()));
+        assert_eq!(cache.look_up("b", short, 2000 + hung_ms + 999), RecordLookup::Fresh(stale));
+        assert_eq!(store(&mut cache, "b", "2", 2, 2001), current(2), "a read that began while the other one hung");
     }
 
     #[test]
