@@ -29,8 +29,9 @@ unnotifiedRun.catch(() => {}); // The last test reports it.
 test("the database stops and starts again: changes before and after are synced", async () => {
   const users = await createNotifyingTable(makeRows(20));
   const tool = await startTool(users);
+  await users.set(makeRows(2, { from: 15, plan: "pro" }));
   await sync.database.stopKeepingData();
-  await sleep(1500);
+  await eventually(() => tool.stderr().includes("the next try in"), "a failed attempt to reconnect");
   assert.ok(!tool.hasEnded());
   await sync.database.start();
   await sync.database.connect();
@@ -40,6 +41,51 @@ test("the database stops and starts again: changes before and after are synced",
   await users.set(makeRows(3, { from: 40 }));
   await waitUntilSynced(users);
   assert.equal((await tool.end()).code, 0);
+});
+
+test("a signal while the database is away: exit code 1, because something may have been missed", async () => {
+  const users = await createNotifyingTable(makeRows(3));
+  const tool = await startTool(users, [], { json: false });
+  await sync.database.stopKeepingData();
+  await eventually(() => tool.stderr().includes("the next try in"), "a failed attempt to reconnect");
+  const { code, stdout } = await tool.end();
+  await sync.database.start();
+  await sync.database.connect();
+  assert.equal(code, 1, stdout);
+  assert.match(stdout, /; not all of it is in KV\n$/);
+});
+
+test("a signal after the connection broke, before it is noticed: exit code 1", async () => {
+  const users = await createNotifyingTable(makeRows(3));
+  const tool = await startTool(users);
+  tool.signal("SIGSTOP");
+  await sync.database.stopKeepingData();
+  const ended = tool.end("SIGTERM");
+  process.kill(tool.pid, "SIGCONT");
+  const { code, summary } = await ended;
+  await sync.database.start();
+  await sync.database.connect();
+  assert.deepEqual([code, summary.behind], [1, true]);
+});
+
+test("a signal after a change during the last pass: exit code 1, because it is not in KV", async () => {
+  const users = await createNotifyingTable(makeRows(3));
+  const tool = await startTool(users);
+  let passOn;
+  const held = new Promise((resolve) => (passOn = resolve));
+  api.intercept = async (call, pass) => {
+    if (kindOfCall(call) === "write") await held;
+    return pass();
+  };
+  const before = api.calls.length;
+  await users.set(makeRows(1, { from: 1, plan: "pro" }));
+  await eventually(() => api.calls.slice(before).some((call) => kindOfCall(call) === "write"), "a write");
+  await users.set(makeRows(1, { from: 2, plan: "pro" }));
+  const ended = tool.end();
+  await eventually(() => tool.stderr().includes("stopping after the current work"), "the signal is noticed");
+  passOn();
+  const { code, summary } = await ended;
+  assert.deepEqual([code, summary.behind], [1, true]);
 });
 
 test("it reconnects after an administrator ends its connection", async () => {
@@ -74,12 +120,14 @@ test("an API that fails for a while is reported, and KV is synced afterwards", a
   );
 });
 
-test("an unreachable database or a failing query at the start: exit code 1 at once", async () => {
+test("an unreachable database or a failing query at the start ends the command with exit code 1", async () => {
   const users = await createNotifyingTable(makeRows(1));
   const away = await users.run(["--watch"], { env: { DATABASE_URL: sync.database.url({ port: 1 }) } });
   assert.equal(away.code, 1);
+  assert.match(away.stderr, /^error: PostgreSQL at 127\.0\.0\.1:1: Connection refused/m);
   const wrong = await sync.run(["sync", "--watch", "--query", "SELECT id FROM no_such_table", "--prefix", users.prefix]);
   assert.equal(wrong.code, 1);
+  assert.match(wrong.stderr, /^error: .*"no_such_table" does not exist/m);
 });
 
 test("--full-every 1: a change without a notification is synced after a minute", async () => {

@@ -41,7 +41,7 @@ pub(super) struct WatchOptions {
 }
 
 /// Follows changes until a signal cancels `stop`. Returns success if everything that it was
-/// notified of is in KV then.
+/// notified of is in KV then, and it may have missed nothing.
 pub(super) fn watch(
     source: &mut PostgresSource,
     target: &SyncTarget,
@@ -50,7 +50,7 @@ pub(super) fn watch(
     out: &mut impl Write,
 ) -> io::Result<ExitStatus> {
     stop_on_signals(stop.clone())?;
-    // If listening fails now, it always will.
+    // A failure at the start is most likely a mistake in the options, so it ends the command.
     if let Err(error) = source.listen(&options.channel) {
         print_line(&format!("error: {error}"));
         if options.json {
@@ -115,7 +115,7 @@ struct WatchTotals {
     refused: u64,
     calls: u64,
     seconds: f64,
-    /// True if something that it was notified of is not in KV.
+    /// True if something is not in KV, or may not be.
     behind: bool,
 }
 
@@ -176,12 +176,12 @@ impl WatchLoop<'_> {
     /// Reconnects and listens again, until it succeeds or a signal comes. Notifications in
     /// between are lost, so everything is compared after that.
     fn connect_again(&mut self) {
+        self.schedule.compare_now(now_ms());
         let mut tries = 0_u32;
         while !self.is_stopped() {
             let connected = self.source.reconnect().and_then(|()| self.source.listen(&self.options.channel));
             let Err(error) = connected else {
                 self.target.progress.note("connected to PostgreSQL again");
-                self.schedule.compare_now(now_ms());
                 return;
             };
             tries += 1;
@@ -195,6 +195,12 @@ impl WatchLoop<'_> {
     }
 
     fn end(mut self, out: &mut impl Write) -> io::Result<ExitStatus> {
+        if !self.schedule.is_behind() {
+            match self.source.last_changes() {
+                Ok(changed) => self.schedule.add_changes(changed, now_ms()),
+                Err(_) => self.schedule.compare_now(now_ms()),
+            }
+        }
         self.totals.behind = self.schedule.is_behind();
         if self.options.json {
             serde_json::to_writer(&mut *out, &self.totals)?;

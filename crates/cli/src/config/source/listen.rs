@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::PostgresSource;
 use super::changed_rows::ChangedRows;
 use super::error::{SourceError, describe};
-use super::session::DatabaseSession;
+use super::session::{DatabaseSession, GOODBYE};
 use super::sql::quoted;
 
 /// The longest name of a channel in bytes, as PostgreSQL is usually built (NAMEDATALEN − 1).
@@ -53,5 +53,16 @@ impl PostgresSource {
             }
         }
         Ok(changed)
+    }
+
+    /// Returns the changes that were notified and not taken yet, even after it was stopped. An
+    /// error means that the connection is lost.
+    pub(in crate::config) fn last_changes(&self) -> Result<ChangedRows, SourceError> {
+        // Between two statements, PostgreSQL sends the notifications that wait before it responds
+        // (manual, "NOTIFY").
+        if !self.session.responds(GOODBYE) {
+            return Err(SourceError::lost("the connection to PostgreSQL is lost"));
+        }
+        Ok(self.session.driver.take_changes())
     }
 }

@@ -21,7 +21,7 @@ use super::changed_rows::ChangedRows;
 use super::error::SourceError;
 
 /// How long a server may take to end a statement or a connection.
-const GOODBYE: Duration = Duration::from_secs(2);
+pub(super) const GOODBYE: Duration = Duration::from_secs(2);
 
 /// The runtime that drives connections, on the thread that waits for them.
 #[derive(Debug, Clone)]
@@ -176,7 +176,12 @@ impl SessionDriver {
             // A notification that came during other work has left a permit.
             timeout(limit, self.notifications.is_more.notified()).await.ok();
         })?;
-        Ok(std::mem::replace(&mut *self.notifications.changed(), ChangedRows::nothing()))
+        Ok(self.take_changes())
+    }
+
+    /// Returns all changes that were notified, and forgets them.
+    pub(super) fn take_changes(&self) -> ChangedRows {
+        std::mem::replace(&mut *self.notifications.changed(), ChangedRows::nothing())
     }
 }
 

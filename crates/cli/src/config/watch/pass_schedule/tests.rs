@@ -98,6 +98,20 @@ fn after_failures_everything_is_compared_with_growing_waits() {
 }
 
 #[test]
+fn after_something_may_have_been_missed_it_is_behind_until_a_comparison_has_ended() {
+    let mut schedule = begun(Some(60_000), false);
+    schedule.compare_now(200);
+    assert!(schedule.is_behind());
+    schedule.add_changes(keys(&["a"]), 250);
+    assert_eq!(schedule.next(300), ScheduledAction::Compare);
+    schedule.pass_ended(400, PassResult::Failed, 1.0);
+    assert!(schedule.is_behind());
+    assert_eq!(schedule.next(2400), ScheduledAction::Compare);
+    schedule.pass_ended(2500, PassResult::Complete, 1.0);
+    assert!(!schedule.is_behind());
+}
+
+#[test]
 fn snapshots_are_written_ten_seconds_apart() {
     let mut schedule = begun(None, true);
     for (heard, now) in [(100, 1100), (1200, 2200)] {
