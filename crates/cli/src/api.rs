@@ -21,6 +21,7 @@
 
 mod analytics;
 mod api_arguments;
+mod argument_names;
 mod batch_builder;
 mod client;
 mod concurrent_calls;

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::api_arguments::{AccountArguments, ApiArguments, OpenError, TokenVariable};
+use super::argument_names::ArgumentNames;
 use super::client::{ApiClient, ApiRequest, ApiRequestBody, ApiResponse, Cancellation};
 use super::endpoint::{ApiEndpoint, ApiService};
-use super::error::{ApiAttemptError, ApiErrorKind, for_display};
+use super::error::{ApiAttemptError, ApiErrorKind, printable_message};
 use super::{ApiError, JSON};
 use crate::progress::Progress;
 
@@ -164,8 +165,9 @@ impl Analytics {
         if base.is_local() {
             return Err(OpenError::NoAnalytics(base.url));
         }
-        let id = account.id(service)?.to_owned();
-        let endpoint = account.endpoint(&TokenVariable::Source.read(), service)?;
+        let token = TokenVariable::Source.read();
+        let id = account.id(service, &ArgumentNames::SOURCE)?.to_owned();
+        let endpoint = account.endpoint(&token, service)?;
         // The account is a variable of the query, and no part of the path.
         let endpoint = ApiEndpoint { account_path: String::new(), ..endpoint };
         let namespace = match namespace {
@@ -197,7 +199,8 @@ impl Analytics {
             let body = ApiRequestBody { content_type: JSON, bytes: body.as_bytes() };
             let metrics = metrics_of(&client.send(ApiRequest::Post("/graphql", body), time_left)?)?;
             Ok(metrics.map(|metrics| {
-                let problems = metrics.problems.iter().map(|problem| for_display(problem, client.token())).collect();
+                let printable = |problem: &String| printable_message(problem, client.token());
+                let problems = metrics.problems.iter().map(printable).collect();
                 KvMetrics { problems, ..metrics }
             }))
         })

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Arg;
 
+use super::argument_names::ArgumentNames;
 use super::client::ApiClient;
 use super::endpoint::{ApiBase, ApiEndpoint, ApiService, ApiToken, segment};
 use super::{ApiError, Namespace};
@@ -13,11 +14,6 @@ use crate::number::whole;
 use crate::progress::Progress;
 
 const CLOUDFLARE: &str = "https://api.cloudflare.com/client/v4";
-/// The variable that holds the token. It is not an argument, because all users of a machine can
-/// see arguments.
-const TOKEN: &str = "CLOUDFLARE_API_TOKEN";
-/// The variable that holds the token for the destination of a copy.
-const DESTINATION_TOKEN: &str = "TO_CLOUDFLARE_API_TOKEN";
 /// The most names that a message lists.
 const NAMED_MAX: usize = 10;
 
@@ -78,9 +74,9 @@ pub(super) enum TokenVariable {
     DestinationOrSource,
 }
 
-/// A token from the environment.
+/// A token from the environment, and the names of the arguments that it belongs to.
 pub(super) struct GivenToken {
-    variable: &'static str,
+    names: &'static ArgumentNames,
     token: String,
 }
 
@@ -88,16 +84,16 @@ impl TokenVariable {
     pub(super) fn read(self) -> GivenToken {
         // A token that is not UTF-8 gets replacement characters here and is then refused as
         // broken.
-        let read = |variable: &'static str| {
-            let token = std::env::var_os(variable).unwrap_or_default();
-            GivenToken { variable, token: token.to_string_lossy().trim().to_owned() }
+        let read = |names: &'static ArgumentNames| {
+            let token = std::env::var_os(names.token).unwrap_or_default();
+            GivenToken { names, token: token.to_string_lossy().trim().to_owned() }
         };
         match self {
-            Self::Source => read(TOKEN),
-            Self::Destination => read(DESTINATION_TOKEN),
-            Self::DestinationOrSource => {
-                Some(read(DESTINATION_TOKEN)).filter(|given| !given.token.is_empty()).unwrap_or_else(|| read(TOKEN))
-            }
+            Self::Source => read(&ArgumentNames::SOURCE),
+            Self::Destination => read(&ArgumentNames::DESTINATION),
+            Self::DestinationOrSource => Some(read(&ArgumentNames::DESTINATION))
+                .filter(|given| !given.token.is_empty())
+                .unwrap_or_else(|| read(&ArgumentNames::DESTINATION_WITH_SOURCE_TOKEN)),
         }
     }
 }
@@ -106,18 +102,18 @@ impl TokenVariable {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
     #[error(
-        "no account is given; use --account ID or set CLOUDFLARE_ACCOUNT_ID (`npx wrangler whoami` lists yours){}",
-        or_local(*.0)
+        "no account is given; use {} ID or set CLOUDFLARE_ACCOUNT_ID (`npx wrangler whoami` lists yours){}",
+        .names.account, or_local(*.service, .names)
     )]
-    NoAccount(ApiService),
+    NoAccount { service: ApiService, names: &'static ArgumentNames },
     #[error("no namespace is given; use --namespace with the ID or the title of one")]
     NotNamed,
     #[error(
-        "{variable} is not set; make a token with the permission \"{}\" at \
+        "{} is not set; make a token with the permission \"{}\" at \
          https://dash.cloudflare.com/profile/api-tokens and set it{}",
-        .service.permission(), or_local(*.service)
+        .names.token, .service.permission(), or_local(*.service, .names)
     )]
-    NoToken { variable: &'static str, service: ApiService },
+    NoToken { service: ApiService, names: &'static ArgumentNames },
     #[error("{0} is not a valid token: it contains white space or other characters that no token has; copy it again")]
     BrokenToken(&'static str),
     #[error("{0} is not encrypted, so the token is not sent there; use https")]
@@ -127,19 +123,22 @@ pub(crate) enum OpenError {
          --api-base"
     )]
     NoAnalytics(String),
-    #[error("there is no namespace {name:?} {at}; {}", there(.known))]
-    NoNamespace { name: String, at: &'static str, known: Vec<String> },
-    #[error("several namespaces have the title {name:?}; use --namespace with the ID of one of them: {}", listed(.ids))]
-    Ambiguous { name: String, ids: Vec<String> },
+    #[error("there is no namespace {name:?} {at}; {}", there(.known, .names))]
+    NoNamespace { name: String, at: &'static str, known: Vec<String>, names: &'static ArgumentNames },
+    #[error(
+        "several namespaces have the title {name:?}; use {} with the ID of one of them: {}",
+        .names.namespace, listed(.ids)
+    )]
+    Ambiguous { name: String, ids: Vec<String>, names: &'static ArgumentNames },
     #[error(transparent)]
     Api(#[from] ApiError),
 }
 
-/// Returns what else than Cloudflare's API an error message offers.
-fn or_local(service: ApiService) -> &'static str {
+/// Returns the hint to use `--local`, if the API has a local form.
+fn or_local(service: ApiService, names: &ArgumentNames) -> String {
     match service {
-        ApiService::Kv | ApiService::LocalKv => ", or use --local for the KV of `wrangler dev`",
-        ApiService::Analytics => "",
+        ApiService::Kv | ApiService::LocalKv => format!(", or use {} for the KV of `wrangler dev`", names.local),
+        ApiService::Analytics => String::new(),
     }
 }
 
@@ -156,12 +155,14 @@ pub(super) fn account(id: &str) -> Result<String, String> {
 /// Returns the error message if an address follows `--local` as an argument of its own, which
 /// would be read as the folder.
 pub(crate) fn misplaced_address(arguments: impl Iterator<Item = OsString>) -> Option<String> {
-    let mut arguments = arguments.take_while(|argument| argument != "--");
-    let option = arguments.find(|argument| argument == "--local" || argument == "--to-local")?;
-    let next = arguments.next()?;
-    let address = next.to_str().filter(|text| is_address(text) && !Path::new(text).exists())?;
-    let option = option.to_string_lossy();
-    Some(format!("{option} needs its address after an equals sign: {option}={address}"))
+    let arguments: Vec<OsString> = arguments.take_while(|argument| argument != "--").collect();
+    let misplaced = |pair: &[OsString]| {
+        let [option, next] = pair else { return None };
+        let option = option.to_str().filter(|option| ["--local", "--to-local"].contains(option))?;
+        let address = next.to_str().filter(|text| is_address(text) && !Path::new(text).exists())?;
+        Some(format!("{option} needs its address after an equals sign: {option}={address}"))
+    };
+    arguments.windows(2).find_map(misplaced)
 }
 
 /// Returns true for `http://localhost:8800`, `localhost`, `localhost:8800` and `8800`.
@@ -171,23 +172,24 @@ fn is_address(text: &str) -> bool {
     text.contains("://") || text == "localhost" || is_port(text) || has_port
 }
 
-fn there(known: &[String]) -> String {
+fn there(known: &[String], names: &ArgumentNames) -> String {
     if known.is_empty() {
-        return "it has no namespaces at all; check --account and wrangler.toml".to_owned();
+        return format!("it has no namespaces at all; check {} and wrangler.toml", names.account);
     }
-    format!("use --namespace with one of these: {}", listed(known))
+    format!("use {} with one of these: {}", names.namespace, listed(known))
 }
 
 /// Joins names with commas: the first ten, and how many more there are.
 pub(crate) fn listed<T: AsRef<str>>(names: &[T]) -> String {
-    let for_display: Vec<&str> = names.iter().take(NAMED_MAX).map(AsRef::as_ref).collect();
-    let more = names.len() - for_display.len();
+    let first: Vec<&str> = names.iter().take(NAMED_MAX).map(AsRef::as_ref).collect();
+    let more = names.len() - first.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", for_display.join(", "))
+    format!("{}{more}", first.join(", "))
 }
 
 impl ApiArguments {
-    /// Returns true for the API of `wrangler dev`.
+    /// Returns true for the API of `wrangler dev`: with `--local`, or if `--api-base` has the path
+    /// of that API.
     pub(super) fn is_local(&self) -> bool {
         self.base().is_local()
     }
@@ -200,7 +202,8 @@ impl ApiArguments {
         token: TokenVariable,
         progress: &Progress,
     ) -> Result<Namespace, OpenError> {
-        let endpoint = self.endpoint(&token.read())?;
+        let token = token.read();
+        let endpoint = self.endpoint(&token)?;
         // The local API accepts any id and serves an empty namespace for it, so a typing mistake
         // would go unnoticed.
         let is_known = is_id(namespace) && !endpoint.is_local();
@@ -210,7 +213,7 @@ impl ApiArguments {
             return Ok(opened);
         }
         let all = opened.namespaces()?;
-        let id = find(namespace, &all, opened.is_local())?;
+        let id = find(namespace, &all, opened.is_local(), token.names)?;
         Ok(opened.with_id(id))
     }
 
@@ -222,7 +225,8 @@ impl ApiArguments {
     fn endpoint(&self, given: &GivenToken) -> Result<ApiEndpoint, OpenError> {
         let base = self.base();
         if base.is_local() {
-            return Ok(ApiEndpoint { base, service: ApiService::LocalKv, account_path: String::new(), token: None });
+            let (service, account_path) = (ApiService::LocalKv, String::new());
+            return Ok(ApiEndpoint { base, service, names: given.names, account_path, token: None });
         }
         self.account.endpoint(given, ApiService::Kv)
     }
@@ -235,9 +239,9 @@ impl AccountArguments {
     }
 
     /// Returns the id of the account.
-    pub(super) fn id(&self, service: ApiService) -> Result<&str, OpenError> {
+    pub(super) fn id(&self, service: ApiService, names: &'static ArgumentNames) -> Result<&str, OpenError> {
         let id = self.account.as_deref().map(str::trim).filter(|account| !account.is_empty());
-        id.ok_or(OpenError::NoAccount(service))
+        id.ok_or(OpenError::NoAccount { service, names })
     }
 
     pub(super) fn client(&self, endpoint: ApiEndpoint, progress: &Progress) -> ApiClient {
@@ -246,21 +250,21 @@ impl AccountArguments {
 
     /// Returns the endpoint of an API of the account.
     pub(super) fn endpoint(&self, given: &GivenToken, service: ApiService) -> Result<ApiEndpoint, OpenError> {
-        let &GivenToken { variable, ref token } = given;
+        let &GivenToken { names, ref token } = given;
         let base = self.base();
-        let account = self.id(service)?;
+        let account = self.id(service, names)?;
         if token.is_empty() {
-            return Err(OpenError::NoToken { variable, service });
+            return Err(OpenError::NoToken { service, names });
         }
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(OpenError::BrokenToken(variable));
+            return Err(OpenError::BrokenToken(names.token));
         }
         if !base.url.starts_with("https:") && !base.is_loopback {
             return Err(OpenError::Unencrypted(base.url));
         }
         let account_path = format!("/accounts/{}", segment(account));
         let token = ApiToken { token: token.clone(), authorization: format!("Bearer {token}") };
-        Ok(ApiEndpoint { base, service, account_path, token: Some(token) })
+        Ok(ApiEndpoint { base, service, names, account_path, token: Some(token) })
     }
 }
 
@@ -270,7 +274,12 @@ fn is_id(namespace: &str) -> bool {
 }
 
 /// Returns the id of the namespace that a name means: an id, or else a title.
-fn find(name: &str, all: &[ListedNamespace], is_local: bool) -> Result<String, OpenError> {
+fn find(
+    name: &str,
+    all: &[ListedNamespace],
+    is_local: bool,
+    names: &'static ArgumentNames,
+) -> Result<String, OpenError> {
     if let Some(known) = all.iter().find(|known| known.id == name) {
         return Ok(known.id.clone());
     }
@@ -279,12 +288,12 @@ fn find(name: &str, all: &[ListedNamespace], is_local: bool) -> Result<String, O
         (Some(known), None) => Ok(known.id.clone()),
         (Some(_), Some(_)) => {
             let ids = all.iter().filter(|known| known.title == name).map(|known| known.id.clone()).collect();
-            Err(OpenError::Ambiguous { name: name.to_owned(), ids })
+            Err(OpenError::Ambiguous { name: name.to_owned(), ids, names })
         }
         (None, _) => {
             let at = if is_local { "in `wrangler dev`" } else { "in the account" };
             let known = all.iter().map(|known| known.title.clone()).collect();
-            Err(OpenError::NoNamespace { name: name.to_owned(), at, known })
+            Err(OpenError::NoNamespace { name: name.to_owned(), at, known, names })
         }
     }
 }

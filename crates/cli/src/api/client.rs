@@ -20,10 +20,10 @@ use crate::progress::Progress;
 
 /// How long a connection may be silent while reading or writing. The local API was seen to take
 /// 77 seconds to respond.
-const SILENCE_MAX: Duration = Duration::from_secs(120);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest response body that is read, in bytes: a value has 25 MiB at most.
-const RESPONSE_BYTES_MAX: u64 = 64 << 20;
+pub(super) const RESPONSE_BYTES_MAX: u64 = 64 << 20;
 /// Shorter waits before a retry are not reported, in milliseconds.
 const REPORTED_WAIT_MS: u64 = 2000;
 
@@ -201,7 +201,7 @@ impl ApiClient {
             }
             // Messages are cleaned here, before anything can show them.
             let outcome = attempt(self, Duration::from_millis(time_left_ms))
-                .map_err(|failed| ApiAttemptError { kind: failed.kind.for_display(self.endpoint.token()), ..failed });
+                .map_err(|failed| ApiAttemptError { kind: failed.kind.printable(self.endpoint.token()), ..failed });
             if let Err(failed) = &outcome {
                 failure.replace(failed.kind.to_string());
             }
@@ -215,6 +215,7 @@ impl ApiClient {
             gave_up,
             base: self.endpoint.base().to_owned(),
             service: self.endpoint.service(),
+            names: self.endpoint.names(),
         })
     }
 
@@ -323,17 +324,27 @@ impl ApiResponse {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
     use kv_store::retry::FailureClass;
 
     use super::*;
+    use crate::api::argument_names::ArgumentNames;
     use crate::api::endpoint::{ApiBase, ApiService};
     use crate::api::error::ApiErrorKind;
+
+    fn client(base: ApiBase) -> ApiClient {
+        let (service, names) = (ApiService::Kv, &ArgumentNames::SOURCE);
+        let endpoint = ApiEndpoint { base, service, names, account_path: String::new(), token: None };
+        ApiClient::new(endpoint, Duration::from_secs(3600), Progress::new(true))
+    }
 
     #[test]
     fn a_cancelled_call_is_not_retried_or_not_made_at_all() {
         let base = ApiBase { url: "http://127.0.0.1:9".to_owned(), is_loopback: true };
-        let endpoint = ApiEndpoint { base, service: ApiService::Kv, account_path: String::new(), token: None };
-        let client = ApiClient::new(endpoint, Duration::from_secs(3600), Progress::new(true));
+        let client = client(base);
         for (calls, retries, expected) in [(true, false, 0), (false, true, 1), (true, true, 0)] {
             let cancellation = Cancellation::default();
             let mut tries = 0;
@@ -354,5 +365,28 @@ mod tests {
             assert!(sentence.starts_with("cannot list the keys: it was cancelled"), "{sentence}");
             assert!(sentence.ends_with("; a signal stopped it; run it again, what was written stays"), "{sentence}");
         }
+    }
+
+    #[test]
+    fn a_response_that_is_too_long_is_not_requested_again() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = ApiBase { url: format!("http://{}", server.local_addr().unwrap()), is_loopback: true };
+        let responding = thread::spawn(move || {
+            let (mut connection, _) = server.accept().unwrap();
+            connection.read(&mut [0; 4096]).unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", RESPONSE_BYTES_MAX + 1);
+            connection.write_all(head.as_bytes()).unwrap();
+            let mebibyte = vec![b' '; 1 << 20];
+            // The client closes the connection when it has read enough.
+            while connection.write_all(&mebibyte).is_ok() {}
+        });
+        let client = client(base);
+        let called = client.call("read 2 keys", &Cancellation::default(), |client, time_left| {
+            client.send(ApiRequest::Get("/x"), time_left).map(|response| response.body.len())
+        });
+        let error = called.unwrap_err();
+        assert_eq!((client.calls(), &error.kind), (1, &ApiErrorKind::ResponseTooLong), "{error}");
+        drop(client);
+        responding.join().unwrap();
     }
 }

@@ -3,6 +3,8 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::Uri;
 
+use super::argument_names::ArgumentNames;
+
 /// The path at which `wrangler dev` serves the API of its local KV.
 const LOCAL_API_PATH: &str = "/cdn-cgi/explorer/api";
 /// The characters that stay as they are in a path segment: the unreserved ones (RFC 3986 §2.3).
@@ -30,6 +32,8 @@ pub(crate) enum ApiService {
 pub(super) struct ApiEndpoint {
     pub(super) base: ApiBase,
     pub(super) service: ApiService,
+    /// The arguments that selected it.
+    pub(super) names: &'static ArgumentNames,
     /// `/accounts/{id}`; empty for an API whose paths name no account.
     pub(super) account_path: String,
     pub(super) token: Option<ApiToken>,
@@ -73,8 +77,7 @@ impl ApiBase {
             }
             host => format!("http://{host}"),
         };
-        let base =
-            Self::parse(&url).map_err(|error| error.replace("https://host/path", "--local=http://localhost:8787"))?;
+        let base = Self::parse(&url).map_err(|error| error.replace("https://host/path", "http://localhost:8787"))?;
         let url = if base.is_local() { base.url } else { base.url + LOCAL_API_PATH };
         Ok(Self { url, ..base })
     }
@@ -102,6 +105,10 @@ impl ApiEndpoint {
 
     pub(super) fn service(&self) -> ApiService {
         self.service
+    }
+
+    pub(super) fn names(&self) -> &'static ArgumentNames {
+        self.names
     }
 
     pub(super) fn is_local(&self) -> bool {

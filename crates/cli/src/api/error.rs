@@ -6,6 +6,8 @@ use std::io::ErrorKind;
 use kv_store::retry::{Classify, FailureClass, GaveUp};
 use ureq::Timeout;
 
+use super::argument_names::ArgumentNames;
+use super::client::{RESPONSE_BYTES_MAX, SILENCE_MAX};
 use super::endpoint::ApiService;
 
 /// The error code for "your account has reached the free usage limit for this operation for
@@ -38,7 +40,8 @@ pub(super) struct ApiAttemptError {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ApiErrorKind {
-    /// The API responds with an error. `message` is None if there is none, or if it is redacted.
+    /// The API responds with an error. `message` is None if it is redacted, and empty if the
+    /// response has none.
     Status { status: u16, code: Option<u64>, message: Option<String> },
     /// The response does not come from the API.
     NotTheApi(u16),
@@ -53,7 +56,9 @@ pub(super) enum ApiErrorKind {
     Tls(String),
     /// The connection broke before the whole response arrived.
     Interrupted(String),
-    /// The call ran out of time before this attempt.
+    /// The response is longer than [`RESPONSE_BYTES_MAX`].
+    ResponseTooLong,
+    /// The call ran out of time, before this attempt or during it.
     OutOfTime,
     /// The call, or its retry, was cancelled.
     Cancelled,
@@ -65,12 +70,13 @@ pub(crate) struct ApiError {
     /// What the call does: "list the namespaces".
     pub(super) what: String,
     pub(super) kind: ApiErrorKind,
-    /// For a bulk call: how many keys may not be done. 0 for every other call.
+    /// For a bulk call: how many keys it may have left undone. 0 for every other call.
     pub(super) unsuccessful_keys: usize,
     pub(super) tries: u32,
     pub(super) gave_up: GaveUp,
     pub(super) base: String,
     pub(super) service: ApiService,
+    pub(super) names: &'static ArgumentNames,
 }
 
 impl Classify for ApiAttemptError {
@@ -81,7 +87,7 @@ impl Classify for ApiAttemptError {
 
 impl ApiAttemptError {
     /// Returns the error for a response, from its status and body. `message` is None if the body
-    /// is not the JSON of the API.
+    /// is not the JSON of the API. A 4xx is permanent, except 429 without [`DAILY_LIMIT`].
     pub(super) fn of_status(
         status: u16,
         code: Option<u64>,
@@ -92,9 +98,10 @@ impl ApiAttemptError {
             Some(DAILY_LIMIT) => FailureClass::Permanent,
             _ => FailureClass::of_status(Some(status), retry_after_ms),
         };
-        let kind = message.map_or(ApiErrorKind::NotTheApi(status), |message| {
-            let message = (!message.is_empty()).then(|| message.to_owned());
-            ApiErrorKind::Status { status, code, message }
+        let kind = message.map_or(ApiErrorKind::NotTheApi(status), |message| ApiErrorKind::Status {
+            status,
+            code,
+            message: Some(message.to_owned()),
         });
         Self { kind, class }
     }
@@ -115,17 +122,22 @@ impl ApiAttemptError {
             // Refused, no route, an unknown host name (which has no kind of its own): everything
             // but a connection that broke.
             Error::Io(io) if !CUT.contains(&io.kind()) => ApiErrorKind::Unreachable(io.to_string()),
+            Error::BodyExceedsLimit(_) => ApiErrorKind::ResponseTooLong,
+            // The time limit of an attempt is what is left of the call's.
+            Error::Timeout(Timeout::Global) => ApiErrorKind::OutOfTime,
+            Error::Timeout(Timeout::PerRead | Timeout::PerWrite) => {
+                ApiErrorKind::Interrupted(format!("nothing was transferred for {} s", SILENCE_MAX.as_secs()))
+            }
             _ => ApiErrorKind::Interrupted(error.to_string()),
         };
         let class = match kind {
-            ApiErrorKind::Tls(_) => FailureClass::Permanent,
+            ApiErrorKind::Tls(_) | ApiErrorKind::ResponseTooLong => FailureClass::Permanent,
             ApiErrorKind::Unreachable(_) if !has_responded => FailureClass::Permanent,
             _ => FailureClass::Unavailable { retry_after_ms: None },
         };
         Self { kind, class }
     }
 
-    /// The response does not come from the API.
     pub(super) fn not_the_api(status: u16) -> Self {
         Self { kind: ApiErrorKind::NotTheApi(status), class: FailureClass::Permanent }
     }
@@ -141,39 +153,41 @@ impl ApiAttemptError {
     /// the API, which may repeat keys and values.
     pub(super) fn redacted(self) -> Self {
         let kind = match self.kind {
-            ApiErrorKind::Status { status, code, .. } => ApiErrorKind::Status { status, code, message: None },
+            ApiErrorKind::Status { status, code, message } => {
+                ApiErrorKind::Status { status, code, message: message.filter(String::is_empty) }
+            }
             ApiErrorKind::Unsuccessful(count, _) => ApiErrorKind::Unsuccessful(count, None),
             kind => kind,
         };
         Self { kind, ..self }
     }
 
-    /// Returns the error for a call that was cancelled.
     pub(super) fn cancelled() -> Self {
         Self { kind: ApiErrorKind::Cancelled, class: FailureClass::Permanent }
     }
 
-    /// Returns the error for a call that ran out of time.
     pub(super) fn out_of_time() -> Self {
         Self { kind: ApiErrorKind::OutOfTime, class: FailureClass::Permanent }
     }
 }
 
 impl ApiErrorKind {
-    /// Returns the same with messages that may be shown.
-    pub(super) fn for_display(self, token: Option<&str>) -> Self {
+    /// Returns the same with [`printable_message`]s.
+    pub(super) fn printable(self, token: Option<&str>) -> Self {
         match self {
             Self::Status { status, code, message } => {
-                Self::Status { status, code, message: message.map(|message| for_display(&message, token)) }
+                Self::Status { status, code, message: message.map(|message| printable_message(&message, token)) }
             }
-            Self::Unreachable(why) => Self::Unreachable(for_display(&why, token)),
-            Self::Tls(why) => Self::Tls(for_display(&why, token)),
-            Self::Interrupted(why) => Self::Interrupted(for_display(&why, token)),
+            Self::Unreachable(why) => Self::Unreachable(printable_message(&why, token)),
+            Self::Tls(why) => Self::Tls(printable_message(&why, token)),
+            Self::Interrupted(why) => Self::Interrupted(printable_message(&why, token)),
             Self::Query { message, is_unauthorized } => {
-                Self::Query { message: for_display(&message, token), is_unauthorized }
+                Self::Query { message: printable_message(&message, token), is_unauthorized }
             }
-            // These contain only text of this program.
-            Self::NotTheApi(_) | Self::Unsuccessful(..) | Self::OutOfTime | Self::Cancelled => self,
+            // These contain only text of this program, and keys of its own request.
+            Self::NotTheApi(_) | Self::Unsuccessful(..) | Self::ResponseTooLong | Self::OutOfTime | Self::Cancelled => {
+                self
+            }
         }
     }
 }
@@ -181,7 +195,7 @@ impl ApiErrorKind {
 /// Returns a message of the API that may be shown: without the token, which a response may repeat,
 /// in one line and bounded. The token is removed first: after the cut, a part of it would not be
 /// recognised.
-pub(super) fn for_display(text: &str, token: Option<&str>) -> String {
+pub(super) fn printable_message(text: &str, token: Option<&str>) -> String {
     let text = token.map_or_else(|| text.to_owned(), |token| text.replace(token, "…"));
     let text = text.chars().map(|character| if character.is_control() { ' ' } else { character });
     text.take(MESSAGE_MAX).collect()
@@ -192,7 +206,8 @@ impl fmt::Display for ApiErrorKind {
         match self {
             Self::Status { status, code, message } => {
                 write!(formatter, "the API responds with {status}")?;
-                message.as_ref().map_or(Ok(()), |message| write!(formatter, ", {message:?}"))?;
+                let message = message.as_ref().filter(|message| !message.is_empty());
+                message.map_or(Ok(()), |message| write!(formatter, ", {message:?}"))?;
                 code.map_or(Ok(()), |code| write!(formatter, " (code {code})"))
             }
             Self::NotTheApi(status) => {
@@ -208,6 +223,7 @@ impl fmt::Display for ApiErrorKind {
             Self::Unreachable(why) => write!(formatter, "cannot connect ({why})"),
             Self::Tls(why) => write!(formatter, "TLS fails ({why})"),
             Self::Interrupted(why) => write!(formatter, "the connection broke ({why})"),
+            Self::ResponseTooLong => write!(formatter, "the response is longer than {} MiB", RESPONSE_BYTES_MAX >> 20),
             Self::OutOfTime => formatter.write_str("it ran out of time"),
             Self::Cancelled => formatter.write_str("it was cancelled"),
         }
@@ -225,7 +241,7 @@ impl fmt::Display for ApiError {
 }
 
 impl ApiError {
-    /// Returns how many keys of a failed bulk call may not be done.
+    /// Returns how many keys a failed bulk call may have left undone.
     pub(crate) fn unsuccessful_keys(&self) -> usize {
         self.unsuccessful_keys
     }
@@ -241,24 +257,28 @@ impl ApiError {
             ApiErrorKind::Query { .. }
             | ApiErrorKind::Unsuccessful(..)
             | ApiErrorKind::Interrupted(_)
+            | ApiErrorKind::ResponseTooLong
             | ApiErrorKind::OutOfTime
             | ApiErrorKind::Cancelled => false,
         }
     }
 
-    /// Returns true if the API refused what was sent, and may accept less or something else.
-    pub(crate) fn is_about_its_request(&self) -> bool {
+    /// Returns true if a bulk read may succeed with fewer keys: the API refuses one of them, or
+    /// fails on what they are together, or has no bulk read.
+    pub(crate) fn may_succeed_divided(&self) -> bool {
         match self.kind {
             ApiErrorKind::Status { code: Some(DAILY_LIMIT), .. } => false,
             ApiErrorKind::Status { status, .. } => matches!(status, 400 | 404 | 405 | 413 | 422 | 500..),
             ApiErrorKind::NotTheApi(status) => matches!(status, 400 | 404 | 405 | 413 | 500..),
+            ApiErrorKind::ResponseTooLong => true,
             _ => false,
         }
     }
 
     /// Returns what people can do about the failure.
     fn advice(&self) -> String {
-        let Self { base, service, .. } = self;
+        let Self { base, service, names, .. } = self;
+        let ArgumentNames { namespace, account, api_base, local, token } = names;
         let is_local = *service == ApiService::LocalKv;
         let is_analytics = *service == ApiService::Analytics;
         let status = match self.kind {
@@ -267,10 +287,13 @@ impl ApiError {
             }
             ApiErrorKind::Status { code: Some(code), .. } if NO_TOKEN.contains(&code) => 401,
             ApiErrorKind::NotTheApi(status) if status < 500 && is_local => {
-                return format!("check that `wrangler dev` listens there, or give its address: --local=URL ({base})");
+                return format!("check that `wrangler dev` listens there, or give its address: {local}=URL ({base})");
+            }
+            ApiErrorKind::ResponseTooLong => {
+                return format!("no response of the API is that long; check its address, which is {base} ({api_base})");
             }
             ApiErrorKind::NotTheApi(status) if status < 500 => {
-                return format!("check the address of the API, which is {base} (--api-base)");
+                return format!("check the address of the API, which is {base} ({api_base})");
             }
             ApiErrorKind::Status { status, .. } | ApiErrorKind::NotTheApi(status) => status,
             ApiErrorKind::Query { is_unauthorized: true, .. } => 403,
@@ -278,34 +301,38 @@ impl ApiError {
             ApiErrorKind::Unsuccessful(..) | ApiErrorKind::Interrupted(_) => 500,
             ApiErrorKind::Unreachable(_) if is_local => {
                 return format!(
-                    "run `npm start` or `npx wrangler dev` first, or give its address: --local=URL ({base})"
+                    "run `npm start` or `npx wrangler dev` first, or give its address: {local}=URL ({base})"
                 );
             }
-            ApiErrorKind::Unreachable(_) => return format!("check the network, the proxy and --api-base ({base})"),
+            ApiErrorKind::Unreachable(_) => return format!("check the network, the proxy and {api_base} ({base})"),
             ApiErrorKind::Tls(_) => {
-                return format!("check the clock of this machine, the proxy and --api-base ({base})");
+                return format!("check the clock of this machine, the proxy and {api_base} ({base})");
             }
             ApiErrorKind::Cancelled => return "a signal stopped it; run it again, what was written stays".to_owned(),
-            ApiErrorKind::OutOfTime => return "--deadline SECONDS gives each call more time".to_owned(),
+            // Handled below, as every call that its deadline ended.
+            ApiErrorKind::OutOfTime => 500,
         };
+        let is_out_of_time = self.gave_up == GaveUp::Deadline || self.kind == ApiErrorKind::OutOfTime;
         match status {
-            _ if self.gave_up == GaveUp::Deadline && is_analytics => {
+            _ if is_out_of_time && is_analytics => {
                 "run it again; --deadline SECONDS gives the query more time".to_owned()
             }
-            _ if self.gave_up == GaveUp::Deadline => {
+            _ if is_out_of_time => {
                 "run it again, what was written stays; --deadline SECONDS gives each call more time".to_owned()
             }
             401 | 403 => format!(
-                "the token in CLOUDFLARE_API_TOKEN needs the permission \"{}\" on the account of --account",
+                "the token in {token} needs the permission \"{}\" on the account of {account}",
                 service.permission()
             ),
             400 if is_analytics => {
                 "the plan of the account may allow less: try a shorter or later time, such as --since 1d".to_owned()
             }
-            404 if is_analytics => format!("only Cloudflare's API has these metrics; omit --api-base ({base})"),
+            404 if is_analytics => format!("only Cloudflare's API has these metrics; omit {api_base} ({base})"),
             429 if is_analytics => "run it again in five minutes: a user may make 300 queries in that time".to_owned(),
             500.. if is_analytics => "run it again later; https://www.cloudflarestatus.com reports outages".to_owned(),
-            404 => "check --namespace and --account; `npx wrangler kv namespace list` shows what exists".to_owned(),
+            404 => {
+                format!("check {namespace} and {account}; `npx wrangler kv namespace list` shows what exists")
+            }
             413 => "Workers KV accepts values up to 25 MiB and metadata up to 1024 bytes".to_owned(),
             429 => "run it again in five minutes, what was written stays: an account may make 1,200 calls in that time"
                 .to_owned(),
@@ -314,11 +341,16 @@ impl ApiError {
             }
             500.. => "run it again later, what was written stays; https://www.cloudflarestatus.com reports outages"
                 .to_owned(),
-            300..=399 => format!("check the address of the API, which is {base} (--api-base)"),
-            _ if matches!(&self.kind, ApiErrorKind::Status { message: None, .. }) => {
-                "its message is hidden because it may name keys; trying again would fail too".to_owned()
-            }
-            _ => "trying again would fail too, the message says why".to_owned(),
+            300..=399 => format!("check the address of the API, which is {base} ({api_base})"),
+            _ => match &self.kind {
+                ApiErrorKind::Status { message: None, .. } => {
+                    "its message is hidden because it may name keys; trying again would fail too".to_owned()
+                }
+                ApiErrorKind::Status { message: Some(message), .. } if message.is_empty() => {
+                    "trying again would fail too".to_owned()
+                }
+                _ => "trying again would fail too, the message says why".to_owned(),
+            },
         }
     }
 }

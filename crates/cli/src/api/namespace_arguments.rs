@@ -49,7 +49,7 @@ impl<D: DefaultNamespace> NamespaceArguments<D> {
 /// Parses the id or the title of a namespace.
 pub(crate) fn namespace(name: &str) -> Result<String, String> {
     if name.trim().is_empty() {
-        return Err("it is empty; give the ID or the title of a namespace, or omit --namespace".to_owned());
+        return Err("it is empty; give the ID or the title of a namespace".to_owned());
     }
     Ok(name.to_owned())
 }

@@ -5,7 +5,7 @@ use std::thread;
 
 use tokio_util::sync::CancellationToken;
 
-/// The items of an iterator that runs on a thread of its own, one item ahead of the consumer.
+/// The items of an iterator that runs on a thread of its own, two items ahead of the consumer.
 /// Dropping it does not wait: it cancels the token and leaves the thread to end by itself.
 #[derive(Debug)]
 pub(crate) struct Prefetch<T> {

@@ -54,7 +54,7 @@ fn read_together(namespace: &Namespace, keys: &[ListedKey]) -> Result<GroupRead<
         Ok(texts) => texts,
         // One of the values is no text, all of them are too long together, or the API has no bulk
         // read.
-        Err(error) if error.is_about_its_request() => return Ok(GroupRead::Divide),
+        Err(error) if error.may_succeed_divided() => return Ok(GroupRead::Divide),
         Err(error) => return Err(error.into()),
     };
     let pair = |listed: &ListedKey| match texts.remove(&listed.key.name).flatten() {

@@ -12,7 +12,7 @@ struct TestCommandLine {
 fn endpoint(arguments: &[&str], token: &str) -> Result<ApiEndpoint, String> {
     let line =
         TestCommandLine::try_parse_from([&["kv-edge"], arguments].concat()).map_err(|error| error.to_string())?;
-    let given = GivenToken { variable: TOKEN, token: token.to_owned() };
+    let given = GivenToken { names: &ArgumentNames::SOURCE, token: token.to_owned() };
     line.api.endpoint(&given).map_err(|error| error.to_string())
 }
 
@@ -73,12 +73,58 @@ fn a_namespace_is_found_by_its_id_and_then_by_its_title() {
             ),
         ),
     ] {
-        let found = find(name, &all, false).map_err(|error| error.to_string());
+        let found = find(name, &all, false, &ArgumentNames::SOURCE).map_err(|error| error.to_string());
         assert_eq!(found.as_deref().map_err(String::as_str), expected, "{name}");
     }
-    assert!(find("a", &[], true).unwrap_err().to_string().contains("it has no namespaces at all"));
+    let destination = &ArgumentNames::DESTINATION;
+    let nothing = find("a", &[], true, destination).unwrap_err().to_string();
+    assert!(nothing.contains("it has no namespaces at all; check --to-account and"), "{nothing}");
+    let ambiguous = find("twice", &all, false, destination).unwrap_err().to_string();
+    assert!(ambiguous.contains("use --to-namespace with the ID"), "{ambiguous}");
     let many: Vec<_> = (0..12).map(|at| known(&at.to_string(), &format!("n{at}"))).collect();
-    assert!(find("a", &many, false).unwrap_err().to_string().ends_with("n9 and 2 more"));
+    let unknown = find("a", &many, false, destination).unwrap_err().to_string();
+    assert!(unknown.contains("use --to-namespace with one of these: n0"), "{unknown}");
+    assert!(unknown.ends_with("n9 and 2 more"), "{unknown}");
+}
+
+#[test]
+fn what_is_missing_for_a_destination_is_named_by_its_own_arguments() {
+    let arguments = |account: &str| AccountArguments { account: Some(account.to_owned()), api_base: None, deadline: 1 };
+    let endpoint = |account: &str| {
+        let given = GivenToken { names: &ArgumentNames::DESTINATION, token: String::new() };
+        arguments(account).endpoint(&given, ApiService::Kv).map(|endpoint| endpoint.url("")).unwrap_err().to_string()
+    };
+    assert_eq!(
+        endpoint(""),
+        "no account is given; use --to-account ID or set CLOUDFLARE_ACCOUNT_ID (`npx wrangler whoami` lists yours), or \
+         use --to-local for the KV of `wrangler dev`"
+    );
+    let no_token = endpoint("a1");
+    assert!(no_token.starts_with("TO_CLOUDFLARE_API_TOKEN is not set"), "{no_token}");
+    assert!(no_token.ends_with("or use --to-local for the KV of `wrangler dev`"), "{no_token}");
+}
+
+#[test]
+fn an_address_after_a_local_option_needs_an_equals_sign() {
+    for (arguments, expected) in [
+        (&["push", "--local", "8800"][..], Some("--local needs its address after an equals sign: --local=8800")),
+        (
+            &["--local", "--to-namespace", "b", "--to-local", "8800"],
+            Some("--to-local needs its address after an equals sign: --to-local=8800"),
+        ),
+        (
+            &["--local=8800", "--to-local", "localhost"],
+            Some("--to-local needs its address after an equals sign: --to-local=localhost"),
+        ),
+        (&["--local", "folder"], None),
+        (&["--local", "--to-local"], None),
+        (&["--", "--local", "8800"], None),
+        (&["--local"], None),
+        (&[], None),
+    ] {
+        let sentence = misplaced_address(arguments.iter().map(OsString::from));
+        assert_eq!(sentence.as_deref(), expected, "{arguments:?}");
+    }
 }
 
 #[test]

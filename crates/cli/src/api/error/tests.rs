@@ -36,7 +36,8 @@ fn a_host_that_never_responded_is_a_mistake_and_a_broken_connection_an_outage() 
         (io(ErrorKind::UnexpectedEof), DOWN, DOWN),
         (io(ErrorKind::BrokenPipe), DOWN, DOWN),
         (ureq::Error::Timeout(Timeout::Global), DOWN, DOWN),
-        (ureq::Error::Timeout(Timeout::RecvResponse), DOWN, DOWN),
+        (ureq::Error::Timeout(Timeout::PerRead), DOWN, DOWN),
+        (ureq::Error::BodyExceedsLimit(7), FailureClass::Permanent, FailureClass::Permanent),
         (ureq::Error::Tls("no"), FailureClass::Permanent, FailureClass::Permanent),
         (io(ErrorKind::InvalidData), FailureClass::Permanent, FailureClass::Permanent),
     ] {
@@ -45,10 +46,22 @@ fn a_host_that_never_responded_is_a_mistake_and_a_broken_connection_an_outage() 
     }
 }
 
+fn failed(kind: ApiErrorKind) -> ApiError {
+    ApiError {
+        what: "write 3 keys".to_owned(),
+        kind,
+        unsuccessful_keys: 3,
+        tries: 1,
+        gave_up: GaveUp::Permanent,
+        base: "http://h:1/x".to_owned(),
+        service: ApiService::Kv,
+        names: &ArgumentNames::SOURCE,
+    }
+}
+
 fn check(kind: ApiErrorKind, tries: u32, gave_up: GaveUp, is_local: bool, expected: &str) {
-    let base = "http://h:1/x".to_owned();
     let service = if is_local { ApiService::LocalKv } else { ApiService::Kv };
-    let error = ApiError { what: "write 3 keys".to_owned(), kind, unsuccessful_keys: 3, tries, gave_up, base, service };
+    let error = ApiError { tries, gave_up, service, ..failed(kind) };
     assert_eq!(error.to_string(), expected);
 }
 
@@ -155,11 +168,20 @@ fn each_missing_response_is_a_sentence_that_says_what_to_do() {
              first, or give its address: --local=URL (http://h:1/x)",
         ),
         (
+            ApiErrorKind::ResponseTooLong,
+            1,
+            GaveUp::Permanent,
+            false,
+            "cannot write 3 keys: the response is longer than 64 MiB; no response of the API is that long; check \
+             its address, which is http://h:1/x (--api-base)",
+        ),
+        (
             ApiErrorKind::OutOfTime,
             1,
             GaveUp::Permanent,
             false,
-            "cannot write 3 keys: it ran out of time; --deadline SECONDS gives each call more time",
+            "cannot write 3 keys: it ran out of time; run it again, what was written stays; --deadline SECONDS \
+             gives each call more time",
         ),
     ] {
         check(kind, tries, gave_up, is_local, expected);
@@ -167,9 +189,62 @@ fn each_missing_response_is_a_sentence_that_says_what_to_do() {
 }
 
 #[test]
+fn a_timeout_is_no_broken_connection() {
+    for (timeout, expected) in [
+        (Timeout::Global, "it ran out of time"),
+        (Timeout::PerRead, "the connection broke (nothing was transferred for 120 s)"),
+        (Timeout::PerWrite, "the connection broke (nothing was transferred for 120 s)"),
+    ] {
+        let failed = ApiAttemptError::of_transport(&ureq::Error::Timeout(timeout), true);
+        assert_eq!(failed.kind.to_string(), expected, "{timeout:?}");
+    }
+}
+
+#[test]
+fn an_error_of_a_destination_names_the_arguments_of_the_destination() {
+    let status = |status| ApiAttemptError::of_status(status, None, Some("x"), None).kind;
+    for (kind, service, expected) in [
+        (
+            status(403),
+            ApiService::Kv,
+            "the token in TO_CLOUDFLARE_API_TOKEN needs the permission \"Workers KV Storage: Edit\" on the account of \
+             --to-account",
+        ),
+        (
+            status(404),
+            ApiService::Kv,
+            "check --to-namespace and --to-account; `npx wrangler kv namespace list` shows what exists",
+        ),
+        (status(302), ApiService::Kv, "check the address of the API, which is http://h:1/x (--to-api-base)"),
+        (
+            ApiErrorKind::NotTheApi(200),
+            ApiService::Kv,
+            "check the address of the API, which is http://h:1/x (--to-api-base)",
+        ),
+        (
+            ApiErrorKind::Unreachable("refused".to_owned()),
+            ApiService::Kv,
+            "check the network, the proxy and --to-api-base (http://h:1/x)",
+        ),
+        (
+            ApiErrorKind::Unreachable("refused".to_owned()),
+            ApiService::LocalKv,
+            "run `npm start` or `npx wrangler dev` first, or give its address: --to-local=URL (http://h:1/x)",
+        ),
+    ] {
+        let names = &ArgumentNames::DESTINATION;
+        let sentence = ApiError { service, names, ..failed(kind) }.to_string();
+        assert_eq!(sentence.split_once("; ").unwrap().1, expected);
+    }
+    let sentence = ApiError { names: &ArgumentNames::DESTINATION_WITH_SOURCE_TOKEN, ..failed(status(401)) }.to_string();
+    assert!(sentence.contains("the token in CLOUDFLARE_API_TOKEN needs"), "{sentence}");
+    assert!(sentence.ends_with("on the account of --to-account"), "{sentence}");
+}
+
+#[test]
 fn a_message_of_the_api_is_bounded_and_one_line() {
     let failed = ApiAttemptError::of_status(400, None, Some(&format!("a\n\x1b[31m{}", "€".repeat(1000))), None);
-    let ApiErrorKind::Status { message: Some(message), .. } = failed.kind.for_display(None) else { panic!() };
+    let ApiErrorKind::Status { message: Some(message), .. } = failed.kind.printable(None) else { panic!() };
     assert!(message.starts_with("a  [31m€") && message.chars().count() == 300, "{message}");
 }
 
@@ -184,8 +259,8 @@ fn a_token_in_a_response_is_not_shown_even_if_the_message_is_cut_within_it() {
             ApiErrorKind::Tls(message.clone()),
             ApiErrorKind::Interrupted(message.clone()),
         ] {
-            let for_display = kind.for_display(Some(TOKEN)).to_string();
-            assert!(for_display.contains('…') && !for_display.contains("sekri"), "{for_display}");
+            let sentence = kind.printable(Some(TOKEN)).to_string();
+            assert!(sentence.contains('…') && !sentence.contains("sekri"), "{sentence}");
         }
     }
 }
@@ -204,10 +279,12 @@ fn a_redacted_error_names_no_key() {
         let redacted = failed.redacted();
         assert_eq!((redacted.kind.to_string().as_str(), redacted.class), (expected, class));
     }
-    let kind = ApiErrorKind::Status { status: 400, code: None, message: None };
+    let bad = |message| ApiAttemptError::of_status(400, None, Some(message), None).redacted().kind;
+    let expected = "cannot write 3 keys: the API responds with 400; trying again would fail too";
+    check(bad(""), 1, GaveUp::Permanent, false, expected);
     let expected = "cannot write 3 keys: the API responds with 400; its message is hidden because it may name \
      keys; trying again would fail too";
-    check(kind, 1, GaveUp::Permanent, false, expected);
+    check(bad("user-7"), 1, GaveUp::Permanent, false, expected);
 }
 
 #[test]
@@ -230,18 +307,31 @@ fn errors_that_are_not_about_the_pairs_affect_all_calls() {
         (ApiErrorKind::NotTheApi(502), false),
         (ApiErrorKind::Unsuccessful(1, None), false),
         (ApiErrorKind::Interrupted("reset".to_owned()), false),
+        (ApiErrorKind::ResponseTooLong, false),
         (ApiErrorKind::OutOfTime, false),
     ] {
-        let (what, base) = ("write 3 keys".to_owned(), "http://h:1/x".to_owned());
-        let error = ApiError {
-            what,
-            kind,
-            unsuccessful_keys: 3,
-            tries: 1,
-            gave_up: GaveUp::Tries,
-            base,
-            service: ApiService::LocalKv,
-        };
+        let error = failed(kind);
         assert_eq!(error.affects_all_calls(), expected, "{error}");
+    }
+}
+
+#[test]
+fn a_bulk_read_is_divided_if_fewer_keys_may_succeed() {
+    let of_status = |status, code| ApiAttemptError::of_status(status, code, Some("x"), None).kind;
+    for (kind, expected) in [
+        (of_status(400, Some(10_029)), true),
+        (of_status(404, None), true),
+        (of_status(413, None), true),
+        (of_status(500, None), true),
+        (ApiErrorKind::NotTheApi(405), true),
+        (ApiErrorKind::ResponseTooLong, true),
+        (of_status(403, None), false),
+        (of_status(429, Some(DAILY_LIMIT)), false),
+        (ApiErrorKind::NotTheApi(200), false),
+        (ApiErrorKind::Interrupted("reset".to_owned()), false),
+        (ApiErrorKind::OutOfTime, false),
+    ] {
+        let error = failed(kind);
+        assert_eq!(error.may_succeed_divided(), expected, "{error}");
     }
 }
