@@ -2,8 +2,8 @@
 //!
 //! A release is a folder of files. `push` uploads the bytes as values under their hash (blobs),
 //! then the manifest, which lists the files, and last the pointer, which names the release that
-//! is served. `rollback` writes the pointer only; `gc` deletes manifests and blobs that no
-//! retained release needs. [`lease`] keeps `gc` and the others apart. `static-assets` describes
+//! is served. `rollback` writes the pointer only; `gc` deletes manifests and blobs that no kept
+//! release needs. [`lease`] keeps `gc` and the others apart. `static-assets` describes
 //! these records and reads them in the Worker.
 
 mod gc;

@@ -1,5 +1,5 @@
-//! `kv-edge assets gc`: deletes releases that are not retained, and blobs that no retained
-//! release reaches.
+//! `kv-edge assets gc`: deletes releases that are not kept, and blobs (values with the bytes of
+//! files) that no kept release reaches.
 //!
 //! Everything that the decision depends on is read before anything is deleted, and a read that
 //! fails stops the command. Manifests are deleted before blobs: if the command dies in between,
@@ -59,11 +59,11 @@ pub(super) struct GcArguments {
     namespace: AssetsNamespaceArguments,
 }
 
-/// Which releases stay, by id.
+/// Which releases stay and which are deleted, by id.
 #[derive(Debug, PartialEq, Eq)]
 struct ReleaseSelection {
     kept: Vec<String>,
-    deleted: Vec<String>,
+    deletable: Vec<String>,
 }
 
 /// Why nothing is deleted.
@@ -74,7 +74,7 @@ pub(super) enum GcError {
     /// A namespace that has lost its pointer looks like this, too.
     #[error("there are releases, such as {newest}, but none of them is served; push again first, nothing was deleted")]
     NoneServed { newest: String },
-    /// The manifest of a retained release cannot be read.
+    /// The manifest of a kept release cannot be read.
     #[error(
         "{0}. Nothing was deleted, because it is unknown which values that release needs; run this again, or push \
          again and keep fewer releases (--keep)"
@@ -87,9 +87,10 @@ pub(super) enum GcError {
 struct BlobSelection {
     /// The keys to delete.
     deletable: Vec<String>,
-    /// How many blobs a retained release reaches.
+    /// How many blobs a kept release reaches. A listed key that is no blob counts here, too.
     needed: usize,
-    /// How many no retained release reaches, but which are young or of unknown age.
+    /// How many no kept release reaches, but which are young, or whose time is unknown or in the
+    /// future.
     young: usize,
 }
 
@@ -131,9 +132,9 @@ impl GcArguments {
                 if releases::pointer(&namespace)? != pointer {
                     return Err(GcError::Switched.into());
                 }
-                let manifests: Vec<_> = releases.deleted.iter().map(|id| format!("{MANIFESTS}{id}")).collect();
+                let manifests: Vec<_> = releases.deletable.iter().map(|id| format!("{MANIFESTS}{id}")).collect();
                 delete(lease, &namespace, &progress, "deleting releases", &manifests)?;
-                Ok::<_, AssetsError>(delete(lease, &namespace, &progress, "deleting bytes", &blobs.deletable)?)
+                Ok::<_, AssetsError>(delete(lease, &namespace, &progress, "deleting values", &blobs.deletable)?)
             })?;
         }
         self.report(&releases, &blobs, namespace.calls(), out)
@@ -166,9 +167,9 @@ impl GcArguments {
             phase.add(1);
         }
         phase.done(&format!("{total}"));
-        let phase = progress.phase("listing bytes", 0, Unit::Keys);
+        let phase = progress.phase("listing values", 0, Unit::Keys);
         let listed = namespace.list(BLOBS)?;
-        phase.done(&format!("{} values", listed.len()));
+        phase.done(&format!("{}", listed.len()));
         Ok((releases, select_blobs(listed, &reachable, now_ms, self.min_age)))
     }
 
@@ -182,12 +183,12 @@ impl GcArguments {
         let dry_run = self.namespace.dry_run;
         let counts = GcBlobCounts { deleted: blobs.deletable.len(), needed: blobs.needed, young: blobs.young };
         if self.namespace.json {
-            let report = GcReport { dry_run, kept: &releases.kept, deleted: &releases.deleted, blobs: counts, calls };
+            let report = GcReport { dry_run, kept: &releases.kept, deleted: &releases.deletable, blobs: counts, calls };
             writeln!(out, "{}", to_json(&report))?;
             return Ok(());
         }
         let deleted = if dry_run { "would delete" } else { "deleted" };
-        for id in &releases.deleted {
+        for id in &releases.deletable {
             writeln!(out, "{deleted} the release {id}")?;
         }
         let young = match counts.young {
@@ -197,7 +198,7 @@ impl GcArguments {
         writeln!(
             out,
             "{deleted} {} and {}; kept {} with {}{young}",
-            counted(releases.deleted.len(), "release"),
+            counted(releases.deletable.len(), "release"),
             counted(counts.deleted, "value"),
             counted(releases.kept.len(), "release"),
             counted(counts.needed, "value"),
@@ -212,7 +213,7 @@ fn counted(count: usize, name: &str) -> String {
 
 /// Decides which releases stay; `all` has the newest first. Releases that were served take
 /// precedence over newer ones, because their hashed files are still served. A current release
-/// without a manifest is retained too, so that reading it fails and stops the command.
+/// without a manifest is kept too, so that reading it fails and stops the command.
 fn select_releases(
     pointer: Option<&Pointer>,
     all: &[Release],
@@ -222,7 +223,7 @@ fn select_releases(
 ) -> Result<ReleaseSelection, GcError> {
     let Some(pointer) = pointer else {
         return match all.first() {
-            None => Ok(ReleaseSelection { kept: Vec::new(), deleted: Vec::new() }),
+            None => Ok(ReleaseSelection { kept: Vec::new(), deletable: Vec::new() }),
             Some(newest) => Err(GcError::NoneServed { newest: newest.id.clone() }),
         };
     };
@@ -239,13 +240,13 @@ fn select_releases(
         let is_young = release.metadata.as_ref().is_none_or(|known| is_young(known.created_ms, now_ms, min_age_ms));
         selected.contains(release.id.as_str()) || is_young
     };
-    let (kept, deleted): (Vec<_>, Vec<_>) = all.iter().partition(is_kept);
+    let (kept, deletable): (Vec<_>, Vec<_>) = all.iter().partition(is_kept);
     let ids = |releases: Vec<&Release>| -> Vec<String> { releases.iter().map(|release| release.id.clone()).collect() };
     let mut kept = ids(kept);
     if !kept.contains(&pointer.current) {
         kept.push(pointer.current.clone());
     }
-    Ok(ReleaseSelection { kept, deleted: ids(deleted) })
+    Ok(ReleaseSelection { kept, deletable: ids(deletable) })
 }
 
 /// Returns true if something was uploaded less than `min_age_ms` ago, or has a time in the

@@ -32,7 +32,7 @@ pub(super) enum LeaseConflict {
     /// Another command, which may be another gc, is running, which stops `assets gc`.
     #[error(
         "{what} is running ({name}); run this again when it has finished. If it has died, its lease expires after \
-         an hour (or its --deadline plus ten minutes); --force runs at once"
+         an hour, or after its --deadline plus ten minutes if that is longer; --force runs at once"
     )]
     Other { what: &'static str, name: String },
 }

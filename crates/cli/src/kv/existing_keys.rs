@@ -54,7 +54,7 @@ pub(super) struct KeysToWrite {
     keys: KeySet,
     /// What all of them begin with; None if there are none.
     prefix: Option<String>,
-    /// The first of them.
+    /// The first of them: one more than are looked up one by one, if there are that many.
     first: Vec<String>,
 }
 

@@ -5,8 +5,9 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// The most reads that are in progress or wait for their turn. Each has one value of up to 25 MiB,
-/// or the texts of up to a hundred keys.
+/// How many reads are made at the same time, and how many are requested ahead; the parts of a
+/// divided read come on top. Each has one value of up to 25 MiB, or the texts of up to a hundred
+/// keys.
 const READS: usize = 8;
 /// How many parts a read is divided into if its items cannot be read together.
 const PARTS: usize = 10;

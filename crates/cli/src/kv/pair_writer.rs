@@ -6,7 +6,7 @@ use super::KvError;
 use super::completed_prefix::CompletedPrefix;
 use crate::api::{CallQueue, KeyValuePair, Namespace, concurrent_calls};
 
-/// A part of the work: pairs to write, and the place in the input after them.
+/// Pairs to write, and the number of the part of the work ([`CompletedPrefix`]) that they are.
 struct NumberedBatch {
     number: u64,
     pairs: Vec<KeyValuePair>,

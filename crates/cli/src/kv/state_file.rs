@@ -59,7 +59,7 @@ impl StateFile {
     /// Returns where the interrupted run of this task continues, or None if there is no state.
     ///
     /// # Errors
-    /// The file cannot be read, or is of another task.
+    /// The file cannot be read, is no state, or is that of another task.
     pub(super) fn position<T, P>(&self, task: &T) -> Result<Option<P>, StateError>
     where
         T: DeserializeOwned + PartialEq,

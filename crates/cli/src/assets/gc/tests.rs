@@ -19,7 +19,7 @@ fn blob(hash: &str, uploaded_ms: Option<u64>) -> NamespaceKey {
 }
 
 #[test]
-fn the_newest_the_served_and_the_young_releases_are_retained() {
+fn the_newest_the_served_and_the_young_releases_are_kept() {
     let all = [
         release("e", Some(0)),
         release("d", Some(2)),
@@ -27,7 +27,7 @@ fn the_newest_the_served_and_the_young_releases_are_retained() {
         release("b", Some(4)),
         release("a", None),
     ];
-    // `a` was pushed at an unknown time, so it is always retained.
+    // `a` was pushed at an unknown time, so it is always kept.
     for (current, previous, keep, min_age_ms, kept) in [
         ("e", "", 5, HOUR_MS, "edcba"),
         ("e", "", 9, HOUR_MS, "edcba"),
@@ -43,7 +43,7 @@ fn the_newest_the_served_and_the_young_releases_are_retained() {
         ("c", "be", 3, 0, "ecba"),
         ("c", "xb", 2, 0, "cba"),
         ("c", "b", 1, 0, "ca"),
-        // A current release without a manifest is retained, so that reading it stops the command.
+        // A current release without a manifest is kept, so that reading it stops the command.
         ("gone", "", 1, 0, "a gone"),
     ] {
         let previous = previous.chars().map(String::from).collect();
@@ -55,14 +55,14 @@ fn the_newest_the_served_and_the_young_releases_are_retained() {
             "{current} {:?} {keep} {min_age_ms}",
             pointer.previous
         );
-        let deleted: Vec<_> = all.iter().filter(|release| !releases.kept.contains(&release.id)).collect();
-        assert_eq!(releases.deleted, deleted.iter().map(|release| release.id.clone()).collect::<Vec<_>>());
+        let others = all.iter().filter(|release| !releases.kept.contains(&release.id));
+        assert_eq!(releases.deletable, others.map(|release| release.id.clone()).collect::<Vec<_>>());
     }
 }
 
 #[test]
 fn without_a_pointer_no_release_is_deleted() {
-    assert_eq!(select_releases(None, &[], 5, NOW_MS, 0).unwrap(), ReleaseSelection { kept: vec![], deleted: vec![] });
+    assert_eq!(select_releases(None, &[], 5, NOW_MS, 0).unwrap(), ReleaseSelection { kept: vec![], deletable: vec![] });
     let sentence = select_releases(None, &[release("a", None)], 5, NOW_MS, 0).unwrap_err().to_string();
     assert!(sentence.starts_with("there are releases, such as a, but none of them is served"), "{sentence}");
 }
@@ -102,7 +102,7 @@ fn a_release_reaches_all_its_encodings_and_chunks() {
 }
 
 #[test]
-fn a_manifest_that_cannot_be_read_stops_gc() {
+fn an_unreadable_manifest_is_explained() {
     let sentence = GcError::Manifest(ReleaseError::NotFound("r".to_owned())).to_string();
     assert!(sentence.starts_with("the manifest of the release r does not exist. Nothing was deleted"), "{sentence}");
 }
@@ -126,7 +126,7 @@ proptest! {
         prop_assert!(releases.kept.len() >= keep.min(all.len()));
         let mut before = pointer.previous.iter().filter(|id| all.iter().any(|release| release.id == **id));
         prop_assert!(before.by_ref().take(keep.saturating_sub(1)).all(|id| releases.kept.contains(id)));
-        for id in &releases.deleted {
+        for id in &releases.deletable {
             let hours = ages[id.parse::<usize>().unwrap()];
             prop_assert!(hours.is_some_and(|hours| hours >= min_age));
         }
