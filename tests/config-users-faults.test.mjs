@@ -5,6 +5,7 @@ import { makeUserIds, snapshotOf, startConfig, usersOf } from "./harness/config.
 import { assertProblem } from "./harness/problem.mjs";
 
 const on = { preview_features_enabled: true };
+const MIB = 1024 * 1024;
 
 describe("faults", async () => {
   const config = await startConfig();
@@ -53,7 +54,6 @@ describe("faults", async () => {
 
 describe("long records", async () => {
   const config = await startConfig();
-  const MIB = 1024 * 1024;
   const lengths = (reads) => reads.map((keys) => (Array.isArray(keys) ? keys.length : keys));
 
   test("a call that KV refuses, for more than 25 MB, is split in halves", async () => {
@@ -102,7 +102,7 @@ describe("long records", async () => {
   for (const [what, more, fits] of [
     ["16 MiB of records are returned", [], true],
     ["more is refused", ["{}"], false],
-    ["more is refused, also where it is another call's", [...Array(100).fill("{}")], false],
+    ["more is refused, even if another read of KV returns it", [...Array(100).fill("{}")], false],
   ]) {
     test(what, async () => {
       const records = [...Array(16).fill(`{"a":"${"x".repeat(MIB - 8)}"}`), ...more];
@@ -123,6 +123,18 @@ describe("with a snapshot that is not in memory", async () => {
     const { response, reads } = await config.recordReads(() => config.postUsers(userIds));
     assert.deepEqual(new Set(Object.values(usersOf(response)).map(({ source }) => source)), new Set(["snapshot"]));
     assert.equal(reads.filter((key) => key === "snapshot").length, 1);
+  });
+
+  test("its records count towards the 16 MiB that a response may have", async () => {
+    const [own, ...inSnapshot] = makeUserIds(3);
+    const record = (mebibytes) => ({ a: "x".repeat(mebibytes * MIB - 8) });
+    await config.putRecord(own, record(8));
+    await config.kv.put("snapshot", snapshotOf({ [inSnapshot[0]]: record(8), [inSnapshot[1]]: {} }));
+    await config.emptyMemory();
+    const whole = usersOf(await config.postUsers([own, inSnapshot[0]]));
+    assert.deepEqual([whole[own].source, whole[inSnapshot[0]].source], ["record", "snapshot"]);
+    const response = await config.postUsers([own, ...inSnapshot], { headers: { Accept: "application/json" } });
+    assertProblem(response, 400, "answer_too_large");
   });
 
   test("a failing read of it is made once for all users of a request", async () => {

@@ -87,7 +87,7 @@ pub(crate) async fn find_all(context: &RequestContext, ids: &[&str]) -> Result<V
     let mut read = Vec::with_capacity(wanted.len());
     let mut bytes = 0_usize;
     // The reads are made one after another, so that records that are too long together are noticed
-    // before all of them are in memory.
+    // before all of them are in memory. Those of the snapshot are in memory already.
     for keys in wanted.chunks(BULK_READ_KEYS_MAX) {
         for record in Users.get_all(context, keys, Clock.now_ms()).await {
             let valid = record.as_ref().ok().and_then(Option::as_ref).and_then(|cached| Option::as_ref(&cached.value));
@@ -102,19 +102,24 @@ pub(crate) async fn find_all(context: &RequestContext, ids: &[&str]) -> Result<V
     let mut users = Vec::with_capacity(ids.len());
     let mut shared_snapshot = None;
     for (id, key) in ids.iter().zip(&keys) {
-        users.push(if is_reserved_key(&vars, key) {
-            UserConfig { record: ResolvedRecord::None, source: ConfigSource::NoRecord }
-        } else {
-            match own(read.next().expect("each wanted key was read")) {
-                Ok(user) => user,
-                Err(without) => {
-                    // One read of the snapshot serves all users.
-                    let snapshot = match &shared_snapshot {
-                        Some(snapshot) => snapshot,
-                        None => shared_snapshot.insert(snapshot(context).await),
-                    };
-                    in_snapshot(context, snapshot, id, without)
+        if is_reserved_key(&vars, key) {
+            users.push(UserConfig { record: ResolvedRecord::None, source: ConfigSource::NoRecord });
+            continue;
+        }
+        users.push(match own(read.next().expect("each wanted key was read")) {
+            Ok(user) => user,
+            Err(without) => {
+                // One read of the snapshot serves all users.
+                let snapshot = match &shared_snapshot {
+                    Some(snapshot) => snapshot,
+                    None => shared_snapshot.insert(snapshot(context).await),
+                };
+                let user = in_snapshot(context, snapshot, id, without);
+                bytes += user.record().map_or(0, |record| record.json().len());
+                if bytes > RESPONSE_BYTES_MAX {
+                    return Err(BatchError::TooLong);
                 }
+                user
             }
         });
     }

@@ -52,6 +52,7 @@ pub enum ConfigError {
 impl HttpError for ConfigError {
     fn response(&self) -> ErrorResponse {
         let shown = |status, code| ErrorResponse::new(status, code, self.to_string());
+        // The codes are public, so they stay if a variant is renamed.
         match self {
             Self::MissingUserId(_) => shown(Status::BadRequest, "missing_user_id"),
             Self::Encoding(error) => error.response(),

@@ -12,7 +12,7 @@ use kv_store::record;
 pub const USERS_MAX: usize = 1000;
 
 /// The longest body of a request, in bytes. [`USERS_MAX`] ids of the longest length that a key
-/// may have (512 bytes) fit.
+/// may have (512 bytes) fit if JSON need not escape them.
 pub const REQUEST_BYTES_MAX: u32 = 600 * 1024;
 
 /// The most bytes that all records of a response may have together: 16 MiB, because an isolate
@@ -53,7 +53,7 @@ impl<'a> BatchEntry<'a> {
     #[expect(
         clippy::expect_used,
         clippy::missing_panics_doc,
-        reason = "a user whose record is known must not be entry that there is none"
+        reason = "a known record must not be reported as missing"
     )]
     #[must_use]
     pub fn new(source: ConfigSource, record: Option<&'a UserRecord>) -> Self {

@@ -38,7 +38,7 @@ fn check(cases: &[OperatorCase]) {
 }
 
 #[test]
-fn values() {
+fn an_operator_holds_only_for_values_of_its_type() {
     let two_to_53 = 9_007_199_254_740_992_u64;
     check(&[
         (json!({"eq": "pro"}), json!(["pro"]), json!(["Pro", "pro ", ""]), json!([1, true, null])),

@@ -7,13 +7,13 @@ fn faults(json: &str) -> Vec<String> {
 }
 
 /// Returns the faults of a flag `x`.
-fn of_flag(flag: &Value) -> Vec<String> {
+fn faults_of_flag(flag: &Value) -> Vec<String> {
     faults(&json!({"flags": {"x": flag}}).to_string())
 }
 
 /// Returns the faults of a flag `x` that has only this rule, without `flags.x.rules[0]`.
-fn of_rule(rule: &Value) -> Vec<String> {
-    let faults = of_flag(&json!({"default": "off", "rules": [rule]}));
+fn faults_of_rule(rule: &Value) -> Vec<String> {
+    let faults = faults_of_flag(&json!({"default": "off", "rules": [rule]}));
     let strip = |fault: String| {
         let fault = fault.strip_prefix("flags.x.rules[0]").unwrap_or(&fault).to_owned();
         fault.trim_start_matches('.').to_owned()
@@ -49,7 +49,7 @@ fn the_example_of_the_documentation_is_read() {
 }
 
 #[test]
-fn faults_of_the_whole() {
+fn a_text_that_is_no_object_of_flags_is_refused() {
     for (json, expected) in [
         ("", "not a JSON object at line 1, column 1"),
         ("[]", "not a JSON object at line 1, column 1"),
@@ -69,7 +69,7 @@ fn faults_of_the_whole() {
 }
 
 #[test]
-fn names_of_flags() {
+fn a_flags_name_has_up_to_128_letters_digits_dots_underscores_and_hyphens() {
     let problem = "a flag's name has 1 to 128 letters, digits, dots, underscores and hyphens";
     for (name, place) in
         [("", "[\"\"]"), ("a b", "[\"a b\"]"), ("a:b", "[\"a:b\"]"), ("é", "[\"é\"]"), ("$schema", ".$schema")]
@@ -85,7 +85,7 @@ fn names_of_flags() {
 }
 
 #[test]
-fn faults_of_a_flag() {
+fn every_fault_of_a_flag_is_named_with_its_place() {
     for (flag, expected) in [
         (json!({}), &["default: it is missing"][..]),
         (json!({"default": "yes"}), &["default: it names no variant; there are: off, on"]),
@@ -142,12 +142,12 @@ fn faults_of_a_flag() {
         ),
     ] {
         let expected: Vec<String> = expected.iter().map(|fault| format!("flags.x.{fault}")).collect();
-        assert_eq!(of_flag(&flag), expected, "{flag}");
+        assert_eq!(faults_of_flag(&flag), expected, "{flag}");
     }
 }
 
 #[test]
-fn faults_of_a_rule() {
+fn every_fault_of_a_rule_is_named_with_its_place() {
     let only = "a rule with deny has nothing else but a variant";
     for (rule, expected) in [
         (json!({"variant": "on"}), &[": it needs allow, match or percentage (or deny)".to_owned()][..]),
@@ -178,19 +178,19 @@ fn faults_of_a_rule() {
         (json!({"match": [], "variant": "on"}), &["match: it has no condition".to_owned()]),
         (json!({"match": ["x"], "variant": "on"}), &["match[0]: it must be an object".to_owned()]),
     ] {
-        assert_eq!(of_rule(&rule), expected, "{rule}");
+        assert_eq!(faults_of_rule(&rule), expected, "{rule}");
     }
     for percentage in [json!(-1), json!(100.001), json!(0.0005), json!("50"), json!(true), json!([])] {
         let fault = "percentage: it must be a number from 0 to 100 with three decimals at most";
-        assert_eq!(of_rule(&json!({"percentage": percentage, "variant": "on"})), [fault], "{percentage}");
+        assert_eq!(faults_of_rule(&json!({"percentage": percentage, "variant": "on"})), [fault], "{percentage}");
     }
     for percentage in [json!(0), json!(100), json!(33.333), json!(1e1), json!(0.001)] {
-        assert!(of_rule(&json!({"percentage": percentage, "variant": "on"})).is_empty(), "{percentage}");
+        assert!(faults_of_rule(&json!({"percentage": percentage, "variant": "on"})).is_empty(), "{percentage}");
     }
 }
 
 #[test]
-fn faults_of_a_condition() {
+fn a_fault_of_a_condition_is_named_with_its_place() {
     let scalar = "it must be a string, a number, a boolean or null";
     let version = "it must be a version such as 2.1.0 (Semantic Versioning 2.0.0)";
     for (condition, expected) in [
@@ -226,12 +226,12 @@ fn faults_of_a_condition() {
     ] {
         let place = if expected.starts_with(':') { "match[1]" } else { "match[1]." };
         let rule = json!({"match": [{"attribute": "b", "eq": null}, condition], "variant": "on"});
-        assert_eq!(of_rule(&rule), [format!("{place}{expected}")], "{condition}");
+        assert_eq!(faults_of_rule(&rule), [format!("{place}{expected}")], "{condition}");
     }
 }
 
 #[test]
-fn how_many_of_each_there_may_be() {
+fn lists_rules_variants_and_metadata_have_a_largest_length() {
     let many = |count: usize| (0..count).map(|index| index.to_string());
     let ids = |count| json!({"allow": many(count).collect::<Vec<_>>(), "variant": "on"});
     let values = |operator: &str, count| json!({"match": [{"attribute": "a", operator: many(count).collect::<Vec<_>>()}], "variant": "on"});
@@ -245,14 +245,14 @@ fn how_many_of_each_there_may_be() {
         (1000, &|count| values("startsWith", count), "match[0].startsWith"),
         (100, &conditions, "match"),
     ] {
-        assert!(of_rule(&rule(most)).is_empty(), "{place}");
+        assert!(faults_of_rule(&rule(most)).is_empty(), "{place}");
         let more = most + 1;
-        assert_eq!(of_rule(&rule(more)), [format!("{place}: it has {more} elements; {most} are the most")]);
+        assert_eq!(faults_of_rule(&rule(more)), [format!("{place}: it has {more} elements; {most} are the most")]);
     }
     let rules = |count| vec![json!({"allow": ["u"], "variant": "on"}); count];
-    assert!(of_flag(&json!({"default": "on", "rules": rules(100)})).is_empty());
+    assert!(faults_of_flag(&json!({"default": "on", "rules": rules(100)})).is_empty());
     let fault = "flags.x.rules: it has 101 elements; 100 are the most";
-    assert_eq!(of_flag(&json!({"default": "on", "rules": rules(101)})), [fault]);
+    assert_eq!(faults_of_flag(&json!({"default": "on", "rules": rules(101)})), [fault]);
     let members = |count| many(count).map(|name| (name, json!(1))).collect::<serde_json::Map<_, _>>();
     for member in ["variants", "metadata"] {
         let flag = |count| {
@@ -260,9 +260,9 @@ fn how_many_of_each_there_may_be() {
             flag[member] = Value::Object(members(count));
             flag
         };
-        assert!(of_flag(&flag(50)).is_empty());
+        assert!(faults_of_flag(&flag(50)).is_empty());
         let fault = format!("flags.x.{member}: it has 51 members; 50 are the most");
-        assert_eq!(of_flag(&flag(51)), [fault]);
+        assert_eq!(faults_of_flag(&flag(51)), [fault]);
     }
     let flags = |count| {
         let flags: serde_json::Map<_, _> = many(count).map(|name| (name, json!({"default": "on"}))).collect();

@@ -7,7 +7,7 @@ fn warnings(flag: &Value) -> Vec<String> {
     definitions.warnings().iter().map(ToString::to_string).collect()
 }
 
-fn of_rules(rules: &Value) -> Vec<String> {
+fn warnings_of_rules(rules: &Value) -> Vec<String> {
     let strip = |warning: String| warning.strip_prefix("flags.x.rules").unwrap_or(&warning).to_owned();
     warnings(&json!({"default": "off", "rules": rules})).into_iter().map(strip).collect()
 }
@@ -112,7 +112,7 @@ fn a_rule_that_matches_nobody_is_a_warning() {
             vec!["[2]: it does not deny those whom rules[1] matches; write deny before it".to_owned()],
         ),
     ] {
-        assert_eq!(of_rules(&rules), expected, "{rule}");
+        assert_eq!(warnings_of_rules(&rules), expected, "{rule}");
     }
 }
 
