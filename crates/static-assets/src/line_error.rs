@@ -1,6 +1,6 @@
-//! Errors in `_redirects` and `_headers`.
+//! Where the parsers of `_redirects` and `_headers` found an error.
 
-/// An error in a line of `_redirects` or `_headers`.
+/// What is wrong, and in which line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct LineError {

@@ -21,8 +21,8 @@ pub struct Redirect {
     pub location: String,
 }
 
-/// All characters that must be escaped in a path: more than [`STRICT`] leaves are allowed there
-/// (RFC 3986 §3.3, `pchar`).
+/// Characters to escape in a path: fewer than [`STRICT`], because RFC 3986 §3.3 (`pchar`) allows
+/// more.
 const PATH: &AsciiSet = &STRICT
     .remove(b'!')
     .remove(b'$')
@@ -100,7 +100,8 @@ impl Destination {
         Ok(destination)
     }
 
-    /// "Proxying will only support relative URLs on your site."
+    /// Refuses what a rewrite cannot lead to. "Proxying will only support relative URLs on your
+    /// site" (Workers static assets, "Redirects").
     fn check_rewrite(&self, source: &Pattern) -> Result<(), String> {
         let parts = self.parts();
         if !parts.origin.is_empty() {
@@ -134,7 +135,8 @@ impl Destination {
     }
 
     /// Returns the decoded path on this host that a redirect leads to; `None` if it is a
-    /// rewrite, leads to another host, or has placeholders in its path.
+    /// rewrite, leads to another host, or has placeholders or a broken percent-encoding in its
+    /// path.
     pub(super) fn fixed_path(&self) -> Option<String> {
         let parts = self.parts();
         let is_fixed = self.status != 200 && parts.origin.is_empty() && names(parts.path).next().is_none();
@@ -194,7 +196,11 @@ impl Destination {
     }
 }
 
-/// Refuses an origin whose site a visitor could choose: `https://:host/`.
+/// Refuses an origin whose domain or address a visitor could choose: behind a placeholder it must
+/// have two labels or more, and not the end of an IPv4 address.
+///
+/// It knows no list of public suffixes (<https://publicsuffix.org>): `https://:name.github.io/` is
+/// accepted, although visitors choose whose site that is.
 fn check_origin(origin: &str) -> Result<(), String> {
     let host = origin.strip_prefix("https://").unwrap_or(origin);
     let (host, port) = match host.rsplit_once(':') {
@@ -222,9 +228,12 @@ fn check_origin(origin: &str) -> Result<(), String> {
     if port == Some("") || host.is_empty() {
         return Err("The destination has no host, or no port behind its colon.".into());
     }
-    // What follows the last placeholder must be a site: `.example.com`.
-    let is_site = end.starts_with('.') && end.split('.').filter(|label| !label.is_empty()).count() >= 2;
-    if names(host).next().is_some() && !is_site {
+    let mut labels = end.split('.').filter(|label| !label.is_empty());
+    // "The highest-level component label will be alphabetic", unlike that of an IPv4 address (RFC
+    // 1123 §2.1).
+    let has_top = labels.next_back().is_some_and(|top| top.starts_with(|first: char| first.is_ascii_alphabetic()));
+    let is_fixed = end.starts_with('.') && has_top && labels.next_back().is_some();
+    if names(host).next().is_some() && !is_fixed {
         return Err(
             "Visitors could choose the host of the destination. Behind a placeholder write the site: `.example.com`."
                 .into(),
