@@ -158,8 +158,8 @@ const QUERY: &AsciiSet = &CONTROLS.add(b'"').add(b'<').add(b'>').add(b'\'');
 ///
 /// Whatever `fetch` would escape is escaped, so the key names exactly what is fetched. The
 /// upstream receives this form too. Otherwise a server that distinguishes `%7E` from `~` could
-/// be made to store the response for one under the key of the other. A character that is not
-/// printable ASCII is refused.
+/// be made to store the response for one under the key of the other. A space, or a character that
+/// is not printable ASCII, is refused.
 pub(super) fn encoded(path: &str, query: Option<&str>) -> Result<String, CacheError> {
     if !path.bytes().chain(query.unwrap_or_default().bytes()).all(|byte| byte.is_ascii_graphic()) {
         return Err(CacheError::NotAUrl);

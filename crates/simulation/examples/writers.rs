@@ -127,10 +127,10 @@ fn strategy_rows() -> Vec<Row> {
         rows.push(Row::new("direct", SimulatedStrategy::Direct, writers));
         rows.push(Row::new("documented", SimulatedStrategy::Documented, writers));
         rows.push(Row::new("backoff", SimulatedStrategy::Backoff(Backoff::PUT), writers));
-        rows.push(Row::new("coalesce, 1 request", SimulatedStrategy::Coalesce { requests: 1 }, writers));
-        rows.push(Row::new("coalesce, a request each", SimulatedStrategy::Coalesce { requests: writers }, writers));
+        rows.push(Row::new("coalesce, 1 request", SimulatedStrategy::Coalesce { requests_max: 1 }, writers));
+        rows.push(Row::new("coalesce, a request each", SimulatedStrategy::Coalesce { requests_max: writers }, writers));
     }
-    rows.push(Row::new("coalesce, 10 requests", SimulatedStrategy::Coalesce { requests: 10 }, 200));
+    rows.push(Row::new("coalesce, 10 requests", SimulatedStrategy::Coalesce { requests_max: 10 }, 200));
     rows
 }
 

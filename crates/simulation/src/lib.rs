@@ -23,7 +23,7 @@
 //! let direct = simulate(SimulatedStrategy::Direct, 20, 1);
 //! assert_eq!((direct.puts, direct.acknowledged, direct.last_write_won), (20, 1, false));
 //!
-//! let coalesced = simulate(SimulatedStrategy::Coalesce { requests: 1 }, 20, 1);
+//! let coalesced = simulate(SimulatedStrategy::Coalesce { requests_max: 1 }, 20, 1);
 //! assert_eq!((coalesced.puts, coalesced.acknowledged, coalesced.last_write_won), (1, 20, true));
 //! ```
 //!

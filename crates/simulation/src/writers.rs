@@ -43,15 +43,17 @@ pub enum SimulatedStrategy {
     /// The writers share requests. [`WriteCoalescer`] sends the last write of each request to the
     /// key's Durable Object, which puts the last value to KV.
     Coalesce {
-        /// The number of requests; 0 counts as 1. There are never more than writers.
-        requests: u32,
+        /// The most requests; 0 counts as 1. Each carries equally many writes, the last perhaps
+        /// fewer.
+        requests_max: u32,
     },
 }
 
 /// The result of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SimulationResult {
-    /// The number of writers whose write succeeded: KV accepted their value or a later one.
+    /// The number of writers whose write succeeded: KV accepted their value, or a later one with
+    /// [`SimulatedStrategy::Coalesce`].
     pub acknowledged: u32,
     /// The number of puts to KV, refused ones included.
     pub puts: u32,
@@ -83,9 +85,9 @@ pub fn simulate(strategy: SimulatedStrategy, writers: u32, seed: u64) -> Simulat
             };
             (write_each(&time, values, write), Some(writers))
         }
-        SimulatedStrategy::Coalesce { requests } => {
+        SimulatedStrategy::Coalesce { requests_max } => {
             let values: Vec<u32> = values.collect();
-            let size = writers.div_ceil(requests.max(1)).max(1);
+            let size = writers.div_ceil(requests_max.max(1)).max(1);
             let requests: Vec<&[u32]> = values.chunks(usize::try_from(size).unwrap_or(usize::MAX)).collect();
             let object = SimulatedObject::new(&kv, requests.len());
             let acknowledged = block_on(&time, object.serve(&requests));
@@ -160,14 +162,14 @@ struct SimulatedObject<'a> {
 }
 
 impl<'a> SimulatedObject<'a> {
-    fn new(kv: &'a SimulatedKv<'a>, requests: usize) -> Self {
+    fn new(kv: &'a SimulatedKv<'a>, request_count: usize) -> Self {
         Self {
             kv,
             writer: RefCell::new(KeyState::new("hot")),
             value: Cell::new(None),
             budget: RefCell::new(Budget::new()),
             pending: RefCell::default(),
-            open_requests: Cell::new(requests),
+            open_requests: Cell::new(request_count),
         }
     }
 
@@ -184,9 +186,9 @@ impl<'a> SimulatedObject<'a> {
 
     /// Serves one request, which waits until KV has its last value or a later one. Returns how
     /// many of its writers are acknowledged.
-    async fn request(&self, values: &[u32], requests: usize) -> usize {
+    async fn request(&self, values: &[u32], request_count: usize) -> usize {
         let time = self.kv.time;
-        if requests > 1 {
+        if request_count > 1 {
             // Always from 0 to 1000.
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             let delay_ms = (time.random() * ARRIVAL_SPREAD_MS) as u64;
@@ -295,14 +297,14 @@ mod tests {
 
     #[test]
     fn coalesce_acknowledges_20_writers_of_one_request_with_one_put() {
-        for result in results(SimulatedStrategy::Coalesce { requests: 1 }, 20) {
+        for result in results(SimulatedStrategy::Coalesce { requests_max: 1 }, 20) {
             assert_eq!(result, SimulationResult { acknowledged: 20, puts: 1, elapsed_ms: 20, last_write_won: true });
         }
     }
 
     #[test]
     fn coalesce_acknowledges_20_writers_in_20_requests_with_at_most_3_puts() {
-        for (seed, result) in results(SimulatedStrategy::Coalesce { requests: 20 }, 20).enumerate() {
+        for (seed, result) in results(SimulatedStrategy::Coalesce { requests_max: 20 }, 20).enumerate() {
             assert!(result.last_write_won && result.puts <= 3, "seed {seed}: {result:?}");
             assert_eq!(result.acknowledged, 20, "seed {seed}");
         }
@@ -310,7 +312,7 @@ mod tests {
 
     #[test]
     fn coalesce_acknowledges_200_writers_in_10_requests_with_at_most_5_puts() {
-        for (seed, result) in results(SimulatedStrategy::Coalesce { requests: 10 }, 200).enumerate() {
+        for (seed, result) in results(SimulatedStrategy::Coalesce { requests_max: 10 }, 200).enumerate() {
             assert!(result.last_write_won && result.puts <= 5, "seed {seed}: {result:?}");
             assert_eq!(result.acknowledged, 200, "seed {seed}");
         }

@@ -95,7 +95,7 @@ fn read_routes(list: &Node<'_>, upstream: &ReadUpstream<'_>) -> Option<Vec<PathR
                 return node.fault("it must start with /");
             }
             if !is_clean || has_dot_segments(text) {
-                return node.fault("it has a query, a fragment, a dot segment, a backslash, or a character that is not printable ASCII");
+                return node.fault("it has a query, a fragment, a dot segment, a backslash, a space, or a character that is not printable ASCII");
             }
             let path = normalize_escapes(text.strip_suffix('/').unwrap_or(text)).into_owned();
             if seen.contains(&path) {

@@ -28,7 +28,7 @@ const MEMBER_FAULTS: &[(&str, &[&str])] = &[
     (
         r#""routes": [{"path": "/a", "origin": "https://a.example/x?y"}]"#,
         &[
-            "routes[0].origin: its path has a query, a fragment, a dot segment, a backslash, or a character that is not printable ASCII",
+            "routes[0].origin: its path has a query, a fragment, a dot segment, a backslash, a space, or a character that is not printable ASCII",
         ],
     ),
     (r#""variants": "blue""#, &["variants: it must be an array"]),
@@ -171,7 +171,7 @@ fn each_fault_of_a_whole_record_is_reported() {
         (r#"{"origin": "a.example"}"#, "origin: it does not start with http:// or https://"),
         (
             r#"{"origin": "https://a.example/../x"}"#,
-            "origin: its path has a query, a fragment, a dot segment, a backslash, or a character that is not printable ASCII",
+            "origin: its path has a query, a fragment, a dot segment, a backslash, a space, or a character that is not printable ASCII",
         ),
         (r#"{"variants": []}"#, neither),
         (r#"{"variants": [{"name": "a", "origin": "https://a.example"}]}"#, neither),
@@ -192,7 +192,7 @@ fn each_fault_of_a_whole_record_is_reported() {
 
 #[test]
 fn a_path_that_no_request_has_is_no_route() {
-    let unclean = "routes[0].path: it has a query, a fragment, a dot segment, a backslash, or a character that is not printable ASCII";
+    let unclean = "routes[0].path: it has a query, a fragment, a dot segment, a backslash, a space, or a character that is not printable ASCII";
     for path in ["/a?b", "/a#b", "/a b", "/a/../b", "/.", "/%2e%2E/a", "/a\\\\b", "/é", "/a\\nb", "/a\\u0000"] {
         let route = format!(r#"{{"path": "{path}", "origin": "https://a.example"}}"#);
         assert_eq!(
