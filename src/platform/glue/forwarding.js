@@ -1,8 +1,7 @@
-// What is done with requests and responses of the runtime in one call each. WebAssembly decodes
-// every string of every call again, and a proxied request would need thirty calls: they cost more
-// than all that Rust does for the request (`npm run bench`).
+// One call here does what would take Rust thirty: WebAssembly decodes every string of every call
+// again, which costs more than all that Rust does for a proxied request (`npm run bench`).
 
-/** Returns the names of a message's header fields, separated by commas. */
+/** Returns the names of a message's header fields, each ended by a comma. */
 export function names(message) {
   let names = "";
   for (const name of message.headers.keys()) names += `${name},`;
@@ -20,7 +19,7 @@ export function status(response, names) {
   return found;
 }
 
-/** Returns a header field of a message, or `null`. */
+/** Returns the value of a header field, or `null`. */
 export function field(message, name) {
   return message.headers.get(name);
 }
