@@ -238,7 +238,7 @@ describe("gc", () => {
     assert.equal((await site.get(release(1).script)).status, 404);
   });
 
-  test("never deletes the current release or unversioned keys, however few releases are retained", async () => {
+  test("never deletes the current release or unversioned keys, however few releases are kept", async () => {
     const ids = await pushed(3);
     await site.run("rollback", [ids[0]]);
     await site.kv.put("plain.txt", "plain");
@@ -322,7 +322,22 @@ describe("gc", () => {
     assert.deepEqual(await site.keys("kv-edge:push:"), ["kv-edge:push:20261121T000000Z-00000000"]);
   });
 
-  test("that fails takes its mark away", async () => {
+  for (const [what, spoil, reason] of [
+    ["is missing", (key) => site.kv.delete(key), /the manifest of the release \S+ does not exist\. Nothing was deleted/],
+    ["cannot be read", (key) => site.kv.put(key, "{}"), /the manifest of the release \S+ cannot be read: .* Nothing was deleted/],
+  ]) {
+    test(`deletes nothing if the manifest of a kept release ${what}`, async () => {
+      const ids = await pushed(3, "--previous", "0");
+      await spoil(`kv-edge:release:${ids[2]}`);
+      const before = await site.keys();
+      const { code, stderr } = await site.run("gc", ["--keep", "1", "--min-age", "0s"]);
+      assert.equal(code, 1);
+      assert.match(stderr, reason);
+      assert.deepEqual(await site.keys(), before);
+    });
+  }
+
+  test("removes its lease even if it fails", async () => {
     await pushed(3, "--previous", "0");
     site.api.intercept = ({ path, body }, pass) =>
       path.endsWith("/bulk/delete") && !body.includes("kv-edge:push:") ? apiError(400, 10001, "not today") : pass();

@@ -23,7 +23,7 @@ const versions = [
       delete: (key, namespace_id = "WRITES") => kv.namespaces.values.delete(key, { account_id, namespace_id }),
       metadata: (key, namespace_id = "WRITES") => kv.namespaces.metadata.get(key, { account_id, namespace_id }),
     }),
-    /** What arrives of metadata that is given as an object. */
+    /** How the client sends metadata given as an object. */
     metadataOfObject: { a: "1", b: { c: "d" }, l: ["1", "true"] },
   },
   {
@@ -39,10 +39,10 @@ const versions = [
   },
 ];
 
-/** Returns everything that an iterable of pages has. */
-async function all(pages) {
+/** Returns everything that an iterable of entries or pages has. */
+async function all(iterable) {
   const entries = [];
-  for await (const entry of pages) entries.push(entry);
+  for await (const entry of iterable) entries.push(entry);
   return entries;
 }
 
@@ -145,8 +145,13 @@ for (const { name, Cloudflare, of, metadataOfObject } of versions) {
     test("a small limit takes more pages, and none is lost or listed twice", async () => {
       const prefix = uniqueName("few/");
       for (let number = 0; number < 25; number += 1) await WRITES.put(`${prefix}${number}`, "v");
-      const keys = await all(namespaces.keys.list("WRITES", { account_id, prefix, limit: 10 }));
-      assert.deepEqual(keys.map((key) => key.name).sort(), Array.from({ length: 25 }, (_, number) => `${prefix}${number}`).sort());
+      const pages = await all((await namespaces.keys.list("WRITES", { account_id, prefix, limit: 10 })).iterPages());
+      const names = pages.map((page) => page.result.map((key) => key.name));
+      assert.deepEqual(
+        names.map((page) => page.length),
+        [10, 10, 5],
+      );
+      assert.deepEqual(names.flat().sort(), Array.from({ length: 25 }, (_, number) => `${prefix}${number}`).sort());
     });
 
     test("a bulk write is checked whole before its first write", async () => {
@@ -210,7 +215,7 @@ for (const { name, Cloudflare, of, metadataOfObject } of versions) {
       assert.equal(await (await values.get("kept", "assets")).text(), "v");
     });
 
-    test("the older key in place of a token, the token's own check, and accounts work", async () => {
+    test("an email with a key is as good as a token, which is active and sees one account", async () => {
       const older = new Cloudflare({ apiEmail: "a@example.com", apiKey: WORKER_TOKEN, apiToken: null, baseURL });
       assert.equal((await older.kv.namespaces.get("WRITES", { account_id })).title, "WRITES");
       assert.equal((await client.user.tokens.verify()).status, "active");

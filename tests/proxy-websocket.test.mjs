@@ -51,15 +51,15 @@ for (const [name, prefix, headers] of ways) {
   });
 
   test(`${name}: the upstream may speak first`, async () => {
-    const path = serve((side) => side.send("welcome"));
+    const path = serve((endpoint) => endpoint.send("welcome"));
     const { socket } = await connected(prefix + path, { headers });
     assert.equal((await socket.next()).text, "welcome");
   });
 
   test(`${name}: the visitor's close reaches the upstream with its code and reason, and back`, async () => {
     let closed;
-    const path = serve(async (side) => {
-      closed = await echoMessages(side);
+    const path = serve(async (endpoint) => {
+      closed = await echoMessages(endpoint);
     });
     const { socket } = await connected(prefix + path, { headers });
     socket.close(4001, "bye");
@@ -70,10 +70,10 @@ for (const [name, prefix, headers] of ways) {
 
   test(`${name}: the upstream's close reaches the visitor with its code and reason, and back`, async () => {
     let closed;
-    const path = serve(async (side) => {
-      side.send("last words");
-      side.close(4002, "done");
-      closed = await side.next();
+    const path = serve(async (endpoint) => {
+      endpoint.send("last words");
+      endpoint.close(4002, "done");
+      closed = await endpoint.next();
     });
     const { socket } = await connected(prefix + path, { headers });
     assert.equal((await socket.next()).text, "last words");
@@ -86,10 +86,10 @@ for (const [name, prefix, headers] of ways) {
 
   test(`${name}: a ping of either endpoint gets a pong`, async () => {
     let pong;
-    const path = serve(async (side) => {
-      side.ping("from the upstream");
-      pong = await side.next();
-      await echoMessages(side);
+    const path = serve(async (endpoint) => {
+      endpoint.ping("from the upstream");
+      pong = await endpoint.next();
+      await echoMessages(endpoint);
     });
     const { socket } = await connected(prefix + path, { headers });
     await eventually(() => pong, "a pong at the upstream");
@@ -149,8 +149,8 @@ test("the response of an upstream that refuses the upgrade is passed on", async 
 
 test("a disconnected visitor is noticed at the upstream, and a disconnected upstream by the visitor", async () => {
   let lastMessage;
-  const path = serve(async (side) => {
-    lastMessage = await side.next();
+  const path = serve(async (endpoint) => {
+    lastMessage = await endpoint.next();
   });
   const { socket } = await connected(`/stores/shop${path}`);
   socket.destroy();

@@ -40,9 +40,9 @@ class Endpoint {
 
   /** `onClosed` is called when both endpoints have sent a close frame. */
   constructor(write, masked, onClosed = () => {}) {
-    const closes = new Set();
-    this.#closes = (side) => {
-      if (closes.add(side).size === 2) onClosed();
+    const closedBy = new Set();
+    this.#closes = (peer) => {
+      if (closedBy.add(peer).size === 2) onClosed();
     };
     this.send = (payload) => write(frame(typeof payload === "string" ? TEXT : BINARY, payload, { masked }));
     this.ping = (payload) => write(frame(PING, payload, { masked }));
@@ -119,8 +119,8 @@ class Endpoint {
 }
 
 /**
- * Requests a WebSocket. `socket` is undefined if it was refused; `status`, `headers` and `text`
- * are the response. `subprotocols` is a list.
+ * Requests a WebSocket, and returns the response's `status` and `headers` with a `socket`, or with
+ * a `text` if it was refused. `subprotocols` is a list.
  */
 export async function connectWebSocket(worker, path, { headers, subprotocols } = {}) {
   const { hostname, port } = worker.url;
@@ -161,13 +161,14 @@ const acceptKey = (key) => createHash("sha1").update(`${key}258EAFA5-E914-47DA-9
 
 /**
  * Returns a handler for a raw upstream. It accepts every WebSocket, calls
- * `use(endpoint, request)`, and selects the subprotocol `subprotocol` if it is offered.
+ * `use(endpoint, request)`, and selects the subprotocol `subprotocol` if it is offered. `fields`
+ * are further lines of its response.
  */
 export const acceptWebSockets =
   (use, { subprotocol, fields = [] } = {}) =>
   ({ request, write, end, upgrade }) => {
     const offered = (request.field("Sec-WebSocket-Protocol") ?? "").split(/, */);
-    const side = new Endpoint(write, false, end);
+    const endpoint = new Endpoint(write, false, end);
     const lines = [
       "HTTP/1.1 101 Switching Protocols",
       "Upgrade: websocket",
@@ -177,23 +178,23 @@ export const acceptWebSockets =
       ...fields,
     ];
     write(`${lines.join("\r\n")}\r\n\r\n`);
-    upgrade((bytes) => side.push(bytes));
-    request.closed.then(() => side.handleClose());
-    return use(side, request);
+    upgrade((bytes) => endpoint.push(bytes));
+    request.closed.then(() => endpoint.handleClose());
+    return use(endpoint, request);
   };
 
 /**
  * Sends every message back and responds to a close frame with the same code; returns that frame,
  * or `{ closed: true }`.
  */
-export async function echoMessages(side) {
+export async function echoMessages(endpoint) {
   for (;;) {
-    const message = await side.next();
+    const message = await endpoint.next();
     if (message.closed) return message;
-    if (message.opcode === TEXT) side.send(message.text);
-    if (message.opcode === BINARY) side.send(message.data);
+    if (message.opcode === TEXT) endpoint.send(message.text);
+    if (message.opcode === BINARY) endpoint.send(message.data);
     if (message.opcode === CLOSE) {
-      side.close(message.code, message.reason);
+      endpoint.close(message.code, message.reason);
       return message;
     }
   }
