@@ -247,6 +247,17 @@ test("with an open circuit the fallback upstream gets requests of any method", a
   assert.equal(upstream.requests.length, 5);
 });
 
+test("a fallback upstream whose circuit may be tried again by the end of the tries is tried", async () => {
+  const { upstream: backup } = await opened(respondOk("backup"));
+  const slow = upstreamOf(async (exchange) => {
+    await advanceClock(61);
+    return respondFailure()(exchange);
+  });
+  const id = await storefronts.add({ origin: slow.origin, fallback: backup.origin });
+  const response = await send(worker, `/stores/${id}/x`);
+  assert.deepEqual([response.status, response.text, backup.requests.length], [200, "backup", 6]);
+});
+
 test("a response of the application, even a 500, is not replaced by the fallback", async () => {
   const backup = upstreamOf(respondOk("backup"));
   const id = await storefronts.add({ origin: upstreamOf(respondFailure("500 Internal Server Error")).origin, fallback: backup.origin });

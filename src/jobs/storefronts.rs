@@ -185,6 +185,8 @@ impl<'a> ProxiedRequest<'a> {
     ) -> Option<Result<Response, RequestError>> {
         let result = attempt.as_ref().ok().map(|attempt| attempt.result);
         let fallback = self.record.fallback.as_ref();
+        // The tries that failed may have taken longer than the fallback's circuit is open.
+        let now_ms = if result.is_some_and(TryResult::is_failure) { Clock.now_ms() } else { now_ms };
         let response = match failover(|failover| failover.fallback(fallback, self.plan, result, now_ms))? {
             Fallback::Upstream(upstream) => self.fall_back_to(upstream).await?,
             Fallback::Page(key) => self.maintenance(key).await?,

@@ -97,7 +97,7 @@ impl KeyState {
         Self { key: key.to_owned(), ..Self::default() }
     }
 
-    /// The key in `WRITES`.
+    /// Returns the key in `WRITES`.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key

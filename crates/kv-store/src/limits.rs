@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn key_limits_of_workers_kv() {
+    fn a_key_has_1_to_512_bytes_and_is_neither_one_dot_nor_two() {
         let longest = "k".repeat(512);
         let too_long = "k".repeat(513);
         let too_long_in_bytes = "€".repeat(171);

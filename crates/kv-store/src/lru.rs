@@ -100,7 +100,7 @@ impl<V> Lru<V> {
 
     /// Inserts a value of `bytes` bytes as the most recently used one, in place of the key's
     /// previous one. The least recently used ones are evicted to make room. A value that exceeds
-    /// the limit by itself is dropped.
+    /// the limit by itself is dropped, with the key's previous one.
     pub fn insert(&mut self, key: &str, value: V, bytes: usize) {
         self.remove(key);
         let bytes = bytes.saturating_add(key.len()).saturating_add(ENTRY_BYTES);

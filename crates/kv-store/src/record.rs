@@ -47,7 +47,7 @@ pub fn parse<'a, T: Deserialize<'a>>(json: &'a (impl AsRef<[u8]> + ?Sized)) -> R
     from_json(json)
 }
 
-/// Parses a JSON array of objects.
+/// Parses a JSON array.
 ///
 /// # Errors
 /// [`BrokenRecord`] if the text is not a JSON array, or an element is not as expected.

@@ -213,7 +213,7 @@ impl ApiClient {
             unsuccessful_keys: 0,
             tries: retried.tries,
             gave_up,
-            base: self.endpoint.base().to_owned(),
+            base: self.endpoint.base().into(),
             service: self.endpoint.service(),
             names: self.endpoint.names(),
         })
@@ -373,7 +373,7 @@ mod tests {
         let base = ApiBase { url: format!("http://{}", server.local_addr().unwrap()), is_loopback: true };
         let responding = thread::spawn(move || {
             let (mut connection, _) = server.accept().unwrap();
-            connection.read(&mut [0; 4096]).unwrap();
+            assert!(connection.read(&mut [0; 4096]).unwrap() > 0);
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", RESPONSE_BYTES_MAX + 1);
             connection.write_all(head.as_bytes()).unwrap();
             let mebibyte = vec![b' '; 1 << 20];

@@ -74,7 +74,7 @@ pub(crate) struct ApiError {
     pub(super) unsuccessful_keys: usize,
     pub(super) tries: u32,
     pub(super) gave_up: GaveUp,
-    pub(super) base: String,
+    pub(super) base: Box<str>,
     pub(super) service: ApiService,
     pub(super) names: &'static ArgumentNames,
 }
@@ -298,7 +298,8 @@ impl ApiError {
             ApiErrorKind::Status { status, .. } | ApiErrorKind::NotTheApi(status) => status,
             ApiErrorKind::Query { is_unauthorized: true, .. } => 403,
             ApiErrorKind::Query { .. } => 400,
-            ApiErrorKind::Unsuccessful(..) | ApiErrorKind::Interrupted(_) => 500,
+            // A call that ran out of time is handled below, as every one that its deadline ended.
+            ApiErrorKind::Unsuccessful(..) | ApiErrorKind::Interrupted(_) | ApiErrorKind::OutOfTime => 500,
             ApiErrorKind::Unreachable(_) if is_local => {
                 return format!(
                     "run `npm start` or `npx wrangler dev` first, or give its address: {local}=URL ({base})"
@@ -309,8 +310,6 @@ impl ApiError {
                 return format!("check the clock of this machine, the proxy and {api_base} ({base})");
             }
             ApiErrorKind::Cancelled => return "a signal stopped it; run it again, what was written stays".to_owned(),
-            // Handled below, as every call that its deadline ended.
-            ApiErrorKind::OutOfTime => 500,
         };
         let is_out_of_time = self.gave_up == GaveUp::Deadline || self.kind == ApiErrorKind::OutOfTime;
         match status {

@@ -82,7 +82,7 @@ impl DeleteArguments {
         let asks = self.keys.keys.is_empty() && !self.yes && !dry_run;
         if asks && (self.namespace.json || !io::stdin().is_terminal() || !io::stderr().is_terminal()) {
             return Err(KvError::CommandLine(
-                "this deletes all keys that begin with the prefix; --dry-run counts them, --yes deletes them without asking",
+                "this deletes all keys, or all that begin with the prefix; --dry-run counts them, --yes deletes them without asking",
             ));
         }
         let progress = Progress::new(self.namespace.json);

@@ -53,7 +53,7 @@ fn failed(kind: ApiErrorKind) -> ApiError {
         unsuccessful_keys: 3,
         tries: 1,
         gave_up: GaveUp::Permanent,
-        base: "http://h:1/x".to_owned(),
+        base: "http://h:1/x".into(),
         service: ApiService::Kv,
         names: &ArgumentNames::SOURCE,
     }

@@ -69,9 +69,7 @@ pub(super) struct PassSchedule {
     /// When the last comparison ended, and how long it took.
     last_comparison: Option<(u64, u64)>,
     failures: u32,
-    /// True from [`compare_now`](Self::compare_now) until the comparison starts.
-    may_have_missed: bool,
-    /// True if a row is not in KV as it should be.
+    /// True if a row is not in KV as it should be, or may not be.
     is_behind: bool,
     /// True if the snapshot is not in KV as it should be.
     snapshot_is_behind: bool,
@@ -101,7 +99,6 @@ impl PassSchedule {
             last_recheck: Vec::new(),
             last_comparison: None,
             failures: 0,
-            may_have_missed: false,
             is_behind: false,
             snapshot_is_behind: false,
         }
@@ -176,7 +173,7 @@ impl PassSchedule {
             PassKind::Snapshot => ScheduledAction::Snapshot,
             PassKind::Compare => {
                 // Notifications from now on are about later changes.
-                (self.changed, self.may_have_missed) = (ChangedRows::nothing(), false);
+                self.changed = ChangedRows::nothing();
                 self.list_reliable_at = self.list_reliable_at.filter(|at| *at > now);
                 ScheduledAction::Compare
             }
@@ -225,15 +222,14 @@ impl PassSchedule {
 
     /// Schedules a comparison at once: something may have been missed.
     pub(super) fn compare_now(&mut self, now: u64) {
-        (self.compare_at, self.may_have_missed) = (Some(now), true);
+        (self.compare_at, self.is_behind) = (Some(now), true);
     }
 
     /// Returns true if something is not in KV yet, or may not be.
     pub(super) fn is_behind(&self) -> bool {
-        let may_lack = self.last_comparison.is_none() || self.failures > 0 || self.may_have_missed;
-        let lacks = self.is_behind || self.snapshot_is_behind;
+        let lacks = self.last_comparison.is_none() || self.failures > 0 || self.is_behind || self.snapshot_is_behind;
         let is_more_due = self.list_reliable_at.is_some() || self.snapshot_at.is_some() || !self.recheck.is_empty();
-        may_lack || lacks || is_more_due || !self.changed.is_nothing()
+        lacks || is_more_due || !self.changed.is_nothing()
     }
 }
 
