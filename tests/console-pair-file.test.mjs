@@ -76,7 +76,12 @@ describe("console and tool refuse the same files, at the same line", () => {
     ["a lifetime that is too short", 1, '{"key": "a", "value": "", "expiration_ttl": 5}'],
   ]) {
     test(what, async () => {
-      await assert.rejects(read(text), (error) => error instanceof PairFileError && error.line === line);
+      await assert.rejects(read(text), (error) => {
+        assert.ok(error instanceof PairFileError, error.stack);
+        assert.equal(error.line, line);
+        assert.match(error.message, /^(".*": )?[A-Z"].*\.$/, "the mistake is a sentence");
+        return true;
+      });
       const file = tool.file();
       writeFileSync(file, text);
       const { stderr } = await tool.run(["import", file, "--namespace", "WRITES", "--dry-run"]);

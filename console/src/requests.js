@@ -1,4 +1,4 @@
-// Calls of the API as state of a component: the latest answer to what somebody types, and the
+// Calls of the API as state of a component: the latest response to what somebody types, and the
 // outcome of a button.
 import { useEffect, useRef, useState } from "preact/hooks";
 
@@ -7,7 +7,7 @@ export const TYPING_PAUSE_MS = 250;
 
 /**
  * Calls `load` at first and whenever an input changes, and returns `{ result, error, isLoading }`.
- * An answer to older inputs is dropped, however late it arrives. While a call is under way, and
+ * A response to older inputs is dropped, however late it arrives. While a call is under way, and
  * if it fails, the last result stays.
  */
 export function useLatest(load, inputs, { pauseMs = 0 } = {}) {

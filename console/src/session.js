@@ -3,7 +3,7 @@
 
 const STORED = "kv-edge-token";
 
-/** An answer that is no success, or none at all (`status` 0). `message` is a sentence to show. */
+/** A response that is no success, or none at all (`status` 0). `message` is a sentence to show. */
 export class ApiError extends Error {
   name = "ApiError";
 
@@ -16,7 +16,10 @@ export class ApiError extends Error {
 
 const listeners = new Set();
 
-/** Calls `listener` with a sentence if the token stops being accepted. Returns the end of it. */
+/**
+ * Calls `listener` with a sentence if the token stops being accepted. Returns a function that
+ * removes the listener.
+ */
 export function onSignedOut(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);
@@ -45,7 +48,7 @@ export function signOut() {
   sessionStorage.removeItem(STORED);
 }
 
-/** Calls a route that answers with JSON, and returns that. Options as for `send`. */
+/** Calls a route that responds with JSON, and returns that. Options as for `send`. */
 export async function call(path, options) {
   const response = await send(path, options);
   return response.status === 204 ? null : response.json();
@@ -58,7 +61,8 @@ export async function call(path, options) {
  */
 export async function send(path, { method = "GET", json, body, headers, signal, token = sessionStorage.getItem(STORED) } = {}) {
   const fields = new Headers(headers);
-  // A header field takes no other characters, and `fetch` would say so in its own words.
+  // A bearer token has visible ASCII only (RFC 6750 §2.1). `fetch` refuses some other characters
+  // with a message of its own.
   if (token !== null && /^[\x21-\x7e]+$/.test(token)) fields.set("authorization", `Bearer ${token}`);
   if (json !== undefined) fields.set("content-type", "application/json");
   // Cloudflare Access in front of the Worker knows a visitor by its cookie.

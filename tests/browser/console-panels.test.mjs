@@ -398,6 +398,24 @@ describe("the panel of the cache", () => {
     assertClean();
   });
 
+  test("shows the page as JSON beside the variants, and does not count it as one", async () => {
+    const url = upstream.serve((_request, response) => response.writeHead(200, { ...CACHEABLE, "content-type": "text/html" }).end("<title>A page</title>"));
+    await send(worker, `/cache?url=${url}`);
+    const kinds = async () => {
+      const { variants } = (await send(worker, `/console/api/cache?url=${url}`, { headers: bearer })).json();
+      return variants.map(({ kind }) => kind);
+    };
+    await until(async () => assert.deepEqual(await kinds(), ["url", "page"]), "page and JSON in KV");
+    const { page, assertClean } = await openCache(url);
+    await page.getByText("is stored, in 1 variant and as JSON.").waitFor();
+    assert.equal(await page.getByText("page as JSON", { exact: true }).count(), 1);
+
+    await CACHE_KV.delete(`GET ${url}`);
+    await page.getByRole("button", { name: "Look it up" }).click();
+    await page.getByText("is stored as JSON only.").waitFor();
+    assertClean();
+  });
+
   test("purges a tag", async () => {
     const url = await store({ ...CACHEABLE, "cache-tag": "sports" });
     const { page, assertClean } = await openCache(url);

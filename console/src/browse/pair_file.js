@@ -17,7 +17,7 @@ export function pairJson({ key, bytes, text, metadata, expiration }) {
   return JSON.stringify({ key, ...value, ...(metadata === null ? {} : { metadata }), ...(expiration === null ? {} : { expiration }) });
 }
 
-/** A call of a function takes only so many arguments. */
+/** How many characters are made at a time: a call takes a limited number of arguments. */
 const CHARACTERS = 0x8000;
 
 function base64(bytes) {
@@ -26,7 +26,7 @@ function base64(bytes) {
   return btoa(characters);
 }
 
-/** A mistake in a file, and the line that it is in, counted from 1. */
+/** A mistake in a file, as a sentence, and the line that it is in, counted from 1. */
 export class PairFileError extends Error {
   constructor(line, problem) {
     super(problem);
@@ -37,8 +37,9 @@ export class PairFileError extends Error {
 const MEMBERS = new Set(["key", "value", "base64", "metadata", "expiration", "expiration_ttl"]);
 
 /**
- * Yields `{ pair, line, bytes }` of a stream of text: a pair as the bulk write takes it, the line
- * that it begins in, and the length of its JSON. Throws a `PairFileError` at the first mistake.
+ * Yields `{ pair, line, length }` of a stream of text: a pair as the bulk write takes it, the line
+ * that it begins in, and the length of its JSON in UTF-16 code units. Throws a `PairFileError` at
+ * the first mistake.
  */
 export async function* readPairs(chunks) {
   let [rest, line, state] = ["", 1, "start"];
@@ -49,7 +50,7 @@ export async function* readPairs(chunks) {
     while (at < rest.length) {
       if (!scan.isOpen) {
         const character = rest[at];
-        state = after(state, character, line);
+        state = nextState(state, character, line);
         if (character !== "{") {
           at += 1;
           if (character === "\n") line += 1;
@@ -57,22 +58,22 @@ export async function* readPairs(chunks) {
         }
         scan.open(at);
       }
-      const end = scan.end(rest, at);
+      const end = scan.end(rest);
       if (end === -1) break;
       const json = rest.slice(at, end);
-      yield { pair: parsePair(json, line), line, bytes: json.length };
+      yield { pair: parsePair(json, line), line, length: json.length };
       line += json.split("\n").length - 1;
       at = end;
     }
     rest = rest.slice(at);
     scan.moveBack(at);
   }
-  if (scan.isOpen) throw new PairFileError(line, "the record is cut off");
-  if (["first", "item", "after"].includes(state)) throw new PairFileError(line, "the array is not closed; the file is cut off");
+  if (scan.isOpen) throw new PairFileError(line, "The record is cut off.");
+  if (["first", "item", "after"].includes(state)) throw new PairFileError(line, "The array is not closed; the file is cut off.");
 }
 
-/** Returns what may come after a character between the records. */
-function after(state, character, line) {
+/** Returns the state after a character between the records: what may come next. */
+function nextState(state, character, line) {
   if (/[ \t\r\n]/.test(character)) return state;
   const next = {
     start: { "{": "line", "[": "first" },
@@ -84,14 +85,14 @@ function after(state, character, line) {
   }[state][character];
   if (next) return next;
   const problem = {
-    start: 'a line must be a JSON object with the members "key" and "value"',
-    line: 'a line must be a JSON object with the members "key" and "value"',
-    first: "an item of the array must be a JSON object",
-    item: "an item of the array must be a JSON object",
-    after: "a comma must stand between the items of the array",
-    end: "something follows the array",
+    start: 'A line must be a JSON object with the members "key" and "value".',
+    line: 'A line must be a JSON object with the members "key" and "value".',
+    first: "An item of the array must be a JSON object.",
+    item: "An item of the array must be a JSON object.",
+    after: "A comma must stand between the items of the array.",
+    end: "Something follows the array.",
   }[state];
-  throw new PairFileError(line, character === "\ufeff" ? "it starts with a byte order mark; save it as UTF-8 without one" : problem);
+  throw new PairFileError(line, character === "\ufeff" ? "The file starts with a byte order mark; save it as UTF-8 without one." : problem);
 }
 
 /** Finds the end of a JSON object in text that comes in parts. */
@@ -140,28 +141,28 @@ function parsePair(json, line) {
   try {
     pair = JSON.parse(json);
   } catch (error) {
-    throw new PairFileError(line, error.message);
+    throw new PairFileError(line, `The record is not JSON: ${error.message}.`);
   }
   const problem = pairProblem(pair);
   if (problem) throw new PairFileError(line, `${JSON.stringify(pair.key ?? "")}: ${problem}`);
   return pair;
 }
 
-/** Returns what is wrong with a pair, or `null`. */
+/** Returns what is wrong with a pair as a sentence, or `null`. */
 function pairProblem(pair) {
   const unknown = Object.keys(pair).find((name) => !MEMBERS.has(name));
-  if (unknown !== undefined) return `unknown member ${JSON.stringify(unknown)}`;
+  if (unknown !== undefined) return `The member ${JSON.stringify(unknown)} is unknown.`;
   const { key, value, base64: isBase64 = false, metadata, expiration, expiration_ttl: lifetime } = pair;
-  if (typeof key !== "string" || typeof value !== "string") return 'it needs the members "key" and "value", which are strings';
-  if (typeof isBase64 !== "boolean") return '"base64" must be true or false';
+  if (typeof key !== "string" || typeof value !== "string") return 'It needs the members "key" and "value", which are strings.';
+  if (typeof isBase64 !== "boolean") return '"base64" must be true or false.';
   for (const [name, time] of [
     ["expiration", expiration],
     ["expiration_ttl", lifetime],
   ]) {
-    if (time !== undefined && time !== null && !(Number.isInteger(time) && time >= 0)) return `"${name}" must be a whole number of seconds`;
+    if (time !== undefined && time !== null && !(Number.isInteger(time) && time >= 0)) return `"${name}" must be a whole number of seconds.`;
   }
   if (lifetime < LIFETIME_SECONDS_MIN && lifetime !== null)
-    return `it expires ${lifetime} seconds after it is written; Workers KV accepts ${LIFETIME_SECONDS_MIN} at least`;
+    return `It expires ${lifetime} seconds after it is written; Workers KV accepts ${LIFETIME_SECONDS_MIN} at least.`;
   return keyProblem(key) ?? metadataProblem(metadata ?? null) ?? (isBase64 ? base64Problem(value) : lengthProblem(bytesOf(value)));
 }
 
@@ -169,7 +170,7 @@ function base64Problem(value) {
   try {
     return lengthProblem(atob(value).length);
   } catch {
-    return "the value is not base64";
+    return "The value is not base64.";
   }
 }
 

@@ -9,8 +9,11 @@ import { utf8Text } from "./value_kind.js";
 const READ_KEYS = 100;
 /** Pairs of a bulk write. The Worker would split a batch of more than 450. */
 const WRITE_KEYS = 400;
-/** Bytes of a bulk write. The Worker takes 32 MiB. */
-const WRITE_BYTES = 8 * 1024 * 1024;
+/**
+ * The longest JSON of the pairs of a bulk write, in UTF-16 code units. Each is 3 bytes of UTF-8 at
+ * most, and the Worker takes 32 MiB.
+ */
+const WRITE_LENGTH = 8 * 1024 * 1024;
 /** How often keys that a bulk call did not change are sent again. */
 const TRIES = 6;
 /** Workers KV takes one write a second to a key. */
@@ -159,14 +162,14 @@ export async function checkFile(namespace, file, { signal, onCount }) {
   try {
     for await (const { pair, line } of readPairs(textStreamOf(file))) {
       signal.throwIfAborted();
-      if (names.has(pair.key)) throw new PairFileError(line, `${JSON.stringify(pair.key)}: the file has this key twice`);
+      if (names.has(pair.key)) throw new PairFileError(line, `${JSON.stringify(pair.key)}: The file has this key twice.`);
       names.add(pair.key);
       if (hasExpired(pair)) expired.add(pair.key);
       shared = shared === null ? pair.key : sharedPrefix(shared, pair.key);
       if (names.size % 500 === 0) onCount(names.size);
     }
   } catch (error) {
-    if (error instanceof TypeError) return { fault: new PairFileError(1, "the file is not UTF-8") };
+    if (error instanceof TypeError) return { fault: new PairFileError(1, "The file is not UTF-8.") };
     if (error instanceof PairFileError) return { fault: error };
     throw error;
   }
@@ -197,7 +200,7 @@ const hasExpired = (pair) => !hasLifetime(pair) && (pair.expiration ?? Number.PO
 export const importPairs = (namespace, file, { skipped, signal, onCount }) =>
   tallied(onCount, async (add) => {
     let batch = [];
-    let bytes = 0;
+    let batchLength = 0;
     const flush = async () => {
       if (batch.length === 0) return;
       const pairs = new Map(batch.map((pair) => [pair.key, pair]));
@@ -208,17 +211,17 @@ export const importPairs = (namespace, file, { skipped, signal, onCount }) =>
           { signal },
         );
       add(batch, await untilDone([...pairs.keys()], send, signal));
-      [batch, bytes] = [[], 0];
+      [batch, batchLength] = [[], 0];
     };
-    for await (const { pair, bytes: length } of readPairs(textStreamOf(file))) {
+    for await (const { pair, length } of readPairs(textStreamOf(file))) {
       if (skipped.has(pair.key) || hasExpired(pair)) continue;
       if (!hasLifetime(pair) && pair.expiration) pair.expiration = Math.max(pair.expiration, nowSeconds() + EXPIRATION_AHEAD_SECONDS);
-      if (batch.length === WRITE_KEYS || bytes + length > WRITE_BYTES) await flush();
-      if (length > WRITE_BYTES) {
+      if (batch.length === WRITE_KEYS || batchLength + length > WRITE_LENGTH) await flush();
+      if (length > WRITE_LENGTH) {
         add([pair.key], await putAlone(namespace, pair, signal));
       } else {
         batch.push(pair);
-        bytes += length;
+        batchLength += length;
       }
     }
     await flush();

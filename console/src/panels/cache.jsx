@@ -7,6 +7,9 @@ import { ConfirmedButton, Failure, Notice } from "../outcome.jsx";
 import { useAction } from "../requests.js";
 import { call } from "../session.js";
 
+/** What a stored response is for. */
+const KINDS = { url: "under the URL's key", variant: "further variant", page: "page as JSON" };
+
 const TARGETS = { url: "URL", prefix: "URLs with a prefix", tag: "Tag", all: "Everything" };
 
 export function CachePanel({ session }) {
@@ -55,7 +58,7 @@ function Stored({ url, isStored, variants, isComplete }) {
   return (
     <div role="status">
       <Notice kind={isStored ? "good" : ""}>
-        <code>{url}</code> {isStored ? `is stored, in ${counted(variants.length, "variant")}.` : "is not stored."}
+        <code>{url}</code> {howStored(variants)}
       </Notice>
       {variants.map((variant) => (
         <Variant key={variant.key} variant={variant} />
@@ -63,6 +66,13 @@ function Stored({ url, isStored, variants, isComplete }) {
       {!isComplete && <p class="help">KV has more variants of it.</p>}
     </div>
   );
+}
+
+function howStored(variants) {
+  const pages = variants.filter(({ kind }) => kind === "page").length;
+  const others = variants.length - pages;
+  if (others > 0) return `is stored, in ${counted(others, "variant")}${pages > 0 ? " and as JSON" : ""}.`;
+  return pages > 0 ? "is stored as JSON only." : "is not stored.";
 }
 
 function Freshness({ purged, isFresh, ttlSeconds }) {
@@ -73,12 +83,13 @@ function Freshness({ purged, isFresh, ttlSeconds }) {
 }
 
 function Variant({ variant }) {
-  const { key, status, storedAt, ttlSeconds, isFresh, purged, isReachable, selectedBy, bytes, fields } = variant;
+  const { key, kind, status, storedAt, ttlSeconds, isFresh, purged, isReachable, selectedBy, bytes, fields } = variant;
   const selected = Object.entries(selectedBy ?? {});
   return (
     <article class="variant">
       <p class="variant-head">
         <strong>{status}</strong>
+        <span class="chip">{KINDS[kind]}</span>
         <Freshness purged={purged} isFresh={isFresh} ttlSeconds={ttlSeconds} />
         {!isReachable && <span class="chip">no request finds it any more</span>}
         <span class="help">stored {isoTime(storedAt)}</span>
@@ -120,7 +131,7 @@ function Purge({ url, onPurged }) {
   const [target, setTarget] = useState("url");
   const [typed, setTyped] = useState(null);
   const [isSoft, setIsSoft] = useState(true);
-  // A tag is no URL; the others begin with what was looked up.
+  // A tag is no URL; the other targets start from the URL in the form above.
   const value = typed ?? (target === "tag" ? "" : url);
   const choose = (chosen) => {
     setTarget(chosen);

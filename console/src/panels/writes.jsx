@@ -79,7 +79,7 @@ export function WritesPanel() {
 }
 
 /**
- * Returns the report in the page of a run: the JSON answer has no times of the puts. A `<` in it
+ * Returns the report in the page of a run: the JSON response has no times of the puts. A `<` in it
  * is escaped, so the script element ends at the first one. No parser of HTML reads the page,
  * because its styles would count against the policy of this one.
  */
