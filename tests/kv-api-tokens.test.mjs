@@ -260,6 +260,14 @@ describe("validity", () => {
     assertFailure(await api("POST", `${NAMESPACES}/USER_CONFIGURATION/bulk/delete`, { token, body: json([key]) }), 403, 10000);
   });
 
+  test("with TOKEN_SECRET and no API_TOKEN, the tokens that it signs are accepted, and no others", async () => {
+    const secret = "another secret";
+    const { api } = await startKvApi({ secrets: { TOKEN_SECRET: secret } });
+    const verify = (token) => api("GET", "/user/tokens/verify", { token });
+    assertResult(await verify(signToken({}, { secret })));
+    for (const token of [WORKER_TOKEN, secret, "undefined", signToken()]) assertFailure(await verify(token), 401, 10000);
+  });
+
   test("while the list of revoked tokens is broken or cannot be read for the first time, no signed token is accepted", async () => {
     const broken = await startKvApi({ vars: { CONFIG_REFRESH: "1" } });
     await broken.env.USER_CONFIGURATION.put("kv-edge:revoked-tokens", "no JSON");

@@ -9,7 +9,7 @@ use crate::status::Status;
 /// Why a request that needs the token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotAuthorized {
-    /// The Worker has no token to compare with.
+    /// The Worker has no secret to check a token with.
     NotConfigured,
     /// The request has no token, or another one.
     InvalidToken,
@@ -37,7 +37,7 @@ impl HttpError for NotAuthorized {
 
     fn examples() -> Vec<(Self, &'static str)> {
         one_of_each! {
-            Self::NotConfigured => Self::NotConfigured, "The route needs the token, and the Worker has none to compare with.";
+            Self::NotConfigured => Self::NotConfigured, "The route needs a token, and the Worker has no secret to check it with.";
             Self::InvalidToken => Self::InvalidToken, "The request has no bearer token, or another one than the secret `API_TOKEN`.";
         }
     }
@@ -55,8 +55,8 @@ pub fn is_bearer(authorization: Option<&str>, token: &str) -> bool {
     scheme.eq_ignore_ascii_case("bearer") && is_right
 }
 
-/// Returns true if a field is exactly the token, compared in constant time. An empty token matches
-/// nothing.
+/// Returns true if a field is the token, apart from white space around it. The comparison takes
+/// constant time. An empty token matches nothing.
 #[must_use]
 pub fn is_token(given: Option<&str>, token: &str) -> bool {
     let given = given.unwrap_or_default().trim();
@@ -84,6 +84,25 @@ mod tests {
             (None, "secret", false),
         ] {
             assert_eq!(is_bearer(field, token), passes, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn a_field_is_the_token_apart_from_white_space_around_it() {
+        for (field, token, passes) in [
+            (Some("secret"), "secret", true),
+            (Some(" secret\t"), "secret", true),
+            (Some("Secret"), "secret", false),
+            (Some("secre"), "secret", false),
+            (Some("secret2"), "secret", false),
+            (Some("se cret"), "secret", false),
+            (Some("Bearer secret"), "secret", false),
+            (Some(""), "secret", false),
+            (Some(""), "", false),
+            (None, "secret", false),
+            (None, "", false),
+        ] {
+            assert_eq!(is_token(field, token), passes, "{field:?}");
         }
     }
 }
