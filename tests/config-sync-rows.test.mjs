@@ -36,9 +36,9 @@ test("columns may have any name", async () => {
 for (const [what, value] of [
   ["a number beyond all doubles", "1e309::numeric AS n"],
   ["JSON that is too deep", "(repeat('[', 200) || repeat(']', 200))::json AS deep"],
-  ["a switch that is none", "1 AS preview_features_enabled"],
+  ["a preview_features_enabled that is no boolean", "1 AS preview_features_enabled"],
 ]) {
-  test(`${what}: the Worker could not read it, so its row is reported and not written`, async () => {
+  test(`a row with ${what}, which the Worker could not read, is reported and not written`, async () => {
     const { code, stdout, stored } = await syncQuery(`SELECT '${userId("bad")}', ${value}`);
     assert.equal(code, 1);
     assert.match(JSON.parse(stdout).problems.join("\n"), /the Worker cannot read its value/);
@@ -90,24 +90,28 @@ describe("types of SQL", () => {
     assert.doesNotThrow(() => JSON.parse(value));
     assert.equal(metadata.sync.hash, hashOf(value));
   });
+});
 
+describe("a key", () => {
   for (const [what, sql, keys] of [
-    ["a number", "7::bigint", ["7"]],
-    ["a uuid", "'6c2e6e53-6c0c-4c0e-9e37-0b0e2f1c1a11'::uuid", ["6c2e6e53-6c0c-4c0e-9e37-0b0e2f1c1a11"]],
-    ["a boolean", "true", ["true"]],
-    ["text that looks like SQL", "'''; DROP TABLE users; --'", ["'; DROP TABLE users; --"]],
-    ["spaces at its ends", "' a '", [" a "]],
-    ["a new line", "E'a\\nb'", ["a\nb"]],
-    ["a domain of the path", "'a/b?c#d%20e&f=g+h'", ["a/b?c#d%20e&f=g+h"]],
+    ["may be a number", "7::bigint", ["7"]],
+    ["may be a uuid", "'6c2e6e53-6c0c-4c0e-9e37-0b0e2f1c1a11'::uuid", ["6c2e6e53-6c0c-4c0e-9e37-0b0e2f1c1a11"]],
+    ["may be a boolean", "true", ["true"]],
+    ["may look like SQL", "'''; DROP TABLE users; --'", ["'; DROP TABLE users; --"]],
+    ["may have spaces at its ends", "' a '", [" a "]],
+    ["may have a new line", "E'a\\nb'", ["a\nb"]],
+    ["may have characters with a meaning in URLs", "'a/b?c#d%20e&f=g+h'", ["a/b?c#d%20e&f=g+h"]],
   ]) {
-    test(`${what} as the key`, async () => {
+    test(what, async () => {
       const { code, stderr, stored } = await syncQuery(`SELECT ${sql}, true AS x`);
       assert.equal(code, 0, stderr);
       assert.deepEqual([...stored.keys()], keys);
       assert.equal(stored.get(keys[0]).value, '{"x":true}');
     });
   }
+});
 
+describe("a query", () => {
   for (const [what, query, value] of [
     ["names that need quotes", `SELECT '${userId(1)}', 1 AS "a ""b"" ü", 2 AS "select", 3 AS "A"`, '{"a \\"b\\" ü":1,"select":2,"A":3}'],
     ["a semicolon at the end", `SELECT '${userId(1)}', 1 AS x;`, '{"x":1}'],
@@ -117,14 +121,14 @@ describe("types of SQL", () => {
     ["VALUES", `VALUES ('${userId(1)}', 1)`, '{"column2":1}'],
     ["a string with a semicolon", `SELECT '${userId(1)}', ';' AS x`, '{"x":";"}'],
   ]) {
-    test(`a query with ${what}`, async () => {
+    test(`may have ${what}`, async () => {
       const { code, stderr, stored } = await syncQuery(query);
       assert.equal(code, 0, stderr);
       assert.equal(stored.get(userId(1))?.value, value);
     });
   }
 
-  test("a query may take longer than the database lets others", async () => {
+  test("may take longer than the timeouts that the database has for its role", async () => {
     await sync.database.query(
       "ALTER ROLE CURRENT_USER SET statement_timeout = '300ms'; ALTER ROLE CURRENT_USER SET idle_in_transaction_session_timeout = '300ms'",
     );
@@ -134,24 +138,25 @@ describe("types of SQL", () => {
     assert.equal(summary.written, 4);
   });
 
-  for (const [what, query, word] of [
+  for (const [what, query, word = /./] of [
     ["an unknown table", "SELECT id FROM no_such_table", /no_such_table/],
     ["an unknown column", "SELECT no_such_column FROM pg_class", /no_such_column/],
     ["a syntax error", "SELEC 1", /SELEC|syntax/],
     ["a key column alone", "SELECT 'a' AS lonely", /lonely/],
     ["two columns of one name", "SELECT 1, 2 AS twin, 3 AS twin", /twin/],
-    ["two statements", "SELECT 1, 2 AS x; SELECT 2, 3 AS x", /./],
-    ["nothing", "", /./],
-    ["a statement that changes the table", "DELETE FROM unharmed RETURNING id, 1 AS x", /./],
-    ["a parenthesis too many", "SELECT 1, 2) AS q(c0, c1); DELETE FROM unharmed; --", /./],
+    ["two statements", "SELECT 1, 2 AS x; SELECT 2, 3 AS x"],
+    ["nothing", ""],
+    ["a statement that changes the table", "DELETE FROM unharmed RETURNING id, 1 AS x"],
+    ["a parenthesis too many", "SELECT 1, 2) AS q(c0, c1); DELETE FROM unharmed; --"],
     ["a row that fails only when it is read, with its contents in PostgreSQL's message", `SELECT id, plan::int FROM unharmed`, /a row/],
   ]) {
-    test(`${what}: exit code 1, an error message, and nothing is written or deleted`, async () => {
+    test(`with ${what} has exit code 1 and an error message, and nothing is written or deleted`, async () => {
       await sync.database.query(
         `CREATE TABLE IF NOT EXISTS unharmed (id text, plan text); TRUNCATE unharmed; INSERT INTO unharmed VALUES ('${userId(1)}', '${SECRET_MARK}')`,
       );
       const { code, stderr, stdout, stored, calls } = await syncQuery(query);
       assert.equal(code, 1, stderr);
+      assert.match(stderr, /^error: /m);
       assert.match(stdout + stderr, word);
       assert.deepEqual(changingCalls(calls), []);
       assert.equal(stored.size, 0);

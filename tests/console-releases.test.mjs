@@ -25,11 +25,7 @@ async function pushed(...folders) {
 const numbered = (n) => pushed(...Array.from({ length: n }, (_, index) => ({ "index.html": titledPage(`${index + 1}`), "same.css": "body {}" })));
 
 const rollBack = (to, { from, ...options } = {}) => call("releases/rollback", { json: { to, from }, ...options });
-const served = async () =>
-  /<title>(.+)<\/title>|<title>(.+)/
-    .exec((await site.get("/")).text)
-    ?.slice(1)
-    .find(Boolean);
+const served = async () => /<title>(.+)<\/title>/.exec((await site.get("/")).text)?.[1];
 const withFaults = (faults) => ({ headers: { "X-Kv-Faults": JSON.stringify({ assets: faults }) } });
 const changesOf = (from, to, options) => call(`releases/changes?${new URLSearchParams({ from, to })}`, options);
 
@@ -194,7 +190,7 @@ describe("rollback", () => {
     assert.equal(await served(), "1");
   });
 
-  test("a gc that runs stops it, a push or another rollback does not", async () => {
+  test("a running gc refuses a rollback; a push or another rollback does not", async () => {
     const [first, second] = await numbered(2);
     await site.kv.put("kv-edge:push:gc-1795261475000", "{}");
     const { detail } = assertProblem(await rollBack(first), 409, "gc_running");
@@ -286,12 +282,15 @@ describe("tokens", () => {
 });
 
 describe("faults", () => {
-  test("if KV fails before the switch, nothing is switched", async () => {
+  test("if KV fails before the switch, nothing is switched, and the lease is given up", async () => {
     const [first, second] = await numbered(2);
-    for (const faults of [{ list: Array(9).fill("500") }, { get: Array(9).fill("500") }, { put: Array(9).fill("500") }]) {
-      const response = await rollBack(first, withFaults(faults));
+    const failing = Array(9).fill("500");
+    for (const operation of ["list", "get", `get kv-edge:release:${first}`, "put", "put kv-edge:current"]) {
+      const response = await rollBack(first, withFaults({ [operation]: failing }));
       assert.ok(response.status >= 500, `${response.status} ${response.text}`);
-      assert.equal((await site.pointer()).current, second, JSON.stringify(faults));
+      assert.equal((await site.pointer()).current, second, operation);
+      assert.deepEqual(await site.keys("kv-edge:push:"), [], operation);
     }
+    assertOutcome(await rollBack(first));
   });
 });

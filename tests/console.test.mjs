@@ -16,8 +16,8 @@ const worker = await startWorker({
 });
 const direct = { url: worker.directUrl };
 
-/** Sends a request for a file of the page. */
-const get = (path, { method, ...headers } = {}) => send(direct, path, { method, headers });
+/** Sends a request for a file of the page, a GET unless a method is given. */
+const requestFile = (path, { method, ...headers } = {}) => send(direct, path, { method, headers });
 
 const api = consoleApi(worker);
 
@@ -34,7 +34,7 @@ describe("the page", () => {
 
   for (const [path, name, type] of files)
     test(`${path} is the file ${name}, which browsers ask for again each time`, async () => {
-      const response = await get(path);
+      const response = await requestFile(path);
       assert.equal(response.status, 200);
       assert.ok(response.bytes.equals(readFileSync(join(ROOT, "build", "console", "console", name))));
       assert.match(response.headers["content-type"], type);
@@ -44,7 +44,7 @@ describe("the page", () => {
 
   test("the browser may run the page's own scripts and styles alone, and send nothing to another host", async () => {
     for (const [path] of files) {
-      const { headers } = await get(path);
+      const { headers } = await requestFile(path);
       const policy = headers["content-security-policy"].split("; ");
       assert.deepEqual(policy, [
         "default-src 'none'",
@@ -63,24 +63,24 @@ describe("the page", () => {
   });
 
   test("a file that has not changed is a 304 with the same fields", async () => {
-    const { headers } = await get("/console/");
+    const { headers } = await requestFile("/console/");
     for (const condition of [headers.etag, `"other", ${headers.etag}`, `W/${headers.etag}`]) {
-      const response = await get("/console/", { "If-None-Match": condition });
+      const response = await requestFile("/console/", { "If-None-Match": condition });
       assert.deepEqual([response.status, response.bytes.length], [304, 0], condition);
       for (const name of ["etag", "cache-control", "content-security-policy"]) assert.equal(response.headers[name], headers[name]);
     }
-    assert.equal((await get("/console/", { "If-None-Match": '"other"' })).status, 200);
+    assert.equal((await requestFile("/console/", { "If-None-Match": '"other"' })).status, 200);
   });
 
   test("HEAD has the fields of GET and no body", async () => {
-    const { headers } = await get("/console/");
-    const response = await get("/console/", { method: "HEAD" });
+    const { headers } = await requestFile("/console/");
+    const response = await requestFile("/console/", { method: "HEAD" });
     assert.deepEqual([response.status, response.bytes.length, response.headers.etag], [200, 0, headers.etag]);
     assert.equal((await api("session", { method: "HEAD" })).bytes.length, 0);
   });
 
   test("/console leads to /console/", async () => {
-    const { status, headers } = await get("/console");
+    const { status, headers } = await requestFile("/console");
     assert.deepEqual([status, headers.location], [308, "/console/"]);
   });
 
@@ -93,16 +93,16 @@ describe("the page", () => {
       "/console//",
       "/console/%2e%2e/%2e%2e/wrangler.toml/",
     ])
-      assert.equal((await get(path)).status, 404, path);
-    assertPlainError(await get("/console/x"), 404, "The console has no such file.");
-    assertProblem(await get("/console/", { method: "POST", Accept: "application/json" }), 405, "method_not_allowed");
+      assert.equal((await requestFile(path)).status, 404, path);
+    assertPlainError(await requestFile("/console/x"), 404, "The console has no such file.");
+    assertProblem(await requestFile("/console/", { method: "POST", Accept: "application/json" }), 405, "method_not_allowed");
   });
 
   test("the hosts of storefronts have no console, and paths that only begin like it are files", async () => {
     await worker.env.assets.put("consoles", "a file");
-    assert.equal((await get("/consoles")).text, "a file");
+    assert.equal((await requestFile("/consoles")).text, "a file");
     for (const path of ["/console/", "/console/api/session"]) {
-      const response = await get(path, { Host: "tea.shops.example", Authorization: `Bearer ${WORKER_TOKEN}` });
+      const response = await requestFile(path, { Host: "tea.shops.example", Authorization: `Bearer ${WORKER_TOKEN}` });
       assertPlainError(response, 404, 'Storefront "tea" not found.');
     }
   });
@@ -110,7 +110,7 @@ describe("the page", () => {
   test("a deploy without the page says so", async () => {
     await worker.setVars({ CONSOLE: undefined });
     try {
-      assertPlainError(await get("/console/"), 503, /^This deploy has no console\./);
+      assertPlainError(await requestFile("/console/"), 503, /^This deploy has no console\./);
       assert.equal((await api("session")).status, 200);
     } finally {
       await worker.setVars({});
@@ -170,7 +170,7 @@ describe("a token", () => {
     await worker.setVars({ API_TOKEN: undefined });
     try {
       assertProblem(await api("session"), 503, "not_configured");
-      assert.equal((await get("/console/")).status, 200);
+      assert.equal((await requestFile("/console/")).status, 200);
     } finally {
       await worker.setVars({});
     }
@@ -251,7 +251,8 @@ describe("flags/check", () => {
     const members = Array.from({ length: 10_000 }, (_, index) => `"m${index}":1,"m${index}":2`).join(",");
     const definitions = `{"${"n".repeat(500_000)}":{${members}}}`;
     const { faults } = await result("flags/check", { json: { definitions } });
-    assert.ok(faults.length < 10, `${faults.length} faults`);
+    const repeated = faults.filter(({ problem }) => problem === "it occurs more than once; only the last one counts");
+    assert.ok(repeated.length > 0 && faults.length < 10, `${repeated.length} of ${faults.length} faults`);
   });
 
   test("definitions of 2 MiB are read, and longer bodies are refused", async () => {
@@ -342,7 +343,7 @@ describe("flags/evaluate", () => {
     await problem({ definitions: DEFINITIONS, record: [] }, "invalid_body");
   });
 
-  test("a reader of KV that fails is a 503, and no flag", async () => {
+  test("without the binding of the stored definitions, evaluating them is a 503", async () => {
     await worker.emptyMemory();
     await worker.setVars({ USER_CONFIGURATION: undefined });
     try {
