@@ -54,7 +54,7 @@ describe("the order of keys", () => {
     [["🎉", "\u{10FFFF}"], []],
     [names.slice(1), ["--allow-mass-delete"]],
   ]) {
-    test(`without ${gone.length} of them`, async () => {
+    test(`lets a sync delete the keys of ${gone.length} rows that are gone, and no other`, async () => {
       const users = await sync.table(planned);
       await users.sync([]);
       await users.delete(...gone.map(userId));
@@ -63,7 +63,7 @@ describe("the order of keys", () => {
     });
   }
 
-  test("in a database whose encoding sorts differently", async () => {
+  test("is that of UTF-8 in a database whose encoding sorts differently, too", async () => {
     await sync.database.query("CREATE DATABASE western ENCODING 'WIN1252' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0");
     const env = { DATABASE_URL: sync.database.url({ database: "western" }) };
     // U+20AC is 0x80 there, before all letters with accents.

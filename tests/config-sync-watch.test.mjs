@@ -78,7 +78,7 @@ test("an empty payload: everything is compared", async () => {
   assert.equal((await tool.end()).code, 0);
 });
 
-test("ids that are numbers", async () => {
+test("a row whose id is a number is synced on its notification", async () => {
   const users = await createNotifyingTable(makeRows(1));
   const name = `numbered_${users.name}`;
   await sync.database.query(

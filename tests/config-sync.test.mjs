@@ -113,7 +113,7 @@ describe("prefixes", () => {
   });
 
   for (const prefix of ["u/", "ü:", "100%:", "a b:", "?x=&", "#"]) {
-    test(`${JSON.stringify(prefix)} as a prefix`, async () => {
+    test(`with the prefix ${JSON.stringify(prefix)}, rows are written and deleted, and what has not changed is not written again`, async () => {
       const users = await sync.table(makeRows(3), { prefix });
       await users.sync([], { written: 3 });
       await users.assertSynced();

@@ -28,7 +28,7 @@ describe("the flags", async () => {
 
   const failing = { faults: { get: ["500"] } };
 
-  test("no definitions", async () => {
+  test("without definitions the state is none", async () => {
     assert.deepEqual(await stateOf(), { state: "none", count: 0 });
   });
 
@@ -41,7 +41,7 @@ describe("the flags", async () => {
     ['{\n "flags": {"x"', "invalid JSON at line 2, column 14"],
   ];
   for (const [text, problem] of noJson) {
-    test(`the first definitions of all are ${JSON.stringify(text)}`, async () => {
+    test(`broken definitions, with none before, are reported with their place: ${JSON.stringify(text)}`, async () => {
       await config.kv.delete("flags");
       assert.deepEqual(await stateOf(), { state: "none", count: 0 });
       await config.kv.put("flags", text);
@@ -51,12 +51,12 @@ describe("the flags", async () => {
     });
   }
 
-  test("definitions", async () => {
+  test("definitions that are read are current, and counted", async () => {
     await config.putFlags(good);
     assert.deepEqual(await stateOf(), { state: "current", count: 2 });
   });
 
-  test("KV fails while definitions are in memory", async () => {
+  test("while KV fails, definitions in memory are stale", async () => {
     assert.deepEqual(await stateOf(failing), { state: "stale", count: 2 });
     assert.deepEqual(await stateOf(), { state: "current", count: 2 });
   });
@@ -72,7 +72,7 @@ describe("the flags", async () => {
     [{ flags: [] }, "flags"],
   ];
   for (const [edit, place] of broken) {
-    test(`an edit breaks ${place}`, async () => {
+    test(`an edit that breaks ${place} leaves the last good definitions, and the place is reported`, async () => {
       await config.putFlags(good);
       await stateOf();
       await config.kv.put("flags", JSON.stringify(edit));
@@ -131,13 +131,13 @@ describe("the flags", async () => {
     assert.deepEqual(await stateOf(), { state: "broken", count: 0, problem });
   });
 
-  test("definitions that were never good", async () => {
+  test("definitions that were never good are broken, and the place of the fault is reported", async () => {
     await config.kv.put("flags", '{"flags":{"x":{"default":"none"}}}');
     await config.emptyMemory();
     assert.deepEqual(await stateOf(), { state: "broken", count: 0, problem: "at flags.x.default" });
   });
 
-  test("KV fails with no definitions in memory", async () => {
+  test("while KV fails with nothing in memory, the state is unavailable", async () => {
     await config.putFlags(good);
     await config.emptyMemory();
     assert.deepEqual(await stateOf(failing), { state: "unavailable", count: 0 });

@@ -9,45 +9,45 @@ const { advanceClock, resource } = await startCache({ vars: { CACHE_REFRESH: "10
 
 /** How a response is produced, and its Cache-Status. */
 const members = [
-  ["a miss that is kept", async (page) => page.get(), /^kv-edge; fwd=uri-miss; fwd-status=200; stored; ttl=(99|100)$/],
-  ["a miss that is not kept", async (page) => page.get({ "Cache-Control": "no-store" }), /^kv-edge; fwd=bypass; fwd-status=200$/],
+  ["a miss that is stored", async (page) => page.get(), /^kv-edge; fwd=uri-miss; fwd-status=200; stored; ttl=(99|100)$/],
+  ["a miss that is not stored", async (page) => page.get({ "Cache-Control": "no-store" }), /^kv-edge; fwd=bypass; fwd-status=200$/],
   ["a hit", async (page) => (await page.getAndStore(), advanceClock(50), page.get()), /^kv-edge; hit; ttl=(49|50|4\d)$/],
   [
-    "what is stale, and forwarded",
+    "a stale response that is fetched again",
     async (page) => (await page.getAndStore(), await advanceClock(150), page.get()),
     /^kv-edge; fwd=stale; fwd-status=200; stored; ttl=(99|100)$/,
   ],
   [
-    "what is stale, and asked for so",
+    "a stale response that the request accepts",
     async (page) => (await page.getAndStore(), await advanceClock(150), page.get({ "Cache-Control": "max-stale" })),
     /^kv-edge; hit; ttl=-5\d; detail=max-stale$/,
   ],
   [
-    "a request that wants a new one",
+    "a request that refuses stored responses",
     async (page) => (await page.getAndStore(), page.get({ "Cache-Control": "no-cache" })),
     /^kv-edge; fwd=request; fwd-status=200; stored; ttl=(99|100)$/,
   ],
-  ["another method", async (page) => page.request("POST", { body: "x" }), /^kv-edge; fwd=method; fwd-status=200$/],
+  ["a request with another method", async (page) => page.request("POST", { body: "x" }), /^kv-edge; fwd=method; fwd-status=200$/],
   [
-    "KV that fails",
+    "a miss because KV fails",
     async (page) => page.get({}, { faults: { get: ["500"] } }),
     /^kv-edge; fwd=miss; fwd-status=200; stored; ttl=(99|100); detail=kv-unavailable$/,
   ],
 ];
 for (const [name, ask, expected] of members) {
-  test(`Cache-Status of ${name}`, async () => {
+  test(`Cache-Status says what happened: ${name}`, async () => {
     assert.match((await ask(resource({ headers: freshFor(100) }))).headers["cache-status"], expected);
   });
 }
 
-test("Cache-Status of a validation", async () => {
+test("Cache-Status of a validation has the 304 as fwd-status, and the new lifetime", async () => {
   const page = resource([{ headers: freshFor(100, 'ETag: "a"') }, { status: 304, headers: freshFor(200, 'ETag: "a"') }]);
   await page.getAndStore();
   await advanceClock(150);
   assert.match((await page.get()).headers["cache-status"], /^kv-edge; fwd=stale; fwd-status=304; stored; ttl=(199|200)$/);
 });
 
-test("Cache-Status of stale-while-revalidate and stale-if-error", async () => {
+test("Cache-Status names the directive by which a stale response is a hit", async () => {
   const held = gate();
   const page = resource([{ headers: freshFor(100, "Cache-Control: stale-while-revalidate=100, stale-if-error=1000") }, { until: held.promise, status: 503 }]);
   await page.getAndStore();

@@ -180,12 +180,12 @@ describe("what is shown", () => {
 });
 
 describe("what goes wrong", () => {
-  test("an account that the API does not know", async () => {
+  test("an account that the API does not know is named", async () => {
     api.accounts = [];
     await assertFails([], 1, `the API knows no account "${ACCOUNT_ID}"; check --account`);
   });
 
-  test("a token that may not read the metrics", async () => {
+  test("a token that may not read the metrics is told the permission that it needs", async () => {
     const permission = 'the token in CLOUDFLARE_API_TOKEN needs the permission "Account Analytics: Read" on the account of --account';
     for (const reply of [
       graphqlError(401, "Unauthorized"),
@@ -207,7 +207,7 @@ describe("what goes wrong", () => {
     assert.equal((await api.run(["--namespace", WRITES])).code, 0);
   });
 
-  test("a time that the plan of the account does not allow", async () => {
+  test("if the plan of the account does not allow the time, the error proposes another one", async () => {
     for (const status of [200, 400]) {
       api.intercept = () => graphqlError(status, "query time range is too large");
       await assertFails([], 1, "the plan of the account may allow less: try a shorter or later time, such as --since 1d");

@@ -76,7 +76,7 @@ test("it loads completely, under its policy", async () => {
 });
 
 describe("the panel", () => {
-  test("cache: a hit with its age, a purge, a clock that is down, a page as JSON", async () => {
+  test("cache: a second request is a hit with its Age, a purge ends that, and an article comes from the cache as JSON", async () => {
     const { problems, panel } = await open();
     const { press, outcome, request, fields, body } = panel("cache");
     await press("Ask the clock");
@@ -105,7 +105,7 @@ describe("the panel", () => {
     assert.deepEqual(problems, []);
   });
 
-  test("configuration and flags: each user's page, and flags by user and country", async () => {
+  test("configuration and flags: each user gets their own page, and flags depend on user and country", async () => {
     const { problems, panel } = await open();
     const { root, press, request, fields, body, frame } = panel("config");
     await press("user-id-abc");
@@ -123,7 +123,7 @@ describe("the panel", () => {
     assert.deepEqual(problems, []);
   });
 
-  test("storefronts: each at its server, and the variants of 20 visitors", async () => {
+  test("storefronts: each reaches its own server, and a visitor keeps their variant", async () => {
     const { problems, panel } = await open();
     const { press, outcome, request, fields, body } = panel("storefronts");
     await press("An odd path of storefrontB");
@@ -142,7 +142,7 @@ describe("the panel", () => {
     assert.deepEqual(problems, []);
   });
 
-  test("files and translations: languages, a picture, a range, a condition, a redirect", async () => {
+  test("files and translations: the chosen language is served, and so are a range, a 304 and the target of a redirect", async () => {
     const { problems, panel } = await open();
     const { root, press, outcome, request, fields, body, frame } = panel("files");
     await root.getByLabel("Language").selectOption("ja");
