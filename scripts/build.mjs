@@ -37,7 +37,7 @@ const OUTPUTS = ["entry.js", WASM];
 const WASM_FEATURES = ["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory", "multivalue", "reference-types", "exception-handling"];
 const STAMP = ".inputs";
 
-/** Returns the features of Cargo.toml, one for each job. */
+/** Returns the features of Cargo.toml that are jobs, not parts of several jobs. */
 export async function allFeatures() {
   const { features } = await readToml("Cargo.toml");
   return features.default;

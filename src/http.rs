@@ -4,9 +4,9 @@
 #[cfg(feature = "kv-api")]
 pub(crate) mod access;
 pub(crate) mod error;
-#[cfg(any(feature = "cache", feature = "storefronts"))]
+#[cfg(feature = "forwarding")]
 pub(crate) mod forwarding;
-#[cfg(any(feature = "cache", feature = "flags", feature = "kv-api", feature = "storefronts", feature = "writes"))]
+#[cfg(feature = "request-bodies")]
 pub(crate) mod request_body;
 pub(crate) mod request_context;
 #[cfg(any(feature = "assets", feature = "flags", feature = "kv-api"))]

@@ -70,7 +70,7 @@ impl Isolate {
 
 /// Declares the caches of a job: each field with its initial value, which sets its bound in bytes.
 /// A test adds the bounds up.
-#[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "kv-api", feature = "storefronts"))]
+#[cfg(feature = "memory")]
 macro_rules! caches {
     (
         $(#[$about:meta])* $name:ident;

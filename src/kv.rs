@@ -17,15 +17,15 @@ pub(crate) mod flags;
 mod immutable;
 #[cfg(feature = "writes")]
 pub(crate) mod key_writers;
-#[cfg(any(feature = "assets", feature = "flags", feature = "kv-api", feature = "storefronts"))]
+#[cfg(feature = "keyspaces")]
 pub(crate) mod keyspace;
-#[cfg(any(feature = "assets", feature = "flags", feature = "kv-api", feature = "storefronts"))]
+#[cfg(feature = "keyspaces")]
 pub(crate) mod keyspaces;
-#[cfg(any(feature = "cache", feature = "kv-api"))]
+#[cfg(feature = "lists")]
 pub(crate) mod list;
 #[cfg(feature = "cache")]
 pub(crate) mod purges;
-#[cfg(any(feature = "cache", feature = "kv-api", feature = "writes"))]
+#[cfg(feature = "puts")]
 pub(crate) mod put;
 #[cfg(feature = "assets")]
 pub(crate) mod release;
@@ -78,7 +78,7 @@ extern "C" {
 }
 
 /// A read that takes longer than this has failed.
-#[cfg(any(feature = "cache", feature = "kv-api"))]
+#[cfg(feature = "lists")]
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(5);
 
 thread_local! {
@@ -88,10 +88,10 @@ thread_local! {
 }
 
 /// The options of a read.
-#[cfg(any(feature = "assets", feature = "flags", feature = "kv-api", feature = "storefronts", feature = "writes"))]
+#[cfg(feature = "reads")]
 pub(crate) struct ReadOptions(&'static std::thread::LocalKey<JsValue>);
 
-#[cfg(any(feature = "assets", feature = "flags", feature = "kv-api", feature = "storefronts", feature = "writes"))]
+#[cfg(feature = "reads")]
 impl ReadOptions {
     /// As the runtime's own stream, which is passed through untouched.
     #[cfg(any(feature = "assets", feature = "kv-api", feature = "writes"))]
@@ -100,7 +100,7 @@ impl ReadOptions {
     #[cfg(feature = "kv-api")]
     pub(crate) const BYTES: Self = Self(&BYTES);
     /// As text.
-    #[cfg(any(feature = "assets", feature = "flags", feature = "kv-api", feature = "storefronts"))]
+    #[cfg(feature = "keyspaces")]
     pub(crate) const TEXT: Self = Self(&TEXT);
 }
 
@@ -144,7 +144,7 @@ impl Store {
     }
 
     /// Returns a value, with one retry if the read fails; `None` if the key does not exist.
-    #[cfg(any(feature = "assets", feature = "flags", feature = "kv-api", feature = "storefronts", feature = "writes"))]
+    #[cfg(feature = "reads")]
     pub(crate) async fn read_with_retry(
         &self,
         key: &Key<'_>,
@@ -216,7 +216,7 @@ impl Store {
     }
 
     /// Returns a value as a stream, and its metadata as JSON if it has any.
-    #[cfg(any(feature = "kv-api", feature = "writes"))]
+    #[cfg(feature = "values")]
     pub(crate) async fn stream_with_metadata(
         &self,
         key: &Key<'_>,
@@ -229,7 +229,7 @@ impl Store {
 
     /// Deletes a key, with retries as the policy and the isolate's budget allow. Deleting a key
     /// that does not exist succeeds.
-    #[cfg(any(feature = "cache", feature = "kv-api"))]
+    #[cfg(feature = "lists")]
     pub(crate) async fn delete_with_retry(&self, key: &Key<'_>, backoff: &Backoff) -> retry::Retried<(), StoreError> {
         retry::retry(backoff, &Isolate::current().retry_budget, &Clock, async |left_ms| {
             let delete = await_call(self.counted(Metered::Delete, self.namespace.delete(key.as_str())));
@@ -241,7 +241,7 @@ impl Store {
 }
 
 /// Reads, with one retry.
-#[cfg(any(feature = "assets", feature = "flags", feature = "kv-api", feature = "storefronts", feature = "writes"))]
+#[cfg(feature = "reads")]
 async fn retry_read(read: impl Fn() -> KvCall) -> Result<JsValue, StoreError> {
     let read = retry::retry(&Backoff::READ, &Isolate::current().retry_budget, &Clock, async |left_ms| {
         let outcome = deadline::within(Duration::from_millis(left_ms), await_call(read())).await;
@@ -251,7 +251,7 @@ async fn retry_read(read: impl Fn() -> KvCall) -> Result<JsValue, StoreError> {
 }
 
 /// Returns metadata as JSON; `None` if there is none.
-#[cfg(any(feature = "cache", feature = "kv-api", feature = "writes"))]
+#[cfg(feature = "puts")]
 fn json(metadata: &JsValue) -> Result<Option<String>, StoreError> {
     match js_sys::JSON::stringify(metadata) {
         Ok(json) => Ok(json.as_string()),

@@ -10,18 +10,8 @@
 //! 4. The job does it, and renders the response. An error becomes a response in one place,
 //!    `http::error`.
 
-// A build without any job has unused parts.
-#![cfg_attr(
-    not(any(
-        feature = "assets",
-        feature = "cache",
-        feature = "flags",
-        feature = "kv-api",
-        feature = "storefronts",
-        feature = "writes"
-    )),
-    allow(dead_code, unused_imports, unused_variables)
-)]
+// A build without any of these jobs has unused parts.
+#![cfg_attr(not(any(feature = "memory", feature = "writes")), allow(dead_code, unused_imports, unused_variables))]
 
 mod http;
 mod isolate;
@@ -47,7 +37,7 @@ use worker::{Context, Env, event, web_sys};
 
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
-use crate::platform::bindings::Vars;
+use crate::platform::vars::Vars;
 use crate::routes::Route;
 
 /// Strings that requests pass to JavaScript again and again. Decoding one costs more than looking
@@ -87,7 +77,7 @@ async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> worker::Res
     let vars = Vars::of(&env);
     let route = Route::of(
         #[cfg(feature = "storefronts")]
-        &vars.storefronts.hosts,
+        &vars.hosts,
         &target,
     );
     let context = Rc::new(RequestContext::new(request, method.to_owned(), env, vars.clone(), ctx, route.name()));

@@ -256,7 +256,7 @@ impl<'p> Route<'p> {
 }
 
 /// Returns what follows a prefix of the path, if the prefix ends at a segment.
-#[cfg(any(feature = "cache", feature = "flags", feature = "kv-api", feature = "storefronts", feature = "writes"))]
+#[cfg(feature = "request-bodies")]
 fn strip_segments<'p>(segment: &str, path: &'p str) -> Option<&'p str> {
     path.strip_prefix(segment).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }

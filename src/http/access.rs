@@ -39,7 +39,7 @@ impl From<AccessError> for RequestError {
 /// list of revoked ones is in memory.
 pub(crate) async fn access(context: &RequestContext, fields: &impl Fields) -> Result<Access, AccessError> {
     let vars = context.vars();
-    let (secret, key) = (vars.token.as_deref(), vars.kv_api.token_key.as_ref());
+    let (secret, key) = (vars.token.as_deref(), vars.token_key.as_ref());
     let key = key.ok_or(AccessError::NotConfigured)?;
     let field = |name| fields.get(name);
     let presented = presented_token(

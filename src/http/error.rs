@@ -112,13 +112,13 @@ impl RequestError {
     }
 
     /// Sets what happened, for the log.
-    #[cfg(any(feature = "flags", feature = "kv-api"))]
+    #[cfg(feature = "json-api")]
     pub(crate) fn because(self, cause: &impl ToString) -> Self {
         Self { response: self.response.because(cause), ..self }
     }
 
     /// Names the place of the failure before its cause, for the log.
-    #[cfg(any(feature = "cache", feature = "storefronts"))]
+    #[cfg(feature = "forwarding")]
     pub(crate) fn at(self, place: &str) -> Self {
         Self { response: self.response.at(place), ..self }
     }
@@ -130,7 +130,7 @@ impl RequestError {
     }
 
     /// Replaces the body by the JSON of a protocol that does not use problem details.
-    #[cfg(any(feature = "flags", feature = "kv-api"))]
+    #[cfg(feature = "json-api")]
     pub(crate) fn with_json(self, json: String) -> Self {
         Self { json: Some(json), ..self }
     }
@@ -151,7 +151,7 @@ impl RequestError {
     }
 
     /// Returns the status and `Retry-After` of the response.
-    #[cfg(any(feature = "kv-api", feature = "writes"))]
+    #[cfg(feature = "values")]
     pub(crate) fn status(&self) -> (u16, Option<&str>) {
         (self.response.status().code(), self.response.field("Retry-After"))
     }

@@ -25,14 +25,14 @@ impl RequestContext {
 
     /// Reads a whole body of at most `bytes_max` bytes into WebAssembly, whether or not its length
     /// is known.
-    #[cfg(any(feature = "flags", feature = "kv-api"))]
+    #[cfg(feature = "json-api")]
     pub(crate) async fn short_body(&self, bytes_max: u32) -> Result<Vec<u8>, RequestBodyError> {
         let body = self.body_up_to(bytes_max).await?;
         Ok(js_sys::Uint8Array::new(&body).to_vec())
     }
 
     /// Reads a whole body of at most `bytes_max` bytes, whether or not its length is known.
-    #[cfg(any(feature = "flags", feature = "kv-api"))]
+    #[cfg(feature = "json-api")]
     pub(crate) async fn body_up_to(&self, bytes_max: u32) -> Result<js_sys::ArrayBuffer, RequestBodyError> {
         let reading = bytes(self.request(), f64::from(bytes_max));
         let body = whole(reading, u64::from(bytes_max)).await?;

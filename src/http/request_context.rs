@@ -2,14 +2,16 @@
 
 use std::rc::Rc;
 
-#[cfg(any(feature = "cache", feature = "flags", feature = "metrics", feature = "writes"))]
+#[cfg(feature = "bearer")]
 use http_semantics::authorization::{NotAuthorized, is_bearer};
 use wasm_bindgen::prelude::*;
 use worker::{Context, web_sys};
 
-use crate::platform::bindings::{Bindings, RuntimeEnv, Vars};
+use crate::platform::bindings::Bindings;
+use crate::platform::env::RuntimeEnv;
 use crate::platform::log::RequestLog;
 use crate::platform::meter::Meter;
+use crate::platform::vars::Vars;
 
 #[wasm_bindgen(module = "/src/platform/glue/request.js")]
 extern "C" {
@@ -23,17 +25,7 @@ pub(crate) struct RequestContext {
     method: String,
     env: Bindings,
     vars: Rc<Vars>,
-    #[cfg_attr(
-        not(any(
-            feature = "assets",
-            feature = "cache",
-            feature = "flags",
-            feature = "kv-api",
-            feature = "metrics",
-            feature = "storefronts"
-        )),
-        expect(dead_code)
-    )]
+    #[cfg_attr(not(feature = "background"), expect(dead_code))]
     ctx: Context,
     log: RequestLog,
 }
@@ -73,14 +65,14 @@ impl RequestContext {
     }
 
     /// Returns the body as a stream, to be passed on untouched; `null` if there is none.
-    #[cfg(any(feature = "cache", feature = "storefronts"))]
+    #[cfg(feature = "forwarding")]
     pub(crate) fn body(&self) -> JsValue {
         self.request.body().map_or(JsValue::NULL, Into::into)
     }
 
     /// Checks that the request carries the secret `API_TOKEN`: whatever changes something, or
     /// shows data of users, needs it.
-    #[cfg(any(feature = "cache", feature = "flags", feature = "metrics", feature = "writes"))]
+    #[cfg(feature = "bearer")]
     pub(crate) fn authorize(&self) -> Result<(), NotAuthorized> {
         let vars = self.vars();
         let token = vars.token.as_deref().ok_or(NotAuthorized::NotConfigured)?;
@@ -97,14 +89,7 @@ impl RequestContext {
     }
 
     /// Returns what counts for the metrics.
-    #[cfg(any(
-        feature = "assets",
-        feature = "cache",
-        feature = "flags",
-        feature = "kv-api",
-        feature = "metrics",
-        feature = "storefronts"
-    ))]
+    #[cfg(feature = "background")]
     pub(crate) fn meter(&self) -> Meter {
         self.env.meter()
     }
@@ -125,14 +110,7 @@ impl RequestContext {
     }
 
     /// Runs work that may outlive the response.
-    #[cfg(any(
-        feature = "assets",
-        feature = "cache",
-        feature = "flags",
-        feature = "kv-api",
-        feature = "metrics",
-        feature = "storefronts"
-    ))]
+    #[cfg(feature = "background")]
     pub(crate) fn wait_until(&self, work: impl Future<Output = ()> + 'static) {
         self.ctx.wait_until(work);
     }

@@ -5,7 +5,7 @@ use wasm_bindgen::prelude::*;
 use worker::web_sys;
 
 use crate::isolate::Isolate;
-use crate::platform::bindings::Vars;
+use crate::platform::vars::Vars;
 
 #[wasm_bindgen]
 extern "C" {

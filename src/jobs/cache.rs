@@ -35,7 +35,7 @@ pub(crate) async fn page(context: &Rc<RequestContext>, target: &RequestTarget<'_
 
 /// Responds as the upstream would, with a stored response if it may be used.
 pub(crate) async fn handle(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
-    let url = CachedUrl::of_target(target, &context.vars().cache.upstreams)?;
+    let url = CachedUrl::of_target(target, &context.vars().cache_upstreams)?;
     let runner = ExchangeRunner::new(context);
     let exchange = Exchange::new(context.method(), url, &runner.fields());
     let CacheResponse { result, passed_on, .. } = runner.run(exchange).await.map_err(|failure| failure.response)?;

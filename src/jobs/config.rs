@@ -24,7 +24,7 @@ pub(crate) async fn handle(
         return batch::handle(context).await;
     }
     let vars = context.vars();
-    let from = vars.flags.user_id_from.as_ref().map_err(RequestError::of)?;
+    let from = vars.user_id_from.as_ref().map_err(RequestError::of)?;
     let id = from.id(target, &context.headers(""))?;
     let user = users::find(context, &id).await?;
     let mut fields = vec![("content-type", "text/html; charset=utf-8"), ("cache-control", "private, no-store")];

@@ -144,7 +144,7 @@ impl ConsoleRequest<'_> {
     fn check_change(&self, binding: &str, keys: &[&str]) -> Result<(), ConsoleError> {
         self.check_read(binding, keys)?;
         self.access.check_change(keys.iter().copied()).map_err(ConsoleError::of_access)?;
-        self.context.vars().kv_api.writable.check(binding).map_err(ConsoleError::of_access)
+        self.context.vars().kv_api_writable.check(binding).map_err(ConsoleError::of_access)
     }
 
     /// Reads the body, a JSON object of at most `bytes_max` bytes.

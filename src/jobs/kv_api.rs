@@ -47,7 +47,7 @@ pub(crate) async fn handle(context: &RequestContext, target: &RequestTarget<'_>)
                 Ok(call) => perform(context, target, &fields, &access, call).await,
                 Err(error) => Err(RequestError::of(error)),
             };
-            if context.vars().kv_api.has_analytics {
+            if context.env().api().has_analytics {
                 write_statistics(context, statistics, &access, &outcome, started_ms);
             }
             outcome

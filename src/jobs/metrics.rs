@@ -14,7 +14,7 @@ use metrics::history::Resolution;
 use metrics::message::MetricsRequest;
 use metrics::open_metrics::CONTENT_TYPE;
 use wasm_bindgen::prelude::*;
-#[cfg(any(feature = "kv-api", feature = "writes"))]
+#[cfg(feature = "values")]
 use wasm_bindgen_futures::spawn_local;
 use worker::web_sys;
 
@@ -86,7 +86,7 @@ fn hand_over_in_time(env: &Bindings, now_ms: u64) -> Option<impl Future<Output =
 
 /// Hands the counts of this isolate over when it is time, after a Durable Object has done
 /// something that is counted. The object stays in memory until then.
-#[cfg(any(feature = "kv-api", feature = "writes"))]
+#[cfg(feature = "values")]
 pub(crate) fn hand_over_after_object(env: &Bindings) {
     if env.meter().is_on()
         && let Some(work) = hand_over_in_time(env, Clock.now_ms())

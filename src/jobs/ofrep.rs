@@ -46,7 +46,7 @@ type CorsField = (&'static str, Cow<'static, str>);
 /// `OFREP_ORIGINS` is empty.
 fn cors(context: &RequestContext) -> Vec<CorsField> {
     let settings = context.vars();
-    let origins = &settings.flags.ofrep_origins;
+    let origins = &settings.ofrep_origins;
     if origins.is_empty() {
         return Vec::new();
     }
@@ -142,7 +142,7 @@ async fn evaluation_context(context: &RequestContext) -> Result<EvaluationContex
             OfrepError::of_request(ErrorCode::ParseError, "the body could not be read to its end")
         }
     })?;
-    ofrep::parse_request(&body, &context.vars().flags.prefix)
+    ofrep::parse_request(&body, &context.vars().config_prefix)
 }
 
 async fn definitions(context: &RequestContext, flag: Option<&str>) -> Result<LoadedFlags, RequestError> {

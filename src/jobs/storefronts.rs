@@ -56,7 +56,7 @@ pub(crate) async fn handle(
     let request = RoutedRequest { method, target, fields: &fields, has_body };
     let settings = RoutingSettings {
         token: vars.token.as_deref(),
-        visitor_key: vars.storefronts.visitor_key.as_ref(),
+        visitor_key: vars.visitor_key.as_ref(),
         timeout: vars.upstream_timeout,
     };
     let plan = RequestPlan::new(&request, &address, record, &settings, || Clock.random_bits())?;

@@ -188,7 +188,7 @@ async fn assembled(store: &Store, body: &FileBody, pieces: &[Piece<'_>], total: 
 /// `ASSETS_REFRESH`.
 pub(crate) async fn unversioned_file(context: &RequestContext, key: &Key<'_>) -> Result<Option<JsValue>, RequestError> {
     let now_ms = Clock.now_ms();
-    let refresh_ms = context.vars().assets.refresh_ms;
+    let refresh_ms = context.vars().assets_refresh_ms;
     let absent = &Isolate::current().assets.absent;
     // If the clock was set back, the key is read again.
     let is_fresh = |since_ms: &u64| now_ms.checked_sub(*since_ms).is_some_and(|ago_ms| ago_ms < refresh_ms);

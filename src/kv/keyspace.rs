@@ -12,10 +12,11 @@ use kv_store::store::StoreError;
 
 use super::{ReadOptions, Store};
 use crate::http::request_context::RequestContext;
-use crate::platform::bindings::{Bindings, Vars};
+use crate::platform::bindings::Bindings;
 use crate::platform::clock::Clock;
 use crate::platform::log::RequestLog;
 use crate::platform::meter::Metered;
+use crate::platform::vars::Vars;
 
 /// One kind of record in Workers KV. `keyspaces.rs` lists them all.
 pub(crate) trait Keyspace: Sized + 'static {

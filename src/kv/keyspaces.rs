@@ -31,7 +31,8 @@ use super::keyspace::{Keyspace, Reader};
 #[cfg(feature = "assets")]
 use super::release;
 use crate::isolate::Isolate;
-use crate::platform::bindings::{Bindings, Vars};
+use crate::platform::bindings::Bindings;
+use crate::platform::vars::Vars;
 
 /// The record of a storefront, by its id or its domain.
 #[cfg(feature = "storefronts")]
@@ -51,7 +52,7 @@ impl Keyspace for Storefronts {
     }
 
     fn lifetime(&self, vars: &Vars) -> Lifetime {
-        Lifetime::of_rare(vars.storefronts.refresh_ms)
+        Lifetime::of_rare(vars.routing_refresh_ms)
     }
 
     async fn parse(
@@ -60,7 +61,7 @@ impl Keyspace for Storefronts {
         key: &str,
         json: Option<String>,
     ) -> Result<Option<RoutingEntry>, ReadFailure<RecordError>> {
-        let record = json.map(|json| RoutingEntry::parse(key, &json, Some(&reader.vars.storefronts.origins)));
+        let record = json.map(|json| RoutingEntry::parse(key, &json, Some(&reader.vars.routing_origins)));
         record.transpose().map_err(ReadFailure::Broken)
     }
 }
@@ -87,7 +88,7 @@ impl Keyspace for Users {
     /// Most users visit an isolate rarely. If it has not read a user's record lately, the
     /// request waits for KV instead of using an old record.
     fn lifetime(&self, vars: &Vars) -> Lifetime {
-        Lifetime::of_rare(vars.flags.refresh_ms)
+        Lifetime::of_rare(vars.config_refresh_ms)
     }
 
     async fn parse(
@@ -118,7 +119,7 @@ impl Keyspace for Snapshots {
     }
 
     fn lifetime(&self, vars: &Vars) -> Lifetime {
-        Lifetime::of_shared(vars.flags.refresh_ms)
+        Lifetime::of_shared(vars.config_refresh_ms)
     }
 
     async fn parse(
@@ -153,7 +154,7 @@ impl Keyspace for FlagDefinitions {
     }
 
     fn lifetime(&self, vars: &Vars) -> Lifetime {
-        Lifetime::of_shared(vars.flags.refresh_ms)
+        Lifetime::of_shared(vars.config_refresh_ms)
     }
 
     async fn parse(
@@ -189,7 +190,7 @@ impl Keyspace for Revocations {
     /// A record is used for twice its lifetime at most, and a revocation must take effect within
     /// `CONFIG_REFRESH`.
     fn lifetime(&self, vars: &Vars) -> Lifetime {
-        Lifetime::of_rare(vars.kv_api.refresh_ms / 2)
+        Lifetime::of_rare(vars.config_refresh_ms / 2)
     }
 
     async fn parse(
@@ -220,7 +221,7 @@ impl Keyspace for AssetStores {
     }
 
     fn lifetime(&self, vars: &Vars) -> Lifetime {
-        Lifetime::of_shared(vars.assets.refresh_ms)
+        Lifetime::of_shared(vars.assets_refresh_ms)
     }
 
     async fn parse(
@@ -255,7 +256,7 @@ impl Keyspace for TranslationsFile {
     }
 
     fn lifetime(&self, vars: &Vars) -> Lifetime {
-        Lifetime::of_rare(if self.is_in_release { u64::MAX } else { vars.assets.refresh_ms })
+        Lifetime::of_rare(if self.is_in_release { u64::MAX } else { vars.assets_refresh_ms })
     }
 
     async fn parse(

@@ -32,7 +32,7 @@ const REFRESH_MIN_MS: u64 = 1000;
 /// Returns the purges that this isolate knows. They are read again in the background every
 /// `CACHE_REFRESH` seconds.
 pub(crate) async fn known(context: &RequestContext, now_ms: u64) -> Result<Rc<PurgeList>, StoreError> {
-    let refresh_ms = context.vars().cache.refresh_ms.max(REFRESH_MIN_MS);
+    let refresh_ms = context.vars().cache_refresh_ms.max(REFRESH_MIN_MS);
     let (store, log) = (context.env().cache_store(), context.log());
     let lookup = Isolate::current().cache.purges.borrow_mut().look_up(NAME, Lifetime::of_rare(refresh_ms), now_ms);
     match lookup {

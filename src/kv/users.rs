@@ -17,8 +17,8 @@ use serde_json::{Map, Value};
 use super::keyspace::{Keyspace, RecordRead};
 use super::keyspaces::{Snapshots, Users};
 use crate::http::request_context::RequestContext;
-use crate::platform::bindings::Vars;
 use crate::platform::clock::Clock;
+use crate::platform::vars::Vars;
 
 /// The configuration of a user.
 pub(crate) struct UserConfig {
@@ -51,7 +51,7 @@ impl UserConfig {
 /// [`KeyError`] if the id cannot be in a key of Workers KV.
 pub(crate) async fn find(context: &RequestContext, id: &str) -> Result<UserConfig, KeyError> {
     let vars = context.vars();
-    let key = key(&vars.flags.prefix, id)?;
+    let key = key(&vars.config_prefix, id)?;
     if is_reserved_key(&vars, &key) {
         return Ok(UserConfig { record: ResolvedRecord::None, source: ConfigSource::NoRecord });
     }
@@ -78,7 +78,7 @@ pub(crate) enum BatchError {
 #[expect(clippy::expect_used, reason = "a user must not get the record of another one")]
 pub(crate) async fn find_all(context: &RequestContext, ids: &[&str]) -> Result<Vec<UserConfig>, BatchError> {
     let vars = context.vars();
-    let to_key = |(index, id): (usize, &&str)| match key(&vars.flags.prefix, (*id).to_owned()) {
+    let to_key = |(index, id): (usize, &&str)| match key(&vars.config_prefix, (*id).to_owned()) {
         Ok(key) => Ok(key),
         Err(error) => Err(BatchError::Key(index, error)),
     };
@@ -127,7 +127,7 @@ pub(crate) async fn find_all(context: &RequestContext, ids: &[&str]) -> Result<V
 }
 
 fn is_reserved_key(vars: &Vars, key: &Key<'_>) -> bool {
-    is_reserved(key.as_str(), vars.flags.snapshot.as_ref().map(Key::as_str))
+    is_reserved(key.as_str(), vars.config_snapshot.as_ref().map(Key::as_str))
 }
 
 /// Returns the configuration from the user's own record. If there is no valid one, the error is
@@ -181,7 +181,7 @@ pub(crate) fn attributes<'m>(user: Option<&UserConfig>, members: &'m Map<String,
 type SnapshotRead = RecordRead<Snapshots>;
 
 async fn snapshot(context: &RequestContext) -> SnapshotRead {
-    match &context.vars().flags.snapshot {
+    match &context.vars().config_snapshot {
         Some(key) => Snapshots.get(context, key, Clock.now_ms()).await,
         None => Ok(None),
     }

@@ -1,6 +1,6 @@
 //! Exceptions that JavaScript throws, and those that are thrown to it.
 
-#[cfg(any(feature = "kv-api", feature = "metrics", feature = "writes"))]
+#[cfg(feature = "durable-objects")]
 use std::fmt::Display;
 
 use wasm_bindgen::{JsCast, JsValue};
@@ -14,7 +14,7 @@ pub(crate) fn message_of(thrown: &JsValue) -> String {
 }
 
 /// Returns an error of a Durable Object as an exception. The Worker logs it; no client sees it.
-#[cfg(any(feature = "kv-api", feature = "metrics", feature = "writes"))]
+#[cfg(feature = "durable-objects")]
 pub(crate) fn exception(error: &dyn Display) -> JsValue {
     JsValue::from_str(&error.to_string())
 }

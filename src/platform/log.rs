@@ -84,7 +84,7 @@ impl RequestLog {
     }
 
     /// Logs something that failed without failing the request.
-    #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "kv-api", feature = "storefronts"))]
+    #[cfg(feature = "memory")]
     pub(crate) fn warning(&self, code: &str, detail: &dyn Display) {
         let (level, request_id, detail) = (LogLevel::Warning, Some(self.id()), &*detail.to_string());
         let route = self.0.route;
@@ -93,7 +93,7 @@ impl RequestLog {
 }
 
 /// Logs the same for work that belongs to no request, such as an alarm of a Durable Object.
-#[cfg(any(feature = "kv-api", feature = "metrics", feature = "writes"))]
+#[cfg(feature = "durable-objects")]
 pub(crate) fn background_warning(route: &str, code: &str, detail: &dyn Display) {
     LogLine { level: LogLevel::Warning, request_id: None, code, status: None, route, detail: &detail.to_string() }
         .write();

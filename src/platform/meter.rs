@@ -6,12 +6,10 @@ use kv_store::retry::Time;
 #[cfg(feature = "metrics")]
 use crate::isolate::Isolate;
 #[cfg(feature = "metrics")]
-use crate::platform::bindings::MetricsVars;
-#[cfg(any(feature = "kv-api", feature = "writes"))]
-use crate::platform::bindings::RuntimeEnv;
-use crate::platform::bindings::Vars;
-#[cfg(feature = "metrics")]
 use crate::platform::clock::Clock;
+#[cfg(feature = "values")]
+use crate::platform::env::RuntimeEnv;
+use crate::platform::vars::Vars;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy)]
@@ -48,14 +46,14 @@ impl Meter {
 
     /// Returns the meter of a route, which is off unless `METRICS` is on.
     pub(crate) fn of_route(vars: &Vars, name: &'static str) -> Self {
-        Self { name: vars.metrics.is_on.then_some(name) }
+        Self { name: vars.metrics_are_on.then_some(name) }
     }
 
     /// Returns the meter of a class of Durable Objects, whose vars may be those of another deploy
     /// than the isolate's.
-    #[cfg(any(feature = "kv-api", feature = "writes"))]
+    #[cfg(feature = "values")]
     pub(crate) fn of_object(env: &RuntimeEnv, name: &'static str) -> Self {
-        Self { name: MetricsVars::read(env).is_on.then_some(name) }
+        Self { name: Vars::metrics_are_on(env).then_some(name) }
     }
 
     /// Returns true if it counts.
@@ -103,7 +101,7 @@ impl Meter {
         Self {}
     }
 
-    #[cfg(any(feature = "kv-api", feature = "writes"))]
+    #[cfg(feature = "values")]
     pub(crate) fn of_object(_: &RuntimeEnv, _: &'static str) -> Self {
         Self {}
     }
@@ -114,7 +112,7 @@ impl Meter {
         false
     }
 
-    #[cfg(any(feature = "kv-api", feature = "writes"))]
+    #[cfg(feature = "values")]
     #[expect(clippy::unused_self, reason = "the build with metrics counts here")]
     pub(crate) fn begin(self) {}
 

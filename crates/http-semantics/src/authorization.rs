@@ -43,6 +43,12 @@ impl HttpError for NotAuthorized {
     }
 }
 
+/// Returns a secret; `None` if it is empty, as one that is not set is.
+#[must_use]
+pub fn secret(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
 /// Returns true if an `Authorization` field is `Bearer <token>`. The case of the scheme does not
 /// matter (RFC 9110 §11.1). The comparison takes constant time: its duration reveals at most the
 /// length of the token, never how much of a guess is right.

@@ -107,6 +107,12 @@ impl OriginAllowList {
         parsed
     }
 
+    /// Parses a list whose entries each have a scheme. An entry without one admits nothing.
+    #[must_use]
+    pub fn of_origins(list: &str) -> Self {
+        Self::parse(list, &[])
+    }
+
     fn add(&mut self, scheme: &str, host: &str) {
         let (is_wildcard, host) = host.strip_prefix("*.").map_or((false, host), |suffix| (true, suffix));
         let Ok((origin, "" | "/")) = Origin::split(&format!("{scheme}://{host}")) else { return };

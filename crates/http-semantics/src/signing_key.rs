@@ -30,6 +30,13 @@ impl SigningKey {
         Self(keyed(&key))
     }
 
+    /// Derives the key from its own secret, or from `API_TOKEN` if that is empty; `None` if both are.
+    #[must_use]
+    pub fn of_secrets(own: &str, api_token: &str, label: &[u8]) -> Option<Self> {
+        let secret = if own.is_empty() { api_token } else { own };
+        (!secret.is_empty()).then(|| Self::derive(secret, label))
+    }
+
     /// Returns the MAC of a message that is given in parts: 32 bytes.
     #[must_use]
     pub fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
@@ -69,6 +76,15 @@ fn keyed(key: &[u8]) -> Hmac<Sha256> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_comes_from_its_own_secret_else_from_the_token_else_there_is_none() {
+        let mac = |own, token| SigningKey::of_secrets(own, token, b"a").map(|key| key.sign(&[b"id"]));
+        let derived = |secret| Some(SigningKey::derive(secret, b"a").sign(&[b"id"]));
+        assert_eq!(mac("own", "token"), derived("own"));
+        assert_eq!(mac("", "token"), derived("token"));
+        assert_eq!(mac("", ""), None);
+    }
 
     #[test]
     fn the_mac_is_the_one_of_rfc_4231() {

@@ -20,6 +20,13 @@ impl UpstreamTimeout {
         Self(Duration::from_millis(milliseconds.clamp(1, MILLISECONDS_MAX)))
     }
 
+    /// Parses the var `UPSTREAM_TIMEOUT_MS`, in milliseconds. `default_ms` replaces what is not a
+    /// number.
+    #[must_use]
+    pub fn parse(var: &str, default_ms: u64) -> Self {
+        Self::from_milliseconds(var.trim().parse().unwrap_or(default_ms))
+    }
+
     /// Returns the timeout of one request: ten times as long if it has a body.
     #[must_use]
     pub fn of_request(self, has_body: bool) -> Duration {
@@ -37,6 +44,14 @@ mod tests {
             let timeout = UpstreamTimeout::from_milliseconds(given);
             assert_eq!(timeout.of_request(false), Duration::from_millis(milliseconds), "{given}");
             assert_eq!(timeout.of_request(true), Duration::from_millis(milliseconds * 10), "{given}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_var_is_the_default() {
+        for (var, milliseconds) in [("500", 500), (" 500 ", 500), ("0", 1), ("", 10_000), ("-1", 10_000)] {
+            let timeout = UpstreamTimeout::parse(var, 10_000).of_request(false);
+            assert_eq!(timeout, Duration::from_millis(milliseconds), "{var}");
         }
     }
 }

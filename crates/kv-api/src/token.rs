@@ -40,6 +40,13 @@ impl TokenKey {
     pub fn derive(secret: &str) -> Self {
         Self(SigningKey::derive(secret, LABEL))
     }
+
+    /// Derives the key from the secret `TOKEN_SECRET`, or from `API_TOKEN` if that is empty;
+    /// `None` if both are.
+    #[must_use]
+    pub fn of_secrets(own: &str, api_token: &str) -> Option<Self> {
+        SigningKey::of_secrets(own, api_token, LABEL).map(Self)
+    }
 }
 
 /// What a token says.

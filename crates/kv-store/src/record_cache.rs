@@ -96,6 +96,16 @@ pub struct CachedRecord<T> {
     pub record_state: RecordState,
 }
 
+/// The longest time for which a record is fresh, in seconds.
+const REFRESH_SECONDS_MAX: u64 = 3600;
+
+/// Parses a var such as `CONFIG_REFRESH`: for how many seconds a record is fresh, an hour at most.
+/// `default_seconds` replaces what is not a number. Returns milliseconds.
+#[must_use]
+pub fn refresh_ms(var: &str, default_seconds: u64) -> u64 {
+    var.trim().parse().unwrap_or(default_seconds).min(REFRESH_SECONDS_MAX) * 1000
+}
+
 /// How long a record is used without a read of KV, in milliseconds since the last read: since its
 /// start, or since its end if it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -339,6 +349,13 @@ mod tests {
 
     fn current(value: u32) -> CachedRecord<u32> {
         CachedRecord { value, record_state: RecordState::Current }
+    }
+
+    #[test]
+    fn a_refresh_time_is_an_hour_at_most_and_an_invalid_one_is_the_default() {
+        for (var, seconds) in [("5", 5), (" 0 ", 0), ("3601", 3600), ("", 10), ("soon", 10), ("-1", 10)] {
+            assert_eq!(refresh_ms(var, 10), seconds * 1000, "{var}");
+        }
     }
 
     #[test]

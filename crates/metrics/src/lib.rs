@@ -41,3 +41,9 @@ pub mod message;
 pub mod open_metrics;
 pub mod prices;
 pub mod report;
+
+/// Parses the var `METRICS`, which is `on` in any case of letters if the Worker counts.
+#[must_use]
+pub fn is_on(var: &str) -> bool {
+    var.trim().eq_ignore_ascii_case("on")
+}

@@ -211,8 +211,14 @@ impl StorefrontRecord {
 }
 
 impl OriginPolicy {
-    /// Parses the vars. An entry of `ROUTING_ORIGINS` without a scheme means https, and http as
-    /// well if `insecure` is true.
+    /// Parses the vars. `ROUTING_INSECURE` is on for `true` in any case of letters.
+    #[must_use]
+    pub fn of_vars(routing_origins: &str, routing_insecure: &str) -> Self {
+        Self::parse(routing_origins, routing_insecure.trim().eq_ignore_ascii_case("true"))
+    }
+
+    /// Parses a list of origins. An entry without a scheme means https, and http as well if
+    /// `insecure` is true.
     #[must_use]
     pub fn parse(routing_origins: &str, insecure: bool) -> Self {
         let bare: &[&str] = if insecure { &["https", "http"] } else { &["https"] };

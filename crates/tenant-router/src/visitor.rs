@@ -31,6 +31,13 @@ impl VisitorKey {
         Self(SigningKey::derive(secret, LABEL))
     }
 
+    /// Derives the key from the secret `VISITOR_SECRET`, or from `API_TOKEN` if that is empty;
+    /// `None` if both are.
+    #[must_use]
+    pub fn of_secrets(own: &str, api_token: &str) -> Option<Self> {
+        SigningKey::of_secrets(own, api_token, LABEL).map(Self)
+    }
+
     /// Returns the MAC of an id: 128 bits.
     fn sign(&self, tenant: &str, id: &str) -> u128 {
         let mac = self.0.sign(&[&length(tenant), tenant.as_bytes(), id.as_bytes()]);

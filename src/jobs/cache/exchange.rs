@@ -142,9 +142,9 @@ impl ExchangeRunner {
         memory(|memory| {
             let mut cx = Context {
                 fields,
-                upstreams: &vars.cache.upstreams,
-                credentials: &vars.cache.credentials,
-                memory_ms: vars.cache.refresh_ms,
+                upstreams: &vars.cache_upstreams,
+                credentials: &vars.cache_credentials,
+                memory_ms: vars.cache_refresh_ms,
                 wait_max_ms: u64::try_from(vars.upstream_timeout.of_request(false).as_millis()).unwrap_or(u64::MAX),
                 memory,
                 now_ms,
@@ -296,7 +296,7 @@ impl ExchangeRunner {
     /// Returns the name of a URL's upstream for the log: its entry in `CACHE_UPSTREAMS`, because
     /// with a wildcard the client chooses the host.
     fn name_of(&self, url: &CachedUrl) -> String {
-        self.context.vars().cache.upstreams.entry(url.origin()).unwrap_or_default()
+        self.context.vars().cache_upstreams.entry(url.origin()).unwrap_or_default()
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) struct FetchedPage {
 pub(super) async fn handle(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
     let url = target.parameter("url").map_err(CacheError::from)?.filter(|url| !url.is_empty());
     let url = url.ok_or(CacheError::MissingUrl)?;
-    let url = cached_url(&url, &context.vars().cache.upstreams)?;
+    let url = cached_url(&url, &context.vars().cache_upstreams)?;
     let runner = ExchangeRunner { context: Rc::clone(context), names: String::new() };
     let response = runner.run(Exchange::of_page_view(url)).await.map_err(|failure| failure.response)?;
     let CacheResponse { result, page, .. } = response;
@@ -74,7 +74,7 @@ pub(super) async fn fetch(
         };
         response.discard();
         let next = href(&location, Some(url.as_str())).ok_or(CacheError::Redirect)?;
-        url = CachedUrl::of_href(&next, &runner.context.vars().cache.upstreams).map_err(|_| CacheError::Redirect)?;
+        url = CachedUrl::of_href(&next, &runner.context.vars().cache_upstreams).map_err(|_| CacheError::Redirect)?;
         received.page_url = Some(url.clone());
     }
     Err(CacheError::Redirect)

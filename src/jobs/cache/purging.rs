@@ -22,10 +22,10 @@ use crate::platform::clock::Clock;
 pub(crate) async fn handle(context: &RequestContext) -> Result<Response, RequestError> {
     context.authorize()?;
     let vars = context.vars();
-    let PurgeRequest { targets, mode } = purge::parse_request(&body(context).await?, &vars.cache.upstreams)?;
+    let PurgeRequest { targets, mode } = purge::parse_request(&body(context).await?, &vars.cache_upstreams)?;
     let (store, at_ms) = (context.env().cache_store(), Clock.now_ms());
     let purges: Vec<Purge> = targets.into_iter().map(|target| Purge { target, mode, at_ms }).collect();
-    let written = join_all(purges.iter().map(|purge| write_purge(&store, purge, &vars.cache.upstreams))).await;
+    let written = join_all(purges.iter().map(|purge| write_purge(&store, purge, &vars.cache_upstreams))).await;
     written.into_iter().collect::<Result<(), RequestError>>()?;
     let soft = mode == PurgeMode::Soft;
     let result = PurgeResult { purged: purges.iter().map(|purge| &purge.target).collect(), soft, at_ms };

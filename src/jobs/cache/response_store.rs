@@ -57,7 +57,7 @@ pub(super) async fn get(
     view: StoredView,
     now_ms: u64,
 ) -> (Result<CacheHit<EnvelopeBody>, MissReason>, Option<u64>) {
-    let refresh_ms = context.vars().cache.refresh_ms;
+    let refresh_ms = context.vars().cache_refresh_ms;
     if let Some(MemoryEntry { stored, body }) = memory(|memory| memory.get(key.as_str(), refresh_ms, now_ms)) {
         context.meter().count(Metered::MemoryHit);
         return (Ok(CacheHit { stored, body: EnvelopeBody::Bytes(body) }), None);
@@ -117,7 +117,7 @@ fn store_in_memory(
     body: &js_sys::ArrayBuffer,
     now_ms: u64,
 ) {
-    if context.vars().cache.refresh_ms > 0 && body.byte_length() <= BODY_BYTES_MAX {
+    if context.vars().cache_refresh_ms > 0 && body.byte_length() <= BODY_BYTES_MAX {
         let entry = MemoryEntry { stored: Rc::clone(stored), body: body.clone() };
         memory(|memory| memory.insert(key.as_str(), entry, now_ms));
     }

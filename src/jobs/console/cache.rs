@@ -43,7 +43,7 @@ pub(super) async fn handle(request: &ConsoleRequest<'_>) -> Result<Response, Req
     }
     request.require_method("GET")?;
     let [url] = request.parameters(["url"])?;
-    let url = url::cached_url(&url, &request.context.vars().cache.upstreams)?;
+    let url = url::cached_url(&url, &request.context.vars().cache_upstreams)?;
     let (own, page) = (url.key(), url.page_key());
     request.check_read("CACHE_KV", &[own.as_str(), page.as_str(), KEY_PREFIX])?;
     let (store, log) = (request.context.env().cache_store(), request.context.log());

@@ -187,7 +187,7 @@ fn evaluation_context(
         let why = format!("the context is longer than {CONTEXT_BYTES_MAX} bytes");
         return Err(ConsoleError::InvalidBody(why));
     }
-    let prefix = &request.context.vars().flags.prefix;
+    let prefix = &request.context.vars().config_prefix;
     parse_context(context, prefix).map_err(|error| ConsoleError::InvalidBody(error.to_string()))
 }
 
@@ -196,8 +196,8 @@ fn evaluation_context(
 /// it.
 async fn stored_user(request: &ConsoleRequest<'_>, id: &str) -> Result<users::UserConfig, RequestError> {
     let vars = request.context.vars();
-    let own = key(&vars.flags.prefix, id)?;
-    let keys: Vec<&str> = [Some(&own), vars.flags.snapshot.as_ref()].into_iter().flatten().map(Key::as_str).collect();
+    let own = key(&vars.config_prefix, id)?;
+    let keys: Vec<&str> = [Some(&own), vars.config_snapshot.as_ref()].into_iter().flatten().map(Key::as_str).collect();
     request.check_read(BINDING, &keys)?;
     Ok(users::find(request.context, id).await?)
 }

@@ -58,8 +58,7 @@ pub(super) fn handle(request: &ConsoleRequest<'_>) -> Result<Response, RequestEr
         return Err(ConsoleError::UnknownCall.into());
     }
     request.require_method("GET")?;
-    let vars = request.context.vars();
-    let (access, kv_api) = (request.access, &vars.kv_api);
+    let (access, vars) = (request.access, request.context.vars());
     let (scope, expires) = match access {
         Access::Everything => (None, None),
         Access::Scoped(token) => {
@@ -68,8 +67,9 @@ pub(super) fn handle(request: &ConsoleRequest<'_>) -> Result<Response, RequestEr
         }
     };
     let may_write = scope.as_ref().is_none_or(|scope| scope.write);
-    let bindings = kv_api.namespaces().filter(|namespace| access.sees(namespace)).map(|namespace| {
-        let writable = may_write && kv_api.writable.check(&namespace.title).is_ok();
+    let api = request.context.env().api();
+    let bindings = api.namespaces().filter(|namespace| access.sees(namespace)).map(|namespace| {
+        let writable = may_write && vars.kv_api_writable.check(&namespace.title).is_ok();
         Binding { id: &namespace.id, title: &namespace.title, role: role(&namespace.title), writable }
     });
     json(&Session {

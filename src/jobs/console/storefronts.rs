@@ -68,7 +68,7 @@ async fn check(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     let vars = request.context.vars();
     let mut entry = None;
     let mut findings = Findings::of_json(&record, RECORD_BYTES_MAX, |tree| {
-        let policy = Some(&vars.storefronts.origins);
+        let policy = Some(&vars.routing_origins);
         let checked = RecordCheck::of(Some(&key), &record, &tree.repeated(REPEATED_BYTES_MAX), policy);
         entry = checked.entry;
         let findings = |found: Vec<Fault>| found.into_iter().map(PlacedFinding::from).collect();
@@ -222,18 +222,14 @@ impl TriedRequest {
         let url = url.filter(|url| url.starts_with("https://") || url.starts_with("http://"));
         let url = url.ok_or_else(|| invalid("`url` is neither an http(s) URL nor a path"))?;
         let target = RequestTarget::parse(&url);
-        let host = if is_path {
-            HostMatch::Storefront(key.clone())
-        } else {
-            vars.storefronts.hosts.match_host(target.authority)
-        };
+        let host = if is_path { HostMatch::Storefront(key.clone()) } else { vars.hosts.match_host(target.authority) };
         let mut address = match StorefrontAddress::of(&host, &target) {
             Ok(address) => address,
             Err(error) => return Ok(Err(RouteExplanation::of_error(&error, None))),
         };
         let settings = RoutingSettings {
             token: vars.token.as_deref(),
-            visitor_key: vars.storefronts.visitor_key.as_ref(),
+            visitor_key: vars.visitor_key.as_ref(),
             timeout: vars.upstream_timeout,
         };
         let read = async |asked: &Key<'_>| self.entry(request, &key, asked).await;
@@ -266,7 +262,7 @@ impl TriedRequest {
             _ => stored_json(request, asked).await?,
         };
         let Some(json) = json else { return Ok(None) };
-        let policy = &request.context.vars().storefronts.origins;
+        let policy = &request.context.vars().routing_origins;
         let entry = RoutingEntry::parse(asked.as_str(), &json, Some(policy)).map_err(TenantError::from)?;
         Ok(Some(CachedRecord { value: Rc::new(entry), record_state: RecordState::Current }))
     }

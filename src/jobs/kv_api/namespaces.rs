@@ -71,12 +71,12 @@ impl OpenNamespace {
         name: &str,
         operation: Operation,
     ) -> Result<Self, RequestError> {
-        let vars = context.vars();
-        if let Some(info) = vars.kv_api.namespaces().find(|namespace| namespace.is_named(name)) {
+        let bindings = context.env().api();
+        if let Some(info) = bindings.namespaces().find(|namespace| namespace.is_named(name)) {
             let store = context.env().kv(&info.title);
             return Ok(Self { info: info.clone(), store, prefix: String::new() });
         }
-        let Some(home) = &vars.kv_api.home else { return Err(access.not_found(operation).into()) };
+        let Some(home) = &bindings.home else { return Err(access.not_found(operation).into()) };
         let info = created(context, name).await?.ok_or_else(|| access.not_found(operation))?;
         let prefix = key_prefix(&info.id);
         Ok(Self { info, store: context.env().kv(home), prefix })
@@ -94,7 +94,7 @@ impl OpenNamespace {
 
     /// Checks that its keys may be changed.
     pub(super) fn check_writable(&self, context: &RequestContext) -> Result<(), KvApiError> {
-        if self.is_created() { Ok(()) } else { context.vars().kv_api.writable.check(&self.info.title) }
+        if self.is_created() { Ok(()) } else { context.vars().kv_api_writable.check(&self.info.title) }
     }
 
     /// Returns the longest key that it takes, in bytes.
@@ -161,9 +161,9 @@ pub(super) async fn list(
     access: &Access,
     query: &NamespacesQuery,
 ) -> Result<Response, RequestError> {
-    let vars = context.vars();
-    let mut namespaces: Vec<ApiNamespace> = vars.kv_api.namespaces().cloned().collect();
-    if vars.kv_api.home.is_some() {
+    let bindings = context.env().api();
+    let mut namespaces: Vec<ApiNamespace> = bindings.namespaces().cloned().collect();
+    if bindings.home.is_some() {
         namespaces.extend(call(context, &NamespaceRequest::List).await?.namespaces()?);
     }
     namespaces.retain(|namespace| access.sees(namespace));
@@ -175,7 +175,7 @@ pub(super) async fn list(
 /// `POST …/namespaces`
 pub(super) async fn create(context: &RequestContext, access: &Access) -> Result<Response, RequestError> {
     access.check_administration()?;
-    if context.vars().kv_api.home.is_none() {
+    if context.env().api().home.is_none() {
         return Err(KvApiError::FixedNamespaces.into());
     }
     let namespace = ApiNamespace::created(title(context).await?, &random_uuid());
@@ -196,7 +196,7 @@ pub(super) async fn delete(context: &RequestContext, open: &OpenNamespace) -> Re
     if !open.is_created() {
         return Err(KvApiError::FixedNamespaces.into());
     }
-    let home = context.vars().kv_api.home.clone().unwrap_or_default();
+    let home = context.env().api().home.clone().unwrap_or_default();
     let reply = call(context, &NamespaceRequest::Delete { id: open.info.id.clone(), home }).await;
     Isolate::current().kv_api.created.borrow_mut().remove(&open.info.id);
     reply?.namespaces()?;
@@ -214,15 +214,15 @@ async fn change(context: &RequestContext, request: &NamespaceRequest) -> Result<
 /// Reads the title in the body. No created namespace has the name or the id of a binding.
 async fn title(context: &RequestContext) -> Result<String, RequestError> {
     let title = namespace::parse_title(&context.short_body(BODY_BYTES_MAX).await?)?;
-    let is_taken = context.vars().kv_api.bindings.iter().any(|namespace| namespace.is_named(&title));
+    let is_taken = context.env().api().all.iter().any(|namespace| namespace.is_named(&title));
     if is_taken { Err(KvApiError::TitleTaken.into()) } else { Ok(title) }
 }
 
 /// `GET …/workers/scripts/{name}/settings`: the KV bindings, where wrangler finds the id of the
 /// one that `--binding` names.
 pub(super) fn script_settings(context: &RequestContext, access: &Access) -> Result<Response, RequestError> {
-    let vars = context.vars();
-    let seen = vars.kv_api.namespaces().filter(|namespace| access.sees(namespace));
+    let bindings = context.env().api();
+    let seen = bindings.namespaces().filter(|namespace| access.sees(namespace));
     let bindings: Vec<_> = seen
         .map(|namespace| json!({ "type": "kv_namespace", "name": namespace.title, "namespace_id": namespace.id }))
         .collect();

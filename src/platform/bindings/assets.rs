@@ -1,9 +1,10 @@
-//! The binding and the var of files and translations.
+//! The binding of files and translations.
 
 use wasm_bindgen::prelude::*;
 
-use super::{Bindings, RuntimeEnv, vars};
+use super::Bindings;
 use crate::kv::{KvNamespace, Store};
+use crate::platform::env::RuntimeEnv;
 
 #[wasm_bindgen]
 extern "C" {
@@ -15,16 +16,5 @@ impl Bindings {
     /// Returns the namespace `assets`.
     pub(crate) fn files(&self) -> Store {
         self.store(self.env.assets())
-    }
-}
-
-pub(crate) struct AssetsVars {
-    /// `ASSETS_REFRESH`, in milliseconds.
-    pub(crate) refresh_ms: u64,
-}
-
-impl AssetsVars {
-    pub(super) fn read(env: &RuntimeEnv) -> Self {
-        Self { refresh_ms: vars::ASSETS_REFRESH.read_ms(env) }
     }
 }

@@ -4,7 +4,8 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{Request, Response};
 
-use super::{Bindings, RuntimeEnv};
+use super::Bindings;
+use crate::platform::env::RuntimeEnv;
 
 #[wasm_bindgen]
 extern "C" {

@@ -1,12 +1,16 @@
-//! Bindings and vars of the KV REST API.
+//! The bindings of the KV REST API.
 
-use kv_api::namespace::{self, ApiNamespace, WritableBindings};
-use kv_api::token::TokenKey;
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use kv_api::namespace::{self, ApiNamespace};
 use wasm_bindgen::prelude::*;
 
-use super::{Bindings, RuntimeEnv, vars};
+use super::Bindings;
 use crate::kv::{KvNamespace, Store};
 use crate::platform::durable_objects::{DurableObjectNamespace, DurableObjects};
+use crate::platform::env::RuntimeEnv;
+use crate::platform::vars::Vars;
 
 #[wasm_bindgen(module = "/src/platform/glue/kv_api.js")]
 extern "C" {
@@ -31,9 +35,14 @@ extern "C" {
 }
 
 impl Bindings {
+    /// Returns what the bindings are to the API.
+    pub(crate) fn api(&self) -> Rc<ApiBindings> {
+        API.with(|api| Rc::clone(api.get_or_init(|| Rc::new(ApiBindings::read(&self.env)))))
+    }
+
     /// Returns the namespace of a KV binding.
     pub(crate) fn kv(&self, name: &str) -> Store {
-        self.store(self.env.var(name).unchecked_into())
+        self.store(self.env.get(name).unchecked_into())
     }
 
     /// Returns `NAMESPACE_LIST`, whose one Durable Object lists the namespaces that clients
@@ -54,7 +63,7 @@ impl Bindings {
         let blobs = blobs.into_iter().map(JsValue::from_str).collect();
         // Exact for any duration.
         #[allow(clippy::cast_precision_loss)]
-        write_point(&self.env.var(ANALYTICS), index, &blobs, status, milliseconds as f64)
+        write_point(&self.env.get(ANALYTICS), index, &blobs, status, milliseconds as f64)
     }
 
     /// Returns `USER_CONFIGURATION`, which has the list of revoked tokens.
@@ -66,39 +75,32 @@ impl Bindings {
 /// The binding of the Analytics Engine dataset.
 const ANALYTICS: &str = "KV_API_ANALYTICS";
 
-pub(crate) struct KvApiVars {
+/// What the bindings are to the API. They are constant for the lifetime of an isolate.
+pub(crate) struct ApiBindings {
     /// True if there is the binding `KV_API_ANALYTICS`.
     pub(crate) has_analytics: bool,
-    /// `KV_API_WRITABLE`.
-    pub(crate) writable: WritableBindings,
     /// All KV bindings, as namespaces.
-    pub(crate) bindings: Vec<ApiNamespace>,
+    pub(crate) all: Vec<ApiNamespace>,
     /// The binding that `KV_API_NAMESPACES` names: the home of namespaces that clients create.
     /// `None` if they cannot create any.
     pub(crate) home: Option<String>,
-    /// Signs tokens. It is derived from the secret `TOKEN_SECRET`, or from `API_TOKEN` if that is
-    /// not set; `None` if neither is.
-    pub(crate) token_key: Option<TokenKey>,
-    /// How long the list of revoked tokens is used from memory: `CONFIG_REFRESH`, in milliseconds.
-    pub(crate) refresh_ms: u64,
 }
 
-impl KvApiVars {
+thread_local!(static API: OnceCell<Rc<ApiBindings>> = const { OnceCell::new() });
+
+impl ApiBindings {
     /// Returns the namespaces that are bindings. The home of created ones is not among them: its
     /// keys belong to those.
     pub(crate) fn namespaces(&self) -> impl Iterator<Item = &ApiNamespace> {
-        self.bindings.iter().filter(|namespace| Some(&namespace.title) != self.home.as_ref())
+        self.all.iter().filter(|namespace| Some(&namespace.title) != self.home.as_ref())
     }
 
-    pub(super) fn read(env: &RuntimeEnv, token: Option<&str>) -> Self {
-        let bindings: Vec<String> = namespace_names(env).lines().map(str::to_owned).collect();
+    fn read(env: &RuntimeEnv) -> Self {
+        let names: Vec<String> = namespace_names(env).lines().map(str::to_owned).collect();
         Self {
-            has_analytics: env.var(ANALYTICS).is_object(),
-            writable: WritableBindings::parse(&vars::KV_API_WRITABLE.read(env)),
-            home: namespace::home(&vars::KV_API_NAMESPACES.read(env), &bindings),
-            bindings: bindings.iter().map(|name| ApiNamespace::of_binding(name)).collect(),
-            token_key: env.secret("TOKEN_SECRET").as_deref().or(token).map(TokenKey::derive),
-            refresh_ms: vars::CONFIG_REFRESH.read_ms(env),
+            has_analytics: env.get(ANALYTICS).is_object(),
+            all: names.iter().map(|name| ApiNamespace::of_binding(name)).collect(),
+            home: namespace::home(&Vars::of(env).kv_api_namespaces, &names),
         }
     }
 }

@@ -1,9 +1,10 @@
-//! The binding and the var of the metrics.
+//! The binding of the metrics.
 
 use wasm_bindgen::prelude::*;
 
-use super::{Bindings, RuntimeEnv, vars};
+use super::Bindings;
 use crate::platform::durable_objects::{DurableObjectNamespace, DurableObjects};
+use crate::platform::env::RuntimeEnv;
 use crate::platform::meter::Meter;
 
 #[wasm_bindgen]
@@ -22,16 +23,5 @@ impl Bindings {
     /// reason for another one.
     pub(crate) fn uncounted_metrics_store(&self) -> DurableObjects {
         DurableObjects::new(self.env.metrics_store_objects(), Meter::OFF)
-    }
-}
-
-pub(crate) struct MetricsVars {
-    /// True if `METRICS` is `on`.
-    pub(crate) is_on: bool,
-}
-
-impl MetricsVars {
-    pub(crate) fn read(env: &RuntimeEnv) -> Self {
-        Self { is_on: vars::METRICS.read(env).trim().eq_ignore_ascii_case("on") }
     }
 }

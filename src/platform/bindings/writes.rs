@@ -2,10 +2,11 @@
 
 use wasm_bindgen::prelude::*;
 
-use super::{Bindings, RuntimeEnv};
+use super::Bindings;
 use crate::kv::key_writers::KeyWriters;
 use crate::kv::{KvNamespace, Store};
 use crate::platform::durable_objects::DurableObjectNamespace;
+use crate::platform::env::RuntimeEnv;
 
 #[wasm_bindgen]
 extern "C" {

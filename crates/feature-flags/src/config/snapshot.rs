@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use kv_store::limits::Key;
 use kv_store::record::{self, BrokenRecord};
 
 /// The version of the format that this build reads and writes.
@@ -24,6 +25,13 @@ pub const BYTES_MAX: usize = 10 * 1024 * 1024;
 
 /// The most bytes that may precede `"records"`.
 const HEAD_BYTES_MAX: usize = 512;
+
+/// Parses the var `CONFIG_SNAPSHOT`: the key of the snapshot. Returns `None` if it is empty or no
+/// valid key of Workers KV.
+#[must_use]
+pub fn parse_key(var: &str) -> Option<Key<'static>> {
+    Key::new(var.to_owned()).ok()
+}
 
 /// Returns true if the text looks like a snapshot, whatever its key is.
 ///

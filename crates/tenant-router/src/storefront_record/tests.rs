@@ -187,6 +187,13 @@ fn an_origin_that_is_not_admitted_refuses_the_whole_record() {
 }
 
 #[test]
+fn only_true_switches_routing_insecure_on() {
+    let is_on = |var| OriginPolicy::of_vars("a.example", var).insecure;
+    assert!(is_on("true") && is_on("True"));
+    assert!(!is_on("") && !is_on("false") && !is_on("1") && !is_on("yes"));
+}
+
+#[test]
 fn http_is_admitted_with_routing_insecure_only() {
     let is_admitted = |list: &str, insecure: bool, origin: &str| {
         let json = format!(r#"{{"origin": "{origin}"}}"#);
