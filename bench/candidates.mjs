@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 
 import { collectModules, readWorkerConfig } from "../scripts/worker-config.mjs";
+import { workerdConfig } from "../scripts/workerd.mjs";
 import { API_TOKEN } from "./examples.mjs";
 import { namespaces } from "./fixtures.mjs";
 import { serveStore } from "./loopback.mjs";
@@ -17,48 +18,14 @@ function gzipSizes(content) {
   return { wasm, js, total: wasm + js };
 }
 
-const text = (value) => JSON.stringify(String(value));
-
-function workerdConfig({ content, worker, objects, objectsPath, port, kv, cacheSocket, upstream, ownVars }) {
-  const { compatibilityDate: date, compatibilityFlags: flags } = worker;
-  const embedded = [...content.keys()].map(
-    (name) => `(name = ${text(name)}, ${name.endsWith(".wasm") ? "wasm" : "esModule"} = embed ${text(`modules/${name}`)})`,
-  );
-  const vars = {
-    CACHE_UPSTREAMS: upstream,
-    ROUTING_ORIGINS: `${upstream},http://127.0.0.1:1`,
-    ROUTING_INSECURE: "true",
-    UPSTREAM_TIMEOUT_MS: "10000",
-    API_TOKEN,
-    ...ownVars,
-  };
-  const names = ["CACHE_KV", ...Object.keys(kv)];
-  const bindings = [
-    ...names.map((name) => `(name = ${text(name)}, kvNamespace = ${text(`kv-${name}`)})`),
-    ...Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`),
-    ...objects.map(({ name, className }) => `(name = ${text(name)}, durableObjectNamespace = ${text(className)})`),
-  ];
-  const classes = objects.map(({ className, isSqlite }) => `(className = ${text(className)}, uniqueKey = ${text(className)}, enableSql = ${isSqlite})`);
-  const storage = `durableObjectNamespaces = [${classes.join(", ")}], durableObjectStorage = (localDisk = "objects"),`;
-  const disks = Object.entries(kv).map(([name, path]) => `(name = ${text(`kv-${name}`)}, disk = (path = ${text(path)}, writable = true))`);
-  const list = (items) => `[\n      ${items.join(",\n      ")}\n    ]`;
-  return `using Workerd = import "/workerd/workerd.capnp";
-const config :Workerd.Config = (
-  services = [
-    (name = "main", worker = (
-    modules = ${list(embedded)},
-    bindings = ${list(bindings)},
-    ${objects.length > 0 ? storage : ""}
-    compatibilityDate = ${text(date)}, compatibilityFlags = [${flags.map(text).join(", ")}])),
-    (name = "objects", disk = (path = ${text(objectsPath)}, writable = true)),
-    ${disks.join(",\n    ")},
-    (name = "kv-CACHE_KV", external = (address = ${text(`unix:${cacheSocket}`)}, http = ())),
-    (name = "internet", network = (allow = ["public", "private"])),
-  ],
-  sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")],
-);
-`;
-}
+/** Returns the vars and secrets of every candidate. */
+const varsOf = (worker, upstream) => ({
+  ...worker.vars,
+  CACHE_UPSTREAMS: upstream,
+  ROUTING_ORIGINS: `${upstream},http://127.0.0.1:1`,
+  ROUTING_INSECURE: "true",
+  API_TOKEN,
+});
 
 /**
  * Writes a candidate's directory below `root`, and returns how to start and to measure it. `vars`
@@ -71,22 +38,24 @@ export async function prepareCandidate({ name, isWorker = false, from, root, por
     mkdirSync(dirname(join(directory, "modules", path)), { recursive: true });
     writeFileSync(join(directory, "modules", path), bytes);
   }
+  const worker = await readWorkerConfig();
   const kv = {};
-  for (const [namespace, values] of Object.entries(namespaces(upstream))) {
+  const values = namespaces(upstream);
+  for (const namespace of worker.kvNamespaces) {
     kv[namespace] = join(directory, "kv", namespace);
     mkdirSync(kv[namespace], { recursive: true });
-    for (const [key, value] of Object.entries(values)) writeFileSync(join(kv[namespace], key), value);
+    for (const [key, value] of Object.entries(values[namespace] ?? {})) writeFileSync(join(kv[namespace], key), value);
   }
-  const cacheSocket = join(directory, "cache.sock");
-  const store = await serveStore(cacheSocket);
+  const socket = join(directory, "cache.sock");
+  kv.CACHE_KV = { socket };
+  const store = await serveStore(socket);
   const objectsPath = join(directory, "objects");
   mkdirSync(objectsPath);
-  const worker = await readWorkerConfig();
-  const objects = isWorker ? worker.durableObjects : [];
-  const where = { port, kv, objectsPath, cacheSocket, upstream };
   const write = (file, ownVars) => {
     const path = join(directory, file);
-    writeFileSync(path, workerdConfig({ content, worker, objects, ...where, ownVars }));
+    const vars = { ...varsOf(worker, upstream), ...ownVars };
+    const config = { worker: isWorker ? worker : { ...worker, durableObjects: [] }, modules: [...content.keys()], vars };
+    writeFileSync(path, workerdConfig({ ...config, kv, objectsPath, port }));
     return path;
   };
   const config = write("config.capnp", vars);

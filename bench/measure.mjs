@@ -3,10 +3,11 @@
 // the machine affects them alike.
 
 import { Failure } from "../scripts/run.mjs";
+import { startWorkerd } from "../scripts/workerd.mjs";
 import { sendWarmUp } from "./compare.mjs";
 import { generateLoad } from "./load.mjs";
+import { cpuNs, peakMemory } from "./processes.mjs";
 import { median, shuffled } from "./statistics.mjs";
-import { Workerd } from "./workerd.mjs";
 
 const WARM_UP_MS = 400;
 
@@ -20,7 +21,7 @@ const DOWNLOADS_MS = 3000;
 export async function startAll(candidates, context, { hasNoMemory = false } = {}) {
   for (const candidate of candidates) {
     const config = hasNoMemory ? candidate.configWithoutMemory : candidate.config;
-    candidate.process = await Workerd.start(context.workerd, config, candidate.port, context.cores.worker);
+    candidate.process = await startWorkerd(context.workerd, config, candidate.port, context.cores.worker);
   }
 }
 
@@ -29,7 +30,7 @@ export const stopAll = (candidates) => Promise.all(candidates.map((candidate) =>
 /** Times one example on one candidate. */
 async function timeWindow(candidate, example, milliseconds) {
   const { status, body } = await sendWarmUp(candidate, example);
-  const counters = () => candidate.process.cpuNs();
+  const counters = () => cpuNs(candidate.process);
   const load = {
     port: candidate.port,
     nextRequest: example.source(candidate.isWorker),
@@ -87,10 +88,10 @@ export async function measure(candidates, examples, { sets, rounds, windowMs, de
         }
       }
       if (group[0].isLarge) {
-        for (const candidate of candidates) memory[candidate.name].push(candidate.process.peakMemory());
+        for (const candidate of candidates) memory[candidate.name].push(peakMemory(candidate.process));
         const worker = candidates.find(({ isWorker }) => isWorker);
         await timeWindow(worker, { ...group[0], connections: DOWNLOADS }, DOWNLOADS_MS);
-        downloads.push(worker.process.peakMemory());
+        downloads.push(peakMemory(worker.process));
       }
       await stopAll(candidates);
     }

@@ -9,13 +9,14 @@ import { parseArgs } from "node:util";
 import { build } from "../scripts/build.mjs";
 import { isFree } from "../scripts/ports.mjs";
 import { Failure, main, ROOT } from "../scripts/run.mjs";
+import { findWorkerd } from "../scripts/workerd.mjs";
 import { prepareCandidate } from "./candidates.mjs";
 import { examples as allExamples } from "./examples.mjs";
 import { PAGES } from "./fixtures.mjs";
 import { serveUpstream } from "./loopback.mjs";
 import { measure } from "./measure.mjs";
+import { chooseCores } from "./processes.mjs";
 import { randomNumbers, spread } from "./statistics.mjs";
-import { chooseCores, findWorkerd } from "./workerd.mjs";
 
 /** From memory, with one read of KV, through a Durable Object, and through an upstream. */
 const EXAMPLES = ["hello-world", "asset-1k", "config", "kv-api-get", "routing", "coalesce"];

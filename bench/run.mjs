@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { build } from "../scripts/build.mjs";
 import { isFree } from "../scripts/ports.mjs";
 import { Failure, ROOT } from "../scripts/run.mjs";
+import { findWorkerd } from "../scripts/workerd.mjs";
 import { prepareCandidate } from "./candidates.mjs";
 import { requireEqualResponses } from "./compare.mjs";
 import { examples as allExamples } from "./examples.mjs";
@@ -13,9 +14,9 @@ import { PAGES } from "./fixtures.mjs";
 import { serveUpstream } from "./loopback.mjs";
 import { measure, startAll, stopAll, timeFirstResponses } from "./measure.mjs";
 import { parseOptions } from "./options.mjs";
+import { chooseCores } from "./processes.mjs";
 import { print, results } from "./report.mjs";
 import { randomNumbers } from "./statistics.mjs";
-import { chooseCores, findWorkerd } from "./workerd.mjs";
 import { simulateWriters } from "./writers.mjs";
 
 const TIME_LIMIT_MS = 570_000;

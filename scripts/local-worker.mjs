@@ -1,18 +1,18 @@
 // Starts the Worker in workerd with the local KV of `wrangler dev`, through miniflare, the library
-// with which wrangler starts workerd. The tests and the conformance suite use it. The benchmark
-// does not; bench/workerd.mjs says why.
+// with which wrangler starts workerd. The tests and the conformance suite use it;
+// scripts/workerd.mjs says what is different in the benchmark.
 //
 // Only miniflare's exported interface is used. Some of it is called `unsafe…`, because a release
 // may change it: the Worker's own socket, the REST API over KV, the eviction of an object. This
 // file alone uses them, and says so if they are gone.
 import { AsyncLocalStorage } from "node:async_hooks";
 import { subscribe } from "node:diagnostics_channel";
-import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Failure, ROOT } from "./run.mjs";
 import { collectModules, readWorkerConfig } from "./worker-config.mjs";
+import { WorkerdProcess } from "./workerd.mjs";
 
 /**
  * The child processes that a start creates, from Node's diagnostics channel. Tests measure and
@@ -92,9 +92,10 @@ class LocalWorker {
       await this.#miniflare?.dispose().catch(() => {});
       throw new Failure(`miniflare does not start the Worker as scripts/local-worker.mjs asks it to: ${error.message}`, { cause: error });
     }
-    const workerd = children.findLast((child) => child.spawnfile.endsWith("workerd") && isRunning(child));
-    if (workerd === undefined) throw new Failure("miniflare starts workerd in a way that scripts/local-worker.mjs does not see.");
-    workerd.once("exit", (code, signal) => {
+    const child = children.findLast(({ spawnfile, exitCode, signalCode }) => spawnfile.endsWith("workerd") && exitCode === null && signalCode === null);
+    if (child === undefined) throw new Failure("miniflare starts workerd in a way that scripts/local-worker.mjs does not see.");
+    const workerd = new WorkerdProcess(child);
+    child.once("exit", (code, signal) => {
       if (workerd === this.#workerd) onLog({ level: "error", message: `workerd ended by itself: ${signal ?? code}` });
     });
     this.#workerd = workerd;
@@ -125,7 +126,7 @@ class LocalWorker {
   /** Does the same synchronously, as this process exits. */
   cleanUpNow() {
     running.delete(this);
-    this.#workerd?.kill("SIGKILL");
+    this.#workerd?.kill();
     rmSync(this.#options.storage, { recursive: true, force: true });
   }
 
@@ -136,13 +137,9 @@ class LocalWorker {
   async #end() {
     const workerd = this.#workerd;
     this.#workerd = undefined;
-    const exit = isRunning(workerd) ? once(workerd, "exit") : undefined;
-    workerd.kill("SIGKILL");
-    await Promise.all([exit, this.#miniflare.dispose()]);
+    await Promise.all([workerd.stop(), this.#miniflare.dispose()]);
   }
 }
-
-const isRunning = ({ exitCode, signalCode }) => exitCode === null && signalCode === null;
 
 function miniflareOptions({ worker, entry, modules, vars, restApi, onLog, storage, log }) {
   const { name, compatibilityDate, compatibilityFlags, kvNamespaces, analyticsDatasets, durableObjects, staticFiles } = worker;
