@@ -60,13 +60,13 @@ pub(crate) async fn handle(context: &Rc<RequestContext>, target: &RequestTarget<
                 (BodyPart::Whole, EnvelopeBody::Bytes(bytes)) => bytes.into(),
                 (BodyPart::Whole, EnvelopeBody::Stream(stream)) => stream.into(),
                 (BodyPart::Bytes(range), EnvelopeBody::Bytes(bytes)) => {
-                    let [start, length] = [range.start, range.end.saturating_sub(range.start)]
-                        .map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
+                    let [start, length] =
+                        [range.start, range.end - range.start].map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
                     js_sys::Uint8Array::new_with_byte_offset_and_length(bytes, start, length).into()
                 }
                 #[allow(clippy::cast_precision_loss)] // 25 MiB at most.
                 (BodyPart::Bytes(range), EnvelopeBody::Stream(stream)) => {
-                    part(stream, range.start as f64, range.end.saturating_sub(range.start) as f64).into()
+                    part(stream, range.start as f64, (range.end - range.start) as f64).into()
                 }
             };
             render(&response, &body)

@@ -190,7 +190,7 @@ impl WriterObject {
         if is_retry {
             // The runtime retries an alarm at most six times ("Alarms"), so this alarm replaces
             // its retries.
-            self.storage.set_alarm(Clock.now_ms().saturating_add(ALARM_RETRY_MS)).await?;
+            self.storage.set_alarm(Clock.now_ms() + ALARM_RETRY_MS).await?;
         }
         self.alarm.set(AlarmState::Running);
         let flushed = self.flush().await;

@@ -20,7 +20,7 @@ pub(crate) fn now_ms() -> u64 {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         (Instant::now(), milliseconds(since_epoch))
     });
-    unix_ms.saturating_add(milliseconds(instant.elapsed()))
+    unix_ms + milliseconds(instant.elapsed())
 }
 
 /// Returns whole milliseconds, at most `u64::MAX`.

@@ -174,7 +174,7 @@ impl KvArguments {
 /// Returns the seconds since a time, rounded to milliseconds.
 #[allow(clippy::cast_precision_loss)] // Nobody waits for 2^53 milliseconds.
 fn seconds_since(started_ms: u64) -> f64 {
-    now_ms().saturating_sub(started_ms) as f64 / 1000.0
+    (now_ms() - started_ms) as f64 / 1000.0
 }
 
 /// Formats a number of things: `1 key`, `2 keys`.

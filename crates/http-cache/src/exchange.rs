@@ -674,7 +674,7 @@ impl<B: StoredBody> Exchange<B> {
         cx: &mut Context<'_, B, F>,
     ) -> Action<B> {
         let milliseconds = self.waited.next_ms.min(cx.wait_max_ms.saturating_sub(self.waited.milliseconds)).max(1);
-        self.waited.milliseconds = self.waited.milliseconds.saturating_add(milliseconds);
+        self.waited.milliseconds += milliseconds;
         self.waited.next_ms = (self.waited.next_ms * 2).min(WAIT_MAX_MS);
         self.state = State::Waiting { lookup, key, fwd };
         Action::Wait { milliseconds }
@@ -882,7 +882,7 @@ pub fn usable_record<H: Clone>(
 
 fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     match (one, other) {
-        (Some(one), Some(other)) => Some(one.saturating_add(other)),
+        (Some(one), Some(other)) => Some(one + other),
         (one, other) => one.or(other),
     }
 }

@@ -161,7 +161,7 @@ impl<B: Clone> MemoryCache<B> {
     pub fn invalidate(&mut self, key: &str, now_ms: u64) {
         self.drop_old_invalidations(now_ms);
         self.entries.remove(key);
-        let at_ms = self.invalidated.get(key).map_or(now_ms, |at_ms| now_ms.max(at_ms.saturating_add(1)));
+        let at_ms = self.invalidated.get(key).map_or(now_ms, |at_ms| now_ms.max(at_ms + 1));
         self.invalidated.insert(key, at_ms, 0);
     }
 
@@ -216,7 +216,7 @@ impl<B: Clone> MemoryCache<B> {
         if !has_failed {
             (refresh.failures, refresh.failed_ms) = (0, 0);
         } else if !refresh.is_backing_off(now_ms) {
-            refresh.failures = refresh.failures.saturating_add(1);
+            refresh.failures += 1;
             refresh.failed_ms = now_ms;
         }
         if refresh.failures > 0 || refresh.began_ms.is_some() {
@@ -278,10 +278,10 @@ fn size<B>(entry: &MemoryEntry<B>) -> usize {
     let StoredMetadata { fields, selecting_fields, length, .. } = &entry.stored.metadata;
     let body = usize::try_from(*length).unwrap_or(usize::MAX);
     let head = size_of::<StoredResponse>() + fields.as_str().len() + fields.names().len();
-    head.saturating_add(body).saturating_add(selecting_fields_size(selecting_fields))
+    (head + selecting_fields_size(selecting_fields)).saturating_add(body)
 }
 
 /// Returns the length of all names and values in bytes.
 fn selecting_fields_size(selecting_fields: &SelectingFields) -> usize {
-    selecting_fields.iter().map(|(name, value)| name.len().saturating_add(value.len())).fold(0, usize::saturating_add)
+    selecting_fields.iter().map(|(name, value)| name.len() + value.len()).sum()
 }

@@ -79,7 +79,7 @@ pub fn json_from_record(record: &[u8]) -> Option<Vec<u8>> {
 #[must_use]
 pub fn record_in_json(length: u32) -> (u32, u32) {
     let [before, after] = [BEFORE, AFTER_FROM_CACHE].map(|text| u32::try_from(text.len()).unwrap_or(u32::MAX));
-    (before, length.saturating_sub(after))
+    (before, length - after)
 }
 
 /// Returns the documented response around a view that was made just now, from a page out of the

@@ -47,7 +47,7 @@ impl Expiration {
             Ok(at) if at > SECONDS_MAX => "Expiration times after 2147483647 are not supported.",
             // KV checks the time again a moment later, but not a lifetime.
             Ok(at) if (now + least..now + 2 * least).contains(&at) => return Ok(Some(Self::AfterSeconds(at - now))),
-            Ok(at) if at >= now.saturating_add(least) => return Ok(Some(Self::At(at))),
+            Ok(at) if at >= now + least => return Ok(Some(Self::At(at))),
             Ok(at) if at > now => "Expiration times must be at least 60 seconds in the future.",
             _ => "Please specify integer greater than the current number of seconds since the UNIX epoch.",
         };

@@ -225,7 +225,7 @@ impl FormScanner {
     fn end_part(&mut self, part: Part, content: Range<u64>, bytes: Vec<u8>) -> Result<(), KvApiError> {
         match part {
             Part::Value => {
-                let content = content.start.saturating_sub(CR_LF)..content.end.saturating_sub(CR_LF);
+                let content = content.start - CR_LF..content.end - CR_LF;
                 self.value.get_or_insert(content);
             }
             Part::Metadata(path) => {

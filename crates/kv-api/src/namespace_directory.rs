@@ -187,8 +187,8 @@ impl NamespaceDirectory {
                 return;
             }
             deleted.has_found = false;
-            deleted.passes = deleted.passes.saturating_add(1);
-            deleted.next_ms = now_ms.saturating_add(KV_SETTLED_MS);
+            deleted.passes += 1;
+            deleted.next_ms = now_ms + KV_SETTLED_MS;
         }
         deleted.cursor = cursor;
         self.deleted.push(deleted);
@@ -198,7 +198,7 @@ impl NamespaceDirectory {
     /// later.
     pub fn removal_failed(&mut self, id: &str, now_ms: u64) {
         if let Some(deleted) = self.deleted.iter_mut().find(|deleted| deleted.id == id) {
-            deleted.next_ms = now_ms.saturating_add(RETRY_MS);
+            deleted.next_ms = now_ms + RETRY_MS;
         }
     }
 }

@@ -114,7 +114,7 @@ impl KeyState {
         self.sha256 = sha256;
         // The reason for refusing the previous value may not apply to this one.
         if let Some(refused_ms) = self.refused_ms.take() {
-            self.not_before_ms = refused_ms.saturating_add(WRITE_INTERVAL_MS);
+            self.not_before_ms = refused_ms + WRITE_INTERVAL_MS;
         }
         Ok(self.version)
     }
@@ -138,7 +138,7 @@ impl KeyState {
             Due::Nothing
         } else if now_ms < self.not_before_ms {
             // No wait is longer than this, so a clock that was set back cannot delay the put.
-            Due::Later(self.not_before_ms.min(now_ms.saturating_add(REFUSED_RETRY_MS)))
+            Due::Later(self.not_before_ms.min(now_ms + REFUSED_RETRY_MS))
         } else {
             Due::Put(self.version)
         }
@@ -157,7 +157,7 @@ impl KeyState {
         self.flushed_ms = now_ms;
         self.failures = 0;
         self.refused_ms = None;
-        self.not_before_ms = now_ms.saturating_add(WRITE_INTERVAL_MS);
+        self.not_before_ms = now_ms + WRITE_INTERVAL_MS;
     }
 
     /// Records that KV did not accept a version. The next put follows after the backoff, or
@@ -173,7 +173,7 @@ impl KeyState {
             }
             Err(_) => WRITE_INTERVAL_MS,
         };
-        self.not_before_ms = now_ms.saturating_add(wait_ms);
+        self.not_before_ms = now_ms + wait_ms;
     }
 
     /// Returns the version whose value is in the object's storage and not in KV yet.
@@ -196,7 +196,8 @@ impl KeyState {
             // An older version of this object, which is not the newest even if KV shows it for
             // long.
             Some(shown) if shown.version < self.version => Newest::NotVisibleYet,
-            _ if now_ms.saturating_sub(self.flushed_ms) < VISIBLE_WITHIN_MS => Newest::NotVisibleYet,
+            // If the clock was set back, the value is not invisible until it has caught up.
+            _ if now_ms.abs_diff(self.flushed_ms) < VISIBLE_WITHIN_MS => Newest::NotVisibleYet,
             _ => Newest::Unknown,
         }
     }
@@ -205,7 +206,7 @@ impl KeyState {
     /// the value or may still do so, so the next put keeps its distance.
     pub fn wake_up(&mut self, now_ms: u64) {
         if self.unflushed().is_some() {
-            self.not_before_ms = self.not_before_ms.max(now_ms.saturating_add(WRITE_INTERVAL_MS));
+            self.not_before_ms = self.not_before_ms.max(now_ms + WRITE_INTERVAL_MS);
             // A new value waits less than a refused one, but keeps the same distance.
             self.refused_ms = self.refused_ms.map(|_| now_ms);
         }
@@ -335,6 +336,15 @@ mod tests {
         ] {
             assert_eq!(writer.newest(metadata.as_ref(), now_ms), seen, "{metadata:?} {now_ms}");
         }
+    }
+
+    #[test]
+    fn after_a_clock_was_set_back_a_value_is_not_awaited_until_it_has_caught_up() {
+        let mut writer = KeyState::new("hot");
+        accept(&mut writer, "a");
+        writer.put_succeeded(1, 1_000_000);
+        assert_eq!(writer.newest(None, 940_001), Newest::NotVisibleYet);
+        assert_eq!(writer.newest(None, 940_000), Newest::Unknown);
     }
 
     #[test]

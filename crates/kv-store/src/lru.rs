@@ -103,7 +103,8 @@ impl<V> Lru<V> {
     /// the limit by itself is dropped, with the key's previous one.
     pub fn insert(&mut self, key: &str, value: V, bytes: usize) {
         self.remove(key);
-        let bytes = bytes.saturating_add(key.len()).saturating_add(ENTRY_BYTES);
+        // The length in a record can be any number.
+        let bytes = bytes.saturating_add(key.len() + ENTRY_BYTES);
         if bytes > self.bytes_max {
             return;
         }

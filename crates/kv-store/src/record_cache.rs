@@ -215,7 +215,7 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
             return newer.cached();
         }
         self.forget(key);
-        let bytes = bytes.saturating_add(source.as_ref().map_or(0, String::len));
+        let bytes = bytes + source.as_ref().map_or(0, String::len);
         let lru = if source.is_some() { &mut self.records } else { &mut self.absent };
         let entry = CacheEntry {
             value: value.clone(),
@@ -272,7 +272,7 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
         {
             return Ok(cached);
         }
-        let until_ms = read_ms.end.saturating_add(fresh_ms.min(FAILURE_MS));
+        let until_ms = read_ms.end + fresh_ms.min(FAILURE_MS);
         self.failures.insert(key, (until_ms, why.clone()), size_of::<ReadFailure<E>>());
         Err(why)
     }

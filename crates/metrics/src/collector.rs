@@ -106,7 +106,7 @@ impl Collector {
             // A time further ahead is from before the clock was set back.
             Some(due_ms) if due_ms - now_ms <= INTERVAL_MS => HandOverTime::Scheduled,
             _ => {
-                let due_ms = now_ms.saturating_add(INTERVAL_MS);
+                let due_ms = now_ms + INTERVAL_MS;
                 self.due_ms = Some(due_ms);
                 HandOverTime::Later { due_ms }
             }

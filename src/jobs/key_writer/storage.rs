@@ -45,11 +45,11 @@ impl Storage {
             let mut parts: u32 = 0;
             let mut start: u32 = 0;
             while start < length || parts == 0 {
-                let end = start.saturating_add(PART_BYTES).min(length);
+                let end = (start + PART_BYTES).min(length);
                 // A value of one part is stored without a copy.
                 let part = if parts == 0 && end == length { value.clone() } else { value.slice_with_end(start, end) };
                 self.kv.put(&part_name(parts), &part)?;
-                parts = parts.saturating_add(1);
+                parts += 1;
                 start = end;
             }
             self.delete_parts_from(parts)
@@ -79,12 +79,12 @@ impl Storage {
             [] => Err(JsValue::from_str("the value is missing from the object's storage")),
             [whole] => Ok(whole.into()),
             parts => {
-                let length = parts.iter().map(js_sys::ArrayBuffer::byte_length).fold(0, u32::saturating_add);
+                let length = parts.iter().map(js_sys::ArrayBuffer::byte_length).sum();
                 let whole = js_sys::Uint8Array::new_with_length(length);
                 let mut start: u32 = 0;
                 for part in parts {
                     whole.set(&js_sys::Uint8Array::new(part), start);
-                    start = start.saturating_add(part.byte_length());
+                    start += part.byte_length();
                 }
                 Ok(whole.into())
             }
@@ -104,7 +104,7 @@ impl Storage {
     fn delete_parts_from(&self, first: u32) -> Result<(), JsValue> {
         let mut part = first;
         while self.kv.delete(&part_name(part))? {
-            part = part.saturating_add(1);
+            part += 1;
         }
         Ok(())
     }

@@ -225,7 +225,7 @@ impl ApiClient {
         let started_ms = clock::now_ms();
         loop {
             let now_ms = clock::now_ms();
-            let left_ms = time_left_ms.saturating_sub(now_ms.saturating_sub(started_ms));
+            let left_ms = time_left_ms.saturating_sub(now_ms - started_ms);
             let wait_ms = self.rate_limit.begin_call(now_ms);
             if wait_ms == 0 {
                 return left_ms;

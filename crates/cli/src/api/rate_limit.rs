@@ -57,10 +57,10 @@ impl RateLimit {
     /// Ends a call. `field` is the `Ratelimit` field of its response.
     pub(super) fn end_call(&self, field: Option<&str>, now_ms: u64) {
         let mut state = self.state();
-        state.calls_in_flight = state.calls_in_flight.saturating_sub(1);
+        state.calls_in_flight -= 1;
         if let Some((calls_left, seconds)) = field.and_then(parse) {
             let calls_left = calls_left.saturating_sub(state.calls_in_flight);
-            let ends_ms = now_ms.saturating_add(seconds.saturating_mul(1000).min(WAIT_MAX_MS));
+            let ends_ms = now_ms + seconds.saturating_mul(1000).min(WAIT_MAX_MS);
             state.window = Some(RateLimitWindow { calls_left, ends_ms });
         }
     }

@@ -152,7 +152,7 @@ impl PushArguments {
         let namespace = self.namespace.open(&progress)?;
         let report = self.push(sources, &settings, &namespace, &progress)?;
         #[allow(clippy::cast_precision_loss)] // Nobody waits for 2^53 milliseconds.
-        let seconds = now_ms().saturating_sub(started_ms) as f64 / 1000.0;
+        let seconds = (now_ms() - started_ms) as f64 / 1000.0;
         PushReport { calls: namespace.calls(), seconds, ..report }.write(self.namespace.json, out)?;
         Ok(())
     }

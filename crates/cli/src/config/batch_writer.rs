@@ -49,7 +49,7 @@ impl SharedSummary {
         let failed = called.as_ref().map_or_else(ApiError::unsuccessful_keys, |()| 0).min(keys);
         self.change(|summary| {
             let done = done(summary);
-            *done += keys.saturating_sub(failed) as u64;
+            *done += (keys - failed) as u64;
             summary.failed += failed as u64;
             match called {
                 Err(error) if error.affects_all_calls() => Err(error.into()),

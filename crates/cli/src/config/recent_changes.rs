@@ -115,7 +115,7 @@ impl RecentChanges {
             if state.keys.len() < self.keys_max || state.keys.contains_key(key.as_str()) {
                 state.keys.insert(key.into(), (recent_change, now_ms));
             } else {
-                state.list_unreliable_until = Some(now_ms.saturating_add(LAG_MS));
+                state.list_unreliable_until = Some(now_ms + LAG_MS);
             }
         }
     }

@@ -88,12 +88,12 @@ impl<'t> SyncPass<'t> {
     fn end(self, ended: Result<(), PassError>, has_snapshot: bool) -> PassSummary {
         let calls = self.target.namespace.calls();
         #[allow(clippy::cast_precision_loss)] // Nobody waits for 2^53 milliseconds.
-        let seconds = now_ms().saturating_sub(self.started_ms) as f64 / 1000.0;
+        let seconds = (now_ms() - self.started_ms) as f64 / 1000.0;
         let mut summary = self.summary.into_inner();
         if has_snapshot {
             summary.snapshot.get_or_insert(SnapshotOutcome::Failed);
         }
-        let calls = calls.saturating_sub(self.target.summed_calls.replace(calls));
+        let calls = calls - self.target.summed_calls.replace(calls);
         PassSummary { calls, seconds, stopped: ended.err(), ..summary }
     }
 

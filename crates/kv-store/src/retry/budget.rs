@@ -52,14 +52,15 @@ impl Budget {
     }
 
     fn refill(&mut self, now_ms: u64) {
-        let elapsed_ms = now_ms.saturating_sub(self.refilled_ms);
-        let gained = elapsed_ms / Self::REFILL_EACH_MS;
+        // If the clock was set back, the budget does not wait until it has caught up.
+        self.refilled_ms = self.refilled_ms.min(now_ms);
+        let gained = (now_ms - self.refilled_ms) / Self::REFILL_EACH_MS;
         self.refilled_ms += gained * Self::REFILL_EACH_MS;
-        self.add(u32::try_from(gained).unwrap_or(u32::MAX));
+        self.add(u32::try_from(gained).unwrap_or(Self::TOKENS_MAX).min(Self::TOKENS_MAX));
     }
 
     fn add(&mut self, tokens: u32) {
-        self.tokens = self.tokens.saturating_add(tokens).min(Self::TOKENS_MAX);
+        self.tokens = (self.tokens + tokens).min(Self::TOKENS_MAX);
     }
 }
 
@@ -107,6 +108,14 @@ mod tests {
         assert_eq!(retries(&mut budget, DOWN, 1_001_999), 0);
         assert_eq!(retries(&mut budget, DOWN, 1_002_000), 1);
         assert_eq!(retries(&mut budget, DOWN, 9_000_000), 50);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_refills_the_budget_from_then_on() {
+        let mut budget = Budget::new();
+        retries(&mut budget, DOWN, 9_000_000);
+        assert_eq!(retries(&mut budget, DOWN, 1_000_000), 0);
+        assert_eq!(retries(&mut budget, DOWN, 1_002_000), 1);
     }
 
     proptest! {

@@ -23,7 +23,7 @@ const ZSTD_LEVEL: i32 = 19;
 /// Returns the longest that an encoded file may be, in bytes: it must save at least a tenth.
 pub(super) fn length_max(length: u64) -> u64 {
     // Written so that it cannot overflow.
-    length.saturating_sub(length.div_ceil(10))
+    length - length.div_ceil(10)
 }
 
 /// Encodes `length` bytes. The same bytes always give the same result.
@@ -63,7 +63,7 @@ pub(super) fn encode(coding: ContentCoding, length: u64, from: &mut impl Read, t
 /// Returns the smallest window that holds all bytes, in bits: a window has 16 bytes fewer than a
 /// power of two (RFC 7932 §9.1).
 fn window_bits(length: u64) -> u32 {
-    let needed = u64::BITS.saturating_sub(length.saturating_add(15).leading_zeros());
+    let needed = u64::BITS - length.saturating_add(15).leading_zeros();
     needed.clamp(BROTLI_WINDOW_BITS_MIN, BROTLI_WINDOW_BITS_MAX)
 }
 

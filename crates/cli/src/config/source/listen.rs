@@ -42,7 +42,7 @@ impl PostgresSource {
         if self.session.client.is_closed() {
             return Err(SourceError::lost("the connection to PostgreSQL is lost; check the server's log"));
         }
-        self.silent_for = self.silent_for.saturating_add(limit);
+        self.silent_for += limit;
         if self.silent_for >= SILENCE {
             self.silent_for = Duration::ZERO;
             if !self.session.responds(RESPONSE_MAX) {

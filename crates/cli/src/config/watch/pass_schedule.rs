@@ -121,7 +121,7 @@ impl PassSchedule {
     /// Takes ids of the pass that has just ended that have no row and are not in KV's list. Their
     /// keys may still be in KV, because the list lags, so they are checked again.
     pub(super) fn recheck_later(&mut self, keys: Vec<String>, now: u64) {
-        let at = now.saturating_add(LAG_MS);
+        let at = now + LAG_MS;
         let last_recheck = std::mem::take(&mut self.last_recheck);
         self.recheck
             .extend(keys.into_iter().filter(|key| last_recheck.binary_search(key).is_err()).map(|key| (key, at)));
@@ -145,11 +145,11 @@ impl PassSchedule {
             // After a failure, a comparison does all the work.
             _ if self.failures > 0 => None,
             ChangedRows::Keys(keys) if keys.is_empty() => recheck_at,
-            ChangedRows::Keys(_) => Some(self.changed_at.saturating_add(GATHER_MS)),
+            ChangedRows::Keys(_) => Some(self.changed_at + GATHER_MS),
             ChangedRows::Everything => {
                 // Comparisons take at most half of the time.
-                let rested = self.last_comparison.map_or(0, |(ended, length)| ended.saturating_add(length));
-                let due = self.changed_at.saturating_add(GATHER_MS).max(rested);
+                let rested = self.last_comparison.map_or(0, |(ended, length)| ended + length);
+                let due = (self.changed_at + GATHER_MS).max(rested);
                 self.compare_at = Some(self.compare_at.map_or(due, |at| at.min(due)));
                 None
             }
@@ -166,7 +166,7 @@ impl PassSchedule {
         // others.
         let Some((at, pass)) = due.min_by_key(|(at, _)| (*at).max(now)) else { return ScheduledAction::Wait(u64::MAX) };
         if at > now {
-            return ScheduledAction::Wait(at.saturating_sub(now));
+            return ScheduledAction::Wait(at - now);
         }
         self.running = Some((pass, now));
         match pass {
@@ -194,14 +194,14 @@ impl PassSchedule {
     pub(super) fn pass_ended(&mut self, now: u64, result: PassResult, random: f64) {
         let Some((pass, since)) = self.running.take() else { return };
         if pass == PassKind::Compare {
-            self.last_comparison = Some((now, now.saturating_sub(since)));
+            self.last_comparison = Some((now, now - since));
         }
         if pass != PassKind::Apply {
             (self.snapshot_at, self.snapshot_written_at) = (None, now);
         }
         if result == PassResult::Failed {
             self.failures += 1;
-            self.compare_at = Some(now.saturating_add(wait(&BACKOFF, self.failures, random)));
+            self.compare_at = Some(now + wait(&BACKOFF, self.failures, random));
             return;
         }
         let is_behind = result == PassResult::Incomplete;
@@ -215,7 +215,7 @@ impl PassSchedule {
             PassKind::Snapshot => self.snapshot_is_behind = is_behind,
         }
         if pass == PassKind::Apply && self.has_snapshot {
-            let at = self.snapshot_written_at.saturating_add(SNAPSHOT_MS).max(now);
+            let at = (self.snapshot_written_at + SNAPSHOT_MS).max(now);
             self.snapshot_at = Some(self.snapshot_at.map_or(at, |before| before.min(at)));
         }
     }
