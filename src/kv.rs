@@ -15,13 +15,15 @@ pub(crate) mod envelope;
 pub(crate) mod flags;
 #[cfg(feature = "assets")]
 mod immutable;
+#[cfg(feature = "cache")]
+pub(crate) mod key_metadata;
 #[cfg(feature = "writes")]
 pub(crate) mod key_writers;
 #[cfg(feature = "keyspaces")]
 pub(crate) mod keyspace;
 #[cfg(feature = "keyspaces")]
 pub(crate) mod keyspaces;
-#[cfg(feature = "lists")]
+#[cfg(feature = "kv-api")]
 pub(crate) mod list;
 #[cfg(feature = "cache")]
 pub(crate) mod purges;
@@ -29,8 +31,6 @@ pub(crate) mod purges;
 pub(crate) mod put;
 #[cfg(feature = "assets")]
 pub(crate) mod release;
-#[cfg(feature = "storefronts")]
-pub(crate) mod storefronts;
 #[cfg(feature = "flags")]
 pub(crate) mod users;
 

@@ -112,7 +112,7 @@ fn handle<'a>(
         #[cfg(feature = "cache")]
         Route::Cache => Box::pin(jobs::cache::handle(context, target)),
         #[cfg(feature = "cache")]
-        Route::CachedPage => Box::pin(jobs::cache::page(context, target)),
+        Route::CachedPage => Box::pin(jobs::cache::page::handle(context, target)),
         #[cfg(feature = "cache")]
         Route::Purge => Box::pin(jobs::cache::purging::handle(context)),
         #[cfg(feature = "flags")]

@@ -67,7 +67,7 @@ errors! {
     #[cfg(all(feature = "assets", feature = "console"))] static_assets::rollback::RollbackError,
     #[cfg(feature = "cache")] http_cache::error::CacheError,
     #[cfg(feature = "cache")] http_cache::purge::PurgeError,
-    #[cfg(feature = "console")] crate::jobs::console::ConsoleError,
+    #[cfg(feature = "console")] crate::jobs::console::error::ConsoleError,
     #[cfg(feature = "flags")] feature_flags::config::ConfigError,
     #[cfg(feature = "flags")] feature_flags::config::user_id::InvalidUserIdFrom,
     #[cfg(feature = "kv-api")] kv_api::error::KvApiError,

@@ -2,7 +2,7 @@
 //! view of it.
 
 mod exchange;
-mod page;
+pub(crate) mod page;
 mod page_body;
 pub(crate) mod purging;
 mod response_store;
@@ -27,11 +27,6 @@ use crate::http::stream::part;
 use crate::kv::envelope::EnvelopeBody;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
-
-/// Responds with the JSON view of a page.
-pub(crate) async fn page(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, RequestError> {
-    page::handle(context, target).await
-}
 
 /// Responds as the upstream would, with a stored response if it may be used.
 pub(crate) async fn handle(context: &Rc<RequestContext>, target: &RequestTarget<'_>) -> Result<Response, RequestError> {

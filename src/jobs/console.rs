@@ -3,7 +3,7 @@
 
 #[cfg(feature = "cache")]
 mod cache;
-mod error;
+pub(crate) mod error;
 #[cfg(any(feature = "flags", feature = "storefronts"))]
 mod findings;
 #[cfg(feature = "flags")]
@@ -27,7 +27,7 @@ use serde::Serialize;
 use wasm_bindgen::JsValue;
 use worker::web_sys::Response;
 
-pub(crate) use self::error::ConsoleError;
+use self::error::ConsoleError;
 use crate::http::access::{AccessError, access};
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;

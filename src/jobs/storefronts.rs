@@ -30,7 +30,6 @@ use crate::isolate::Isolate;
 use crate::kv::asset_store::page_file;
 use crate::kv::keyspace::Keyspace;
 use crate::kv::keyspaces::Storefronts;
-use crate::kv::storefronts;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 #[cfg(not(feature = "assets"))]
@@ -45,7 +44,7 @@ pub(crate) async fn handle(
     let mut address = StorefrontAddress::of(host, target)?;
     let now_ms = Clock.now_ms();
     let read = async |key: &Key<'_>| routing_entry(context, key, now_ms).await;
-    let cached = storefronts::find::<RequestError>(&mut address, read).await?;
+    let cached = Storefronts::find::<RequestError>(&mut address, read).await?;
     let RoutingEntry::Record(record) = &*cached.value else { return Err(address.not_found().into()) };
 
     let vars = context.vars();

@@ -4,35 +4,39 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-#[cfg(feature = "flags")]
-use feature_flags::config::snapshot::Snapshot;
-#[cfg(feature = "flags")]
-use feature_flags::config::user_record::UserRecord;
-#[cfg(feature = "flags")]
-use feature_flags::flags::Definitions;
-#[cfg(feature = "kv-api")]
-use kv_api::token::RevokedTokens;
 #[cfg(any(feature = "assets", feature = "flags", feature = "kv-api"))]
 use kv_store::record::BrokenRecord;
 use kv_store::record_cache::{Lifetime, ReadFailure, RecordCache};
-#[cfg(feature = "flags")]
-use kv_store::schema::Fault;
-#[cfg(feature = "assets")]
-use kv_store::store::StoreError;
-#[cfg(feature = "assets")]
-use static_assets::asset_store::{AssetStore, BrokenRelease};
-#[cfg(feature = "assets")]
-use static_assets::translations::Translations;
-#[cfg(feature = "storefronts")]
-use tenant_router::storefront_record::{RecordError, RoutingEntry};
 
 use super::Store;
 use super::keyspace::{Keyspace, Reader};
-#[cfg(feature = "assets")]
-use super::release;
 use crate::isolate::Isolate;
 use crate::platform::bindings::Bindings;
 use crate::platform::vars::Vars;
+
+#[cfg(feature = "kv-api")]
+use kv_api::token::RevokedTokens;
+#[cfg(feature = "assets")]
+use {
+    super::release,
+    kv_store::store::StoreError,
+    static_assets::asset_store::{AssetStore, BrokenRelease},
+    static_assets::translations::Translations,
+};
+#[cfg(feature = "flags")]
+use {
+    feature_flags::config::{snapshot::Snapshot, user_record::UserRecord},
+    feature_flags::flags::Definitions,
+    kv_store::schema::Fault,
+};
+#[cfg(feature = "storefronts")]
+use {
+    kv_store::limits::Key,
+    kv_store::record_cache::CachedRecord,
+    tenant_router::TenantError,
+    tenant_router::storefront_address::StorefrontAddress,
+    tenant_router::storefront_record::{RecordError, RoutingEntry},
+};
 
 /// The record of a storefront, by its id or its domain.
 #[cfg(feature = "storefronts")]
@@ -63,6 +67,23 @@ impl Keyspace for Storefronts {
     ) -> Result<Option<RoutingEntry>, ReadFailure<RecordError>> {
         let record = json.map(|json| RoutingEntry::parse(key, &json, Some(&reader.vars.routing_origins)));
         record.transpose().map_err(ReadFailure::Broken)
+    }
+}
+
+#[cfg(feature = "storefronts")]
+impl Storefronts {
+    /// Returns the value of the key that a request addresses. If that is a custom domain, it
+    /// returns the value of the storefront that the domain belongs to, which becomes the address.
+    pub(crate) async fn find<E: From<TenantError>>(
+        address: &mut StorefrontAddress<'_>,
+        read: impl AsyncFn(&Key<'_>) -> Result<Option<CachedRecord<Rc<RoutingEntry>>>, E>,
+    ) -> Result<CachedRecord<Rc<RoutingEntry>>, E> {
+        let found = read(&address.key).await?.ok_or_else(|| address.not_found())?;
+        let RoutingEntry::CustomDomain(id) = &*found.value else { return Ok(found) };
+        let dangling = || TenantError::DanglingDomain(id.as_str().to_owned());
+        let owner = read(id).await?.ok_or_else(dangling)?;
+        address.key = id.clone();
+        Ok(owner)
     }
 }
 

@@ -8,7 +8,7 @@ use kv_store::retry::Time;
 use kv_store::store::StoreError;
 
 use super::Store;
-use super::list::KeyMetadata;
+use super::key_metadata::KeyMetadata;
 use crate::http::request_context::RequestContext;
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;

@@ -12,38 +12,16 @@ use kv_store::record::to_json;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::bulk_call::KEYS_MAX;
 use crate::error::{KvApiError, Operation};
 use crate::expiration::Expiration;
 use crate::split_batch::BulkItem;
-
-/// The most keys of a bulk write or delete ("Write multiple key-value pairs").
-pub const KEYS_MAX: usize = 10_000;
-
-/// The longest body of a bulk call, in bytes. The service takes 100 MB, but an isolate has 128 MB
-/// for everything.
-pub const BODY_BYTES_MAX: u32 = 32 * 1024 * 1024;
-
-/// The most keys that one invocation changes. It may make 1000 calls of Workers KV ("Limits"),
-/// each key may need two, and checking the token one.
-pub const INVOCATION_KEYS_MAX: usize = 450;
 
 /// Padding may be missing.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-
-/// The result of a bulk write or delete.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BulkOutcome {
-    /// How many keys were changed.
-    pub successful_key_count: usize,
-    /// The keys that were not changed.
-    pub unsuccessful_keys: Vec<String>,
-    /// True if some failed because they take one write a second.
-    #[serde(skip)]
-    pub is_rate_limited: bool,
-}
 
 /// A pair of a bulk write.
 #[derive(Debug, Clone, PartialEq, Eq)]

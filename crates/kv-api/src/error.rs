@@ -9,7 +9,7 @@ use http_semantics::range::unsatisfied_range;
 use http_semantics::request_target::BadPercentEncoding;
 use http_semantics::status::Status;
 
-use crate::bulk::BulkOutcome;
+use crate::bulk_call::{BODY_BYTES_MAX, BulkOutcome};
 
 /// Why a call is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,7 +211,7 @@ impl KvApiError {
             Self::InvalidForm(why) => (*why).to_owned(),
             Self::BodyTooLong(operation) => operation.says(format_args!(
                 "The body is longer than {} MiB; send fewer keys at once",
-                crate::bulk::BODY_BYTES_MAX / 1024 / 1024
+                BODY_BYTES_MAX / 1024 / 1024
             )),
             Self::NotText => {
                 Operation::BulkGet.says("At least one of the requested keys corresponds to a non-text value")

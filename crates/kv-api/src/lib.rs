@@ -51,6 +51,7 @@
 
 pub mod access;
 pub mod bulk;
+pub mod bulk_call;
 pub mod call;
 pub mod envelope;
 pub mod error;

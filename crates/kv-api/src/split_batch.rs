@@ -12,7 +12,7 @@ use std::collections::HashSet;
 
 use serde::Deserialize;
 
-use crate::bulk::{BulkOutcome, INVOCATION_KEYS_MAX};
+use crate::bulk_call::{BulkOutcome, INVOCATION_KEYS_MAX};
 
 /// The most further invocations of one request. A request may have 32 invocations in all ("Service
 /// bindings", limits).

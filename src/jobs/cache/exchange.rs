@@ -4,20 +4,22 @@ use std::rc::Rc;
 
 use circuit_breaker::{Admission, Circuits, Outcome, RequestKey, client_address};
 use futures_util::future::{OptionFuture, join3};
+use http_cache::cache_status::CacheStatus;
 use http_cache::cached_url::CachedUrl;
-use http_cache::client_response::with_date;
+use http_cache::client_response::{is_null_body, with_date};
 use http_cache::error::CacheError;
 use http_cache::exchange::{
-    Action, Context, Effect, Event, Exchange, ExchangeResult, ResponseSource, StoredView, UpstreamHead,
+    Action, CacheHit, Context, Effect, Event, Exchange, ExchangeResult, ResponseSource, StoredView, UpstreamHead,
 };
 use http_cache::freshness::ExchangeTimes;
+use http_cache::page_view::{self, PageText, PageView, REDIRECTS_MAX, Redirects};
 use http_semantics::fields::{Fields, HeaderEdits};
 use kv_store::limits::Key;
 use kv_store::retry::Time;
 use wasm_bindgen::prelude::*;
 use worker::web_sys::{ReadableStream, Response};
 
-use super::page::{self, FetchedPage};
+use super::page_body;
 use super::response_store::{self, memory};
 use crate::http::error::RequestError;
 use crate::http::forwarding::{self, MessageFields, UpstreamRequest};
@@ -53,6 +55,15 @@ pub(super) struct ExchangeFailure {
     pub(super) error: CacheError,
     /// What the client gets.
     pub(super) response: RequestError,
+}
+
+/// A page that was fetched just now.
+pub(super) struct FetchedPage {
+    /// The record of its view.
+    pub(super) json: String,
+    /// The documented response out of the cache.
+    body: js_sys::ArrayBuffer,
+    pub(super) cache_status: CacheStatus,
 }
 
 /// What was received in an exchange.
@@ -109,7 +120,7 @@ impl ExchangeRunner {
                 Action::Send { edits, has_stale } => {
                     let head = match view {
                         StoredView::Response => self.send(&exchange, &edits, has_stale, &mut received).await,
-                        StoredView::Page => Box::pin(page::fetch(self, &exchange, &mut received)).await,
+                        StoredView::Page => Box::pin(self.fetch_page(&exchange, &mut received)).await,
                     };
                     now_ms = Clock.now_ms();
                     Event::Received(head)
@@ -259,6 +270,54 @@ impl ExchangeRunner {
         } else {
             Err(CacheError::Upstream("its body does not have the declared length".to_owned()))
         }
+    }
+
+    /// Fetches the page of a view through the cache, and makes it into JSON. Follows redirects to
+    /// origins in `CACHE_UPSTREAMS`.
+    async fn fetch_page(
+        &self,
+        view: &Exchange<EnvelopeBody>,
+        received: &mut Received,
+    ) -> Result<UpstreamHead, CacheError> {
+        let (mut url, mut redirects) = (view.url().clone(), Redirects::default());
+        for _ in 0..=REDIRECTS_MAX {
+            let response = self.run(view.page(url.clone())).await.map_err(|failure| failure.error)?;
+            let Some(location) = redirects.follow(&url, response.result.source.head(), Clock.now_ms()) else {
+                let (page, head) = self.read_page(redirects, &url, response).await?;
+                received.page = Some(page);
+                return Ok(head);
+            };
+            response.discard();
+            let next = href(&location, Some(url.as_str())).ok_or(CacheError::Redirect)?;
+            url = CachedUrl::of_href(&next, &self.context.vars().cache_upstreams).map_err(|_| CacheError::Redirect)?;
+            received.page_url = Some(url.clone());
+        }
+        Err(CacheError::Redirect)
+    }
+
+    /// Reads title and text of a page.
+    async fn read_page(
+        &self,
+        redirects: Redirects,
+        url: &CachedUrl,
+        CacheResponse { result, passed_on, .. }: CacheResponse,
+    ) -> Result<(FetchedPage, UpstreamHead), CacheError> {
+        let (status, fields, times) = result.source.head();
+        let body = match &result.source {
+            _ if is_null_body(status) => JsValue::NULL,
+            ResponseSource::Stored { hit: CacheHit { body: EnvelopeBody::Bytes(bytes), .. }, .. } => bytes.into(),
+            ResponseSource::Stored { hit: CacheHit { body: EnvelopeBody::Stream(stream), .. }, .. } => stream.into(),
+            ResponseSource::Upstream { .. } => passed_on.map_or(JsValue::NULL, |(_, body)| body),
+        };
+        let timeout = self.context.vars().upstream_timeout.of_request(false);
+        let text = PageText::of_html(&page_body::read_text(&body, fields, timeout).await?);
+        #[allow(clippy::cast_precision_loss)] // A date.
+        let updated = js_sys::Date::new(&JsValue::from_f64(times.received_ms as f64));
+        let json = PageView::new(text, updated.to_iso_string().into()).to_json();
+        let fields = redirects.view_fields(url, (status, fields, times), json.len(), Clock.now_ms());
+        let head = UpstreamHead { status, fields, has_date: true, has_body: true, times };
+        let body = js_sys::Uint8Array::from(page_view::json_around(&json, true).as_bytes()).buffer();
+        Ok((FetchedPage { json, body, cache_status: result.cache_status }, head))
     }
 
     /// Returns the response, and begins to store its body if that is a stream to be stored.

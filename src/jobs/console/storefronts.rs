@@ -24,7 +24,8 @@ use super::{ConsoleError, ConsoleRequest, json};
 use crate::http::error::RequestError;
 use crate::http::url::href;
 use crate::isolate::Isolate;
-use crate::kv::{ReadOptions, storefronts};
+use crate::kv::ReadOptions;
+use crate::kv::keyspaces::Storefronts;
 use crate::platform::clock::Clock;
 
 /// The binding.
@@ -233,7 +234,7 @@ impl TriedRequest {
             timeout: vars.upstream_timeout,
         };
         let read = async |asked: &Key<'_>| self.entry(request, &key, asked).await;
-        let found = storefronts::find::<PlanFailure>(&mut address, read).await;
+        let found = Storefronts::find::<PlanFailure>(&mut address, read).await;
         let planned = found.and_then(|found| match &*found.value {
             RoutingEntry::Record(record) => {
                 let routed = RoutedRequest { method, target: &target, fields: &fields, has_body: false };

@@ -8,9 +8,8 @@ use futures_util::stream;
 use http_semantics::error_response::HttpError;
 use http_semantics::request_body::RequestBodyError;
 use kv_api::access::{Access, CREDENTIAL_FIELDS};
-use kv_api::bulk::{
-    self, BODY_BYTES_MAX, BulkGet, BulkOutcome, BulkPut, BulkValue, BulkValues, INVOCATION_KEYS_MAX, Pair, PairValue,
-};
+use kv_api::bulk::{self, BulkGet, BulkPut, BulkValue, BulkValues, Pair, PairValue};
+use kv_api::bulk_call::{BODY_BYTES_MAX, BulkOutcome, INVOCATION_KEYS_MAX};
 use kv_api::envelope;
 use kv_api::error::{KvApiError, Operation};
 use kv_api::split_batch::{BulkItem, PartReply, SplitBatch};
