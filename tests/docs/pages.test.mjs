@@ -65,6 +65,18 @@ describe("files that pages name", () => {
       );
     });
   }
+
+  test("ARCHITECTURE.md: a request is read in 15 files, with the four that all requests share", () => {
+    const [, life] = read("ARCHITECTURE.md").split("## The life of a request");
+    const [shared, ...sections] = life.split("\n## ")[0].split("\n### ");
+    const filesOf = (text) => [...text.matchAll(FILE)].length;
+    for (const request of ["A file", "A cache hit", "A storefront", "A coalesced write"]) {
+      const section = sections.find((text) => text.startsWith(`${request}:`));
+      const rows = section.split("\n").filter((line) => line.startsWith("| `"));
+      const files = filesOf(shared) + rows.reduce((sum, row) => sum + filesOf(row.split(" | ")[0]), 0);
+      assert.ok(files <= 15, `${request}: ${files}`);
+    }
+  });
 });
 
 test("console/README.md names every file of the page", () => {
