@@ -29,6 +29,7 @@ mod destination_arguments;
 mod endpoint;
 mod error;
 mod key_pages;
+mod limits;
 mod namespace_arguments;
 mod prefetch;
 mod rate_limit;

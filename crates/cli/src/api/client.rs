@@ -14,16 +14,12 @@ use ureq::Agent;
 
 use super::endpoint::ApiEndpoint;
 use super::error::{ApiAttemptError, ApiError};
+use super::limits::{RESPONSE_BYTES_MAX, SILENCE_MAX};
 use super::rate_limit::RateLimit;
 use crate::clock::{self, BlockingTime};
 use crate::progress::Progress;
 
-/// How long a connection may be silent while reading or writing. The local API was seen to take
-/// 77 seconds to respond.
-pub(super) const SILENCE_MAX: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// The longest response body that is read, in bytes: a value has 25 MiB at most.
-pub(super) const RESPONSE_BYTES_MAX: u64 = 64 << 20;
 /// Shorter waits before a retry are not reported, in milliseconds.
 const REPORTED_WAIT_MS: u64 = 2000;
 

@@ -7,8 +7,8 @@ use kv_store::retry::{Classify, FailureClass, GaveUp};
 use ureq::Timeout;
 
 use super::argument_names::ArgumentNames;
-use super::client::{RESPONSE_BYTES_MAX, SILENCE_MAX};
 use super::endpoint::ApiService;
+use super::limits::{RESPONSE_BYTES_MAX, SILENCE_MAX};
 
 /// The error code for "your account has reached the free usage limit for this operation for
 /// today".
