@@ -102,14 +102,9 @@ const bindingsTool = (env) => join(targetFolder(env), "debug", "wasm-bindings");
 /**
  * Makes the wasm smaller. Function names go, too: they are a tenth of the upload, and nothing
  * reads them, since a panic has its file and line.
- *
- * V8 compiles a function when it is first called. So a function with one caller is inlined only if
- * it is tiny: inlined, it would be compiled with its caller even if the request does not need it.
- * Small functions also compress better.
  */
 async function optimise(wasm, env) {
-  const features = WASM_FEATURES.map((feature) => `--enable-${feature}`);
-  const args = ["-O", "--one-caller-inline-max-function-size=30", ...features, "--strip-debug", "--strip-producers", wasm, "-o", wasm];
+  const args = ["-O", ...WASM_FEATURES.map((feature) => `--enable-${feature}`), "--strip-debug", "--strip-producers", wasm, "-o", wasm];
   await run(env.WASM_OPT_BIN, args, { doing: "optimising the wasm (wasm-opt)", env });
 }
 
