@@ -1,7 +1,7 @@
-// `npm test`: formatting, lints, documentation, unit tests, the integration tests. A stage that uses
-// little of two cores runs beside another: the build beside the unit tests; beside the integration
-// tests a PostgreSQL, some fuzzing, the examples of the documentation and the browser tests. The
-// first stage that fails ends it.
+// `npm test`: formatting, lints, documentation, unit tests, the integration tests. A stage that
+// uses little of two cores runs beside another: the build beside the unit tests; beside the
+// integration tests a PostgreSQL, some fuzzing, the examples of the documentation and the browser
+// tests. The first stage that fails ends it.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { allFeatures, build } from "./build.mjs";
@@ -136,7 +136,8 @@ async function doc(env) {
 }
 
 /**
- * Runs batches with fresh seeds for 20 seconds, or for KV_EDGE_FUZZ_SECONDS; the crate has no clock.
+ * Runs batches with fresh seeds for 20 seconds, or for KV_EDGE_FUZZ_SECONDS; the crate has no
+ * clock.
  */
 async function fuzz(env) {
   const seconds = Number(process.env.KV_EDGE_FUZZ_SECONDS ?? 20);

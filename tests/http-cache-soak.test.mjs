@@ -4,12 +4,12 @@
 // it was explicitly fresh for shared caches.
 //
 // The decisions are tested natively, in millions of steps (http-cache's exchange_simulation). What
-// workerd adds is tested here: `npm test` makes 2,500 requests, or as many as the machine manages in
-// a minute, and prints their number: only the responses count, never the speed. KV_EDGE_SOAK_SECONDS
-// sets the time.
-// KV_EDGE_SOAK_REQUESTS sets the number, and then they are all made, unless the time is set too;
-// `npm run soak` makes 100,000. The seed is printed; KV_EDGE_SOAK_SEED=… makes the same requests
-// and faults again (the order in which they arrive is the runtime's).
+// workerd adds is tested here: `npm test` makes 2,500 requests, or as many as the machine manages
+// in a minute, and prints their number: only the responses count, never the speed.
+// KV_EDGE_SOAK_SECONDS sets the time. KV_EDGE_SOAK_REQUESTS sets the number, and then they are all
+// made, unless the time is set too; `npm run soak` makes 100,000. The seed is printed;
+// KV_EDGE_SOAK_SEED=… makes the same requests and faults again (the order in which they arrive is
+// the runtime's).
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import { openSync, writeSync } from "node:fs";

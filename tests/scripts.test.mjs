@@ -1,5 +1,5 @@
-// `npm start`, `npm test` and `npx kv-edge` before anything runs: ports in use, words of the command
-// line, closed pipes, JSON.
+// `npm start`, `npm test` and `npx kv-edge` before anything runs: ports in use, words of the
+// command line, closed pipes, JSON.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";

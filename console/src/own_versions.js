@@ -32,7 +32,8 @@ export class OwnVersions {
   }
 
   /**
-   * Checks what KV has now. Throws a `ChangedInBetween` if somebody else has changed or deleted it.
+   * Checks what KV has now. Throws a `ChangedInBetween` if somebody else has changed or deleted
+   * it.
    */
   check(version) {
     if (!this.has(version)) throw new ChangedInBetween(version);

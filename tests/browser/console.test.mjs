@@ -216,7 +216,10 @@ describe("looking", () => {
     await Promise.all(Array.from({ length: 150 }, (_, index) => KV.put(`${own}${String(index).padStart(3, "0")}`, "")));
     const { page, assertClean } = await open(place(own));
     const list = page.getByRole("listbox");
-    /** Returns the text of the row that is named, `null` if none is, and `undefined` if it does not exist. */
+    /**
+     * Returns the text of the row that is named, `null` if none is, and `undefined` if it does not
+     * exist.
+     */
     const named = () =>
       list.evaluate((element) => {
         const id = element.getAttribute("aria-activedescendant");

@@ -85,8 +85,8 @@ const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 const crash = (ctx) => new Promise(() => setTimeout(() => ctx.abort("a crash of the test")));
 
 /**
- * Applies a fault to a call: throws, or returns `{ value }` in place of KV's, `{ options }` to call
- * KV with as well, `{ afterwards }` to call after KV's, or undefined to call KV as usual.
+ * Applies a fault to a call: throws, or returns `{ value }` in place of KV's, `{ options }` to
+ * call KV with as well, `{ afterwards }` to call after KV's, or undefined to call KV as usual.
  */
 async function injectFault(fault, call, ctx) {
   const { binding, operation, key } = call;

@@ -127,8 +127,8 @@ class TestNamespace {
 
   /**
    * Returns what KV has under the prefix, as `summaryOf` shows it. The values of `texts`, a set of
-   * keys, are read a hundred at a time, which takes a sixth of the CPU time: as text, so bytes that
-   * are not UTF-8 show as U+FFFD.
+   * keys, are read a hundred at a time, which takes a sixth of the CPU time: as text, so bytes
+   * that are not UTF-8 show as U+FFFD.
    */
   async stored(texts = new Set()) {
     const pairs = [];

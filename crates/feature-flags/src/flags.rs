@@ -224,8 +224,8 @@ impl Flag {
     }
 
     /// Returns the variants that so many made-up users get, whose targeting keys are
-    /// `sample-user-0` and so on, and who have these attributes. A flag that does not depend on the
-    /// key is evaluated once.
+    /// `sample-user-0` and so on, and who have these attributes. A flag that does not depend on
+    /// the key is evaluated once.
     #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "each of these users has a targeting key")]
     #[must_use]
     pub fn sample(&self, name: &str, context: &Map<String, Value>, users: usize) -> Vec<&str> {

@@ -30,7 +30,8 @@ impl SigningKey {
         Self(keyed(&key))
     }
 
-    /// Derives the key from its own secret, or from `API_TOKEN` if that is empty; `None` if both are.
+    /// Derives the key from its own secret, or from `API_TOKEN` if that is empty; `None` if both
+    /// are.
     #[must_use]
     pub fn of_secrets(own: &str, api_token: &str, label: &[u8]) -> Option<Self> {
         let secret = if own.is_empty() { api_token } else { own };

@@ -24,7 +24,8 @@ pub enum RollbackError {
     /// why, for the log.
     #[error("the manifest of the release {0} cannot be read: {1}")]
     Unreadable(String, String),
-    /// The pointer names the second release, not the first, which the caller believes to be served.
+    /// The pointer names the second release, not the first, which the caller believes to be
+    /// served.
     #[error("{1} is served, not {0}")]
     Switched(String, String),
     /// What the release needs may be deleted at this moment.

@@ -434,7 +434,8 @@ mod tests {
         };
         assert_eq!(urls(&failover, 0), []);
         open(&mut failover, a);
-        // The requests failed at the path of `a`, so the fallback at the same origin is no outlier.
+        // The requests failed at the path of `a`, so the fallback at the same origin is no
+        // outlier.
         assert_eq!(urls(&failover, 4000), [("https://a.example/x".to_owned(), 6000)]);
         assert_eq!(failover.first(&both, Some(&fallback), 4000), Ok(b));
         // A look is no probe: the first request after it is one.

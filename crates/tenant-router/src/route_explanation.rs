@@ -139,7 +139,8 @@ pub fn sample<'r, F: Fields>(
 ) -> Result<Vec<SampledVariant>, TenantError> {
     let names = record.variants().iter().map(|variant| Some(variant.name.clone()));
     let mut sampled: Vec<_> = names.chain([None]).map(|variant| SampledVariant { variant, visitors: 0 }).collect();
-    // Whatever refuses the request does not depend on the visitor. If no id is drawn, nothing does.
+    // Whatever refuses the request does not depend on the visitor. If no id is drawn, nothing
+    // does.
     let mut is_drawn = false;
     let first = || {
         is_drawn = true;

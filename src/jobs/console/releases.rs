@@ -189,8 +189,8 @@ async fn put(store: &Store, key: &Key<'_>, value: &str, options: Option<&PutOpti
     put.outcome.map_err(|(error, _)| error.into())
 }
 
-/// Returns the releases, the newest first, and true if these are all. KV lists the oldest first, so
-/// of very many the newest are missing.
+/// Returns the releases, the newest first, and true if these are all. KV lists the oldest first,
+/// so of very many the newest are missing.
 async fn all(store: &Store) -> Result<(Vec<Release>, bool), RequestError> {
     /// A key of a list.
     #[derive(Deserialize)]

@@ -164,8 +164,8 @@ fn charset_in_content(content: &[u8]) -> Option<&[u8]> {
 }
 
 impl Scan<'_> {
-    /// Returns true if the next bytes are a `<`, this name, and white space or a `/`. With an empty
-    /// name, returns true if they begin a start tag or an end tag of any name.
+    /// Returns true if the next bytes are a `<`, this name, and white space or a `/`. With an
+    /// empty name, returns true if they begin a start tag or an end tag of any name.
     fn starts_with_tag(&self, name: &[u8]) -> bool {
         let Some(tag) = self.rest.strip_prefix(b"<") else { return false };
         if name.is_empty() {
