@@ -30,6 +30,7 @@ mod endpoint;
 mod error;
 mod key_pages;
 mod limits;
+mod metadata_json;
 mod namespace_arguments;
 mod prefetch;
 mod rate_limit;
@@ -57,6 +58,7 @@ pub(crate) use error::ApiError;
 use error::{ApiAttemptError, KEY_NOT_FOUND};
 use key_pages::KeyPages;
 pub(crate) use key_pages::NamespaceKeyPage;
+pub(crate) use metadata_json::MetadataJson;
 pub(crate) use namespace_arguments::{DefaultNamespace, NamespaceArguments, namespace};
 pub(crate) use prefetch::Prefetch;
 
@@ -83,7 +85,7 @@ pub(crate) struct Namespace {
 pub(crate) struct NamespaceKey {
     pub(crate) name: String,
     #[serde(default)]
-    pub(crate) metadata: Option<Value>,
+    pub(crate) metadata: Option<MetadataJson>,
     /// When the key expires, in seconds since the Unix epoch.
     #[serde(default)]
     pub(crate) expiration: Option<u64>,
@@ -282,12 +284,12 @@ impl Namespace {
         &self,
         key: &Key<'_>,
         value: &[u8],
-        metadata: Option<&Value>,
+        metadata: Option<MetadataJson>,
         expiration_ttl: Option<u32>,
     ) -> Result<(), ApiError> {
         let (key, value) = (key.as_str().to_owned(), value.to_owned());
         let expiration = expiration_ttl.map(PairExpiration::In);
-        self.bulk_put(vec![KeyValuePair { key, value, metadata: metadata.cloned(), expiration }])
+        self.bulk_put(vec![KeyValuePair { key, value, metadata, expiration }])
     }
 
     /// Writes a batch of [`BatchBuilder`] with distinct keys ("Write multiple key-value pairs").
@@ -426,13 +428,14 @@ struct MultipartForm {
 }
 
 impl MultipartForm {
-    fn new(value: &[u8], metadata: &Value) -> Self {
+    fn new(value: &[u8], metadata: &MetadataJson) -> Self {
         // 128 random bits: no value contains them.
         let boundary = format!("kv-edge-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         let mut bytes = format!(
-            "--{boundary}\r\ncontent-disposition: form-data; name=\"metadata\"\r\n\r\n{metadata}\r\n\
+            "--{boundary}\r\ncontent-disposition: form-data; name=\"metadata\"\r\n\r\n{}\r\n\
              --{boundary}\r\ncontent-disposition: form-data; name=\"value\"; filename=\"value\"\r\n\
-             content-type: application/octet-stream\r\n\r\n"
+             content-type: application/octet-stream\r\n\r\n",
+            metadata.as_str()
         )
         .into_bytes();
         bytes.extend_from_slice(value);

@@ -189,9 +189,8 @@ fn prefix(prefix: &str) -> Result<String, String> {
             prefix.len()
         ));
     }
-    let metadata = metadata::of_row(prefix, &hash(b"")).to_string();
-    if metadata.len() > METADATA_BYTES_MAX {
-        let length = metadata.len();
+    let length = metadata::of_row(prefix, &hash(b"")).as_str().len();
+    if length > METADATA_BYTES_MAX {
         return Err(format!(
             "with it the metadata of keys would have {length} bytes; Workers KV accepts at most {METADATA_BYTES_MAX}"
         ));

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use kv_store::limits::{BULK_READ_KEYS_MAX, METADATA_BYTES_MAX, VALUE_BYTES_MAX};
-use kv_store::record::to_json;
+use kv_store::record::{to_json, without_white_space};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -288,14 +288,15 @@ pub fn check_prefix(prefix: &str, key_bytes_max: usize, operation: Operation) ->
     Err(KvApiError::InvalidKey(operation, why))
 }
 
-/// Returns metadata in its shortest form.
+/// Returns metadata as they are written, or without white space if they are too long with it.
 ///
 /// # Errors
 /// [`KvApiError::InvalidMetadata`] if it is not JSON, [`KvApiError::MetadataTooLong`] if it has
 /// more than 1024 bytes.
 pub fn check_metadata(json: &str, operation: Operation) -> Result<Cow<'_, str>, KvApiError> {
-    let value: serde_json::Value = serde_json::from_str(json).map_err(|_| KvApiError::InvalidMetadata)?;
-    let json = if json.len() > METADATA_BYTES_MAX { Cow::Owned(value.to_string()) } else { Cow::Borrowed(json) };
+    serde_json::from_str::<serde_json::Value>(json).map_err(|_| KvApiError::InvalidMetadata)?;
+    let json =
+        if json.len() > METADATA_BYTES_MAX { Cow::Owned(without_white_space(json)) } else { Cow::Borrowed(json) };
     if json.len() > METADATA_BYTES_MAX { Err(KvApiError::MetadataTooLong(operation, json.len())) } else { Ok(json) }
 }
 
@@ -414,8 +415,9 @@ mod tests {
 
     #[test]
     fn metadata_has_1024_bytes_in_its_shortest_form() {
-        let spaced = format!("{{ \"a\": \"{}\" }}", "x".repeat(1016));
-        assert_eq!(check_metadata(&spaced, Operation::Put).map(|json| json.len()), Ok(1024));
+        let tight = format!("{{\"b\":\"{}\",\"a\":1.50}}", "x".repeat(1007));
+        let spaced = tight.replace(':', ": ");
+        assert_eq!((tight.len(), check_metadata(&spaced, Operation::Put).as_deref()), (1024, Ok(tight.as_str())));
         assert_eq!(check_metadata("{ }", Operation::Put).as_deref(), Ok("{ }"));
         assert_eq!(check_metadata("{", Operation::Put), Err(KvApiError::InvalidMetadata));
         assert_eq!(check_metadata("", Operation::Put), Err(KvApiError::InvalidMetadata));

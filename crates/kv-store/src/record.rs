@@ -74,6 +74,26 @@ pub fn to_json(record: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(record).expect("a record is made of text and numbers")
 }
 
+/// Returns JSON without the white space between its tokens (RFC 8259 §2). Everything else stays as
+/// it is written, such as `1.50` and members that occur twice.
+///
+/// ```
+/// use kv_store::record::without_white_space;
+///
+/// assert_eq!(without_white_space("{ \"a b\": [1.50, 1e9] }\n"), r#"{"a b":[1.50,1e9]}"#);
+/// ```
+#[must_use]
+pub fn without_white_space(json: &str) -> String {
+    let (mut is_in_string, mut is_escaped) = (false, false);
+    let is_kept = |character: &char| {
+        let is_end = *character == '"' && !is_escaped;
+        is_escaped = *character == '\\' && !is_escaped;
+        is_in_string ^= is_end;
+        is_in_string || !matches!(character, ' ' | '\t' | '\n' | '\r')
+    };
+    json.chars().filter(is_kept).collect()
+}
+
 /// Returns a record as a JSON value.
 ///
 /// # Panics

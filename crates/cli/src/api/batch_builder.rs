@@ -7,7 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kv_store::record::to_json;
 use serde::Serialize;
-use serde_json::Value;
+
+use super::MetadataJson;
 
 /// The largest number of pairs in a call.
 pub(super) const PAIRS_MAX: usize = 10_000;
@@ -31,7 +32,7 @@ const VALUE_CHARACTERS_MAX: usize = 4_000_000;
 pub(crate) struct KeyValuePair {
     pub(crate) key: String,
     pub(crate) value: Vec<u8>,
-    pub(crate) metadata: Option<Value>,
+    pub(crate) metadata: Option<MetadataJson>,
     /// None if the pair never expires.
     pub(crate) expiration: Option<PairExpiration>,
 }
@@ -69,7 +70,7 @@ struct BulkPair<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     base64: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<&'a Value>,
+    metadata: Option<&'a MetadataJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expiration: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,8 +162,8 @@ mod tests {
             ("a", 0, None, None),
             ("a", 1, None, Some(PairExpiration::In(60))),
             ("a", 1, None, Some(PairExpiration::At(2_000_000_000))),
-            ("a", 2, Some(serde_json::json!({"uploadedMs": 1})), None),
-            ("€\"\\\n", 3, Some(serde_json::json!("€\"")), Some(PairExpiration::In(3600))),
+            ("a", 2, MetadataJson::parse(r#"{"uploadedMs": 1}"#).ok(), None),
+            ("€\"\\\n", 3, Some(MetadataJson::of(&"€\"")), Some(PairExpiration::In(3600))),
             ("a", 1000, None, None),
         ] {
             let pair = KeyValuePair { metadata, expiration, ..pair(key, bytes) };
@@ -174,11 +175,12 @@ mod tests {
     fn a_pair_has_the_json_of_the_api() {
         let pair = KeyValuePair {
             value: b"\0\x01\xff".to_vec(),
-            metadata: Some(serde_json::json!({"uploadedMs": 5})),
+            metadata: MetadataJson::parse(r#"{"uploadedMs": 5, "a": 1.50}"#).ok(),
             expiration: Some(PairExpiration::In(60)),
             ..pair("k", 0)
         };
-        let expected = r#"{"key":"k","value":"AAH/","base64":true,"metadata":{"uploadedMs":5},"expiration_ttl":60}"#;
+        let expected =
+            r#"{"key":"k","value":"AAH/","base64":true,"metadata":{"uploadedMs":5,"a":1.50},"expiration_ttl":60}"#;
         assert_eq!(pair.to_json(), expected);
     }
 

@@ -266,7 +266,7 @@ fn select_blobs(listed: Vec<NamespaceKey>, reachable: &HashSet<String>, now_ms: 
     let mut blobs = BlobSelection::default();
     for NamespaceKey { name, metadata, .. } in listed {
         let is_reachable = name.strip_prefix(BLOBS).is_none_or(|hash| reachable.contains(hash));
-        let metadata = metadata.and_then(|metadata| serde_json::from_value::<BlobMetadata>(metadata).ok());
+        let metadata = metadata.and_then(|metadata| metadata.read::<BlobMetadata>());
         let is_old = metadata.is_some_and(|known| !is_young(known.uploaded_ms, now_ms, min_age_ms));
         if is_reachable {
             blobs.needed += 1;

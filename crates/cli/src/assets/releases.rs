@@ -5,7 +5,7 @@ use static_assets::keys::{MANIFESTS, POINTER};
 use static_assets::manifest::Manifest;
 use static_assets::release::{self, Pointer, Release, manifest_key};
 
-use crate::api::{ApiError, Namespace};
+use crate::api::{ApiError, MetadataJson, Namespace, NamespaceKey};
 
 /// Why the pointer or a manifest cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +29,10 @@ pub(super) struct UnreadablePointer(String);
 
 /// Returns all releases, the newest first.
 pub(super) fn all(namespace: &Namespace) -> Result<Vec<Release>, ApiError> {
-    let listed = namespace.list(MANIFESTS)?.into_iter();
-    let mut all: Vec<_> = listed.filter_map(|key| Release::of_listed(&key.name, key.metadata)).collect();
+    let listed = namespace.list(MANIFESTS)?;
+    let release =
+        |key: &NamespaceKey| Release::of_listed(&key.name, key.metadata.as_ref().and_then(MetadataJson::read));
+    let mut all: Vec<_> = listed.iter().filter_map(release).collect();
     release::sort_newest_first(&mut all);
     Ok(all)
 }

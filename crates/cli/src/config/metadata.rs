@@ -1,9 +1,9 @@
 //! The metadata that the sync writes. It tells a later run which keys the sync owns, which value
 //! each of them has, and which keys hold a snapshot.
 
-use kv_store::record;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+use crate::api::MetadataJson;
 
 /// The metadata of the key of a row. A sync with the same prefix owns the key: it may change and
 /// delete it.
@@ -20,20 +20,20 @@ struct SyncMetadata {
 }
 
 /// Returns the metadata of the key of a row.
-pub(super) fn of_row(prefix: &str, hash: &str) -> Value {
+pub(super) fn of_row(prefix: &str, hash: &str) -> MetadataJson {
     let sync = SyncMetadata { prefix: prefix.to_owned(), hash: hash.to_owned() };
-    record::to_value(&RowMetadata { sync })
+    MetadataJson::of(&RowMetadata { sync })
 }
 
 /// Returns the hash in the metadata of a key, if a sync with this prefix owns it.
-pub(super) fn hash_in(metadata: &Value, prefix: &str) -> Option<String> {
-    let RowMetadata { sync } = RowMetadata::deserialize(metadata).ok()?;
+pub(super) fn hash_in(metadata: &MetadataJson, prefix: &str) -> Option<String> {
+    let RowMetadata { sync } = metadata.read()?;
     (sync.prefix == prefix).then_some(sync.hash)
 }
 
 /// Returns the prefix of the sync that owns a key with this metadata.
-pub(super) fn prefix_in(metadata: &Value) -> Option<String> {
-    RowMetadata::deserialize(metadata).ok().map(|metadata| metadata.sync.prefix)
+pub(super) fn prefix_in(metadata: &MetadataJson) -> Option<String> {
+    metadata.read().map(|RowMetadata { sync }| sync.prefix)
 }
 
 /// The metadata of a snapshot. Rows have other metadata, so every run, whatever its arguments,
@@ -55,12 +55,12 @@ pub(super) struct SnapshotInfo {
 }
 
 /// Returns the metadata of a snapshot.
-pub(super) fn of_snapshot(snapshot: &SnapshotInfo) -> Value {
-    record::to_value(&SnapshotMetadata { snapshot: snapshot.clone() })
+pub(super) fn of_snapshot(snapshot: &SnapshotInfo) -> MetadataJson {
+    MetadataJson::of(&SnapshotMetadata { snapshot: snapshot.clone() })
 }
 
 /// Returns the description of the snapshot in this metadata, or None if it is not that of a
 /// snapshot.
-pub(super) fn snapshot_in(metadata: &Value) -> Option<SnapshotInfo> {
-    SnapshotMetadata::deserialize(metadata).ok().map(|metadata| metadata.snapshot)
+pub(super) fn snapshot_in(metadata: &MetadataJson) -> Option<SnapshotInfo> {
+    metadata.read().map(|SnapshotMetadata { snapshot }| snapshot)
 }

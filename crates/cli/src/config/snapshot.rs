@@ -8,13 +8,12 @@ use feature_flags::config::snapshot::BYTES_MAX;
 use http_semantics::content_hash::hash;
 use kv_store::limits::Key;
 use kv_store::record::to_json;
-use serde_json::Value;
 
 use super::metadata::{self, SnapshotInfo};
 use super::pass_summary::SnapshotOutcome;
 use super::recent_changes::RecentChanges;
 use super::sync_target::SyncTarget;
-use crate::api::ApiError;
+use crate::api::{ApiError, MetadataJson};
 use crate::clock;
 
 /// Why a snapshot is not written.
@@ -136,7 +135,7 @@ pub(super) fn put(
     let Some((json, snapshot)) = records.finish(before, now_ms)? else { return Ok(SnapshotOutcome::Unchanged) };
     if !dry_run {
         let metadata = Some(metadata::of_snapshot(&snapshot));
-        let written = namespace.put(key, &json, metadata.as_ref(), None);
+        let written = namespace.put(key, &json, metadata, None);
         let hash = if written.is_ok() { snapshot.hash } else { String::new() };
         recent.note_snapshot(SnapshotInfo { hash, ..snapshot }, clock::now_ms());
         written?;
@@ -145,7 +144,7 @@ pub(super) fn put(
 }
 
 /// Returns the snapshot that a key with this metadata holds, as far as KV's list shows it.
-fn before(metadata: Option<&Value>, prefix: &str) -> Result<Option<SnapshotInfo>, SnapshotError> {
+fn before(metadata: Option<&MetadataJson>, prefix: &str) -> Result<Option<SnapshotInfo>, SnapshotError> {
     let Some(metadata) = metadata else { return Ok(None) };
     match metadata::prefix_in(metadata).filter(|of_row| of_row != prefix) {
         Some(prefix) => Err(SnapshotError::Row { prefix }),
@@ -183,9 +182,9 @@ mod tests {
             let count = rows.len() as u64;
             let expected = format!(r#"{{"format":1,"version":7,"hash":"{hash}","count":{count},"records":{text}}}"#);
             assert_eq!(String::from_utf8(json.clone()).unwrap(), expected);
-            assert!(serde_json::from_slice::<Value>(&json).is_ok());
+            assert!(serde_json::from_slice::<serde_json::Value>(&json).is_ok());
             let metadata = metadata::of_snapshot(&info);
-            assert_eq!(metadata, json!({"snapshot": {"version": 7, "hash": hash, "count": count}}));
+            assert_eq!(metadata.read(), Some(json!({"snapshot": {"version": 7, "hash": hash, "count": count}})));
         }
     }
 
@@ -194,8 +193,8 @@ mod tests {
         let of_another = Err(SnapshotError::Row { prefix: "q:".to_owned() });
         for (metadata, expected) in [
             (None, Ok(None)),
-            (Some(Value::Null), Ok(None)),
-            (Some(json!({"plan": "by hand"})), Ok(None)),
+            (Some(MetadataJson::of(&())), Ok(None)),
+            (Some(MetadataJson::of(&json!({"plan": "by hand"}))), Ok(None)),
             (Some(metadata::of_snapshot(&info(7, "h"))), Ok(Some(info(7, "h")))),
             (Some(metadata::of_row("p:", "h")), Ok(None)),
             (Some(metadata::of_row("q:", "h")), of_another),

@@ -65,13 +65,19 @@ pub(super) fn stored_keys<E: Into<PassError>>(
 mod tests {
     use std::iter;
 
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
+    use crate::api::MetadataJson;
     use crate::config::metadata::of_row;
 
-    fn listed(name: &str, metadata: Option<Value>) -> NamespaceKey {
+    fn listed(name: &str, metadata: Option<MetadataJson>) -> NamespaceKey {
         NamespaceKey { name: name.to_owned(), metadata, expiration: None }
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // The literals read better.
+    fn given(metadata: serde_json::Value) -> Option<MetadataJson> {
+        Some(MetadataJson::of(&metadata))
     }
 
     fn read(pages: Vec<Result<Vec<NamespaceKey>, PassError>>) -> Result<Vec<(String, Option<String>)>, String> {
@@ -84,13 +90,13 @@ mod tests {
     fn a_key_is_owned_if_its_metadata_has_this_prefix() {
         for (metadata, expected) in [
             (Some(of_row("p:", "h")), Some("h")),
-            (Some(json!({"sync": {"prefix": "p:", "hash": "h", "more": 1}, "more": 1})), Some("h")),
+            (given(json!({"sync": {"prefix": "p:", "hash": "h", "more": 1}, "more": 1})), Some("h")),
             (None, None),
-            (Some(Value::Null), None),
+            (given(json!(null)), None),
             (Some(of_row("p", "h")), None),
             (Some(of_row("p:x", "h")), None),
-            (Some(json!({"sync": {"prefix": "p:"}})), None),
-            (Some(json!({"sync": true, "prefix": "p:", "hash": "h"})), None),
+            (given(json!({"sync": {"prefix": "p:"}})), None),
+            (given(json!({"sync": true, "prefix": "p:", "hash": "h"})), None),
         ] {
             let shown = format!("{metadata:?}");
             let read = read(vec![Ok(vec![listed("p:a", metadata)])]).unwrap();
@@ -128,18 +134,17 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_recognised_by_its_metadata() {
-        let info = json!({"snapshot": {"version": 7, "hash": "h", "count": 2}});
         for (metadata, expected) in [
-            (Some(info.clone()), true),
-            (Some(json!({"snapshot": {"version": 7, "hash": "h", "count": 2, "more": 1}, "more": 1})), true),
-            (Some(json!({"snapshot": true})), false),
+            (given(json!({"snapshot": {"version": 7, "hash": "h", "count": 2}})), true),
+            (given(json!({"snapshot": {"version": 7, "hash": "h", "count": 2, "more": 1}, "more": 1})), true),
+            (given(json!({"snapshot": true})), false),
             (Some(of_row("p:", "h")), false),
             (None, false),
         ] {
             let page = Ok::<_, PassError>(vec![listed("p:all", metadata.clone())]);
             let stored = stored_keys(iter::once(page), "p:", |_| false).next().unwrap().unwrap();
             assert_eq!(stored.is_snapshot, expected, "{metadata:?}");
-            assert_eq!(stored.hash.is_some(), metadata.is_some_and(|metadata| metadata.get("sync").is_some()));
+            assert_eq!(stored.hash.is_some(), metadata.is_some_and(|metadata| metadata.as_str().contains("sync")));
         }
     }
 }

@@ -5,10 +5,9 @@ use std::io::{BufWriter, Write};
 
 use kv_store::record::to_json;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{KvError, KvNamespaceArguments, counted};
-use crate::api::NamespaceKey;
+use crate::api::{MetadataJson, NamespaceKey};
 use crate::progress::Progress;
 
 const EXAMPLES: &str = r#"Keys are shown as in a folder: what follows the next delimiter after PREFIX is one line, with the number of its keys.
@@ -71,7 +70,7 @@ struct FolderKey {
     #[serde(skip_serializing_if = "Option::is_none")]
     expiration: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<Value>,
+    metadata: Option<MetadataJson>,
 }
 
 impl LsArguments {

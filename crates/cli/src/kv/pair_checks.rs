@@ -27,7 +27,7 @@ pub(super) fn check(pair: &KeyValuePair) -> Result<(), PairError> {
     if pair.value.len() as u64 > VALUE_BYTES_MAX {
         return Err(PairError::ValueTooLong(pair.value.len()));
     }
-    let metadata_bytes = pair.metadata.as_ref().map_or(0, |metadata| metadata.to_string().len());
+    let metadata_bytes = pair.metadata.as_ref().map_or(0, |metadata| metadata.as_str().len());
     if metadata_bytes > METADATA_BYTES_MAX {
         return Err(PairError::MetadataTooLong(metadata_bytes));
     }
@@ -54,9 +54,8 @@ pub(super) fn unexpired(pair: KeyValuePair, now_seconds: u64) -> Option<KeyValue
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::api::MetadataJson;
 
     fn pair(key: &str) -> KeyValuePair {
         KeyValuePair { key: key.to_owned(), value: Vec::new(), metadata: None, expiration: None }
@@ -64,15 +63,12 @@ mod tests {
 
     #[test]
     fn the_limits_of_workers_kv() {
-        let longest = json!("m".repeat(1022));
+        let metadata = |bytes: usize| Some(MetadataJson::of(&"m".repeat(bytes - 2)));
         for (pair, expected) in [
             (pair("a"), Ok(())),
             (pair(""), Err(PairError::Key(KeyError::Empty))),
-            (KeyValuePair { metadata: Some(longest), ..pair("a") }, Ok(())),
-            (
-                KeyValuePair { metadata: Some(json!("m".repeat(1023))), ..pair("a") },
-                Err(PairError::MetadataTooLong(1025)),
-            ),
+            (KeyValuePair { metadata: metadata(1024), ..pair("a") }, Ok(())),
+            (KeyValuePair { metadata: metadata(1025), ..pair("a") }, Err(PairError::MetadataTooLong(1025))),
             (KeyValuePair { value: vec![0; 25 << 20], ..pair("a") }, Ok(())),
             (
                 KeyValuePair { value: vec![0; (25 << 20) + 1], ..pair("a") },

@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use kv_store::limits::EXPIRATION_TTL_MIN_SECONDS;
 use kv_store::record::to_json;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{KvError, KvNamespaceArguments, pair_checks};
-use crate::api::{KeyValuePair, PairExpiration};
+use crate::api::{KeyValuePair, MetadataJson, PairExpiration};
 use crate::clock::now_ms;
 use crate::input_file::InputFile;
 use crate::number::whole;
@@ -37,7 +36,7 @@ pub(super) struct PutArguments {
 
     /// Metadata of the key: JSON of 1024 bytes at most
     #[arg(long, value_name = "JSON", value_parser = metadata)]
-    metadata: Option<Value>,
+    metadata: Option<MetadataJson>,
 
     /// Seconds until the key expires, 60 at least
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = whole(EXPIRATION_TTL_MIN_SECONDS..=u32::MAX))]
@@ -63,8 +62,8 @@ struct ValueArguments {
     file: Option<PathBuf>,
 }
 
-fn metadata(json: &str) -> Result<Value, String> {
-    serde_json::from_str(json).map_err(|error| format!("it is not JSON: {error}; quote a text twice: '\"a text\"'"))
+fn metadata(json: &str) -> Result<MetadataJson, String> {
+    MetadataJson::parse(json).map_err(|error| format!("it is not JSON: {error}; quote a text twice: '\"a text\"'"))
 }
 
 fn expiration(seconds: &str) -> Result<u64, String> {

@@ -6,10 +6,9 @@ use std::io::{self, BufRead, ErrorKind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::pair_checks;
-use crate::api::{KeyValuePair, PairExpiration};
+use crate::api::{KeyValuePair, MetadataJson, PairExpiration};
 
 /// The longest record, in bytes. A value of 25 MiB has six times as many if each byte is escaped.
 const RECORD_BYTES_MAX: usize = 200 << 20;
@@ -75,7 +74,7 @@ struct WrittenRecord {
     #[serde(default)]
     base64: bool,
     #[serde(default)]
-    metadata: Option<Value>,
+    metadata: Option<MetadataJson>,
     #[serde(default)]
     expiration: Option<u64>,
     #[serde(default)]

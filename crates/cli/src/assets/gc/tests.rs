@@ -3,6 +3,7 @@ use serde_json::json;
 use static_assets::release::ManifestMetadata;
 
 use super::*;
+use crate::api::MetadataJson;
 
 const HOUR_MS: u64 = 3_600_000;
 const NOW_MS: u64 = 100 * HOUR_MS;
@@ -14,7 +15,7 @@ fn release(id: &str, hours: Option<u64>) -> Release {
 }
 
 fn blob(hash: &str, uploaded_ms: Option<u64>) -> NamespaceKey {
-    let metadata = uploaded_ms.map(|uploaded_ms| json!({ "uploadedMs": uploaded_ms }));
+    let metadata = uploaded_ms.map(|uploaded_ms| MetadataJson::of(&json!({ "uploadedMs": uploaded_ms })));
     NamespaceKey { name: format!("{BLOBS}{hash}"), metadata, expiration: None }
 }
 
@@ -77,9 +78,9 @@ fn blobs_are_deleted_if_no_release_reaches_them_and_they_are_old() {
         blob("young", Some(NOW_MS - HOUR_MS + 1)),
         blob("from the future", Some(NOW_MS + 1)),
         blob("of unknown age", None),
-        NamespaceKey { name: format!("{BLOBS}odd"), metadata: Some(json!("odd")), expiration: None },
+        NamespaceKey { name: format!("{BLOBS}odd"), metadata: Some(MetadataJson::of(&"odd")), expiration: None },
         // Keys of other kinds are never deleted.
-        NamespaceKey { name: "index.html".to_owned(), metadata: Some(json!({"uploadedMs": 0})), expiration: None },
+        NamespaceKey { name: "index.html".to_owned(), ..blob("", Some(0)) },
     ];
     let blobs = select_blobs(listed, &reachable, NOW_MS, HOUR_MS);
     assert_eq!(blobs, BlobSelection { deletable: vec![format!("{BLOBS}needed no more")], needed: 2, young: 4 });

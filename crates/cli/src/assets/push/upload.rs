@@ -4,8 +4,6 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kv_store::record;
-use serde_json::Value;
 use static_assets::manifest::Manifest;
 use static_assets::release::{self, BlobMetadata, ManifestMetadata, Pointer};
 
@@ -14,7 +12,7 @@ use super::release_plan::{self, Blob, BlobLocation};
 use super::source_file;
 use super::spool::Spool;
 use super::walk::SourceFile;
-use crate::api::{ApiError, CallQueue, KeyValuePair, Namespace, concurrent_calls};
+use crate::api::{ApiError, CallQueue, KeyValuePair, MetadataJson, Namespace, concurrent_calls};
 use crate::assets::lease::{self, Lease};
 use crate::assets::releases::{self, ReleaseError};
 use crate::progress::{Progress, Unit};
@@ -145,7 +143,7 @@ impl ReleaseUpload<'_> {
     /// Reads values, and queues a batch as soon as it fills a call. Stops if the queue is closed
     /// because a call failed.
     fn read_batches(&self, blobs: &[&Blob], queue: &CallQueue<'_, Vec<KeyValuePair>>) -> Result<(), PushError> {
-        let metadata = Some(record::to_value(&BlobMetadata { uploaded_ms: self.now_ms }));
+        let metadata = Some(MetadataJson::of(&BlobMetadata { uploaded_ms: self.now_ms }));
         let mut batch_builder = self.namespace.batch_builder();
         for blob in blobs {
             let pair = self.pair(blob, metadata.clone())?;
@@ -159,7 +157,7 @@ impl ReleaseUpload<'_> {
         Ok(())
     }
 
-    fn pair(&self, blob: &Blob, metadata: Option<Value>) -> Result<KeyValuePair, PushError> {
+    fn pair(&self, blob: &Blob, metadata: Option<MetadataJson>) -> Result<KeyValuePair, PushError> {
         let key = release::blob_key(&blob.hash)?.as_str().to_owned();
         #[expect(clippy::expect_used, reason = "the plan takes the number of a blob's file from `sources`")]
         let source = self.sources.get(blob.file).expect("every blob is a part of a file");
@@ -175,7 +173,6 @@ impl ReleaseUpload<'_> {
         let key = release::manifest_key(&manifest.id)?;
         let bytes = manifest.files.iter().map(|file| file.body.length).sum();
         let metadata = ManifestMetadata { created_ms: manifest.created_ms, files: manifest.files.len() as u64, bytes };
-        let metadata = serde_json::to_value(metadata)?;
-        Ok(self.namespace.put(&key, &release_plan::json(manifest), Some(&metadata), None)?)
+        Ok(self.namespace.put(&key, &release_plan::json(manifest), Some(MetadataJson::of(&metadata)), None)?)
     }
 }

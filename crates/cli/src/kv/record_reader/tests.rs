@@ -1,9 +1,10 @@
 use std::io::{BufReader, Cursor};
 
+use kv_store::record::to_json;
 use proptest::prelude::*;
-use serde_json::json;
 
 use super::*;
+use crate::api::NamespaceKey;
 use crate::kv::export::ExportFormat;
 
 fn read(text: &[u8], buffer: usize, position: RecordPosition) -> Result<Vec<InputRecord>, InputRecordError> {
@@ -16,12 +17,27 @@ fn from_start(text: &str) -> Result<Vec<KeyValuePair>, InputRecordError> {
     Ok(records.into_iter().map(|record| record.pair).collect())
 }
 
-fn any_metadata() -> impl Strategy<Value = Option<Value>> {
-    prop_oneof![
-        Just(None),
-        any::<i64>().prop_map(|number| Some(json!(number))),
-        ".{0,9}".prop_map(|text| Some(json!({ "a\"{": [text, null, 1.5] }))),
-    ]
+/// Returns JSON with white space between the tokens, and the same without.
+fn any_json() -> impl Strategy<Value = (String, String)> {
+    let string = prop_oneof![".{0,9}".prop_map(|text| to_json(&text)), Just(r#""\u00e9\ud800 \/\\\"""#.to_owned())];
+    let number = "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,4})?";
+    let scalar = prop_oneof![string.clone(), number, Just("null".to_owned()), Just("true".to_owned())];
+    scalar.prop_map(|json| (json.clone(), json)).prop_recursive(3, 16, 4, move |inner| {
+        let member = (string.clone(), inner.clone())
+            .prop_map(|(name, (spaced, tight))| (format!("{name} :\t{spaced}"), format!("{name}:{tight}")));
+        let list = |begin, items, end| {
+            proptest::collection::vec(items, 0..4).prop_map(move |items: Vec<(String, String)>| {
+                let (spaced, tight): (Vec<_>, Vec<_>) = items.into_iter().unzip();
+                (format!("{begin}\n{}\r\n {end}", spaced.join(" , ")), format!("{begin}{}{end}", tight.join(",")))
+            })
+        };
+        prop_oneof![list('{', member.boxed(), '}'), list('[', inner.boxed(), ']')]
+    })
+}
+
+fn any_metadata() -> impl Strategy<Value = Option<MetadataJson>> {
+    // The API takes null for no metadata.
+    any_json().prop_map(|(_, json)| MetadataJson::parse(&json).ok().filter(|_| json != "null"))
 }
 
 fn any_pair() -> impl Strategy<Value = KeyValuePair> {
@@ -37,6 +53,15 @@ fn any_pair() -> impl Strategy<Value = KeyValuePair> {
 }
 
 proptest! {
+    #[test]
+    fn metadata_keep_every_digit_and_the_order_of_their_members((spaced, tight) in any_json()) {
+        let record = format!(r#"{{"key": "a", "value": "", "metadata": [{spaced}]}}"#);
+        let expected = format!(r#"{{"key":"a","value":"","metadata":[{tight}]}}"#);
+        prop_assert_eq!(from_start(&record).unwrap()[0].to_readable_json(), expected);
+        let listed: NamespaceKey = serde_json::from_str(&format!(r#"{{"name": "a", "metadata": {spaced}}}"#)).unwrap();
+        prop_assert_eq!(listed.metadata.map_or("null".to_owned(), |metadata| metadata.as_str().to_owned()), tight);
+    }
+
     #[test]
     fn what_is_exported_is_read_again_in_both_formats(
         pairs in proptest::collection::vec(any_pair(), 0..12), buffer in 1_usize..200
@@ -79,7 +104,7 @@ fn the_array_of_wrangler_is_read() {
     let pairs = from_start(text).unwrap();
     assert_eq!(pairs[0].expiration, Some(PairExpiration::In(60)));
     assert_eq!((pairs[1].value.as_slice(), pairs[1].expiration), (&[0xFF][..], Some(PairExpiration::At(5))));
-    assert_eq!(pairs[1].metadata, Some(json!({ "x": 1 })));
+    assert_eq!(pairs[1].metadata, MetadataJson::parse(r#"{"x":1}"#).ok());
     for empty in ["", " \n", "[]", " [ ]\n"] {
         assert_eq!(from_start(empty).unwrap(), [], "{empty:?}");
     }
