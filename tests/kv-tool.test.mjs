@@ -228,6 +228,10 @@ describe("copy", () => {
     await target.assertHas(pairs);
     const back = ["copy", ...target.name, "--to-namespace", source.binding, ...source.keys, "--overwrite", "--to-api-base", api.accountBase];
     await tool.succeed(back, { env: { CLOUDFLARE_ACCOUNT_ID: "0123456789abcdef0123456789abcdef", TO_CLOUDFLARE_API_TOKEN: "a-secret-token-of-the-tests" } });
+    const token = "a-secret-token-of-the-tests";
+    const fromLocal = { env: { CLOUDFLARE_ACCOUNT_ID: "0123456789abcdef0123456789abcdef", CLOUDFLARE_API_TOKEN: token } };
+    const { calls } = await tool.fail(back, 1, "TO_CLOUDFLARE_API_TOKEN is not set", fromLocal);
+    assert.ok(calls.every(({ headers }) => headers?.authorization === undefined), "the token of the source goes to no other API");
     // A token is meant for one API.
     await tool.fail(["copy", ...source.name, ...to, "--to-api-base", "http://127.0.0.1:9/client/v4"], 1, "TO_CLOUDFLARE_API_TOKEN is not set", {
       account: true,

@@ -38,8 +38,7 @@ pub(crate) struct DestinationArguments {
 impl DestinationArguments {
     /// Returns the namespace, looked up by id or title.
     ///
-    /// `CLOUDFLARE_API_TOKEN` is the token of the source's API. It is sent to another API only if
-    /// the source needs no token.
+    /// `CLOUDFLARE_API_TOKEN` is the token of the source's API. It is never sent to another one.
     pub(crate) fn open<D: DefaultNamespace>(
         &self,
         source: &NamespaceArguments<D>,
@@ -55,11 +54,7 @@ impl DestinationArguments {
         let local = if is_other_api { self.local.clone() } else { source.local.clone() };
         let api = ApiArguments { account, local };
         let is_same_api = api.base() == source.base();
-        let token = if is_same_api || source.is_local() {
-            TokenVariable::DestinationOrSource
-        } else {
-            TokenVariable::Destination
-        };
+        let token = if is_same_api { TokenVariable::DestinationOrSource } else { TokenVariable::Destination };
         api.open(&self.namespace, token, progress)
     }
 }
