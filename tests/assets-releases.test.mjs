@@ -89,6 +89,24 @@ test("the same files again are no new release", async () => {
   assert.deepEqual([await site.keys(), (await site.pointer()).current], [before, id]);
 });
 
+test("the same files again are served, even if somebody switches to another release meanwhile", async () => {
+  const [first, second] = await pushed(2);
+  let isSwitched = false;
+  site.api.intercept = async (call, pass) => {
+    if (!isSwitched && call.path.includes("/keys?")) {
+      isSwitched = true;
+      await site.kv.put("kv-edge:current", JSON.stringify({ current: first, previous: [second], switchedMs: 1 }));
+    }
+    return pass();
+  };
+  const { code, stderr } = await site.run("push", [makeFolder(release(2).files)]);
+  site.api.intercept = undefined;
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, new RegExp(`${first} was switched to during this push; switched back`));
+  const { current, previous } = await site.pointer();
+  assert.deepEqual([current, previous], [second, [first]]);
+});
+
 test("visitors during pushes see a whole release each, and what its page names", async () => {
   const heavy = () => Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`heavy/${index}.bin`, randomBytes(50_000)]));
   await site.push({ ...release(1).files, ...heavy() });
@@ -211,6 +229,20 @@ describe("list", () => {
 });
 
 describe("gc", () => {
+  test("keeps what a release needs that was served and that the list of keys does not show", async () => {
+    const [first] = await pushed(2);
+    site.api.intercept = async (call, pass) => {
+      const reply = await pass();
+      if (!call.path.includes("/keys?") || !call.path.includes("kv-edge:release:")) return reply;
+      const body = JSON.parse(reply.body);
+      return { status: 200, body: JSON.stringify({ ...body, result: body.result.filter(({ name }) => !name.endsWith(first)) }) };
+    };
+    assert.equal((await site.run("gc", ["--keep", "1", "--min-age", "0s"])).code, 0);
+    site.api.intercept = undefined;
+    assert.equal((await site.run("rollback")).code, 0);
+    for (const path of ["/only-1", release(1).script]) assert.equal((await site.get(path)).status, 200, path);
+  });
+
   /** Checks that everything to which the remaining releases refer exists. */
   async function assertWhole() {
     const blobs = new Set(await site.keys("kv-edge:blob:"));

@@ -153,7 +153,14 @@ impl GcArguments {
         pointer: Option<&Pointer>,
         progress: &Progress,
     ) -> Result<(ReleaseSelection, BlobSelection), AssetsError> {
-        let all = releases::all(namespace)?;
+        let mut all = releases::all(namespace)?;
+        // KV's list may not show a release yet that was served. Its age is unknown, so it is kept.
+        for id in pointer.into_iter().flat_map(Pointer::named) {
+            let is_listed = all.iter().any(|release| release.id == *id);
+            if !is_listed && releases::manifest(namespace, id).map_err(GcError::Manifest)?.is_some() {
+                all.push(Release { id: id.clone(), metadata: None });
+            }
+        }
         // Read before the blobs are listed, so that none becomes old enough in between.
         let now_ms = clock::now_ms();
         let releases = select_releases(pointer, &all, self.keep, now_ms, self.min_age)?;

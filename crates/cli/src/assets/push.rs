@@ -55,9 +55,9 @@ use crate::number::whole;
 use crate::progress::{Progress, Unit};
 
 const EXAMPLES: &str = "\
-These files are left out: those that .assetsignore names (in the syntax of .gitignore), and .git, node_modules, .DS_Store, .dev.vars*,
-.env and .env.*, unless .assetsignore takes them back with a line such as !.env.example. _headers and _redirects mean what they mean
-for Workers static assets; about.de.html is the German translation of about.html.
+These files are left out: those that .assetsignore names (in the syntax of .gitignore), .env* and .dev.vars*, and .git, node_modules
+and .DS_Store unless .assetsignore takes them back with a line such as !node_modules. _headers and _redirects mean what they mean for
+Workers static assets; about.de.html is the German translation of about.html.
 
 Examples:
   kv-edge assets push dist
@@ -193,7 +193,7 @@ impl PushArguments {
         progress: &Progress,
     ) -> Result<PushReport, PushError> {
         let folder = hash_files(sources, progress)?;
-        let (current, warnings) = current_release(namespace)?;
+        let (current, mut warnings) = current_release(namespace)?;
         let before = current.as_ref().and_then(|current| current.manifest.as_ref());
         let in_kv = upload::blobs_in_kv(namespace)?;
         let spool = Spool::new().map_err(PushError::NoSpool)?;
@@ -216,6 +216,10 @@ impl PushArguments {
             Some(_) => upload.restore(&manifest.id, &blobs, &in_kv)?,
             None => upload.release(&manifest, &blobs, &in_kv, self.previous.into())?,
         };
+        if unchanged.is_some() && !self.namespace.dry_run {
+            let other = upload.switch_back(&manifest.id, self.previous.into())?;
+            warnings.extend(other.map(|other| format!("{other} was switched to during this push; switched back")));
+        }
         let all = BlobTotals::of(&blobs);
         let skipped = BlobTotals { values: all.values - uploaded.values, bytes: all.bytes - uploaded.bytes };
         Ok(PushReport {

@@ -81,15 +81,42 @@ impl ReleaseUpload<'_> {
             lease.renew()?;
             // Read again, so that a rollback in the meantime is recorded among the previous
             // releases.
-            let before = match releases::pointer(self.namespace) {
-                Err(ReleaseError::Pointer(_)) => None,
-                read => read?,
-            };
-            let pointer = Pointer::switched(before.as_ref(), &manifest.id, previous_max, self.now_ms);
-            let json = serde_json::to_vec(&pointer)?;
-            self.namespace.put(&static_assets::keys::POINTER, &json, None, None)?;
+            self.switch(self.pointer()?.as_ref(), &manifest.id, previous_max)?;
             Ok(uploaded)
         })
+    }
+
+    /// Switches to the release that was served when the push began, if another one is served now.
+    /// Returns that other one.
+    ///
+    /// # Errors
+    /// [`PushError`]
+    pub(super) fn switch_back(&self, id: &str, previous_max: usize) -> Result<Option<String>, PushError> {
+        let is_other = |pointer: &Pointer| pointer.current != id;
+        if self.pointer()?.is_some_and(|pointer| !is_other(&pointer)) {
+            return Ok(None);
+        }
+        lease::with_lease_unless_gc(self.namespace, self.progress, id, |_| {
+            // A gc that has just finished may have deleted the release.
+            releases::manifest(self.namespace, id)?.ok_or_else(|| ReleaseError::NotFound(id.to_owned()))?;
+            let before = self.pointer()?;
+            self.switch(before.as_ref(), id, previous_max)?;
+            Ok(before.filter(is_other).map(|pointer| pointer.current))
+        })
+    }
+
+    /// Returns the pointer, or None if there is none that can be read.
+    fn pointer(&self) -> Result<Option<Pointer>, ReleaseError> {
+        match releases::pointer(self.namespace) {
+            Err(ReleaseError::Pointer(_)) => Ok(None),
+            read => read,
+        }
+    }
+
+    fn switch(&self, before: Option<&Pointer>, id: &str, previous_max: usize) -> Result<(), PushError> {
+        let pointer = Pointer::switched(before, id, previous_max, self.now_ms);
+        let json = serde_json::to_vec(&pointer)?;
+        Ok(self.namespace.put(&static_assets::keys::POINTER, &json, None, None)?)
     }
 
     /// Uploads values of the current release that KV has lost.

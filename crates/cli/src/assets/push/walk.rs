@@ -18,9 +18,9 @@ use super::gitignore_pattern;
 /// "Ignoring assets").
 const IGNORE_FILE: &str = ".assetsignore";
 /// Left out by default. A line `!name` in `.assetsignore` takes a name back.
-const IGNORED_BY_DEFAULT: [&str; 6] = [".DS_Store", ".git", "node_modules", ".dev.vars*", ".env", ".env.*"];
-/// The files that configure the release, which are not served themselves.
-const CONTROL_FILES: [&str; 3] = ["/.assetsignore", "/_headers", "/_redirects"];
+const IGNORED_BY_DEFAULT: [&str; 3] = [".DS_Store", ".git", "node_modules"];
+/// Never served: files with secrets, and those that configure the release.
+const IGNORED_ALWAYS: [&str; 5] = [".dev.vars*", ".env*", "/.assetsignore", "/_headers", "/_redirects"];
 
 /// A file to push.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub(super) fn read_control_file(folder: &Path, name: &str) -> Result<Option<Stri
 }
 
 /// Returns the patterns of what is left out. Later patterns override earlier ones, so nothing
-/// takes back the files that configure the release.
+/// takes back [`IGNORED_ALWAYS`].
 fn ignore_patterns(root: &Path) -> Result<Gitignore, Vec<String>> {
     let own = read_control_file(root, IGNORE_FILE).map_err(|fault| vec![fault])?.unwrap_or_default();
     let own = own.strip_prefix('\u{feff}').unwrap_or(&own);
@@ -160,7 +160,7 @@ fn ignore_patterns(root: &Path) -> Result<Gitignore, Vec<String>> {
     let mut faults = Vec::new();
     let lines = own.lines().zip(1..).map(|(line, number)| (line, Some(number)));
     let built_in = |lines: &'static [&'static str]| lines.iter().map(|line| (*line, None));
-    for (line, number) in built_in(&IGNORED_BY_DEFAULT).chain(lines).chain(built_in(&CONTROL_FILES)) {
+    for (line, number) in built_in(&IGNORED_BY_DEFAULT).chain(lines).chain(built_in(&IGNORED_ALWAYS)) {
         let added = builder.add_line(None, &form_c(line)).map(drop).map_err(|error| error.to_string());
         if let (Err(error), number) = (added.and_then(|()| gitignore_pattern::check(line)), number.unwrap_or(0)) {
             faults.push(format!("{IGNORE_FILE} line {number}: {error}"));

@@ -34,6 +34,8 @@ fn all_files_are_pushed_except_those_ignored_by_default() {
         (".dev.vars.production", ""),
         (".env", ""),
         (".env.local", ""),
+        (".envrc", ""),
+        ("sub/.env-prod", ""),
     ]);
     // Sorted by bytes, as the manifest must be: a space comes before a dot.
     let expected = ["/.well-known/security.txt", "/a b/ä #%?.txt", "/a.txt", "/docs/_headers", "/index.html"];
@@ -44,7 +46,7 @@ fn all_files_are_pushed_except_those_ignored_by_default() {
 
 #[test]
 fn assetsignore_is_read_as_gitignore_is() {
-    let patterns = "\u{feff}# maps\n*.map\n!keep.map\n/drafts/\nnested/**/secret\n!node_modules\n!_headers\n\n";
+    let patterns = "\u{feff}# maps\n*.map\n!keep.map\n/drafts/\nnested/**/secret\n!node_modules\n!_headers\n!.env.example\n!.dev.vars\n\n";
     let folder = folder(&[
         (".assetsignore", patterns),
         ("a.js", ""),
@@ -55,6 +57,8 @@ fn assetsignore_is_read_as_gitignore_is() {
         ("nested/a/b/secret", ""),
         ("node_modules/a.js", ""),
         ("_headers", ""),
+        (".env.example", ""),
+        (".dev.vars", ""),
         // Only the file at the root counts.
         ("docs/.assetsignore", "drafts"),
     ]);
