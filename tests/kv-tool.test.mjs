@@ -1,6 +1,6 @@
 // `kv-edge kv` against the real local KV: what is exported is imported again, byte for byte.
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { beforeEach, describe, test } from "node:test";
 import { assertNoLeftovers, exportedPairs, makePairs, ODD_PAIRS, refuseBinaryBulkReads, startKvTool, summaryOf } from "./harness/kv-tool.mjs";
 import { kindOfCall } from "./harness/rest-api-faults.mjs";
@@ -72,6 +72,20 @@ describe("export and import", () => {
     );
     assert.match(stderr, /exporting: 300 pairs/);
     await tool.fail(["export", ...source.name, "--json"], 2, "--json needs --output");
+  });
+
+  test("a dry run counts what an export would write, and writes nothing", async () => {
+    const source = tool.namespace();
+    await source.put(source.prefixed(makePairs(30)));
+    const file = tool.file();
+    const args = ["export", ...source.name, ...source.keys];
+    const dry = await tool.succeed([...args, "--output", file, "--dry-run", "--json"]);
+    assertNoLeftovers(file);
+    assert.ok(!existsSync(file));
+    assert.match((await tool.succeed([...args, "--dry-run"])).stdout, /^would export 30 pairs \(.* kB\)\n$/);
+    const { json } = await tool.succeed([...args, "--output", file, "--json"]);
+    assert.deepEqual([dry.json.dryRun, dry.json.pairs, dry.json.bytes], [true, json.pairs, json.bytes]);
+    assert.equal(json.dryRun, false);
   });
 
   test("an empty export is an empty file, or an empty array", async () => {
@@ -231,7 +245,10 @@ describe("copy", () => {
     const token = "a-secret-token-of-the-tests";
     const fromLocal = { env: { CLOUDFLARE_ACCOUNT_ID: "0123456789abcdef0123456789abcdef", CLOUDFLARE_API_TOKEN: token } };
     const { calls } = await tool.fail(back, 1, "TO_CLOUDFLARE_API_TOKEN is not set", fromLocal);
-    assert.ok(calls.every(({ headers }) => headers?.authorization === undefined), "the token of the source goes to no other API");
+    assert.ok(
+      calls.every(({ headers }) => headers?.authorization === undefined),
+      "the token of the source goes to no other API",
+    );
     // A token is meant for one API.
     await tool.fail(["copy", ...source.name, ...to, "--to-api-base", "http://127.0.0.1:9/client/v4"], 1, "TO_CLOUDFLARE_API_TOKEN is not set", {
       account: true,
@@ -257,6 +274,23 @@ describe("delete", () => {
     await other.assertHas(other.prefixed(makePairs(3)));
   });
 
+  test("exactly the keys that were counted are deleted, not those that come later", async () => {
+    const target = tool.namespace();
+    await target.put(target.prefixed(makePairs(3)));
+    const late = { key: `${target.prefix}late`, value: "x" };
+    let lists = 0;
+    api.intercept = async (call, pass) => {
+      if (kindOfCall(call) === "list") {
+        lists += 1;
+        if (lists === 2) await target.kv.put(late.key, late.value);
+      }
+      return pass();
+    };
+    const { json } = await tool.succeed(["delete", ...target.name, ...target.keys, "--yes", "--json"]);
+    assert.deepEqual([lists, json.deleted], [2, 3]);
+    await target.assertHas([late]);
+  });
+
   test("named keys are deleted, and an empty prefix is refused", async () => {
     const target = tool.namespace();
     const pairs = target.prefixed(ODD_PAIRS);
@@ -266,6 +300,18 @@ describe("delete", () => {
     await tool.fail(["delete", ...target.name, "--prefix", "", "--yes"], 2, "--all deletes them");
     await tool.fail(["delete", ...target.name, "--yes"], 2, "required");
   });
+});
+
+test("metadata keep every digit and the order of their members", async () => {
+  const target = tool.namespace();
+  const record = (key) => `{"key":"${target.prefix}${key}","value":"x","metadata":{"lat":31.245270191439438,"a":[18446744073709551617,1.50],"é":"\\u00e9"}}\n`;
+  const sent = [];
+  api.intercept = (call, pass) => {
+    if (kindOfCall(call) === "write") sent.push(String(call.body));
+    return pass();
+  };
+  await tool.succeed(["import", "-", ...target.name], { input: record("a") });
+  assert.ok(sent[0].includes(record("a").split('"metadata":')[1].trim().slice(0, -1)), sent[0]);
 });
 
 describe("ls, get and put", () => {
@@ -301,6 +347,12 @@ describe("ls, get and put", () => {
     const { json } = await tool.succeed(["get", key, ...target.name, "--json"]);
     assert.deepEqual(json, { key, value: value.toString("base64"), base64: true, metadata: { a: 1 }, expiration: 4_000_000_000 });
     await tool.succeed(["put", key, "text", ...target.name, "--ttl", "60"]);
+    api.intercept = (call, pass) =>
+      kindOfCall(call) === "list"
+        ? { status: 200, body: JSON.stringify({ success: true, errors: [], messages: [], result: [], result_info: { cursor: "" } }) }
+        : pass();
+    await tool.fail(["get", key, ...target.name, "--json"], 1, "metadata and expiration are not known yet");
+    api.intercept = undefined;
     assert.equal((await tool.succeed(["get", key, ...target.name])).stdout, "text");
     await tool.succeed(["put", key, "--file", "-", ...target.name], { input: "" });
     await target.assertHas([{ key, value: "" }]);

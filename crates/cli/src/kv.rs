@@ -117,6 +117,11 @@ enum KvError {
     Exists { names: Vec<String>, more: u64, can_resume: bool },
     #[error("there is no key {0:?}; `kv-edge kv ls` shows what exists")]
     NoKey(String),
+    #[error(
+        "{0:?} has a value, but its metadata and expiration are not known yet: KV's list does not show the key; run \
+         this again in a minute"
+    )]
+    NotListed(String),
     /// What was asked for at the terminal was not confirmed.
     #[error("nothing was deleted")]
     NotConfirmed,

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use kv_store::record::to_json;
 use serde::Serialize;
 
+use super::key_set::KeySet;
 use super::{KvError, KvNamespaceArguments, counted, seconds_since};
 use crate::api::{Namespace, concurrent_calls};
 use crate::clock::now_ms;
@@ -109,12 +110,13 @@ impl DeleteArguments {
     fn delete_prefix(&self, namespace: &Namespace, asks: bool, progress: &Progress) -> Result<u64, KvError> {
         let prefix = self.keys.prefix.as_deref().unwrap_or_default();
         let phase = progress.phase("counting", 0, Unit::Keys);
-        let mut count = 0;
+        let mut counted_keys = KeySet::default();
         for page in namespace.key_pages(prefix) {
-            let keys = page?.len() as u64;
-            count += keys;
-            phase.add(keys);
+            for key in page? {
+                phase.add(u64::from(counted_keys.insert(&key.name)));
+            }
         }
+        let count = counted_keys.len();
         phase.done(&counted(count, "key"));
         if self.namespace.dry_run || count == 0 {
             return Ok(count);
@@ -127,7 +129,8 @@ impl DeleteArguments {
         concurrent_calls(
             |queue| {
                 for page in namespace.key_pages(prefix) {
-                    let keys: Vec<_> = page?.into_iter().map(|key| key.name).collect();
+                    let names = page?.into_iter().map(|key| key.name);
+                    let keys: Vec<_> = names.filter(|name| counted_keys.contains(name)).collect();
                     deleted += keys.len() as u64;
                     if !keys.is_empty() && !queue.push(keys) {
                         break; // The call that failed returns the error.

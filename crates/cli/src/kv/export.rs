@@ -30,7 +30,7 @@ const EXAMPLES: &str = r#"Each pair becomes a line, or an item of the array, wit
 "expiration" (seconds since 1970) if it has them. `kv-edge kv import` takes both formats, `wrangler kv bulk put` the array.
 
 FILE is replaced when the export is complete. Until then, the pairs are in FILE.partial; FILE.state says how far an interrupted export
-came, and --resume continues there.
+came, and --resume continues there. --dry-run reads all pairs and writes no file.
 
 Examples:
   kv-edge kv export --namespace assets --output assets.ndjson
@@ -38,8 +38,8 @@ Examples:
   kv-edge kv export --namespace assets --prefix site/ --format json --output site.json
   kv-edge kv export --local --namespace USER_CONFIGURATION | jq -r .key
 
-With --json (and --output):
-  {"pairs", "gone", "bytes", "calls", "seconds"}
+With --json (and --output or --dry-run):
+  {"dryRun", "pairs", "gone", "bytes", "calls", "seconds"}
   "gone" counts keys that were deleted, or expired, while the export ran."#;
 
 /// Exports a namespace as NDJSON, or as the array of `wrangler kv bulk put`
@@ -173,7 +173,9 @@ impl<W: Write> ExportWriter<W> {
 
 /// The output of `--json`.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ExportReport {
+    dry_run: bool,
     #[serde(flatten)]
     totals: ExportTotals,
     calls: u64,
@@ -187,25 +189,40 @@ impl ExportArguments {
 
     pub(super) fn run(self, out: &mut impl Write) -> Result<(), KvError> {
         let started_ms = now_ms();
-        if self.namespace.json && self.output.is_none() {
+        let dry_run = self.namespace.dry_run;
+        if self.namespace.json && self.output.is_none() && !dry_run {
             return Err(KvError::CommandLine("--json needs --output, because the pairs are written to stdout"));
         }
         let progress = Progress::new(self.namespace.json);
         let namespace = self.namespace.open(&progress)?;
-        let Some(path) = &self.output else {
-            let out = BufWriter::with_capacity(BUFFER_BYTES, out);
-            let mut writer = ExportWriter { out, format: self.format, totals: ExportTotals::default() };
-            return self.write(&namespace, &progress, &mut writer, None, |written| Ok(written?), |_, _| Ok(()));
+        let totals = match &self.output {
+            _ if dry_run => self.write_stream(io::sink(), &namespace, &progress)?,
+            Some(path) => self.write_file(path, &namespace, &progress)?,
+            None => return self.write_stream(out, &namespace, &progress).map(drop),
         };
-        let totals = self.write_file(path, &namespace, &progress)?;
         if self.namespace.json {
-            let report = ExportReport { totals, calls: namespace.calls(), seconds: seconds_since(started_ms) };
+            let report = ExportReport { dry_run, totals, calls: namespace.calls(), seconds: seconds_since(started_ms) };
             writeln!(out, "{}", to_json(&report))?;
         } else {
             let (pairs, bytes) = (counted(totals.pairs, "pair"), DecimalBytes(totals.bytes));
-            writeln!(out, "exported {pairs} to {} ({bytes})", path.display())?;
+            let exported = if dry_run { "would export" } else { "exported" };
+            let to = self.output.as_ref().map(|path| format!(" to {}", path.display())).unwrap_or_default();
+            writeln!(out, "{exported} {pairs}{to} ({bytes})")?;
         }
         Ok(())
+    }
+
+    /// Writes to a stream, from the first pair.
+    fn write_stream(
+        &self,
+        out: impl Write,
+        namespace: &Namespace,
+        progress: &Progress,
+    ) -> Result<ExportTotals, KvError> {
+        let out = BufWriter::with_capacity(BUFFER_BYTES, out);
+        let mut writer = ExportWriter { out, format: self.format, totals: ExportTotals::default() };
+        self.write(namespace, progress, &mut writer, None, |written| Ok(written?), |_, _| Ok(()))?;
+        Ok(writer.totals)
     }
 
     /// Writes to a file, from where an interrupted export stopped.

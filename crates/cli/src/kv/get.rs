@@ -36,7 +36,7 @@ impl GetArguments {
         let namespace = self.namespace.open(&Progress::new(self.namespace.json))?;
         let value = namespace.get(&key)?.ok_or_else(|| KvError::NoKey(self.key.clone()))?;
         if self.namespace.json {
-            let listed = namespace.find(key.as_str())?.ok_or_else(|| KvError::NoKey(self.key.clone()))?;
+            let listed = namespace.find(key.as_str())?.ok_or_else(|| KvError::NotListed(self.key.clone()))?;
             let expiration = listed.expiration.map(PairExpiration::At);
             let pair = KeyValuePair { key: listed.name, value, metadata: listed.metadata, expiration };
             writeln!(out, "{}", pair.to_readable_json())?;

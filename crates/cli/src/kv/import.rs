@@ -40,7 +40,7 @@ Examples:
 
 With --json:
   {"dryRun", "read", "written", "skipped", "expired", "calls", "seconds"}
-  "skipped" counts the keys that exist already."#;
+  "skipped" counts the keys that exist already, with --resume also those that the earlier run wrote last."#;
 
 /// Imports the pairs of a file
 #[derive(Debug, clap::Args)]
