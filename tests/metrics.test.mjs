@@ -310,6 +310,28 @@ describe("what a route counts", () => {
     assert.equal(since(before, await handedOver(), "/{key}").reads, reads.length);
   });
 
+  test("the list of purges that a hit is checked against counts as a value out of memory, too", async () => {
+    const page = resource({ headers: freshFor(100), body: "page" });
+    await page.getAndStore();
+    const before = await handedOver();
+    for (let n = 0; n < 3; n += 1) await page.get();
+    const { requests, reads = 0, memoryHits } = since(before, await handedOver(), "/cache/{URL}");
+    // A response that is not read comes out of memory. The list may have to be read once.
+    const listHits = memoryHits - (requests - reads);
+    assert.ok(listHits === requests || listHits === requests - 1, `${listHits} of ${requests}`);
+  });
+
+  test("a file of a previous release counts three values out of memory: the release, its own manifest, its bytes", async () => {
+    const old = `/old.${randomBytes(8).toString("hex")}.css`;
+    await pushAssets(worker, makeFolder({ [old.slice(1)]: "old {}" }));
+    await pushAssets(worker, makeFolder({ "new.css": "new {}" }));
+    await eventually(async () => (await get("/new.css")).status === 200, "the new release is served");
+    assert.equal((await get(old)).text, "old {}");
+    const before = await handedOver();
+    assert.equal((await get(old)).text, "old {}");
+    assert.equal(since(before, await handedOver(), "/{key}").memoryHits, 3);
+  });
+
   test("the milliseconds are those that a request waits", async () => {
     const page = resource({ headers: ["Cache-Control: no-store"], body: "slow", delayMs: 300 });
     const before = await handedOver();

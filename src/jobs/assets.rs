@@ -123,7 +123,7 @@ async fn respond(
     match asset_store::content(context, &file.content).await {
         Ok(body) => render(file, &body, record_state),
         Err(failure) => {
-            let Some(previous) = asset_store::cached_previous_release(release) else { return Err(failure) };
+            let Some(previous) = asset_store::cached_previous_release(context, release) else { return Err(failure) };
             let Ok(AssetResponse::File(file)) = from_release(previous.served(), request) else { return Err(failure) };
             let Some(body) = asset_store::cached_content(context, &file.content) else { return Err(failure) };
             asset_store::warn_of_previous_release(context, &failure);

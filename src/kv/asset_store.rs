@@ -80,8 +80,9 @@ pub(crate) async fn previous_release(
 }
 
 /// Returns the latest previous release, if its manifest is in memory.
-pub(crate) fn cached_previous_release(release: &LoadedRelease) -> Option<LoadedRelease> {
+pub(crate) fn cached_previous_release(context: &RequestContext, release: &LoadedRelease) -> Option<LoadedRelease> {
     let manifest = Isolate::current().assets.manifests.borrow().get(release.pointer.previous.first()?)??;
+    context.meter().count(Metered::MemoryHit);
     Some(release.with_manifest(manifest))
 }
 

@@ -13,6 +13,7 @@ use crate::http::request_context::RequestContext;
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 use crate::platform::log::RequestLog;
+use crate::platform::meter::Metered;
 
 /// The key of the list in memory.
 const NAME: &str = "purges";
@@ -35,6 +36,9 @@ pub(crate) async fn known(context: &RequestContext, now_ms: u64) -> Result<Rc<Pu
     let refresh_ms = context.vars().cache_refresh_ms.max(REFRESH_MIN_MS);
     let (store, log) = (context.env().cache_store(), context.log());
     let lookup = Isolate::current().cache.purges.borrow_mut().look_up(NAME, Lifetime::of_rare(refresh_ms), now_ms);
+    if matches!(lookup, RecordLookup::Fresh(_) | RecordLookup::Refresh(_)) {
+        context.meter().count(Metered::MemoryHit);
+    }
     match lookup {
         RecordLookup::Fresh(record) => Ok(record.value),
         RecordLookup::Refresh(record) => {

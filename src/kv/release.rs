@@ -16,6 +16,7 @@ use wasm_bindgen::JsValue;
 use super::keyspace::Reader;
 use super::{ReadOptions, Store};
 use crate::isolate::Isolate;
+use crate::platform::meter::Metered;
 
 /// Returns the release that the pointer names; without a pointer, the namespace has unversioned
 /// keys only. A manifest is written before the pointer that names it, but another location may
@@ -42,6 +43,7 @@ pub(super) async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manife
     let manifests = &Isolate::current().assets.manifests;
     let cached = manifests.borrow().get(id);
     if let Some(cached) = cached {
+        store.meter.count(Metered::MemoryHit);
         return Ok(cached);
     }
     let Ok(key) = manifest_key(id) else { return Ok(None) };
