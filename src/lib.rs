@@ -28,6 +28,7 @@ pub use crate::jobs::kv_api::namespace_object::NamespaceObject;
 pub use crate::jobs::metrics::store_object::MetricsStore;
 
 use std::future::ready;
+use std::pin::pin;
 use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
@@ -81,15 +82,23 @@ async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> worker::Res
         &target,
     );
     let context = Rc::new(RequestContext::new(request, method.to_owned(), env, vars.clone(), ctx, route.name()));
+    let responding = pin!(respond(&context, &route, &target));
     #[cfg(feature = "metrics")]
-    let timer = jobs::metrics::RequestTimer::start(&context);
-    let response = match handle(&context, &route, &target).await {
-        Ok(response) => response,
-        Err(failure) => failure.render(&route, context.method(), context.header("accept").as_deref(), context.log())?,
-    };
-    #[cfg(feature = "metrics")]
-    timer.stop(&context, &response);
-    Ok(response)
+    let responding = jobs::metrics::counted(&context, responding);
+    responding.await
+}
+
+async fn respond(
+    context: &Rc<RequestContext>,
+    route: &Route<'_>,
+    target: &RequestTarget<'_>,
+) -> worker::Result<web_sys::Response> {
+    match handle(context, route, target).await {
+        Ok(response) => Ok(response),
+        Err(failure) => {
+            Ok(failure.render(route, context.method(), context.header("accept").as_deref(), context.log())?)
+        }
+    }
 }
 
 /// Returns the response of the route's job. V8 compiles a function when it is first called.

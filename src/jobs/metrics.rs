@@ -3,6 +3,8 @@
 
 pub(crate) mod store_object;
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::Duration;
 
 use http_semantics::request_target::RequestTarget;
@@ -36,25 +38,27 @@ const OBJECT: &str = "metrics";
 /// next time.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Measures one request, if metrics are on.
-pub(crate) struct RequestTimer {
-    started_ms: Option<u64>,
-}
-
-impl RequestTimer {
-    pub(crate) fn start(context: &RequestContext) -> Self {
-        Self { started_ms: context.meter().begin() }
+/// Returns the response that a future makes, and counts it if metrics are on. If it is time, the
+/// counts of this isolate are handed over after it.
+pub(crate) async fn counted(
+    context: &RequestContext,
+    mut responding: Pin<&mut impl Future<Output = worker::Result<web_sys::Response>>>,
+) -> worker::Result<web_sys::Response> {
+    let Some(started_ms) = context.meter().begin() else { return responding.await };
+    let mut polls = 0_u32;
+    let polled = poll_fn(|task| {
+        polls = polls.saturating_add(1);
+        responding.as_mut().poll(task)
+    });
+    let response = polled.await?;
+    // The runtime's clock stands still while code runs, so it is not read again for a response
+    // that waited for nothing.
+    let now_ms = if polls > 1 { Clock.now_ms() } else { started_ms };
+    context.meter().responded(response.status(), now_ms.saturating_sub(started_ms));
+    if let Some(work) = hand_over_in_time(context.env(), now_ms) {
+        context.wait_until(work);
     }
-
-    /// Counts the response. If it is time, the counts of this isolate are handed over after it.
-    pub(crate) fn stop(self, context: &RequestContext, response: &web_sys::Response) {
-        let Some(started_ms) = self.started_ms else { return };
-        let now_ms = Clock.now_ms();
-        context.meter().responded(response.status(), now_ms.saturating_sub(started_ms));
-        if let Some(work) = hand_over_in_time(context.env(), now_ms) {
-            context.wait_until(work);
-        }
-    }
+    Ok(response)
 }
 
 /// Returns the work that hands the counts of this isolate over when it is time; `None` if somebody
