@@ -42,6 +42,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kv_store::limits::Key;
+use kv_store::record::to_json;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -61,6 +62,8 @@ pub(crate) use key_pages::NamespaceKeyPage;
 pub(crate) use metadata_json::MetadataJson;
 pub(crate) use namespace_arguments::{DefaultNamespace, NamespaceArguments, namespace};
 pub(crate) use prefetch::Prefetch;
+
+use crate::clock::now_ms;
 
 /// The number of pairs in a small batch.
 const SMALL_BATCH_PAIRS: usize = 1000;
@@ -302,8 +305,7 @@ impl Namespace {
             self.put_alone(pair).map_err(|error| ApiError { unsuccessful_keys, ..error })?;
         }
         let path = self.path("bulk");
-        let pairs = together.into_iter().map(|pair| (pair.to_json(), pair.key)).map(|(json, key)| (key, json));
-        self.bulk("write", pairs.collect(), |client, bytes, time_left| {
+        self.bulk("write", together, |client, bytes, time_left| {
             client.send(ApiRequest::Put(&path, ApiRequestBody { content_type: JSON, bytes }), time_left)
         })
     }
@@ -315,8 +317,7 @@ impl Namespace {
         let mut rest = keys.len();
         for keys in keys.chunks(self.pairs_max()) {
             rest -= keys.len();
-            let names = keys.iter().map(|key| (key.clone(), Value::from(key.as_str()).to_string()));
-            let deleted = self.bulk("delete", names.collect(), |client, bytes, time_left| {
+            let deleted = self.bulk("delete", keys.to_vec(), |client, bytes, time_left| {
                 client.send(ApiRequest::Post(&path, ApiRequestBody { content_type: JSON, bytes }), time_left)
             });
             deleted.map_err(|error| ApiError { unsuccessful_keys: error.unsuccessful_keys + rest, ..error })?;
@@ -334,23 +335,23 @@ impl Namespace {
         self.client.calls()
     }
 
-    /// Makes a bulk call and retries what the API did not take. `pairs` are keys with their JSON
-    /// in the body.
-    fn bulk(
+    /// Makes a bulk call and retries what the API did not take. Each attempt writes its own JSON,
+    /// since a pair may expire while it waits.
+    fn bulk<T: BulkCallItem>(
         &self,
         verb: &str,
-        pairs: Vec<(String, String)>,
+        pairs: Vec<T>,
         send: impl Fn(&ApiClient, &[u8], Duration) -> Result<ApiResponse, ApiAttemptError>,
     ) -> Result<(), ApiError> {
         let many = format!("{verb} {} keys", pairs.len());
         let (what, redacted_what) = match pairs.as_slice() {
             [] => return Ok(()),
-            [(key, _)] => (format!("{verb} {key:?}"), format!("{verb} a key")),
+            [pair] => (format!("{verb} {:?}", pair.key()), format!("{verb} a key")),
             _ => (many.clone(), many),
         };
         let pairs = RefCell::new(pairs);
         let called = self.call(&what, &redacted_what, |client, time_left| {
-            let body = body(&pairs.borrow());
+            let body = body(&pairs.borrow(), now_ms() / 1000);
             let response = send(client, &body, time_left)?;
             drop(body);
             let result = response.envelope::<BulkResult>().and_then(|envelope| envelope.result).unwrap_or_default();
@@ -374,7 +375,7 @@ impl Namespace {
             {
                 Ok(())
             } else {
-                Err(ApiAttemptError::unsuccessful(&pairs.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>()))
+                Err(ApiAttemptError::unsuccessful(&pairs.iter().map(|pair| pair.key().to_owned()).collect::<Vec<_>>()))
             }
         });
         called.map_err(|error| ApiError { unsuccessful_keys: pairs.borrow().len(), ..error })
@@ -383,30 +384,56 @@ impl Namespace {
     /// Writes a value that is too long for a bulk write ("Write key-value pair with optional
     /// metadata").
     fn put_alone(&self, pair: &KeyValuePair) -> Result<(), ApiError> {
-        let query = match pair.expiration {
-            Some(PairExpiration::At(seconds)) => format!("?expiration={seconds}"),
-            Some(PairExpiration::In(seconds)) => format!("?expiration_ttl={seconds}"),
-            None => String::new(),
-        };
-        let path = self.path(&format!("values/{}{query}", segment(&pair.key)));
+        let path = self.path(&format!("values/{}", segment(&pair.key)));
         let form = pair.metadata.as_ref().map(|metadata| MultipartForm::new(&pair.value, metadata));
         let body = match &form {
             Some(form) => ApiRequestBody { content_type: &form.content_type, bytes: &form.bytes },
             None => ApiRequestBody { content_type: "application/octet-stream", bytes: &pair.value },
         };
         self.call(&format!("write {:?}", pair.key), "write a key", |client, time_left| {
-            client.send(ApiRequest::Put(&path, body), time_left)?.success::<Value>().map(|_| ())
+            let query = match pair.expiration_from(now_ms() / 1000) {
+                Some(PairExpiration::At(seconds)) => format!("?expiration={seconds}"),
+                Some(PairExpiration::In(seconds)) => format!("?expiration_ttl={seconds}"),
+                None => String::new(),
+            };
+            client.send(ApiRequest::Put(&format!("{path}{query}"), body), time_left)?.success::<Value>().map(|_| ())
         })
     }
 }
 
-/// Returns a JSON array of the items.
-fn body(pairs: &[(String, String)]) -> Vec<u8> {
-    let length = pairs.iter().fold(2, |sum, (_, json)| sum + json.len() + 1);
-    let mut body = Vec::with_capacity(length);
-    for (_, json) in pairs {
+/// What a bulk call has for a key.
+trait BulkCallItem {
+    fn key(&self) -> &str;
+    fn json(&self, now_seconds: u64) -> String;
+}
+
+impl BulkCallItem for KeyValuePair {
+    fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn json(&self, now_seconds: u64) -> String {
+        self.to_json(now_seconds)
+    }
+}
+
+/// A key to delete.
+impl BulkCallItem for String {
+    fn key(&self) -> &str {
+        self
+    }
+
+    fn json(&self, _now_seconds: u64) -> String {
+        to_json(self)
+    }
+}
+
+/// Returns a JSON array of the items as they are sent now.
+fn body(pairs: &[impl BulkCallItem], now_seconds: u64) -> Vec<u8> {
+    let mut body = Vec::new();
+    for pair in pairs {
         body.push(if body.is_empty() { b'[' } else { b',' });
-        body.extend_from_slice(json.as_bytes());
+        body.extend_from_slice(pair.json(now_seconds).as_bytes());
     }
     body.push(b']');
     body
@@ -414,10 +441,10 @@ fn body(pairs: &[(String, String)]) -> Vec<u8> {
 
 /// Keeps the items that the API did not take; keeps all of them if the API names only keys that
 /// were not sent.
-fn retain_unsuccessful(pairs: &mut Vec<(String, String)>, unsuccessful: &[String]) {
+fn retain_unsuccessful(pairs: &mut Vec<impl BulkCallItem>, unsuccessful: &[String]) {
     let unsuccessful: HashSet<&str> = unsuccessful.iter().map(String::as_str).collect();
-    if pairs.iter().any(|(key, _)| unsuccessful.contains(key.as_str())) {
-        pairs.retain(|(key, _)| unsuccessful.contains(key.as_str()));
+    if pairs.iter().any(|pair| unsuccessful.contains(pair.key())) {
+        pairs.retain(|pair| unsuccessful.contains(pair.key()));
     }
 }
 
@@ -448,14 +475,14 @@ impl MultipartForm {
 mod tests {
     use super::*;
 
-    fn pairs(keys: &[&str]) -> Vec<(String, String)> {
-        keys.iter().map(|key| ((*key).to_owned(), format!("{key:?}"))).collect()
+    fn pairs(keys: &[&str]) -> Vec<String> {
+        keys.iter().map(|key| (*key).to_owned()).collect()
     }
 
     #[test]
     fn a_body_is_an_array() {
         for (keys, expected) in [(&["a"][..], r#"["a"]"#), (&["a", "b"], r#"["a","b"]"#)] {
-            assert_eq!(body(&pairs(keys)), expected.as_bytes());
+            assert_eq!(body(&pairs(keys), 0), expected.as_bytes());
         }
     }
 

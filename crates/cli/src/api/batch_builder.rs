@@ -27,6 +27,9 @@ const BODY_BYTES_MAX: usize = 32_000_000;
 /// write would hold few of them anyway.
 const VALUE_CHARACTERS_MAX: usize = 4_000_000;
 
+/// Workers KV refuses an expiration less than 60 seconds ahead, and a call may take a while.
+const EXPIRATION_AHEAD_SECONDS: u64 = 120;
+
 /// A key-value pair to write.
 #[derive(Clone, PartialEq)]
 pub(crate) struct KeyValuePair {
@@ -40,7 +43,8 @@ pub(crate) struct KeyValuePair {
 /// When a pair expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PairExpiration {
-    /// At a time in seconds since the Unix epoch.
+    /// At a time in seconds since the Unix epoch. A pair that is sent less than two minutes before
+    /// then, or later, gets two minutes.
     At(u64),
     /// This many seconds after it is written, at least 60.
     In(u32),
@@ -82,14 +86,19 @@ impl KeyValuePair {
     /// text, and only others are base64.
     pub(crate) fn to_readable_json(&self) -> String {
         match std::str::from_utf8(&self.value) {
-            Ok(text) => self.with_value(text, false),
-            Err(_) => self.to_json(),
+            Ok(text) => self.with_value(text, false, 0),
+            Err(_) => self.with_value(&STANDARD.encode(&self.value), true, 0),
         }
     }
 
-    /// Returns the pair as JSON for the body of a bulk write.
-    pub(super) fn to_json(&self) -> String {
-        self.with_value(&STANDARD.encode(&self.value), true)
+    /// Returns the pair as JSON for the body of a bulk write that is sent now.
+    pub(super) fn to_json(&self, now_seconds: u64) -> String {
+        self.with_value(&STANDARD.encode(&self.value), true, now_seconds + EXPIRATION_AHEAD_SECONDS)
+    }
+
+    /// Returns when the pair expires if it is sent now.
+    pub(super) fn expiration_from(&self, now_seconds: u64) -> Option<PairExpiration> {
+        expiration_after(self.expiration, now_seconds + EXPIRATION_AHEAD_SECONDS)
     }
 
     /// Returns true if the value is too long for a bulk write.
@@ -97,8 +106,8 @@ impl KeyValuePair {
         base64_length(self.value.len()) > VALUE_CHARACTERS_MAX
     }
 
-    fn with_value(&self, value: &str, base64: bool) -> String {
-        let (expiration, expiration_ttl) = match self.expiration {
+    fn with_value(&self, value: &str, base64: bool, earliest: u64) -> String {
+        let (expiration, expiration_ttl) = match expiration_after(self.expiration, earliest) {
             Some(PairExpiration::At(seconds)) => (Some(seconds), None),
             Some(PairExpiration::In(seconds)) => (None, Some(seconds)),
             None => (None, None),
@@ -109,7 +118,15 @@ impl KeyValuePair {
 
     /// Returns the length of [`to_json`](Self::to_json) plus a comma, in bytes.
     fn body_bytes(&self) -> usize {
-        self.with_value("", true).len() + base64_length(self.value.len()) + 1
+        self.with_value("", true, 0).len() + base64_length(self.value.len()) + 1
+    }
+}
+
+/// Returns the expiration, which is not before `earliest`.
+fn expiration_after(expiration: Option<PairExpiration>, earliest: u64) -> Option<PairExpiration> {
+    match expiration {
+        Some(PairExpiration::At(seconds)) => Some(PairExpiration::At(seconds.max(earliest))),
+        other => other,
     }
 }
 
@@ -167,7 +184,7 @@ mod tests {
             ("a", 1000, None, None),
         ] {
             let pair = KeyValuePair { metadata, expiration, ..pair(key, bytes) };
-            assert_eq!(pair.body_bytes(), pair.to_json().len() + 1, "{key} {bytes}");
+            assert_eq!(pair.body_bytes(), pair.to_json(0).len() + 1, "{key} {bytes}");
         }
     }
 
@@ -181,7 +198,17 @@ mod tests {
         };
         let expected =
             r#"{"key":"k","value":"AAH/","base64":true,"metadata":{"uploadedMs":5,"a":1.50},"expiration_ttl":60}"#;
-        assert_eq!(pair.to_json(), expected);
+        assert_eq!(pair.to_json(9), expected);
+    }
+
+    #[test]
+    fn a_pair_that_expires_within_two_minutes_of_being_sent_gets_two_minutes() {
+        for (expiration, now, expected) in [(1000, 0, 1000), (1000, 880, 1000), (1000, 881, 1001), (1000, 5000, 5120)] {
+            let pair = KeyValuePair { expiration: Some(PairExpiration::At(expiration)), ..pair("a", 0) };
+            assert_eq!(pair.expiration_from(now), Some(PairExpiration::At(expected)));
+            assert!(pair.to_json(now).contains(&format!("\"expiration\":{expected}}}")), "{expiration} {now}");
+            assert!(pair.to_readable_json().ends_with("\"expiration\":1000}"));
+        }
     }
 
     #[test]

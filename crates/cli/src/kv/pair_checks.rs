@@ -5,9 +5,6 @@ use kv_store::limits::{EXPIRATION_TTL_MIN_SECONDS, Key, KeyError, METADATA_BYTES
 
 use crate::api::{KeyValuePair, PairExpiration};
 
-/// Workers KV refuses an expiration less than 60 seconds ahead, and a batch may take a while.
-const EXPIRATION_AHEAD_SECONDS: u64 = 120;
-
 /// Why Workers KV does not accept a pair.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PairError {
@@ -39,17 +36,10 @@ pub(super) fn check(pair: &KeyValuePair) -> Result<(), PairError> {
     }
 }
 
-/// Returns the pair as it is written now, or None if it has expired. A pair that expires within
-/// two minutes gets two minutes.
+/// Returns the pair, or None if it has expired.
 pub(super) fn unexpired(pair: KeyValuePair, now_seconds: u64) -> Option<KeyValuePair> {
-    match pair.expiration {
-        Some(PairExpiration::At(seconds)) if seconds <= now_seconds => None,
-        Some(PairExpiration::At(seconds)) => {
-            let expiration = Some(PairExpiration::At(seconds.max(now_seconds + EXPIRATION_AHEAD_SECONDS)));
-            Some(KeyValuePair { expiration, ..pair })
-        }
-        _ => Some(pair),
-    }
+    let has_expired = matches!(pair.expiration, Some(PairExpiration::At(seconds)) if seconds <= now_seconds);
+    (!has_expired).then_some(pair)
 }
 
 #[cfg(test)]
@@ -85,14 +75,13 @@ mod tests {
     }
 
     #[test]
-    fn what_has_expired_is_not_written_and_what_expires_soon_gets_two_minutes() {
+    fn what_has_expired_is_not_written() {
         let now = 1000;
         for (given, expected) in [
             (None, Some(None)),
             (Some(PairExpiration::At(999)), None),
             (Some(PairExpiration::At(1000)), None),
-            (Some(PairExpiration::At(1001)), Some(Some(PairExpiration::At(1120)))),
-            (Some(PairExpiration::At(1121)), Some(Some(PairExpiration::At(1121)))),
+            (Some(PairExpiration::At(1001)), Some(Some(PairExpiration::At(1001)))),
             (Some(PairExpiration::In(60)), Some(Some(PairExpiration::In(60)))),
         ] {
             let written = unexpired(KeyValuePair { expiration: given, ..pair("a") }, now);

@@ -42,7 +42,7 @@ pub(super) struct PutArguments {
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = whole(EXPIRATION_TTL_MIN_SECONDS..=u32::MAX))]
     ttl: Option<u32>,
 
-    /// When the key expires, in seconds since 1970
+    /// When the key expires, in seconds since 1970; a time within two minutes becomes two minutes
     #[arg(long, value_name = "TIME", conflicts_with = "ttl", allow_negative_numbers = true, value_parser = expiration)]
     expiration: Option<u64>,
 
