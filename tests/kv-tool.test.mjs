@@ -4,7 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { beforeEach, describe, test } from "node:test";
 import { assertNoLeftovers, exportedPairs, makePairs, ODD_PAIRS, refuseBinaryBulkReads, startKvTool, summaryOf } from "./harness/kv-tool.mjs";
 import { kindOfCall } from "./harness/rest-api-faults.mjs";
-import { apiError } from "./harness/site.mjs";
+import { apiError, runTool } from "./harness/site.mjs";
 
 const tool = await startKvTool();
 const { api } = tool;
@@ -188,6 +188,20 @@ describe("import", () => {
     await run(lines([a, { ...b, metadata: "m".repeat(1023) }]), 2, `${JSON.stringify(b.key)}: the metadata have 1025 bytes`);
     await run(lines([a, b]).slice(0, -3), 2, "the record is cut off");
     await target.assertHas([]);
+  });
+
+  test("a file that cannot be read ends a command with exit code 2, as a mistake in the command line does", async () => {
+    const { name } = tool.namespace();
+    for (const path of [tool.file(), tool.folder]) {
+      await tool.fail(["import", path, ...name], 2, "it cannot be read");
+      await tool.fail(["put", "key", "--file", path, ...name], 2, "it cannot be read");
+    }
+    for (const args of [
+      ["assets", "push", tool.file(), "--json"],
+      ["config", "sync", "--query", " "],
+    ]) {
+      assert.equal((await runTool([...args, "--local"])).code, 2, args.join(" "));
+    }
   });
 
   test("pairs that have expired are not written, and those about to get two minutes", async () => {

@@ -21,6 +21,18 @@ const worker = await startWorker({ vars: { KV_API_WRITABLE: "WRITES,USER_CONFIGU
 for (const key of ["site/a", "site/b", "other"]) await worker.env.WRITES.put(key, key);
 
 describe("kv-edge token", () => {
+  test("with --json, a command that fails writes its error as JSON", async () => {
+    for (const args of [
+      ["token", "create", "--namespace", "WRITES", "--read"],
+      ["token", "revoke", "ci", "--api-base", "http://127.0.0.1:9/client/v4"],
+      ["routes", "validate", "--key", "a", "one.json", "two.json"],
+    ]) {
+      const { code, stdout, stderr } = await runTool([...args, "--json"], { env: {} });
+      assert.notEqual(code, 0);
+      assert.equal(stderr, `error: ${JSON.parse(stdout).error}\n`, args.join(" "));
+    }
+  });
+
   const call = (token, method, path, body) =>
     send({ url: worker.directUrl }, NAMESPACES + path, { method, body, headers: { Authorization: `Bearer ${token}` } });
 

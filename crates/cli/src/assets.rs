@@ -37,7 +37,7 @@ Examples:
   kv-edge assets rollback
   kv-edge assets gc --keep 3 --dry-run
 
-Exit code: 0 if the command succeeded, 1 if it failed, 2 for a mistake in the command line.";
+Exit code: 0 if the command succeeded, 1 if it failed, 2 for a mistake in the command line, or a folder that cannot be read.";
 
 /// Uploads folders of files as releases and switches between them (namespace `assets`)
 #[derive(Debug, clap::Args)]
@@ -90,6 +90,9 @@ enum AssetsError {
     NoRelease(#[from] NoRelease),
     #[error(transparent)]
     Gc(#[from] GcError),
+    /// The folder cannot be read.
+    #[error("{}", folder_faults(std::slice::from_ref(.0)))]
+    NoFolder(String),
     /// Faults of the folder, one sentence each.
     #[error("{}", folder_faults(.0))]
     Folder(Vec<String>),
@@ -138,14 +141,16 @@ impl AssetsArguments {
             Err(failure) => {
                 let sentence = failure.to_string();
                 print_line(&format!("error: {sentence}"));
+                let cannot_run = matches!(failure, AssetsError::NoFolder(_));
                 if is_json {
                     let report = match failure {
                         AssetsError::Folder(faults) => json!({ "error": sentence, "faults": faults }),
+                        AssetsError::NoFolder(fault) => json!({ "error": sentence, "faults": [fault] }),
                         _ => json!({ "error": sentence }),
                     };
                     writeln!(out, "{report}")?;
                 }
-                Ok(ExitStatus::Failure)
+                Ok(if cannot_run { ExitStatus::CannotRun } else { ExitStatus::Failure })
             }
         }
     }

@@ -126,7 +126,7 @@ enum ConfigCommand {
 #[allow(clippy::struct_excessive_bools)] // Flags of a command line.
 struct SyncArguments {
     /// The query for the rows: the first column is the key, the others become the JSON value
-    #[arg(long, value_name = "SQL", default_value = "SELECT id, preview_features_enabled FROM users")]
+    #[arg(long, value_name = "SQL", default_value = "SELECT id, preview_features_enabled FROM users", value_parser = query)]
     query: String,
 
     /// Text before the id in each key; set the Worker's `CONFIG_PREFIX` to the same
@@ -179,6 +179,13 @@ impl DefaultNamespace for UserConfigurationNamespace {
     const LOCAL_TITLE: Option<&str> = Some("USER_CONFIGURATION");
     const HELP: &str =
         "The namespace, by ID or title [default: kv-edge-user-configuration; USER_CONFIGURATION with --local]";
+}
+
+fn query(query: &str) -> Result<String, String> {
+    if query.trim().is_empty() {
+        return Err("it is empty; write a SELECT that returns the key and the values".to_owned());
+    }
+    Ok(query.to_owned())
 }
 
 fn prefix(prefix: &str) -> Result<String, String> {
@@ -249,9 +256,6 @@ impl SyncArguments {
     }
 
     fn opened(&self, progress: Progress, stop: &CancellationToken) -> Result<(PostgresSource, SyncTarget), String> {
-        if self.query.trim().is_empty() {
-            return Err("--query is empty; write a SELECT that returns the key and the values".to_owned());
-        }
         let source = PostgresSource::open(&self.query, stop.clone()).map_err(|error| error.to_string())?;
         let namespace = self.common.open(&progress);
         let target = SyncTarget {

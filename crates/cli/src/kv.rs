@@ -59,7 +59,7 @@ Examples:
 Each works on Cloudflare's KV, on that of a running `wrangler dev` (--local), and on that of a Worker that serves the KV API
 (--api-base https://host/client/v4).
 
-Exit code: 0 if the command succeeded, 1 if it failed, 2 for a mistake in the command line.";
+Exit code: 0 if the command succeeded, 1 if it failed, 2 for a mistake in the command line, or a file that cannot be read.";
 
 /// Exports, imports, copies, lists and deletes the keys of a namespace
 #[derive(Debug, clap::Args)]
@@ -110,6 +110,9 @@ enum KvError {
     Pair { key: String, problem: PairError },
     #[error("{path}: {problem}")]
     File { path: String, problem: String },
+    /// A file that the command line names cannot be read.
+    #[error("{path}: it cannot be read: {error}")]
+    Input { path: String, error: io::Error },
     #[error(
         "{} of the keys to write exist already: {}; nothing was written. Use --skip to keep them or --overwrite to replace them{}",
         .names.len() as u64 + .more, listed(.names), if *.can_resume { "; an earlier run was interrupted, and --resume continues it" } else { "" }
@@ -170,7 +173,8 @@ impl KvArguments {
                 if is_json {
                     writeln!(out, "{}", json!({ "error": sentence }))?;
                 }
-                Ok(if matches!(failure, KvError::CommandLine(_)) { ExitStatus::CannotRun } else { ExitStatus::Failure })
+                let cannot_run = matches!(failure, KvError::CommandLine(_) | KvError::Input { .. });
+                Ok(if cannot_run { ExitStatus::CannotRun } else { ExitStatus::Failure })
             }
         }
     }

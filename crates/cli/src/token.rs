@@ -7,6 +7,7 @@ use std::io::{self, Write};
 
 use clap::Subcommand;
 use kv_api::token::AccessToken;
+use serde_json::json;
 
 use crate::ExitStatus;
 use crate::api::{ApiError, OpenError};
@@ -56,6 +57,10 @@ enum TokenError {
 
 impl TokenArguments {
     pub(crate) fn run(self, out: &mut impl Write) -> io::Result<ExitStatus> {
+        let is_json = match &self.command {
+            TokenCommand::Create(create) => create.json,
+            TokenCommand::Revoke(revoke) => revoke.namespace.json,
+        };
         let outcome = match self.command {
             TokenCommand::Create(create) => create.run(out),
             TokenCommand::Revoke(revoke) => revoke.run(out),
@@ -64,7 +69,11 @@ impl TokenArguments {
             Ok(()) => Ok(ExitStatus::Success),
             Err(TokenError::Output(error)) => Err(error),
             Err(error) => {
-                print_line(&format!("error: {error}"));
+                let sentence = error.to_string();
+                print_line(&format!("error: {sentence}"));
+                if is_json {
+                    writeln!(out, "{}", json!({ "error": sentence }))?;
+                }
                 Ok(if matches!(error, TokenError::NoSecret | TokenError::TooLong) {
                     ExitStatus::CannotRun
                 } else {

@@ -148,6 +148,7 @@ impl PushArguments {
     pub(super) fn run(self, out: &mut impl Write) -> Result<(), AssetsError> {
         let started_ms = now_ms();
         let progress = Progress::new(self.namespace.json);
+        walk::root(&self.folder).map_err(AssetsError::NoFolder)?;
         let (sources, settings) = self.read_folder().map_err(AssetsError::Folder)?;
         let namespace = self.namespace.open(&progress)?;
         let report = self.push(sources, &settings, &namespace, &progress)?;
@@ -159,8 +160,6 @@ impl PushArguments {
 
     /// Returns the files and the settings for all of them, or all faults of the folder.
     fn read_folder(&self) -> Result<(Vec<SourceFile>, ReleaseSettings), Vec<String>> {
-        // If there is no folder, further faults say nothing new.
-        walk::root(&self.folder).map_err(|fault| vec![fault])?;
         let sources = walk::walk(&self.folder);
         let redirects = read_rules(&self.folder, "_redirects", RedirectRules::parse);
         let headers = read_rules(&self.folder, "_headers", HeaderRules::parse);

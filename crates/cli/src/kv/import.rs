@@ -113,8 +113,8 @@ impl ImportArguments {
         KvError::Record { input: self.input().to_string(), error }
     }
 
-    fn input_error(&self, error: &io::Error) -> KvError {
-        KvError::File { path: self.input().to_string(), problem: format!("it cannot be read: {error}") }
+    fn input_error(&self, error: io::Error) -> KvError {
+        KvError::Input { path: self.input().to_string(), error }
     }
 
     pub(super) fn run(self, out: &mut impl Write) -> Result<(), KvError> {
@@ -150,10 +150,14 @@ impl ImportArguments {
             InputFile::Stdin => save(&mut io::stdin().lock()),
             InputFile::File(path) => File::open(path).and_then(|mut file| {
                 let kind = file.metadata()?.file_type();
-                if kind.is_file() || kind.is_dir() { Ok((file, false)) } else { save(&mut file) }
+                match kind {
+                    kind if kind.is_file() => Ok((file, false)),
+                    kind if kind.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+                    _ => save(&mut file),
+                }
             }),
         };
-        opened.map_err(|error| self.input_error(&error))
+        opened.map_err(|error| self.input_error(error))
     }
 
     /// Reads everything once: checks each pair, that no key occurs twice, and hashes the content.
@@ -201,7 +205,7 @@ impl ImportArguments {
             existing.check_empty(state.is_some_and(StateFile::exists))?;
         }
         if is_dry_run {
-            file.rewind().map_err(|error| self.input_error(&error))?;
+            file.rewind().map_err(|error| self.input_error(error))?;
             let mut totals = WriteTotals::default();
             for record in RecordReader::new(BufReader::with_capacity(BUFFER_BYTES, file), RecordPosition::START) {
                 totals.count(record.map_err(|error| self.record_error(error))?.pair, &existing);
@@ -212,7 +216,7 @@ impl ImportArguments {
         if let Some(state) = state {
             state.save(&SavedState { task: task.clone(), position: start.clone() })?;
         }
-        file.seek(SeekFrom::Start(start.end.offset)).map_err(|error| self.input_error(&error))?;
+        file.seek(SeekFrom::Start(start.end.offset)).map_err(|error| self.input_error(error))?;
         let phase = progress.phase("importing", checked.keys.len(), Unit::Keys);
         phase.add(start.totals.read);
         let mut totals = start.totals;

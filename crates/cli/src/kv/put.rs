@@ -116,6 +116,6 @@ impl ValueArguments {
                 io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
             }
         };
-        read.map_err(|error| KvError::File { path: input.to_string(), problem: format!("it cannot be read: {error}") })
+        read.map_err(|error| KvError::Input { path: input.to_string(), error })
     }
 }

@@ -8,6 +8,7 @@ use http_semantics::origin::OriginAllowList;
 use kv_store::json_tree::{JsonTree, member_path};
 use kv_store::limits::Key;
 use kv_store::schema::FAULTS_MAX;
+use serde_json::json;
 use tenant_router::record_check::RecordCheck;
 use tenant_router::storefront_record::{OriginPolicy, RoutingEntry};
 
@@ -84,7 +85,11 @@ fn key(key: &str) -> Result<String, String> {
 impl RoutesValidateArguments {
     pub(super) fn run(self, out: &mut impl Write) -> io::Result<ExitStatus> {
         if self.key.is_some() && self.files.len() > 1 {
-            print_line("error: --key is the key of a single record; give exactly one FILE with it");
+            let sentence = "--key is the key of a single record; give exactly one FILE with it";
+            print_line(&format!("error: {sentence}"));
+            if self.json {
+                writeln!(out, "{}", json!({ "error": sentence }))?;
+            }
             return Ok(ExitStatus::CannotRun);
         }
         let policy = self.origins.as_deref().map(|origins| OriginPolicy::parse(origins, self.insecure));

@@ -59,7 +59,7 @@ pub(super) struct CreateArguments {
 
     /// Write one line of JSON, for programs
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 fn namespace(name: &str) -> Result<String, String> {

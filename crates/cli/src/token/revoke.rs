@@ -30,7 +30,7 @@ pub(super) struct RevokeArguments {
     name: String,
 
     #[command(flatten)]
-    namespace: UserConfigurationArguments,
+    pub(super) namespace: UserConfigurationArguments,
 }
 
 impl RevokeArguments {
