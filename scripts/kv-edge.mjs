@@ -3,8 +3,10 @@
 // it, or the built one that KV_EDGE_CLI names. Only the tool writes to stdout, so that
 // `--json` is JSON alone.
 import { spawn } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
+import { constants } from "node:os";
 import { buildTool } from "./cli.mjs";
-import { fail } from "./run.mjs";
+import { fail, main } from "./run.mjs";
 
 const args = process.argv.slice(2);
 const { npm_lifecycle_event: script, npm_config_loglevel: level, npm_config_json: json } = process.env;
@@ -14,19 +16,30 @@ if (script === "kv-edge" && args.includes("--json") && !process.stdout.isTTY && 
   );
 }
 
-try {
+/** Returns true if this process belongs to a terminal, wherever its output goes. */
+function hasTerminal() {
+  try {
+    closeSync(openSync("/dev/tty"));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+await main(async () => {
   const tool = process.env.KV_EDGE_CLI || (await buildTool(process.env, { log: console.error }));
+  // From here on the tool decides when it ends.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.removeAllListeners(signal);
   // npm runs a script in the folder of package.json. Paths on the command line are relative to the
   // caller's folder, INIT_CWD.
   const child = spawn(tool, args, { stdio: "inherit", cwd: process.env.INIT_CWD ?? process.cwd() });
-  // Ctrl-C at a terminal reaches the tool too, which then finishes the calls in progress. A signal
-  // from here would be the second one, which ends it at once.
-  process.on("SIGINT", () => process.stderr.isTTY || child.kill("SIGINT"));
-  for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  // A terminal sends Ctrl-C and its end to the tool too, which then finishes the calls in progress.
+  // A signal from here would be the second one, which ends it at once.
+  const isSentByTerminal = hasTerminal();
+  for (const signal of ["SIGINT", "SIGHUP"]) process.on(signal, () => isSentByTerminal || child.kill(signal));
+  process.on("SIGTERM", () => child.kill("SIGTERM"));
   child.on("error", (error) => fail(`${tool} did not start (${error.code ?? error.message}).`));
   child.on("exit", (code, signal) => {
-    process.exitCode = code ?? 128 + (signal === "SIGKILL" ? 9 : 15);
+    process.exitCode = code ?? 128 + constants.signals[signal];
   });
-} catch (error) {
-  await fail(error.message);
-}
+});

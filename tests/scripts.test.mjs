@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { atPort, portsAfter } from "../demo/upstreams.mjs";
@@ -94,6 +95,26 @@ describe("`npx kv-edge`", () => {
     assert.equal(code, 0);
     assert.deepEqual(JSON.parse(stdout), { files: [{ file: "flags.json", flags: 4, faults: [], warnings: [] }], valid: true });
     assert.equal((await run("npx", ["kv-edge", "config", "validate", "no-such-file.json"], { cwd })).code, 2);
+  });
+
+  test("has the exit code of the signal that ended the tool, which gets each signal once", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "kv-edge-"));
+    const tool = join(folder, "tool");
+    for (const [signal, trap, expected] of [
+      ["SIGINT", "trap 'echo got; exit 7' INT", [7, "got\n"]],
+      ["SIGINT", "", [130, ""]],
+      ["SIGTERM", "", [143, ""]],
+    ]) {
+      writeFileSync(tool, `#!/bin/sh\n${trap}\necho ready >&2\nwhile :; do sleep 0.1; done\n`, { mode: 0o755 });
+      // Detached: it belongs to no terminal.
+      const child = spawn("node", ["scripts/kv-edge.mjs"], { cwd: ROOT, detached: true, env: { ...process.env, KV_EDGE_CLI: tool } });
+      let stdout = "";
+      child.stdout.on("data", (chunk) => (stdout += chunk));
+      await once(child.stderr, "data");
+      child.kill(signal);
+      const [code] = await once(child, "close");
+      assert.deepEqual([code, stdout], expected, signal);
+    }
   });
 
   test("so has `npm run --silent kv-edge`; without --silent it warns of npm's own lines", async () => {
