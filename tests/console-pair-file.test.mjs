@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { FORMATS, PairFileError, pairJson, readPairs } from "../console/src/browse/pair_file.js";
+import { checkFile } from "../console/src/browse/transfer.js";
 import { ODD_PAIRS, startKvTool, summaryOf } from "./harness/kv-tool.mjs";
 
 const tool = await startKvTool();
@@ -88,4 +89,16 @@ describe("console and tool refuse the same files, at the same line", () => {
       assert.ok(stderr.includes(`line ${line}`), stderr);
     });
   }
+});
+
+test("a file is read by a browser whose streams have no iterator, and only bytes that are not UTF-8 are said to be so", async (t) => {
+  const { prototype } = ReadableStream;
+  const iterator = Object.getOwnPropertyDescriptor(prototype, Symbol.asyncIterator);
+  delete prototype[Symbol.asyncIterator];
+  t.after(() => Object.defineProperty(prototype, Symbol.asyncIterator, iterator));
+  const faultOf = async (...parts) => (await checkFile("WRITES", new Blob(parts), { signal: new AbortController().signal, onCount() {} })).fault;
+  assert.equal(await faultOf("[]"), null);
+  assert.match((await faultOf('{"key": "é", "value": "1"}\n{"key": "b"}')).message, /"value"/);
+  assert.match((await faultOf("\ufeff[]")).message, /byte order mark/);
+  for (const bytes of [[0xff], [0xc3]]) assert.equal((await faultOf(new Uint8Array(bytes))).message, "The file is not UTF-8.");
 });

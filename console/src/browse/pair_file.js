@@ -34,10 +34,36 @@ export class PairFileError extends Error {
   }
 }
 
+/**
+ * Yields the text of a file in parts. A byte order mark stays, because it is a mistake to report.
+ * Throws a `PairFileError` if the file is not UTF-8.
+ */
+export async function* textParts(file) {
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  const decode = (bytes, isLast) => {
+    try {
+      return decoder.decode(bytes, { stream: !isLast });
+    } catch {
+      throw new PairFileError(1, "The file is not UTF-8.");
+    }
+  };
+  // Safari has no iterator of a stream.
+  const reader = file.stream().getReader();
+  try {
+    for (let isLast = false; !isLast; ) {
+      const { done, value } = await reader.read();
+      yield decode(value, done);
+      isLast = done;
+    }
+  } finally {
+    await reader.cancel();
+  }
+}
+
 const MEMBERS = new Set(["key", "value", "base64", "metadata", "expiration", "expiration_ttl"]);
 
 /**
- * Yields `{ pair, line, length }` of a stream of text: a pair as the bulk write takes it, the line
+ * Yields `{ pair, line, length }` of a text that comes in parts: a pair as the bulk write takes it, the line
  * that it begins in, and the length of its JSON in UTF-16 code units. Throws a `PairFileError` at
  * the first mistake.
  */

@@ -2,7 +2,7 @@
 // early if `signal` is aborted.
 import { content, exists, keyPages, put, putMany, removeMany, textValues } from "../kv.js";
 import { ApiError } from "../session.js";
-import { FORMATS, PairFileError, pairJson, readPairs } from "./pair_file.js";
+import { FORMATS, PairFileError, pairJson, readPairs, textParts } from "./pair_file.js";
 import { utf8Text } from "./value_kind.js";
 
 /** The most keys of a bulk read. */
@@ -147,9 +147,6 @@ async function readGroup(namespace, listed, signal) {
   return pairs.filter((pair) => pair !== null);
 }
 
-/** A byte order mark at the start is a mistake that is reported, so it must not be dropped. */
-const textStreamOf = (file) => file.stream().pipeThrough(new TextDecoderStream("utf-8", { fatal: true, ignoreBOM: true }));
-
 /**
  * Reads a whole file of pairs before the first write. Returns `{ count, expired, existing, fault
  * }`: `expired` has the keys of pairs that have expired, `existing` those that the namespace has
@@ -160,7 +157,7 @@ export async function checkFile(namespace, file, { signal, onCount }) {
   const expired = new Set();
   let shared = null;
   try {
-    for await (const { pair, line } of readPairs(textStreamOf(file))) {
+    for await (const { pair, line } of readPairs(textParts(file))) {
       signal.throwIfAborted();
       if (names.has(pair.key)) throw new PairFileError(line, `${JSON.stringify(pair.key)}: The file has this key twice.`);
       names.add(pair.key);
@@ -169,7 +166,6 @@ export async function checkFile(namespace, file, { signal, onCount }) {
       if (names.size % 500 === 0) onCount(names.size);
     }
   } catch (error) {
-    if (error instanceof TypeError) return { fault: new PairFileError(1, "The file is not UTF-8.") };
     if (error instanceof PairFileError) return { fault: error };
     throw error;
   }
@@ -213,7 +209,7 @@ export const importPairs = (namespace, file, { skipped, signal, onCount }) =>
       add(batch, await untilDone([...pairs.keys()], send, signal));
       [batch, batchLength] = [[], 0];
     };
-    for await (const { pair, length } of readPairs(textStreamOf(file))) {
+    for await (const { pair, length } of readPairs(textParts(file))) {
       if (skipped.has(pair.key) || hasExpired(pair)) continue;
       if (!hasLifetime(pair) && pair.expiration) pair.expiration = Math.max(pair.expiration, nowSeconds() + EXPIRATION_AHEAD_SECONDS);
       if (batch.length === WRITE_KEYS || batchLength + length > WRITE_LENGTH) await flush();

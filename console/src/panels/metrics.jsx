@@ -167,9 +167,9 @@ const hitRatioOf = (counts) =>
 
 /** Returns the sums of each route, the busiest first. */
 function totalsByRoute(routes) {
-  const byRoute = Map.groupBy(routes.flatMap(Object.entries), ([route]) => route);
-  return [...byRoute]
-    .map(([route, entries]) => ({ route, counts: entries.map(([, counts]) => counts) }))
+  const names = new Set(routes.flatMap(Object.keys));
+  return [...names]
+    .map((route) => ({ route, counts: routes.flatMap((one) => one[route] ?? []) }))
     .map(({ route, counts }) => ({ route, counts, requests: sumOf(counts, (one) => one.requests) }))
     .toSorted((a, b) => b.requests - a.requests);
 }
