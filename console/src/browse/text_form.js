@@ -1,0 +1,36 @@
+// How an editor changes a text without a change of what nobody touches.
+import { editableForm, jsonFault } from "./json_text.js";
+import { lineEndOf } from "./value_kind.js";
+
+/**
+ * Returns how the text of a value is edited, as `{ isEditable, shown, retyped, stored }`. What
+ * nobody touches stays as it is: the layout of JSON, and the line ends, of which an editor knows
+ * only line feeds.
+ */
+export function textForm({ text, isJson }) {
+  const lineEnd = text === null ? null : lineEndOf(text);
+  let json;
+  const ofJson = () => {
+    json ??= isJson ? editableForm(text) : { shown: text, restore: (edited) => edited };
+    return json;
+  };
+  const isTypedJson = (edit) => edit.view === "json" && jsonFault(edit.text) === null;
+  const restored = (edit) => (isTypedJson(edit) ? ofJson().restore(edit.text) : edit.text);
+  const inEditor = (some) => (lineEnd === "\r\n" ? some.replaceAll("\r\n", "\n") : some);
+  return {
+    isEditable: lineEnd !== null,
+    /** Returns what is stored as a view shows it. */
+    shown: (view) => inEditor(view === "json" ? ofJson().shown : text),
+    /** Returns a typed text as a view shows it that may be another than where it was typed. */
+    retyped(edit, view) {
+      if (edit.view === view || view === "hex") return edit.text;
+      const typed = inEditor(restored(edit));
+      return view === "json" && jsonFault(typed) === null ? editableForm(typed).shown : typed;
+    },
+    /** Returns the text to store for a typed one. */
+    stored(edit) {
+      const typed = inEditor(restored(edit));
+      return lineEnd === "\r\n" ? typed.replaceAll("\n", "\r\n") : typed;
+    },
+  };
+}
