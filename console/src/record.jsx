@@ -1,6 +1,9 @@
 // A JSON record of kv-edge in KV: checked as it is typed, and saved unless somebody else changed
 // it in between.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { jsonFault } from "./browse/json_text.js";
+import { textForm, UNEDITABLE } from "./browse/text_form.js";
+import { utf8Text } from "./browse/value_kind.js";
 import { draftOf, keepDraft } from "./drafts.js";
 import { JsonEditor } from "./json_editor.jsx";
 import { put, UNKNOWN_EXPIRATION, value } from "./kv.js";
@@ -15,38 +18,42 @@ import { TYPING_PAUSE_MS, useAction, useLatest } from "./requests.js";
 export function useRecord(namespace, key, { template, check }) {
   const [text, setText] = useState(null);
   const [stored, setStored] = useState(null);
+  const [reads, setReads] = useState(0);
   const versions = useRef(null);
 
   function show(record) {
-    const base = record ? readable(record.text) : template;
-    setStored({ record, base });
-    setText(base);
+    const form = recordForm(record ? record.bytes : new TextEncoder().encode(template));
+    setStored({ record, base: form.shown, form });
+    setText(form.shown);
   }
   const draftId = ["record", namespace, key];
   const reading = useLatest(async () => {
     const draft = draftOf(draftId);
     if (!draft) {
-      const record = await read(namespace, key);
+      const record = await value(namespace, key);
       versions.current = new OwnVersions(record);
       return show(record);
     }
     versions.current = draft.versions;
     setStored(draft.stored);
     setText(draft.text);
-  }, draftId);
+  }, [...draftId, reads]);
   const checking = useLatest(async () => (text === null ? undefined : { text, ...(await check(text)) }), [text], { pauseMs: TYPING_PAUSE_MS });
   const isChecked = checking.result?.text === text && !checking.error;
 
   const [save, saving, forget] = useAction(async ({ overwrite = false } = {}) => {
-    const current = await read(namespace, key);
+    const current = await value(namespace, key);
     if (!overwrite) versions.current.check(current);
     // KV lists a new record later than it serves it.
     const { metadata, expiration = stored.record?.expiration } = current ?? { metadata: null, expiration: null };
     if (expiration === undefined) throw new Error(UNKNOWN_EXPIRATION);
-    await put(namespace, key, text, { metadata, expiration });
-    const record = { text, bytes: new TextEncoder().encode(text), metadata, expiration };
+    const bytes = stored.form.bytes(text);
+    await put(namespace, key, bytes, { metadata, expiration });
+    const record = { bytes, metadata, expiration };
     versions.current.add(record);
-    setStored({ record, base: text });
+    // Whoever left the record meanwhile finds what was saved, unless they typed more.
+    if (draftOf(draftId)?.text === text) keepDraft(draftId, null);
+    setStored({ ...stored, record, base: text });
     return { isSaved: true };
   });
   /** Drops what was typed, for `theirs` if somebody else has changed the record. */
@@ -62,29 +69,41 @@ export function useRecord(namespace, key, { template, check }) {
     if (text !== null) keepDraft(draftId, text === stored.base ? null : { text, stored, versions: versions.current });
   }, [text, stored]);
   const canSave = isChanged && isChecked && checking.result.faults.length === 0 && !saving.isBusy;
-  return { text, setText, isMissing: stored?.record === null, isChanged, canSave, save, saving, discard, reading, checking, isChecked };
+  const readAgain = () => setReads(reads + 1);
+  const isEditable = stored?.form.isEditable;
+  return { text, setText, isEditable, isMissing: stored?.record === null, isChanged, canSave, save, saving, discard, reading, readAgain, checking, isChecked };
 }
 
-async function read(namespace, key) {
-  const found = await value(namespace, key);
-  return found && { ...found, text: new TextDecoder().decode(found.bytes) };
-}
-
-/** Indents JSON on one line, if nothing but white space changes. */
-function readable(text) {
-  try {
-    const parsed = JSON.parse(text);
-    return JSON.stringify(parsed) === text.trim() ? JSON.stringify(parsed, null, 2) + "\n" : text;
-  } catch {
-    return text;
-  }
+/**
+ * Returns how a record is edited, as `{ isEditable, shown, bytes }`: `bytes(edited)` returns what to
+ * store. A byte order mark stays, but no check reads it.
+ */
+function recordForm(stored) {
+  const whole = utf8Text(stored);
+  if (whole === null) return { isEditable: false, shown: new TextDecoder().decode(stored), bytes: () => stored };
+  const text = whole.replace(/^\ufeff/, "");
+  const mark = whole.slice(0, whole.length - text.length);
+  const form = textForm({ text, isJson: jsonFault(text) === null });
+  return {
+    isEditable: form.isEditable,
+    shown: form.shown("json"),
+    bytes: (edited) => new TextEncoder().encode(mark + form.stored({ text: edited, view: "json" })),
+  };
 }
 
 /** The editor of a record, with its faults, and with the buttons if the token may write it. */
 export function RecordEditor({ label, record, isWritable }) {
-  const { text, setText, isChanged, isMissing, canSave, save, saving, discard, reading, checking } = record;
+  const { text, setText, isEditable, isChanged, isMissing, canSave, save, saving, discard, reading, readAgain, checking } = record;
   const findings = useMemo(() => findingsOf(checking.result), [checking.result]);
-  if (reading.error) return <Failure error={reading.error} />;
+  if (reading.error) {
+    return (
+      <Failure error={reading.error}>
+        <button type="button" disabled={reading.isLoading} onClick={readAgain}>
+          Read again
+        </button>
+      </Failure>
+    );
+  }
   if (text === null) return <p class="help">Loading…</p>;
   return (
     <div class="stack record">
@@ -115,7 +134,8 @@ export function RecordEditor({ label, record, isWritable }) {
       ) : (
         <Failure error={saving.error} />
       )}
-      <JsonEditor label={label} value={text} onChange={setText} readOnly={!isWritable} findings={findings} />
+      <JsonEditor label={label} value={text} onChange={setText} readOnly={!isWritable || !isEditable} findings={findings} />
+      {isWritable && !isEditable && <p class="help">{UNEDITABLE}</p>}
       <Failure error={checking.error} />
       {findings.length > 0 && (
         <ul class="findings" aria-label="Faults and warnings">

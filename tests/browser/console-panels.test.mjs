@@ -155,6 +155,62 @@ describe("the panel of flags", () => {
     await USER_CONFIGURATION.put("flags", json(DEMO_FLAGS));
   });
 
+  test("a save changes no byte that nobody touched: one line, line ends, a byte order mark", async () => {
+    for (const [before, shown, typed, after] of [
+      ['{"flags": {}}', '{\n  "flags": {}\n}', '{\n  "flags": {"a": {"default": "on"}}\n}', '{"flags": {"a": {"default": "on"}}}'],
+      ['{\r\n"flags": {}}\r\n', '{\n"flags": {}}\n', '{\n"flags": {} }\n', '{\r\n"flags": {} }\r\n'],
+      ['\ufeff{"flags":{}}', '{\n  "flags": {}\n}', '{"flags":{"a":{"default":"on"}}}', '\ufeff{"flags":{"a":{"default":"on"}}}'],
+    ]) {
+      await USER_CONFIGURATION.put("flags", Buffer.from(before));
+      const { page, assertClean } = await openFlags();
+      assert.equal((await page.getByRole("textbox", { name: EDITOR }).locator(".cm-line").allTextContents()).join("\n"), shown);
+      await paste(page, EDITOR, typed);
+      await button(page, "Save").click();
+      await page.getByText("Saved · no faults").waitFor();
+      assert.equal(Buffer.from(await USER_CONFIGURATION.get("flags", "arrayBuffer")).toString(), after);
+      assertClean();
+    }
+    await USER_CONFIGURATION.put("flags", json(DEMO_FLAGS));
+  });
+
+  test("is as saved for somebody who left it while the save ran", async () => {
+    const { page, assertClean } = await openFlags();
+    let answer;
+    const isAnswered = new Promise((resolve) => {
+      answer = resolve;
+    });
+    await page.route("**/values/flags", async (route) => {
+      if (route.request().method() === "PUT") await isAnswered;
+      await route.continue();
+    });
+    const saved = json({ flags: { late: { default: "on" } } });
+    await paste(page, EDITOR, saved);
+    await button(page, "Save").click();
+    await button(page, "Saving…").waitFor();
+    await page.getByRole("link", { name: "Writes" }).click();
+    await page.getByRole("heading", { name: "Writes" }).waitFor();
+    const reply = page.waitForResponse((response) => response.request().method() === "PUT");
+    answer();
+    await (await reply).finished();
+    await page.waitForTimeout(200);
+    await page.getByRole("link", { name: "Flags" }).click();
+    await page.getByText("As stored · no faults").waitFor();
+    assert.equal(await USER_CONFIGURATION.get("flags"), saved);
+    assertClean();
+    await USER_CONFIGURATION.put("flags", json(DEMO_FLAGS));
+  });
+
+  test("a first read that fails can be tried again", async () => {
+    const { page, assertClean } = await open("", { mayFail: true });
+    await page.route("**/values/flags", (route) => route.fulfill({ status: 503, json: { errors: [{ code: 1, message: "KV is away." }] } }));
+    await page.getByRole("link", { name: "Flags" }).click();
+    await page.getByRole("alert").filter({ hasText: "KV is away." }).waitFor();
+    await page.unroute("**/values/flags");
+    await button(page, "Read again").click();
+    await page.getByText("As stored · no faults").waitFor();
+    assertClean();
+  });
+
   test("keeps what was typed while another panel is shown", async () => {
     const { page, assertClean } = await openFlags();
     await paste(page, EDITOR, json({ flags: { draft: { default: "on" } } }));

@@ -2,6 +2,9 @@
 import { editableForm, jsonFault } from "./json_text.js";
 import { lineEndOf } from "./value_kind.js";
 
+/** Why an editor only shows a text. */
+export const UNEDITABLE = "An editor would change this text: its line ends are mixed or carriage returns, or it is not UTF-8. In Browse a file can replace it.";
+
 /**
  * Returns how the text of a value is edited, as `{ isEditable, shown, retyped, stored }`. What
  * nobody touches stays as it is: the layout of JSON, and the line ends, of which an editor knows

@@ -13,7 +13,7 @@ import { ExpirationField, expirationFields, expirationOptions } from "./expirati
 import { HexView } from "./hex_view.jsx";
 import { jsonFault } from "./json_text.js";
 import { keyProblem, lengthProblem, metadataProblem } from "./pair_file.js";
-import { textForm } from "./text_form.js";
+import { textForm, UNEDITABLE } from "./text_form.js";
 import { download } from "./transfer.js";
 import { kindOf } from "./value_kind.js";
 
@@ -327,9 +327,7 @@ function ValueForm({
         {shown === "hex" && <HexView bytes={bytesNow()} />}
         {shown === "image" && <ImageView bytes={base} type={kind.image} name={name} />}
       </div>
-      {isWritable && isText && !form.isEditable && (
-        <p class="help">An editor would change the line ends of this text, which are mixed or carriage returns. Replace it with a file.</p>
-      )}
+      {isWritable && isText && !form.isEditable && <p class="help">{UNEDITABLE}</p>}
       {(isWritable || stored.metadata !== null) && (
         <div class="field metadata">
           <h3>Metadata</h3>
