@@ -1,5 +1,6 @@
 // The frame of the console: signing in, the navigation, and the panel in view.
 import { useEffect, useRef, useState } from "preact/hooks";
+import { Dialog, DialogFoot } from "./controls.jsx";
 import { forgetDrafts, hasDrafts } from "./drafts.js";
 import { fromNow } from "./format.js";
 import { fragmentOf, usePlace } from "./location.js";
@@ -34,12 +35,19 @@ export function App() {
   const [session, setSession] = useState(null);
   const [isRestoring, setRestoring] = useState(hasToken);
   const [message, setMessage] = useState("");
-  /** Whose drafts there are. Somebody else who signs in in this tab does not get them. */
-  const owner = useRef(null);
-  const enter = (next) => {
-    if (next !== null && owner.current !== null && next.name !== owner.current) forgetDrafts();
-    owner.current = next?.name ?? owner.current;
+  /** A session that waits until its owner has chosen what becomes of the drafts. */
+  const [waiting, setWaiting] = useState(null);
+  /** The scope of the token that the drafts were made with. A renewed token has another name. */
+  const scope = useRef(null);
+  const admit = (next) => {
+    scope.current = scopeOf(next);
+    setWaiting(null);
     setSession(next);
+  };
+  const enter = (next) => {
+    if (next === null) return;
+    if (hasDrafts() && scopeOf(next) !== scope.current) setWaiting(next);
+    else admit(next);
   };
 
   useEffect(() => {
@@ -60,8 +68,34 @@ export function App() {
     setMessage("");
     setSession(null);
   };
+  if (waiting) {
+    const drop = () => {
+      forgetDrafts();
+      admit(waiting);
+    };
+    const back = () => {
+      signOut();
+      setMessage("Your unsaved changes are kept for a token with the same scope as before.");
+      setWaiting(null);
+    };
+    return (
+      <Shell>
+        <Dialog title="Sign in and drop the unsaved changes?" onClose={back}>
+          <p>There are changes that are not saved. They were made with a token of another scope.</p>
+          <DialogFoot onCancel={back}>
+            <button type="button" class="danger" onClick={drop}>
+              Drop them and sign in
+            </button>
+          </DialogFoot>
+        </Dialog>
+      </Shell>
+    );
+  }
   return session ? <SignedIn session={session} onLeave={leave} /> : <SignIn message={message} onSession={enter} />;
 }
+
+/** Returns what a token may do, to compare. */
+const scopeOf = ({ everything, scope }) => JSON.stringify({ everything, scope });
 
 function SignedIn({ session, onLeave }) {
   const place = usePlace();

@@ -102,17 +102,33 @@ describe("signing in", () => {
     assertClean();
   });
 
-  test("somebody else who signs in does not get the changes of the one before", async () => {
+  test("a renewed token gets the changes back, and one with another scope only after the question to drop them", async () => {
     const own = folder();
     await KV.put(`${own}a`, "before");
-    const { page, assertClean } = await open(place(own, `${own}a`), { mayFail: true });
+    const token = (name, prefix = own) => signToken({ namespace: "WRITES", prefix, write: true, sub: name });
+    const { page, assertClean } = await open(place(own, `${own}a`), { token: token("first"), mayFail: true });
+    const signInAgain = async (next) => {
+      await page.getByLabel("Token").fill(next);
+      await page.keyboard.press("Enter");
+    };
     await type(page, "after");
     await page.route("**/client/v4/**", (route) => route.fulfill({ status: 401, json: { errors: [{ code: 10000, message: "Authentication error" }] } }));
     await save(page);
     await page.getByRole("alert").filter({ hasText: "no longer accepted" }).waitFor();
     await page.unroute("**/client/v4/**");
-    await page.getByLabel("Token").fill(signToken({ namespace: "WRITES", prefix: own, write: true }));
-    await page.keyboard.press("Enter");
+    await signInAgain(token("other", ""));
+    await page.getByRole("dialog", { name: "Sign in and drop the unsaved changes?" }).waitFor();
+    assert.equal(await editor(page).count(), 0);
+    await button(page, "Cancel").click();
+    await page.getByRole("alert").filter({ hasText: "kept for a token with the same scope" }).waitFor();
+    assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+    await signInAgain(token("renewed"));
+    await said(page, "unsaved changes are back");
+    assert.deepEqual(await lines(page), ["after"]);
+    await page.evaluate(() => sessionStorage.setItem("kv-edge-token", "expired"));
+    await save(page);
+    await signInAgain(token("other", ""));
+    await button(page, "Drop them and sign in").click();
     await editor(page).waitFor();
     assert.deepEqual(await lines(page), ["before"]);
     assertClean();
@@ -444,7 +460,7 @@ describe("changing", () => {
       assert.equal(await stored(own + key), values[key].replace("1", "7"), key);
     }
     await rows(page).filter({ hasText: "mixed" }).click();
-    await page.getByText("An editor would change the line ends").waitFor();
+    await page.getByText("An editor would change this text").waitFor();
     await type(page, "x");
     assert.ok(await button(page, "Save").isDisabled());
     assertClean();
