@@ -256,6 +256,21 @@ describe("looking", () => {
     assertClean();
   });
 
+  test("a key that is opened while the filter waits stays open, and the filter says what the address does", async () => {
+    const own = folder();
+    for (const key of ["a1", "a2", "b"]) await KV.put(own + key, key);
+    const { page, assertClean } = await open(place(own, `${own}a2`));
+    await page.locator(".key-row.active", { hasText: "a2" }).waitFor();
+    await page.getByLabel("Keys that begin with").fill("a");
+    await rows(page).filter({ hasText: "a1" }).click();
+    await settles(() => rows(page).count(), 2);
+    await page.locator(".key-title", { hasText: /a1$/ }).waitFor();
+    await page.goBack();
+    await page.locator(".key-title", { hasText: /a2$/ }).waitFor();
+    await settles(() => page.getByLabel("Keys that begin with").inputValue(), "");
+    assertClean();
+  });
+
   test("with 100,000 keys loaded the list has only the rows in view, and scrolls at once", async () => {
     const { page, assertClean } = await open();
     // The list of KV, without the minutes that it takes to write as many keys.

@@ -1,4 +1,4 @@
-import { useEffect, useId, useState } from "preact/hooks";
+import { useEffect, useId, useMemo, useState } from "preact/hooks";
 import { dateTime, fromNow, number } from "../format.js";
 import { VirtualRows } from "./virtual_rows.jsx";
 
@@ -10,13 +10,17 @@ const ROW_HEIGHT = 34;
  */
 export function KeyList({ scroller, label, rows, selected, onFolder, onKey, onUp, onEnd }) {
   const id = useId();
-  const [active, setActive] = useState(0);
-  const index = Math.min(active, rows.length - 1);
+  const [active, setActive] = useState(null);
+  const index = Math.min(active ?? 0, rows.length - 1);
 
+  const selectedAt = useMemo(() => rows.findIndex(({ key }) => key?.name === selected), [rows, selected]);
   useEffect(() => {
-    const at = rows.findIndex(({ key }) => key?.name === selected);
-    if (at >= 0) setActive(at);
+    if (selectedAt >= 0) setActive(selectedAt);
   }, [selected]);
+  // The rows come after the address that names the key. Whoever has moved meanwhile stays there.
+  useEffect(() => {
+    if (selectedAt >= 0) setActive((now) => now ?? selectedAt);
+  }, [selectedAt >= 0]);
 
   const open = (row) => (row.folder === undefined ? onKey(row.key.name) : onFolder(row.folder));
   const moveTo = (to) => {

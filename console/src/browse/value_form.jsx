@@ -227,6 +227,8 @@ function ValueForm({
 
   const replace = async (event) => {
     const [file] = event.currentTarget.files;
+    // Otherwise a browser does not report the same file after it was corrected.
+    event.currentTarget.value = "";
     if (!file) return;
     const content = new Uint8Array(await file.arrayBuffer());
     setEdit({ bytes: content, text: null, view: null });
@@ -375,10 +377,12 @@ function ValueForm({
           isRename={open === "rename"}
           checkUnchanged={checkUnchanged}
           onClose={() => setOpen(null)}
-          onDone={onOpen}
+          onDone={(done) => isShown.current && onOpen(done)}
         />
       )}
-      {open === "remove" && <RemoveDialog namespace={namespace} name={name} onClose={() => setOpen(null)} onRemoved={onRemoved} />}
+      {open === "remove" && (
+        <RemoveDialog namespace={namespace} name={name} onClose={() => setOpen(null)} onRemoved={(removed) => isShown.current && onRemoved(removed)} />
+      )}
     </div>
   );
 }

@@ -333,17 +333,28 @@ function Path({ namespace, namespaces, folder, root }) {
 function Filter({ folder, prefix, onPrefix }) {
   const [text, setText] = useState(prefix.slice(folder.length));
   const timer = useRef(null);
+  /** Keeps what else is in the address when the pause ends, such as the key that is open then. */
+  const ask = useRef(onPrefix);
+  ask.current = onPrefix;
   useEffect(() => () => clearTimeout(timer.current), []);
   // A slash leads into another folder, and what follows it is the text there.
   useEffect(() => {
     clearTimeout(timer.current);
+    timer.current = null;
     setText(prefix.slice(folder.length));
   }, [folder]);
+  // After Back it is another prefix. What somebody types at this moment is asked for next.
+  useEffect(() => {
+    if (timer.current === null) setText(prefix.slice(folder.length));
+  }, [prefix]);
   const onInput = (event) => {
     const next = event.currentTarget.value;
     setText(next);
     clearTimeout(timer.current);
-    timer.current = setTimeout(() => onPrefix(folder + next), TYPING_PAUSE_MS);
+    timer.current = setTimeout(() => {
+      timer.current = null;
+      ask.current(folder + next);
+    }, TYPING_PAUSE_MS);
   };
   return (
     <input
