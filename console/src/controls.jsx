@@ -1,7 +1,7 @@
 // The controls that panels share.
 import { useEffect, useId, useLayoutEffect, useRef } from "preact/hooks";
 
-/** A modal dialog with a title. `onClose` is called for Escape; it has to remove the dialog. */
+/** A modal dialog with a title. `onClose` is called for Escape; it may remove the dialog. */
 export function Dialog({ title, onClose, children }) {
   const dialog = useRef(null);
   const id = useId();
@@ -15,8 +15,14 @@ export function Dialog({ title, onClose, children }) {
     event.preventDefault();
     onClose();
   };
+  // A browser closes a dialog at the second Escape without asking.
+  const closed = () => {
+    if (dialog.current === null) return;
+    dialog.current.showModal();
+    onClose();
+  };
   return (
-    <dialog ref={dialog} aria-labelledby={id} onCancel={cancel}>
+    <dialog ref={dialog} aria-labelledby={id} onCancel={cancel} onClose={closed}>
       <div class="stack">
         <h2 id={id}>{title}</h2>
         {children}

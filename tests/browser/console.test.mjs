@@ -966,6 +966,24 @@ describe("many keys", () => {
     assertClean();
   });
 
+  test("Escape stops what runs, shows what was done, and closes the dialog only then", async () => {
+    const own = folder();
+    await KV.put(`${own}a`, "x");
+    const { page, assertClean } = await open(place(own), { mayFail: true });
+    await choose(page, "More", "Delete by prefix…");
+    await button(page, "Count").click();
+    await page.route("**/bulk/delete", () => {});
+    await button(page, "Delete 1 key").click();
+    await button(page, "Stop").waitFor();
+    await page.keyboard.press("Escape");
+    await said(page, "At least 0 keys deleted.");
+    await page.keyboard.press("Escape");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    await choose(page, "More", "Delete by prefix…");
+    await button(page, "Count").waitFor();
+    assertClean();
+  });
+
   test("a pair that exists and has expired is left out once", async () => {
     const own = folder();
     await KV.put(`${own}a`, "old");

@@ -58,6 +58,12 @@ const Tally = ({ result: { count, failed, error }, noun, done, note = "" }) => (
 /** Returns true if a change came to its end. One that did not may be tried again. */
 const isOver = (result) => result !== null && result.error === null;
 
+/** Empties an input, since a browser does not report the same file after it was corrected. */
+function chooseAnew(event) {
+  event.currentTarget.value = "";
+  event.currentTarget.dispatchEvent(new Event("change"));
+}
+
 const PrefixField = ({ value, onChange, help, disabled }) => (
   <Field
     label="Prefix"
@@ -90,7 +96,7 @@ export function RemoveByPrefixDialog({ namespace, prefix: given, onClose, onChan
   };
   const scope = prefix === "" ? "in the whole namespace" : "with this prefix";
   return (
-    <Dialog title="Delete keys by prefix" onClose={onClose}>
+    <Dialog title="Delete keys by prefix" onClose={work.isRunning ? work.stop : onClose}>
       <PrefixField
         value={prefix}
         onChange={(next) => {
@@ -139,7 +145,7 @@ export function ExportDialog({ namespace, prefix: given, onClose }) {
     download(done.blob, `${name}.${FORMATS[format].extension}`);
   };
   return (
-    <Dialog title="Export" onClose={onClose}>
+    <Dialog title="Export" onClose={work.isRunning ? work.stop : onClose}>
       <PrefixField value={prefix} onChange={setPrefix} help={prefix === "" ? "Without a prefix, all keys." : undefined} disabled={work.isRunning} />
       <Field
         label="Format"
@@ -195,7 +201,7 @@ export function ImportDialog({ namespace, onClose, onChanged }) {
     onChanged();
   };
   return (
-    <Dialog title="Import" onClose={onClose}>
+    <Dialog title="Import" onClose={work.isRunning ? work.stop : onClose}>
       <Field
         label="File"
         help={
@@ -204,7 +210,7 @@ export function ImportDialog({ namespace, onClose, onChanged }) {
           </>
         }
         control={(attributes) => (
-          <input {...attributes} type="file" accept=".ndjson,.json,.jsonl,application/json" disabled={work.isRunning} onChange={choose} />
+          <input {...attributes} type="file" accept=".ndjson,.json,.jsonl,application/json" disabled={work.isRunning} onClick={chooseAnew} onChange={choose} />
         )}
       />
       {work.isRunning && <Progress label={checked === null ? "Checked" : "Written"} done={work.count} total={checked === null ? undefined : total} />}
@@ -272,11 +278,18 @@ export function UploadDialog({ namespace, prefix: given, onClose, onChanged }) {
     setResult(null);
   };
   return (
-    <Dialog title="Upload files" onClose={onClose}>
+    <Dialog title="Upload files" onClose={work.isRunning ? work.stop : onClose}>
       <Field
         label="Files"
         control={(attributes) => (
-          <input {...attributes} type="file" multiple disabled={work.isRunning} onChange={(event) => changed(setFiles)([...event.currentTarget.files])} />
+          <input
+            {...attributes}
+            type="file"
+            multiple
+            disabled={work.isRunning}
+            onClick={chooseAnew}
+            onChange={(event) => changed(setFiles)([...event.currentTarget.files])}
+          />
         )}
       />
       <PrefixField value={prefix} onChange={changed(setPrefix)} help="It stands before the name of each file." disabled={work.isRunning} />
