@@ -984,6 +984,21 @@ describe("many keys", () => {
     assertClean();
   });
 
+  test("choosing a file anew forgets the one before, so that it can be chosen again after it was corrected", async () => {
+    const own = folder();
+    const { page, assertClean } = await open(place(own));
+    await choose(page, "More", "Import…");
+    const file = page.locator("dialog input[type=file]");
+    await file.setInputFiles({ name: "pairs.ndjson", mimeType: "text/plain", buffer: Buffer.from("[1]") });
+    await page.getByRole("alert").filter({ hasText: "Line 1:" }).waitFor();
+    const chooser = page.waitForEvent("filechooser");
+    await file.click();
+    await chooser;
+    assert.equal(await file.inputValue(), "");
+    assert.equal(await page.getByRole("alert").filter({ hasText: "Line 1:" }).count(), 0);
+    assertClean();
+  });
+
   test("a pair that exists and has expired is left out once", async () => {
     const own = folder();
     await KV.put(`${own}a`, "old");
