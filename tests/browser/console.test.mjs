@@ -533,6 +533,30 @@ describe("changing", () => {
     assertClean();
   });
 
+  test("a deletion that ends late leads nobody away from another key", async () => {
+    const own = folder();
+    for (const key of ["a", "b"]) await KV.put(own + key, key);
+    const { page, assertClean } = await open(place(own, `${own}a`));
+    let answer;
+    const isAnswered = new Promise((resolve) => {
+      answer = resolve;
+    });
+    await page.route("**/values/*", async (route) => {
+      if (route.request().method() === "DELETE") await isAnswered;
+      await route.continue();
+    });
+    await choose(page, "Actions", "Delete…");
+    await button(page, "Delete").click();
+    await button(page, "Cancel").click();
+    await rows(page).filter({ hasText: "b" }).click();
+    await page.locator(".key-title", { hasText: /b$/ }).waitFor();
+    answer();
+    await settles(() => stored(`${own}a`), null);
+    await page.waitForTimeout(200);
+    assert.match(await page.locator(".key-title").innerText(), /b$/);
+    assertClean();
+  });
+
   test("consent to replace a key is for that key alone, and a rename deletes only what it has copied", async () => {
     const own = folder();
     for (const key of ["a", "b", "c"]) await KV.put(own + key, key);
