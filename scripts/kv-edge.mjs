@@ -33,8 +33,8 @@ await main(async () => {
   // npm runs a script in the folder of package.json. Paths on the command line are relative to the
   // caller's folder, INIT_CWD.
   const child = spawn(tool, args, { stdio: "inherit", cwd: process.env.INIT_CWD ?? process.cwd() });
-  // A terminal sends Ctrl-C and its end to the tool too, which then finishes the calls in progress.
-  // A signal from here would be the second one, which ends it at once.
+  // A terminal sends Ctrl-C and its end to the tool too, which then finishes the calls in
+  // progress. A signal from here would be the second one, which ends it at once.
   const isSentByTerminal = hasTerminal();
   for (const signal of ["SIGINT", "SIGHUP"]) process.on(signal, () => isSentByTerminal || child.kill(signal));
   process.on("SIGTERM", () => child.kill("SIGTERM"));

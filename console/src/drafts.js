@@ -1,6 +1,6 @@
 // Changes that are not saved yet. Each has an id, an array of strings: what it is, and where it
-// will be stored. They outlive a look at something else and a sign-in with a token of the same scope,
-// and are gone with the tab.
+// will be stored. They outlive a look at something else and a sign-in with a token of the same
+// scope, and are gone with the tab.
 
 const drafts = new Map();
 

@@ -75,8 +75,8 @@ export function useRecord(namespace, key, { template, check }) {
 }
 
 /**
- * Returns how a record is edited, as `{ isEditable, shown, bytes }`: `bytes(edited)` returns what to
- * store. A byte order mark stays, but no check reads it.
+ * Returns how a record is edited, as `{ isEditable, shown, bytes }`: `bytes(edited)` returns what
+ * to store. A byte order mark stays, but no check reads it.
  */
 function recordForm(stored) {
   const whole = utf8Text(stored);

@@ -63,9 +63,9 @@ export async function* textParts(file) {
 const MEMBERS = new Set(["key", "value", "base64", "metadata", "expiration", "expiration_ttl"]);
 
 /**
- * Yields `{ pair, line, length }` of a text that comes in parts: a pair as the bulk write takes it, the line
- * that it begins in, and the length of its JSON in UTF-16 code units. Throws a `PairFileError` at
- * the first mistake.
+ * Yields `{ pair, line, length }` of a text that comes in parts: a pair as the bulk write takes
+ * it, the line that it begins in, and the length of its JSON in UTF-16 code units. Throws a
+ * `PairFileError` at the first mistake.
  */
 export async function* readPairs(chunks) {
   let [rest, line, state] = ["", 1, "start"];
