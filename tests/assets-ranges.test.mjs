@@ -16,7 +16,9 @@ const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
 const data = randomBytes(1000);
 const text = "text that is shorter in every encoding. ".repeat(200);
 const film = randomBytes(60_000_000);
-await site.push({ "data.bin": data, "text.txt": text, "empty.bin": "", "film.mp4": film, "page.html": "<p>page" });
+const chunk = randomBytes(CHUNK);
+const loop = Buffer.concat([chunk, chunk, chunk, chunk]);
+await site.push({ "data.bin": data, "text.txt": text, "empty.bin": "", "film.mp4": film, "loop.mp4": loop, "page.html": "<p>page" });
 
 const wholeHeaders = (await site.head("/data.bin")).headers;
 
@@ -341,6 +343,16 @@ describe("a film of 60 MB, which is stored in chunks", () => {
     assert.ok(read < chunks.length, `${read} of ${chunks.length} chunks were read`);
   });
 });
+
+for (const [first, last] of [
+  [CHUNK - 5, CHUNK + 4],
+  [2 * CHUNK - 5, 4 * CHUNK - 2],
+]) {
+  test(`bytes ${first}-${last} of a file whose chunks are equal arrive whole`, async () => {
+    assert.equal(new Set((await site.file("/loop.mp4")).keys).size, 1);
+    assertParts(await site.get("/loop.mp4", { Range: `bytes=${first}-${last}` }), [[first, last]], loop, "video/mp4");
+  });
+}
 
 test("the next release: an old ETag gets the whole of the new file, not a mix of both", async () => {
   const next = randomBytes(1000);

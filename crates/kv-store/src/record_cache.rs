@@ -164,8 +164,11 @@ impl<T: Clone, E: Clone> RecordCache<T, E> {
     /// Looks a record up and returns what to do.
     pub fn look_up(&mut self, key: &str, lifetime: Lifetime, now_ms: u64) -> RecordLookup<T, E> {
         let Some(entry) = self.get_mut(key) else { return self.look_up_failure(key, now_ms) };
+        // If the clock was set back, a read that begins now is later than the last one, and the
+        // record is not fresh for ever.
+        entry.asked_ms = entry.asked_ms.min(now_ms);
+        entry.responded_ms = entry.responded_ms.min(now_ms);
         let age_ms = now_ms.saturating_sub(entry.lifetime_start_ms);
-        // If the clock was set back, the record is not fresh for ever.
         if now_ms < entry.lifetime_start_ms || age_ms >= lifetime.usable_ms {
             self.look_up_failure(key, now_ms)
         } else if age_ms < lifetime.fresh_ms
@@ -399,10 +402,31 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_put_back_reads_kv() {
-        let mut cache = cache();
-        store(&mut cache, "a", "1", 1, 100_000);
-        assert_eq!(cache.look_up("a", LIFETIME, 1000), RecordLookup::Read);
+    fn after_the_clock_was_set_back_a_read_that_begins_counts() {
+        let after = || {
+            let mut cache = cache();
+            store(&mut cache, "a", "1", 1, 100_000_000);
+            assert_eq!(cache.look_up("a", LIFETIME, 1000), RecordLookup::Read);
+            cache
+        };
+        let mut stored = after();
+        assert_eq!(stored.revalidate("a", Some("2"), 1000), None);
+        assert_eq!(store(&mut stored, "a", "2", 2, 1000), current(2));
+        assert_eq!(stored.look_up("a", LIFETIME, 1001), RecordLookup::Fresh(current(2)));
+
+        let mut unchanged = after();
+        assert_eq!(unchanged.revalidate("a", Some("1"), 1000), Some(current(1)));
+        assert_eq!(unchanged.look_up("a", LIFETIME, 1001), RecordLookup::Fresh(current(1)));
+
+        let mut removed = after();
+        removed.remove("a", 1000);
+        assert!(removed.records.is_empty());
+
+        let mut failed = after();
+        let stale = CachedRecord { value: 1, record_state: RecordState::Stale };
+        assert_eq!(fail(&mut failed, "a", 1000), Some(stale.clone()));
+        assert_eq!(failed.look_up("a", LIFETIME, 1001), RecordLookup::Fresh(stale));
+        assert_eq!(fail(&mut failed, "a", 1000 + STALE_MS), None, "KV has not responded for an hour");
     }
 
     #[test]

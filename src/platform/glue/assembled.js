@@ -7,8 +7,7 @@ const utf8 = new TextEncoder();
 /**
  * Returns a stream of `total` bytes, which breaks off if the values have more or fewer. `pieces`
  * are JSON: texts, and `[key, length, start, end]` for the bytes from `start` to `end` (exclusive)
- * of a value of `length` bytes; the pieces of one value are in ascending order. `first` is the
- * stream of the first value. `countRead`, if there is one, is called at each further read.
+ * of a value of `length` bytes. `first` is the stream of the first value. `countRead`, if there is one, is called at each further read.
  */
 export function assembled(namespace, pieces, first, total, countRead) {
   const { readable, writable } = new FixedLengthStream(total);
@@ -36,8 +35,9 @@ async function write(read, pieces, first, writable) {
       continue;
     }
     const [key, length, start, end] = piece;
-    // Each value is read once, no matter how many parts of it are needed.
-    if (current?.key !== key) {
+    // One read of a value serves all parts in ascending order. A file may have the same chunk
+    // twice in a row.
+    if (current?.key !== key || start < current.end) {
       await current?.reader.cancel();
       const stream = opened ?? (await open(read, key));
       opened = current = undefined;
@@ -48,6 +48,7 @@ async function write(read, pieces, first, writable) {
       current = { key, reader: new Reader(stream) };
     }
     await current.reader.copy(start, end, writable);
+    current.end = end;
   }
   await current?.reader.cancel();
   await writable.close();
