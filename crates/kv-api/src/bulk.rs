@@ -8,8 +8,9 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use kv_store::limits::{BULK_READ_KEYS_MAX, METADATA_BYTES_MAX, VALUE_BYTES_MAX};
-use kv_store::record::{to_json, without_white_space};
+use kv_store::record::to_json;
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::bulk_call::KEYS_MAX;
@@ -33,7 +34,7 @@ pub struct Pair<'a> {
     /// When the pair expires.
     pub expiration: Option<Expiration>,
     /// The metadata as JSON.
-    pub metadata: Option<Cow<'a, str>>,
+    pub metadata: Option<&'a str>,
 }
 
 /// The value of a pair.
@@ -288,16 +289,49 @@ pub fn check_prefix(prefix: &str, key_bytes_max: usize, operation: Operation) ->
     Err(KvApiError::InvalidKey(operation, why))
 }
 
-/// Returns metadata as they are written, or without white space if they are too long with it.
+/// Checks metadata and returns it.
 ///
 /// # Errors
 /// [`KvApiError::InvalidMetadata`] if it is not JSON, [`KvApiError::MetadataTooLong`] if it has
-/// more than 1024 bytes.
-pub fn check_metadata(json: &str, operation: Operation) -> Result<Cow<'_, str>, KvApiError> {
-    serde_json::from_str::<serde_json::Value>(json).map_err(|_| KvApiError::InvalidMetadata)?;
-    let json =
-        if json.len() > METADATA_BYTES_MAX { Cow::Owned(without_white_space(json)) } else { Cow::Borrowed(json) };
-    if json.len() > METADATA_BYTES_MAX { Err(KvApiError::MetadataTooLong(operation, json.len())) } else { Ok(json) }
+/// more than 1024 bytes in the form in which the runtime stores it, without spaces.
+pub fn check_metadata(json: &str, operation: Operation) -> Result<&str, KvApiError> {
+    let value: Value = serde_json::from_str(json).map_err(|_| KvApiError::InvalidMetadata)?;
+    let bytes = stringified_bytes(&value);
+    if bytes > METADATA_BYTES_MAX { Err(KvApiError::MetadataTooLong(operation, bytes)) } else { Ok(json) }
+}
+
+/// Returns how many bytes `JSON.stringify` makes of a value. It differs from serde in numbers.
+fn stringified_bytes(value: &Value) -> usize {
+    match value {
+        Value::Number(number) => number.as_f64().map_or(0, number_bytes),
+        Value::Array(values) => 1 + values.len().max(1) + values.iter().map(stringified_bytes).sum::<usize>(),
+        Value::Object(members) => {
+            let member = |(name, value): (&String, &Value)| to_json(name).len() + 1 + stringified_bytes(value);
+            1 + members.len().max(1) + members.iter().map(member).sum::<usize>()
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => value.to_string().len(),
+    }
+}
+
+/// Returns the length of a number in JavaScript (ECMA-262, `Number::toString`).
+fn number_bytes(number: f64) -> usize {
+    if number == 0.0 {
+        return 1;
+    }
+    // The shortest digits that are this number, and its power of ten: `-1.25e-7`.
+    let scientific = format!("{number:e}");
+    let Some((digits, exponent)) = scientific.split_once('e') else { return scientific.len() };
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    let sign = usize::from(number < 0.0);
+    let count = digits.bytes().filter(u8::is_ascii_digit).count();
+    let places = exponent.unsigned_abs() as usize;
+    match exponent {
+        0..=20 if count <= places + 1 => sign + places + 1,
+        0..=20 => sign + count + 1,
+        -6..=-1 => sign + 1 + places + count,
+        // A positive exponent has a `+`.
+        _ => scientific.len() + usize::from(exponent > 0),
+    }
 }
 
 fn check_count(count: usize, operation: Operation) -> Result<(), KvApiError> {
@@ -332,7 +366,7 @@ mod tests {
             key: key.into(),
             value,
             expiration,
-            metadata: metadata.map(Into::into),
+            metadata,
         };
         assert_eq!(
             pairs.unwrap(),
@@ -414,12 +448,41 @@ mod tests {
     }
 
     #[test]
-    fn metadata_has_1024_bytes_in_its_shortest_form() {
-        let tight = format!("{{\"b\":\"{}\",\"a\":1.50}}", "x".repeat(1007));
-        let spaced = tight.replace(':', ": ");
-        assert_eq!((tight.len(), check_metadata(&spaced, Operation::Put).as_deref()), (1024, Ok(tight.as_str())));
-        assert_eq!(check_metadata("{ }", Operation::Put).as_deref(), Ok("{ }"));
-        assert_eq!(check_metadata("{", Operation::Put), Err(KvApiError::InvalidMetadata));
-        assert_eq!(check_metadata("", Operation::Put), Err(KvApiError::InvalidMetadata));
+    fn metadata_has_1024_bytes_in_the_form_that_is_stored() {
+        let check = |json: &str| check_metadata(json, Operation::Put).map(str::len);
+        let spaced = format!("{{ \"a\": \"{}\" }}", "x".repeat(1016));
+        assert_eq!(check(&spaced), Ok(1027));
+        assert_eq!(check("{ }"), Ok(3));
+        assert_eq!(check("{"), Err(KvApiError::InvalidMetadata));
+        assert_eq!(check(""), Err(KvApiError::InvalidMetadata));
+        let numbers = |count| format!("[{}]", vec!["1e20"; count].join(","));
+        assert_eq!(check(&numbers(46)), Ok(231));
+        assert_eq!(check(&numbers(47)), Err(KvApiError::MetadataTooLong(Operation::Put, 1035)));
+    }
+
+    #[test]
+    fn metadata_has_the_bytes_that_javascript_gives_it() {
+        for (json, stringified) in [
+            ("[ ]", "[]"),
+            (r#"{"a" : {}, "\u00fc": [null, true, "\u001f\/\n"]}"#, r#"{"a":{},"ü":[null,true,"\u001f/\n"]}"#),
+            ("-0.0", "0"),
+            ("0", "0"),
+            ("12", "12"),
+            ("1.50", "1.5"),
+            ("-120.25", "-120.25"),
+            ("1e20", "100000000000000000000"),
+            ("-123456789012345680000", "-123456789012345680000"),
+            ("1e21", "1e+21"),
+            ("-1.5e300", "-1.5e+300"),
+            ("18446744073709551615", "18446744073709552000"),
+            ("9007199254740993", "9007199254740992"),
+            ("0.000001", "0.000001"),
+            ("-0.00000125", "-0.00000125"),
+            ("0.0000001", "1e-7"),
+            ("1.25e-7", "1.25e-7"),
+            ("0.1", "0.1"),
+        ] {
+            assert_eq!(stringified_bytes(&serde_json::from_str(json).unwrap()), stringified.len(), "{json}");
+        }
     }
 }

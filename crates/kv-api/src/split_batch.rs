@@ -8,6 +8,7 @@
 //! ```
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use serde::Deserialize;
@@ -104,24 +105,33 @@ impl<'a> SplitBatch<'a> {
     }
 
     /// Returns the calls to make now, which may run at the same time; none if the batch is over.
+    ///
+    /// Each item goes into the first part that has room, the longest items first. So the first
+    /// round has all items of a batch within the limits: if a part is begun although others have
+    /// fewer than 450 keys, these have nearly 4 MiB each, and there are at most 8 of them beside
+    /// 22 parts with 450 keys.
     pub fn next_round(&mut self) -> Vec<BatchPart> {
         let mut parts: Vec<BatchPart> = Vec::new();
         if self.rounds_left == 0 {
             return parts;
         }
         self.rounds_left -= 1;
+        let bytes_of = |at: usize| self.items.get(at).map_or(0, |item| item.json.len());
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.sort_by_key(|at| Reverse(bytes_of(*at)));
+        let mut parts_bytes: Vec<usize> = Vec::new();
         let mut left_over = Vec::new();
-        let mut part_bytes = 0;
-        for at in std::mem::take(&mut self.pending) {
-            let bytes = self.items.get(at).map_or(0, |item| item.json.len());
-            let has_room =
-                |part: &&mut BatchPart| part.0.len() < INVOCATION_KEYS_MAX && part_bytes + bytes <= PART_BYTES_MAX;
-            if let Some(part) = parts.last_mut().filter(has_room) {
+        for at in pending {
+            let bytes = bytes_of(at);
+            let has_room = |(part, part_bytes): &(&mut BatchPart, &mut usize)| {
+                part.0.len() < INVOCATION_KEYS_MAX && **part_bytes + bytes <= PART_BYTES_MAX
+            };
+            if let Some((part, part_bytes)) = parts.iter_mut().zip(&mut parts_bytes).find(has_room) {
                 part.0.push(at);
-                part_bytes += bytes;
+                *part_bytes += bytes;
             } else if parts.len() < self.calls_left {
                 parts.push(BatchPart(vec![at]));
-                part_bytes = bytes;
+                parts_bytes.push(bytes);
             } else {
                 left_over.push(at);
             }
@@ -181,6 +191,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::bulk_call::{BODY_BYTES_MAX, KEYS_MAX};
 
     fn items(count: usize) -> Vec<BulkItem<'static>> {
         (0..count).map(|number| BulkItem::deleted(format!("k{number}"))).collect()
@@ -218,11 +229,49 @@ mod tests {
         let item = |bytes| BulkItem { key: String::new(), json: "x".repeat(bytes).into() };
         let mut batch = SplitBatch::new(vec![item(3 << 20), item(1 << 20), item(1), item(5 << 20), item(1)]);
         let parts: Vec<Vec<usize>> = batch.next_round().into_iter().map(|part| part.0).collect();
-        assert_eq!(parts, [vec![0, 1], vec![2], vec![3], vec![4]]);
+        assert_eq!(parts, [vec![3], vec![0, 1], vec![2, 4]]);
+    }
+
+    #[test]
+    fn small_values_go_with_the_long_ones() {
+        let (long, short) = ("x".repeat(2_202_010), "x");
+        let item = |json| BulkItem { key: String::new(), json: Cow::Borrowed(json) };
+        let long = std::iter::repeat_n(item(long.as_str()), 14);
+        let mut batch = SplitBatch::new(long.chain(std::iter::repeat_n(item(short), 9986)).collect());
+        assert_eq!(batch.next_round().len(), 23);
+        assert!(batch.pending.is_empty());
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Random lengths of all orders of magnitude, as many as the limits allow.
+        #[test]
+        fn the_first_round_has_all_items_of_a_batch_within_the_limits(
+            lengths in prop::collection::vec((0_u32..25, 1.0..2.0), 1..40),
+            count in 1_usize..=KEYS_MAX,
+        ) {
+            let whole = "x".repeat(BODY_BYTES_MAX as usize);
+            let mut left = whole.len();
+            let mut items = Vec::new();
+            for (exponent, factor) in lengths.into_iter().cycle().take(count) {
+                let length = (f64::from(1_u32 << exponent) * factor) as usize;
+                let length = if length + 1 > left { 1 } else { length };
+                if left < 2 {
+                    break;
+                }
+                left -= length + 1;
+                items.push(BulkItem { key: String::new(), json: Cow::Borrowed(&whole[..length]) });
+            }
+            let count = items.len();
+            let mut batch = SplitBatch::new(items);
+            let parts = batch.next_round();
+            prop_assert!(parts.len() <= CALLS_MAX);
+            prop_assert_eq!(parts.iter().map(|part| part.0.len()).sum::<usize>(), count);
+            for part in parts {
+                prop_assert!(part.0.len() == 1 || batch.body(&part).len() <= PART_BYTES_MAX + 2 + INVOCATION_KEYS_MAX);
+            }
+        }
 
         /// Whatever fails: each key is changed or reported, none twice, within the bounds on
         /// calls.

@@ -131,8 +131,8 @@ async fn check_text(open: &OpenNamespace, key: &Key<'_>) -> Result<(), RequestEr
 
 async fn put_pair(open: &OpenNamespace, pair: &Pair<'_>) -> Result<(), StoreError> {
     let key = open.key(&pair.key, Operation::BulkPut).map_err(|error| not_sent(&error))?;
-    let options = put_options(pair.expiration, pair.metadata.as_deref())
-        .map_err(|thrown| StoreError::not_sent(message_of(&thrown)))?;
+    let options =
+        put_options(pair.expiration, pair.metadata).map_err(|thrown| StoreError::not_sent(message_of(&thrown)))?;
     let value = match &pair.value {
         PairValue::Text(text) => PutValue::text(text),
         PairValue::Bytes(bytes) => PutValue::bytes(js_sys::Uint8Array::from(bytes.as_slice())),

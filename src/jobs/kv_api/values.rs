@@ -167,7 +167,7 @@ pub(super) async fn put(
                 return Err(KvApiError::ValueTooLong(operation).into());
             }
             let metadata = form.metadata.as_deref().map(|json| check_metadata(json, operation)).transpose()?;
-            let metadata = metadata.filter(|json| json.trim() != "null").map(std::borrow::Cow::into_owned);
+            let metadata = metadata.filter(|json| json.trim() != "null").map(str::to_owned);
             let value = js_sys::Uint8Array::new(&body).subarray(bytes_of(form.value.start), bytes_of(form.value.end));
             (PutValue::bytes(value), metadata)
         }
