@@ -7,7 +7,8 @@ const utf8 = new TextEncoder();
 /**
  * Returns a stream of `total` bytes, which breaks off if the values have more or fewer. `pieces`
  * are JSON: texts, and `[key, length, start, end]` for the bytes from `start` to `end` (exclusive)
- * of a value of `length` bytes. `first` is the stream of the first value. `countRead`, if there is one, is called at each further read.
+ * of a value of `length` bytes. `first` is the stream of the first value. `countRead`, if there is
+ * one, is called at each further read.
  */
 export function assembled(namespace, pieces, first, total, countRead) {
   const { readable, writable } = new FixedLengthStream(total);
