@@ -146,10 +146,10 @@ describe("what is written", () => {
     });
   }
 
-  test("a folder that is not there, and a file in its place: exit code 1 and its name", async () => {
+  test("a folder that is not there, and a file in its place: exit code 2 and its name", async () => {
     for (const path of ["/no/such/folder", `${makeFolder({ "file.txt": "x" })}/file.txt`]) {
       const { code, stderr } = await site.run("push", [path]);
-      assert.equal(code, 1);
+      assert.equal(code, 2);
       assert.ok(stderr.includes(path), stderr);
     }
   });
