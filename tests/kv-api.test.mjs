@@ -437,8 +437,8 @@ describe("forms", () => {
         ['name="value"', "v"],
         ['name="metadata"', json(Array(250).fill(0)).replaceAll("0", "1e9")],
       ]),
-      400,
-      10029,
+      413,
+      10024,
     ],
     [
       "metadata of more than 64 KiB",

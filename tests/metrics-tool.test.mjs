@@ -87,7 +87,7 @@ describe("what is asked", () => {
       [["--from", daysAgo(1), "--to", daysAgo(-1)], "is in the future"],
       [["--to", daysAgo(1)], "--from"],
       [["--since", "7d", "--from", daysAgo(1)], "cannot be used with"],
-      [["--namespace", ""], "or omit --namespace"],
+      [["--namespace", ""], "give the ID or the title of a namespace"],
     ]) {
       const { queries } = await assertFails(args, 2, text, { env });
       assert.deepEqual(queries, []);
