@@ -301,9 +301,10 @@ pub fn check_metadata(json: &str, operation: Operation) -> Result<&str, KvApiErr
 }
 
 /// Returns how many bytes `JSON.stringify` makes of a value. It differs from serde in numbers.
+#[expect(clippy::expect_used, reason = "every number that serde_json parses is a double")]
 fn stringified_bytes(value: &Value) -> usize {
     match value {
-        Value::Number(number) => number.as_f64().map_or(0, number_bytes),
+        Value::Number(number) => number_bytes(number.as_f64().expect("a number is a double")),
         Value::Array(values) => 1 + values.len().max(1) + values.iter().map(stringified_bytes).sum::<usize>(),
         Value::Object(members) => {
             let member = |(name, value): (&String, &Value)| to_json(name).len() + 1 + stringified_bytes(value);
@@ -314,14 +315,15 @@ fn stringified_bytes(value: &Value) -> usize {
 }
 
 /// Returns the length of a number in JavaScript (ECMA-262, `Number::toString`).
+#[expect(clippy::expect_used, reason = "`{:e}` writes digits, an `e` and an exponent")]
 fn number_bytes(number: f64) -> usize {
     if number == 0.0 {
         return 1;
     }
     // The shortest digits that are this number, and its power of ten: `-1.25e-7`.
     let scientific = format!("{number:e}");
-    let Some((digits, exponent)) = scientific.split_once('e') else { return scientific.len() };
-    let exponent: i32 = exponent.parse().unwrap_or_default();
+    let (digits, exponent) = scientific.split_once('e').expect("a finite number has an exponent");
+    let exponent: i32 = exponent.parse().expect("the exponent of a double fits");
     let sign = usize::from(number < 0.0);
     let count = digits.bytes().filter(u8::is_ascii_digit).count();
     let places = exponent.unsigned_abs() as usize;
