@@ -61,9 +61,13 @@ Examples:
   kv-edge token create --namespace assets --read    a token of the KV REST API for one namespace
   kv-edge routes validate --help                    all options of a command";
 
+/// The columns of help. If they were the terminal's, `clap` would break up the examples, which
+/// people copy.
+const HELP_COLUMNS: usize = 140;
+
 /// Checks and uploads what goes into the KV namespaces of kv-edge
 #[derive(Debug, Parser)]
-#[command(name = "kv-edge", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(name = "kv-edge", version, after_help = EXAMPLES, arg_required_else_help = true, term_width = HELP_COLUMNS)]
 struct CommandLine {
     #[command(subcommand)]
     group: CommandGroup,

@@ -198,32 +198,6 @@ fn json_has_the_same_results() {
 }
 
 #[test]
-fn help_has_examples_at_each_level() {
-    let folder = TestFolder::new("help", &[]);
-    for arguments in [
-        &["--help"][..],
-        &["-h"],
-        &["routes", "--help"],
-        &["routes", "validate", "--help"],
-        &["config", "--help"],
-        &["config", "validate", "--help"],
-    ] {
-        let (code, stdout, stderr) = folder.run(arguments, b"");
-        assert_eq!((code, stderr.as_str()), (0, ""), "{arguments:?}");
-        assert!(stdout.contains("Usage: kv-edge") && stdout.contains("Examples:\n"), "{arguments:?}\n{stdout}");
-        let longest = stdout.lines().map(|line| line.chars().count()).max().unwrap_or(0);
-        assert!(longest <= 140, "{arguments:?}\n{stdout}");
-    }
-    for arguments in [&[][..], &["routes"]] {
-        let (code, stdout, stderr) = folder.run(arguments, b"");
-        assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}");
-        assert!(stderr.contains("Usage: kv-edge") && stderr.contains("Examples:\n"), "{arguments:?}\n{stderr}");
-    }
-    let version = concat!("kv-edge ", env!("CARGO_PKG_VERSION"), "\n");
-    assert_eq!(folder.run(&["--version"], b""), (0, version.to_owned(), String::new()));
-}
-
-#[test]
 fn a_closed_pipe_causes_no_panic() {
     let folder = TestFolder::new("pipe", &[("map.json", VALID.as_bytes())]);
     let mut command = Command::new(env!("CARGO_BIN_EXE_kv-edge"));

@@ -34,7 +34,8 @@ Examples:
 
 With --json:
   {"dryRun", "read", "written", "skipped", "expired", "calls", "seconds"}
-  "skipped" counts the keys that exist already, with --resume also those that the earlier run wrote last, "expired" those that expired or were deleted meanwhile."#;
+  "skipped" counts the keys that exist already, with --resume also those that the earlier run wrote last;
+  "expired" counts those that expired or were deleted meanwhile."#;
 
 /// Copies pairs to another namespace
 #[derive(Debug, clap::Args)]
