@@ -143,7 +143,17 @@ impl<'p> Route<'p> {
             Self::Writes { .. } => "GET, HEAD, POST",
             #[cfg(not(feature = "assets"))]
             Self::Asset { .. } => return Ok(()),
-            _ => "GET, HEAD",
+            #[cfg(feature = "assets")]
+            Self::Asset { .. } | Self::HelloWorld => "GET, HEAD",
+            #[cfg(feature = "cache")]
+            Self::CachedPage => "GET, HEAD",
+            #[cfg(feature = "console")]
+            Self::Console { .. } => "GET, HEAD",
+            #[cfg(feature = "metrics")]
+            Self::Metrics => "GET, HEAD",
+            #[cfg(feature = "writes")]
+            Self::GetStarted => "GET, HEAD",
+            Self::Healthz => "GET, HEAD",
         };
         if allow.split(", ").any(|allowed| allowed == method) { Ok(()) } else { Err(MethodNotAllowed { allow }) }
     }
@@ -202,7 +212,17 @@ impl<'p> Route<'p> {
             Self::Metrics => true,
             #[cfg(feature = "writes")]
             Self::Writes { .. } => true,
-            _ => false,
+            #[cfg(feature = "cache")]
+            Self::Cache | Self::CachedPage => false,
+            #[cfg(feature = "console")]
+            Self::Console { .. } => false,
+            #[cfg(feature = "writes")]
+            Self::GetStarted => false,
+            #[cfg(feature = "assets")]
+            Self::HelloWorld => false,
+            #[cfg(feature = "storefronts")]
+            Self::Storefront { .. } => false,
+            Self::Healthz | Self::Asset { .. } => false,
         }
     }
 
