@@ -1,4 +1,4 @@
-//! Everything that outlives a request: what one isolate remembers, each cache beside its bound.
+//! What one isolate remembers from one request to the next, each cache beside its bound.
 //!
 //! An isolate has 128 MB for JavaScript and WebAssembly together, and serves several requests at
 //! once. All caches together take less than 64 MiB; a test adds their bounds up.
