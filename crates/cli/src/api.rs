@@ -81,6 +81,16 @@ pub(crate) struct Namespace {
     id: String,
     is_redacted: bool,
     cancellation: Cancellation,
+    before_call: Option<Arc<dyn BeforeCall>>,
+}
+
+/// What a command does before each call, such as renewing a lease.
+pub(crate) trait BeforeCall: fmt::Debug + Send + Sync {
+    /// Called before each call, but not before its retries.
+    ///
+    /// # Errors
+    /// The call is not made, and fails with this error.
+    fn before_call(&self) -> Result<(), ApiError>;
 }
 
 /// A key as "List a namespace's keys" returns it.
@@ -124,7 +134,13 @@ impl BulkResult {
 
 impl Namespace {
     fn new(client: ApiClient, id: &str) -> Self {
-        Self { client: Arc::new(client), id: id.to_owned(), is_redacted: false, cancellation: Cancellation::default() }
+        Self {
+            client: Arc::new(client),
+            id: id.to_owned(),
+            is_redacted: false,
+            cancellation: Cancellation::default(),
+            before_call: None,
+        }
     }
 
     fn with_id(self, id: String) -> Self {
@@ -151,6 +167,11 @@ impl Namespace {
         namespace
     }
 
+    /// Returns the same namespace, with something to do before each call.
+    pub(crate) fn with_before_call(&self, before_call: Arc<dyn BeforeCall>) -> Self {
+        Self { before_call: Some(before_call), ..self.clone() }
+    }
+
     /// Returns true for the API of `wrangler dev`.
     pub(crate) fn is_local(&self) -> bool {
         self.client.is_local()
@@ -174,6 +195,9 @@ impl Namespace {
         redacted_what: &str,
         mut attempt: impl FnMut(&ApiClient, Duration) -> Result<T, ApiAttemptError>,
     ) -> Result<T, ApiError> {
+        if let Some(before_call) = &self.before_call {
+            before_call.before_call()?;
+        }
         if self.is_redacted {
             self.client.call(redacted_what, &self.cancellation, |client, time_left| {
                 attempt(client, time_left).map_err(ApiAttemptError::redacted)

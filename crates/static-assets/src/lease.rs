@@ -26,14 +26,14 @@ pub const GC_PREFIX: &str = "gc-";
 pub const ROLLBACK_PREFIX: &str = "rollback-";
 /// The shortest time after which the lease of something that died expires, in seconds.
 const SECONDS_MIN: u64 = 3600;
-/// How much longer than the longest call a lease lasts, in seconds.
+/// How much longer than two of the longest calls a lease lasts, in seconds.
 const MARGIN_SECONDS: u64 = 600;
 
 /// `assets gc` is running under this name, which stops pushes and rollbacks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`assets gc` is running ({0}), so nothing was switched; run this again when it has finished. If it has \
-     died, its lease expires after an hour, or after its --deadline plus ten minutes if that is longer"
+     died, its lease expires after an hour, or after twice its --deadline plus ten minutes if that is longer"
 )]
 pub struct GcRunning(pub String);
 
@@ -70,10 +70,11 @@ pub fn value(started_ms: u64) -> String {
 }
 
 /// Returns how long a lease lasts, in seconds, if a call takes up to `deadline_seconds`. It is
-/// renewed only between calls, so it outlasts the longest one.
+/// renewed only between calls, and the renewal is a call itself, so it outlasts two of the longest.
 #[must_use]
 pub fn seconds(deadline_seconds: u64) -> u32 {
-    u32::try_from(deadline_seconds.saturating_add(MARGIN_SECONDS).max(SECONDS_MIN)).unwrap_or(u32::MAX)
+    let seconds = deadline_seconds.saturating_mul(2).saturating_add(MARGIN_SECONDS);
+    u32::try_from(seconds.max(SECONDS_MIN)).unwrap_or(u32::MAX)
 }
 
 /// Checks the keys of all leases, of which the caller has written one.
@@ -102,8 +103,8 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_outlives_the_longest_call() {
-        for (deadline, expected) in [(1, 3600), (900, 3600), (3000, 3600), (3001, 3601), (86_400, 87_000)] {
+    fn a_lease_outlives_the_longest_call_and_the_longest_renewal() {
+        for (deadline, expected) in [(1, 3600), (900, 3600), (1500, 3600), (1501, 3602), (86_400, 173_400)] {
             assert_eq!(seconds(deadline), expected, "{deadline}");
         }
     }

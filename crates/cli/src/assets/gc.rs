@@ -16,7 +16,7 @@ use static_assets::lease;
 use static_assets::manifest::{File, FileBody, Manifest};
 use static_assets::release::{BlobMetadata, Pointer, Release};
 
-use super::lease::{Lease, check_no_other, with_lease};
+use super::lease::{check_no_other, with_lease};
 use super::releases::{self, ReleaseError};
 use super::{AssetsError, AssetsNamespaceArguments};
 use crate::api::{ApiError, Namespace, NamespaceKey};
@@ -127,14 +127,15 @@ impl GcArguments {
             // Commands that start from now on see the lease and stop. Those that started while
             // the releases were being read are either still running and have a lease, or are
             // finished and have moved the pointer.
-            with_lease(&namespace, &progress, &lease::gc_name(clock::now_ms()), |lease| {
-                self.check_leases(&namespace, Some(lease))?;
-                if releases::pointer(&namespace)? != pointer {
+            let own = lease::gc_name(clock::now_ms());
+            with_lease(&namespace, &progress, &own, |namespace| {
+                self.check_leases(namespace, Some(&own))?;
+                if releases::pointer(namespace)? != pointer {
                     return Err(GcError::Switched.into());
                 }
                 let manifests: Vec<_> = releases.deletable.iter().map(|id| format!("{MANIFESTS}{id}")).collect();
-                delete(lease, &namespace, &progress, "deleting releases", &manifests)?;
-                Ok::<_, AssetsError>(delete(lease, &namespace, &progress, "deleting values", &blobs.deletable)?)
+                delete(namespace, &progress, "deleting releases", &manifests)?;
+                Ok::<_, AssetsError>(delete(namespace, &progress, "deleting values", &blobs.deletable)?)
             })?;
         }
         self.report(&releases, &blobs, namespace.calls(), out)
@@ -142,7 +143,7 @@ impl GcArguments {
 
     /// Fails if another command is running: no release reaches the blobs of a running push yet,
     /// and the push relies on those that it found in KV.
-    fn check_leases(&self, namespace: &Namespace, own: Option<&Lease>) -> Result<(), AssetsError> {
+    fn check_leases(&self, namespace: &Namespace, own: Option<&str>) -> Result<(), AssetsError> {
         let leases = if self.force { Vec::new() } else { namespace.list(PUSHES)? };
         Ok(check_no_other(&leases, own)?)
     }
@@ -286,20 +287,13 @@ fn select_blobs(listed: Vec<NamespaceKey>, reachable: &HashSet<String>, now_ms: 
     blobs
 }
 
-fn delete(
-    lease: &Lease,
-    namespace: &Namespace,
-    progress: &Progress,
-    what: &str,
-    keys: &[String],
-) -> Result<(), ApiError> {
+fn delete(namespace: &Namespace, progress: &Progress, what: &str, keys: &[String]) -> Result<(), ApiError> {
     if keys.is_empty() {
         return Ok(());
     }
     let phase = progress.phase(what, keys.len() as u64, Unit::Keys);
     for keys in keys.chunks(KEYS_PER_STEP) {
         namespace.bulk_delete(keys)?;
-        lease.renew()?;
         phase.add(keys.len() as u64);
     }
     phase.done(&format!("{}", keys.len()));

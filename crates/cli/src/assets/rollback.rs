@@ -10,7 +10,7 @@ use static_assets::rollback::{self, RollbackError};
 
 use super::lease::with_lease_unless_gc;
 use super::{AssetsError, AssetsNamespaceArguments, releases};
-use crate::api::listed;
+use crate::api::{Namespace, listed};
 use crate::clock;
 use crate::progress::Progress;
 
@@ -80,18 +80,18 @@ impl RollbackArguments {
         if is_changed {
             // The list may contain a release that cannot be read any more, or not yet, and an
             // unreadable one must not be served.
-            let check = || match releases::manifest(&namespace, to)? {
+            let check = |namespace: &Namespace| match releases::manifest(namespace, to)? {
                 None => Err(AssetsError::from(NoRelease::of(RollbackError::NotFound(to.to_owned()), &all))),
                 Some(_) => Ok(()),
             };
             let now_ms = clock::now_ms();
             if self.namespace.dry_run {
-                check()?;
+                check(&namespace)?;
             } else {
                 // Read under the lease: a gc that was running before may have deleted the
                 // release.
-                with_lease_unless_gc(&namespace, &progress, &lease::rollback_name(now_ms), |_| {
-                    check()?;
+                with_lease_unless_gc(&namespace, &progress, &lease::rollback_name(now_ms), |namespace| {
+                    check(namespace)?;
                     let after = Pointer::rolled_back(before, to, now_ms);
                     let value = serde_json::to_vec(&after)?;
                     Ok::<(), AssetsError>(namespace.put(&POINTER, &value, None, None)?)

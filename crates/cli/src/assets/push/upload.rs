@@ -13,7 +13,7 @@ use super::source_file;
 use super::spool::Spool;
 use super::walk::SourceFile;
 use crate::api::{ApiError, CallQueue, KeyValuePair, MetadataJson, Namespace, concurrent_calls};
-use crate::assets::lease::{self, Lease};
+use crate::assets::lease;
 use crate::assets::releases::{self, ReleaseError};
 use crate::progress::{Progress, Unit};
 
@@ -74,14 +74,13 @@ impl ReleaseUpload<'_> {
         in_kv: &HashSet<String>,
         previous_max: usize,
     ) -> Result<BlobTotals, PushError> {
-        lease::with_lease_unless_gc(self.namespace, self.progress, &manifest.id, |lease| {
-            let uploaded = self.upload_values(lease, blobs, in_kv)?;
-            self.progress.note("writing the manifest and switching");
-            self.write_manifest(manifest)?;
-            lease.renew()?;
+        self.with_lease(&manifest.id, |upload| {
+            let uploaded = upload.upload_values(blobs, in_kv)?;
+            upload.progress.note("writing the manifest and switching");
+            upload.write_manifest(manifest)?;
             // Read again, so that a rollback in the meantime is recorded among the previous
             // releases.
-            self.switch(self.pointer()?.as_ref(), &manifest.id, previous_max)?;
+            upload.switch(upload.pointer()?.as_ref(), &manifest.id, previous_max)?;
             Ok(uploaded)
         })
     }
@@ -96,12 +95,23 @@ impl ReleaseUpload<'_> {
         if self.pointer()?.is_some_and(|pointer| !is_other(&pointer)) {
             return Ok(None);
         }
-        lease::with_lease_unless_gc(self.namespace, self.progress, id, |_| {
+        self.with_lease(id, |upload| {
             // A gc that has just finished may have deleted the release.
-            releases::manifest(self.namespace, id)?.ok_or_else(|| ReleaseError::NotFound(id.to_owned()))?;
-            let before = self.pointer()?;
-            self.switch(before.as_ref(), id, previous_max)?;
+            releases::manifest(upload.namespace, id)?.ok_or_else(|| ReleaseError::NotFound(id.to_owned()))?;
+            let before = upload.pointer()?;
+            upload.switch(before.as_ref(), id, previous_max)?;
             Ok(before.filter(is_other).map(|pointer| pointer.current))
+        })
+    }
+
+    /// Does the work under the lease of a release.
+    fn with_lease<T>(
+        &self,
+        id: &str,
+        work: impl FnOnce(&ReleaseUpload) -> Result<T, PushError>,
+    ) -> Result<T, PushError> {
+        lease::with_lease_unless_gc(self.namespace, self.progress, id, |namespace| {
+            work(&ReleaseUpload { namespace, ..*self })
         })
     }
 
@@ -124,28 +134,27 @@ impl ReleaseUpload<'_> {
     /// # Errors
     /// [`PushError`]
     pub(super) fn restore(&self, id: &str, blobs: &[Blob], in_kv: &HashSet<String>) -> Result<BlobTotals, PushError> {
-        lease::with_lease_unless_gc(self.namespace, self.progress, id, |lease| self.upload_values(lease, blobs, in_kv))
+        self.with_lease(id, |upload| upload.upload_values(blobs, in_kv))
     }
 
     /// Steps 2 and 3.
-    fn upload_values(&self, lease: &Lease, blobs: &[Blob], in_kv: &HashSet<String>) -> Result<BlobTotals, PushError> {
+    fn upload_values(&self, blobs: &[Blob], in_kv: &HashSet<String>) -> Result<BlobTotals, PushError> {
         let (skipped, missing): (Vec<&Blob>, Vec<&Blob>) =
             blobs.iter().partition(|blob| in_kv.contains(blob.hash.as_ref()));
-        self.send(lease, &missing, "uploading")?;
+        self.send(&missing, "uploading")?;
         if skipped.is_empty() {
             return Ok(BlobTotals::of(missing));
         }
         // Only the values that were not uploaded: a list may not have yet what was just written.
         let in_kv = blobs_in_kv(self.namespace)?;
-        lease.renew()?;
         let lost: Vec<&Blob> = skipped.into_iter().filter(|blob| !in_kv.contains(blob.hash.as_ref())).collect();
-        self.send(lease, &lost, "uploading what was deleted meanwhile")?;
+        self.send(&lost, "uploading what was deleted meanwhile")?;
         Ok(BlobTotals::of(missing.into_iter().chain(lost)))
     }
 
     /// Uploads values, a few calls at a time. Values are read only when a call is free, so that
     /// few are in memory.
-    fn send(&self, lease: &Lease, blobs: &[&Blob], what: &str) -> Result<(), PushError> {
+    fn send(&self, blobs: &[&Blob], what: &str) -> Result<(), PushError> {
         if blobs.is_empty() {
             return Ok(());
         }
@@ -156,8 +165,7 @@ impl ReleaseUpload<'_> {
             |queue| self.read_batches(blobs, queue),
             |pairs: Vec<KeyValuePair>| {
                 let (values, bytes) = (pairs.len() as u64, pairs.iter().map(|pair| pair.value.len() as u64).sum());
-                let put = self.namespace.bulk_put(pairs).and_then(|()| lease.renew());
-                put.map_err(PushError::NotUploaded)?;
+                self.namespace.bulk_put(pairs).map_err(PushError::NotUploaded)?;
                 uploaded.fetch_add(values, Ordering::Relaxed);
                 phase.add(bytes);
                 Ok(())
