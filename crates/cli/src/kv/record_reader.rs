@@ -18,6 +18,7 @@ const RECORD_BYTES_MAX: usize = 200 << 20;
 pub(super) struct RecordReader<R> {
     input: R,
     position: RecordPosition,
+    has_failed: bool,
 }
 
 /// A place in the input. Reading continues from there.
@@ -105,7 +106,7 @@ impl WrittenRecord {
 impl<R: BufRead> RecordReader<R> {
     /// Reads from an input that stands at `position`.
     pub(super) fn new(input: R, position: RecordPosition) -> Self {
-        Self { input, position }
+        Self { input, position, has_failed: false }
     }
 
     fn error(&self, problem: impl Into<String>) -> InputRecordError {
@@ -216,12 +217,17 @@ impl<R: BufRead> RecordReader<R> {
     }
 }
 
-/// The records, up to the first error.
+/// The records. The first error is the last item.
 impl<R: BufRead> Iterator for RecordReader<R> {
     type Item = Result<InputRecord, InputRecordError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.record().transpose()
+        if self.has_failed {
+            return None;
+        }
+        let record = self.record();
+        self.has_failed = record.is_err();
+        record.transpose()
     }
 }
 

@@ -132,3 +132,19 @@ fn an_error_names_the_line_and_the_problem() {
         assert!(error.line == line && error.problem.starts_with(problem), "{text}: {error:?}");
     }
 }
+
+#[test]
+fn an_error_is_the_last_item() {
+    let good = r#"{"key": "a", "value": "1"}"#;
+    for (text, items) in [
+        (format!("{good}\n{{}}\n{good}"), 2),
+        (format!("{good}\n7\n{good}"), 2),
+        (format!("[{good}, {{}}, {good}]"), 2),
+        (format!("[{good} {good}]"), 2),
+        (format!("[{good}"), 2),
+        (good[..20].to_owned(), 1),
+    ] {
+        let records: Vec<_> = RecordReader::new(text.as_bytes(), RecordPosition::START).take(9).collect();
+        assert_eq!((records.len(), records.iter().position(Result::is_err)), (items, Some(items - 1)), "{text}");
+    }
+}
