@@ -70,7 +70,7 @@ pub fn value(started_ms: u64) -> String {
 }
 
 /// Returns how long a lease lasts, in seconds, if a call takes up to `deadline_seconds`. It is
-/// renewed only between calls, and the renewal is a call itself, so it outlasts two of the longest.
+/// renewed only between calls, and the renewal is a call, too, so it outlasts two of the longest.
 #[must_use]
 pub fn seconds(deadline_seconds: u64) -> u32 {
     let seconds = deadline_seconds.saturating_mul(2).saturating_add(MARGIN_SECONDS);
