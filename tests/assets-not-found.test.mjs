@@ -77,13 +77,13 @@ describe("a path without a file", () => {
     }
 
     for (const [what, headers] of [
-      ["a script", { "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script", Accept: "*/*" }],
+      ["a request for a script", { "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script", Accept: "*/*" }],
       ["a fetch", { "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty", Accept: "*/*" }],
       ["a fetch of JSON", { "Sec-Fetch-Mode": "cors", Accept: "application/json" }],
-      ["an image", { "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image", Accept: "image/*" }],
-      ["curl", { Accept: "*/*" }],
+      ["a request for an image", { "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image", Accept: "image/*" }],
+      ["a request of curl", { Accept: "*/*" }],
     ]) {
-      test(`${what} that is not there gets 404`, async () => {
+      test(`${what} of a path without a file gets 404`, async () => {
         assert.equal((await site.get("/none.js", headers)).status, 404);
         assert.equal((await site.get("/some/route", headers)).status, 404);
       });

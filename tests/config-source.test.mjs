@@ -8,7 +8,7 @@ import { eventually, uniqueName } from "./harness/eventually.mjs";
 const on = { preview_features_enabled: true };
 const off = { preview_features_enabled: false };
 
-/** Everything a read may do instead of returning KV's value. */
+/** How a read may fail at once. */
 const failures = ["500", "503", "429", "400", "no response", "throws a string", "throws undefined"];
 
 /** Requests a page with this fault at every read of the user's record. */

@@ -1,5 +1,5 @@
-// `kv-edge config sync --watch`: KV ends up equal to the table, whatever happens to the database
-// or the API.
+// `kv-edge config sync --watch` while the database or the API fails: KV equals the table once both
+// work again, and the exit code is 1 if the command ends while KV may be behind.
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -5,7 +5,7 @@ import { before, describe, test } from "node:test";
 import { assertPage, startConfig } from "./harness/config.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 
-/** Checks that no cache between the Worker and a visitor may share the page. */
+/** Checks that no cache may store the page, and that `Vary` names where the id comes from. */
 function assertPrivate(response, vary) {
   assert.equal(response.headers.vary?.toLowerCase(), vary);
   assert.equal(response.headers["cache-control"], "private, no-store");
@@ -42,7 +42,7 @@ describe("USER_ID_FROM = header:NAME", async () => {
     ["the id", "alice", true],
     ["another user", "bob", false],
     ["a percent sign stands for itself", "a%20b", true],
-    ["blanks around it are none of it", "  alice ", true],
+    ["blanks around the id are ignored", "  alice ", true],
     ["a blank within", "a b", true],
     ["bytes of UTF-8", Buffer.from("été").toString("latin1"), true],
   ];
@@ -103,7 +103,7 @@ describe("USER_ID_FROM = cookie:NAME", async () => {
     });
   }
 
-  test("an id that no key can be gets 400", async () => {
+  test("an id that cannot be a key gets 400", async () => {
     const response = await config.request("GET", "/config", { headers: { Cookie: `uid=${long}`, ...json } });
     assertProblem(response, 400, "invalid_key");
   });

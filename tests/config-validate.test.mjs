@@ -55,7 +55,7 @@ describe("valid definitions", () => {
   for (const [what, text, count] of [
     ["of all types", JSON.stringify(GOOD), 4],
     ["none", '{"flags":{}}', 0],
-    ["with a variant for each default", flags({ a: boolean([{ percentage: 25, variant: "on" }]) }), 1],
+    ["with the default variants, on and off", flags({ a: boolean([{ percentage: 25, variant: "on" }]) }), 1],
   ]) {
     test(`${what}: exit code 0`, async () => {
       const { code, report, stderr } = await validate(text);
@@ -77,7 +77,7 @@ describe("invalid definitions: exit code 1, each fault with its place", () => {
     ["variants of two types", { a: { variants: { x: 1, y: "2" }, default: "x" } }, /a\.variants/],
     ["no variants at all", { a: { variants: {}, default: "x" } }, /a\.variants/],
     ["an unknown member", { a: boolean([], { defualt: 1 }) }, /a\.defualt/],
-    ["a rule with a variant that is none", { a: boolean([{ percentage: 1, variant: "none" }]) }, /a\.rules\[0\]\.variant/],
+    ["a rule with a variant that does not exist", { a: boolean([{ percentage: 1, variant: "none" }]) }, /a\.rules\[0\]\.variant/],
     ["a rule without a variant", { a: boolean([{ percentage: 1 }]) }, /a\.rules\[0\]/],
     ["a rule that asks for nothing", { a: boolean([{ variant: "on" }]) }, /a\.rules\[0\]/],
     ["a percentage over 100", { a: on({ percentage: 101 }) }, /a\.rules\[0\]\.percentage/],
@@ -88,7 +88,7 @@ describe("invalid definitions: exit code 1, each fault with its place", () => {
     ["a condition without an operator", { a: on({ match: [{ attribute: "x" }] }) }, /a\.rules\[0\]\.match\[0\]/],
     ["a condition with two", { a: on({ match: [{ attribute: "x", eq: 1, lt: 2 }] }) }, /a\.rules\[0\]\.match\[0\]/],
     ["a condition without an attribute", { a: on({ match: [{ eq: 1 }] }) }, /a\.rules\[0\]\.match\[0\]/],
-    ["a version that is none", { a: on({ match: [{ attribute: "x", semverGt: "one" }] }) }, /a\.rules\[0\]\.match\[0\]\.semverGt/],
+    ["an operand that is no version", { a: on({ match: [{ attribute: "x", semverGt: "one" }] }) }, /a\.rules\[0\]\.match\[0\]\.semverGt/],
     ["a comparison with text", { a: on({ match: [{ attribute: "x", gt: "5" }] }) }, /a\.rules\[0\]\.match\[0\]\.gt/],
     ["metadata that nest", { a: boolean([], { metadata: { x: {} } }) }, /a\.metadata\.x/],
     ["a name with a space", { "a b": boolean() }, /a b/],

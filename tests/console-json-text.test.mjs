@@ -38,7 +38,7 @@ test("long numbers, exponents and repeated members stay as they are", () => {
   assert.equal(oneLine(layOut(text)), text);
 });
 
-test("JSON on one line is laid out to edit and stored on one line again; any other layout stays", () => {
+test("JSON on one line, as JSON.stringify or json.dumps writes it, is laid out to edit and stored on one line again; other JSON stays", () => {
   for (const [text, shown] of [
     ['{"a":[1,2]}', '{\n  "a": [\n    1,\n    2\n  ]\n}'],
     ['{"a":1}\r\n', '{\n  "a": 1\n}'],
@@ -53,7 +53,7 @@ test("JSON on one line is laid out to edit and stored on one line again; any oth
   }
 });
 
-test("a text has one line end, or none that an editor would keep", () => {
+test("a text has one line end, or null if they are mixed or carriage returns alone", () => {
   const found = ["", "a", "a\nb\n", "a\r\nb\r\n", "a\r\nb\n", "a\rb", "a\n\rb"].map(lineEndOf);
   assert.deepEqual(found, ["\n", "\n", "\n", "\r\n", null, null, null]);
 });

@@ -70,7 +70,7 @@ describe("console and tool refuse the same files, at the same line", () => {
     ["text after the array", 2, `[${good}]\n${good}`],
     ["a pair that is cut off", 1, good.slice(0, 20)],
     ["an unknown member", 1, '{"key": "a", "value": "1", "ttl": 60}'],
-    ["base64 that is none", 1, '{"key": "a", "value": "é", "base64": true}'],
+    ["a value that is not base64", 1, '{"key": "a", "value": "é", "base64": true}'],
     ["a key that no URL can carry", 1, '{"key": "..", "value": ""}'],
     ["a key that is too long", 2, `${good}\n${JSON.stringify({ key: "k".repeat(513), value: "" })}`],
     ["metadata that are too long", 1, JSON.stringify({ key: "a", value: "", metadata: "m".repeat(1023) })],

@@ -1,5 +1,5 @@
-// `/cache/{absolute URL}`: which URLs are fetched, exactly as which request, and that no visitor
-// gets another visitor's response.
+// `/cache/{absolute URL}`: which URLs are fetched, with which request line, and that nobody gets a
+// response that was made for another visitor alone.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { send, sendForJson } from "./harness/http.mjs";
@@ -203,7 +203,7 @@ for (const status of [301, 302, 303, 307, 308]) {
   });
 }
 
-/** An upstream that responds with the visitor's cookie. */
+/** A handler that responds with the visitor's cookie or credentials, and with these fields. */
 const personalScript =
   (...lines) =>
   (request) => ({ headers: lines, body: `for ${request.field("Cookie") ?? request.field("Authorization") ?? "nobody"}` });
@@ -213,7 +213,7 @@ for (const [name, lines] of [
   ["no-store", ["Cache-Control: no-store"]],
   ["Vary: *", freshFor(1000, "Vary: *")],
   ["Vary: Cookie", freshFor(1000, "Vary: Cookie")],
-  ["nothing of caching", []],
+  ["no field about caching", []],
 ]) {
   test(`a response with ${name} is never served to another visitor`, async () => {
     const page = resource(personalScript(...lines));

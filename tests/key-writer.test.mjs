@@ -1,4 +1,5 @@
-// `POST /writes/{key}?strategy=coalesce` and `GET /writes/{key}`, on a KV that accepts every put.
+// `POST /writes/{key}?strategy=coalesce` and `GET /writes/{key}`: what they promise. Some puts are
+// slow, or refused and accepted a moment later; in key-writer-faults.test.mjs KV fails for longer.
 //
 // The writer waits in real time, so these tests run concurrently.
 import assert from "node:assert/strict";
@@ -129,7 +130,7 @@ describe("coalesce, waiting until the value is durable", { concurrency: true }, 
   });
 });
 
-describe("an object whose key is flushed costs nothing", { concurrency: true }, () => {
+describe("an object whose key is flushed keeps only a short record", { concurrency: true }, () => {
   test("no alarm, one record and no value", async () => {
     const key = uniqueName("flushed");
     const body = "x".repeat(5000);

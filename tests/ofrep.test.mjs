@@ -228,7 +228,7 @@ describe("errors", () => {
     ["where it would be whole, were it not for its length", "Content-Length: 100", "{}"],
     ["in a chunk", "Transfer-Encoding: chunked", '9\r\n{"con'],
     ["before the last chunk", "Transfer-Encoding: chunked", "2\r\n{}\r\n"],
-    ["by a chunk that is none", "Transfer-Encoding: chunked", "2\r\n{}\r\nzz\r\n"],
+    ["by an invalid chunk", "Transfer-Encoding: chunked", "2\r\n{}\r\nzz\r\n"],
   ]) {
     test(`a body that breaks off ${how} gets 400 PARSE_ERROR`, async () => {
       for (const [path, key] of [[ofrepFlag("static"), "static"], [OFREP_FLAGS]]) {

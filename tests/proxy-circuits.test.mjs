@@ -20,7 +20,7 @@ import {
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
-// Each origin has a circuit, so each test has its own upstreams.
+// Circuits belong to origins and to paths at them, so each test has its own upstreams.
 const { routingOrigins, upstreamOf } = await startRawUpstreams(60);
 const vars = { ROUTING_ORIGINS: routingOrigins, ROUTING_REFRESH: "0", UPSTREAM_TIMEOUT_MS: "5000" };
 const worker = await startWorker({ faulty: true, vars });
@@ -41,7 +41,7 @@ function assertOpen(response, secondsMax = 10) {
   assert.ok(seconds >= 1 && seconds <= secondsMax, `Retry-After: ${response.headers["retry-after"]}`);
 }
 
-/** Returns a tenant whose upstream has failed five times. */
+/** Returns a storefront whose upstream has failed five times, and responds by `handler` now. */
 async function opened(handler, record = {}) {
   const upstream = upstreamOf(respondFailure());
   const id = await storefronts.add({ origin: upstream.origin, ...record });
@@ -87,7 +87,7 @@ test("four failures do not open the circuit, nor five in more than ten seconds, 
   assert.equal(busy.requests.length, 40);
 });
 
-test("the circuit belongs to the path at the origin, not to the tenant", async () => {
+test("the circuit belongs to the path at the origin, not to the storefront", async () => {
   const { upstream, id } = await opened(respondOk());
   assertOpen(await post(await storefronts.add({ origin: upstream.origin })));
   assert.equal((await post(await storefronts.add({ origin: `${upstream.origin}/other` }))).status, 200);
@@ -153,7 +153,7 @@ test("a body that a visitor sends too slowly, or breaks off, is not a failure of
   for (let requests = 0; requests < 3; requests += 1) assert.equal((await post(id)).status, 200);
 });
 
-test("an upstream that times out for five visitors at five paths within ten seconds gets no requests", async () => {
+test("an upstream that gives no response to five visitors at five paths, for over ten seconds, gets no requests", async () => {
   const upstream = upstreamOf(closeConnection);
   const id = await storefronts.add({ origin: upstream.origin });
   const ask = (visitor, path) =>
@@ -203,7 +203,7 @@ test("a failed probe opens the circuit again, for twice as long", async () => {
   assert.equal((await post(id)).status, 200);
 });
 
-test("another variant serves the visitors of an open circuit, without a try", async () => {
+test("while the circuit of a variant is open, another variant serves its visitors, and the first one gets no requests", async () => {
   const [blue, green] = [upstreamOf(respondFailure()), upstreamOf(respondOk("green"))];
   const id = await storefronts.add({
     variants: [
@@ -247,7 +247,7 @@ test("with an open circuit the fallback upstream gets requests of any method", a
   assert.equal(upstream.requests.length, 5);
 });
 
-test("a fallback upstream whose circuit may be tried again by the end of the tries is tried", async () => {
+test("a fallback upstream whose circuit ceases to be open during a slow try serves the request", async () => {
   const backup = upstreamOf(respondFailure());
   const get = (id) => sendForJson(worker, `/stores/${id}/x`);
   const backupId = await storefronts.add({ origin: backup.origin });

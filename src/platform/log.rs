@@ -1,5 +1,6 @@
-//! The log: one line of JSON for each event, with the id of its request. It never contains a
-//! secret or anything that a visitor sent.
+//! The log: one line of JSON for each event, with the id of its request if it belongs to one. It
+//! never contains a secret, nor what a visitor sent. The one exception is a `CF-Ray` that looks
+//! like an id of Cloudflare's: without Cloudflare in front, the visitor may have sent it.
 
 use std::cell::OnceCell;
 use std::fmt::Display;
@@ -35,9 +36,9 @@ struct LogLine<'a> {
 #[derive(Serialize, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
 enum LogLevel {
-    /// The visitor got an error: `console.error`.
+    /// The response is a 5xx: `console.error`.
     Error,
-    /// The job went on without something: `console.warn`.
+    /// Something failed, and the job went on without it: `console.warn`.
     Warning,
 }
 
@@ -77,7 +78,7 @@ impl RequestLog {
         })
     }
 
-    /// Logs an error that the visitor got, with this status.
+    /// Logs the error of a response with this status, a 5xx.
     pub(crate) fn error(&self, code: &str, status: u16, detail: &str) {
         let (level, request_id, route) = (LogLevel::Error, Some(self.id()), self.0.route);
         LogLine { level, request_id, code, status: Some(status), route, detail }.write();
@@ -92,7 +93,7 @@ impl RequestLog {
     }
 }
 
-/// Logs the same for work that belongs to no request, such as an alarm of a Durable Object.
+/// Logs a failure in work that belongs to no request, such as an alarm of a Durable Object.
 #[cfg(feature = "durable-objects")]
 pub(crate) fn background_warning(route: &str, code: &str, detail: &dyn Display) {
     LogLine { level: LogLevel::Warning, request_id: None, code, status: None, route, detail: &detail.to_string() }

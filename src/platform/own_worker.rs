@@ -15,9 +15,10 @@ extern "C" {
     fn send_to_self(request: &Request, names: &str, body: &str) -> Result<js_sys::Promise, JsValue>;
 }
 
-/// Sends a request of this Worker to it again, with another body, which is passed on before this
-/// returns. `names` are the header fields that it keeps, separated by commas. Resolves to status
-/// and body of the response. The error is the message of the runtime.
+/// Sends a request that this Worker received to the Worker again, with another body. The body is
+/// handed over before this returns, so the caller may drop it. `names` are the header fields that
+/// the request keeps, separated by commas. Resolves to status and body of the response. The error
+/// is the message of the runtime.
 pub(crate) fn send(
     request: &Request,
     names: &str,

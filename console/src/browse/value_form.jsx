@@ -18,7 +18,8 @@ import { download } from "./transfer.js";
 import { kindOf } from "./value_kind.js";
 
 /**
- * What a draft changes; `null` is what is stored. `view` is the view in which the text was typed.
+ * What a draft changes; a part that is `null` stays as it is stored. `view` is the view in which
+ * the text was typed.
  */
 const UNCHANGED = { text: null, view: null, bytes: null, metadata: null, expiration: null };
 
@@ -184,7 +185,7 @@ function ValueForm({
         metadata,
         expiration: expiration.expiration ?? (expiration.expirationTtl ? Math.floor(Date.now() / 1000) + expiration.expirationTtl : null),
       };
-      // A lifetime begins on the clock of KV, so when exactly it ends is unknown here.
+      // The exact end is unknown here, because KV counts a lifetime from its own clock.
       versions.current.add(expiration.expirationTtl ? { ...written, expiration: undefined } : written);
       // Whoever came back to the key meanwhile may have changed it again.
       if (draftOf(id)?.edit === edit) keepDraft(id, null);
@@ -204,7 +205,7 @@ function ValueForm({
 
   /** Throws a `ChangedInBetween` if somebody else has changed the key since we read it. */
   async function checkUnchanged() {
-    // Reading a key that does not exist is a failure in the browser's log.
+    // A new key is looked up in the list first: the browser logs the 404 of a read as a failure.
     const isThere = !isNew || (await exists(namespace, name));
     versions.current.check(isThere ? await readValue(namespace, name) : null);
   }

@@ -20,8 +20,9 @@
 //!
 //! The exit code of a command that checks is 0 if everything is valid, 1 if it found faults, and
 //! 2 if it could not check: a mistake in the command line, a file that cannot be read. The exit
-//! code of a command that changes KV is 0 if it succeeded, 1 if it failed, and 2 for a mistake in
-//! the command line. It is also 2 if the output cannot be written.
+//! code of every other command is 0 if it succeeded, 1 if it failed, and 2 if it could not begin,
+//! because of a mistake in the command line or a file or folder that cannot be read. Any command
+//! ends with 2 if its output cannot be written, and with 141 if its reader has closed the pipe.
 
 #![forbid(unsafe_code)]
 // `eprintln!` and `println!` panic if the pipe is closed. Messages go through
@@ -92,7 +93,7 @@ const CLOSED_PIPE: u8 = 128 + 13;
 enum ExitStatus {
     /// The command succeeded, and found no fault: exit code 0.
     Success,
-    /// The command found faults, or failed to change KV: exit code 1.
+    /// The command found faults, or failed: exit code 1.
     Failure,
     /// The command could not run: exit code 2.
     CannotRun,

@@ -4,9 +4,9 @@
 //! Lookup shortens a range, never a tag: `pt` does not find `pt-BR`, and `en-GB` does not find
 //! `en-US`. But a visitor who asks for `nl, en;q=0.7` would rather read `nl-BE` than `en`. So a
 //! tag in the language and script of a range comes before the next range. The script decides what
-//! a visitor can read: `zh-TW` gets `zh-Hant` rather than `zh`, if both are available. The same
-//! language in another script is still closer to the visitor than the default; it comes after all
-//! ranges.
+//! a visitor can read: `zh-TW` gets `zh-Hant` rather than `zh`, if both are available. A tag in
+//! another script comes before the next range only if lookup finds it, as it finds `zh` for
+//! `zh-TW`. The others come after all ranges: they are closer to the visitor than the default.
 //!
 //! These are the choices of `pick` of accept-language-parser with `loose`, which the documented
 //! example uses, as far as the RFC agrees.
@@ -49,7 +49,7 @@ struct LanguageRange<'a> {
 /// The most ranges that are read; the rest is ignored. No browser sends more.
 const RANGES_MAX: usize = 64;
 
-/// In practice a language tag has at most 35 characters (RFC 5646 §4.4.1).
+/// The longest tag that is read, in characters. A limit must allow for 35 (RFC 5646 §4.4.1).
 const TAG_LENGTH_MAX: usize = 35;
 
 impl<'a> AcceptLanguage<'a> {
@@ -177,8 +177,8 @@ pub fn negotiate<'t>(
     NegotiatedLanguage { tag, varies: true }
 }
 
-/// Returns true if a text has the form of a language tag: subtags of 1 to 8 letters and digits, at
-/// most 35 characters (RFC 5646 §2.1). Such a text is safe in HTML and in header fields.
+/// Returns true if a text has the form of a language tag: subtags of 1 to 8 letters and digits
+/// (RFC 5646 §2.1), and at most 35 characters. Such a text is safe in HTML and in header fields.
 #[must_use]
 pub fn is_language_tag(tag: &str) -> bool {
     let is_subtag =
@@ -209,12 +209,12 @@ mod tests {
             ("de-CH", Some("de")),
             ("de-ch-1996", Some("de")),
             ("pt-br", Some("pt-BR")),
-            // A region does not matter: it comes before the next range.
+            // A region does not matter: a tag with another one comes before the next range.
             ("pt", Some("pt-BR")),
             ("pt-PT, nl", Some("pt-BR")),
             ("pt, de;q=0.1", Some("pt-BR")),
             ("zh-Hant-TW", Some("zh-Hant-TW")),
-            // A script is one: `zh` is written in the simplified script.
+            // A script does matter: `zh` is written in the simplified one.
             ("zh-Hant", Some("zh-Hant-TW")),
             ("zh-HK", Some("zh-Hant-TW")),
             ("zh-SG", Some("zh")),
@@ -331,7 +331,7 @@ mod tests {
             (&["zh-HK", "zh-Hant-TW"], "zh-TW", Some("zh-Hant-TW")),
             (&["zh", "zh-TW"], "zh-HK", Some("zh-TW")),
             (&["zh", "zh-Hant"], "zh-HK, en", Some("zh-Hant")),
-            // Of two equal ones, the one that is spelled like the range.
+            // Of two tags that mean the same, the one that is spelled like the range.
             (&["zh-Hans", "zh"], "zh-CN", Some("zh")),
             (&["zh", "zh-Hans"], "zh-Hans-CN", Some("zh-Hans")),
             // A tag in another script that RFC 4647 §3.4 finds comes before the next range; one
@@ -498,8 +498,8 @@ mod tests {
     const UNRELATED: [&str; 8] = ["en", "de-CH", "fr", "ja", "pt-BR", "sw", "fi", "ko-KR"];
 
     proptest! {
-        /// However ranges and tags are spelled, the first range whose language and script is
-        /// available decides both.
+        /// However ranges and tags are spelled, the first range whose language and script are
+        /// available decides both, unless lookup finds another script for a range before it.
         #[test]
         fn language_and_script_of_a_range_come_before_the_next_range(
             ranges in prop::collection::vec(tags(), 1..5), available in prop::collection::vec(tags(), 0..6), refused in prop::option::of(tags()),

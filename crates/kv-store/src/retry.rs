@@ -71,11 +71,11 @@ pub enum GaveUp {
     Tries,
     /// The next try would begin after the deadline.
     Deadline,
-    /// The isolate's [`Budget`] is used up.
+    /// The caller's [`Budget`] is used up: one for each isolate, or for each call of `kv-edge`.
     Budget,
 }
 
-/// One try. Its times are in milliseconds from a start that the owner defines.
+/// One try. Its times are in milliseconds from a start that whoever records it chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Try {
@@ -84,7 +84,8 @@ pub struct Try {
     /// When it ended.
     pub ended_ms: u64,
     /// True if KV accepted the value.
-    #[serde(rename = "taken")] // The name that builds of the same deployment know.
+    // During a deployment, the build on the other side may know only this name.
+    #[serde(rename = "taken")]
     pub is_accepted: bool,
 }
 
@@ -123,8 +124,9 @@ pub struct Retried<T, E> {
     pub tries: u32,
 }
 
-/// Runs an operation until it succeeds or [`Backoff::next_wait_ms`] gives up. The operation gets
-/// the milliseconds that are left until the deadline, and must end by then.
+/// Runs an operation until it succeeds, [`Backoff::next_wait_ms`] gives up, or the budget is used
+/// up. The deadline only limits when the next try begins: nothing here ends a try. The operation
+/// gets the milliseconds that are left, and has to end by then itself.
 ///
 /// The operation must be repeatable: it cannot send a stream as the body of a request, for
 /// example, because a stream can be read only once.

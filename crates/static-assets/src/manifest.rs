@@ -28,8 +28,8 @@ pub struct Manifest {
     /// What serves a path that has no file.
     #[serde(default)]
     pub not_found: NotFoundHandling,
-    /// True if files under unversioned keys are served as well: those written as documented,
-    /// `wrangler kv key put index.html`.
+    /// True if files under keys that belong to no release are served as well, such as one that
+    /// `wrangler kv key put index.html` wrote.
     #[serde(rename = "plainKeys", default = "yes")]
     pub unversioned_keys: bool,
     /// The rules of `_redirects`.
@@ -70,8 +70,8 @@ pub struct File {
     /// Its media type, for `Content-Type`.
     #[serde(rename = "t")]
     pub media_type: Box<str>,
-    /// When a release first had these bytes under this path, in seconds since the Unix epoch;
-    /// for `Last-Modified`.
+    /// Since when each release has had these bytes under this path, in seconds since the Unix
+    /// epoch; a rollback in between counts as a change. For `Last-Modified`.
     #[serde(rename = "m")]
     pub modified_seconds: u64,
     /// True if its name changes with its bytes, so that caches may store it for a year.
@@ -166,8 +166,8 @@ impl Manifest {
         self.html_handling.resolve(path, |path| self.file(path).is_some())
     }
 
-    /// Returns the path under which a file is shown. That is the path of the file itself if
-    /// another file has the better one.
+    /// Returns the path that shows a file: its canonical path, or the path of the file itself if
+    /// the canonical one shows another file.
     #[must_use]
     pub fn address(&self, path: &str) -> String {
         let canonical = self.html_handling.canonical(path);

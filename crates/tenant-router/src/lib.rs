@@ -96,7 +96,8 @@ pub enum TenantError {
     /// The id is not a valid key of Workers KV.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The path or query has a control character or white space, which a URL parser would drop.
+    /// The path or query has a control character or a space, which a URL parser would drop or
+    /// encode.
     #[error("The path or query has a control character or a space; write it percent-encoded.")]
     Whitespace,
     /// The request's host has characters that a host cannot have.

@@ -87,7 +87,8 @@ impl Hosts {
     }
 }
 
-/// A key is never too long, because a host has at most 253 bytes (RFC 1035 §2.3.4).
+/// Returns the match for a key. One that is too long for KV is `Unknown`: no real host is, with at
+/// most 253 bytes (RFC 1035 §2.3.4).
 fn storefront(key: String) -> HostMatch<'static> {
     Key::new(key).map_or(HostMatch::Unknown, HostMatch::Storefront)
 }
@@ -97,8 +98,8 @@ impl<'a> StorefrontAddress<'a> {
     /// path, `/stores/{id}`.
     ///
     /// # Errors
-    /// [`TenantError`] if the host names nothing, the path has no id, or the id is not a key of
-    /// Workers KV or is that of a custom domain.
+    /// [`TenantError`] if the host names nothing, the path has no id, or the id is encoded
+    /// wrongly, is no key of Workers KV, or is the key of a custom domain.
     pub fn of(host: &HostMatch<'a>, target: &'a RequestTarget<'_>) -> Result<Self, TenantError> {
         match host {
             HostMatch::Platform => Self::by_path(&target.path),
@@ -134,8 +135,8 @@ impl<'a> StorefrontAddress<'a> {
     /// Checks the parts of the request that are forwarded to an upstream byte for byte.
     ///
     /// # Errors
-    /// [`TenantError::Whitespace`] if there is a character that a URL parser would drop, and
-    /// [`TenantError::Host`] if the host is invalid. Both would make the upstream read another
+    /// [`TenantError::Whitespace`] if there is a character that a URL parser would drop or encode,
+    /// and [`TenantError::Host`] if the host is invalid. Both would make the upstream read another
     /// request than kv-edge did.
     pub fn check(&self, target: &RequestTarget<'_>) -> Result<(), TenantError> {
         let dropped_by_parser = |byte: u8| byte <= b' ' || byte == 0x7f;
@@ -148,8 +149,8 @@ impl<'a> StorefrontAddress<'a> {
     }
 }
 
-/// Returns the id of a storefront for a header field: everything except visible ASCII, and `%`,
-/// is percent-encoded.
+/// Returns the id of a storefront for a header field, without [`DOMAIN_KEY`]. Percent-encodes `%`
+/// and everything that is not visible ASCII.
 #[must_use]
 pub fn id_field(key: &str) -> Cow<'_, str> {
     const NOT_VISIBLE: &percent_encoding::AsciiSet = &CONTROLS.add(b' ').add(b'%');

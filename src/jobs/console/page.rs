@@ -18,8 +18,8 @@ pub(crate) const ROOT: &str = "/console/";
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The fields that every file has. Its name stays the same in the next deploy, so browsers ask
-/// each time whether it has changed.
+/// The fields of every file. A file keeps its name in the next deploy, so browsers ask each time
+/// whether it has changed.
 const FIELDS: [(&str, &str); 5] = [
     ("cache-control", "no-cache"),
     ("content-security-policy", CONTENT_SECURITY_POLICY),
@@ -43,8 +43,8 @@ pub(crate) async fn handle(context: &RequestContext, path: &str) -> Result<Respo
     }
     let headers = file.headers();
     let (content_type, etag) = (headers.get("content-type")?, headers.get("etag")?);
-    // Static assets compare `If-None-Match` as a whole, not tag by tag (RFC 9110 §13.1.2), so the
-    // condition is not passed on.
+    // RFC 9110 §13.1.2 asks to compare `If-None-Match` tag by tag. Static assets compare the whole
+    // field, so the condition is evaluated here.
     let validators = Validators { etag: etag.as_deref(), last_modified_ms: None, received_ms: u64::MAX };
     let result = conditional::evaluate(context.method(), &context.headers("if-none-match"), &validators);
     let (status, body) = match (result, file.body()) {

@@ -1,4 +1,5 @@
-// What the KV REST API does with the bindings in one call each.
+// Glue of the KV REST API, and of the lists of keys that the console shows. Each function does in
+// one call from WebAssembly what would take many.
 
 /** Returns the names of the KV namespaces among the bindings, separated by line feeds. */
 export function namespaceNames(env) {
@@ -25,8 +26,8 @@ async function pageOf(namespace, prefix, limit, cursor) {
 
 /**
  * Resolves to a page of keys as `[json, count, cursor]`: the keys as the API shows them, how many
- * they are, and where the next page begins (`null` on the last one). So many characters precede
- * each name in the store.
+ * they are, and where the next page begins (`null` on the last one). The first `prefixLength`
+ * characters of each name are left out.
  */
 export async function listKeys(namespace, prefix, limit, cursor, prefixLength) {
   const page = await pageOf(namespace, prefix, limit, cursor);
@@ -34,7 +35,7 @@ export async function listKeys(namespace, prefix, limit, cursor, prefixLength) {
   return [JSON.stringify(keys), keys.length, page.cursor];
 }
 
-/** Resolves to the names of a page of keys, after the cursor of the next page. */
+/** Resolves to a page of keys as `[cursor, ...names]`, with the cursor of the next page. */
 export async function keyNames(namespace, prefix, limit, cursor) {
   const page = await pageOf(namespace, prefix, limit, cursor);
   return [page.cursor, ...page.keys.map(({ name }) => name)];
@@ -51,8 +52,8 @@ export function isText(bytes) {
 }
 
 /**
- * Returns when a key expires, in seconds since the Unix epoch, or `null`. A key sorts before all
- * longer ones that begin with it.
+ * Resolves to when a key expires, in seconds since the Unix epoch; `null` if it never does, or the
+ * list does not have it yet. A list with the whole key as its prefix begins with that key.
  */
 export async function expirationOf(namespace, key) {
   const { keys } = await namespace.list({ prefix: key, limit: 1 });

@@ -1,4 +1,4 @@
-//! How long and how large a response may be. Errors name these limits.
+//! The longest silence of a connection, and the longest response. Errors name these limits.
 
 use std::time::Duration;
 
@@ -6,5 +6,6 @@ use std::time::Duration;
 /// 77 seconds to respond.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(120);
 
-/// The longest response body that is read, in bytes: a value has 25 MiB at most.
+/// The longest response body that is read, in bytes. A value has 25 MiB at most, and a bulk read
+/// whose response is longer is divided.
 pub(super) const RESPONSE_BYTES_MAX: u64 = 64 << 20;

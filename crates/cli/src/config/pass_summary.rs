@@ -87,8 +87,7 @@ pub(super) struct PassSummary {
     /// True if a call failed that may succeed later.
     #[serde(skip)]
     pub(super) call_failed: bool,
-    /// Requested ids that have no row and are not in KV's list either, which may lack a key that
-    /// is in KV.
+    /// Requested ids that have no row. KV's list may lack their keys, so they are checked again.
     #[serde(skip)]
     pub(super) unlisted: RedactedIds,
 }

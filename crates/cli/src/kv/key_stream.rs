@@ -11,7 +11,7 @@ use crate::api::{ApiError, Namespace, NamespaceKey, NamespaceKeyPage};
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ListedKey {
     pub(super) key: NamespaceKey,
-    /// The keys that this run has listed, with this one; 1 for the first.
+    /// How many keys this run has listed, this one included.
     pub(super) number: u64,
     cursor: Arc<str>,
 }
@@ -43,8 +43,9 @@ pub(super) fn key_stream(
     keys_of(pages, from.map(|from| from.last_key.clone()))
 }
 
-/// Returns the keys of pages, those after `last_key`. A list has keys in the order of their bytes
-/// ("List keys" in the KV documentation), and the last key of a page may be the first of the next.
+/// Returns the keys of pages that come after `last_key`. A list has keys in the order of their
+/// bytes ("List keys" in the KV documentation), and the last key of a page may be the first of the
+/// next.
 fn keys_of<E>(
     pages: impl Iterator<Item = Result<NamespaceKeyPage, E>>,
     mut last_key: Option<String>,

@@ -1,4 +1,4 @@
-//! The file that says how far an interrupted command came.
+//! The file that says how far a command got before it was interrupted.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -21,7 +21,7 @@ pub(super) struct SavedState<T, P> {
     pub(super) position: P,
 }
 
-/// Why a run cannot be resumed.
+/// Why a run cannot be resumed, or its state cannot be saved or removed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StateError {
     #[error("{path} cannot be read: {error}; run the command without --resume to start again")]

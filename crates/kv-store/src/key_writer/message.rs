@@ -45,7 +45,8 @@ pub enum WriterReply {
     /// The result of a write.
     Written(WriteResult),
     /// The newest value, which is the body.
-    #[serde(rename = "Found")] // The name that builds of the same deployment know.
+    // During a deployment, the build on the other side may know only this name.
+    #[serde(rename = "Found")]
     Value {
         /// Its version; `None` if another writer wrote the key directly.
         version: Option<u64>,

@@ -11,7 +11,7 @@ pub struct Backoff {
     pub first_ms: u32,
     /// The highest ceiling, in milliseconds.
     pub cap_ms: u32,
-    /// The longest `Retry-After` that is obeyed, in milliseconds.
+    /// The longest wait for a `Retry-After`, in milliseconds, before jitter. A longer one is cut.
     pub retry_after_cap_ms: u32,
     /// The number of tries, including the first one.
     pub tries_max: u32,
@@ -60,7 +60,8 @@ impl Backoff {
         if wait_ms < left_ms { Ok(wait_ms) } else { Err(GaveUp::Deadline) }
     }
 
-    /// Returns the longest wait after this many failed tries, in milliseconds.
+    /// Returns the longest wait after this many failed tries without a `Retry-After`, in
+    /// milliseconds.
     #[must_use]
     pub fn ceiling_ms(&self, tries: u32) -> u32 {
         let doublings = tries.saturating_sub(1);

@@ -1,5 +1,6 @@
-//! Finds mistakes in patterns of `.gitignore` that git accepts silently: a pattern with an
-//! unclosed `[` matches no file, so a typing mistake would ignore nothing and go unnoticed.
+//! Finds a `[` that is not closed in a pattern of `.assetsignore` or `--immutable`. To git such a
+//! pattern matches no file, and the `ignore` crate takes the `[` for the character itself. Neither
+//! reports it, so a typing mistake would go unnoticed.
 
 /// Checks a line that the `ignore` crate has accepted.
 ///
@@ -22,8 +23,9 @@ pub(super) fn check(line: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Skips a bracket expression up to and including its `]` (POSIX.1 §9.3.5). Returns false if
-/// there is no `]`.
+/// Skips a class up to and including the first `]` that is neither its first member nor escaped.
+/// Returns false if there is none. As in the `ignore` crate, there are no named classes such as
+/// `[:alpha:]`.
 fn passes_class(characters: &mut std::str::Chars<'_>) -> bool {
     let rest = characters.as_str();
     // A `]` that comes first is a member of the class.

@@ -53,8 +53,8 @@ pub(super) fn blobs_in_kv(namespace: &Namespace) -> Result<HashSet<String>, ApiE
 impl ReleaseUpload<'_> {
     /// Uploads a release and switches to it, in this order:
     ///
-    /// 1. The lease. `assets gc` deletes nothing while one is held; if it is deleting already,
-    ///    this stops here.
+    /// 1. The lease. While it is held, `assets gc` deletes nothing without --force. If a gc has a
+    ///    lease already, this stops here.
     /// 2. The values that KV lacks. Their keys are hashes, so writing one twice changes nothing.
     /// 3. The list of blobs once more: a value that was not uploaded because it existed must
     ///    still exist.
@@ -66,7 +66,8 @@ impl ReleaseUpload<'_> {
     /// them.
     ///
     /// # Errors
-    /// [`PushError`]. Nothing was switched, unless the error is about step 5 or 6.
+    /// [`PushError`]. Nothing was switched, unless the put of step 5 failed: KV may have accepted
+    /// it. A failure of step 6 is only noted.
     pub(super) fn release(
         &self,
         manifest: &Manifest,
@@ -152,8 +153,8 @@ impl ReleaseUpload<'_> {
         Ok(BlobTotals::of(missing.into_iter().chain(lost)))
     }
 
-    /// Uploads values, a few calls at a time. Values are read only when a call is free, so that
-    /// few are in memory.
+    /// Uploads values, a few calls at a time. Only the next batch is read meanwhile, so that few
+    /// values are in memory.
     fn send(&self, blobs: &[&Blob], what: &str) -> Result<(), PushError> {
         if blobs.is_empty() {
             return Ok(());

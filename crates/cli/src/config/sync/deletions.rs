@@ -20,15 +20,17 @@ use crate::progress::Unit;
 const IDS_PER_QUERY: usize = 1000;
 
 impl SyncPass<'_> {
-    /// Records which ids are not in KV's list, but may be in KV.
+    /// Records ids that had no row, except those whose keys are to be deleted and those that
+    /// changed lately. KV's list may lack their keys, so they are checked again.
     pub(super) fn note_unlisted(&self, mut gone: Vec<String>, unmatched: &UnmatchedKeys) {
         let listed: HashSet<&str> = unmatched.gone.iter().map(String::as_str).collect();
         gone.retain(|id| !listed.contains(id.as_str()) && self.recent_change(id).is_none());
         self.summary.change(|summary| summary.unlisted.0.extend(gone));
     }
 
-    /// Looks up an id in KV. Returns true if the sync owns its key, false if not or if the key
-    /// was deleted, and None if KV's list has no such key.
+    /// Looks up an id in the recent changes and in KV's list. Returns true if the sync owns its
+    /// key or may have written it, false if the key is another's or was deleted, and None if
+    /// neither has it.
     pub(super) fn look_up(&self, id: &str) -> Result<Option<bool>, PassError> {
         let recent_change = self.recent_change(id);
         let listed = match recent_change {
@@ -43,7 +45,7 @@ impl SyncPass<'_> {
         Ok(stored.map(|stored| stored.hash.is_some()))
     }
 
-    /// Returns true if this many deletions need `--allow-mass-delete`.
+    /// Returns true if this many deletions need `--allow-mass-delete`, and it is not given.
     pub(super) fn needs_permission(&self, count: u64, own: u64) -> bool {
         !self.target.allow_mass_delete && needs_permission(count, own, self.recent.deleted(now_ms()))
     }
@@ -70,7 +72,7 @@ impl SyncPass<'_> {
         is_refused
     }
 
-    /// Deletes the keys that remained without a row.
+    /// Deletes the keys that no row matched, if they still have none.
     pub(super) fn delete(&self, source: &mut PostgresSource, unmatched: UnmatchedKeys) -> Result<(), PassError> {
         let SyncTarget { progress, delete, dry_run, .. } = self.target;
         if !delete || unmatched.gone.is_empty() {

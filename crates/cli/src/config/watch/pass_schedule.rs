@@ -118,8 +118,8 @@ impl PassSchedule {
         }
     }
 
-    /// Takes ids of the pass that has just ended that have no row and are not in KV's list. Their
-    /// keys may still be in KV, because the list lags, so they are checked again.
+    /// Takes ids without a row of the pass that has just ended. KV's list lags and may lack their
+    /// keys, so they are checked again.
     pub(super) fn recheck_later(&mut self, keys: Vec<String>, now: u64) {
         let at = now + LAG_MS;
         let last_recheck = std::mem::take(&mut self.last_recheck);

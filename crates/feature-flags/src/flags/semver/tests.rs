@@ -48,7 +48,7 @@ fn precedence_of_semantic_versioning_2_0_0_section_11() {
 
 #[test]
 fn build_metadata_and_missing_zeros_do_not_change_precedence() {
-    // §10: build metadata does not count. The others are beyond the standard.
+    // §10: build metadata does not count. The `v` and missing zeros are beyond the standard.
     for (one, other) in [
         ("1.0.0+20130313144700", "1.0.0"),
         ("1.0.0-beta+exp.sha.5114f85", "1.0.0-beta+21AF26D3---117B344092BD"),
@@ -95,7 +95,8 @@ fn invalid_versions_are_refused() {
     ] {
         assert_eq!(Version::parse(text), None, "{text}");
     }
-    // §9, §10: only numbers may not have leading zeros.
+    // §2, §9: the numbers of the version and of a pre-release have no leading zeros. Other
+    // identifiers of a pre-release, and all of build metadata (§10), may have them.
     for text in ["1.0.0-0", "1.0.0-0a", "1.0.0-0-0", "1.0.0--", "1.0.0-a+001", "0.0.0"] {
         assert!(Version::parse(text).is_some(), "{text}");
     }

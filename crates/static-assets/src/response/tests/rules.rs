@@ -45,7 +45,8 @@ fn fields_of_files_without_rules() {
     assert!(!policy.contains("script-src") && !policy.contains("unsafe-eval"));
 }
 
-/// "Replace", "! Name" detaches, several rules are joined with a comma, placeholders and hosts.
+/// A rule replaces a default field, and `! Name` removes one. The values of several rules are
+/// joined with commas. Rules match paths, with placeholders, and hosts.
 #[test]
 fn rules_replace_remove_and_add() {
     for (rules, url, name, expected) in [
@@ -84,8 +85,8 @@ fn rules_replace_remove_and_add() {
     }
 }
 
-/// As on Workers static assets, rules apply to every response: also to a part, a 304, a redirect
-/// and an error.
+/// As on Workers static assets, rules apply to every status: also to a part, a 304, a redirect and
+/// an error. The tests below show the fields of the last two that no rule changes.
 #[test]
 fn rules_apply_to_every_status() {
     let release = release()
@@ -119,6 +120,7 @@ fn rules_apply_to_every_status() {
     ] {
         for method in ["GET", "HEAD"] {
             let response = release.ask(method, path, fields);
+            // RFC 9110 §14.2: a range has a meaning for GET only, so HEAD gets 200.
             if method == "HEAD" && status == 416 {
                 continue;
             }

@@ -48,8 +48,8 @@ fn a_translation_belongs_to_the_page_beside_it() {
         (file.language.as_deref(), translations)
     };
     for (path, language, translations) in [
-        // Its declared language; its translations are sorted by tag, and the first of two that
-        // differ in case counts.
+        // Its language is the declared one. Its translations are sorted by tag. Of two whose tags
+        // differ only in case, the first one counts.
         (
             "/about.html",
             Some("en-GB"),
@@ -60,12 +60,12 @@ fn a_translation_belongs_to_the_page_beside_it() {
         // Not languages: `v2` has a digit, `main` has four letters.
         ("/about.v2.html", Some("fr"), &[]),
         ("/shop.html", Some("fr"), &[]),
-        // No such page exists.
+        // `/alone.html` and `/index.html` do not exist, so these are no translations.
         ("/alone.de.html", Some("fr"), &[]),
         ("/index.de.html", Some("fr"), &[]),
         ("/docs/index.html", Some("fr"), &["de /docs/index.de.html"]),
         ("/docs/index.de.html", Some("de"), &[]),
-        // A page without a name has no translations.
+        // `/.de.html` is no translation, because a page whose whole name is `.html` has none.
         ("/.html", Some("fr"), &[]),
         // Only pages have languages.
         ("/notes.txt", None, &[]),
