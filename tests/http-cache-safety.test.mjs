@@ -204,7 +204,7 @@ for (const status of [301, 302, 303, 307, 308]) {
 }
 
 /** A handler that responds with the visitor's cookie or credentials, and with these fields. */
-const personalScript =
+const respondPersonally =
   (...lines) =>
   (request) => ({ headers: lines, body: `for ${request.field("Cookie") ?? request.field("Authorization") ?? "nobody"}` });
 
@@ -216,7 +216,7 @@ for (const [name, lines] of [
   ["no field about caching", []],
 ]) {
   test(`a response with ${name} is never served to another visitor`, async () => {
-    const page = resource(personalScript(...lines));
+    const page = resource(respondPersonally(...lines));
     for (let rounds = 0; rounds < 2; rounds += 1) {
       for (const cookie of ["user=a", "user=b", undefined]) {
         const headers = cookie === undefined ? {} : { Cookie: cookie };
@@ -227,7 +227,7 @@ for (const [name, lines] of [
 }
 
 test("a response to Authorization is not served to other visitors, nor to anonymous ones", async () => {
-  const page = resource(personalScript("Cache-Control: max-age=1000"));
+  const page = resource(respondPersonally("Cache-Control: max-age=1000"));
   for (const authorization of ["Bearer a", "Bearer b", undefined, "Bearer a"]) {
     const headers = authorization === undefined ? {} : { Authorization: authorization };
     // An anonymous response is shared from then on.

@@ -202,7 +202,7 @@ mod tests {
     const AVAILABLE: [&str; 10] = ["en", "es", "fr", "de", "zh", "ja", "hi", "ar", "pt-BR", "zh-Hant-TW"];
 
     #[test]
-    fn the_range_with_the_highest_weight_that_lookup_finds_is_chosen() {
+    fn the_range_with_the_highest_weight_that_has_a_tag_is_chosen() {
         for (field, expected) in [
             ("de", Some("de")),
             ("DE", Some("de")),

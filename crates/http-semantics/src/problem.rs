@@ -33,11 +33,11 @@ impl<'a> ProblemDetails<'a> {
         Self { kind: "about:blank", title: status.phrase(), status: status.code(), code, detail, request_id: None }
     }
 
-    /// Returns content type and body of the response: problem details if the client asks for
-    /// JSON, otherwise the sentence alone.
+    /// Returns content type and body of the response: problem details if `as_json` is true,
+    /// otherwise the sentence alone.
     #[must_use]
-    pub fn render(&self, wants_json: bool) -> (&'static str, Cow<'a, str>) {
-        if wants_json && let Ok(json) = serde_json::to_string(self) {
+    pub fn render(&self, as_json: bool) -> (&'static str, Cow<'a, str>) {
+        if as_json && let Ok(json) = serde_json::to_string(self) {
             return ("application/problem+json", Cow::Owned(json));
         }
         ("text/plain; charset=utf-8", Cow::Borrowed(self.detail))

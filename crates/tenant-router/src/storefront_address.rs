@@ -139,9 +139,9 @@ impl<'a> StorefrontAddress<'a> {
     /// and [`TenantError::Host`] if the host is invalid. Both would make the upstream read another
     /// request than kv-edge did.
     pub fn check(&self, target: &RequestTarget<'_>) -> Result<(), TenantError> {
-        let dropped_by_parser = |byte: u8| byte <= b' ' || byte == 0x7f;
+        let is_changed_by_parser = |byte: u8| byte <= b' ' || byte == 0x7f;
         let passed_on = [self.prefix, self.rest, target.query.unwrap_or_default()];
-        if passed_on.iter().any(|part| part.bytes().any(dropped_by_parser)) {
+        if passed_on.iter().any(|part| part.bytes().any(is_changed_by_parser)) {
             return Err(TenantError::Whitespace);
         }
         let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_that_a_url_parser_drops_are_refused() {
+    fn characters_that_a_url_parser_drops_or_encodes_are_refused() {
         for url in
             ["http://h/stores/a/\n", "http://h/stores/a/x?a b", "http://h/stores/a/\u{7f}", "http://h/stores/a/ x"]
         {

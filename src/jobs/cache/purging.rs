@@ -37,7 +37,7 @@ pub(crate) async fn handle(context: &RequestContext) -> Result<Response, Request
 /// Writes a purge. For a hard one of a URL, the stored values are deleted as well, so the record
 /// is needed only until the deletes are visible everywhere.
 async fn write_purge(store: &Store, purge: &Purge, allowed: &OriginAllowList) -> Result<(), RequestError> {
-    let backoff = Backoff::PUT_AFTER_RESPONSE;
+    let backoff = Backoff::PUT_WITHIN_20_S;
     let mut newest = purge.clone();
     loop {
         let options = PutOptions::expiring(newest.expiration_ttl_seconds()).and_metadata(&newest.metadata());

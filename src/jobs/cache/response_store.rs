@@ -192,7 +192,7 @@ async fn put(store: &Store, log: &RequestLog, key: &Key<'_>, stored: &StoredResp
     }
     let ttl_seconds = expiration_ttl_seconds(stored, Clock.now_ms());
     let (value, options) = to_put(&stored.metadata.to_json(), body, ttl_seconds);
-    let put = store.put_with_retry(key, &value, Some(&options), &Backoff::PUT_AFTER_RESPONSE, |_| {}).await;
+    let put = store.put_with_retry(key, &value, Some(&options), &Backoff::PUT_WITHIN_20_S, |_| {}).await;
     if let Err((error, _)) = put.outcome {
         log.warning("kv_put_failed", &error);
     }
@@ -203,7 +203,7 @@ async fn put(store: &Store, log: &RequestLog, key: &Key<'_>, stored: &StoredResp
 }
 
 async fn delete(store: &Store, log: &RequestLog, key: &Key<'_>) {
-    if let Err((error, _)) = store.delete_with_retry(key, &Backoff::PUT_AFTER_RESPONSE).await.outcome {
+    if let Err((error, _)) = store.delete_with_retry(key, &Backoff::PUT_WITHIN_20_S).await.outcome {
         log.warning("kv_delete_failed", &error);
     }
 }

@@ -36,7 +36,7 @@ const KEYS_MAX: u32 = 400;
 const CONCURRENT_KEYS: usize = 24;
 
 /// Two tries for each key, so that the calls of an alarm stay below that limit.
-const BACKOFF: Backoff = Backoff { tries_max: 2, ..Backoff::PUT_AFTER_RESPONSE };
+const BACKOFF: Backoff = Backoff { tries_max: 2, ..Backoff::PUT_WITHIN_20_S };
 
 /// The class of the Durable Object.
 #[wasm_bindgen(js_name = NamespaceList)]

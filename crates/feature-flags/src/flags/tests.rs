@@ -181,7 +181,7 @@ fn a_percentage_that_is_reached_needs_a_targeting_key() {
 fn the_record_takes_precedence_over_the_context() {
     let flag =
         |attribute| flag(&json!({"rules": [{"match": [{"attribute": attribute, "eq": "pro"}], "variant": "a"}]}));
-    for (rule, attribute, record, context, is_taken) in [
+    for (rule, attribute, record, context, is_matched) in [
         ("the context alone", "plan", json!({}), json!({"plan": "pro"}), true),
         ("the record alone", "plan", json!({"plan": "pro"}), json!({}), true),
         ("the record wins", "plan", json!({"plan": "free"}), json!({"plan": "pro"}), false),
@@ -218,7 +218,7 @@ fn the_record_takes_precedence_over_the_context() {
         let (record, context) = (object(&record), object(&context));
         let subject = Subject { targeting_key: Some("u"), context: &context, record: UserAttributes::Record(&record) };
         let flag = flag(attribute);
-        assert_eq!(flag.evaluate("x", &subject).unwrap().variant == "a", is_taken, "{rule}");
+        assert_eq!(flag.evaluate("x", &subject).unwrap().variant == "a", is_matched, "{rule}");
     }
     let subject = Subject { targeting_key: Some("pro"), context: &Map::new(), record: UserAttributes::NoRecord };
     assert_eq!(flag("targetingKey").evaluate("x", &subject).unwrap().variant, "a");

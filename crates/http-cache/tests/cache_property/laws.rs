@@ -106,10 +106,11 @@ impl World {
             prop_assert!(!forbidden.into_iter().any(said), "never stale (§4.2.4)");
             let within = |fields, directive| seconds(fields, directive).is_some_and(|most_ms| stale_ms <= most_ms);
             let is_if_error = within(&body.fields, "stale-if-error") || within(request, "stale-if-error");
-            let is_taken =
+            let is_accepted =
                 within(request, "max-stale") || (has(request, "max-stale") && seconds(request, "max-stale").is_none());
             let is_failing = is_error || step.is_backing_off;
-            let is_allowed = is_taken || within(&body.fields, "stale-while-revalidate") || (is_failing && is_if_error);
+            let is_allowed =
+                is_accepted || within(&body.fields, "stale-while-revalidate") || (is_failing && is_if_error);
             prop_assert!(is_allowed, "stale by {stale_ms} ms without a reason (RFC 5861)");
         }
         let diagnostics =

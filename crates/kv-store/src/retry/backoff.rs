@@ -27,8 +27,9 @@ impl Backoff {
     pub const PUT: Self =
         Self { first_ms: 1000, cap_ms: 8000, retry_after_cap_ms: 30_000, tries_max: 20, deadline_ms: 60_000 };
 
-    /// For puts after the response. The runtime ends such work after 30 seconds.
-    pub const PUT_AFTER_RESPONSE: Self = Self { tries_max: 3, deadline_ms: 20_000, ..Self::PUT };
+    /// For puts and deletes that must end soon: after a response, because the runtime ends that
+    /// work after 30 seconds, and in a purge, because its client waits.
+    pub const PUT_WITHIN_20_S: Self = Self { tries_max: 3, deadline_ms: 20_000, ..Self::PUT };
 
     /// For puts and deletes of a client that tries again itself if it gets a 429: a few tries.
     pub const PUT_OF_CLIENT: Self = Self { tries_max: 4, deadline_ms: 10_000, ..Self::PUT };

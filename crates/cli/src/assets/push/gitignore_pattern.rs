@@ -14,7 +14,7 @@ pub(super) fn check(line: &str) -> Result<(), String> {
     while let Some(character) = characters.next() {
         match character {
             '\\' => drop(characters.next()),
-            '[' if !passes_class(&mut characters) => {
+            '[' if !skip_class(&mut characters) => {
                 return Err("a [ is not closed; write \\[ for the character itself".to_owned());
             }
             _ => {}
@@ -26,7 +26,7 @@ pub(super) fn check(line: &str) -> Result<(), String> {
 /// Skips a class up to and including the first `]` that is neither its first member nor escaped.
 /// Returns false if there is none. As in the `ignore` crate, there are no named classes such as
 /// `[:alpha:]`.
-fn passes_class(characters: &mut std::str::Chars<'_>) -> bool {
+fn skip_class(characters: &mut std::str::Chars<'_>) -> bool {
     let rest = characters.as_str();
     // A `]` that comes first is a member of the class.
     let members = rest.strip_prefix(['!', '^']).unwrap_or(rest);

@@ -22,10 +22,10 @@ const IDS_PER_QUERY: usize = 1000;
 impl SyncPass<'_> {
     /// Records ids that had no row, except those whose keys are to be deleted and those that
     /// changed lately. KV's list may lack their keys, so they are checked again.
-    pub(super) fn note_unlisted(&self, mut gone: Vec<String>, unmatched: &UnmatchedKeys) {
-        let listed: HashSet<&str> = unmatched.gone.iter().map(String::as_str).collect();
-        gone.retain(|id| !listed.contains(id.as_str()) && self.recent_change(id).is_none());
-        self.summary.change(|summary| summary.unlisted.0.extend(gone));
+    pub(super) fn note_unlisted(&self, mut without_row: Vec<String>, unmatched: &UnmatchedKeys) {
+        let to_delete: HashSet<&str> = unmatched.gone.iter().map(String::as_str).collect();
+        without_row.retain(|id| !to_delete.contains(id.as_str()) && self.recent_change(id).is_none());
+        self.summary.change(|summary| summary.unlisted.0.extend(without_row));
     }
 
     /// Looks up an id in the recent changes and in KV's list. Returns true if the sync owns its

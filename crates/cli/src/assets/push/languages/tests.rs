@@ -78,7 +78,7 @@ fn a_translation_belongs_to_the_page_beside_it() {
 
 #[test]
 fn a_page_has_no_translation_into_its_own_language() {
-    for (declared, default_language, other, is_taken) in [
+    for (declared, default_language, other, is_accepted) in [
         (Some("en"), None, "/about.en.html", false),
         (Some("EN"), None, "/about.en.html", false),
         (None, Some("en"), "/about.en.html", false),
@@ -88,7 +88,7 @@ fn a_page_has_no_translation_into_its_own_language() {
     ] {
         let mut files = [file(other), file("/about.html")];
         let described = describe(&mut files, &[None, declared.map(str::to_owned)], default_language);
-        assert_eq!(described.is_ok(), is_taken, "{declared:?} {default_language:?} {other}");
+        assert_eq!(described.is_ok(), is_accepted, "{declared:?} {default_language:?} {other}");
         if let Err(error) = described {
             let sentence = error.to_string();
             assert!(sentence.contains("/about.html") && sentence.contains("/about.en.html"), "{sentence}");
