@@ -100,7 +100,7 @@ impl ReadOptions {
     #[cfg(feature = "kv-api")]
     pub(crate) const BYTES: Self = Self(&BYTES);
     /// As text.
-    #[cfg(feature = "keyspaces")]
+    #[cfg(any(feature = "keyspaces", feature = "writes"))]
     pub(crate) const TEXT: Self = Self(&TEXT);
 }
 
@@ -134,13 +134,6 @@ impl Store {
     /// Counts a read of one key.
     fn counted_read(&self, call: KvCall) -> KvCall {
         self.counted(Metered::Read { keys: 1 }, call)
-    }
-
-    /// Returns a small value as text; `None` if the key does not exist.
-    #[cfg(feature = "writes")]
-    pub(crate) async fn text(&self, key: &Key<'_>) -> Result<Option<String>, StoreError> {
-        let read = TEXT.with(|kind| self.namespace.get(key.as_str(), kind));
-        Ok(await_call(self.counted_read(read)).await?.as_string())
     }
 
     /// Returns a value, with one retry if the read fails; `None` if the key does not exist.
@@ -180,18 +173,6 @@ impl Store {
         texts
     }
 
-    /// Returns a value, with one retry if the read fails; `None` if the key does not exist. There
-    /// is no deadline: a caller that has nothing to respond instead gains nothing from one, and a
-    /// timer costs more than the rest of the read.
-    #[cfg(feature = "kv-api")]
-    pub(crate) async fn value(&self, key: &Key<'_>, form: &ReadOptions) -> Result<Option<JsValue>, StoreError> {
-        let read = retry::retry(&Backoff::READ, &Isolate::current().retry_budget, &Clock, async |_| {
-            await_call(self.counted_read(form.0.with(|options| self.namespace.get(key.as_str(), options)))).await
-        });
-        let value = read.await.outcome.map_err(|(error, _)| error)?;
-        Ok((!value.is_null()).then_some(value))
-    }
-
     /// Returns values as text, each with its metadata as JSON, in the order of their keys, which
     /// must differ: at most 100. It is one operation of KV ("Read key-value pairs", bulk).
     #[cfg(feature = "kv-api")]
@@ -215,14 +196,15 @@ impl Store {
         names.iter().map(of).collect()
     }
 
-    /// Returns a value as a stream, and its metadata as JSON if it has any.
+    /// Returns a value as a stream, and its metadata as JSON if it has any, with one retry if the
+    /// read fails.
     #[cfg(feature = "values")]
     pub(crate) async fn stream_with_metadata(
         &self,
         key: &Key<'_>,
     ) -> Result<(Option<web_sys::ReadableStream>, Option<String>), StoreError> {
-        let read = STREAM.with(|kind| self.namespace.get_with_metadata(key.as_str(), kind));
-        let found: WithMetadata = await_call(self.counted_read(read)).await?.unchecked_into();
+        let read = || STREAM.with(|kind| self.namespace.get_with_metadata(key.as_str(), kind));
+        let found: WithMetadata = retry_read(|| self.counted_read(read())).await?.unchecked_into();
         let (value, metadata) = (found.value(), found.metadata());
         Ok(((!value.is_null()).then(|| value.unchecked_into()), json(&metadata)?))
     }

@@ -3,6 +3,8 @@
 
 mod page;
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use http_semantics::conditional::{entity_tag, is_not_modified};
 use http_semantics::problem::wants_html;
@@ -152,7 +154,8 @@ async fn put(
     let started_ms = since_ms(start_ms);
     let mut tries = Vec::new();
     let (attempt, error) = if run.strategy == WriteStrategy::Direct {
-        let outcome = store.put(&run.key, &value, None).await;
+        let timeout = Duration::from_millis(run.timeout_ms.into());
+        let outcome = store.put_within(timeout, &run.key, &value, None).await;
         tries.push(Try { started_ms, ended_ms: since_ms(start_ms), is_accepted: outcome.is_ok() });
         (Attempt::new(number, outcome.as_ref().map(|&()| ())), outcome.err())
     } else {

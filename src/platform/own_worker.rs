@@ -1,10 +1,13 @@
 //! Calls of the Worker to itself. Each is an invocation of its own, with its own limits
 //! ("Service bindings").
 
+use std::time::Duration;
+
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::Request;
 
+use crate::platform::deadline;
 use crate::platform::js_error::message_of;
 
 #[wasm_bindgen(module = "/src/platform/glue/own_worker.js")]
@@ -18,16 +21,18 @@ extern "C" {
 /// Sends a request that this Worker received to the Worker again, with another body. The body is
 /// handed over before this returns, so the caller may drop it. `names` are the header fields that
 /// the request keeps, separated by commas. Resolves to status and body of the response. The error
-/// is the message of the runtime.
+/// is the message of the runtime, or says that there was no response by the deadline.
 pub(crate) fn send(
     request: &Request,
     names: &str,
     body: &str,
+    deadline: Duration,
 ) -> impl Future<Output = Result<(u16, String), String>> + use<> {
     let sent = send_to_self(request, names, body);
-    async {
-        let reply = async { JsFuture::from(sent?).await };
-        let reply: js_sys::Array = reply.await.map_err(|thrown: JsValue| message_of(&thrown))?.unchecked_into();
+    async move {
+        let reply = deadline::within(deadline, async { JsFuture::from(sent?).await });
+        let reply = reply.await.ok_or("no response in time")?;
+        let reply: js_sys::Array = reply.map_err(|thrown: JsValue| message_of(&thrown))?.unchecked_into();
         // The glue returns a status and a text.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let status = reply.get(0).as_f64().unwrap_or_default() as u16;

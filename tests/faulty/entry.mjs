@@ -8,7 +8,8 @@
 // - `PUT /.kv-faults?key=K` with {"put":["limit"],"get":["500"]}, for requests without that header
 //   and for the key's Durable Object, until it is set again. {"object":["throws"]} makes the
 //   object itself fail. The key `metrics` is that of the object METRICS_STORE, which can also be
-//   slow or lose its response: {"object":["slow for 50","lost response"]}.
+//   slow or lose its response: {"object":["slow for 50","lost response"]}. A key that is a path
+//   is for the requests to it, which may be the Worker's own: {"fetch":["slow for 50"]}.
 //
 // A `get` of several keys at once (a bulk read) is the operation `bulk`; without faults of its own
 // it has those of `get`. `injectFault` lists the faults.
@@ -137,6 +138,16 @@ async function injectFault(fault, call, ctx) {
     default:
       throw failure(operation, fault);
   }
+}
+
+/** Applies the fault of a request to a path, if there is one. */
+async function injectFetchFault(path) {
+  const fault = faultsOfKey(path).next("fetch", path);
+  if (fault === "ok") return;
+  const startedMs = realNow();
+  const call = { operation: "fetch", key: path, by: "client", startedMs, endedMs: startedMs };
+  calls.push(call);
+  await injectFault(fault, call);
 }
 
 /** Returns the names under which faults may be listed, the most specific first. */
@@ -396,6 +407,7 @@ export default {
 
     const header = request.headers.get("X-Kv-Faults");
     const faults = JSON.parse(header ?? "{}");
+    if (header === null) await injectFetchFault(url.pathname);
     const invocation = { calls: 0 };
     invocations.push(invocation);
     const present = Object.entries(withReplacedVars(env)).filter(([binding]) => faults[binding] !== "missing");

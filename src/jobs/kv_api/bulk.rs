@@ -2,6 +2,7 @@
 //! of the same endpoint, which the Worker makes to itself.
 
 use std::future::Future;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -41,14 +42,28 @@ extern "C" {
 /// the others wait in its queue.
 const CONCURRENT_KEYS: usize = 24;
 
+/// How long an invocation begins to change keys, in milliseconds. A change that has begun then may
+/// take the time of [`BACKOFF`], so all of them end within a minute.
+const CHANGES_MS: u64 = 50_000;
+
 /// How many further invocations run at the same time. Each may have 4 MiB of the batch.
 const CONCURRENT_CALLS: usize = 4;
+
+/// How long a further invocation may take: its changes, with ten seconds on top for its reply.
+const CALL_TIMEOUT: Duration = Duration::from_secs(70);
+
+/// How long further invocations are begun, in milliseconds: a batch has its response within five
+/// minutes, after which clients of HTTP give up.
+const CALLS_MS: u64 = 230_000;
 
 /// The wait before keys are sent again, in milliseconds: a key takes one write a second.
 const ROUND_WAIT_MS: u64 = 1100;
 
 /// How often a key is tried: with [`INVOCATION_KEYS_MAX`] keys, more would be too many operations.
 const ROUNDS: u32 = 2;
+
+/// Why the rest of a batch is not begun, for the log.
+const NO_TIME: &str = "no time was left";
 
 /// One try for each key in a round.
 const BACKOFF: Backoff = Backoff { tries_max: 1, ..Backoff::PUT_OF_CLIENT };
@@ -123,7 +138,7 @@ pub(super) async fn get(
 
 /// Checks that the value of a key is UTF-8.
 async fn check_text(open: &OpenNamespace, key: &Key<'_>) -> Result<(), RequestError> {
-    match open.store.value(key, &ReadOptions::BYTES).await? {
+    match open.store.read_with_retry(key, &ReadOptions::BYTES).await? {
         Some(value) if !is_text(&value) => Err(KvApiError::NotText.into()),
         _ => Ok(()),
     }
@@ -185,12 +200,16 @@ async fn change_each<'i, T, F: Future<Output = Result<(), StoreError>>>(
     key: impl Fn(&'i T) -> &'i str,
     change: impl Fn(&'i T) -> F,
 ) -> ChangedKeys {
+    let end_ms = Clock.now_ms() + CHANGES_MS;
     let mut pending: Vec<&T> = items.iter().collect();
     let mut result = ChangedKeys::default();
     for round in 1..=ROUNDS {
         let changes = std::mem::take(&mut pending).into_iter().map(|item| {
             let change = change(item);
-            async move { (item, change.await) }
+            async move {
+                let is_time_left = Clock.now_ms() < end_ms;
+                (item, if is_time_left { change.await } else { Err(StoreError::not_sent(NO_TIME)) })
+            }
         });
         let mut changes = stream::iter(changes).buffer_unordered(CONCURRENT_KEYS);
         while let Some((item, outcome)) = changes.next().await {
@@ -214,12 +233,17 @@ async fn change_each<'i, T, F: Future<Output = Result<(), StoreError>>>(
 
 /// Changes keys in further invocations, several at the same time.
 async fn change_by_calls(context: &RequestContext, items: Vec<BulkItem<'_>>) -> ChangedKeys {
+    let end_ms = Clock.now_ms() + CALLS_MS;
     let mut batch = SplitBatch::new(items);
     let mut cause = None;
     let mut parts = batch.next_round();
     while !parts.is_empty() {
-        // The body of a call is made when its turn comes, and passed on at once.
-        let calls = parts.iter().map(|part| own_worker::send(context.request(), CREDENTIAL_FIELDS, &batch.body(part)));
+        let calls = parts.iter().map(|part| {
+            // The body of a call is made when its turn comes, and passed on at once.
+            let send = || own_worker::send(context.request(), CREDENTIAL_FIELDS, &batch.body(part), CALL_TIMEOUT);
+            let call = (Clock.now_ms() < end_ms).then(send);
+            async { call.ok_or(NO_TIME)?.await }
+        });
         let replies: Vec<_> = stream::iter(calls).buffered(CONCURRENT_CALLS).collect().await;
         let mut has_failed = false;
         for (part, reply) in parts.into_iter().zip(replies) {

@@ -52,7 +52,7 @@ pub(super) async fn get(
     let is_whole_needed = context.method() == "HEAD" || CONDITIONS.iter().any(|name| fields.has(name));
     let options = if is_whole_needed { ReadOptions::BYTES } else { ReadOptions::STREAM };
     let (value, expiration) =
-        futures_util::future::join(open.store.value(&key, &options), expiration(context, open, &key)).await;
+        futures_util::future::join(open.store.read_with_retry(&key, &options), expiration(context, open, &key)).await;
     let value = value?.ok_or(KvApiError::KeyNotFound)?;
     let expiration = expiration.map(|seconds| seconds.to_string());
     let timing = format!("kv;dur={}", Clock.now_ms().saturating_sub(started_ms));
