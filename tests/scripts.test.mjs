@@ -27,9 +27,7 @@ async function listen(port = 0) {
  * closed.
  */
 async function run(command, args, { cwd = ROOT, closed = [], env = {} } = {}) {
-  // The scripts find the tool themselves.
-  const { KV_EDGE_CLI, ...own } = process.env;
-  const child = spawn(command, args, { cwd, env: { ...own, ...env } });
+  const child = spawn(command, args, { cwd, env: { ...process.env, ...env } });
   const text = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"]) {
     if (closed.includes(name)) child[name].destroy();

@@ -22,15 +22,12 @@
 // - `GET /.object-calls` returns how often the Worker has called each class of objects;
 // - `DELETE /.alarm?key=K` deletes the object's alarm, `POST /.crash?key=K` crashes the object;
 // - `PUT /.calls-max?calls=N` limits the KV calls of each invocation from now on, as Workers KV
-//   does
-//   (1,000); `GET /.invocations` returns how many each has made since;
+//   does (1,000); `GET /.invocations` returns how many each has made since;
 // - `PUT /.clock?offsetMs=N` sets the clock of the Worker and of its objects N milliseconds ahead;
 // - `DELETE /.memory` replaces the instance of WebAssembly, which holds all that the Worker keeps
-//   in
-//   memory. Workers KV and the objects keep what they store;
+//   in memory. Workers KV and the objects keep what they store;
 // - `PUT /.vars` does the same, and replaces vars and secrets of the Worker, but not of its
-//   objects:
-//   {"CONFIG_REFRESH":"1","API_TOKEN":null} sets the one and removes the other.
+//   objects: {"CONFIG_REFRESH":"1","API_TOKEN":null} sets the one and removes the other.
 import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as Built, NamespaceList as BuiltList, MetricsStore as BuiltStore } from "../../build/entry.js";
 
