@@ -1,7 +1,5 @@
-// `npm test`: formatting, lints, documentation, unit tests, the integration tests. A stage that
-// uses little of two cores runs beside another: the build beside the unit tests; beside the
-// integration tests a PostgreSQL, some fuzzing, the examples of the documentation and the browser
-// tests. The first stage that fails ends it.
+// `npm test`: formatting, lints, documentation, unit tests, the integration tests. Stages that
+// mostly wait run beside others, as `STEPS` shows. The first stage that fails ends it.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { allFeatures, build } from "./build.mjs";
@@ -37,23 +35,32 @@ const STAGES = {
   features: { about: "lints of each feature alone, and of none (cargo clippy)", run: lintFeatures },
   doc: { about: "documentation, warnings as errors (cargo doc)", run: doc },
   unit: { about: "unit tests (cargo test)", cargo: ["test", "--workspace"] },
-  build: { about: "the build", beside: "unit", run: () => build({ quick: false }) },
+  build: { about: "the build", run: () => build({ quick: false }) },
   integration: { about: "integration tests (node --test)", needs: "build", takesWords: true, run: integration },
-  postgres: { about: "unit tests on a PostgreSQL (cargo test -- --ignored)", beside: "integration", run: withPostgres },
-  fuzz: { about: "20 seconds of random requests and records (cargo test --test fuzz_routing)", beside: "integration", run: fuzz },
+  postgres: { about: "unit tests on a PostgreSQL (cargo test -- --ignored)", run: withPostgres },
+  fuzz: { about: "20 seconds of random requests and records (cargo test --test fuzz_routing)", run: fuzz },
   docs: {
     about: "links and examples of the documentation (node --test)",
     needs: "build",
-    beside: "integration",
     takesWords: true,
     run: documentation,
   },
-  browser: { about: "tests in headless Chromium (node --test)", needs: "build", beside: "integration", takesWords: true, run: inBrowser },
+  browser: { about: "tests in headless Chromium (node --test)", needs: "build", takesWords: true, run: inBrowser },
 };
+
+/**
+ * The steps, one after the other. Each has one or more rows of stages: the rows run beside each
+ * other, the stages of a row in turn.
+ */
+const STEPS = [
+  [["fmt", "lint-text", "lint-js", "clippy", "clippy-wasm", "features", "doc"]],
+  [["unit"], ["build"]],
+  [["integration"], ["postgres", "fuzz", "docs"], ["browser"]],
+];
 
 const HELP = `npm test [-- --only STAGE[,STAGE…] [WORD…]]
 
-Stages: ${Object.keys(STAGES).join(", ")}. Without --only, all of them in this order. \`build\` runs beside \`unit\`; those after \`integration\` run one after the other beside it. Both print when they end.
+Stages: ${Object.keys(STAGES).join(", ")}. Without --only, all of them. \`build\` runs beside \`unit\`; those after \`integration\` run beside it. Both print when they end.
 \`integration\`, \`docs\` and \`browser\` run the build before them, and take words that a file's name must have, all of them: npm test -- --only integration http-cache purge`;
 
 const NO_CHROMIUM =
@@ -78,13 +85,12 @@ await main(async () => {
   const names = Object.keys(STAGES).filter(isNeeded);
   const skipped = names.filter((name) => name === "browser" && !env.CHROMIUM_BIN);
   const running = names.filter((name) => !skipped.includes(name));
-  for (const name of running) {
-    if (running.includes(STAGES[name].beside)) continue;
-    const others = running.filter((other) => STAGES[other].beside === name);
-    const inTurn = async () => {
-      for (const other of others) await holdOutput(() => runStage(other, env, words));
+  for (const rows of STEPS) {
+    const [first, ...others] = rows.map((row) => row.filter((name) => running.includes(name))).filter((row) => row.length > 0);
+    const inTurn = async (row, runIt) => {
+      for (const name of row ?? []) await runIt(() => runStage(name, env, words));
     };
-    await Promise.all([runStage(name, env, words), inTurn()]);
+    await Promise.all([inTurn(first, (stage) => stage()), ...others.map((row) => inTurn(row, holdOutput))]);
   }
   for (const name of skipped) console.log(`\n── ${name} SKIPPED. ${NO_CHROMIUM}`);
   console.log(`\nkv-edge: everything passed${skipped.length > 0 ? `, but ${skipped.join(", ")} did not run` : ""}.`);
@@ -164,11 +170,11 @@ async function withPostgres(env) {
 }
 
 /**
- * Runs four files at a time, since many of them mostly wait. The time limit, far above the slowest
+ * Runs five files at a time, since many of them mostly wait. The time limit, far above the slowest
  * file on a slow machine, fails a test that never ends.
  */
 function integration(env, words) {
-  return nodeTests("tests", words, STAGES.integration.about, ["--test-timeout=900000", "--test-concurrency=4"], env);
+  return nodeTests("tests", words, STAGES.integration.about, ["--test-timeout=900000", "--test-concurrency=5"], env);
 }
 
 /** Runs one file at a time: the examples of all pages share one `npm start`, in their order. */
