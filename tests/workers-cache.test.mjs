@@ -41,6 +41,7 @@ const KINDS = {
   undirected: { "Cache-Control": "no-transform", "Last-Modified": LONG_AGO, personal: "cookie" },
   authorized: { "Cache-Control": "max-age=600", personal: "authorization" },
   withheld: { "Cache-Control": 'public, max-age=600, private="x-user"', "X-User": "somebody" },
+  unvalidated: { "Cache-Control": 'public, max-age=600, no-cache="x-user"', "X-User": "somebody" },
   missing: { status: 404 },
 };
 

@@ -4,8 +4,8 @@
 // stores and reuses more, so that a test which passes here passes there.
 //
 // Left out, because they only store less: Cache Deception Armor, the limit of size, tiers, purges
-// and versions. What a hit does with `Range` and conditions is left out, too: it changes which
-// part of a stored response is sent, but not which one.
+// and versions. What a hit does with `Range` and conditions is left out, too: it decides how much
+// of a stored response is sent, but not which response.
 
 /** "Cache keys": the request fields that are part of the key, beside path and query. */
 const KEY_FIELDS = [
@@ -24,7 +24,7 @@ const KEY_FIELDS = [
 /** "Header precedence": the first of these that a response has is followed. */
 const CONTROL_FIELDS = ["cloudflare-cdn-cache-control", "cdn-cache-control", "cache-control"];
 
-/** "Cache-Control semantics": how many seconds a response without directives is fresh. */
+/** "Cache-Control semantics": for how many seconds a response that states no lifetime is fresh. */
 const HEURISTIC = { 200: 7200, 203: 7200, 204: 7200, 300: 1200, 301: 1200, 404: 180, 405: 60, 410: 180, 414: 60, 501: 60 };
 
 /** "Status codes that are never cached". A 304 is no response of its own (RFC 9111 §3). */
@@ -43,19 +43,20 @@ function parseDirectives(field) {
   );
 }
 
-/** Returns the directives that count, and whether they are those of `Cache-Control`. */
+/** Returns the directives to follow. `isTargeted` is true if they are from a field for CDNs. */
 function directivesOf(headers) {
-  const name = CONTROL_FIELDS.find((field) => headers[field] !== undefined);
-  return { directives: parseDirectives(headers[name] ?? ""), isStated: name !== undefined, isTargeted: name !== "cache-control" };
+  const name = CONTROL_FIELDS.find((field) => headers[field] !== undefined) ?? "cache-control";
+  return { directives: parseDirectives(headers[name] ?? ""), isTargeted: name !== "cache-control" };
 }
 
 /** Returns for how many seconds a response is fresh; `undefined` if it must not be stored. */
 function lifetimeOf({ status, headers }) {
-  const { directives, isStated, isTargeted } = directivesOf(headers);
-  if (directives.has("no-cache")) return 0;
+  const { directives, isTargeted } = directivesOf(headers);
+  // With field names, only those fields are withheld (RFC 9111 §5.2.2.4).
+  if (directives.get("no-cache") === true) return 0;
   const seconds = directives.get("s-maxage") ?? directives.get("max-age");
   if (seconds !== undefined) return Number(seconds);
-  if (headers.expires !== undefined && !(isStated && isTargeted)) {
+  if (headers.expires !== undefined && !isTargeted) {
     return Math.max(0, (Date.parse(headers.expires) - Date.parse(headers.date)) / 1000) || 0;
   }
   // Directives without a lifetime leave it to the cache as well (RFC 9111 §4.2.2).
@@ -97,7 +98,7 @@ class Entry {
     return this.selecting.every(([name, value]) => headers[name] === value);
   }
 
-  /** Returns true if it may be served so long after it became stale, while it is refreshed. */
+  /** Returns true if it is stale only for so long that it may be served while it is refreshed. */
   mayRefreshLater(nowSeconds) {
     const seconds = Number(directivesOf(this.response.headers).directives.get("stale-while-revalidate") ?? 0);
     return !this.forbidsStale() && nowSeconds < this.staleAt + seconds;
@@ -130,8 +131,8 @@ export class WorkersCache {
   }
 
   /**
-   * Responds to a request: `{ response, cacheStatus }`, with the value of `Cf-Cache-Status`. The
-   * response is a stored one unless that is MISS, EXPIRED or BYPASS.
+   * Responds to a request: `{ response, cacheStatus }`, with the value of `Cf-Cache-Status`. If it
+   * is MISS, EXPIRED or BYPASS, the response is the Worker's, otherwise a stored one.
    */
   async respond(request) {
     if (!["GET", "HEAD"].includes(request.method) || request.headers.upgrade !== undefined) {
