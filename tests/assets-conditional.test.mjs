@@ -18,17 +18,18 @@ const etag = plain.headers.etag;
 const modified = plain.headers["last-modified"];
 const modifiedPlus = (seconds) => new Date(Date.parse(modified) + seconds * 1000).toUTCString();
 
-test("every file has a strong ETag, and a Last-Modified that is not in the future", () => {
+test("a file has a strong ETag, and a Last-Modified that is not in the future", () => {
   assert.match(etag, /^"[\x21\x23-\x7e]+"$/);
   assert.ok(Date.parse(modified) <= Date.now());
   assert.equal(new Date(Date.parse(modified)).toUTCString(), modified);
 });
 
-/**
- * The order in which the fields are evaluated (RFC 9110 §13.2.2). E is the file's ETag, M its
- * Last-Modified.
- */
 const E = etag;
+
+/**
+ * Preconditions, and the status that they get, by themselves and in the order of RFC 9110
+ * §13.2.2. In a test's title, E is the file's ETag and M its Last-Modified.
+ */
 const cases = [
   // §13.1.2, If-None-Match: lists, `*`, the weak comparison.
   [{ "If-None-Match": E }, 304],
@@ -122,7 +123,7 @@ test("the tag of another encoding is not the tag of this one", async () => {
   assert.equal((await site.get("/text.txt", { "If-Match": headers.etag, "Accept-Encoding": "gzip" })).status, 412);
 });
 
-test("a 412 names the failed precondition", async () => {
+test("a 412 has neither the file nor a lifetime for caches", async () => {
   const response = await site.get("/text.txt", { "If-Match": '"other"' });
   assert.equal(response.status, 412);
   assert.notEqual(response.text, text);
@@ -130,12 +131,14 @@ test("a 412 names the failed precondition", async () => {
 });
 
 test("the same bytes in the next release keep ETag and Last-Modified; other bytes have others", async () => {
+  const { etag: imageTag } = (await site.get("/image.png")).headers;
   await sleep(1100); // HTTP dates have whole seconds
   await site.push({ "text.txt": text, "image.png": "another png", "more.txt": "more" });
   const same = await site.get("/text.txt");
   assert.deepEqual([same.headers.etag, same.headers["last-modified"]], [etag, modified]);
   assert.equal((await site.get("/text.txt", { "If-None-Match": etag })).status, 304);
   const { headers } = await site.get("/image.png");
+  assert.notEqual(headers.etag, imageTag);
   assert.ok(Date.parse(headers["last-modified"]) > Date.parse(modified));
 });
 

@@ -39,7 +39,7 @@ async function run({ strategy, faults, n = 1, status, ...options }) {
   return result;
 }
 
-/** Checks what holds for every run. */
+/** Checks what holds for every run without a body of its own. */
 async function assertTrue({ key, report, attempts, made, acknowledged }, n) {
   assert.deepEqual(
     attempts.map(({ attempt }) => attempt),
@@ -65,7 +65,7 @@ async function assertTrue({ key, report, attempts, made, acknowledged }, n) {
 }
 
 describe("a KV that accepts one put a second", { concurrency: true }, () => {
-  test("direct loses writes of 20, each put once", async () => {
+  test("direct loses some of 20 writes, and puts each once", async () => {
     const { made, attempts, acknowledged } = await run({ n: 20, strategy: "direct", faults: ["limit"] });
     assert.equal(made.length, 20);
     assert.ok(1 <= acknowledged.length && acknowledged.length < 20);
@@ -79,7 +79,7 @@ describe("a KV that accepts one put a second", { concurrency: true }, () => {
   });
 
   for (const n of [2, 5]) {
-    test(`backoff acknowledges ${n} writers`, async () => {
+    test(`backoff acknowledges ${n} writes`, async () => {
       const { report } = await run({ n, strategy: "backoff", faults: ["limit"] });
       assert.equal(report.acknowledged, n);
     });
@@ -122,7 +122,7 @@ describe("a put that fails temporarily", { concurrency: true }, () => {
     assert.ok(made.every(({ done }) => done) && made.length === 2);
   });
 
-  test("direct makes each put once, with the documented response of a write that is lost", async () => {
+  test("direct makes each put once, with the documented response for a write that KV refuses", async () => {
     const { key, attempts, made } = await run({ n: 3, strategy: "direct", faults: ["429", "ok", "429"] });
     assert.deepEqual(attempts, [
       { attempt: 1, success: false, error: { message: TOO_MANY } },
@@ -181,12 +181,12 @@ describe("the deadline of backoff", { concurrency: true }, () => {
   });
 });
 
-describe("a body with backoff", { concurrency: true }, () => {
+describe("a body", { concurrency: true }, () => {
   for (const [name, length] of [
     ["a byte", 1],
     ["25 MiB", 25 * MiB],
   ]) {
-    test(`of ${name} is kept in memory, and its put is retried`, async () => {
+    test(`of ${name} is kept in memory by backoff, and its put is retried`, async () => {
       const body = Buffer.alloc(length, "0123456789~");
       const { key, report } = await run({ strategy: "backoff", faults: ["500", "429", "ok"], body });
       assert.equal(report.acknowledged, 1);
@@ -195,12 +195,17 @@ describe("a body with backoff", { concurrency: true }, () => {
     });
   }
 
-  test("that is not stored does not get 200, whatever the strategy", async () => {
-    const { attempts } = await run({ strategy: "direct", faults: ["429"], body: "a value", status: 429 });
-    assert.deepEqual(attempts, [{ attempt: 1, success: false, error: { message: TOO_MANY } }]);
-  });
+  for (const [strategy, options, error] of [
+    ["direct", {}, { message: TOO_MANY }],
+    ["backoff", { timeoutMs: 500 }, { message: TOO_MANY, reason: "deadline" }],
+  ]) {
+    test(`that ${strategy} does not store gets the status of the failure, not 200`, async () => {
+      const { attempts } = await run({ strategy, faults: ["429"], body: "a value", status: 429, ...options });
+      assert.deepEqual([attempts[0].success, attempts[0].error], [false, error]);
+    });
+  }
 
-  test("that is refused permanently is reported after one try", async () => {
+  test("that is refused permanently is reported by backoff after one try", async () => {
     const { attempts, made } = await run({ strategy: "backoff", faults: ["413", "ok"], body: "a value", status: 503 });
     assert.equal(made.length, 1);
     assert.deepEqual(attempts[0].error, { message: "KV PUT failed: 413 Content Too Large", reason: "permanent" });
