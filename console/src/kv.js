@@ -4,11 +4,11 @@ import { ApiError, call, send } from "./session.js";
 /** Any account id will do. */
 const NAMESPACES = "/client/v4/accounts/console/storage/kv/namespaces";
 
-/** The fewest and the most keys that a list is asked for. */
+/** The smallest and the largest `limit` that the API takes for a list of keys. */
 const LIST_KEYS_MIN = 10;
 const LIST_KEYS_MAX = 1000;
 
-/** The most bytes of a key, a value, and metadata as JSON. */
+/** The most bytes of a key, of a value, and of metadata as JSON. */
 export const KEY_BYTES_MAX = 512;
 export const VALUE_BYTES_MAX = 25 * 1024 * 1024;
 export const METADATA_BYTES_MAX = 1024;
@@ -17,7 +17,7 @@ export const METADATA_BYTES_MAX = 1024;
 export const LIFETIME_SECONDS_MIN = 60;
 
 /** Why a key whose expiration is unknown is not written. */
-export const UNKNOWN_EXPIRATION = "KV does not list this key yet, so it is unknown when it expires. Read it again in a minute.";
+export const UNKNOWN_EXPIRATION = "KV does not list this key yet, so its expiration is unknown. Read the key again in a minute.";
 
 const pathOf = (namespace, ...rest) => [NAMESPACES, encodeURIComponent(namespace), ...rest].join("/");
 const valuePath = (namespace, key) => pathOf(namespace, "values", encodeURIComponent(key));
@@ -72,7 +72,8 @@ export async function* keyPages(namespace, { prefix, signal } = {}) {
  * serve what was there up to 60 seconds ago.
  */
 export async function value(namespace, key, { signal } = {}) {
-  // The field `expiration` of the value is absent, too, if the Worker could not list the key.
+  // The list says when the key expires. The response with the value has a field `expiration`, but
+  // without it a key may also be one that the Worker could not list.
   const [found, entry] = await Promise.all([content(namespace, key, { signal }), listed(namespace, key, { signal })]);
   return found && { ...found, expiration: entry && (entry.expiration ?? null) };
 }
@@ -90,14 +91,14 @@ export async function content(namespace, key, { signal } = {}) {
 
 /** Returns a key as `keys` does, or `undefined` if it is not listed. */
 async function listed(namespace, key, { signal } = {}) {
-  // The key itself is the first one with this prefix.
+  // Of all keys with this prefix, the key itself comes first.
   const { keys: found } = await keys(namespace, { prefix: key, limit: LIST_KEYS_MIN, signal });
   return found.find(({ name }) => name === key);
 }
 
 /**
- * Returns true if a key exists. Unlike a read, the list that this takes is no failure in the
- * browser's log if there is none.
+ * Returns true if KV lists a key. Reading it would tell, too, but the browser's console shows a
+ * failed request for each 404.
  */
 export const exists = async (namespace, key, options) => (await listed(namespace, key, options)) !== undefined;
 

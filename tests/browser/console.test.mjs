@@ -416,7 +416,7 @@ describe("changing", () => {
     await page.locator(".chip", { hasText: "expiration unknown" }).waitFor();
     await type(page, "second");
     await save(page);
-    await said(page, "unknown when it expires");
+    await said(page, "its expiration is unknown");
     assert.equal(await stored(key), "first");
     await page.unroute(path);
     await button(page, "Discard changes").click();

@@ -10,9 +10,10 @@
 //!                in the order of the keys
 //! ```
 //!
-//! An interrupted command leaves a [`state_file`] that says how far everything before is done
-//! ([`completed_prefix`]); `--resume` continues there. A pair that was written but not yet
-//! recorded is written again, with the same value.
+//! An export to a file, an import of a file, and a copy with `--state` leave a [`state_file`] if
+//! they are interrupted. It says how far everything before is done ([`completed_prefix`]), and
+//! `--resume` continues there. A pair that was written but not yet recorded is written again, with
+//! the same value.
 
 mod completed_prefix;
 mod copy;
@@ -61,7 +62,7 @@ Each works on Cloudflare's KV, on that of a running `wrangler dev` (--local), an
 
 Exit code: 0 if the command succeeded, 1 if it failed, 2 for a mistake in the command line, or a file that cannot be read.";
 
-/// Exports, imports, copies, lists and deletes the keys of a namespace
+/// Exports, imports, copies, lists, reads, writes and deletes keys of a namespace
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct KvArguments {
@@ -92,7 +93,7 @@ impl DefaultNamespace for NamedNamespace {
     const TITLE: Option<&str> = None;
     const LOCAL_TITLE: Option<&str> = None;
     const HELP: &str =
-        "The namespace, by ID or title; with --local and on a kv-edge, the title is the name of the binding";
+        "The namespace, by ID or title; with --local and on a kv-edge, a binding's namespace has its name as title";
 }
 
 /// Why a command fails, as a sentence that says what people can do.

@@ -34,7 +34,8 @@ With --json, in bytes, milliseconds and US dollars:
   "storage": {"keys", "bytes"}}], "total": {…}, "latency": {"read": {"p25", "p50", "p75", "p90", "p99", "p999"}, …},
   "cost": {"priceList", "period": {"read", "write", "delete", "list", "storage", "total"}, "per30Days", "per30DaysAfterIncluded"},
   "isSampled", "missing": [], "problems": []}
-Parts that the API leaves out are null and named in "missing"; the exit code is then 1.
+"missing" names the parts that the API leaves out, which are null, and those that it cuts off; the exit code is then 1. "cost" is
+null if operations or storage are among them.
 
 Exit code: 0 if all figures came, 1 if some are missing or the command failed, 2 for a mistake in the command line."#;
 

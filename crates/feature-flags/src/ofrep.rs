@@ -107,7 +107,7 @@ impl OfrepError {
         }
     }
 
-    /// Returns the error if KV does not respond and no definitions are in memory.
+    /// Returns the error if reading KV fails and no definitions are in memory.
     #[must_use]
     pub fn no_definitions() -> Self {
         let details = "the flags cannot be read at the moment; please try again";
@@ -139,7 +139,7 @@ impl HttpError for OfrepError {
                 Self::broken_definitions(),
                 "The definitions in Workers KV are broken, and no earlier valid ones are in memory. The log says where.",
             ),
-            (Self::no_definitions(), "Workers KV does not respond, and no definitions are in memory."),
+            (Self::no_definitions(), "Workers KV fails or does not respond, and no definitions are in memory."),
         ]
     }
 }

@@ -112,8 +112,9 @@ impl StoreError {
         self.kind == StoreErrorKind::Status(413)
     }
 
-    /// Returns the message that the documented concurrent-write example shows. A message in
-    /// another form is not shown: the client gets `KV PUT failed`.
+    /// Returns what a client gets to see of a failed put. That is the message of KV, as in the
+    /// documented example of concurrent writes. A message that is not KV's may show something
+    /// internal: instead of it, this is `KV PUT failed`.
     #[must_use]
     pub fn public_message(&self) -> &str {
         match self.kind {
@@ -141,7 +142,7 @@ impl HttpError for StoreError {
             ),
             (
                 Self::from_message("KV GET failed: 500 Internal Server Error"),
-                "Workers KV does not respond, and nothing that is remembered may be used in its place.",
+                "Workers KV fails or does not respond, and nothing that is remembered may be used in its place.",
             ),
         ]
     }

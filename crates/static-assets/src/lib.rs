@@ -200,7 +200,7 @@ impl HttpError for FileError {
     fn examples() -> Vec<(Self, &'static str)> {
         one_of_each! {
             Self::Unavailable(_) => Self::Unavailable("KV GET failed: 500 Internal Server Error".to_owned()),
-                "Workers KV does not respond, and nothing that is remembered may be used in its place.";
+                "Workers KV fails or does not respond, and nothing that is remembered may be used in its place.";
             Self::Missing(_) => Self::Missing("blob/0123".to_owned()),
                 "Workers KV does not have all bytes of a file of the release here. If that lasts, push the files again.";
         }

@@ -40,8 +40,9 @@ const KV_API: &str = "
 ## The KV REST API
 
 `/client/v4/…` responds in the envelope of Cloudflare's API: `errors[0].code` is the number,
-`errors[0].message` the sentence. The numbers are those of Cloudflare where they are known. Faults of
-the service have the sentences of the first table, with the number 10001, or 10429 for a 429.
+`errors[0].message` the sentence. The numbers are those of Cloudflare where they are known. Errors of
+the first table, such as those of a request's body and of Workers KV, keep their sentence. Their number
+is 10012 for 400, 408 and 411, 10022 for 413, 10429 for 429, and 10001 for any other status.
 
 ";
 

@@ -34,8 +34,8 @@ Examples:
 
 With --json:
   {"dryRun", "read", "written", "skipped", "expired", "calls", "seconds"}
-  "skipped" counts the keys that exist already, with --resume also those that the earlier run wrote last;
-  "expired" counts those that expired or were deleted meanwhile."#;
+  "skipped" counts the keys that exist already and are not replaced; with --skip --resume also those that the earlier run wrote last.
+  "expired" counts the keys that expired or were deleted meanwhile."#;
 
 /// Copies pairs to another namespace
 #[derive(Debug, clap::Args)]
@@ -72,7 +72,10 @@ pub(super) struct CopyArguments {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct CopyTask {
+    /// The URL of the source. The name of the field tells this state from that of an import or an
+    /// export.
     copy: String,
+    /// The URL of the destination.
     to: String,
     prefix: String,
     on_existing: OnExisting,
@@ -116,7 +119,8 @@ impl CopyArguments {
             _ => None,
         };
         let is_dry_run = self.namespace.dry_run;
-        // A resumed copy has found no existing keys before: those that exist now are its own.
+        // With `--fail`, a copy only begins if none of its keys exist: those that a resumed one
+        // finds are those that it wrote.
         let is_checked = on_existing == OnExisting::Overwrite || on_existing == OnExisting::Fail && from.is_some();
         let (existing, count) = if is_checked && !is_dry_run {
             (ExistingKeys::default(), 0)

@@ -121,6 +121,8 @@ impl ExportFormat {
 /// What an export does. Another one cannot be resumed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct ExportTask {
+    /// The URL of the namespace. The name of the field tells this state from that of an import or
+    /// a copy.
     export: String,
     prefix: String,
     format: ExportFormat,

@@ -24,7 +24,8 @@ use crate::progress::{Progress, Unit};
 
 const BUFFER_BYTES: usize = 256 << 10;
 
-const EXAMPLES: &str = r#"FILE has a JSON object per line (NDJSON), or is an array of them, as `kv-edge kv export` writes both and `wrangler kv bulk put` takes it:
+const EXAMPLES: &str = r#"FILE has one JSON object per line (NDJSON), or is a JSON array of such objects. `kv-edge kv export` writes both, and `wrangler kv bulk
+put` takes the array.
   {"key": "a", "value": "text"}
   {"key": "b", "value": "/wA=", "base64": true, "metadata": {"type": "image/png"}, "expiration": 1893456000}
   {"key": "c", "value": "text", "expiration_ttl": 3600}
@@ -40,7 +41,7 @@ Examples:
 
 With --json:
   {"dryRun", "read", "written", "skipped", "expired", "calls", "seconds"}
-  "skipped" counts the keys that exist already, with --resume also those that the earlier run wrote last."#;
+  "skipped" counts the keys that exist already and are not replaced; with --skip --resume also those that the earlier run wrote last."#;
 
 /// Imports the pairs of a file
 #[derive(Debug, clap::Args)]
@@ -65,6 +66,8 @@ pub(super) struct ImportArguments {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ImportTask {
+    /// The URL of the namespace. The name of the field tells this state from that of a copy or an
+    /// export.
     import: String,
     /// The content hash of the input.
     input: String,
@@ -195,7 +198,8 @@ impl ImportArguments {
             _ => None,
         };
         let is_dry_run = self.namespace.dry_run;
-        // A resumed import has found no existing keys before: those that exist now are its own.
+        // With `--fail`, an import only begins if none of its keys exist: those that a resumed one
+        // finds are those that it wrote.
         let existing = match on_existing {
             OnExisting::Overwrite => ExistingKeys::default(),
             OnExisting::Fail if from.is_some() => ExistingKeys::default(),

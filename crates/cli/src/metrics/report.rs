@@ -27,13 +27,13 @@ pub(super) struct KvMetricsReport {
     total: DayTotal,
     /// In milliseconds, by kind of operation.
     latency: Option<BTreeMap<String, LatencyQuantiles>>,
-    /// None if a part of it is missing.
+    /// None if operations or storage are missing.
     cost: Option<CostReport>,
     /// The datasets are sampled adaptively: every figure is an estimate.
     is_sampled: bool,
-    /// The parts that the API left out.
+    /// The parts that the API left out or cut off.
     missing: Vec<&'static str>,
-    /// Why, in the words of the API.
+    /// Why: what the API says, and whether it has cut rows off.
     problems: Vec<String>,
 }
 
