@@ -13,8 +13,7 @@ use http_semantics::request_target::RequestTarget;
 use http_semantics::workers_cache;
 use kv_store::record_cache::RecordState;
 
-/// The response fields that this module reads, separated by commas: hop-by-hop fields that the
-/// runtime passes on, fields that are rewritten, and fields that only kv-edge may set.
+/// The response fields on which the edits depend, separated by commas.
 pub const RESPONSE_FIELDS: &str = "connection,proxy-authenticate,proxy-authorization,proxy-connection,te,trailer,upgrade,alt-svc,\
                               location,content-location,refresh,set-cookie,x-variant,routing-source,\
                               service-worker-allowed,clear-site-data,cache-control";
@@ -26,7 +25,8 @@ const LOST_BYTES: char = char::REPLACEMENT_CHARACTER;
 /// The value of `X-Served-By`, as documented.
 pub const SERVED_BY: &str = "Cloudflare Worker";
 
-/// The field that says that a response did not come about in the usual way.
+/// The field that says that the record's fallback sent a response, or that the record may not be
+/// the one in KV.
 pub const ROUTING_SOURCE: &str = "routing-source";
 
 /// An upstream response, and how it came about.
@@ -50,9 +50,10 @@ impl<F: Fields> ProxiedResponse<'_, F> {
     ///    (RFC 7838 §3).
     /// 2. URLs and cookies become those of the visitor.
     /// 3. The record's own edits are applied.
-    /// 4. Workers Cache is told to store nothing. For everybody else the origin's `Cache-Control`
-    ///    counts. Without one the response becomes `private`, and so does that of a variant unless
-    ///    its origin says what shared caches may do.
+    /// 4. Workers Cache is told to store nothing. For all other caches the record's own
+    ///    `Cache-Control` counts, or else the origin's. Without either, or if the record removes
+    ///    it, the response becomes `private`. So does that of a variant, unless the record sets
+    ///    the field or the origin says what shared caches may do.
     /// 5. The fields that say who served it are set, and the cookie of a new visitor is added.
     #[must_use]
     pub fn edits<'e>(
@@ -148,14 +149,15 @@ impl<F: Fields> ProxiedResponse<'_, F> {
         if self.fields.has("set-cookie") {
             let lines = self.fields.set_cookies();
             let visible: Vec<String> = lines.iter().map(|line| view.set_cookie(line)).collect();
-            // If no line needs a change, the fields stay as they are, because setting them loses
-            // the bytes of a line that is not UTF-8. A change of such a line alone is not a reason
-            // to set them, unless it has a `Domain` and so reaches other hosts: without the change
-            // it keeps the path of the server, but paths are not a security boundary (RFC 6265
-            // §8.5).
-            let mut changed = lines.iter().zip(&visible).filter(|(line, visible)| line != visible).peekable();
-            let has_changed = changed.peek().is_some();
-            if has_changed && !changed.all(|(line, _)| line.contains(LOST_BYTES) && !has_domain(line)) {
+            // Setting the lines again destroys those that are not UTF-8. So a change of such a
+            // line is only worth it if the line has a `Domain`, and so reaches other hosts.
+            // Otherwise it keeps the server's path, but paths are not a security boundary (RFC
+            // 6265 §8.5).
+            let has_important_change = lines
+                .iter()
+                .zip(&visible)
+                .any(|(line, visible)| line != visible && (!line.contains(LOST_BYTES) || has_domain(line)));
+            if has_important_change {
                 edits.remove("set-cookie");
                 for line in visible {
                     edits.append("set-cookie", line);
@@ -194,10 +196,10 @@ struct StorefrontUpstreams<'a> {
 }
 
 impl StorefrontUpstreams<'_> {
-    /// Returns true if the visitor's next request can reach this upstream as a variant. A
-    /// visitor whom a variant served reaches only that one: a redirect to another variant would
-    /// lead them back to their own. A visitor whom no variant served may reach each one that
-    /// they can get.
+    /// Returns true if the visitor's next request can reach this upstream as a variant. If a
+    /// variant served this one, only that variant will serve the next: a redirect to another
+    /// variant would lead the visitor back to their own. Otherwise it is the active variant, or
+    /// any that has a share of the visitors.
     fn reaches_variant(&self, upstream: &Upstream) -> bool {
         let is = |variant: &SplitVariant, upstream: &Upstream| variant.upstream == *upstream;
         let variants = self.record.variants();
@@ -217,7 +219,7 @@ impl ReachableUpstreams for StorefrontUpstreams<'_> {
     }
 
     fn reaches(&self, rest: &str, upstream: &Upstream) -> bool {
-        // The fallback replaces all other upstreams.
+        // While the fallback serves, it may get the next request, whatever its path.
         (self.is_fallback && upstream == self.served_by)
             || match self.record.serving(rest) {
                 Some(Serving::One(serving)) => serving == upstream,
