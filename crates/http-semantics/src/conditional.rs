@@ -42,7 +42,7 @@ pub struct EntityTag {
     opaque: String,
 }
 
-/// What tells a representation from the others of its resource (RFC 9110 §8.8).
+/// The validators of a representation, which preconditions are evaluated against (RFC 9110 §8.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validators<'a> {
     /// The value of `ETag`.
@@ -84,7 +84,7 @@ impl Preconditions {
         self.if_match.is_none() && self.if_none_match.is_none()
     }
 
-    /// Holds the preconditions against the current version; `None` if nothing is stored.
+    /// Compares the preconditions with the current version, which is `None` if nothing is stored.
     /// `If-Match` compares strongly, `If-None-Match` weakly (RFC 9110 §13.1.1, §13.1.2).
     ///
     /// # Errors
@@ -108,8 +108,8 @@ pub enum EntityTagComparison {
 }
 
 impl EntityTags {
-    /// Returns true if the list names the current representation. `current` is `None` if there is
-    /// one without an entity tag.
+    /// Returns true if these tags name the current representation. It exists; `current` is its
+    /// entity tag, if it has one.
     fn matches(&self, current: Option<&EntityTag>, compare: EntityTagComparison) -> bool {
         match (self, current) {
             (Self::Any, _) => true,
@@ -133,7 +133,8 @@ impl EntityTags {
 }
 
 impl EntityTag {
-    /// Parses an `ETag` field; returns `None` if it is not exactly one entity tag.
+    /// Parses an `ETag` field; returns `None` if it is not exactly one entity tag. A tag without
+    /// its quotes is accepted.
     #[must_use]
     pub fn parse(field: &str) -> Option<Self> {
         let field = field.trim();
@@ -240,10 +241,4 @@ pub fn is_not_modified(if_none_match: Option<&str>, version: u64) -> bool {
 #[must_use]
 pub fn entity_tag(version: u64) -> String {
     format!("\"{version}\"")
-}
-
-/// Returns the version of an entity tag that [`entity_tag`] made; `None` for any other.
-#[must_use]
-pub fn version(entity_tag: &str) -> Option<u64> {
-    entity_tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
 }
