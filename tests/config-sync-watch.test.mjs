@@ -162,7 +162,7 @@ test("SIGTERM does not wait for a locked table, and the server ends the query to
   }
 });
 
-test("a foreign key is not deleted, and the delete guard applies", async () => {
+test("a key of another owner is not deleted, and the delete guard applies", async () => {
   const users = await createNotifyingTable(makeRows(10));
   const tool = await startTool(users);
   const notify = (name) => sync.database.query(`SELECT pg_notify('${users.channel}', $1)`, [name]);

@@ -176,7 +176,7 @@ describe("the response", async () => {
     assert.ok(!reads.flat().includes("flags"), `${reads}`);
   });
 
-  /** The number of keys in each call that so many ids cost: at most 100 a call. */
+  /** How many ids a request has, and how many keys each of its calls reads, the fewest first. */
   for (const [count, calls] of [
     [1, [1]],
     [99, [99]],

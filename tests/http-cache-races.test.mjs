@@ -48,8 +48,8 @@ test("a new variant that was requested before a write does not bring back the ot
 for (const method of ["GET", "HEAD"]) {
   test(`a variant that a ${method} validates does not bring back the others`, async () => {
     const page = await variants();
-    // After an unrelated purge the next request waits a second here for the list of purges; it has
-    // read KV by then.
+    // After a purge of another page, the next request reads the list of purges again, for which it
+    // waits a second. It has read the stored response before the write.
     const body = JSON.stringify({ url: `${page.upstream.origin}/other` });
     const purge = { method: "POST", headers: { Authorization: `Bearer ${WORKER_TOKEN}` }, body };
     assert.equal((await send(page.worker, "/cache/purge", purge)).status, 200);

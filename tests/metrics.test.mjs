@@ -1,5 +1,6 @@
 // METRICS: each isolate counts what its routes do and hands its counts over to one object, whose
-// counts `GET /metrics` shows. They are compared with what tests/faulty/entry.mjs sees.
+// counts `GET /metrics` shows. They are compared with the statuses that clients got, the calls
+// that tests/faulty/entry.mjs recorded, and the requests that upstreams received.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
@@ -17,7 +18,7 @@ import { setFaults } from "./harness/writes.mjs";
 
 const NAMESPACES = `/client/v4${API_NAMESPACES}`;
 
-/** The routes that read the metrics, whose own requests a test does not compare. */
+/** The routes that show the counts. A test does not count how often it reads them. */
 const READING = new Set(["/metrics", "/console/api/{call}"]);
 
 const shop = await startScriptedUpstream();
@@ -74,7 +75,7 @@ async function handedOver() {
   await healthz();
   await advanceClock(11);
   await healthz();
-  // An alarm of the future would wait in real time.
+  // The clock goes back, because an alarm that is set by a clock ahead of the real one comes late.
   await advanceClock(-11);
   return eventually(async () => {
     const all = await counts();
@@ -96,7 +97,7 @@ function since(before, after, route) {
   return { ...difference(oldNumbers, numbers), statuses: difference(oldStatuses, statuses) };
 }
 
-/** Waits until KV was not called for a second, and every call has ended. */
+/** Waits until KV was not called for a second and a half, and every call has ended. */
 async function waitUntilQuiet() {
   let last = -1;
   let unchanged = 0;
@@ -287,7 +288,7 @@ describe("what a route counts", () => {
     assert.deepEqual({ requests, writes, upstreamCalls }, { requests: 2, writes: 2, upstreamCalls: 2 });
   });
 
-  test("a bulk write of 1,500 keys counts each put, and each call of the Worker to itself", async () => {
+  test("a bulk write of 1,500 keys counts each put, and each request that the Worker sends to itself", async () => {
     const pairs = Array.from({ length: 1500 }, (_, n) => ({ key: `bulk-${n}`, value: "v" }));
     const before = await handedOver();
     assert.equal((await authorized(`${NAMESPACES}/WRITES/bulk`, { method: "PUT", body: JSON.stringify(pairs) })).status, 200);

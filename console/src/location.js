@@ -23,7 +23,7 @@ export function fragmentOf(panel, path = [], query = {}) {
   return `#/${[panel, ...path].map(encodeURIComponent).join("/")}${text && `?${text}`}`;
 }
 
-/** Goes to a place. `replace` leaves no entry in the history. */
+/** Goes to a place. `replace` replaces the present entry of the history. */
 export function go(fragment, { replace = false } = {}) {
   if (fragment === location.hash) return;
   if (!replace) location.hash = fragment;

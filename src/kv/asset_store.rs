@@ -28,8 +28,9 @@ use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 use crate::platform::meter::Metered;
 
-/// Returns what the namespace serves, and whether that is what KV holds. It is read again in the
-/// background after `ASSETS_REFRESH`. If KV fails, the last release that could be read is used.
+/// Returns what the namespace serves, and whether that is what KV holds. The pointer is read again
+/// in the background after `ASSETS_REFRESH`. If KV fails, the last release that could be read is
+/// used.
 pub(crate) async fn current(context: &RequestContext) -> Result<CachedRecord<Rc<AssetStore>>, RequestError> {
     match AssetStores.get(context, &POINTER, Clock.now_ms()).await {
         Ok(Some(cached)) => {
@@ -55,8 +56,9 @@ pub(crate) fn forget_pointer() {
     AssetStores::cache().borrow_mut().remove(POINTER.as_str(), Clock.now_ms());
 }
 
-/// Returns a previous release, if its manifest is there and can be parsed. One that is too long
-/// to stay in memory with the others is returned this once, and never read again.
+/// Returns a previous release, if its manifest is there and can be parsed. A manifest that is too
+/// long to stay in memory with the others is used this once, and not read again until the pointer
+/// changes.
 pub(crate) async fn previous_release(
     context: &RequestContext,
     release: &LoadedRelease,
@@ -165,7 +167,8 @@ async fn stream(store: &Store, key: &Key<'_>) -> Result<JsValue, RequestError> {
     Ok(read.ok_or_else(|| FileError::missing(key))?)
 }
 
-/// Returns a stream of pieces. The first value among them is read before the response begins.
+/// Returns pieces of a body, one after the other: as bytes if the whole body is short, else as a
+/// stream, of which the first value is read before the response begins.
 async fn assembled(store: &Store, body: &FileBody, pieces: &[Piece<'_>], total: u64) -> Result<JsValue, RequestError> {
     let plan = record::to_json(pieces);
     #[allow(clippy::cast_precision_loss)] // Files are shorter than 2^53 bytes.

@@ -39,7 +39,8 @@ extern "C" {
 
 /// A value of KV with its head.
 pub(crate) struct Envelope {
-    /// The head; `None` if the value has none or is incomplete.
+    /// The head; `None` if the value has none, or if its body is bytes of another length than its
+    /// metadata says.
     pub(crate) head: Option<String>,
     /// The body.
     pub(crate) body: EnvelopeBody,
@@ -48,15 +49,17 @@ pub(crate) struct Envelope {
 /// The body of an envelope.
 #[derive(Debug)]
 pub(crate) enum EnvelopeBody {
-    /// The whole body.
+    /// The whole body; empty if its length is not what its metadata says.
     Bytes(js_sys::ArrayBuffer),
-    /// The runtime's own stream, which is passed through untouched.
+    /// The runtime's own stream, which is passed through untouched. It ends with an error if its
+    /// length is not what its metadata says.
     Stream(ReadableStream),
 }
 
 impl Store {
-    /// Returns a value with its head; `None` if the key does not exist. The body is bytes up to
-    /// `small_max` bytes, or always without a limit. A read fails after [`READ_DEADLINE`].
+    /// Returns a value with its head; `None` if the key does not exist. The body is bytes if head
+    /// and body have at most `small_max` bytes together, and always without a limit. A read fails
+    /// after [`READ_DEADLINE`].
     pub(crate) async fn envelope(&self, key: &Key<'_>, small_max: Option<u32>) -> Result<Option<Envelope>, StoreError> {
         let small_max = small_max.map_or(f64::INFINITY, f64::from);
         let milliseconds = READ_DEADLINE.as_secs_f64() * 1000.0;

@@ -27,9 +27,9 @@ impl ReadOptions {
     pub(crate) const IMMUTABLE_STREAM: Self = Self(&IMMUTABLE_STREAM);
 }
 
-/// Returns the options of `get` for a key that is written once. The location caches it for five
-/// minutes ("Read key-value pairs", `cacheTtl`), and no longer, because a cached "not found"
-/// lives as long.
+/// Returns the options of `get` for a key that is written once. Each of Cloudflare's locations
+/// caches it for five minutes ("Read key-value pairs", `cacheTtl`), and no longer, because a
+/// cached "not found" lives as long.
 fn immutable(value_type: &str) -> JsValue {
     let options: GetOptions = js_sys::Object::new().unchecked_into();
     options.set_value_type(value_type);

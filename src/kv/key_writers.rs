@@ -17,12 +17,13 @@ use crate::platform::js_error::message_of;
 /// `KEY_WRITER`: the Durable Object namespace, with one object per key.
 pub(crate) struct KeyWriters(pub(crate) DurableObjects);
 
-/// The time that the object has for its reply, on top of the wait that the request asks for.
+/// The time that the object has for its reply: to a read from the beginning, to a write after its
+/// `timeout_ms`.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl KeyWriters {
-    /// Sends a value to the key's object and returns the result. The error is the message of the
-    /// runtime, or says that there was no reply in time, or no reply to a write.
+    /// Sends a value to the key's object and returns the result. The error is for the log: the
+    /// runtime's message, that no reply came in time, or what came instead of a reply to a write.
     pub(crate) async fn write(&self, run: &WriteRun<'_>, wait: Wait, value: &PutValue) -> Result<WriteResult, String> {
         let request = WriterRequest::Write {
             key: run.key.as_str().to_owned(),

@@ -19,8 +19,8 @@ use crate::isolate::Isolate;
 use crate::platform::meter::Metered;
 
 /// Returns the release that the pointer names; without a pointer, the namespace has unversioned
-/// keys only. A manifest is written before the pointer that names it, but another location may
-/// see the pointer first. Then the latest previous release with a manifest serves.
+/// keys only. A manifest is written before the pointer that names it, but another of Cloudflare's
+/// locations may see the pointer first. Then the latest previous release with a manifest serves.
 pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<AssetStore, ReadFailure<BrokenRelease>> {
     let Some(json) = pointer else { return Ok(AssetStore::UnversionedKeys) };
     let pointer = Pointer::parse(json).map_err(|broken| ReadFailure::Broken(BrokenRelease::Record(POINTER, broken)))?;

@@ -13,7 +13,8 @@ pub(crate) fn message_of(thrown: &JsValue) -> String {
     }
 }
 
-/// Returns an error of a Durable Object as an exception. The Worker logs it; no client sees it.
+/// Returns an error as an exception, which a Durable Object throws. Its message is for the log; no
+/// client sees it.
 #[cfg(feature = "durable-objects")]
 pub(crate) fn exception(error: &dyn Display) -> JsValue {
     JsValue::from_str(&error.to_string())

@@ -20,8 +20,8 @@ async function startElsewhere() {
   return `http://127.0.0.1:${server.address().port}`;
 }
 
-const [admitted, stranger] = [await startElsewhere(), await startElsewhere()];
-const config = await startConfig({ vars: { OFREP_ORIGINS: admitted } });
+const [allowed, stranger] = [await startElsewhere(), await startElsewhere()];
+const config = await startConfig({ vars: { OFREP_ORIGINS: allowed } });
 const browser = await startBrowser();
 const base = config.worker.directUrl.origin;
 await putFlagsAndRecords(config);
@@ -43,8 +43,8 @@ const {
 });
 
 /**
- * Opens a page of a site with the client, as `provider`; records the requests to OFREP and their
- * responses.
+ * Opens a page of a site, on which `globalThis.client` gets its flags from the OFREP provider.
+ * Records the provider's requests and their responses.
  */
 async function client(site, options = {}) {
   const { page, problems } = await visitor(browser, site);
@@ -81,7 +81,7 @@ async function client(site, options = {}) {
 
 for (const [what, site] of [
   ["the same site", base],
-  ["another site that is admitted", admitted],
+  ["another site that is allowed", allowed],
 ]) {
   describe(`on a page of ${what}`, async () => {
     const one = await client(site, { cacheMode: "disabled" });

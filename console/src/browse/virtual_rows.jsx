@@ -5,9 +5,10 @@ const MARGIN_ROWS = 12;
 
 /**
  * A list of `count` rows of one height, of which only those in view exist. `row` renders the one
- * with an index. Other attributes go to the element that scrolls; `onEnd` is called when its end
- * is near. `active` is `{ index, id }` of the row that the keyboard acts on, which assistive
- * technology looks for: it is named only while it exists.
+ * with an index. `onEnd` is called if somebody scrolls near the end. `scroller` is a ref for the
+ * element that scrolls, if the caller needs it, and other attributes go to that element. `active`
+ * is `{ index, id }` of the row that the keyboard acts on, which assistive technology looks for:
+ * it is named only while it exists.
  */
 export function VirtualRows({ count, height, row, onEnd, scroller, active, ...attributes }) {
   const own = useRef(null);

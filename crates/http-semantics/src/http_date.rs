@@ -46,8 +46,8 @@ fn unusual_date_ms(text: &str) -> Option<u64> {
     if let Some(date) = usual.strip_suffix(" Gmt").or_else(|| usual.strip_suffix(" Utc")) {
         usual = [date, " GMT"].concat();
     }
-    // RFC 9111 §4.2: a time that cannot be represented is "the nearest time equal to or earlier
-    // than the received value".
+    // Unix time has no leap seconds. RFC 9111 §4.2 says what to take if a clock has "less
+    // resolution" than a date: "the nearest time equal to or earlier than the received value".
     usual = usual.replace(":60 ", ":59 ");
     if let Some(ms) = strict_date_ms(&usual) {
         return Some(ms);

@@ -71,7 +71,8 @@ impl<'a> BulkPut<'a> {
     /// since the Unix epoch.
     ///
     /// # Errors
-    /// [`KvApiError`] names the first pair that cannot be written. Nothing is written then.
+    /// [`KvApiError`] if the body is no list of pairs, or has more than [`KEYS_MAX`], or else for
+    /// the first pair that cannot be written, which it names. Nothing is written then.
     pub fn parse(body: &'a [u8], key_bytes_max: usize, now: u64) -> Result<Self, KvApiError> {
         let invalid = |why: String| KvApiError::InvalidBody(Operation::BulkPut, why);
         let raw: Vec<&'a RawValue> = serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
@@ -142,7 +143,8 @@ impl<'a> Pair<'a> {
 /// Reads and checks the keys of a bulk delete, each once.
 ///
 /// # Errors
-/// [`KvApiError`] if the body is no list of keys.
+/// [`KvApiError`] if the body is no list of keys, has more than [`KEYS_MAX`], or one that is not
+/// valid ([`check_key`]).
 pub fn parse_delete(body: &[u8], key_bytes_max: usize) -> Result<Vec<String>, KvApiError> {
     let operation = Operation::BulkDelete;
     let keys: Vec<String> =
@@ -180,7 +182,8 @@ impl BulkGet {
     /// Reads and checks the body of a bulk read.
     ///
     /// # Errors
-    /// [`KvApiError`] if it has no keys, or more than 100.
+    /// [`KvApiError`] if it does not parse, has no keys or more than 100, or one that is not valid
+    /// ([`check_key`]).
     pub fn parse(body: &[u8], key_bytes_max: usize) -> Result<Self, KvApiError> {
         let operation = Operation::BulkGet;
         let read: Self =
@@ -264,7 +267,8 @@ impl<K: Serialize, V: Serialize> Serialize for InOrder<K, V> {
     }
 }
 
-/// Checks the length of a key, which [`kv_store::limits::Key`] checks again with its prefix.
+/// Checks that Workers KV takes a key: it is not empty, `.` or `..`, and has at most
+/// `key_bytes_max` bytes. [`kv_store::limits::Key`] checks it again with its prefix.
 ///
 /// # Errors
 /// [`KvApiError::InvalidKey`] says why Workers KV does not take it.

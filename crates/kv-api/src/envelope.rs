@@ -1,4 +1,5 @@
-//! The JSON around every answer of the API: `{result, success, errors, messages, result_info}`.
+//! The JSON around results and errors: `{result, success, errors, messages, result_info}`. Only a
+//! value that is read alone has none around it.
 
 use http_semantics::error_response::ErrorResponse;
 use kv_store::record::to_json;
@@ -24,7 +25,7 @@ pub struct Note<'a> {
     pub message: &'a str,
 }
 
-/// The position of a page in a list.
+/// Which part of a list a response has (`result_info`).
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum PageInfo<'a> {
@@ -60,7 +61,7 @@ pub struct Cursors<'a> {
 }
 
 impl<'a> PageInfo<'a> {
-    /// Returns the position of a page of keys. The cursor is `None` on the last page.
+    /// Returns the `result_info` of a page of keys. The cursor is `None` on the last page.
     #[must_use]
     pub fn of_keys(count: usize, cursor: Option<&'a str>) -> Self {
         let cursor = cursor.unwrap_or_default();
@@ -82,7 +83,8 @@ pub fn success_with_note(result: impl Serialize, note: Note<'_>) -> String {
 }
 
 /// Returns the JSON of a failure. `result` is what a client may use in spite of it. An error that
-/// is not one of the API gets the number that the service has for its status.
+/// is not this API's own, such as one of the request's body or of Workers KV, gets the number that
+/// the API's errors with its status have, and 10001 if there is none.
 #[must_use]
 pub fn failure(error: &ErrorResponse, result: impl Serialize) -> String {
     let code = error.code().parse().unwrap_or(match error.status().code() {

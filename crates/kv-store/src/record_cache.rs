@@ -83,7 +83,7 @@ pub enum RecordState {
     Current,
     /// KV has a broken record now.
     LastKnownGood,
-    /// KV did not respond to the last read.
+    /// The last read of KV failed.
     Stale,
 }
 

@@ -34,7 +34,8 @@ pub struct LoadedRelease {
 
 impl LoadedRelease {
     /// Returns true if this is an earlier release than the pointer names. A manifest is written
-    /// before the pointer that names it, but another location may see the pointer first.
+    /// before the pointer that names it, but another of Cloudflare's locations may see the
+    /// pointer first.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.manifest.id != self.pointer.current

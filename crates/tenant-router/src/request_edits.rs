@@ -19,8 +19,9 @@ const NAMES_OF_THE_CLIENT: [&str; 2] = ["x-real-ip", "true-client-ip"];
 
 /// Returns the edits of the request. Hop-by-hop fields are removed. Fields that only a proxy
 /// may set ([`is_stripped`]) are removed or replaced by true ones (RFC 7239 and the older
-/// `X-Forwarded-*`). `Via` and `CDN-Loop` are continued. The record's own edits come last. Only
-/// a `GET` may upgrade to a WebSocket (RFC 6455 §4.1).
+/// `X-Forwarded-*`). `Via` and `CDN-Loop` are continued. The record's own edits come last.
+/// `may_upgrade` is true for a `GET`, the only method that may upgrade to a WebSocket (RFC 6455
+/// §4.1).
 ///
 /// # Errors
 /// [`TenantError::Loop`] if the request has passed through kv-edge before.

@@ -24,13 +24,13 @@ extern "C" {
 }
 
 /// Reads the body of a page with these header fields as text. The body is a stream, an
-/// `ArrayBuffer`, or `null`, and has up to [`PAGE_BYTES_MAX`] bytes. Its encoding is what the
-/// fields or its first bytes say.
+/// `ArrayBuffer`, or `null`. Its encoding is what the fields or its first bytes say.
 ///
 /// # Errors
-/// [`CacheError::ContentCoding`], [`CacheError::TooLong`], [`CacheError::Timeout`] if reading
-/// takes longer than the deadline, and [`CacheError::Upstream`] if the body breaks off or is not
-/// encoded as its content coding says.
+/// [`CacheError::ContentCoding`] if a content coding is unknown, [`CacheError::TooLong`] if the
+/// body has more than [`PAGE_BYTES_MAX`] bytes, with its content codings or without,
+/// [`CacheError::Timeout`] if reading takes longer than `timeout`, and [`CacheError::Upstream`] if
+/// the body breaks off or is not encoded as its content codings say.
 pub(super) async fn read_text(body: &JsValue, fields: &HeaderSection, timeout: Duration) -> Result<String, CacheError> {
     if body.is_null() {
         return Ok(String::new());

@@ -5,9 +5,10 @@
 const utf8 = { decoder: new TextDecoder(), encoder: new TextEncoder() };
 
 /**
- * Reads a value: `{ head, bytes }` if it has at most `smallMax` bytes, else `{ head, stream }`;
- * `null` if there is none. A value without a head, or one that is shorter than its metadata says,
- * has no `head`. Rejects if KV does not respond in time.
+ * Reads a value: `{ head, bytes }` if its metadata says that it has at most `smallMax` bytes, else
+ * `{ head, stream }`; `null` if there is none. There is no `head` if the metadata does not say how
+ * long the body is, nor if the bytes are more or fewer than it says. A stream that is longer or
+ * shorter than it says ends with an error. Rejects if KV does not respond in time.
  */
 export function readEnvelope(namespace, key, smallMax, milliseconds) {
   return new Promise((resolve, reject) => {
@@ -37,8 +38,8 @@ async function read(namespace, key, smallMax) {
     reader.releaseLock();
     start = utf8.decoder.decode(bytes);
   }
-  // Whoever reads the stream gets the error if the value is shorter than its metadata says, or
-  // breaks off.
+  // Whoever reads the stream gets the error if the value has another length than its metadata
+  // says, or breaks off.
   const { readable, writable } = new FixedLengthStream(length);
   value.pipeTo(writable).catch(() => {});
   return { head: start, stream: readable };

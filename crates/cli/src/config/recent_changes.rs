@@ -1,10 +1,11 @@
 //! Remembers what this process wrote and deleted lately, because KV's list does not show it yet.
 //!
-//! A change may take 60 seconds or more until KV's list shows it (KV documentation, "How KV
-//! works"). A pass that relied on the list would take a row that changed and changed back within
-//! that time for unchanged. So `--watch` remembers what it did and believes that instead.
-//! Separate runs cannot do this: the second of two runs within that time may leave such a row as
-//! it was, and a third run corrects it.
+//! KV's list may show a change 60 seconds after it was made, or later (KV documentation, "How KV
+//! works"). Suppose that a row changes, is written, and changes back. As long as the list shows
+//! what was there before, a pass that relied on it would find the row unchanged, and KV would keep
+//! the value in between. So `--watch` remembers what it did and believes that instead. Separate
+//! runs cannot do this: the second of two runs within that time may leave such a value in KV, and
+//! a third run corrects it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -66,9 +67,9 @@ struct RecentState {
     /// The keys that held snapshots at the last comparison, in order.
     snapshots: Vec<StoredKey>,
     list_unreliable_until: Option<u64>,
-    /// How many keys were deleted, and when, in steps of a minute.
+    /// When keys were deleted, in steps of a minute, and how many.
     deleted: VecDeque<(u64, u64)>,
-    /// How many keys the sync owns, as far as known.
+    /// How many keys the sync owned at the last comparison, without those deleted since.
     own: u64,
     /// True if the last comparison would have deleted too many keys.
     is_refused: bool,
@@ -87,14 +88,15 @@ impl RecentChanges {
         Self { keys_max: KEYS_MAX, state: Mutex::default() }
     }
 
-    /// For a single pass: remembers nothing.
+    /// For a single pass, which goes by KV's list: does not remember which keys were written or
+    /// deleted, nor the snapshot. What the guard counts is remembered.
     pub(super) fn disabled() -> Self {
         Self { keys_max: 0, state: Mutex::default() }
     }
 
-    /// Returns when the list can be trusted again, in milliseconds since the Unix epoch, if more
-    /// was written than can be remembered. A comparison before that time may leave a row as it
-    /// was. Returns None if everything is remembered, or that time has passed.
+    /// Returns None if all changes are remembered that the list may not show yet. Otherwise there
+    /// were too many, and a comparison may take a changed row for unchanged until the time that is
+    /// returned, in milliseconds since the Unix epoch.
     pub(super) fn list_unreliable_until(&self, now_ms: u64) -> Option<u64> {
         self.state().list_unreliable_until.filter(|until| *until > now_ms)
     }
@@ -175,8 +177,8 @@ impl RecentChanges {
         }
     }
 
-    /// Returns how many keys the sync owns: exact after a comparison, later without those that
-    /// [`apply`] may have added.
+    /// Returns how many keys the sync owns. Right after a comparison that is exact; later it lacks
+    /// the keys that [`apply`] has added.
     ///
     /// [`apply`]: super::sync::apply
     pub(super) fn own(&self) -> u64 {
@@ -276,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn disabled_it_remembers_nothing() {
+    fn disabled_it_remembers_no_change_of_a_key() {
         let recent = RecentChanges::disabled();
         note(&recent, "a", written("1"), 1000);
         assert_eq!((recent.key("a", 1000), recent.list_unreliable_until(1000)), (None, None));

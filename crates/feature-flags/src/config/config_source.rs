@@ -11,7 +11,7 @@ pub enum ConfigSource {
     Snapshot,
     /// The last valid record in memory, because KV now holds an invalid one.
     LastKnownGood,
-    /// A stale record in memory, because KV does not respond.
+    /// A stale record in memory, because reading KV fails.
     Stale,
     /// Nothing: KV has no record of the user.
     NoRecord,

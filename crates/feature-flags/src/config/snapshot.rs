@@ -2,7 +2,8 @@
 //! by coalescing keys").
 //!
 //! One read of KV then serves every user, and the value stays hot in Cloudflare's cache.
-//! `kv-edge config sync` writes it; the Worker reads it under the key `CONFIG_SNAPSHOT`.
+//! `kv-edge config sync` writes it; the Worker reads it under the key that the var
+//! `CONFIG_SNAPSHOT` names.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -23,7 +24,8 @@ pub const FORMAT: u32 = 1;
 /// holds two snapshots while it reads a new one.
 pub const BYTES_MAX: usize = 10 * 1024 * 1024;
 
-/// The most bytes that may precede `"records"`.
+/// How many bytes are searched for `"records"` to recognize a snapshot, or to tell it from
+/// another by its hash. Parsing has no such limit.
 const HEAD_BYTES_MAX: usize = 512;
 
 /// Parses the var `CONFIG_SNAPSHOT`: the key of the snapshot. Returns `None` if it is empty or no
@@ -52,8 +54,8 @@ pub fn is_snapshot(text: &str) -> bool {
     })
 }
 
-/// A snapshot in memory: its text, and the byte range of each record in it. Nothing else of up
-/// to 10 MiB is copied.
+/// A snapshot in memory: its text, and the byte range of each record in it. Of up to 10 MiB only
+/// ids that are escaped are copied.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
     text: Box<str>,
@@ -173,7 +175,7 @@ impl Snapshot {
         entries.sort_unstable_by(|one, other| one.id.of(text).cmp(other.id.of(text)));
         let is_twice = |pair: &[SnapshotEntry]| matches!(pair, [one, other] if one.id.of(text) == other.id.of(text));
         if entries.windows(2).any(is_twice) {
-            return Err(BrokenRecord::of_kind("a snapshot with an id that stands twice"));
+            return Err(BrokenRecord::of_kind("a snapshot that has an id twice"));
         }
         entries.shrink_to_fit();
         Ok(entries)

@@ -105,7 +105,7 @@ fn directives_without_an_argument_are_read_in_any_case() {
         ..CacheControl::default()
     };
     assert_eq!(CacheControl::parse(field), directives);
-    // With an argument, which they do not have, they count if they restrict.
+    // None of them takes an argument. With one, those that restrict count all the same.
     let directives = CacheControl::parse("no-store=1, must-revalidate=\"a\", public=1");
     assert!(directives.no_store && directives.must_revalidate && !directives.public);
 }
@@ -156,7 +156,7 @@ fn no_cache_and_private_apply_to_the_message_or_to_fields() {
 }
 
 #[test]
-fn malformed_request_directives_are_ignored() {
+fn malformed_seconds_that_are_not_a_lifetime_are_ignored() {
     // RFC 9111 §5.2.1.2: "If no value is assigned to max-stale, then the client will accept a
     // stale response of any age."
     for (argument, max_stale, seconds) in [

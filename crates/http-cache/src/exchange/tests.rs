@@ -82,7 +82,7 @@ fn request(language: &str) -> HeaderSection {
     [("x-language", language)].into_iter().collect()
 }
 
-/// A fresh response to a request in this language, selected by these fields.
+/// A fresh response to a request with this `X-Language`. `vary` is the value of its `Vary`.
 fn stored(language: &str, vary: &str, body: TestBody) -> CacheHit<TestBody> {
     let date = http_date::format(NOW_MS);
     let fields = [("cache-control", "max-age=60"), ("vary", vary), ("date", &date)].into_iter().collect();
@@ -175,8 +175,8 @@ fn a_prefetched_variant_is_used_only_if_it_is_still_what_the_request_selects() {
     assert!(is_discarded(&mut exchange));
 }
 
-/// The page view of an isolate. Its requests have no fields.
 impl TestIsolate {
+    /// Takes a step of an exchange of the page view, whose requests have no fields here.
     fn step_view(&mut self, view: &mut Exchange<TestBody>, event: Event<TestBody>) -> Action<TestBody> {
         self.step(view, &HeaderSection::default(), event)
     }
@@ -213,7 +213,7 @@ impl TestIsolate {
     }
 }
 
-/// A view in KV of a page with these fields, whose record has no metadata if there are none.
+/// A view in KV of a page with this `Cache-Control`. Without one, its record has no metadata.
 fn stored_view(control: Option<&str>, age_ms: u64) -> CacheHit<TestBody> {
     let received_ms = NOW_MS - age_ms;
     let metadata = match control {
@@ -291,7 +291,7 @@ fn a_page_without_a_lifetime_is_stored_for_a_minute_and_one_that_may_not_be_stor
 }
 
 #[test]
-fn a_304_that_nobody_asked_for_is_a_page_like_any_other() {
+fn a_304_that_nobody_asked_for_does_not_validate_the_view() {
     let mut isolate = TestIsolate::new();
     let (mut view, _) = isolate.look_up_view(Ok(stored_view(None, 70_000)));
     let action = isolate.receive_page(&mut view, 304, &[("cache-control", "no-store")], "new");

@@ -5,7 +5,7 @@ pub(super) struct Scan<'a> {
     pub(super) rest: &'a [u8],
 }
 
-/// An attribute of a tag: its name and its value as written, both possibly empty.
+/// An attribute of a tag: its name and its value as written. The value may be empty.
 pub(super) struct HtmlAttribute<'a> {
     pub(super) name: &'a [u8],
     pub(super) value: &'a [u8],

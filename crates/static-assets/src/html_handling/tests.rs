@@ -16,8 +16,7 @@ fn check(mode: HtmlHandling, files: &[&str], lines: &[(&str, &str)]) {
     }
 }
 
-/// The folder in the four tables of the documentation, each of which is one of the next four
-/// tests.
+/// The files of the documentation's example. It has four tables, which are the next four tests.
 const DOCUMENTED: [&str; 2] = ["/file.html", "/folder/index.html"];
 
 #[test]

@@ -16,8 +16,8 @@ pub struct Redirect {
     /// under the path of the request.
     pub status: u16,
     /// The `Location` of a redirect: relative to the root, or absolute. For a rewrite, the
-    /// decoded path of the file. It is served without a redirect of its own, and no other rule
-    /// is applied to it.
+    /// decoded path of the file, which is served whatever rules there are for its own path, and
+    /// without a redirect to its canonical one.
     pub location: String,
 }
 
@@ -38,11 +38,12 @@ const PATH: &AsciiSet = &STRICT
     .remove(b':')
     .remove(b'@');
 
-/// Characters to escape in a query (URL Standard, "query percent-encode set"). Escapes stay.
+/// Characters to escape in a query (URL Standard, "query percent-encode set"). `%` is not among
+/// them, so what is escaped already stays as it is.
 const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
 
-/// Characters to escape in a destination. Escapes stay. `\` is among them, because browsers read
-/// it as a slash.
+/// Characters to escape in a destination, which may have escapes already, as in [`QUERY`]. `\` is
+/// among them, because browsers read it as a slash.
 const URL: &AsciiSet = &QUERY.add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
 
 /// A destination and its status code.
@@ -196,8 +197,9 @@ impl Destination {
     }
 }
 
-/// Refuses an origin whose domain or address a visitor could choose: behind a placeholder it must
-/// have two labels or more, and not the end of an IPv4 address.
+/// Refuses an origin that has no valid host, or one whose domain or address a visitor could
+/// choose. So behind a placeholder there must be two labels or more that the rule itself names,
+/// and not the end of an IPv4 address.
 ///
 /// It knows no list of public suffixes (<https://publicsuffix.org>): `https://:name.github.io/` is
 /// accepted, although visitors choose whose site that is.
@@ -250,8 +252,8 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns a path with its placeholders replaced, decoded; `None` if the percent-encoding of
-/// either is broken. A placeholder that matched nothing is empty.
+/// Returns a decoded path, in which placeholders are replaced by what they matched, or by nothing;
+/// `None` if the percent-encoding of the path or of what they matched is broken.
 fn decoded(path: &str, captures: &Captures<'_>) -> Option<String> {
     let mut decoded = String::with_capacity(path.len());
     for token in tokens(path) {

@@ -48,13 +48,12 @@ impl Spool {
     }
 }
 
-/// Writes one encoded file into the spool, and fails as soon as the file is too long to be worth
-/// it.
+/// Writes one encoded file into the spool, and fails as soon as the file is not worth it.
 pub(super) struct SpoolWriter<'s> {
     spool: &'s Spool,
+    /// The longest encoded file that still saves a tenth.
     length_max: u64,
     sizes: ChunkSizes,
-    /// False once the encoded file is too long to be worth it.
     is_worth_it: bool,
     digest: BodyDigest,
     buffer: Vec<u8>,
@@ -67,7 +66,7 @@ impl<'s> SpoolWriter<'s> {
         Self { spool, length_max, sizes, is_worth_it: true, digest, buffer, segments: Vec::new() }
     }
 
-    /// False once the encoded file is too long to be worth it.
+    /// Returns false once the encoded file is longer than `length_max`.
     pub(super) fn is_worth_it(&self) -> bool {
         self.is_worth_it
     }
@@ -89,7 +88,7 @@ impl Write for SpoolWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.digest.length() + bytes.len() as u64 > self.length_max {
             self.is_worth_it = false;
-            return Err(io::Error::other("too long to be worth it"));
+            return Err(io::Error::other("longer than `length_max`"));
         }
         let free = self.sizes.chunk - self.buffer.len();
         let (now, _) = bytes.split_at_checked(free).unwrap_or((bytes, &[]));
