@@ -24,7 +24,8 @@ pub const CALL_FIELDS: &str = concat!(credential_fields!(), ",if-match,if-none-m
 /// schemes in its place. Their e-mail address is a label that nothing checks.
 ///
 /// # Errors
-/// [`KvApiError`] if there is none.
+/// [`KvApiError::NoCredentials`] if there is none, and [`KvApiError::MalformedCredentials`] if
+/// there is only an `Authorization` without one.
 pub fn presented_token(
     authorization: Option<&str>,
     auth_key: Option<&str>,

@@ -162,8 +162,8 @@ impl<'a> Call<'a> {
     /// that ends in `/`; what follows `/values/` and `/metadata/` is the key, decoded once.
     ///
     /// # Errors
-    /// [`KvApiError`] if no endpoint has this path, the path has other methods, or the query
-    /// cannot be read.
+    /// [`KvApiError`] if no endpoint has this path, the path has other methods, or the path or the
+    /// query cannot be read.
     pub fn parse(method: &str, target: &'a RequestTarget<'_>) -> Result<Self, KvApiError> {
         let path = target.path.strip_prefix(ROOT).ok_or(KvApiError::NoRoute)?;
         let mut segments = Segments(path);

@@ -22,7 +22,8 @@ impl Expiration {
     /// valid or not ("Write key-value pairs"). `now` is in seconds since the Unix epoch.
     ///
     /// # Errors
-    /// [`KvApiError`] if the time is less than 60 seconds ahead.
+    /// [`KvApiError`] if the time is not a whole number of seconds, less than 60 seconds ahead, or
+    /// beyond 2147483647.
     pub fn parse(
         expiration: Option<&str>,
         ttl: Option<&str>,

@@ -27,7 +27,7 @@ const MALFORMED: KvApiError = KvApiError::InvalidForm("the multipart form is mal
 pub struct Form {
     /// The position of the value in the body.
     pub value: Range<u64>,
-    /// The metadata as JSON; `None` if the form has none.
+    /// The metadata, which should be JSON; `None` if the form has none.
     pub metadata: Option<String>,
 }
 
@@ -115,7 +115,8 @@ impl FormScanner {
     /// Reads the next bytes of the body.
     ///
     /// # Errors
-    /// [`KvApiError`] if the form is malformed or its metadata is too long.
+    /// [`KvApiError`] if the form is malformed, or its metadata is too long, not UTF-8 or
+    /// contradicts itself.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<(), KvApiError> {
         self.rest.extend_from_slice(chunk);
         let rest = std::mem::take(&mut self.rest);
@@ -135,7 +136,8 @@ impl FormScanner {
     /// Returns what the form says.
     ///
     /// # Errors
-    /// [`KvApiError`] if the form broke off, has no value, or its metadata is not JSON.
+    /// [`KvApiError::InvalidForm`] if the form broke off, or has no value. Whether the metadata is
+    /// JSON is not checked.
     pub fn finish(self) -> Result<Form, KvApiError> {
         if !matches!(self.state, ScanState::End) {
             return Err(MALFORMED);

@@ -88,8 +88,8 @@ pub fn page_of<T>(all: Vec<T>, page: u64, per_page: u64) -> (Vec<T>, PageInfo<'s
 /// Reads the title in the body of a call that creates or renames a namespace.
 ///
 /// # Errors
-/// [`KvApiError::InvalidTitle`] if it is missing, empty, too long or has control characters, and
-/// [`KvApiError::NoJurisdictions`] if the body asks for a jurisdiction.
+/// [`KvApiError::InvalidTitle`] if the body does not parse, or the title is empty, too long or has
+/// control characters, and [`KvApiError::NoJurisdictions`] if the body asks for a jurisdiction.
 pub fn parse_title(body: &[u8]) -> Result<String, KvApiError> {
     #[derive(Deserialize)]
     struct Body {
