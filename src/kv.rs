@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use kv_store::limits::Key;
 use kv_store::retry::{self, Backoff};
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 

@@ -7,7 +7,7 @@ use kv_api::error::KvApiError;
 use kv_api::token::{self, AccessToken};
 use kv_store::record_cache::ReadFailure;
 use kv_store::retry::Time;
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;

@@ -15,7 +15,7 @@ use http_semantics::request_target::BadPercentEncoding;
 use http_semantics::status::Status;
 use kv_store::key_writer::{NotWritten, WriterUnavailable};
 use kv_store::limits::KeyError;
-use kv_store::store::{StoreError, ValueNotFound};
+use kv_store::store_error::{StoreError, ValueNotFound};
 use kv_store::writes::{ReadError, WriteError};
 #[cfg(feature = "assets")]
 use static_assets::{

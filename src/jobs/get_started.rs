@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kv_store::limits::Key;
 use kv_store::retry::Backoff;
-use kv_store::store::ValueNotFound;
+use kv_store::store_error::ValueNotFound;
 use wasm_bindgen::JsValue;
 use worker::web_sys;
 

@@ -22,7 +22,7 @@ use kv_store::key_writer::message::{FIELD, WriterReply, WriterRequest, from_fiel
 use kv_store::key_writer::{Due, KeyState, Metadata, Newest, NotWritten, WriteResult};
 use kv_store::limits::Key;
 use kv_store::retry::{Classify, FailureClass, Time, Try};
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 use kv_store::writes::Wait;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};

@@ -12,7 +12,7 @@ use http_semantics::request_target::RequestTarget;
 use kv_store::key_writer::message::WriterReply;
 use kv_store::key_writer::{WriteResult, WriterUnavailable};
 use kv_store::retry::{Time, Try};
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 use kv_store::write_coalescer::{CoalescedPut, WriteCoalescer};
 use kv_store::writes::{
     self, Attempt, ReadError, RetriedAttempt, RunReport, ValueRead, Wait, WriteFields, WriteRun, WriteStrategy,

@@ -2,7 +2,7 @@
 //! a stream, or bytes if it is short.
 
 use kv_store::limits::{Key, METADATA_BYTES_MAX};
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 use wasm_bindgen::prelude::*;
 use worker::web_sys::ReadableStream;
 

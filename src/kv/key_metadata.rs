@@ -1,6 +1,6 @@
 //! The metadata of all keys with a prefix.
 
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 use wasm_bindgen::prelude::*;
 
 use super::{KvNamespace, READ_DEADLINE, Store, await_call, json};

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use kv_store::limits::Key;
 use kv_store::record_cache::{CachedRecord, Lifetime, ReadFailure, RecordCache, RecordLookup};
 use kv_store::retry::Time;
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 
 use super::{ReadOptions, Store};
 use crate::http::request_context::RequestContext;

@@ -19,7 +19,7 @@ use kv_api::token::RevokedTokens;
 #[cfg(feature = "assets")]
 use {
     super::release,
-    kv_store::store::StoreError,
+    kv_store::store_error::StoreError,
     static_assets::asset_store::{AssetStore, BrokenRelease},
     static_assets::translations::Translations,
 };

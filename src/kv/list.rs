@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kv_store::limits::Key;
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 use wasm_bindgen::prelude::*;
 
 use super::{KvNamespace, READ_DEADLINE, Store, await_call};

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use http_cache::purge::{self, Purge, PurgeList, PurgeMode, PurgeTarget};
 use kv_store::record_cache::{Lifetime, ReadFailure, RecordLookup};
 use kv_store::retry::Time;
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 
 use super::Store;
 use super::key_metadata::KeyMetadata;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kv_store::limits::Key;
 use kv_store::retry::{self, Backoff, Retried, Time, Try};
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 use wasm_bindgen::prelude::*;
 
 use super::{KvNamespace, Store, await_call};

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use kv_store::limits::Key;
 use kv_store::record_cache::ReadFailure;
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 use static_assets::asset_store::{AssetStore, BrokenRelease, LoadedRelease};
 use static_assets::keys::POINTER;
 use static_assets::manifest::Manifest;

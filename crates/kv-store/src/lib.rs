@@ -11,8 +11,8 @@
 //! 2. KV is **eventually consistent**. A write is visible at once where it was made, and
 //!    elsewhere after up to 60 seconds. That is also true of a key that was absent when it was
 //!    first read.
-//! 3. KV accepts **one write a second to a key**, and responds 429 to more. [`store`] classifies
-//!    such failures by the message of the runtime.
+//! 3. KV accepts **one write a second to a key**, and responds 429 to more. [`store_error`]
+//!    classifies such failures by the message of the runtime.
 //! 4. A **retry** waits a random time up to a ceiling that doubles with each try, and stops at a
 //!    deadline or when the budget of the isolate is used up ([`retry`]).
 //! 5. **Coalescing** makes one write of several. Within one request [`write_coalescer`] does so.
@@ -36,7 +36,7 @@
 //!
 //! ```
 //! use kv_store::retry::{Backoff, Classify, GaveUp};
-//! use kv_store::store::StoreError;
+//! use kv_store::store_error::StoreError;
 //!
 //! let error = StoreError::from_message("KV PUT failed: 429 Too Many Requests");
 //! assert!(error.is_rate_limited());
@@ -59,7 +59,7 @@ pub mod record;
 pub mod record_cache;
 pub mod retry;
 pub mod schema;
-pub mod store;
+pub mod store_error;
 pub mod write_coalescer;
 pub mod writes;
 

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use crate::lru::Lru;
-use crate::store::StoreError;
+use crate::store_error::StoreError;
 
 /// How long a stale record is served while KV fails, in milliseconds since KV last responded.
 const STALE_MS: u64 = 60 * 60 * 1000;

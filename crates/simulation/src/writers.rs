@@ -15,7 +15,7 @@ use crate::virtual_time::{VirtualTime, block_on, join_all};
 use http_semantics::conditional::Preconditions;
 use kv_store::key_writer::{Due, KeyState, WRITE_INTERVAL_MS};
 use kv_store::retry::{Backoff, Budget, Classify, Time, retry};
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 use kv_store::write_coalescer::{CoalescedPut, WriteCoalescer};
 
 /// The time from the call of a put to its arrival, and from its arrival to its response, in

@@ -9,7 +9,7 @@ use http_cache::stale::expiration_ttl_seconds;
 use http_cache::stored_response::{StoredMetadata, StoredResponse};
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
 use kv_store::retry::{Backoff, Time};
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::ReadableStream;

@@ -8,7 +8,7 @@ use http_cache::purge::KEY_PREFIX;
 use http_cache::stored_response::StoredResponse;
 use kv_store::limits::Key;
 use kv_store::retry::Time;
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 use serde::Serialize;
 use worker::web_sys::Response;
 

@@ -16,7 +16,7 @@ use kv_api::error::{KvApiError, Operation};
 use kv_api::split_batch::{BulkItem, PartReply, SplitBatch};
 use kv_store::limits::Key;
 use kv_store::retry::{Backoff, Classify, FailureClass, Time};
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 use wasm_bindgen::prelude::*;
 use worker::web_sys::Response;
 

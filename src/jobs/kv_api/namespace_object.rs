@@ -9,7 +9,7 @@ use kv_api::namespace_directory::{NamespaceDirectory, NamespaceRequest, Removal,
 use kv_store::limits::Key;
 use kv_store::record;
 use kv_store::retry::{Backoff, Time};
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use worker::web_sys;

@@ -12,7 +12,7 @@ use kv_api::namespace_directory::{NamespaceReply, NamespaceRequest, key_prefix};
 use kv_store::limits::{KEY_BYTES_MAX, Key};
 use kv_store::record;
 use kv_store::retry::Time;
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 use serde_json::json;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;

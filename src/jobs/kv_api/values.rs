@@ -16,7 +16,7 @@ use kv_api::form::FormScanner;
 use kv_api::known::Known;
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
 use kv_store::retry::{Backoff, Time};
-use kv_store::store::StoreError;
+use kv_store::store_error::StoreError;
 use serde_json::json;
 use serde_json::value::RawValue;
 use wasm_bindgen::{JsCast, JsValue};

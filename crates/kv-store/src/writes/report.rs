@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::retry::GaveUp;
 pub use crate::retry::Try;
-use crate::store::StoreError;
+use crate::store_error::StoreError;
 
 /// The result of one write, as documented: `{attempt, success, error?: {message}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
