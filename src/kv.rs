@@ -246,6 +246,6 @@ async fn await_call(call: KvCall) -> Result<JsValue, StoreError> {
         Ok(promise) => {
             JsFuture::from(promise).await.map_err(|rejected| StoreError::from_message(message_of(&rejected)))
         }
-        Err(thrown) => Err(StoreError::not_sent(message_of(&thrown))),
+        Err(thrown) => Err(StoreError::permanent(message_of(&thrown))),
     }
 }

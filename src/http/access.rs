@@ -58,7 +58,7 @@ pub(crate) async fn access(context: &RequestContext, fields: &impl Fields) -> Re
         AccessError::Store(match failure {
             ReadFailure::Store(error) => error,
             ReadFailure::Broken(error) => {
-                StoreError::not_sent(format!("the list of revoked tokens is broken: {error}"))
+                StoreError::permanent(format!("the list of revoked tokens is broken: {error}"))
             }
         })
     })?;

@@ -21,10 +21,10 @@ enum StoreErrorKind {
     Status(u16),
     /// The daily operations of the free plan are used up ("Limits"; until 00:00 UTC).
     DailyQuota,
-    /// KV did not respond.
-    NoResponse,
-    /// The runtime did not ask KV, because the binding is missing, for example.
-    NotSent,
+    /// Another try may succeed: KV did not respond, for example, or does not show a key yet.
+    Unavailable,
+    /// Another try would fail, too: the binding is missing, for example.
+    Permanent,
 }
 
 impl StoreError {
@@ -44,16 +44,23 @@ impl StoreError {
                 StoreErrorKind::DailyQuota
             }
             // The operations of an invocation are used up ("Limits").
-            None if message.starts_with("Too many ") => StoreErrorKind::NotSent,
-            None => StoreErrorKind::NoResponse,
+            None if message.starts_with("Too many ") => StoreErrorKind::Permanent,
+            None => StoreErrorKind::Unavailable,
         };
         Self { message, kind }
     }
 
-    /// Returns the error for a call that the runtime refused before it asked KV.
+    /// Returns an error that another try would not mend, such as a call that the runtime refuses,
+    /// or a value that is broken.
     #[must_use]
-    pub fn not_sent(message: impl Into<String>) -> Self {
-        Self { message: message.into(), kind: StoreErrorKind::NotSent }
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self { message: message.into(), kind: StoreErrorKind::Permanent }
+    }
+
+    /// Returns an error after which another try may succeed, such as no response in time.
+    #[must_use]
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self { message: message.into(), kind: StoreErrorKind::Unavailable }
     }
 
     /// Returns the error for a put that did not end in time. KV may have accepted it.
@@ -81,16 +88,13 @@ impl StoreError {
     }
 
     fn timeout(operation: &str) -> Self {
-        Self { message: format!("KV {operation} did not end in time"), kind: StoreErrorKind::NoResponse }
+        Self::unavailable(format!("KV {operation} did not end in time"))
     }
 
     /// Returns the error for a required key that KV does not have.
     #[must_use]
     pub fn missing() -> Self {
-        Self {
-            message: "KV GET found no value under a key that must exist".to_owned(),
-            kind: StoreErrorKind::NoResponse,
-        }
+        Self::unavailable("KV GET found no value under a key that must exist")
     }
 
     /// Returns true for 429: the key accepts one write a second ("Limits to KV writes to the
@@ -119,7 +123,7 @@ impl StoreError {
     pub fn public_message(&self) -> &str {
         match self.kind {
             StoreErrorKind::Status(_) | StoreErrorKind::DailyQuota => &self.message,
-            StoreErrorKind::NoResponse | StoreErrorKind::NotSent => "KV PUT failed",
+            StoreErrorKind::Unavailable | StoreErrorKind::Permanent => "KV PUT failed",
         }
     }
 }
@@ -169,8 +173,8 @@ impl Classify for StoreError {
     fn class(&self) -> FailureClass {
         match self.kind {
             StoreErrorKind::Status(status) => FailureClass::of_status(Some(status), None),
-            StoreErrorKind::NoResponse => FailureClass::of_status(None, None),
-            StoreErrorKind::DailyQuota | StoreErrorKind::NotSent => FailureClass::Permanent,
+            StoreErrorKind::Unavailable => FailureClass::of_status(None, None),
+            StoreErrorKind::DailyQuota | StoreErrorKind::Permanent => FailureClass::Permanent,
         }
     }
 }
@@ -206,9 +210,9 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_kv_never_saw_is_not_tried_again_and_one_without_a_response_is() {
-        assert_eq!(StoreError::not_sent("put is not a function").class(), FailureClass::Permanent);
-        assert_eq!(StoreError::not_sent("put is not a function").public_message(), "KV PUT failed");
+    fn a_permanent_failure_is_not_tried_again_and_a_call_without_a_response_is() {
+        assert_eq!(StoreError::permanent("put is not a function").class(), FailureClass::Permanent);
+        assert_eq!(StoreError::permanent("put is not a function").public_message(), "KV PUT failed");
         for (error, message) in [
             (StoreError::put_timeout(), "KV PUT did not end in time"),
             (StoreError::delete_timeout(), "KV DELETE did not end in time"),

@@ -145,9 +145,9 @@ async fn check_text(open: &OpenNamespace, key: &Key<'_>) -> Result<(), RequestEr
 }
 
 async fn put_pair(open: &OpenNamespace, pair: &Pair<'_>) -> Result<(), StoreError> {
-    let key = open.key(&pair.key, Operation::BulkPut).map_err(|error| not_sent(&error))?;
+    let key = open.key(&pair.key, Operation::BulkPut).map_err(|error| invalid_key(&error))?;
     let options =
-        put_options(pair.expiration, pair.metadata).map_err(|thrown| StoreError::not_sent(message_of(&thrown)))?;
+        put_options(pair.expiration, pair.metadata).map_err(|thrown| StoreError::permanent(message_of(&thrown)))?;
     let value = match &pair.value {
         PairValue::Text(text) => PutValue::text(text),
         PairValue::Bytes(bytes) => PutValue::bytes(js_sys::Uint8Array::from(bytes.as_slice())),
@@ -158,14 +158,14 @@ async fn put_pair(open: &OpenNamespace, pair: &Pair<'_>) -> Result<(), StoreErro
 }
 
 async fn delete_key(open: &OpenNamespace, key: &str) -> Result<(), StoreError> {
-    let key = open.key(key, Operation::BulkDelete).map_err(|error| not_sent(&error))?;
+    let key = open.key(key, Operation::BulkDelete).map_err(|error| invalid_key(&error))?;
     let delete = open.store.delete_with_retry(&key, &BACKOFF).await;
     forget_expiration(open, &key);
     delete.outcome.map_err(|(error, _)| error)
 }
 
-fn not_sent(error: &KvApiError) -> StoreError {
-    StoreError::not_sent(error.response().sentence())
+fn invalid_key(error: &KvApiError) -> StoreError {
+    StoreError::permanent(error.response().sentence())
 }
 
 /// What came of a batch.
@@ -208,7 +208,7 @@ async fn change_each<'i, T, F: Future<Output = Result<(), StoreError>>>(
             let change = change(item);
             async move {
                 let is_time_left = Clock.now_ms() < end_ms;
-                (item, if is_time_left { change.await } else { Err(StoreError::not_sent(NO_TIME)) })
+                (item, if is_time_left { change.await } else { Err(StoreError::permanent(NO_TIME)) })
             }
         });
         let mut changes = stream::iter(changes).buffer_unordered(CONCURRENT_KEYS);

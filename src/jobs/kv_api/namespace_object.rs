@@ -125,7 +125,7 @@ impl ListObject {
         let deletes = names.into_iter().map(|name| {
             let store = &store;
             async move {
-                let key = Key::new(name).map_err(|error| StoreError::not_sent(error.to_string()))?;
+                let key = Key::new(name).map_err(|error| StoreError::permanent(error.to_string()))?;
                 store.delete_with_retry(&key, &BACKOFF).await.outcome.map_err(|(error, _)| error)
             }
         });

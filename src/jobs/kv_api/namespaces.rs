@@ -148,7 +148,7 @@ async fn call(context: &RequestContext, request: &NamespaceRequest) -> Result<Na
         let response = context.env().namespace_list().send(OBJECT, &request).await?;
         JsFuture::from(response.text()?).await
     };
-    let unavailable = |cause: String| RequestError::from(StoreError::not_sent(cause));
+    let unavailable = |cause: String| RequestError::from(StoreError::unavailable(cause));
     let reply = deadline::within(REPLY_TIMEOUT, exchange).await;
     let reply = reply.ok_or_else(|| unavailable("NAMESPACE_LIST did not reply in time".to_owned()))?;
     let reply = reply.map_err(|thrown: JsValue| unavailable(message_of(&thrown)))?;
