@@ -57,7 +57,7 @@ fn apply_recent_change(listed: Option<StoredKey>, id: String, recent_change: Rec
 /// The merge. Ids must come in the order of their bytes.
 pub(super) struct KeyMerge<I: Iterator> {
     stored: Peekable<I>,
-    own: u64,
+    owned: u64,
     gone: Vec<String>,
 }
 
@@ -67,19 +67,19 @@ pub(super) struct UnmatchedKeys {
     /// The ids of keys that the sync owns and no row has.
     pub(super) gone: Vec<String>,
     /// How many keys the sync owns, including these.
-    pub(super) own: u64,
+    pub(super) owned: u64,
 }
 
 /// Shows no keys: they may be personal data.
 impl fmt::Debug for UnmatchedKeys {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("UnmatchedKeys").field("gone", &self.gone.len()).field("own", &self.own).finish()
+        formatter.debug_struct("UnmatchedKeys").field("gone", &self.gone.len()).field("owned", &self.owned).finish()
     }
 }
 
 impl<I: Iterator<Item = Result<StoredKey, PassError>>> KeyMerge<I> {
     pub(super) fn new(stored: I) -> Self {
-        Self { stored: stored.peekable(), own: 0, gone: Vec::new() }
+        Self { stored: stored.peekable(), owned: 0, gone: Vec::new() }
     }
 
     /// Advances to the id of a row. Returns the key of KV with this id, or None.
@@ -87,7 +87,7 @@ impl<I: Iterator<Item = Result<StoredKey, PassError>>> KeyMerge<I> {
         self.pass(|stored| stored.id.as_str() < id)?;
         match self.stored.next_if(|next| next.as_ref().is_ok_and(|stored| stored.id == id)) {
             Some(Ok(stored)) => {
-                self.own += u64::from(stored.hash.is_some());
+                self.owned += u64::from(stored.hash.is_some());
                 Ok(Some(stored))
             }
             _ => Ok(None),
@@ -97,7 +97,7 @@ impl<I: Iterator<Item = Result<StoredKey, PassError>>> KeyMerge<I> {
     /// Passes the keys after the last row.
     pub(super) fn finish(mut self) -> Result<UnmatchedKeys, PassError> {
         self.pass(|_| true)?;
-        Ok(UnmatchedKeys { gone: self.gone, own: self.own })
+        Ok(UnmatchedKeys { gone: self.gone, owned: self.owned })
     }
 
     /// Passes keys that no row has.
@@ -105,7 +105,7 @@ impl<I: Iterator<Item = Result<StoredKey, PassError>>> KeyMerge<I> {
         while let Some(next) = self.stored.next_if(|next| next.as_ref().map_or(true, &is_passed)) {
             let StoredKey { id, hash, .. } = next?;
             if hash.is_some() {
-                self.own += 1;
+                self.owned += 1;
                 self.gone.push(id);
             }
         }
@@ -144,7 +144,7 @@ mod tests {
             ("written, and the list has the value of another owner", Some(None), Some(written()), Some(Some("2"))),
             ("deleted, and still listed", Some(Some("1")), Some(RecentChange::Deleted), None),
             ("deleted", None, Some(RecentChange::Deleted), None),
-            ("a call failed for a key that is own", Some(Some("1")), Some(RecentChange::Unknown), Some(Some(""))),
+            ("a call failed for an owned key", Some(Some("1")), Some(RecentChange::Unknown), Some(Some(""))),
             ("a call failed for a key that was not there", None, Some(RecentChange::Unknown), Some(Some(""))),
             ("a call failed for a key of another owner", Some(None), Some(RecentChange::Unknown), Some(None)),
         ] {
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(merge.advance_to("bb").unwrap(), None);
         assert_eq!(merge.advance_to("c").unwrap().as_ref(), Some(&all[2]));
         let unmatched = merge.finish().unwrap();
-        assert_eq!(unmatched, UnmatchedKeys { gone: vec!["a".to_owned(), "e".to_owned()], own: 3 });
+        assert_eq!(unmatched, UnmatchedKeys { gone: vec!["a".to_owned(), "e".to_owned()], owned: 3 });
 
         let failing = [Ok(key("a", Some("1"))), Err(PassError::CallFailed)];
         let mut merge = KeyMerge::new(failing.into_iter());

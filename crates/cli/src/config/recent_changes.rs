@@ -63,16 +63,16 @@ pub(super) struct RecentChanges {
 struct RecentState {
     /// The changes by full key, with their time.
     keys: BTreeMap<Box<str>, (RecentChange, u64)>,
-    snapshot: Option<(SnapshotInfo, u64)>,
+    written_snapshot: Option<(SnapshotInfo, u64)>,
     /// The keys that held snapshots at the last comparison, in order.
-    snapshots: Vec<StoredKey>,
+    snapshot_keys: Vec<StoredKey>,
     list_unreliable_until: Option<u64>,
     /// When keys were deleted, in steps of a minute, and how many.
     deleted: VecDeque<(u64, u64)>,
     /// How many keys the sync owned at the last comparison, without those deleted since.
-    own: u64,
+    owned: u64,
     /// True if the last comparison would have deleted too many keys.
-    is_refused: bool,
+    has_refused_deletions: bool,
 }
 
 /// Shows no keys.
@@ -139,27 +139,27 @@ impl RecentChanges {
     }
 
     /// Records the snapshot that was written; with an empty hash if it is unknown whether it was.
-    pub(super) fn note_snapshot(&self, info: SnapshotInfo, now_ms: u64) {
+    pub(super) fn note_written_snapshot(&self, info: SnapshotInfo, now_ms: u64) {
         if self.is_enabled() {
-            self.state().snapshot = Some((info, now_ms));
+            self.state().written_snapshot = Some((info, now_ms));
         }
     }
 
     /// Returns the snapshot that was written lately.
-    pub(super) fn snapshot(&self, now_ms: u64) -> Option<SnapshotInfo> {
-        self.state().snapshot.as_ref().filter(|(_, at)| is_fresh(*at, now_ms)).map(|(info, _)| info.clone())
+    pub(super) fn written_snapshot(&self, now_ms: u64) -> Option<SnapshotInfo> {
+        self.state().written_snapshot.as_ref().filter(|(_, at)| is_fresh(*at, now_ms)).map(|(info, _)| info.clone())
     }
 
     /// Records which keys held snapshots during a comparison, in order, those of other runs
     /// included.
-    pub(super) fn note_snapshots(&self, snapshots: Vec<StoredKey>) {
-        self.state().snapshots = snapshots;
+    pub(super) fn note_snapshot_keys(&self, snapshots: Vec<StoredKey>) {
+        self.state().snapshot_keys = snapshots;
     }
 
     /// Returns the keys that held snapshots at the last comparison, in order. No row replaces
     /// them, not even in a pass that does not list the keys of KV.
-    pub(super) fn snapshots(&self) -> Vec<StoredKey> {
-        self.state().snapshots.clone()
+    pub(super) fn snapshot_keys(&self) -> Vec<StoredKey> {
+        self.state().snapshot_keys.clone()
     }
 
     /// Records that this many keys were deleted.
@@ -168,7 +168,7 @@ impl RecentChanges {
             return;
         }
         let mut state = self.state();
-        state.own = state.own.saturating_sub(count);
+        state.owned = state.owned.saturating_sub(count);
         match state.deleted.back_mut() {
             Some((at, deleted)) if now_ms.saturating_sub(*at) < GUARD_STEP_MS => {
                 *deleted += count;
@@ -181,20 +181,20 @@ impl RecentChanges {
     /// the keys that [`apply`] has added.
     ///
     /// [`apply`]: super::sync::apply
-    pub(super) fn own(&self) -> u64 {
-        self.state().own
+    pub(super) fn owned_keys(&self) -> u64 {
+        self.state().owned
     }
 
     /// Records the result of a comparison: how many keys the sync owns, and whether it would have
     /// deleted too many.
-    pub(super) fn note_compared(&self, own: u64, is_refused: bool) {
+    pub(super) fn note_compared(&self, owned: u64, has_refused_deletions: bool) {
         let mut state = self.state();
-        (state.own, state.is_refused) = (own, is_refused);
+        (state.owned, state.has_refused_deletions) = (owned, has_refused_deletions);
     }
 
     /// Returns true if the last comparison would have deleted too many keys.
-    pub(super) fn is_refused(&self) -> bool {
-        self.state().is_refused
+    pub(super) fn has_refused_deletions(&self) -> bool {
+        self.state().has_refused_deletions
     }
 
     /// Returns how many keys were deleted within the last hour. The guard counts them too;
@@ -258,8 +258,8 @@ mod tests {
             (RecentChanges::new(), 121_000, false),
             (RecentChanges::disabled(), 1000, false),
         ] {
-            recent.note_snapshot(info.clone(), 1000);
-            assert_eq!(recent.snapshot(now_ms).is_some(), expected, "{now_ms}");
+            recent.note_written_snapshot(info.clone(), 1000);
+            assert_eq!(recent.written_snapshot(now_ms).is_some(), expected, "{now_ms}");
         }
     }
 
@@ -301,7 +301,7 @@ mod tests {
             }
             assert_eq!(recent.deleted(minutes(now)), expected, "{deleted:?} {now}");
             let sum = deleted.iter().map(|(_, count)| count).sum::<u64>();
-            assert_eq!(recent.own(), 100 - sum, "{deleted:?}");
+            assert_eq!(recent.owned_keys(), 100 - sum, "{deleted:?}");
         }
     }
 }

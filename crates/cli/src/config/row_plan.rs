@@ -203,8 +203,8 @@ impl<'k, I: Iterator<Item = Result<StoredKey, PassError>>> RowPlan<'k, I> {
 /// Returns true if this many deletions need permission: more than 20 % of the keys that the sync
 /// owns. `recent_deletions` is how many were deleted within the last hour; they count on both
 /// sides.
-pub(super) fn needs_permission(deletions: u64, own: u64, recent_deletions: u64) -> bool {
-    deletions > 0 && (deletions + recent_deletions) * 5 > own + recent_deletions
+pub(super) fn needs_permission(deletions: u64, owned: u64, recent_deletions: u64) -> bool {
+    deletions > 0 && (deletions + recent_deletions) * 5 > owned + recent_deletions
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ pub(super) fn put(
     min_percent: Option<u64>,
 ) -> Result<SnapshotOutcome, SnapshotError> {
     let SyncTarget { namespace, prefix, dry_run, .. } = target;
-    let before = match recent.snapshot(now_ms) {
+    let before = match recent.written_snapshot(now_ms) {
         Some(info) => Some(info),
         None => before(namespace.find(key.as_str())?.and_then(|listed| listed.metadata).as_ref(), prefix)?,
     };
@@ -137,7 +137,7 @@ pub(super) fn put(
         let metadata = Some(metadata::of_snapshot(&snapshot));
         let written = namespace.put(key, &json, metadata, None);
         let hash = if written.is_ok() { snapshot.hash } else { String::new() };
-        recent.note_snapshot(SnapshotInfo { hash, ..snapshot }, clock::now_ms());
+        recent.note_written_snapshot(SnapshotInfo { hash, ..snapshot }, clock::now_ms());
         written?;
     }
     Ok(SnapshotOutcome::Written)

@@ -111,7 +111,7 @@ impl<'t> SyncPass<'t> {
         let SyncTarget { namespace, prefix, progress, .. } = self.target;
         let phase = progress.phase("comparing", source.estimate().unwrap_or_default(), Unit::Keys);
         let mut records = self.keys.snapshot.as_ref().map(|_| SnapshotBuilder::default());
-        let (mut unmatched, mut more_own) = (UnmatchedKeys::default(), 0_u64);
+        let (mut unmatched, mut newly_owned) = (UnmatchedKeys::default(), 0_u64);
         let recent_changes = self.recent.keys(prefix, now_ms());
         let mut snapshots = Vec::new();
         let listed = stored_keys::stored_keys(namespace.key_pages(prefix), prefix, |key| self.keys.is_reserved(key));
@@ -124,16 +124,16 @@ impl<'t> SyncPass<'t> {
                     records.push(&row.id, &row.value);
                 }
                 let becomes_own = !matches!(row.state, RowState::Unchanged | RowState::Changed { was_own: true });
-                more_own += u64::from(becomes_own);
+                newly_owned += u64::from(becomes_own);
                 self.write_row(row, writer)
             })?;
             Ok(())
         })?;
         phase.done(&format!("{} rows", self.summary.change(|summary| summary.read)));
-        self.recent.note_snapshots(snapshots);
+        self.recent.note_snapshot_keys(snapshots);
         self.note_unlisted(gone, &unmatched);
-        let is_refused = self.is_refused(&unmatched);
-        self.recent.note_compared(unmatched.own + more_own, is_refused);
+        let is_refused = self.refuses_deletions(&unmatched);
+        self.recent.note_compared(unmatched.owned + newly_owned, is_refused);
         if is_refused {
             self.summary.change(|summary| summary.snapshot = records.map(|_| SnapshotOutcome::Refused));
             return Ok(());
@@ -147,7 +147,7 @@ impl<'t> SyncPass<'t> {
     fn apply(&self, source: &mut PostgresSource, ids: &[String]) -> Result<Option<Vec<String>>, PassError> {
         let mut found = HashSet::new();
         self.sync_writer().write(|writer| {
-            let mut plan = RowPlan::new(&self.keys, self.recent.snapshots().into_iter().map(Ok));
+            let mut plan = RowPlan::new(&self.keys, self.recent.snapshot_keys().into_iter().map(Ok));
             let mut decisions = |decision| match decision {
                 RowDecision::Accept(row) => self.write_row(row, writer),
                 RowDecision::Reject(RowFault { why, .. }) => self.reject(format!(
@@ -173,10 +173,10 @@ impl<'t> SyncPass<'t> {
             .iter()
             .filter(|id| !matches!(self.recent_change(id), Some(RecentChange::Written(_) | RecentChange::Deleted)));
         // A comparison takes one call per page.
-        let own = self.recent.own();
-        let look_ups_max = (own / KEYS_PER_PAGE + 1).min(LOOK_UPS_MAX);
+        let owned = self.recent.owned_keys();
+        let look_ups_max = (owned / KEYS_PER_PAGE + 1).min(LOOK_UPS_MAX);
         // The number of keys is exact only after a comparison.
-        if unknown.count() as u64 > look_ups_max || self.needs_permission(gone.len() as u64, own) {
+        if unknown.count() as u64 > look_ups_max || self.needs_permission(gone.len() as u64, owned) {
             self.summary.change(|summary| {
                 // The comparison counts all rows again.
                 let PassSummary { dry_run, written, .. } = *summary;
@@ -184,7 +184,7 @@ impl<'t> SyncPass<'t> {
             });
             return Ok(Some(gone));
         }
-        let (mut unmatched, mut unlisted) = (UnmatchedKeys { gone: Vec::new(), own }, Vec::new());
+        let (mut unmatched, mut unlisted) = (UnmatchedKeys { gone: Vec::new(), owned }, Vec::new());
         for id in gone {
             match self.look_up(&id)? {
                 Some(true) => unmatched.gone.push(id),
@@ -199,12 +199,12 @@ impl<'t> SyncPass<'t> {
 
     fn snapshot_alone(&self, source: &mut PostgresSource) -> Result<(), PassError> {
         let is_guarded = self.target.delete && !self.target.allow_mass_delete;
-        if is_guarded && self.recent.is_refused() {
+        if is_guarded && self.recent.has_refused_deletions() {
             self.refuse_snapshot("deletions were refused");
             return Ok(());
         }
         let mut records = SnapshotBuilder::default();
-        let mut plan = RowPlan::new(&self.keys, self.recent.snapshots().into_iter().map(Ok));
+        let mut plan = RowPlan::new(&self.keys, self.recent.snapshot_keys().into_iter().map(Ok));
         // The pass that wrote the rows has reported their faults.
         let mut decisions = |decision| {
             if let RowDecision::Accept(row) = decision {

@@ -54,7 +54,7 @@ fn a_row_is_new_changed_or_unchanged() {
     let (decisions, unmatched) = planned(&keys(), rows, stored).unwrap();
     let lines: Vec<_> = decisions.iter().map(line).collect();
     assert_eq!(lines, ["a New", "b Unchanged", "c Changed { was_own: true }", "d Changed { was_own: false }"]);
-    assert_eq!(unmatched, UnmatchedKeys { gone: vec!["0".to_owned(), "e".to_owned()], own: 4 });
+    assert_eq!(unmatched, UnmatchedKeys { gone: vec!["0".to_owned(), "e".to_owned()], owned: 4 });
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn the_key_of_a_rejected_row_is_not_deleted() {
     let rows = [row(Some("a"), "{}"), row(Some("a"), "{}"), row(Some("b"), "{}")];
     let (decisions, unmatched) = planned(&keys(), rows, [own("a", "{\"x\":1}"), own("b", "{}")]).unwrap();
     assert_eq!(decisions.len(), 3);
-    assert_eq!(unmatched, UnmatchedKeys { gone: Vec::new(), own: 2 });
+    assert_eq!(unmatched, UnmatchedKeys { gone: Vec::new(), owned: 2 });
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn rows_out_of_order_end_the_plan() {
 
 #[test]
 fn more_than_a_fifth_needs_permission() {
-    for (deletions, own, recent_deletions, expected) in [
+    for (deletions, owned, recent_deletions, expected) in [
         (0, 0, 0, false),
         (0, 9, 0, false),
         (1, 0, 0, true),
@@ -159,9 +159,9 @@ fn more_than_a_fifth_needs_permission() {
         (0, 10, 90, false),
     ] {
         assert_eq!(
-            needs_permission(deletions, own, recent_deletions),
+            needs_permission(deletions, owned, recent_deletions),
             expected,
-            "{deletions} of {own} after {recent_deletions}"
+            "{deletions} of {owned} after {recent_deletions}"
         );
     }
 }
@@ -210,7 +210,7 @@ proptest! {
         let table = || rows.iter().map(|(id, value)| row(Some(id), value));
         let mut kv = before.clone();
         let (decisions, unmatched) = planned(&keys(), table(), list(&kv)).unwrap();
-        prop_assert_eq!(unmatched.own, before.values().filter(|(_, is_own)| *is_own).count() as u64);
+        prop_assert_eq!(unmatched.owned, before.values().filter(|(_, is_own)| *is_own).count() as u64);
         apply(&mut kv, decisions, unmatched, |id| failing.contains(id));
         for id in before.keys().chain(rows.keys()).collect::<BTreeSet<_>>() {
             let wanted = match (rows.get(id), before.get(id)) {

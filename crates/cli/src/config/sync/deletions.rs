@@ -46,14 +46,14 @@ impl SyncPass<'_> {
     }
 
     /// Returns true if this many deletions need `--allow-mass-delete`, and it is not given.
-    pub(super) fn needs_permission(&self, count: u64, own: u64) -> bool {
-        !self.target.allow_mass_delete && needs_permission(count, own, self.recent.deleted(now_ms()))
+    pub(super) fn needs_permission(&self, count: u64, owned: u64) -> bool {
+        !self.target.allow_mass_delete && needs_permission(count, owned, self.recent.deleted(now_ms()))
     }
 
     /// Reports deletions that need `--allow-mass-delete`, and returns true if there are any.
-    pub(super) fn is_refused(&self, unmatched: &UnmatchedKeys) -> bool {
+    pub(super) fn refuses_deletions(&self, unmatched: &UnmatchedKeys) -> bool {
         let count = unmatched.gone.len() as u64;
-        let is_refused = self.target.delete && self.needs_permission(count, unmatched.own);
+        let is_refused = self.target.delete && self.needs_permission(count, unmatched.owned);
         if is_refused {
             let recently = match self.recent.deleted(now_ms()) {
                 0 => String::new(),
@@ -65,7 +65,7 @@ impl SyncPass<'_> {
                     "{count} of {} keys have no row any more, which{recently} is more than 20 %: none of them was \
                      deleted, and the snapshot, if there is one, was not changed; check that the query returns \
                      all rows, and use --allow-mass-delete if it does",
-                    unmatched.own
+                    unmatched.owned
                 ));
             });
         }
