@@ -28,7 +28,7 @@ describe("rows that KV cannot store", () => {
       const users = await sync.table(makeRows(5), { prefix });
       const key = `${users.prefix}snapshot`;
       await sync.database.query(`INSERT INTO ${users.name} VALUES ${sql(users.prefix)}`);
-      return { users, args: snapshot ? ["--snapshot", key] : [], except: [key, ...there.filter((key) => !users.foreign.has(key))] };
+      return { users, args: snapshot ? ["--snapshot", key] : [], except: [key, ...there.filter((key) => !users.entriesOfOthers.has(key))] };
     };
     const clean = async (users) => {
       await users.delete(...users.rows.keys());

@@ -72,7 +72,7 @@ test("--watch: many small deletions are refused like a large one", async () => {
   const { code, lines } = await tool.end();
   assert.equal(code, 1);
   assert.equal(lines.find(({ refused, passes }) => refused > 0 && passes === undefined)?.refused, 20);
-  assert.equal((await sync.kvEntries(users.prefix)).size - users.foreign.size, 80);
+  assert.equal((await sync.kvEntries(users.prefix)).size - users.entriesOfOthers.size, 80);
 });
 
 test("--watch: rows inserted since the last comparison count for the delete guard", async () => {

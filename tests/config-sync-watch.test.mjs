@@ -166,7 +166,7 @@ test("a key of another owner is not deleted, and the delete guard applies", asyn
   const users = await createNotifyingTable(makeRows(10));
   const tool = await startTool(users);
   const notify = (name) => sync.database.query(`SELECT pg_notify('${users.channel}', $1)`, [name]);
-  for (const key of users.foreign.keys()) await notify(key.slice(users.prefix.length));
+  for (const key of users.entriesOfOthers.keys()) await notify(key.slice(users.prefix.length));
   await notify(userId("never-there"));
   await notify("x".repeat(600));
   const gone = Object.keys(makeRows(5));
@@ -208,7 +208,7 @@ test("a row whose key is another run's snapshot is reported and not written", as
   const users = await createNotifyingTable(makeRows(5));
   const key = `${users.prefix}snapshot`;
   await users.sync(["--snapshot", key]);
-  users.foreign.set(key, (await sync.kvEntries(key)).get(key));
+  users.entriesOfOthers.set(key, (await sync.kvEntries(key)).get(key));
   const tool = await startTool(users);
   await sync.database.query(`INSERT INTO ${users.name} VALUES ('snapshot', true, 'x')`);
   await eventually(() => tool.stderr().includes("its key holds a snapshot"), "it is reported");

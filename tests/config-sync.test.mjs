@@ -90,7 +90,7 @@ describe("prefixes", () => {
     /** Every key under the widest prefix belongs to one of the syncs. */
     const assertAllSynced = async () => {
       const stored = await sync.kvEntries();
-      for (const { foreign } of tables) for (const [key, entry] of foreign) assert.deepEqual(stored.get(key), entry, key);
+      for (const { entriesOfOthers } of tables) for (const [key, entry] of entriesOfOthers) assert.deepEqual(stored.get(key), entry, key);
       for (const table of tables) {
         for (const id of Object.keys(makeRows(10))) {
           const [key, entry] = table.expectedEntry(id, table.rows.get(id) ?? {});

@@ -16,7 +16,7 @@ const MINUTE = 60_000;
 const setClock = (offsetMs) => send(worker, `/.clock?offsetMs=${offsetMs}`, { method: "PUT" });
 
 test("a key that another program wrote: 503 for a minute after the object's put, then KV's value, without a version", async () => {
-  const key = uniqueName("foreign");
+  const key = uniqueName("other-program");
   await coalesce(key, { body: "from the object" });
   await worker.env.WRITES.put(key, "from elsewhere");
   for (const offsetMs of [0, MINUTE - 5000]) {
@@ -44,8 +44,8 @@ test("the object's own older version is never returned as the newest, however lo
   await setClock(0);
 });
 
-test("the object's next write replaces a foreign value, with the next version", async () => {
-  const key = uniqueName("foreign");
+test("the object's next write replaces a value of another program, with the next version", async () => {
+  const key = uniqueName("other-program");
   await coalesce(key, { body: "a" });
   await worker.env.WRITES.put(key, "from elsewhere");
   assert.equal((await coalesce(key, { body: "b" })).headers.etag, '"2"');

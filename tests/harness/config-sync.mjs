@@ -79,7 +79,7 @@ class Sync {
     const table = new Table(this, `users_${this.#tables}`, prefix ?? `p${this.#tables}:`);
     await this.database.query(`CREATE TABLE ${table.name} (id text, preview_features_enabled boolean, plan text)`);
     await table.set(rows);
-    await table.addForeignKeys();
+    await table.addEntriesOfOthers();
     return table;
   }
 
@@ -140,7 +140,8 @@ class Table {
     this.query = `SELECT id, preview_features_enabled, plan FROM ${name}`;
     /** The rows of the table: `Map { id → { on, plan } }`. */
     this.rows = new Map();
-    this.foreign = new Map();
+    /** What KV has that does not belong to the sync: `Map { key → { value, metadata } }`. */
+    this.entriesOfOthers = new Map();
   }
 
   /** Inserts rows; replaces rows with the same ids. */
@@ -163,14 +164,14 @@ class Table {
    * Puts keys that do not belong to the sync: before, between and after its own, without metadata,
    * with metadata of another program, and under another prefix.
    */
-  async addForeignKeys() {
+  async addEntriesOfOthers() {
     const { prefix } = this;
-    const plant = (key, value, metadata = null) => this.foreign.set(key, { value, metadata });
+    const plant = (key, value, metadata = null) => this.entriesOfOthers.set(key, { value, metadata });
     plant(`${prefix}!${SECRET_MARK}`, "by hand");
     plant(`${prefix}${userId("00001x")}`, "of another prefix", { sync: { prefix: `${prefix}x`, hash: hashOf("") } });
     plant(`${prefix}${userId("00002x")}`, "of something else", { sync: true, prefix });
     plant(`${prefix}~${SECRET_MARK}`, "last", { plan: "by hand" });
-    const items = [...this.foreign].map(([key, { value, metadata }]) => ({ key, value, ...(metadata && { metadata }) }));
+    const items = [...this.entriesOfOthers].map(([key, { value, metadata }]) => ({ key, value, ...(metadata && { metadata }) }));
     await this.#sync.put(items);
   }
 
@@ -205,12 +206,12 @@ class Table {
   }
 
   /**
-   * Checks that KV has exactly the rows of the table, and still has the foreign keys. Keys in
+   * Checks that KV has exactly the rows of the table, and still has the keys of others. Those in
    * `except` are not compared.
    */
   async assertSynced({ except = [] } = {}) {
     const stored = await this.#sync.kvEntries(this.prefix);
-    const expected = new Map([...this.foreign, ...[...this.rows.keys()].map((id) => this.expectedEntry(id))]);
+    const expected = new Map([...this.entriesOfOthers, ...[...this.rows.keys()].map((id) => this.expectedEntry(id))]);
     for (const key of except) for (const entries of [stored, expected]) entries.delete(key);
     const problems = [];
     for (const [key, entry] of expected) {

@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn kv_may_show_the_newest_an_older_or_a_foreign_value() {
+    fn kv_may_show_the_newest_an_older_or_another_programs_value() {
         let mut writer = KeyState::new("hot");
         accept(&mut writer, "a");
         accept(&mut writer, "b");

@@ -39,18 +39,19 @@ fn line(decision: &RowDecision) -> String {
     }
 }
 
-fn own(id: &str, value: &str) -> StoredKey {
+fn owned(id: &str, value: &str) -> StoredKey {
     StoredKey { id: id.to_owned(), hash: Some(hash(value.as_bytes())), is_snapshot: false }
 }
 
-fn foreign(id: &str) -> StoredKey {
+fn of_other(id: &str) -> StoredKey {
     StoredKey { id: id.to_owned(), hash: None, is_snapshot: false }
 }
 
 #[test]
 fn a_row_is_new_changed_or_unchanged() {
     let rows = ["a", "b", "c", "d"].map(|id| row(Some(id), "{}"));
-    let stored = [own("0", "{}"), own("b", "{}"), own("c", "{\"x\":1}"), foreign("d"), own("e", "{}"), foreign("f")];
+    let stored =
+        [owned("0", "{}"), owned("b", "{}"), owned("c", "{\"x\":1}"), of_other("d"), owned("e", "{}"), of_other("f")];
     let (decisions, unmatched) = planned(&keys(), rows, stored).unwrap();
     let lines: Vec<_> = decisions.iter().map(line).collect();
     assert_eq!(lines, ["a New", "b Unchanged", "c Changed { was_own: true }", "d Changed { was_own: false }"]);
@@ -115,7 +116,7 @@ fn a_row_that_kv_cannot_hold_is_reported_by_its_number_and_the_others_go_on() {
 #[test]
 fn no_row_replaces_a_snapshot_of_another_run_and_none_deletes_it() {
     let plain = KeyRules { prefix: String::new(), snapshot: None };
-    let snapshot = || StoredKey { is_snapshot: true, ..foreign("all") };
+    let snapshot = || StoredKey { is_snapshot: true, ..of_other("all") };
     let (decisions, unmatched) = planned(&plain, ["all", "b"].map(|id| row(Some(id), "{}")), [snapshot()]).unwrap();
     let lines: Vec<_> = decisions.iter().map(line).collect();
     assert!(lines[0].starts_with("row 1: its key holds a snapshot"), "{lines:?}");
@@ -128,7 +129,7 @@ fn no_row_replaces_a_snapshot_of_another_run_and_none_deletes_it() {
 #[test]
 fn the_key_of_a_rejected_row_is_not_deleted() {
     let rows = [row(Some("a"), "{}"), row(Some("a"), "{}"), row(Some("b"), "{}")];
-    let (decisions, unmatched) = planned(&keys(), rows, [own("a", "{\"x\":1}"), own("b", "{}")]).unwrap();
+    let (decisions, unmatched) = planned(&keys(), rows, [owned("a", "{\"x\":1}"), owned("b", "{}")]).unwrap();
     assert_eq!(decisions.len(), 3);
     assert_eq!(unmatched, UnmatchedKeys { gone: Vec::new(), owned: 2 });
 }
@@ -170,7 +171,7 @@ fn more_than_a_fifth_needs_permission() {
 type TestKv = BTreeMap<String, (String, bool)>;
 
 fn list(kv: &TestKv) -> Vec<StoredKey> {
-    kv.iter().map(|(id, (value, is_own))| if *is_own { own(id, value) } else { foreign(id) }).collect()
+    kv.iter().map(|(id, (value, is_own))| if *is_own { owned(id, value) } else { of_other(id) }).collect()
 }
 
 /// Applies a plan, except for writes and deletions that fail.
@@ -225,8 +226,8 @@ proptest! {
         apply(&mut kv, decisions, unmatched, |_| false);
         let all_own: BTreeMap<_, _> = kv.iter().filter(|(_, (_, is_own))| *is_own).map(|(id, (value, _))| (id.clone(), value.clone())).collect();
         prop_assert_eq!(&all_own, &rows);
-        let foreign = |kv: &TestKv| kv.iter().filter(|(id, (_, is_own))| !is_own && !rows.contains_key(*id)).map(|(id, entry)| (id.clone(), entry.clone())).collect::<TestKv>();
-        prop_assert_eq!(foreign(&kv), foreign(&before));
+        let of_others = |kv: &TestKv| kv.iter().filter(|(id, (_, is_own))| !is_own && !rows.contains_key(*id)).map(|(id, entry)| (id.clone(), entry.clone())).collect::<TestKv>();
+        prop_assert_eq!(of_others(&kv), of_others(&before));
         // A third pass has nothing to do.
         let (decisions, unmatched) = planned(&keys(), table(), list(&kv)).unwrap();
         prop_assert!(unmatched.gone.is_empty());
