@@ -16,15 +16,15 @@ extern "C" {
 }
 
 thread_local! {
-    static IMMUTABLE_BYTES: JsValue = immutable("arrayBuffer");
-    static IMMUTABLE_STREAM: JsValue = immutable("stream");
+    static BYTES_OPTIONS: JsValue = immutable("arrayBuffer");
+    static STREAM_OPTIONS: JsValue = immutable("stream");
 }
 
 impl ReadOptions {
     /// As an `ArrayBuffer`.
-    pub(crate) const IMMUTABLE_BYTES: Self = Self(&IMMUTABLE_BYTES);
+    pub(crate) const IMMUTABLE_BYTES: Self = Self(&BYTES_OPTIONS);
     /// As a stream.
-    pub(crate) const IMMUTABLE_STREAM: Self = Self(&IMMUTABLE_STREAM);
+    pub(crate) const IMMUTABLE_STREAM: Self = Self(&STREAM_OPTIONS);
 }
 
 /// Returns the options of `get` for a key that is written once. Each of Cloudflare's locations

@@ -44,14 +44,14 @@ function parseDirectives(field) {
 }
 
 /** Returns the directives to follow. `isTargeted` is true if they are from a field for CDNs. */
-function directivesOf(headers) {
+function selectDirectives(headers) {
   const name = CONTROL_FIELDS.find((field) => headers[field] !== undefined) ?? "cache-control";
   return { directives: parseDirectives(headers[name] ?? ""), isTargeted: name !== "cache-control" };
 }
 
 /** Returns for how many seconds a response is fresh; `undefined` if it must not be stored. */
 function lifetimeOf({ status, headers }) {
-  const { directives, isTargeted } = directivesOf(headers);
+  const { directives, isTargeted } = selectDirectives(headers);
   // With field names, only those fields are withheld (RFC 9111 §5.2.2.4).
   if (directives.get("no-cache") === true) return 0;
   const seconds = directives.get("s-maxage") ?? directives.get("max-age");
@@ -67,7 +67,7 @@ function lifetimeOf({ status, headers }) {
 function storable(request, response) {
   const { status, headers } = response;
   if (isNeverStored(status)) return undefined;
-  const { directives } = directivesOf(headers);
+  const { directives } = selectDirectives(headers);
   // "includes `private` or `no-store`"; with field names, only those fields are withheld.
   const withheld = [directives.get("private"), directives.get("no-cache")].filter((names) => typeof names === "string");
   if (directives.has("no-store") || directives.get("private") === true) return undefined;
@@ -100,18 +100,18 @@ class Entry {
 
   /** Returns true if it is stale only for so long that it may be served while it is refreshed. */
   mayRefreshLater(nowSeconds) {
-    const seconds = Number(directivesOf(this.response.headers).directives.get("stale-while-revalidate") ?? 0);
+    const seconds = Number(selectDirectives(this.response.headers).directives.get("stale-while-revalidate") ?? 0);
     return !this.forbidsStale() && nowSeconds < this.staleAt + seconds;
   }
 
   /** Returns true if it may be served in place of an error: by default without a limit of time. */
   mayReplaceError(nowSeconds) {
-    const seconds = directivesOf(this.response.headers).directives.get("stale-if-error");
+    const seconds = selectDirectives(this.response.headers).directives.get("stale-if-error");
     return !this.forbidsStale() && (seconds === undefined || nowSeconds < this.staleAt + Number(seconds));
   }
 
   forbidsStale() {
-    const { directives } = directivesOf(this.response.headers);
+    const { directives } = selectDirectives(this.response.headers);
     return ["s-maxage", "must-revalidate", "proxy-revalidate"].some((name) => directives.has(name));
   }
 }

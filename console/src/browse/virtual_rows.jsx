@@ -11,8 +11,8 @@ const MARGIN_ROWS = 12;
  * it is named only while it exists.
  */
 export function VirtualRows({ count, height, row, onEnd, scroller, active, ...attributes }) {
-  const own = useRef(null);
-  const element = scroller ?? own;
+  const ownScroller = useRef(null);
+  const element = scroller ?? ownScroller;
   const [{ top, room }, setView] = useState({ top: 0, room: 800 });
   useLayoutEffect(() => {
     const { current } = element;

@@ -30,7 +30,7 @@ pub(super) fn edits<'a>(
     target: &RequestTarget<'a>,
     address: &StorefrontAddress<'a>,
     client: Option<IpAddr>,
-    own: &'a FieldEdits,
+    record_edits: &'a FieldEdits,
     may_upgrade: bool,
 ) -> Result<HeaderEdits<'a>, TenantError> {
     let mut edits = HeaderEdits::default();
@@ -53,11 +53,11 @@ pub(super) fn edits<'a>(
     edits.set("via", with_member(fields.get("via"), VIA));
     edits.set("cdn-loop", cdn_loop::append_cdn_id(fields.get("cdn-loop")).ok_or(TenantError::Loop)?);
 
-    for name in &own.remove {
+    for name in &record_edits.remove {
         edits.set.retain(|(set, _)| set != name);
         edits.remove(name.as_str());
     }
-    for (name, value) in &own.set {
+    for (name, value) in &record_edits.set {
         edits.set(name.as_str(), value.as_str());
     }
     Ok(edits)
@@ -81,12 +81,15 @@ mod tests {
 
     const URL: &str = "https://shops.example:8443/stores/a/x?q";
 
-    fn edited(fields: &[(&'static str, &str)], own: &FieldEdits) -> Result<(Vec<String>, Vec<String>), TenantError> {
+    fn edited(
+        fields: &[(&'static str, &str)],
+        record_edits: &FieldEdits,
+    ) -> Result<(Vec<String>, Vec<String>), TenantError> {
         let target = RequestTarget::parse(URL);
         let address = StorefrontAddress::by_path("/stores/a/x").unwrap();
         let fields = HeaderSection::from(fields);
         let client = fields.get("cf-connecting-ip").and_then(|ip| ip.parse().ok());
-        let edits = edits(&fields, &target, &address, client, own, true)?;
+        let edits = edits(&fields, &target, &address, client, record_edits, true)?;
         let removed = edits.remove.iter().map(|name| name.clone().into_owned()).collect();
         let set = edits.set.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         Ok((removed, set))

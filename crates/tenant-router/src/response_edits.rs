@@ -76,13 +76,13 @@ impl<F: Fields> ProxiedResponse<'_, F> {
         }
         self.rewrite_urls(target, address, record, &mut edits);
 
-        let own = &record.response_fields;
-        for name in &own.remove {
+        let record_edits = &record.response_fields;
+        for name in &record_edits.remove {
             edits.set.retain(|(set, _)| set != name);
             edits.append.retain(|(appended, _)| appended != name);
             edits.remove(name.as_str());
         }
-        for (name, value) in &own.set {
+        for (name, value) in &record_edits.set {
             edits.set(name.as_str(), value.as_str());
         }
         let is_set = edits.set.iter().any(|(name, _)| name == "cache-control");
@@ -119,8 +119,8 @@ impl<F: Fields> ProxiedResponse<'_, F> {
             return Some("private".to_owned());
         }
         self.target.variant?;
-        let own = self.fields.get("cache-control")?;
-        (!addresses_shared_caches(&own)).then(|| format!("{own}, private"))
+        let from_origin = self.fields.get("cache-control")?;
+        (!addresses_shared_caches(&from_origin)).then(|| format!("{from_origin}, private"))
     }
 
     fn rewrite_urls<'e>(

@@ -173,8 +173,8 @@ impl Snapshot {
         // `kv-edge config sync` writes them sorted, but the snapshot may come from another
         // tool.
         entries.sort_unstable_by(|one, other| one.id.of(text).cmp(other.id.of(text)));
-        let is_twice = |pair: &[SnapshotEntry]| matches!(pair, [one, other] if one.id.of(text) == other.id.of(text));
-        if entries.windows(2).any(is_twice) {
+        let has_one_id = |pair: &[SnapshotEntry]| matches!(pair, [one, other] if one.id.of(text) == other.id.of(text));
+        if entries.windows(2).any(has_one_id) {
             return Err(BrokenRecord::of_kind("a snapshot that has an id twice"));
         }
         entries.shrink_to_fit();

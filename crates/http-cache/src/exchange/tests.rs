@@ -203,8 +203,8 @@ impl TestIsolate {
     ) -> Action<TestBody> {
         let times = ExchangeTimes { requested_ms: self.now_ms, received_ms: self.now_ms };
         let length = [("content-length", "100000")];
-        let is_short = fields.iter().any(|(name, _)| *name == "content-length");
-        let fields = fields.iter().copied().chain(length.into_iter().filter(|_| !is_short)).collect();
+        let states_length = fields.iter().any(|(name, _)| *name == "content-length");
+        let fields = fields.iter().copied().chain(length.into_iter().filter(|_| !states_length)).collect();
         let head = UpstreamHead { status, fields, has_date: false, has_body: true, times };
         match self.step_view(view, Event::Received(Ok(head))) {
             Action::ReadBody { .. } => self.step_view(view, Event::Body(Ok(json))),
