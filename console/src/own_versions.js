@@ -42,16 +42,16 @@ export class OwnVersions {
   /** Returns true if a version is the current one, or if KV may still serve it. */
   has(version, nowMs = Date.now()) {
     this.#replaced = this.#replaced.filter(({ endMs }) => nowMs < endMs);
-    return [this.#current, ...this.#replaced.map((one) => one.version)].some((own) => areSame(own, version));
+    return [this.#current, ...this.#replaced.map((one) => one.version)].some((known) => areSame(known, version));
   }
 }
 
-function areSame(own, other) {
-  if (own === null || other === null) return own === other;
-  return areEqual(own.bytes, other.bytes) && JSON.stringify(own.metadata) === JSON.stringify(other.metadata) && areSameTimes(own.expiration, other.expiration);
+function areSame(one, other) {
+  if (one === null || other === null) return one === other;
+  return areEqual(one.bytes, other.bytes) && JSON.stringify(one.metadata) === JSON.stringify(other.metadata) && areSameTimes(one.expiration, other.expiration);
 }
 
 /** An expiration that is unknown, `undefined`, may be any. */
-const areSameTimes = (own, other) => own === undefined || other === undefined || own === other;
+const areSameTimes = (one, other) => one === undefined || other === undefined || one === other;
 
 const areEqual = (a, b) => a.length === b.length && a.every((byte, index) => byte === b[index]);

@@ -37,8 +37,8 @@ pub(crate) const NO_CACHE: (&str, &str) = ("cache-control", "no-cache");
 
 /// Returns a 200 whose fields are used again and again: the runtime's form of them is remembered.
 pub(crate) fn ok(body: &JsValue, fields: &[(&str, &str)]) -> Result<web_sys::Response, JsValue> {
-    let own = [("x-content-type-options", "nosniff")];
-    encoded(200, body, own.into_iter().chain(fields.iter().copied()))
+    let nosniff = [("x-content-type-options", "nosniff")];
+    encoded(200, body, nosniff.into_iter().chain(fields.iter().copied()))
 }
 
 /// Returns the field that keeps a response out of Workers Cache if hosts name storefronts: that
@@ -54,10 +54,10 @@ fn with_cache_fields<'f>(
 ) -> impl Iterator<Item = (&'f str, &'f str)> + Clone {
     let is_silent = !fields.clone().any(|(name, _)| name == "cache-control");
     let no_store = is_silent.then_some(("cache-control", "no-store"));
-    let own = for_workers_cache();
+    let workers_cache_field = for_workers_cache();
     // `_headers` may set the same field.
-    let others = fields.filter(move |(name, _)| own.is_none_or(|(replaced, _)| *name != replaced));
-    others.chain(no_store).chain(own)
+    let others = fields.filter(move |(name, _)| workers_cache_field.is_none_or(|(replaced, _)| *name != replaced));
+    others.chain(no_store).chain(workers_cache_field)
 }
 
 /// Returns a response with these fields, which are used again and again, and a body that has the

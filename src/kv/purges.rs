@@ -89,11 +89,11 @@ pub(crate) async fn listed(store: &Store, log: &RequestLog) -> Result<Rc<PurgeLi
 /// until it is evicted. Returns a later purge of the same target, if there is one, and keeps that.
 pub(crate) fn remember_own(purge: &Purge) -> Option<Purge> {
     let isolate = Isolate::current();
-    let mut own = isolate.cache.own_purges.borrow_mut();
+    let mut own_purges = isolate.cache.own_purges.borrow_mut();
     let key = purge.key();
-    let later = own.get(key.as_str()).filter(|own| own.at_ms > purge.at_ms).cloned();
+    let later = own_purges.get(key.as_str()).filter(|known| known.at_ms > purge.at_ms).cloned();
     if later.is_none() {
-        own.insert(key.as_str(), purge.clone(), purge.metadata().len());
+        own_purges.insert(key.as_str(), purge.clone(), purge.metadata().len());
     }
     // The next request reads the list again and adds this isolate's purges.
     isolate.cache.purges.borrow_mut().remove(NAME, Clock.now_ms());

@@ -14,10 +14,10 @@ export function HexView({ bytes }) {
   const start = wanted < bytes.length ? wanted : 0;
   const part = bytes.subarray(start, start + PART_BYTES);
   const row = (index) => {
-    const own = part.subarray(index * ROW_BYTES, (index + 1) * ROW_BYTES);
+    const rowBytes = part.subarray(index * ROW_BYTES, (index + 1) * ROW_BYTES);
     const offset = (start + index * ROW_BYTES).toString(16).padStart(8, "0");
-    const hex = [...own].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
-    const ascii = [...own].map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : ".")).join("");
+    const hex = [...rowBytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+    const ascii = [...rowBytes].map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : ".")).join("");
     return <div class="hex-row" key={index}>{`${offset}  ${hex.padEnd(ROW_BYTES * 3)} ${ascii}`}</div>;
   };
   return (

@@ -71,23 +71,23 @@ function useKeys(namespace, prefix) {
 
   const load = async ({ isAll = false } = {}) => {
     if (stop.current || list.current.cursor === null || list.current.keys.length >= KEYS_MAX) return;
-    const own = new AbortController();
-    stop.current = own;
+    const controller = new AbortController();
+    stop.current = controller;
     show({ isLoading: true });
     let pages = 0;
     try {
       do {
-        const page = await listKeys(namespace, { prefix, cursor: list.current.cursor, signal: own.signal });
+        const page = await listKeys(namespace, { prefix, cursor: list.current.cursor, signal: controller.signal });
         for (const key of page.keys) list.current.keys.push(key);
         list.current.cursor = page.cursor;
         pages += 1;
         if (!isAll || pages % PAGES_DRAWN === 0) show({ isLoading: isAll && page.cursor !== null });
-      } while (isAll && list.current.cursor !== null && list.current.keys.length < KEYS_MAX && !own.signal.aborted);
-      if (stop.current === own) show({ isLoading: false });
+      } while (isAll && list.current.cursor !== null && list.current.keys.length < KEYS_MAX && !controller.signal.aborted);
+      if (stop.current === controller) show({ isLoading: false });
     } catch (error) {
-      if (stop.current === own) show({ isLoading: false, problem: own.signal.aborted ? "" : error.message });
+      if (stop.current === controller) show({ isLoading: false, problem: controller.signal.aborted ? "" : error.message });
     } finally {
-      if (stop.current === own) stop.current = null;
+      if (stop.current === controller) stop.current = null;
     }
   };
   const restart = () => {

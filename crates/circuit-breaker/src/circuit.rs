@@ -91,13 +91,13 @@ impl Circuit {
             let left_ms = (open.since_ms + open.lasts_ms).saturating_sub(now_ms);
             return Admission::Open { retry_after_ms: left_ms.clamp(1, open.lasts_ms) };
         }
-        let (mut under_way, mut own) = (0_usize, None);
+        let (mut under_way, mut own_probe) = (0_usize, None);
         for probe in probes {
             under_way += 1;
-            own = own.or((probe.client == request.client).then_some(probe));
+            own_probe = own_probe.or((probe.client == request.client).then_some(probe));
         }
-        match own {
-            Some(own) => Admission::Open { retry_after_ms: own.wait_ms(now_ms) },
+        match own_probe {
+            Some(probe) => Admission::Open { retry_after_ms: probe.wait_ms(now_ms) },
             None if under_way >= threshold.probes => Admission::Open { retry_after_ms: PROBE_WAIT_MS },
             None => Admission::Probe,
         }
@@ -186,9 +186,9 @@ impl OpenState {
     /// Records the failure of a probe. Once all probes have failed, the circuit stays open for
     /// longer.
     fn record_failure(&mut self, threshold: &Threshold, request: RequestKey, now_ms: u64) {
-        let own = self.probes.iter_mut().find(|probe| probe.client == request.client);
-        let Some(own) = own else { return };
-        own.has_failed = true;
+        let own_probe = self.probes.iter_mut().find(|probe| probe.client == request.client);
+        let Some(probe) = own_probe else { return };
+        probe.has_failed = true;
         if self.probes.iter().filter(|probe| probe.has_failed).count() >= threshold.probes {
             let lasts_ms = (self.lasts_ms * 2).min(OPEN_MAX_MS);
             *self = Self { since_ms: now_ms, lasts_ms, probes: Vec::new() };

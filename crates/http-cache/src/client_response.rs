@@ -164,12 +164,12 @@ impl ClientResponse<'_> {
             self.edits.set(name, no_store);
         }
         self.edits.set("via", with_member(fields.get("via"), VIA));
-        let own = diagnostics.cache_status.to_string();
+        let cache_status = diagnostics.cache_status.to_string();
         self.edits.set(
             "cache-status",
             match fields.get("cache-status") {
-                Some(others) => format!("{others}, {own}"),
-                None => own,
+                Some(others) => format!("{others}, {cache_status}"),
+                None => cache_status,
             },
         );
         if let Some(timing) = server_timing(diagnostics.kv_ms, diagnostics.upstream_ms) {

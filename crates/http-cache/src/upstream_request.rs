@@ -34,8 +34,8 @@ pub fn edits(
         // A `GET` is sent without a body (RFC 9110 §9.3.1), and so without the fields that frame
         // one.
         let is_framing = is_get_or_head && matches!(name, "content-length" | "transfer-encoding");
-        let own = CONDITIONS_AND_RANGES.into_iter().find(|of_the_client| *of_the_client == name);
-        if let Some(name) = own.filter(|_| is_stored && is_get_or_head) {
+        let condition_or_range = CONDITIONS_AND_RANGES.into_iter().find(|of_the_client| *of_the_client == name);
+        if let Some(name) = condition_or_range.filter(|_| is_stored && is_get_or_head) {
             edits.remove(name);
         } else if is_framing || is_stripped(name) || is_set_by_cloudflare(name) {
             edits.remove(name.to_owned());

@@ -33,8 +33,8 @@ impl SigningKey {
     /// Derives the key from its own secret, or from `API_TOKEN` if that is empty; `None` if both
     /// are.
     #[must_use]
-    pub fn of_secrets(own: &str, api_token: &str, label: &[u8]) -> Option<Self> {
-        let secret = if own.is_empty() { api_token } else { own };
+    pub fn of_secrets(own_secret: &str, api_token: &str, label: &[u8]) -> Option<Self> {
+        let secret = if own_secret.is_empty() { api_token } else { own_secret };
         (!secret.is_empty()).then(|| Self::derive(secret, label))
     }
 

@@ -44,8 +44,8 @@ impl TokenKey {
     /// Derives the key from the secret `TOKEN_SECRET`, or from `API_TOKEN` if that is empty;
     /// `None` if both are.
     #[must_use]
-    pub fn of_secrets(own: &str, api_token: &str) -> Option<Self> {
-        SigningKey::of_secrets(own, api_token, LABEL).map(Self)
+    pub fn of_secrets(own_secret: &str, api_token: &str) -> Option<Self> {
+        SigningKey::of_secrets(own_secret, api_token, LABEL).map(Self)
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Hosts {
     /// `TENANT_DOMAIN` after a dot: `.shops.example.com`. Without it, no host names a
     /// storefront.
     suffix: Option<String>,
-    own: Vec<String>,
+    platform_hosts: Vec<String>,
 }
 
 /// What a host names.
@@ -51,8 +51,8 @@ impl Hosts {
     #[must_use]
     pub fn parse(tenant_domain: &str, platform_hosts: &str) -> Self {
         let domain = host_of(tenant_domain.trim().trim_start_matches("*."));
-        let own = platform_hosts.split(',').map(|host| host_of(host.trim())).filter(|host| !host.is_empty());
-        Self { suffix: (!domain.is_empty()).then(|| format!(".{domain}")), own: own.collect() }
+        let platform_hosts = platform_hosts.split(',').map(|host| host_of(host.trim())).filter(|host| !host.is_empty());
+        Self { suffix: (!domain.is_empty()).then(|| format!(".{domain}")), platform_hosts: platform_hosts.collect() }
     }
 
     /// Returns true if hosts name storefronts, so that one path means something else at another
@@ -82,7 +82,7 @@ impl Hosts {
             || host == "localhost"
             || host.ends_with(".workers.dev")
             || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
-            || self.own.contains(&host);
+            || self.platform_hosts.contains(&host);
         if is_own { HostMatch::Platform } else { storefront(format!("{DOMAIN_KEY}{host}")) }
     }
 }

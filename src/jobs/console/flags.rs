@@ -196,8 +196,9 @@ fn evaluation_context(
 /// it.
 async fn stored_user(request: &ConsoleRequest<'_>, id: &str) -> Result<users::UserConfig, RequestError> {
     let vars = request.context.vars();
-    let own = key(&vars.config_prefix, id)?;
-    let keys: Vec<&str> = [Some(&own), vars.config_snapshot.as_ref()].into_iter().flatten().map(Key::as_str).collect();
+    let user_key = key(&vars.config_prefix, id)?;
+    let keys: Vec<&str> =
+        [Some(&user_key), vars.config_snapshot.as_ref()].into_iter().flatten().map(Key::as_str).collect();
     request.check_read(BINDING, &keys)?;
     Ok(users::find(request.context, id).await?)
 }

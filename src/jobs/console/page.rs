@@ -54,7 +54,7 @@ pub(crate) async fn handle(context: &RequestContext, path: &str) -> Result<Respo
         }
         (_, body) => (200, body.map_or(JsValue::NULL, Into::into)),
     };
-    let own = [("content-type", &content_type), ("etag", &etag)];
-    let own = own.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
-    Ok(response::with_status(status, &body, &own.chain(FIELDS).collect::<Vec<_>>())?)
+    let file_fields = [("content-type", &content_type), ("etag", &etag)];
+    let file_fields = file_fields.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+    Ok(response::with_status(status, &body, &file_fields.chain(FIELDS).collect::<Vec<_>>())?)
 }

@@ -249,22 +249,22 @@ impl TriedRequest {
         }
     }
 
-    /// Returns the value of a key: the record of the request if it is that of `own`, or else what
-    /// KV has now.
+    /// Returns the value of a key: the record of the request if that is the one of
+    /// `key_of_record`, or else what KV has now.
     async fn entry(
         &self,
         request: &ConsoleRequest<'_>,
-        own: &Key<'_>,
-        asked: &Key<'_>,
+        key_of_record: &Key<'_>,
+        key: &Key<'_>,
     ) -> Result<Option<CachedRecord<Rc<RoutingEntry>>>, PlanFailure> {
-        request.check_read(ROUTING_CONFIG, &[asked.as_str()]).map_err(RequestError::from)?;
+        request.check_read(ROUTING_CONFIG, &[key.as_str()]).map_err(RequestError::from)?;
         let json = match &self.record {
-            Some(record) if asked == own => Some(record.clone()),
-            _ => stored_json(request, asked).await?,
+            Some(record) if key == key_of_record => Some(record.clone()),
+            _ => stored_json(request, key).await?,
         };
         let Some(json) = json else { return Ok(None) };
         let policy = &request.context.vars().routing_origins;
-        let entry = RoutingEntry::parse(asked.as_str(), &json, Some(policy)).map_err(TenantError::from)?;
+        let entry = RoutingEntry::parse(key.as_str(), &json, Some(policy)).map_err(TenantError::from)?;
         Ok(Some(CachedRecord { value: Rc::new(entry), record_state: RecordState::Current }))
     }
 }

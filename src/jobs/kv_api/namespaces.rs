@@ -61,8 +61,8 @@ impl OpenNamespace {
         operation: Operation,
     ) -> Result<Self, RequestError> {
         let Access::Scoped(token) = access else { return Self::named(context, access, name, operation).await };
-        let own = Self::named(context, access, &token.namespace, operation).await?;
-        if own.info.is_named(name) { Ok(own) } else { Err(access.not_found(operation).into()) }
+        let of_token = Self::named(context, access, &token.namespace, operation).await?;
+        if of_token.info.is_named(name) { Ok(of_token) } else { Err(access.not_found(operation).into()) }
     }
 
     async fn named(

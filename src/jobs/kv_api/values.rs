@@ -77,8 +77,8 @@ fn whole(
     let tag = format!("\"{}\"", hash(value));
     let validators = Validators { etag: Some(&tag), last_modified_ms: None, received_ms: u64::MAX };
     let length = u64::from(value.byte_length());
-    let own = [("etag", &*tag), ("accept-ranges", "bytes")];
-    let mut head: Vec<(&str, &str)> = own.into_iter().chain(head.iter().copied()).collect();
+    let always = [("etag", &*tag), ("accept-ranges", "bytes")];
+    let mut head: Vec<(&str, &str)> = always.into_iter().chain(head.iter().copied()).collect();
     let range;
     match evaluate(method, fields, &validators) {
         PreconditionResult::Failed => return Err(KvApiError::PreconditionFailed.into()),

@@ -143,9 +143,9 @@ impl GcArguments {
 
     /// Fails if another command is running: no release reaches the blobs of a running push yet,
     /// and the push relies on those that it found in KV.
-    fn check_leases(&self, namespace: &Namespace, own: Option<&str>) -> Result<(), AssetsError> {
+    fn check_leases(&self, namespace: &Namespace, own_name: Option<&str>) -> Result<(), AssetsError> {
         let leases = if self.force { Vec::new() } else { namespace.list(PUSHES)? };
-        Ok(check_no_other(&leases, own)?)
+        Ok(check_no_other(&leases, own_name)?)
     }
 
     fn plan(

@@ -74,13 +74,13 @@ pub(super) fn with_lease_unless_gc<T, E: From<ApiError> + From<KeyError> + From<
     })
 }
 
-/// Returns an error if there is a lease besides `own`, the name of the caller's.
+/// Returns an error if there is a lease besides that of the caller, which is called `own_name`.
 ///
 /// # Errors
 /// [`LeaseConflict::Other`], for another gc too.
-pub(super) fn check_no_other(leases: &[NamespaceKey], own: Option<&str>) -> Result<(), LeaseConflict> {
+pub(super) fn check_no_other(leases: &[NamespaceKey], own_name: Option<&str>) -> Result<(), LeaseConflict> {
     let mut names = leases.iter().map(|lease| lease::name(&lease.name));
-    let Some(name) = names.find(|name| own != Some(*name)) else { return Ok(()) };
+    let Some(name) = names.find(|name| own_name != Some(*name)) else { return Ok(()) };
     let what = match name {
         gc if gc.starts_with(lease::GC_PREFIX) => "another gc",
         rollback if rollback.starts_with(lease::ROLLBACK_PREFIX) => "a rollback",

@@ -56,8 +56,8 @@ impl Redirects {
     }
 
     fn limit(&mut self, url: &CachedUrl, head: Head<'_>, now_ms: u64) {
-        let own = storable_seconds(url, head, now_ms);
-        self.ttl_seconds = Some(self.ttl_seconds.map_or(own, |seconds| seconds.min(own)));
+        let seconds = storable_seconds(url, head, now_ms);
+        self.ttl_seconds = Some(self.ttl_seconds.map_or(seconds, |ttl| ttl.min(seconds)));
         self.tags.extend(purge::tags(head.1));
     }
 }

@@ -172,9 +172,9 @@ impl Destination {
             let slash = if path.is_empty() { "/" } else { "" };
             [&captures.fill(parts.origin, STRICT), slash, &path].concat()
         };
-        if let Some(own) = parts.query {
-            let own: String = utf8_percent_encode(own, URL).collect();
-            location.extend(["?", &captures.fill(&own, STRICT)]);
+        if let Some(rule_query) = parts.query {
+            let rule_query: String = utf8_percent_encode(rule_query, URL).collect();
+            location.extend(["?", &captures.fill(&rule_query, STRICT)]);
         } else if let Some(query) = query.filter(|query| !query.is_empty()) {
             location.push('?');
             location.extend(utf8_percent_encode(query, QUERY));

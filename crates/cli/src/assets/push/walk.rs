@@ -154,11 +154,11 @@ pub(super) fn read_control_file(folder: &Path, name: &str) -> Result<Option<Stri
 /// Returns the patterns of what is left out. Later patterns override earlier ones, so nothing
 /// takes back [`IGNORED_ALWAYS`].
 fn ignore_patterns(root: &Path) -> Result<Gitignore, Vec<String>> {
-    let own = read_control_file(root, IGNORE_FILE).map_err(|fault| vec![fault])?.unwrap_or_default();
-    let own = own.strip_prefix('\u{feff}').unwrap_or(&own);
+    let ignore_file = read_control_file(root, IGNORE_FILE).map_err(|fault| vec![fault])?.unwrap_or_default();
+    let ignore_file = ignore_file.strip_prefix('\u{feff}').unwrap_or(&ignore_file);
     let mut builder = GitignoreBuilder::new(root);
     let mut faults = Vec::new();
-    let lines = own.lines().zip(1..).map(|(line, number)| (line, Some(number)));
+    let lines = ignore_file.lines().zip(1..).map(|(line, number)| (line, Some(number)));
     let built_in = |lines: &'static [&'static str]| lines.iter().map(|line| (*line, None));
     for (line, number) in built_in(&IGNORED_BY_DEFAULT).chain(lines).chain(built_in(&IGNORED_ALWAYS)) {
         let added = builder.add_line(None, &form_c(line)).map(drop).map_err(|error| error.to_string());
