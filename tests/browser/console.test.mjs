@@ -888,7 +888,9 @@ describe("for everybody", () => {
     await said(page, "Saved");
     assert.deepEqual([await stored(`${own}dir/a`), await stored(`${own}dir/b`)], ['"old"', '"new"']);
     await tabTo("Close");
-    await press("Enter", "Home", "Backspace");
+    await press("Enter");
+    await page.locator('[role="listbox"]:focus').waitFor();
+    await press("Home", "Backspace");
     await settles(() => rows(page).allInnerTexts(), ["dir/\n2"]);
     assertClean();
   });
