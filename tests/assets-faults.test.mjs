@@ -202,11 +202,18 @@ describe("the manifest", () => {
   beforeEach(() => site.kv.put(key, good));
 
   const later = () => JSON.stringify({ ...JSON.parse(good), version: 2 });
+  const changed = (change) => {
+    const manifest = JSON.parse(good);
+    return JSON.stringify({ ...manifest, files: manifest.files.map(change) });
+  };
   const cut = () => good.slice(0, -20);
   for (const [name, make] of [
     ...["", "not json", "null", "{}"].map((value) => [named(value), () => value]),
     ["a manifest of a later version", later],
     ["a manifest that is cut off", cut],
+    ["a manifest with a media type of two lines", () => changed((file) => ({ ...file, t: "text/plain\nX-A: b" }))],
+    ["a manifest with a language of two lines", () => changed((file) => ({ ...file, l: "d\ne" }))],
+    ["a manifest with a hash that is too long for a key", () => changed((file) => ({ ...file, b: { ...file.b, h: "a".repeat(600) } }))],
   ]) {
     test(`is ${name}: 503 with nothing in memory, until it is repaired`, async () => {
       await site.kv.put(key, make());

@@ -1,16 +1,27 @@
 //! The manifest of a release: its files, what is known of each, and its rules. `kv-edge assets
 //! push` writes it, the Worker reads it.
+//!
+//! What becomes a header field or a key of KV is checked as it is parsed: the runtime would refuse
+//! it later, for each visitor.
 
+use serde::de::{Deserializer, Error, Unexpected};
 use serde::{Deserialize, Serialize};
 
 use super::header_rules::HeaderRules;
 use super::html_handling::{HtmlHandling, PathResolution};
 use super::redirect_rules::RedirectRules;
+use super::release::is_blob_hash;
 use http_semantics::accept_encoding::ContentCoding;
+use http_semantics::fields::is_value;
+use http_semantics::language::is_language_tag;
 use kv_store::record::{self, BrokenRecord};
 
 /// The version of the record format that this code writes and reads.
 pub const VERSION: u32 = 1;
+
+/// The longest body, in bytes: more than the chunks of any manifest have together. The runtime
+/// counts the bytes of a stream below 2^53, and a response may have several ranges of a body.
+const LENGTH_MAX: u64 = 1 << 50;
 
 /// The record that describes a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +79,7 @@ pub struct File {
     #[serde(rename = "b")]
     pub body: FileBody,
     /// Its media type, for `Content-Type`.
-    #[serde(rename = "t")]
+    #[serde(rename = "t", deserialize_with = "media_type")]
     pub media_type: Box<str>,
     /// Since when each release has had these bytes under this path, in seconds since the Unix
     /// epoch; a rollback in between counts as a change. For `Last-Modified`.
@@ -81,7 +92,7 @@ pub struct File {
     #[serde(rename = "e", default, skip_serializing_if = "Vec::is_empty")]
     pub encoded: Vec<EncodedBody>,
     /// Its language tag (RFC 5646), if known.
-    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "l", default, deserialize_with = "known_language", skip_serializing_if = "Option::is_none")]
     pub language: Option<Box<str>>,
     /// Translations of the page, such as `/about.de.html` of `/about.html`, sorted by tag.
     #[serde(rename = "v", default, skip_serializing_if = "Vec::is_empty")]
@@ -92,10 +103,10 @@ pub struct File {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileBody {
     /// The hash of all bytes ([`hash`](http_semantics::content_hash::hash)).
-    #[serde(rename = "h")]
+    #[serde(rename = "h", deserialize_with = "hash")]
     pub hash: Box<str>,
     /// The length in bytes.
-    #[serde(rename = "n")]
+    #[serde(rename = "n", deserialize_with = "length")]
     pub length: u64,
     /// The parts that are stored under hashes of their own, in order. Empty if the body is one
     /// value under its own hash.
@@ -107,10 +118,10 @@ pub struct FileBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {
     /// The hash of its bytes.
-    #[serde(rename = "h")]
+    #[serde(rename = "h", deserialize_with = "hash")]
     pub hash: Box<str>,
     /// The length in bytes.
-    #[serde(rename = "n")]
+    #[serde(rename = "n", deserialize_with = "length")]
     pub length: u64,
 }
 
@@ -129,7 +140,7 @@ pub struct EncodedBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Translation {
     /// The language tag (RFC 5646), as in the name of the file.
-    #[serde(rename = "l")]
+    #[serde(rename = "l", deserialize_with = "language")]
     pub language: Box<str>,
     /// The path of the translation's file in this manifest.
     #[serde(rename = "p")]
@@ -140,7 +151,8 @@ impl Manifest {
     /// Parses a manifest.
     ///
     /// # Errors
-    /// [`BrokenRecord`] if the text is not the JSON of a manifest, or has another [`VERSION`].
+    /// [`BrokenRecord`] if the text is not the JSON of a manifest, has another [`VERSION`], or a
+    /// member cannot become the header field or the key of KV that it is for.
     pub fn parse(json: &str) -> Result<Self, BrokenRecord> {
         let mut manifest: Self = record::parse(json)?;
         if manifest.version != VERSION {
@@ -198,4 +210,101 @@ fn yes() -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for it.
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+/// Refuses a text that does not pass a check.
+fn checked<E: Error>(text: &str, is_valid: fn(&str) -> bool, expected: &'static str) -> Result<(), E> {
+    if is_valid(text) { Ok(()) } else { Err(E::invalid_value(Unexpected::Str(text), &expected)) }
+}
+
+/// For `Content-Type`.
+fn media_type<'de, D: Deserializer<'de>>(json: D) -> Result<Box<str>, D::Error> {
+    let text = Box::<str>::deserialize(json)?;
+    checked(&text, |text| !text.is_empty() && is_value(text), "a media type").map(|()| text)
+}
+
+/// For `ETag`, the boundary of several ranges, and keys of KV.
+fn hash<'de, D: Deserializer<'de>>(json: D) -> Result<Box<str>, D::Error> {
+    let text = Box::<str>::deserialize(json)?;
+    checked(&text, is_blob_hash, "a content hash").map(|()| text)
+}
+
+/// For `Content-Language`, `ETag` and `Link`.
+fn language<'de, D: Deserializer<'de>>(json: D) -> Result<Box<str>, D::Error> {
+    let text = Box::<str>::deserialize(json)?;
+    checked(&text, is_language_tag, "a language tag").map(|()| text)
+}
+
+fn known_language<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Box<str>>, D::Error> {
+    let text = Option::<Box<str>>::deserialize(json)?;
+    text.as_deref().map_or(Ok(()), |text| checked(text, is_language_tag, "a language tag")).map(|()| text)
+}
+
+fn length<'de, D: Deserializer<'de>>(json: D) -> Result<u64, D::Error> {
+    let length = u64::deserialize(json)?;
+    if length > LENGTH_MAX {
+        return Err(D::Error::invalid_value(Unexpected::Unsigned(length), &"the length of a body"));
+    }
+    Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const HASH: &str = "ba7816bf8f01cfea414140de5dae2223";
+
+    /// A manifest of one file, with this in place of a member of the file.
+    fn with(pointer: &str, value: Value) -> String {
+        let body = || json!({"h": HASH, "n": 7, "c": [{"h": HASH, "n": 7}]});
+        let file = json!({
+            "p": "/a.html", "b": body(), "t": "text/html; charset=utf-8", "m": 1, "e": [{"c": "br", "b": body()}],
+            "l": "en-GB", "v": [{"l": "de", "p": "/a.de.html"}],
+        });
+        let mut manifest = json!({"version": 1, "id": "i", "createdMs": 1, "files": [file]});
+        *manifest.pointer_mut(&format!("/files/0{pointer}")).unwrap() = value;
+        manifest.to_string()
+    }
+
+    #[test]
+    fn what_cannot_become_a_header_field_or_a_key_of_kv_is_refused() {
+        for (pointer, good, bad) in [
+            ("/t", &["image/svg+xml", "x"][..], &["", "text/plain\n", "a\rb", "a\0", "a\u{1}", " a", "a/ü"][..]),
+            ("/l", &["de", "zh-Hant-TW"], &["", "d\ne", "de\"", "de_CH", "de-"]),
+            ("/v/0/l", &["de", "zh-Hant-TW"], &["", "d\ne", "de\"", "de_CH", "de-"]),
+            ("/b/h", &["0", "a-Z_9"], &["", "a\nb", "a\"b", "a b", "ü", "a/b"]),
+            ("/b/c/0/h", &["0", "a-Z_9"], &["", "a\nb", "a\"b", "a b", "ü", "a/b"]),
+            ("/e/0/b/h", &["0", "a-Z_9"], &["", "a\nb", "a\"b", "a b", "ü", "a/b"]),
+            ("/e/0/b/c/0/h", &["0", "a-Z_9"], &["", "a\nb", "a\"b", "a b", "ü", "a/b"]),
+        ] {
+            for text in good {
+                assert!(Manifest::parse(&with(pointer, json!(text))).is_ok(), "{pointer} {text:?}");
+            }
+            for text in bad {
+                let error = Manifest::parse(&with(pointer, json!(text))).unwrap_err();
+                assert!(error.to_string().starts_with("missing or mistyped member at line 1"), "{pointer} {text:?}");
+            }
+        }
+        for pointer in ["/b/h", "/b/c/0/h", "/e/0/b/h", "/e/0/b/c/0/h"] {
+            for (digits, is_good) in [(62, true), (63, false), (600, false)] {
+                let parsed = Manifest::parse(&with(pointer, json!("0".repeat(digits))));
+                assert_eq!(parsed.is_ok(), is_good, "{pointer} {digits}");
+            }
+        }
+        for pointer in ["/b/n", "/b/c/0/n", "/e/0/b/n", "/e/0/b/c/0/n"] {
+            for (length, is_good) in [(0, true), (LENGTH_MAX, true), (LENGTH_MAX + 1, false), (u64::MAX, false)] {
+                assert_eq!(Manifest::parse(&with(pointer, json!(length))).is_ok(), is_good, "{pointer} {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_without_language_is_read_back() {
+        let mut manifest = Manifest::parse(&with("/t", json!("text/html"))).unwrap();
+        manifest.files[0].language = None;
+        assert_eq!(Manifest::parse(&record::to_json(&manifest)), Ok(manifest));
+        assert_eq!(Manifest::parse(&with("/l", Value::Null)).map(|read| read.files[0].language.clone()), Ok(None));
+    }
 }

@@ -90,6 +90,17 @@ pub fn sort_newest_first(releases: &mut [Release]) {
     releases.sort_by(|one, other| other.pushed().cmp(&one.pushed()));
 }
 
+/// The most characters of a hash: a boundary of several ranges has it, and 70 at most (RFC 2046
+/// §5.1.1).
+const HASH_CHARACTERS_MAX: usize = 62;
+
+/// Returns true if a text may be the hash of a file's bytes: letters, digits, `-` and `_`, which
+/// are safe in header fields and keys. [`hash`](http_semantics::content_hash::hash) has hex digits.
+pub(crate) fn is_blob_hash(text: &str) -> bool {
+    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=HASH_CHARACTERS_MAX).contains(&text.len()) && text.bytes().all(is_safe)
+}
+
 /// Returns the key of a file's bytes.
 ///
 /// # Errors
