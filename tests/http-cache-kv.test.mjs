@@ -201,6 +201,25 @@ const broken = [
   ["an empty value", (_value, metadata) => ({ value: "", metadata })],
   ["a page's JSON", () => ({ value: '{"title":"t","content":"c","lastUpdated":"2026-01-01T00:00:00.000Z"}' })],
 ];
+/** Fields and lengths with which the runtime cannot respond, as changes of the head. */
+for (const [name, change] of [
+  ["a field whose name is no name", (head) => ({ ...head, f: `${head.f}a b\nc\n` })],
+  ["a field with a carriage return", (head) => ({ ...head, f: `${head.f}x-a\nb\rc\n` })],
+  ["a field with a NUL", (head) => ({ ...head, f: `${head.f}x-a\nb\0c\n` })],
+  ["a length that is not that of the body", (head) => ({ ...head, l: head.l + 1000 })],
+  ["a length beyond that of any value", (head) => ({ ...head, l: 1e18 })],
+])
+  for (const body of ["a whole body", "long ".repeat(40_000)])
+    test(`${name}, of a body of ${body.length} bytes: a miss with a reason, and it is replaced`, async () => {
+      const page = resource({ headers: freshFor(1000), body });
+      await page.getAndStore();
+      const { value, metadata } = await kv.getWithMetadata(page.key);
+      const head = JSON.stringify(change(JSON.parse(metadata.head)));
+      await kv.put(page.key, value, { metadata: { ...metadata, head } });
+      const response = await page.getAndStore({ Range: `bytes=${body.length}-` });
+      assertForwarded(response, "miss", undefined, { detail: "broken-record", stored: true });
+      assertHit(await page.get(), body);
+    });
 for (const [form, headers] of [
   ["beside", freshFor(1000)],
   ["before", padded],

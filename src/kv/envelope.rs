@@ -26,6 +26,8 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     fn head(this: &FoundEnvelope) -> Option<String>;
     #[wasm_bindgen(method, getter)]
+    fn length(this: &FoundEnvelope) -> Option<f64>;
+    #[wasm_bindgen(method, getter)]
     fn bytes(this: &FoundEnvelope) -> Option<js_sys::ArrayBuffer>;
     #[wasm_bindgen(method, getter)]
     fn stream(this: &FoundEnvelope) -> Option<ReadableStream>;
@@ -42,6 +44,8 @@ pub(crate) struct Envelope {
     /// The head; `None` if the value has none, or if its body is bytes of another length than its
     /// metadata says.
     pub(crate) head: Option<String>,
+    /// The length of the body in bytes; 0 if the value has no head.
+    pub(crate) length: u64,
     /// The body.
     pub(crate) body: EnvelopeBody,
 }
@@ -74,7 +78,10 @@ impl Store {
             (None, Some(stream)) => EnvelopeBody::Stream(stream),
             (None, None) => EnvelopeBody::Bytes(js_sys::ArrayBuffer::new(0)),
         };
-        Ok(Some(Envelope { head: found.head(), body }))
+        // A safe integer, and not below 0.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let length = found.length().unwrap_or_default() as u64;
+        Ok(Some(Envelope { head: found.head(), length, body }))
     }
 }
 

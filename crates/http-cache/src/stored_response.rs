@@ -11,6 +11,7 @@ use crate::freshness::{ExchangeTimes, Freshness};
 use crate::storable::{stored_fields, stores_cookies};
 use crate::vary::{self, SelectingFields, Vary};
 use http_semantics::fields::{Fields, HeaderSection};
+use kv_store::limits::VALUE_BYTES_MAX;
 use kv_store::record;
 
 /// The metadata of a stored response: everything but the body.
@@ -235,7 +236,7 @@ const VERSION: u8 = 2;
 pub enum UnusableRecord {
     /// It has another version of the format. It counts as absent.
     OtherVersion,
-    /// It does not parse.
+    /// It does not parse, or is no response that the runtime can send.
     Broken,
 }
 
@@ -264,12 +265,14 @@ impl StoredMetadata {
         if record.v != VERSION {
             return Err(UnusableRecord::OtherVersion);
         }
-        if !(200..=599).contains(&record.s) {
+        let fields = HeaderSection::parse(record.f.into_owned());
+        // The runtime would refuse such a response, or a part of it, for each client.
+        if !(200..=599).contains(&record.s) || !fields.is_valid() || record.l > VALUE_BYTES_MAX {
             return Err(UnusableRecord::Broken);
         }
         Ok(Self {
             status: record.s,
-            fields: HeaderSection::parse(record.f.into_owned()),
+            fields,
             times: ExchangeTimes { requested_ms: record.q, received_ms: record.r },
             length: record.l,
             selecting_fields: record.y,
@@ -296,6 +299,19 @@ mod tests {
         assert_eq!(StoredMetadata::from_json(&json).as_ref(), Ok(&metadata));
         for broken in ["", "{", "null", "[]", "{}", &json.replace("203", "99")] {
             assert_eq!(StoredMetadata::from_json(broken), Err(UnusableRecord::Broken), "{broken}");
+        }
+        for (good, bad) in [
+            ("vary", "va ry"),
+            ("vary", "Vary"),
+            ("vary", ""),
+            ("ü=1", "a\\rb"),
+            ("ü=1", "\\u0000"),
+            ("\"l\":3", "\"l\":26214401"),
+            ("\"l\":3", "\"l\":9007199254740993"),
+        ] {
+            let broken = json.replace(good, bad);
+            assert_ne!(broken, json);
+            assert_eq!(StoredMetadata::from_json(&broken), Err(UnusableRecord::Broken), "{broken}");
         }
         for version in ["1", "3"] {
             let other = json.replace("\"v\":2", &format!("\"v\":{version}"));

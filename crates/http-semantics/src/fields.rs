@@ -55,6 +55,15 @@ impl HeaderSection {
         std::iter::from_fn(move || Some((parts.next()?, parts.next()?)))
     }
 
+    /// Returns true if a message can carry the fields: each name is a token in lower case, and no
+    /// value has a NUL or a carriage return (RFC 9110 §5.1, §5.5). For a text that comes from
+    /// elsewhere than a message, because the runtime refuses others.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        let is_lower = |name: &str| is_name(name) && !name.bytes().any(|byte| byte.is_ascii_uppercase());
+        self.iter().all(|(name, value)| is_lower(name) && !value.contains(['\0', '\r']))
+    }
+
     /// Returns the text that [`parse`](Self::parse) reads.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -261,6 +270,24 @@ mod tests {
         let mut edits = HeaderEdits::default();
         remove_hop_by_hop(&HeaderSection::from(fields), true, &mut edits);
         edits.remove.into_iter().map(Cow::into_owned).collect()
+    }
+
+    #[test]
+    fn a_header_section_is_valid_if_a_message_can_carry_it() {
+        for (text, is_valid) in [
+            ("", true),
+            ("x-a\n\n", true),
+            ("x-a\nb\tc \u{1} \u{fffd}\u{7f}ü\nset-cookie\na=1\nset-cookie\nb=2\n", true),
+            ("x a\nb\n", false),
+            ("X-A\nb\n", false),
+            ("x-ü\nb\n", false),
+            ("\nb\n", false),
+            ("\n\nx-a\nb\n", false),
+            ("x-a\nb\rc\n", false),
+            ("x-a\nb\nx-c\nd\0\n", false),
+        ] {
+            assert_eq!(HeaderSection::parse(text.to_owned()).is_valid(), is_valid, "{text:?}");
+        }
     }
 
     #[test]

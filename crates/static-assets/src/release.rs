@@ -95,7 +95,8 @@ pub fn sort_newest_first(releases: &mut [Release]) {
 const HASH_CHARACTERS_MAX: usize = 62;
 
 /// Returns true if a text may be the hash of a file's bytes: letters, digits, `-` and `_`, which
-/// are safe in header fields and keys. [`hash`](http_semantics::content_hash::hash) has hex digits.
+/// are safe in header fields and keys. Those of
+/// [`hash`](http_semantics::content_hash::hash) are hex digits.
 pub(crate) fn is_blob_hash(text: &str) -> bool {
     let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=HASH_CHARACTERS_MAX).contains(&text.len()) && text.bytes().all(is_safe)

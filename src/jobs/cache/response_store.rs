@@ -92,8 +92,13 @@ fn usable(
     };
     let lifetime_ms = view.default_lifetime_ms();
     let record = memory(|memory| usable_record(memory, key, envelope.head.as_deref(), lifetime_ms, read_ms));
+    let has_length = |stored: &StoredResponse| view == StoredView::Page || stored.metadata.length == envelope.length;
     let stored = match record {
-        Ok(stored) => stored,
+        Ok(stored) if has_length(&stored) => stored,
+        Ok(_) => {
+            discard(&envelope.body);
+            return Err(broken());
+        }
         Err(why) => {
             discard(&envelope.body);
             return Err(if why == MissReason::Broken { broken() } else { why });

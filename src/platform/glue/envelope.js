@@ -5,10 +5,11 @@
 const utf8 = { decoder: new TextDecoder(), encoder: new TextEncoder() };
 
 /**
- * Reads a value: `{ head, bytes }` if its metadata says that it has at most `smallMax` bytes, else
- * `{ head, stream }`; `null` if there is none. There is no `head` if the metadata does not say how
- * long the body is, nor if the bytes are more or fewer than it says. A stream that is longer or
- * shorter than it says ends with an error. Rejects if KV does not respond in time.
+ * Reads a value: `{ head, length, bytes }` if its metadata says that it has at most `smallMax`
+ * bytes, else `{ head, length, stream }`; `null` if there is none. There is no `head` if the
+ * metadata does not say how long the body is, nor if the bytes are more or fewer than it says. A
+ * stream that is longer or shorter than it says ends with an error. Rejects if KV does not respond
+ * in time.
  */
 export function readEnvelope(namespace, key, smallMax, milliseconds) {
   return new Promise((resolve, reject) => {
@@ -28,8 +29,8 @@ async function read(namespace, key, smallMax) {
   if (prefix + length <= smallMax) {
     const bytes = isWhole ? value : await new Response(value).arrayBuffer();
     if (bytes.byteLength !== prefix + length) return {};
-    if (prefix === 0) return { head, bytes };
-    return { head: utf8.decoder.decode(new Uint8Array(bytes, 0, prefix)), bytes: bytes.slice(prefix) };
+    if (prefix === 0) return { head, length, bytes };
+    return { head: utf8.decoder.decode(new Uint8Array(bytes, 0, prefix)), length, bytes: bytes.slice(prefix) };
   }
   let start = head;
   if (prefix > 0) {
@@ -42,7 +43,7 @@ async function read(namespace, key, smallMax) {
   // says, or breaks off.
   const { readable, writable } = new FixedLengthStream(length);
   value.pipeTo(writable).catch(() => {});
-  return { head: start, stream: readable };
+  return { head: start, length, stream: readable };
 }
 
 /**
