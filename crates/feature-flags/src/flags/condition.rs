@@ -54,9 +54,9 @@ pub(super) struct ScalarSet {
 }
 
 impl Condition {
-    /// Returns true if the condition holds. It does not hold if the attribute is missing or of
-    /// another type, negated or not, because a rule must not match users about whom nothing is
-    /// known.
+    /// Returns true if the condition holds. Negated or not, it does not hold if the attribute is
+    /// missing or the operator cannot compare it, because a rule must not match users about whom
+    /// nothing is known.
     pub(super) fn holds(&self, subject: &Subject<'_>) -> bool {
         let result = self.attribute.value_for(subject).and_then(|attribute| self.operator.evaluate(attribute));
         result.is_some_and(|holds| holds != self.is_negated)
@@ -64,12 +64,13 @@ impl Condition {
 }
 
 impl Operator {
-    /// Returns whether the attribute passes, or `None` if it has a type that the operator does
-    /// not compare.
+    /// Returns whether the attribute passes. `None` if the operator cannot compare it: it has
+    /// another type than the operand, it is a text that is not a version, or the operand is an
+    /// empty list.
     fn evaluate(&self, attribute: Scalar<'_>) -> Option<bool> {
         match (self, attribute) {
             (Self::In(values), attribute) => values.contain(attribute),
-            (Self::StartsWith(starts), Scalar::Text(text)) => {
+            (Self::StartsWith(starts), Scalar::Text(text)) if !starts.is_empty() => {
                 Some(starts.iter().any(|start| text.starts_with(&**start)))
             }
             (Self::Number(comparison, than), Scalar::Number(number)) => Some(comparison.holds(number.cmp(than))),
@@ -80,7 +81,8 @@ impl Operator {
         }
     }
 
-    /// Returns true if no attribute passes, negated or not.
+    /// Returns true if the operand is an empty list. Then the condition holds for nobody, negated
+    /// or not.
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::In(values) => *values == ScalarSet::default(),

@@ -26,10 +26,10 @@ const IDS_MAX: usize = 10_000;
 const VALUES_MAX: usize = 1000;
 
 /// Parses the operand of a condition, or reports a fault.
-type ParseOperand = fn(&Node<'_>) -> Option<Operator>;
+pub(super) type ParseOperand = fn(&Node<'_>) -> Option<Operator>;
 
 /// The members of a condition that name its operator, with the parsers of their operands.
-const OPERATORS: [(&str, ParseOperand); 12] = [
+pub(super) const OPERATORS: [(&str, ParseOperand); 12] = [
     ("eq", equal),
     ("in", one_of),
     ("startsWith", starts_with),

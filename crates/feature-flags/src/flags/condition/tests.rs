@@ -1,14 +1,22 @@
+use kv_store::schema::Fault;
+use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
+use crate::flags::parse::OPERATORS;
 use crate::flags::{Definitions, Subject, UserAttributes};
+
+/// Parses a flag whose only rule has this condition, on the attribute `a`.
+fn definitions(condition: &Value) -> Result<Definitions, Vec<Fault>> {
+    let mut condition = condition.clone();
+    condition["attribute"] = json!("a");
+    let flags = json!({"flags": {"x": {"default": "off", "rules": [{"match": [condition], "variant": "on"}]}}});
+    Definitions::parse(&flags.to_string())
+}
 
 /// Returns true if a rule with this condition matches a user with this attribute `a`, or
 /// without it.
 fn holds(condition: &Value, attribute: Option<&Value>) -> bool {
-    let mut condition = condition.clone();
-    condition["attribute"] = json!("a");
-    let flags = json!({"flags": {"x": {"default": "off", "rules": [{"match": [condition], "variant": "on"}]}}});
-    let definitions = Definitions::parse(&flags.to_string()).unwrap();
+    let definitions = definitions(condition).unwrap();
     let context: Map<String, Value> = attribute.into_iter().map(|value| ("a".to_owned(), value.clone())).collect();
     let subject = Subject { targeting_key: None, context: &context, record: UserAttributes::NoRecord };
     definitions.get("x").unwrap().evaluate("x", &subject).unwrap().variant == "on"
@@ -70,6 +78,7 @@ fn beginnings_and_numbers() {
     check(&[
         (json!({"startsWith": "ab"}), json!(["ab", "abc"]), json!(["a", "AB", "xab"]), json!([1])),
         (json!({"startsWith": ["a", "é"]}), json!(["abc", "é!"]), json!(["b", "e"]), json!([["a"]])),
+        (json!({"startsWith": []}), json!([]), json!([]), json!(["a", "", 1, null])),
         (json!({"lt": 2}), json!([1, 1.999, -1e300]), json!([2, 2.0, 3]), json!(["1"])),
         (json!({"lte": 2}), json!([1, 2, 2.0]), json!([2.001, u64::MAX]), json!([null])),
         (json!({"gt": 2.5}), json!([3, 2.6, 1e300]), json!([2.5, 2, -3]), json!([true])),
@@ -101,4 +110,36 @@ fn versions() {
             json!(["v"]),
         ),
     ]);
+}
+
+fn any_scalar() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,5}".prop_map(Value::from),
+    ]
+}
+
+proptest! {
+    /// The law of the warning "its list is empty, so the rule matches nobody".
+    #[test]
+    fn an_empty_list_matches_nobody_negated_or_not(attribute in proptest::option::of(any_scalar())) {
+        let mut with_lists = Vec::new();
+        for (operator, _) in OPERATORS {
+            for is_negated in [false, true] {
+                let condition = json!({operator: [], "not": is_negated});
+                let Ok(definitions) = definitions(&condition) else { continue };
+                let warnings: Vec<String> = definitions.warnings().iter().map(ToString::to_string).collect();
+                prop_assert_eq!(
+                    warnings,
+                    ["flags.x.rules[0].match[0]: its list is empty, so the rule matches nobody"]
+                );
+                prop_assert!(!holds(&condition, attribute.as_ref()), "{} matches {:?}", condition, attribute);
+                with_lists.push(operator);
+            }
+        }
+        prop_assert_eq!(with_lists, ["in", "in", "startsWith", "startsWith"]);
+    }
 }
