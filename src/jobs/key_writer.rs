@@ -141,7 +141,7 @@ struct PendingWrite {
 
 impl WriterObject {
     async fn handle(&self, request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
-        let message = request.headers().get(FIELD)?.unwrap_or_default();
+        let message = request.headers().get(FIELD)?.ok_or_else(|| exception(&"the request has no message"))?;
         match from_field(&message).map_err(|error| exception(&error))? {
             WriterRequest::Read { key } => self.read(&Key::new(key).map_err(|error| exception(&error))?).await,
             WriterRequest::Write { key, wait, timeout_ms, preconditions } => {

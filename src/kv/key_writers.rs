@@ -67,7 +67,8 @@ impl KeyWriters {
             let request = web_sys::Request::new_with_str_and_init("https://key-writer/", &init)?;
             request.headers().set(FIELD, &field)?;
             let response = self.0.send(key.as_str(), &request).await?;
-            Ok((response.headers().get(FIELD)?.unwrap_or_default(), response.body().into()))
+            let reply = response.headers().get(FIELD)?.ok_or_else(|| JsValue::from_str("the response has no reply"))?;
+            Ok((reply, response.body().into()))
         };
         let outcome = deadline::within(deadline, exchange).await.ok_or("no response in time")?;
         let (reply, value) = outcome.map_err(|exception: JsValue| message_of(&exception))?;

@@ -84,6 +84,19 @@ impl DurableObjects {
     }
 }
 
+impl SyncKv {
+    /// Returns the text under a key; `None` if there is none. It is an error if there is anything
+    /// but a text: as if it were missing, it would be replaced.
+    pub(crate) fn text(&self, key: &str) -> Result<Option<String>, JsValue> {
+        let stored = self.get(key)?;
+        if stored.is_undefined() {
+            return Ok(None);
+        }
+        let broken = || JsValue::from_str(&format!("what the object stores under {key} is not a text"));
+        stored.as_string().map(Some).ok_or_else(broken)
+    }
+}
+
 #[cfg(feature = "metrics")]
 impl SyncKv {
     /// Returns the entries from one key (inclusive) to another (exclusive), sorted by key: each an
@@ -95,6 +108,13 @@ impl SyncKv {
         let entries = js_sys::try_iter(&self.list(&options)?)?;
         entries.ok_or_else(|| JsValue::from_str("`list` did not return an iterable"))
     }
+}
+
+/// Resolves to what `text()` of a request or a response promises.
+#[cfg(any(feature = "kv-api", feature = "metrics"))]
+pub(crate) async fn text_of(promise: js_sys::Promise) -> Result<String, JsValue> {
+    let text = JsFuture::from(promise).await?.as_string();
+    text.ok_or_else(|| JsValue::from_str("`text` did not resolve to a text"))
 }
 
 impl DurableObjectStorage {

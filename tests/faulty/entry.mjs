@@ -18,7 +18,8 @@
 // - `GET /.kv-calls?key=K` returns the calls for a key so far, `?under=P` those for all keys with
 //   the prefix P (a `list` counts by its prefix, a bulk read by each of its `keys`);
 // - `GET /.object?key=K` returns the size of what the key's object stores, `GET /.storage?key=K`
-//   all of it and the time of its alarm, and `PUT /.storage?key=K` stores such a response;
+//   all of it and the time of its alarm, and `PUT /.storage?key=K` stores such a response. With
+//   `&binding=B` it is the object K of another class;
 // - `GET /.object-calls` returns how often the Worker has called each class of objects;
 // - `DELETE /.alarm?key=K` deletes the object's alarm, `POST /.crash?key=K` crashes the object;
 // - `PUT /.calls-max?calls=N` limits the KV calls of each invocation from now on, as Workers KV
@@ -254,11 +255,7 @@ export class KeyWriter extends DurableObject {
   async fetch(request) {
     const { pathname } = new URL(request.url);
     if (pathname === "/.object") return Response.json(await summarizeStorage(this.ctx.storage));
-    if (pathname === "/.storage" && request.method === "GET") return Response.json(await storageOf(this.ctx));
-    if (pathname === "/.storage") {
-      await store(this.ctx, await request.json());
-      return new Response(null, { status: 204 });
-    }
+    if (pathname === "/.storage") return respondFromStorage(this.ctx, request);
     if (pathname === "/.crash") await crash(this.ctx);
     if (pathname === "/.alarm") {
       await this.ctx.storage.deleteAlarm();
@@ -285,6 +282,7 @@ export class NamespaceList extends DurableObject {
   }
 
   fetch(request) {
+    if (new URL(request.url).pathname === "/.storage") return respondFromStorage(this.ctx, request);
     objectCalls.NAMESPACE_LIST += 1;
     return this.list.fetch(request);
   }
@@ -302,6 +300,7 @@ export class MetricsStore extends DurableObject {
   }
 
   async fetch(request) {
+    if (new URL(request.url).pathname === "/.storage") return respondFromStorage(this.ctx, request);
     objectCalls.METRICS_STORE += 1;
     const [fault, ms] = faultsOfKey("metrics").next("object", "metrics").split(" for ");
     if (fault === "throws") throw new Error("a secret of the object");
@@ -326,6 +325,13 @@ async function summarizeStorage(storage) {
   return { alarmMs: await storage.getAlarm(), records, tables };
 }
 
+/** Responds to `GET /.storage` or `PUT /.storage`. */
+async function respondFromStorage(ctx, request) {
+  if (request.method === "GET") return Response.json(await storageOf(ctx));
+  await store(ctx, await request.json());
+  return new Response(null, { status: 204 });
+}
+
 /** Returns everything that an object stores, bytes in base64. */
 async function storageOf({ storage }) {
   const values = [...(await storage.list())];
@@ -339,6 +345,9 @@ async function store({ storage }, { alarmMs, values }) {
 }
 
 const length = (value) => value?.byteLength ?? (typeof value === "string" ? value.length : JSON.stringify(value).length);
+
+/** Returns the object of the class that the request names. */
+const objectFor = (request, env, key) => env[new URL(request.url).searchParams.get("binding") ?? "KEY_WRITER"].getByName(key);
 
 const controls = {
   "GET /.kv-calls": (request, _env, key) => {
@@ -371,8 +380,8 @@ const controls = {
   },
   "GET /.object-calls": () => Response.json(objectCalls),
   "GET /.object": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
-  "GET /.storage": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
-  "PUT /.storage": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
+  "GET /.storage": (request, env, key) => objectFor(request, env, key).fetch(request),
+  "PUT /.storage": (request, env, key) => objectFor(request, env, key).fetch(request),
   "DELETE /.alarm": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
   "POST /.crash": async (request, env, key) => {
     await env.KEY_WRITER.getByName(key)

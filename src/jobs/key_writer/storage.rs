@@ -24,10 +24,10 @@ impl Storage {
         Self { storage, kv }
     }
 
-    /// Returns the record; `None` if nothing was ever accepted. The error says where the JSON is
-    /// invalid.
+    /// Returns the record; `None` if nothing was ever accepted. It is an error if the record is
+    /// not a text, or not valid JSON; the error says where.
     pub(crate) fn state(&self) -> Result<Option<KeyState>, JsValue> {
-        let Some(record) = self.kv.get(RECORD)?.as_string() else { return Ok(None) };
+        let Some(record) = self.kv.text(RECORD)? else { return Ok(None) };
         serde_json::from_str(&record).map(Some).map_err(|error| invalid_record(&error))
     }
 
@@ -65,15 +65,17 @@ impl Storage {
     }
 
     /// Returns the whole value: an `ArrayBuffer`, or a `Uint8Array` if it has several parts. It
-    /// is an error if there is none.
+    /// is an error if there is none, or if a part is broken: without it, the value would be cut.
     pub(crate) fn value(&self) -> Result<JsValue, JsValue> {
         let mut parts = Vec::new();
-        loop {
-            let part = self.kv.get(&part_name(u32::try_from(parts.len()).unwrap_or(u32::MAX)))?;
-            match part.dyn_into::<js_sys::ArrayBuffer>() {
-                Ok(part) => parts.push(part),
-                Err(_) => break,
+        for number in 0.. {
+            let name = part_name(number);
+            let part = self.kv.get(&name)?;
+            if part.is_undefined() {
+                break;
             }
+            let broken = |_| JsValue::from_str(&format!("what the object stores under {name} is not bytes"));
+            parts.push(part.dyn_into::<js_sys::ArrayBuffer>().map_err(broken)?);
         }
         match parts.as_slice() {
             [] => Err(JsValue::from_str("the value is missing from the object's storage")),

@@ -11,7 +11,7 @@ use kv_store::record;
 use kv_store::retry::{Backoff, Time};
 use kv_store::store_error::StoreError;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use wasm_bindgen_futures::future_to_promise;
 use worker::web_sys;
 
 use crate::http::response;
@@ -19,7 +19,7 @@ use crate::http::response;
 use crate::jobs::metrics::hand_over_after_object;
 use crate::platform::bindings::Bindings;
 use crate::platform::clock::Clock;
-use crate::platform::durable_objects::{DurableObjectState, DurableObjectStorage};
+use crate::platform::durable_objects::{DurableObjectState, DurableObjectStorage, text_of};
 use crate::platform::js_error::exception;
 use crate::platform::log;
 use crate::platform::meter::Meter;
@@ -86,7 +86,7 @@ impl NamespaceObject {
 
 impl ListObject {
     async fn handle(&self, request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
-        let body = JsFuture::from(request.text()?).await?.as_string().unwrap_or_default();
+        let body = text_of(request.text()?).await?;
         let request: NamespaceRequest = serde_json::from_str(&body).map_err(|error| exception(&error))?;
         // No `await` until the list is stored: requests are carried out one after the other.
         let mut list = self.list()?;
@@ -137,7 +137,7 @@ impl ListObject {
     }
 
     fn list(&self) -> Result<NamespaceDirectory, JsValue> {
-        let Some(record) = self.storage.kv().get(RECORD)?.as_string() else { return Ok(NamespaceDirectory::default()) };
+        let Some(record) = self.storage.kv().text(RECORD)? else { return Ok(NamespaceDirectory::default()) };
         serde_json::from_str(&record).map_err(|error| exception(&error))
     }
 

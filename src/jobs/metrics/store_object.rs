@@ -10,12 +10,12 @@ use metrics::message::MetricsRequest;
 use metrics::open_metrics::to_open_metrics;
 use metrics::report::MetricsReport;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use wasm_bindgen_futures::future_to_promise;
 use worker::web_sys;
 
 use crate::http::response;
 use crate::platform::clock::Clock;
-use crate::platform::durable_objects::{DurableObjectState, DurableObjectStorage, SyncKv};
+use crate::platform::durable_objects::{DurableObjectState, DurableObjectStorage, SyncKv, text_of};
 use crate::platform::js_error::exception;
 
 /// The class of the Durable Object.
@@ -52,7 +52,7 @@ impl MetricsStore {
 
 impl StoreObject {
     async fn handle(&self, request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
-        let body = JsFuture::from(request.text()?).await?.as_string().unwrap_or_default();
+        let body = text_of(request.text()?).await?;
         let request = serde_json::from_str(&body).map_err(|error| exception(&error))?;
         let now_seconds = Clock.now_ms() / 1000;
         let text = match request {
@@ -74,7 +74,7 @@ impl HistoryStorage for SyncKv {
     type Error = JsValue;
 
     fn get(&self, key: &str) -> Result<Option<String>, JsValue> {
-        Ok(SyncKv::get(self, key)?.as_string())
+        self.text(key)
     }
 
     fn put(&self, key: &str, json: &str) -> Result<(), JsValue> {
@@ -89,7 +89,10 @@ impl HistoryStorage for SyncKv {
         let mut records = Vec::new();
         for entry in self.entries(from, to)? {
             let entry: js_sys::Array = entry?.unchecked_into();
-            records.extend(entry.get(0).as_string().zip(entry.get(1).as_string()));
+            let (Some(key), Some(json)) = (entry.get(0).as_string(), entry.get(1).as_string()) else {
+                return Err(JsValue::from_str("a record of the object is not a text"));
+            };
+            records.push((key, json));
         }
         Ok(records)
     }
