@@ -1,9 +1,10 @@
-// Lints that no other linter here has: comments and the prose of pages end before column 100, and
-// a type name means one thing in the whole workspace.
+// Lints that no other linter here has: comments and the prose of pages end before column 100, a
+// type name means one thing in the whole workspace, and files do not import each other in circles.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { linesOf as linesOfPage, pages } from "../tests/docs/markdown.mjs";
+import { importCircles } from "./import-circles.mjs";
 import { Failure, ROOT } from "./run.mjs";
 
 const COLUMNS = 99;
@@ -22,8 +23,11 @@ export function lintText() {
   const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { cwd: ROOT, encoding: "utf8" }).trim().split("\n");
   const sources = files.filter((file) => /\.(rs|mjs|jsx?)$/.test(file));
   const faults = [...sources.flatMap(longComments), ...pages().filter(isWritten).flatMap(longProse)];
-  faults.push(...repeatedTypes(sources.filter((file) => file.endsWith(".rs") && !IN_TESTS.test(file))));
-  if (faults.length > 0) throw new Failure(`${faults.join("\n")}\n${faults.length} faults in comments, pages and names.`);
+  const production = sources.filter((file) => file.endsWith(".rs") && !IN_TESTS.test(file));
+  faults.push(...repeatedTypes(production));
+  const modules = [...production, ...sources.filter((file) => !file.endsWith(".rs"))];
+  faults.push(...importCircles(new Map(modules.map((file) => [file, linesOf(file).join("\n")]))));
+  if (faults.length > 0) throw new Failure(`${faults.join("\n")}\n${faults.length} faults in comments, pages, names and imports.`);
 }
 
 const linesOf = (file) => readFileSync(join(ROOT, file), "utf8").split("\n");

@@ -10,7 +10,7 @@ import { findChromium, setUp } from "./setup.mjs";
 
 const STAGES = {
   fmt: { about: "formatting (cargo fmt --check)", component: "rustfmt", cargo: ["fmt", "--all", "--check"] },
-  "lint-text": { about: "lints, length of comments and prose, names of types", run: lintText },
+  "lint-text": { about: "lints, length of comments and prose, names of types, circles of imports", run: lintText },
   "lint-js": { about: "lints, JavaScript (biome ci)", run: lintJavaScript },
   clippy: { about: "lints, native (cargo clippy)", component: "clippy", cargo: ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"] },
   "clippy-wasm": {

@@ -6,9 +6,9 @@ use kv_store::limits::Key;
 use kv_store::record_cache::ReadFailure;
 use kv_store::store_error::StoreError;
 use static_assets::asset_store::{AssetStore, BrokenRelease, LoadedRelease};
-use static_assets::keys::POINTER;
+use static_assets::keys::{POINTER, manifest_key};
 use static_assets::manifest::Manifest;
-use static_assets::release::{Pointer, manifest_key};
+use static_assets::release::Pointer;
 #[cfg(feature = "console")]
 use static_assets::rollback::RollbackError;
 use wasm_bindgen::JsValue;

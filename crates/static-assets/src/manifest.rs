@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::header_rules::HeaderRules;
 use super::html_handling::{HtmlHandling, PathResolution};
+use super::keys::is_blob_hash;
 use super::redirect_rules::RedirectRules;
-use super::release::is_blob_hash;
 use http_semantics::accept_encoding::ContentCoding;
 use http_semantics::fields::is_value;
 use http_semantics::language::is_language_tag;

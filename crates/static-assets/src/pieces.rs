@@ -5,8 +5,8 @@ use std::ops;
 use serde::Serialize;
 use serde::ser::{SerializeTuple, Serializer};
 
+use super::keys::blob_key;
 use super::manifest::FileBody;
-use super::release::blob_key;
 use super::response::ContentPart;
 use kv_store::limits::{Key, KeyError};
 

@@ -4,9 +4,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::keys::{BLOBS, MANIFESTS};
+use super::keys::MANIFESTS;
 use super::manifest::File;
-use kv_store::limits::{Key, KeyError};
 use kv_store::record::{self, BrokenRecord};
 
 /// The longest file that is stored as one value, in bytes. Longer ones are stored in chunks.
@@ -88,34 +87,6 @@ impl Release {
 /// decides.
 pub fn sort_newest_first(releases: &mut [Release]) {
     releases.sort_by(|one, other| other.pushed().cmp(&one.pushed()));
-}
-
-/// The most characters of a hash: a boundary of several ranges has it, and 70 at most (RFC 2046
-/// §5.1.1).
-const HASH_CHARACTERS_MAX: usize = 62;
-
-/// Returns true if a text may be the hash of a file's bytes: letters, digits, `-` and `_`, which
-/// are safe in header fields and keys. Those of
-/// [`hash`](http_semantics::content_hash::hash) are hex digits.
-pub(crate) fn is_blob_hash(text: &str) -> bool {
-    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    (1..=HASH_CHARACTERS_MAX).contains(&text.len()) && text.bytes().all(is_safe)
-}
-
-/// Returns the key of a file's bytes.
-///
-/// # Errors
-/// [`KeyError`] if the hash is too long for a key of Workers KV, so it is not a hash.
-pub fn blob_key(hash: &str) -> Result<Key<'static>, KeyError> {
-    Key::new(format!("{BLOBS}{hash}"))
-}
-
-/// Returns the key of a manifest.
-///
-/// # Errors
-/// [`KeyError`] if the id of the release is too long for a key of Workers KV.
-pub fn manifest_key(id: &str) -> Result<Key<'static>, KeyError> {
-    Key::new(format!("{MANIFESTS}{id}"))
 }
 
 impl Pointer {

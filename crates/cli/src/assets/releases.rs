@@ -1,9 +1,9 @@
 //! The releases in a namespace, and which of them is served.
 
 use kv_store::limits::KeyError;
-use static_assets::keys::{MANIFESTS, POINTER};
+use static_assets::keys::{MANIFESTS, POINTER, manifest_key};
 use static_assets::manifest::Manifest;
-use static_assets::release::{self, Pointer, Release, manifest_key};
+use static_assets::release::{self, Pointer, Release};
 
 use crate::api::{ApiError, MetadataJson, Namespace, NamespaceKey};
 

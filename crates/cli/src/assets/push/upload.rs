@@ -4,8 +4,9 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use static_assets::keys;
 use static_assets::manifest::Manifest;
-use static_assets::release::{self, BlobMetadata, ManifestMetadata, Pointer};
+use static_assets::release::{BlobMetadata, ManifestMetadata, Pointer};
 
 use super::error::PushError;
 use super::release_plan::{self, Blob, BlobLocation};
@@ -43,11 +44,8 @@ impl BlobTotals {
 
 /// Returns the hashes of the blobs that KV has.
 pub(super) fn blobs_in_kv(namespace: &Namespace) -> Result<HashSet<String>, ApiError> {
-    let listed = namespace.list(static_assets::keys::BLOBS)?;
-    Ok(listed
-        .into_iter()
-        .filter_map(|key| key.name.strip_prefix(static_assets::keys::BLOBS).map(str::to_owned))
-        .collect())
+    let listed = namespace.list(keys::BLOBS)?;
+    Ok(listed.into_iter().filter_map(|key| key.name.strip_prefix(keys::BLOBS).map(str::to_owned)).collect())
 }
 
 impl ReleaseUpload<'_> {
@@ -127,7 +125,7 @@ impl ReleaseUpload<'_> {
     fn switch(&self, before: Option<&Pointer>, id: &str, previous_max: usize) -> Result<(), PushError> {
         let pointer = Pointer::switched(before, id, previous_max, self.now_ms);
         let json = serde_json::to_vec(&pointer)?;
-        Ok(self.namespace.put(&static_assets::keys::POINTER, &json, None, None)?)
+        Ok(self.namespace.put(&keys::POINTER, &json, None, None)?)
     }
 
     /// Uploads values of the current release that KV has lost.
@@ -194,7 +192,7 @@ impl ReleaseUpload<'_> {
     }
 
     fn pair(&self, blob: &Blob, metadata: Option<MetadataJson>) -> Result<KeyValuePair, PushError> {
-        let key = release::blob_key(&blob.hash)?.as_str().to_owned();
+        let key = keys::blob_key(&blob.hash)?.as_str().to_owned();
         #[expect(clippy::expect_used, reason = "the plan takes the number of a blob's file from `sources`")]
         let source = self.sources.get(blob.file).expect("every blob is a part of a file");
         let value = match &blob.location {
@@ -206,7 +204,7 @@ impl ReleaseUpload<'_> {
     }
 
     fn write_manifest(&self, manifest: &Manifest) -> Result<(), PushError> {
-        let key = release::manifest_key(&manifest.id)?;
+        let key = keys::manifest_key(&manifest.id)?;
         let bytes = manifest.files.iter().map(|file| file.body.length).sum();
         let metadata = ManifestMetadata { created_ms: manifest.created_ms, files: manifest.files.len() as u64, bytes };
         Ok(self.namespace.put(&key, &release_plan::json(manifest), Some(MetadataJson::of(&metadata)), None)?)

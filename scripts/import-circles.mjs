@@ -1,0 +1,107 @@
+// Finds files that import each other in a circle: Rust files of a crate by their paths that begin
+// with `crate` or `super`, JavaScript files by their relative imports. What a module uses of the
+// modules inside it is no import, because it contains them.
+import { posix } from "node:path";
+
+/** Returns a sentence for each circle. `sources` has the text of each file by its path. */
+export function importCircles(sources) {
+  const imports = new Map([...sources].map(([file, text]) => [file, file.endsWith(".rs") ? rustImports(file, text, sources) : scriptImports(file, text)]));
+  const reported = new Set();
+  const circles = [];
+  for (const file of sources.keys()) {
+    const circle = reported.has(file) ? [] : shortestCircle(file, imports);
+    if (circle.length > 0) circles.push(`Files import each other in a circle: ${circle.map(({ from, line }) => `${from}:${line}`).join(" -> ")} -> ${file}`);
+    for (const { from } of circle) reported.add(from);
+  }
+  return circles;
+}
+
+/** Returns the imports that lead from a file back to it. */
+function shortestCircle(start, imports) {
+  const paths = [{ end: start, path: [] }];
+  const seen = new Set();
+  for (const { end, path } of paths) {
+    for (const [to, line] of imports.get(end) ?? []) {
+      const longer = [...path, { from: end, line }];
+      if (to === start) return longer;
+      if (!seen.has(to)) paths.push({ end: to, path: longer });
+      seen.add(to);
+    }
+  }
+  return [];
+}
+
+const lineAt = (text, index) => text.slice(0, index).split("\n").length;
+
+const withoutText = (code) => code.replace(/[^\n]/g, " ");
+
+/** Returns the files that a JavaScript file imports, each with the line of an import. */
+function scriptImports(file, text) {
+  const code = text.replace(/^\s*(\/\/|\/?\*).*$/gm, withoutText);
+  const found = code.matchAll(/(?:\bfrom |^import |\bimport\()"(\.{1,2}\/[^"]+)"/gm);
+  return new Map([...found].map(({ 1: path, index }) => [posix.join(posix.dirname(file), path), lineAt(code, index)]));
+}
+
+/** Matches comments, strings and characters. */
+const NO_CODE = /\/\/.*|\/\*[\s\S]*?\*\/|\br(#*)"[\s\S]*?"\1|"(?:\\[\s\S]|[^"\\])*"|'(?:\\.[^']*|[^'\\])'/g;
+
+/** Matches paths that begin with `crate` or `super`. In a `use` they may end with a group. */
+const PATH = /\b(crate|(?:super::)*super)::((?:\w+::)*(?:\{[^;]*|\w+|\*))/g;
+
+/** Returns the files of its crate that a Rust file imports, each with the line of an import. */
+function rustImports(file, text, sources) {
+  const [, folder, name] = /^(.*\bsrc\/)(.*)\.rs$/.exec(file);
+  const module = ["lib", "main"].includes(name) ? [] : name.split("/");
+  const root = sources.has(`${folder}lib.rs`) ? `${folder}lib.rs` : `${folder}main.rs`;
+  const fileOf = (names) => (names.length === 0 ? root : `${folder}${names.join("/")}.rs`);
+  const code = withoutTests(text.replace(NO_CODE, withoutText));
+  const inlineModules = [...code.matchAll(/\bmod (\w+)\s*\{/g)].map(({ 1: inline, index }) => ({ inline, start: index, end: endOfItem(code, index) }));
+  const imports = new Map();
+  for (const { 1: base, 2: tree, index } of code.matchAll(PATH)) {
+    const inner = inlineModules.filter(({ start, end }) => start < index && index < end).map(({ inline }) => inline);
+    const parents = base === "crate" ? [] : [...module, ...inner].slice(0, -base.split("::").length);
+    for (const path of pathsOf(tree)) {
+      const names = [...parents, ...path.split("::")];
+      while (!sources.has(fileOf(names))) names.pop();
+      const isWithin = module.every((part, at) => names[at] === part);
+      if (!isWithin && !imports.has(fileOf(names))) imports.set(fileOf(names), lineAt(code, index));
+    }
+  }
+  return imports;
+}
+
+/** Returns the single paths of a use tree, such as `a::b` and `a::c` of `a::{b, c}`. */
+function pathsOf(tree) {
+  const GROUP = /([\w:]*)\{([^{}]*)\}/;
+  let paths = tree.replace(/\s+as\s+\w+|\s/g, "");
+  while (GROUP.test(paths)) {
+    paths = paths.replace(GROUP, (_, prefix, names) =>
+      names
+        .split(",")
+        .map((name) => name && prefix + name)
+        .join(","),
+    );
+  }
+  return paths.split(",").filter((path) => path !== "");
+}
+
+/** Returns code with blanks in place of the items that only tests compile. */
+function withoutTests(code) {
+  let rest = code;
+  for (const { index, 0: attribute } of code.matchAll(/#\[cfg\((?:test|all\(test\b[^\]]*)\)\]/g)) {
+    const end = endOfItem(code, index + attribute.length);
+    rest = rest.slice(0, index) + withoutText(rest.slice(index, end)) + rest.slice(end);
+  }
+  return rest;
+}
+
+/** Returns where the item ends that begins at a place. */
+function endOfItem(code, start) {
+  let depth = 0;
+  for (let at = start; at < code.length; at++) {
+    if ("{[(".includes(code[at])) depth++;
+    if ("}])".includes(code[at])) depth--;
+    if (depth === 0 && ["}", ";"].includes(code[at])) return at + 1;
+  }
+  return code.length;
+}
