@@ -8,6 +8,16 @@ use crate::stored_response::StoredResponse;
 /// The largest integer of a structured field (RFC 8941 §3.3.1).
 const INTEGER_MAX: i64 = 999_999_999_999_999;
 
+/// `detail` of a response that is served stale while it is refreshed (RFC 5861 §3).
+pub const WHILE_REVALIDATE: &str = "stale-while-revalidate";
+/// `detail` of a response that is served stale in place of an error (RFC 5861 §4).
+pub const IF_ERROR: &str = "stale-if-error";
+/// `detail` of a response that is served after a soft purge, while it is refreshed.
+pub const SOFT_PURGE: &str = "soft-purge";
+/// `detail` of a response that is served stale because the client accepts that (RFC 9111
+/// §5.2.1.2).
+pub const MAX_STALE: &str = "max-stale";
+
 /// Why a request was forwarded to the upstream (RFC 9211 §2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForwardReason {
@@ -76,6 +86,12 @@ impl CacheStatus {
     pub fn hit(stored: &StoredResponse, is_soft_purged: bool, detail: Option<&'static str>, now_ms: u64) -> Self {
         let ttl = stored.ttl_seconds(now_ms);
         Self::Hit { ttl: if is_soft_purged { ttl.min(0) } else { ttl }, detail }
+    }
+
+    /// Returns true if a stored response was served in place of an error (RFC 5861 §4).
+    #[must_use]
+    pub fn is_in_place_of_error(&self) -> bool {
+        matches!(self, Self::Hit { detail: Some(IF_ERROR), .. })
     }
 
     /// Returns the status of a view that was made just now: that of its page, and whether the view

@@ -6,8 +6,7 @@
 use std::borrow::Cow;
 use std::ops::Range as Bytes;
 
-use crate::cache_status::{CacheStatus, server_timing};
-use crate::decision::SOFT_PURGE;
+use crate::cache_status::{CacheStatus, SOFT_PURGE, server_timing};
 use crate::stored_response::StoredResponse;
 use crate::validation::not_modified_fields;
 use http_semantics::conditional::{PreconditionResult, Validators, evaluate};

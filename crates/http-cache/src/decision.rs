@@ -2,21 +2,11 @@
 //! (RFC 9111 §4, §5.2.1; RFC 5861).
 
 use crate::cache_control::{CacheControl, MaxStale, Qualified};
-use crate::cache_status::ForwardReason;
+use crate::cache_status::{ForwardReason, IF_ERROR, MAX_STALE, SOFT_PURGE, WHILE_REVALIDATE};
 use crate::stale;
 use crate::stored_response::StoredResponse;
 use crate::validation;
 use http_semantics::fields::Fields;
-
-/// `detail` of a response that is served stale while it is refreshed (RFC 5861 §3).
-pub const WHILE_REVALIDATE: &str = "stale-while-revalidate";
-/// `detail` of a response that is served stale in place of an error (RFC 5861 §4).
-pub const IF_ERROR: &str = "stale-if-error";
-/// `detail` of a response that is served after a soft purge, while it is refreshed.
-pub const SOFT_PURGE: &str = "soft-purge";
-/// `detail` of a response that is served stale because the client accepts that (RFC 9111
-/// §5.2.1.2).
-pub const MAX_STALE: &str = "max-stale";
 
 /// What a request means for the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -31,13 +31,12 @@ use std::fmt::Debug;
 use std::mem;
 use std::rc::Rc;
 
-use crate::cache_control::CacheControl;
-use crate::cache_status::{CacheStatus, ForwardReason};
+use crate::cache_status::{CacheStatus, ForwardReason, IF_ERROR};
 use crate::cached_url::CachedUrl;
 use crate::credentials::CredentialFields;
-use crate::decision::{self, CacheRequest, Decision, IF_ERROR, SelectedResponse};
+use crate::decision::{self, CacheRequest, Decision, SelectedResponse};
 use crate::error::CacheError;
-use crate::freshness::{ExchangeTimes, Freshness};
+use crate::freshness::ExchangeTimes;
 use crate::memory_cache::{BODY_BYTES_MAX, MemoryCache, MemoryEntry};
 use crate::page_view;
 use crate::purge::{PurgeList, PurgeMode};
@@ -55,6 +54,8 @@ use kv_store::limits::Key;
 /// long as the one before, up to [`WAIT_MAX_MS`].
 const WAIT_MS: u64 = 1;
 const WAIT_MAX_MS: u64 = 32;
+/// `detail` of a request for which the stored response is not used because it was purged.
+const PURGED: &str = "purged";
 /// How often a request waits: once for the URL, and once for the variant that it selects.
 const WAIT_ROUNDS_MAX: u8 = 2;
 
@@ -131,15 +132,8 @@ pub struct UpstreamHead {
     pub has_body: bool,
     /// When the request was sent, and when the response began.
     pub times: ExchangeTimes,
-}
-
-impl UpstreamHead {
-    /// Returns true if the response is fresh by what it states, or by the heuristic (RFC 9111
-    /// §4.2).
-    fn is_fresh(&self, now_ms: u64) -> bool {
-        let (directives, is_targeted) = CacheControl::of_response(&self.fields);
-        Freshness::of(self.status, &self.fields, &directives, is_targeted, self.times, None).is_fresh(now_ms)
-    }
+    /// True if it is made of a stored page that was served in place of an error.
+    pub is_in_place_of_error: bool,
 }
 
 /// What happened since the last step.
@@ -412,12 +406,15 @@ impl<B: StoredBody> Exchange<B> {
     }
 
     /// Returns the exchange for the page of this view, or for the URL that the page redirects to.
-    /// It asks the upstream if this one is a refresh, and waits for no other request if this one
-    /// has.
+    /// It waits for no other request if this one has.
+    ///
+    /// It asks the upstream if this one is a refresh, and if a purge covers the stored view: a new
+    /// one is as old as the oldest of its responses, and that must not be from before the purge.
     #[must_use]
     pub fn page(&self, url: CachedUrl) -> Self {
         let mut page = Self::new("GET", url, &HeaderSection::default());
-        page.always_revalidates = self.always_revalidates;
+        let is_purged = matches!(&self.state, State::Sent { lookup, .. } if lookup.detail == Some(PURGED));
+        page.always_revalidates = self.always_revalidates || is_purged;
         page.waited.rounds = self.waited.rounds * WAIT_ROUNDS_MAX;
         page
     }
@@ -551,7 +548,7 @@ impl<B: StoredBody> Exchange<B> {
         let mode = purges.covers(self.url.as_str(), &primary.stored.metadata);
         if mode == Some(PurgeMode::Hard) {
             self.discard(primary.body);
-            return self.decide(lookup.missed(ForwardReason::Miss, Some("purged")), cx);
+            return self.decide(lookup.missed(ForwardReason::Miss, Some(PURGED)), cx);
         }
         let stored = Rc::clone(&primary.stored);
         let metadata = &stored.metadata;

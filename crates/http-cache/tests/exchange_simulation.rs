@@ -5,7 +5,14 @@
 //! Whatever the order of events, each response is one that the upstream made for such a request;
 //! it is not older than a write or a purge that the isolate knows of; it is not older than its
 //! directives allow; and nobody gets what was made for another visitor. An isolate refreshes a
-//! stored response once at a time. The same holds for the JSON of a page.
+//! stored response once at a time. A stale response is served in place of an error only if there
+//! was one.
+//!
+//! The same holds for the JSON of a page, and for each redirect on the way to it: if one of them
+//! may not be stored, is stale, or has a tag that was purged since, the JSON is not used again. It
+//! is not older than a write to its own URL, or a purge of it; the URL of a target does not count.
+//! Each redirect leads to where the upstream said. At most five are followed, in a loop as well,
+//! and none to an origin that is not allowed. After a purge, the JSON is made of new responses.
 //!
 //! `KV_EDGE_EXCHANGE_STEPS` sets the number of steps, `KV_EDGE_EXCHANGE_SEED` the seed.
 
@@ -18,6 +25,7 @@
 )]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem;
 use std::rc::Rc;
 
 use http_cache::cache_status::CacheStatus;
@@ -31,7 +39,7 @@ use http_cache::exchange::{
 };
 use http_cache::freshness::ExchangeTimes;
 use http_cache::memory_cache::{BODY_BYTES_MAX, MemoryCache, MemoryEntry};
-use http_cache::page_view::Redirects;
+use http_cache::page_view::{REDIRECTS_MAX, Redirects};
 use http_cache::purge::{Purge, PurgeList, PurgeMode, PurgeTarget};
 use http_cache::stored_response::{StoredMetadata, StoredResponse};
 use http_semantics::fields::{Fields, HeaderSection};
@@ -39,7 +47,9 @@ use http_semantics::origin::OriginAllowList;
 use kv_store::limits::Key;
 
 const ISOLATES: usize = 2;
-const RESOURCES: usize = 24;
+/// Pages, and after them those resources that are redirects now and then.
+const PAGES: usize = 24;
+const RESOURCES: usize = PAGES + 16;
 /// How long KV may show an old value.
 const KV_DELAY_MS: u64 = 60_000;
 const MEMORY_MS: u64 = 10_000;
@@ -63,6 +73,73 @@ const POLICIES: [(&str, u64, u64, u64); 6] = [
 /// fresh.
 const LONG_POLICY: (&str, u64, u64, u64) = ("max-age=600", 600, 0, 0);
 
+/// The same of resources that redirect. Nothing stated means a minute for the JSON.
+const REDIRECT_POLICIES: [(&str, u64, u64, u64); 6] = [
+    ("max-age=2", 2, 0, 0),
+    ("max-age=40", 40, 0, 0),
+    ("", 0, 0, 0),
+    ("max-age=1, stale-if-error=10", 1, 0, 10),
+    ("max-age=5, stale-while-revalidate=5", 5, 5, 0),
+    ("max-age=10", 10, 0, 0),
+];
+
+/// Where a version of a resource redirects to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    /// Nowhere: it is a page.
+    Page,
+    Resource(usize),
+    /// An origin that is not allowed, or no URL.
+    Outside,
+}
+
+/// Returns where a version of a resource redirects to, with which status and `Location`.
+fn target_of(resource: usize, version: u64) -> (Target, u16, String) {
+    if resource < PAGES {
+        return (Target::Page, 200, String::new());
+    }
+    let mut hash =
+        (resource as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ version.wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    hash = (hash ^ (hash >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    hash ^= hash >> 29;
+    let mut draw = |bound: usize| {
+        let drawn = usize::try_from(hash % bound as u64).unwrap();
+        hash /= bound as u64;
+        drawn
+    };
+    let status = [301, 302, 303, 307, 308][draw(5)];
+    let other = match draw(10) {
+        0..3 => draw(PAGES),
+        // Chains, some of them too long.
+        3..7 => PAGES + (resource + 1 - PAGES) % (RESOURCES - PAGES),
+        // Loops.
+        7 => PAGES + draw(RESOURCES - PAGES),
+        8 => return (Target::Page, 200, String::new()),
+        _ => {
+            let outside = ["https://c.example/1", "http://a.example/1", "//c.example/1", "http://[", "data:,1"];
+            return (Target::Outside, status, outside[draw(outside.len())].to_owned());
+        }
+    };
+    let (here, there) = (origin_of(resource), origin_of(other));
+    let location = match draw(3) {
+        0 if here == there => other.to_string(),
+        1 if here == there => format!("/./{other}#fragment"),
+        2 => format!("//{}/{other}", there.trim_start_matches("https://")),
+        _ => url_of(other),
+    };
+    (Target::Resource(other), status, location)
+}
+
+/// Returns true if a version of a redirect is for one request only, because it says `private` or
+/// `no-store`.
+fn is_for_one(resource: usize, version: u64) -> bool {
+    resource >= PAGES && (resource as u64 + version).is_multiple_of(11)
+}
+
+fn resolve(reference: &str, base: &str) -> Option<String> {
+    Some(url::Url::parse(base).ok()?.join(reference).ok()?.into())
+}
+
 /// Returns the request fields that select a version of a resource. They change from one to the
 /// next now and then.
 fn selecting_names(resource: usize, version: u64) -> &'static [&'static str] {
@@ -76,7 +153,7 @@ fn selecting_names(resource: usize, version: u64) -> &'static [&'static str] {
 
 /// Returns true if the response to a POST may be stored for GET (RFC 9110 §9.3.3).
 fn stores_writes(resource: usize) -> bool {
-    resource % 4 == 1
+    resource < PAGES && resource % 4 == 1
 }
 
 /// Returns what the upstream takes for the value of a request's field.
@@ -94,6 +171,16 @@ struct Content {
     /// The exchange for which alone it was made.
     only_for: Option<usize>,
     length: u64,
+    /// What a view was made of: the redirects, and the page.
+    chain: Vec<Link>,
+}
+
+/// A response on the way to a page, or the page.
+#[derive(Debug, Clone)]
+struct Link {
+    resource: usize,
+    version: u64,
+    metadata: StoredMetadata,
 }
 
 #[derive(Debug)]
@@ -156,6 +243,14 @@ struct Running {
     view: Option<usize>,
     /// The upstream's last response.
     received: Option<Rc<Content>>,
+    /// How many requests it sent to the upstream, or for pages to the cache.
+    sent: u32,
+    /// True if an upstream failed, or a page was served in place of an error.
+    has_failed: bool,
+    /// What it has followed so far if it is the exchange of a view.
+    redirects: Redirects,
+    chain: Vec<Link>,
+    only_for_view: bool,
 }
 
 /// What happens at a time.
@@ -214,8 +309,20 @@ struct World {
     steps: usize,
 }
 
+fn origin_of(resource: usize) -> &'static str {
+    if resource % 5 == 4 { "https://b.example" } else { "https://a.example" }
+}
+
 fn url_of(resource: usize) -> String {
-    format!("https://a.example/{resource}")
+    format!("{}/{resource}", origin_of(resource))
+}
+
+/// Returns the resource of a URL, which must be one of the allowed origins.
+fn resource_of(url: &CachedUrl) -> usize {
+    let path = url.as_str().rsplit('/').next().unwrap();
+    let resource = path.parse().unwrap();
+    assert_eq!(url.as_str(), url_of(resource), "not a URL of the upstreams");
+    resource
 }
 
 impl World {
@@ -233,7 +340,7 @@ impl World {
             kv: HashMap::new(),
             running: HashMap::new(),
             refreshing: HashSet::new(),
-            upstreams: OriginAllowList::parse("https://a.example", &[]),
+            upstreams: OriginAllowList::parse("https://a.example,https://b.example", &[]),
             credentials: CredentialFields::default(),
             counts: BTreeMap::new(),
             steps: 0,
@@ -242,7 +349,13 @@ impl World {
 
     fn policy(&self, resource: usize) -> (&'static str, u64, u64, u64) {
         let has_variants = resource.is_multiple_of(3);
-        if has_variants && self.isolates == 1 { LONG_POLICY } else { POLICIES[resource % POLICIES.len()] }
+        if has_variants && self.isolates == 1 {
+            LONG_POLICY
+        } else if resource < PAGES {
+            POLICIES[resource % POLICIES.len()]
+        } else {
+            REDIRECT_POLICIES[resource % REDIRECT_POLICIES.len()]
+        }
     }
 
     fn bits(&mut self) -> u64 {
@@ -297,8 +410,9 @@ impl World {
     fn new_request(&mut self) {
         let isolate = self.index_below(self.isolates);
         // Some resources are far more popular than others.
-        let bound = 1 + self.index_below(RESOURCES);
-        let resource = self.index_below(bound);
+        let (first, count) = if self.chance(300) { (PAGES, RESOURCES - PAGES) } else { (0, PAGES) };
+        let bound = 1 + self.index_below(count);
+        let resource = first + self.index_below(bound);
         // In a single isolate, only writes end what is fresh for long.
         if self.isolates > 1 && self.chance(10) {
             self.purge(isolate, resource);
@@ -360,7 +474,7 @@ impl World {
         }
         let fields: HeaderSection = fields.into_iter().collect();
         let url = CachedUrl::of_href(&url_of(resource), &self.upstreams).unwrap();
-        if method == "GET" && self.chance(200) {
+        if method == "GET" && self.chance(if resource < PAGES { 200 } else { 700 }) {
             let exchange = Exchange::of_page_view(url);
             return self.start(isolate, exchange, HeaderSection::default(), resource, None, None);
         }
@@ -380,7 +494,7 @@ impl World {
         self.serial += 1;
         let id = usize::try_from(self.serial).unwrap();
         let (began_ms, version_min) = (self.now_ms, self.version_min[isolate][resource]);
-        let (purges, received) = (Rc::clone(&self.purges[isolate]), None);
+        let purges = Rc::clone(&self.purges[isolate]);
         let running = Running {
             isolate,
             exchange,
@@ -391,7 +505,12 @@ impl World {
             purges,
             refreshed_key,
             view,
-            received,
+            received: None,
+            sent: 0,
+            has_failed: false,
+            redirects: Redirects::default(),
+            chain: Vec::new(),
+            only_for_view: false,
         };
         self.running.insert(id, running);
         self.after(0, Task::Step(id, Event::Begin));
@@ -405,6 +524,11 @@ impl World {
         };
         assert!(self.now_ms - running.began_ms < 60_000, "{} hangs", running.exchange.url().as_str());
         let isolate = running.isolate;
+        running.has_failed |= match &event {
+            Event::Received(Ok(head)) => head.status == 503,
+            Event::Received(Err(_)) | Event::Body(Err(_)) => true,
+            _ => false,
+        };
         let mut random = self.bits();
         let mut cx = Context {
             fields: &running.fields,
@@ -418,7 +542,7 @@ impl World {
                 random = random.rotate_left(7) & ((1 << 52) - 1);
                 random
             },
-            resolve: &|_, _| None,
+            resolve: &resolve,
         };
         let action = running.exchange.step(event, &mut cx);
         for effect in running.exchange.take_effects() {
@@ -444,10 +568,12 @@ impl World {
                 self.after(milliseconds, Task::Step(id, Event::Waited));
             }
             Action::Send { .. } if running.exchange.view() == StoredView::Page => {
-                let page = running.exchange.page(running.exchange.url().clone());
-                self.start(isolate, page, HeaderSection::default(), running.resource, None, Some(id));
+                let url = running.exchange.url().clone();
+                self.fetch_page(id, &mut running, url);
             }
             Action::Send { edits, .. } => {
+                running.sent += 1;
+                assert!(running.sent <= 2, "{} sends without end", running.exchange.url().as_str());
                 let if_none_match = edits.set.iter().find(|(name, _)| *name == "if-none-match");
                 let if_none_match = if_none_match.map(|(_, value)| value.to_string());
                 let delay_ms = self.below(50);
@@ -462,10 +588,11 @@ impl World {
             }
             Action::Respond(result) => return self.check(id, &running, result),
             Action::Fail { error, .. } => {
-                assert!(
-                    matches!(error, CacheError::NotCached | CacheError::Timeout | CacheError::Upstream(_)),
-                    "{error}"
-                );
+                match error {
+                    CacheError::NotCached | CacheError::Timeout | CacheError::Upstream(_) => {}
+                    CacheError::Redirect => running.assert_not_followable(),
+                    _ => panic!("{error}"),
+                }
                 self.count(format!("{}fail {error}", prefix(&running.exchange)));
                 if let Some(view) = running.view {
                     self.after(0, Task::Step(view, Event::Received(Err(error))));
@@ -535,23 +662,31 @@ impl World {
             return self.after(delay_ms, Task::Step(id, Event::Received(Err(CacheError::Timeout))));
         }
         let is_error = method != "POST" && self.chance(40);
-        let is_private = has_cookie || is_error || (method == "POST" && !stores_writes(resource));
+        let is_written = method == "POST" && !stores_writes(resource);
+        let is_private = has_cookie || is_error || is_written || is_for_one(resource, version);
+        let (target, redirect_status, location) = target_of(resource, version);
         let values: Vec<&str> = selected_by.iter().map(|(_, value)| value.as_str()).collect();
         let etag = format!("\"{resource}-{version}-{}\"", values.join("-"));
         let status = match if_none_match {
             _ if is_error => 503,
+            _ if method == "POST" => 200,
             Some(known) if known == etag && !is_private => 304,
-            _ => 200,
+            _ => redirect_status,
         };
         let length = if resource % 7 == 1 { 100_000 } else { 1000 };
         let tag = format!("t{}", resource % 4);
-        let mut fields =
-            vec![("cache-tag", tag.as_str()), ("cache-control", if is_private { "private" } else { control })];
+        let one = if version.is_multiple_of(2) { "private" } else { "no-store" };
+        let mut fields = vec![("cache-tag", tag.as_str()), ("cache-control", if is_private { one } else { control })];
+        fields.retain(|(_, value)| !value.is_empty());
+        if target != Target::Page && status == redirect_status {
+            fields.push(("location", &location));
+        }
         let length_text = length.to_string();
         if status != 304 {
             fields.push(("content-length", &length_text));
         }
-        if !is_private {
+        // RFC 9110 §13.2.1: a server ignores the conditions of a request that it redirects.
+        if !is_private && target == Target::Page {
             fields.push(("etag", &etag));
         }
         let vary = names.join(", ");
@@ -567,11 +702,12 @@ impl World {
             status,
             fields: with_date(fields.into_iter().collect(), received_ms),
             has_date: false,
-            has_body: status == 200 && method != "HEAD",
+            has_body: !matches!(status, 304 | 503) && method != "HEAD",
             times: ExchangeTimes { requested_ms, received_ms },
+            is_in_place_of_error: false,
         };
         let only_for = is_private.then_some(id);
-        let content = Rc::new(Content { resource, selected_by, version, only_for, length });
+        let content = Rc::new(Content { resource, selected_by, version, only_for, length, chain: Vec::new() });
         self.running.get_mut(&id).unwrap().received = Some(content);
         self.after(delay_ms, Task::Step(id, Event::Received(Ok(head))));
     }
@@ -641,33 +777,82 @@ impl World {
         }
     }
 
-    /// Makes the view of a page that was fetched for it.
-    fn make_view(&mut self, view: usize, page: &Running, source: &ResponseSource<SimulatedBody>) {
-        let content = match source {
+    /// Fetches a page for a view, or what redirects to it.
+    fn fetch_page(&mut self, view: usize, running: &mut Running, url: CachedUrl) {
+        running.sent += 1;
+        assert!(running.sent <= 1 + REDIRECTS_MAX, "{} redirects without end", running.exchange.url().as_str());
+        let (isolate, resource) = (running.isolate, resource_of(&url));
+        let page = running.exchange.page(url);
+        self.start(isolate, page, HeaderSection::default(), resource, None, Some(view));
+    }
+
+    /// Follows the redirect that was fetched for a view, or makes the view of the page.
+    fn follow(&mut self, view: usize, page: &Running, result: &ExchangeResult<SimulatedBody>) {
+        let content = match &result.source {
             ResponseSource::Stored { hit, .. } => Rc::clone(hit.body.content()),
             ResponseSource::Upstream { .. } => page.received.clone().expect("the upstream responded"),
         };
-        let (status, fields, times) = source.head();
-        let length = usize::try_from(content.length).unwrap();
-        let fields =
-            Redirects::default().view_fields(page.exchange.url(), (status, fields, times), length, self.now_ms);
-        let head = UpstreamHead { status, fields, has_date: true, has_body: true, times };
-        let Some(running) = self.running.get_mut(&view) else { return };
-        running.received = Some(Rc::new(Content { only_for: content.only_for.map(|_| view), ..(*content).clone() }));
-        self.after(0, Task::Step(view, Event::Received(Ok(head))));
+        let Some(mut running) = self.running.remove(&view) else { return };
+        let (status, fields, times) = result.source.head();
+        running.chain.push(Link {
+            resource: content.resource,
+            version: content.version,
+            metadata: StoredMetadata::from_response(
+                &HeaderSection::default(),
+                &self.credentials,
+                status,
+                fields,
+                times,
+                None,
+            ),
+        });
+        running.only_for_view |= content.only_for.is_some();
+        running.has_failed |= page.has_failed || result.cache_status.is_in_place_of_error();
+        let url = page.exchange.url();
+        let next = running.redirects.follow(url, result, &self.upstreams, resolve, self.now_ms);
+        let received = match next.transpose() {
+            Some(Ok(next)) => {
+                self.count("follow");
+                self.fetch_page(view, &mut running, next);
+                self.running.insert(view, running);
+                return;
+            }
+            Some(Err(error)) => {
+                self.count(if running.chain.len() > 5 { "too many redirects" } else { "redirect to outside" });
+                Err(error)
+            }
+            None => {
+                let length = usize::try_from(content.length).unwrap();
+                let redirects = mem::take(&mut running.redirects);
+                let head = redirects.view_head(url, result, length, self.now_ms);
+                let only_for = running.only_for_view.then_some(view);
+                let (chain, first) = (running.chain.clone(), &running.chain[0]);
+                self.count(format!("view of {} responses", chain.len()));
+                running.received = Some(Rc::new(Content {
+                    resource: first.resource,
+                    version: first.version,
+                    only_for,
+                    chain,
+                    ..(*content).clone()
+                }));
+                Ok(head)
+            }
+        };
+        self.running.insert(view, running);
+        self.after(0, Task::Step(view, Event::Received(received)));
     }
 
     /// Checks a response against what the world knows.
     fn check(&mut self, id: usize, running: &Running, result: ExchangeResult<SimulatedBody>) {
+        if let Some(view) = running.view {
+            self.follow(view, running, &result);
+        }
         let ExchangeResult { source, cache_status, .. } = result;
         let prefix = prefix(&running.exchange);
         self.count(match cache_status {
             CacheStatus::Hit { detail, .. } => format!("{prefix}hit {detail:?}"),
             CacheStatus::Forwarded { fwd, is_stored, .. } => format!("{prefix}fwd={fwd} stored={is_stored}"),
         });
-        if let Some(view) = running.view {
-            self.make_view(view, running, &source);
-        }
         let (content, stored) = match source {
             ResponseSource::Stored { hit, store_as, .. } => {
                 let content = Rc::clone(hit.body.content());
@@ -698,10 +883,35 @@ impl World {
         }
         assert!(content.only_for.is_none_or(|only| only == id), "made for another visitor: {seen}");
         assert!(content.version >= running.version_min, "older than a write: {seen}");
+        check_chain(&content.chain, &seen);
+        if cache_status.is_in_place_of_error() && running.sent > 0 {
+            assert!(running.has_failed, "no error: {seen}");
+        }
+        let is_view = running.exchange.view() == StoredView::Page;
+        if let (CacheStatus::Forwarded { detail: Some("purged"), .. }, Some(stored)) = (&cache_status, &stored)
+            && is_view
+        {
+            let is_new = stored.metadata.times.requested_ms >= running.began_ms;
+            assert!(is_new || running.has_failed, "purged already: {seen}");
+        }
         let (CacheStatus::Hit { detail, .. }, Some(stored)) = (&cache_status, &stored) else { return };
-        let mode = running.purges.covers(&url_of(running.resource), &stored.metadata);
-        assert_ne!(mode, Some(PurgeMode::Hard), "purged: {seen}");
-        let (_, fresh, swr, sie) = self.policy(running.resource);
+        let url = url_of(running.resource);
+        for metadata in content.chain.iter().map(|link| &link.metadata).chain([&stored.metadata]) {
+            assert_ne!(running.purges.covers(&url, metadata), Some(PurgeMode::Hard), "purged: {seen}");
+        }
+        if content.chain.len() > 1 {
+            assert!(matches!(detail, None | Some("soft-purge")), "stale: {seen}");
+            for Link { resource, metadata, .. } in &content.chain {
+                let (control, fresh, ..) = self.policy(*resource);
+                let fresh = if control.is_empty() { 60 } else { fresh };
+                let age_ms = running.began_ms.saturating_sub(metadata.times.received_ms);
+                assert!(age_ms <= fresh * 1000, "{resource} is too old: {seen}");
+            }
+            return;
+        }
+        let (control, fresh, swr, sie) = self.policy(running.resource);
+        let is_default = control.is_empty() && is_view;
+        let fresh = if is_default { 60 } else { fresh };
         let seconds = match *detail {
             None | Some("soft-purge") => fresh,
             Some("stale-while-revalidate") => fresh + swr,
@@ -712,6 +922,27 @@ impl World {
         // The decision is as old as the reads that it rests on.
         let age_ms = running.began_ms.saturating_sub(stored.metadata.times.received_ms);
         assert!(age_ms <= seconds * 1000, "too old: {seen}");
+    }
+}
+
+impl Running {
+    /// Checks that an upstream redirects to where nobody may follow, or too many times.
+    fn assert_not_followable(&self) {
+        let Some(Link { resource, version, .. }) = self.chain.last() else { panic!("no redirect") };
+        let (target, ..) = target_of(*resource, *version);
+        let is_last = self.chain.len() > usize::try_from(REDIRECTS_MAX).unwrap();
+        assert!(target == Target::Outside || (is_last && target != Target::Page), "{:?}", self.chain);
+    }
+}
+
+/// Checks that each response of a view redirects to the next one, up to a page.
+fn check_chain(chain: &[Link], seen: &str) {
+    for (index, link) in chain.iter().enumerate() {
+        let expected = chain.get(index + 1).map_or(Target::Page, |next| Target::Resource(next.resource));
+        // An error is a page, too.
+        if link.metadata.status != 503 {
+            assert_eq!(target_of(link.resource, link.version).0, expected, "{seen}");
+        }
     }
 }
 
@@ -764,7 +995,12 @@ fn every_response_is_right_whatever_the_order_of_events() {
         "view fwd=uri-miss stored=true",
         "view fwd=uri-miss stored=false",
         "view fwd=stale stored=true",
+        "view fwd=miss stored=true",
         "view wait",
+        "follow",
+        "view of 6 responses",
+        "too many redirects",
+        "redirect to outside",
     ] {
         assert!(counts.contains_key(what), "no {what}: {counts:?}");
     }

@@ -12,7 +12,7 @@ use http_cache::exchange::{
     Action, CacheHit, Context, Effect, Event, Exchange, ExchangeResult, ResponseSource, StoredView, UpstreamHead,
 };
 use http_cache::freshness::ExchangeTimes;
-use http_cache::page_view::{self, PageText, PageView, REDIRECTS_MAX, Redirects};
+use http_cache::page_view::{self, PageText, PageView, Redirects};
 use http_semantics::fields::{Fields, HeaderEdits};
 use kv_store::limits::Key;
 use kv_store::retry::Time;
@@ -249,6 +249,7 @@ impl ExchangeRunner {
             has_body: response.body().is_some(),
             fields: with_date(fields, received_ms),
             times: ExchangeTimes { requested_ms, received_ms },
+            is_in_place_of_error: false,
         };
         received.response = Some(response);
         Ok(head)
@@ -280,19 +281,20 @@ impl ExchangeRunner {
         received: &mut Received,
     ) -> Result<UpstreamHead, CacheError> {
         let (mut url, mut redirects) = (view.url().clone(), Redirects::default());
-        for _ in 0..=REDIRECTS_MAX {
+        loop {
             let response = self.run(view.page(url.clone())).await.map_err(|failure| failure.error)?;
-            let Some(location) = redirects.follow(&url, response.result.source.head(), Clock.now_ms()) else {
+            let resolve = |reference: &str, base: &str| href(reference, Some(base));
+            let upstreams = &self.context.vars().cache_upstreams;
+            let next = redirects.follow(&url, &response.result, upstreams, resolve, Clock.now_ms());
+            let Some(next) = next.transpose() else {
                 let (page, head) = self.read_page(redirects, &url, response).await?;
                 received.page = Some(page);
                 return Ok(head);
             };
             response.discard();
-            let next = href(&location, Some(url.as_str())).ok_or(CacheError::Redirect)?;
-            url = CachedUrl::of_href(&next, &self.context.vars().cache_upstreams).map_err(|_| CacheError::Redirect)?;
+            url = next?;
             received.page_url = Some(url.clone());
         }
-        Err(CacheError::Redirect)
     }
 
     /// Reads title and text of a page.
@@ -314,8 +316,7 @@ impl ExchangeRunner {
         #[allow(clippy::cast_precision_loss)] // A date.
         let updated = js_sys::Date::new(&JsValue::from_f64(times.received_ms as f64));
         let json = PageView::new(text, updated.to_iso_string().into()).to_json();
-        let fields = redirects.view_fields(url, (status, fields, times), json.len(), Clock.now_ms());
-        let head = UpstreamHead { status, fields, has_date: true, has_body: true, times };
+        let head = redirects.view_head(url, &result, json.len(), Clock.now_ms());
         let body = js_sys::Uint8Array::from(page_view::json_around(&json, true).as_bytes()).buffer();
         Ok((FetchedPage { json, body, cache_status: result.cache_status }, head))
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::purge::{Purge, PurgeTarget};
 use crate::vary::Vary;
 use http_semantics::http_date;
 
@@ -205,7 +206,7 @@ impl TestIsolate {
         let length = [("content-length", "100000")];
         let states_length = fields.iter().any(|(name, _)| *name == "content-length");
         let fields = fields.iter().copied().chain(length.into_iter().filter(|_| !states_length)).collect();
-        let head = UpstreamHead { status, fields, has_date: false, has_body: true, times };
+        let head = UpstreamHead { status, fields, has_date: false, has_body: true, times, is_in_place_of_error: false };
         match self.step_view(view, Event::Received(Ok(head))) {
             Action::ReadBody { .. } => self.step_view(view, Event::Body(Ok(json))),
             other => other,
@@ -324,7 +325,7 @@ fn during_an_outage_a_stale_page_makes_no_new_view() {
     let times = found.stored.metadata.times;
     let (mut view, _) = isolate.look_up_view(Ok(found));
     let fields = [("cache-control", "max-age=1, stale-if-error=9"), ("content-length", "3")].into_iter().collect();
-    let head = UpstreamHead { status: 200, fields, has_date: false, has_body: true, times };
+    let head = UpstreamHead { status: 200, fields, has_date: false, has_body: true, times, is_in_place_of_error: true };
     let action = isolate.step_view(&mut view, Event::Received(Ok(head)));
     assert_eq!(status_of(&action), "kv-edge; hit; ttl=-1; detail=stale-if-error");
     assert!(view.take_effects().iter().all(|effect| !matches!(effect, Effect::Put { .. })));
@@ -344,10 +345,78 @@ fn a_page_that_is_fresh_for_longer_than_its_view_is_no_failure() {
         ("content-length", "3"),
     ];
     let fields = fields.into_iter().collect();
-    let head = UpstreamHead { status: 200, fields, has_date: false, has_body: true, times };
+    let head =
+        UpstreamHead { status: 200, fields, has_date: false, has_body: true, times, is_in_place_of_error: false };
     let action = isolate.step_view(&mut view, Event::Received(Ok(head)));
     assert!(!matches!(action, Action::Respond(_) | Action::Fail { .. }), "it is made anew: {action:?}");
     assert!(!isolate.memory.is_backing_off(isolate.url().page_key().as_str(), NOW_MS));
+}
+
+/// The head of a view with this `Cache-Control`, whose oldest response was requested so many
+/// milliseconds ago.
+fn view_head(control: &str, age_ms: u64) -> UpstreamHead {
+    let at_ms = NOW_MS - age_ms;
+    UpstreamHead {
+        status: 200,
+        fields: [("cache-control", control), ("content-length", "3")].into_iter().collect(),
+        has_date: true,
+        has_body: true,
+        times: ExchangeTimes { requested_ms: at_ms, received_ms: at_ms },
+        is_in_place_of_error: false,
+    }
+}
+
+#[test]
+fn a_page_that_now_redirects_to_an_older_one_is_no_failure() {
+    let mut isolate = TestIsolate::new();
+    let (mut view, _) = isolate.look_up_view(Ok(stored_view(Some("max-age=1, stale-if-error=9"), 2000)));
+    isolate.step_view(&mut view, Event::Received(Ok(view_head("no-store", 50_000))));
+    let action = isolate.step_view(&mut view, Event::Body(Ok("new")));
+    assert_eq!(status_of(&action), "kv-edge; fwd=stale; fwd-status=200");
+    assert_eq!(body_of_upstream(action), Some("new"));
+}
+
+#[test]
+fn a_view_that_is_not_stored_leaves_the_invalidations_of_other_keys() {
+    // Its page has been stored for longer than an invalidation is remembered.
+    let mut isolate = TestIsolate::new();
+    isolate.memory.invalidate("other", NOW_MS - 1000);
+    let (mut view, _) = isolate.look_up_view(Ok(stored_view(Some("max-age=1"), 2000)));
+    isolate.step_view(&mut view, Event::Received(Ok(view_head("no-store", 300_000))));
+    isolate.step_view(&mut view, Event::Body(Ok("new")));
+    assert!(isolate.memory.is_invalidated("other", NOW_MS - 1000));
+    assert!(isolate.memory.is_invalidated(isolate.url().page_key().as_str(), NOW_MS - 2000));
+}
+
+#[test]
+fn cache_status_says_for_how_long_a_view_of_an_older_page_stays_fresh() {
+    let mut isolate = TestIsolate::new();
+    let (mut view, _) = isolate.look_up_view(Err(MissReason::Absent));
+    isolate.step_view(&mut view, Event::Received(Ok(view_head("max-age=105", 100_000))));
+    let action = isolate.step_view(&mut view, Event::Body(Ok("new")));
+    assert_eq!(status_of(&action), "kv-edge; fwd=uri-miss; fwd-status=200; stored; ttl=5");
+}
+
+#[test]
+fn after_a_purge_of_a_view_the_upstream_is_asked_for_each_of_its_responses() {
+    // Otherwise a redirect that was stored before the purge makes the new view count as purged.
+    let none = HeaderSection::default();
+    for (mode, asks_upstream) in [(None, false), (Some(PurgeMode::Hard), true)] {
+        let mut isolate = TestIsolate::new();
+        let mut purges = PurgeList::default();
+        if let Some(mode) = mode {
+            purges.add(Purge { target: PurgeTarget::Url(URL.to_owned()), mode, at_ms: NOW_MS });
+        }
+        let mut view = Exchange::of_page_view(isolate.url());
+        isolate.step_view(&mut view, Event::Begin);
+        let (found, purges) = (Ok(stored_view(Some("max-age=1"), 2000)), Some(Rc::new(purges)));
+        isolate.step_view(&mut view, Event::Read { found, variant: None, purges, kv_ms: Some(1) });
+        let target = CachedUrl::of_href("https://a.example/target", &isolate.upstreams).unwrap();
+        let mut page = view.page(target);
+        isolate.step(&mut page, &none, Event::Begin);
+        let action = isolate.step(&mut page, &none, read(Ok(stored("", "", TestBody::Bytes("page"))), None));
+        assert_eq!(matches!(action, Action::Send { .. }), asks_upstream, "{mode:?}: {action:?}");
+    }
 }
 
 #[test]

@@ -30,11 +30,11 @@ impl<B: StoredBody> Exchange<B> {
         cx: &mut Context<'_, B, F>,
     ) -> Action<B> {
         let fallback = lookup.hit.as_ref().filter(|hit| self.may_serve_stale(hit, cx.now_ms));
-        if let Some(failure) = fallback.and_then(|hit| self.failure(hit, &head, cx.now_ms)) {
+        if let Some(failure) = fallback.and_then(|hit| Self::failure(hit, &head)) {
             self.effects.push(Effect::DiscardUpstream);
             return self.stale_or_error(lookup, fwd, CacheError::Upstream(failure), Some(&head), cx);
         }
-        self.has_failed = stale::is_error(head.status);
+        self.has_failed = stale::is_error(head.status) || head.is_in_place_of_error;
         if head.status == 304 && is_conditional {
             return self.handle_not_modified(lookup, fwd, &head, cx);
         }
@@ -48,16 +48,12 @@ impl<B: StoredBody> Exchange<B> {
 
     /// Returns why this response counts as a failure if `hit` may be served in its place; `None`
     /// if it does not.
-    fn failure(&self, hit: &CacheHit<B>, head: &UpstreamHead, now_ms: u64) -> Option<String> {
+    fn failure(hit: &CacheHit<B>, head: &UpstreamHead) -> Option<String> {
         if stale::is_error(head.status) {
             return Some(format!("it responded {}", head.status));
         }
         let is_newer = head.times.requested_ms > hit.stored.metadata.times.requested_ms;
-        // A page that is no newer than its view, and not fresh, was served in place of an error.
-        // One that is fresh was not: without a stated lifetime, a page may be fresh for longer
-        // than its view.
-        let is_failure = self.view == StoredView::Page && !is_newer && !head.is_fresh(now_ms);
-        is_failure.then(|| "the stored page is stale, too".to_owned())
+        (head.is_in_place_of_error && !is_newer).then(|| "the stored page is stale, too".to_owned())
     }
 
     /// Handles a 304: the stored response is current, and its fields are updated (RFC 9111
@@ -268,8 +264,9 @@ impl<B: StoredBody> Exchange<B> {
                 return self.store_and_respond(lookup, fwd, head, length, body, cx);
             }
             Storable::Invalidate(why) if lookup.hit.is_some() => {
-                // The stored response is out of date, and nothing replaces it.
-                self.invalidate(vec![lookup.key.clone()], times.received_ms, cx);
+                // The stored response is out of date, and nothing replaces it. The times of a view
+                // are those of its page, which may have been stored for long.
+                self.invalidate(vec![lookup.key.clone()], cx.now_ms, cx);
                 why.detail()
             }
             Storable::No(why) | Storable::Invalidate(why) => why.detail(),
@@ -297,7 +294,7 @@ impl<B: StoredBody> Exchange<B> {
         self.discard_hit(lookup);
         let stored = Rc::new(StoredResponse::new(metadata, self.view.default_lifetime_ms()));
         let (upstream_ms, status) = (Some(head.took_ms()), Some(head.status));
-        let ttl = Some(stored.ttl_seconds(head.times.received_ms));
+        let ttl = Some(stored.ttl_seconds(cx.now_ms));
         let cache_status = CacheStatus::Forwarded { fwd, status, is_stored: true, ttl, detail };
         let source = if let Some(bytes) = body {
             store_in_memory(cx, &key, &stored, &bytes, cx.now_ms);
