@@ -31,7 +31,7 @@ const varsOf = (worker, upstream) => ({
  * Writes a candidate's directory below `root`, and returns how to start and to measure it. `vars`
  * are set in addition to those that every candidate has.
  */
-export async function prepareCandidate({ name, isWorker = false, from, root, port, upstream, vars = {} }) {
+export async function prepareCandidate({ name, isKvEdge = false, from, root, port, upstream, vars = {} }) {
   const directory = join(root, name);
   const content = collectModules(from, existsSync(join(from, "entry.js")) ? "entry.js" : "index.js");
   for (const [path, bytes] of content) {
@@ -54,11 +54,11 @@ export async function prepareCandidate({ name, isWorker = false, from, root, por
   const write = (file, ownVars) => {
     const path = join(directory, file);
     const vars = { ...varsOf(worker, upstream), ...ownVars };
-    const config = { worker: isWorker ? worker : { ...worker, durableObjects: [] }, modules: [...content.keys()], vars };
+    const config = { worker: isKvEdge ? worker : { ...worker, durableObjects: [] }, modules: [...content.keys()], vars };
     writeFileSync(path, workerdConfig({ ...config, kv, objectsPath, port }));
     return path;
   };
   const config = write("config.capnp", vars);
   const configWithoutMemory = write("without-memory.capnp", { ...vars, CACHE_REFRESH: "0" });
-  return { name, isWorker, port, config, configWithoutMemory, kv, store, size: gzipSizes(content) };
+  return { name, isKvEdge, port, config, configWithoutMemory, kv, store, size: gzipSizes(content) };
 }

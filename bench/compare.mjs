@@ -20,7 +20,7 @@ export async function sendWarmUp(candidate, example) {
   // A page whose upstream no longer responds could not be stored again. One whose place in memory
   // expires during the load is read from here.
   for (const key of candidate.store.values.keys()) if (!/outage|article%3Ffresh$/.test(key)) candidate.store.values.delete(key);
-  const nextRequest = example.source(candidate.isWorker);
+  const nextRequest = example.source(candidate.isKvEdge);
   const response = await sendAndCheck(candidate, example, nextRequest());
   // A Worker need not store again what it has in memory.
   if (!example.stores || response.body.includes('"fromCache":true')) return response;
@@ -35,11 +35,11 @@ async function sendAndCheck(candidate, example, request) {
   const response = await sendRequest(candidate.port, request).catch((error) => {
     throw new Failure(`${example.name}: ${candidate.name} gives no response (${error.message}). ${candidate.process.errors}`);
   });
-  const expected = example.isNotModified && candidate.isWorker ? 304 : 200;
+  const expected = example.isNotModified && candidate.isKvEdge ? 304 : 200;
   if (response.status !== expected && !(example.acknowledges && response.status === 202)) {
     throw new Failure(`${example.name}: ${candidate.name} responds with ${response.status}: ${response.body.subarray(0, 200)}`);
   }
-  if (example.ownResult && candidate.isWorker && !response.body.includes(example.ownResult)) {
+  if (example.ownResult && candidate.isKvEdge && !response.body.includes(example.ownResult)) {
     throw new Failure(`${example.name}: ${candidate.name} responds with ${response.body.subarray(0, 200)}`);
   }
   return response;

@@ -61,7 +61,7 @@ function newKey(query, fields) {
 
 /**
  * Returns the examples. An example has
- * - `source(isWorker)`: returns a function that returns the bytes of the next request;
+ * - `source(isKvEdge)`: returns a function that returns the bytes of the next request;
  * - `stores`: the response comes from what an earlier one stored;
  * - `isLarge`: timed in processes of its own, because its garbage would slow down the others;
  * - `hasNoMemory`: timed in processes of its own, in which kv-edge does not keep responses in
@@ -85,7 +85,7 @@ export function examples(upstream) {
   const plain = `${upstream}/plain-article`;
   const language = { "accept-language": "de-CH, de;q=0.9, en;q=0.5" };
   const writes = { authorization: `Bearer ${API_TOKEN}`, "content-length": 0 };
-  const regex = (isWorker) => newPage(isWorker ? "/cache" : "/cache-by-regular-expression", plain);
+  const regex = (isKvEdge) => newPage(isKvEdge ? "/cache" : "/cache-by-regular-expression", plain);
   const small = [
     { name: "get-started", what: "a put and a get", source: same("GET /get-started"), alone: "writes" },
     {
@@ -98,7 +98,7 @@ export function examples(upstream) {
     {
       name: "cache-hit-outage",
       what: "a stale page from memory; its upstream takes every request and never responds",
-      source: (isWorker) => same(`GET /cache?url=${encodeURIComponent(`${upstream}/outage?worker=${isWorker}`)}`)(),
+      source: (isKvEdge) => same(`GET /cache?url=${encodeURIComponent(`${upstream}/outage?worker=${isKvEdge}`)}`)(),
       stores: true,
       goal: 0.8,
     },
@@ -116,14 +116,14 @@ export function examples(upstream) {
     {
       name: "flag",
       what: "one flag by OFREP, with a rule on the user's record; the baseline returns the page of the user",
-      source: (isWorker) => (isWorker ? same("POST /ofrep/v1/evaluate/flags/preview", json(CONTEXT), CONTEXT) : same("GET /config?userId=user-id-def"))(),
+      source: (isKvEdge) => (isKvEdge ? same("POST /ofrep/v1/evaluate/flags/preview", json(CONTEXT), CONTEXT) : same("GET /config?userId=user-id-def"))(),
       goal: 1,
       ownResult: '"value":true,"variant":"on","reason":"TARGETING_MATCH"',
     },
     {
       name: "flags",
       what: "twenty flags by OFREP; the baseline as above",
-      source: (isWorker) => (isWorker ? same("POST /ofrep/v1/evaluate/flags", json(CONTEXT), CONTEXT) : same("GET /config?userId=user-id-def"))(),
+      source: (isKvEdge) => (isKvEdge ? same("POST /ofrep/v1/evaluate/flags", json(CONTEXT), CONTEXT) : same("GET /config?userId=user-id-def"))(),
       goal: null,
       ownResult: '"key":"preview","value":true',
     },
@@ -168,7 +168,7 @@ export function examples(upstream) {
         `${WRITES} writes of a key with an object (202: stored); the baseline by the documented retry`,
         "the object's puts are in the figure, at most one a second; one that follows the last response of a window is not",
       ].join("; "),
-      source: (isWorker) => same(`POST /writes/hot-key?n=${WRITES}&strategy=${isWorker ? "coalesce&wait=durable" : "backoff"}`, writes)(),
+      source: (isKvEdge) => same(`POST /writes/hot-key?n=${WRITES}&strategy=${isKvEdge ? "coalesce&wait=durable" : "backoff"}`, writes)(),
       goal: 1,
       acknowledges: WRITES,
       writes: "hot-key",
@@ -176,7 +176,7 @@ export function examples(upstream) {
     {
       name: "coalesce-new-key",
       what: `${WRITES} writes of a key that has no object yet (200: in KV): the object and its put for every request`,
-      source: (isWorker) => newKey(`n=${WRITES}&strategy=${isWorker ? "coalesce&wait=kv" : "backoff"}`, writes),
+      source: (isKvEdge) => newKey(`n=${WRITES}&strategy=${isKvEdge ? "coalesce&wait=kv" : "backoff"}`, writes),
       goal: null,
       acknowledges: WRITES,
     },

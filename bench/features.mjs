@@ -30,7 +30,7 @@ export async function measureFeatures(features, candidates, examples, starts, co
   for (const feature of features) {
     const example = examples.find(({ alone }) => alone === feature);
     if (!example) throw new Failure(`bench/examples.mjs has no example for the feature ${feature}.`);
-    const candidate = await prepareCandidate({ ...common, name: feature, isWorker: true, from: join(ROOT, folder(feature)) });
+    const candidate = await prepareCandidate({ ...common, name: feature, isKvEdge: true, from: join(ROOT, folder(feature)) });
     const { [feature]: alone, ...others } = await timeFirstResponses([candidate, ...candidates, empty], example, starts, context);
     measured.push({ feature, example: example.name, size: candidate.size, firstResponses: { alone, ...others } });
   }

@@ -33,7 +33,7 @@ async function timeWindow(candidate, example, milliseconds) {
   const counters = () => cpuNs(candidate.process);
   const load = {
     port: candidate.port,
-    nextRequest: example.source(candidate.isWorker),
+    nextRequest: example.source(candidate.isKvEdge),
     expected: { status, length: body.length, acknowledges: example.acknowledges },
     connections: example.connections,
   };
@@ -89,7 +89,7 @@ export async function measure(candidates, examples, { sets, rounds, windowMs, de
       }
       if (group[0].isLarge) {
         for (const candidate of candidates) memory[candidate.name].push(peakMemory(candidate.process));
-        const worker = candidates.find(({ isWorker }) => isWorker);
+        const worker = candidates.find(({ isKvEdge }) => isKvEdge);
         await timeWindow(worker, { ...group[0], connections: DOWNLOADS }, DOWNLOADS_MS);
         downloads.push(peakMemory(worker.process));
       }

@@ -38,7 +38,7 @@ await main(async () => {
   process.on("exit", () => rmSync(root, { recursive: true, force: true }));
   const upstream = `http://127.0.0.1:${ports[3]}`;
   await serveUpstream(ports[3], PAGES);
-  const common = { root, upstream, isWorker: true, from: resolve(values.build ?? join(ROOT, "build")) };
+  const common = { root, upstream, isKvEdge: true, from: resolve(values.build ?? join(ROOT, "build")) };
   const candidates = [
     await prepareCandidate({ ...common, name: "on", port: ports[0], vars: { METRICS: "on" } }),
     await prepareCandidate({ ...common, name: "off", port: ports[1] }),

@@ -41,7 +41,7 @@ async function main() {
   const common = { root, upstream };
   const baseline = join(ROOT, "bench", "baseline");
   const candidates = [
-    await prepareCandidate({ ...common, name: "kv-edge", isWorker: true, from: options.build, port: ports[0] }),
+    await prepareCandidate({ ...common, name: "kv-edge", isKvEdge: true, from: options.build, port: ports[0] }),
     await prepareCandidate({ ...common, name: "baseline", from: baseline, port: ports[1] }),
     await prepareCandidate({ ...common, name: "baseline-again", from: baseline, port: ports[2] }),
   ];

@@ -18,11 +18,11 @@ export function pairJson({ key, bytes, text, metadata, expiration }) {
 }
 
 /** How many characters are made at a time: a call takes a limited number of arguments. */
-const CHARACTERS = 0x8000;
+const CHARACTERS_MAX = 0x8000;
 
 function base64(bytes) {
   let characters = "";
-  for (let at = 0; at < bytes.length; at += CHARACTERS) characters += String.fromCharCode(...bytes.subarray(at, at + CHARACTERS));
+  for (let at = 0; at < bytes.length; at += CHARACTERS_MAX) characters += String.fromCharCode(...bytes.subarray(at, at + CHARACTERS_MAX));
   return btoa(characters);
 }
 

@@ -32,7 +32,7 @@ pub struct IpRange {
 pub enum IpRangeError {
     /// The part before `/` is not an IP address.
     #[error("it is not an IP address or a range such as 192.0.2.0/24")]
-    StorefrontAddress,
+    Address,
     /// The part after `/` is not a number, or is greater than the length of the address.
     #[error("its prefix length is not a number from 0 to {max}")]
     Length {
@@ -88,7 +88,7 @@ impl IpRange {
     /// [`IpRangeError`] if the string is not a range.
     pub fn parse(text: &str) -> Result<Self, IpRangeError> {
         let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
-        let written: IpAddr = address.parse().map_err(|_| IpRangeError::StorefrontAddress)?;
+        let written: IpAddr = address.parse().map_err(|_| IpRangeError::Address)?;
         let max = bits(written);
         let length =
             length.map_or(Some(max), |length| prefix_length(length, max)).ok_or(IpRangeError::Length { max })?;

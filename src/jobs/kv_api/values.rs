@@ -60,7 +60,7 @@ pub(super) async fn get(
         vec![("content-type", "application/octet-stream"), NO_STORE, ("server-timing", &*timing)];
     head.extend(expiration.as_deref().map(|seconds| ("expiration", seconds)));
     if is_whole_needed {
-        whole(context.method(), fields, &value.unchecked_into(), &head)
+        from_whole_value(context.method(), fields, &value.unchecked_into(), &head)
     } else {
         Ok(response::ok(&value, &head)?)
     }
@@ -68,7 +68,7 @@ pub(super) async fn get(
 
 /// Returns a value whose entity tag is asked for, or a part of it (RFC 9110 §13 and §14). Several
 /// parts are not joined: such a request gets the whole value.
-fn whole(
+fn from_whole_value(
     method: &str,
     fields: &impl Fields,
     value: &js_sys::ArrayBuffer,

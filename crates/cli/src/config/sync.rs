@@ -51,10 +51,10 @@ pub(super) fn apply(
     source: &mut PostgresSource,
     target: &SyncTarget,
     recent: &RecentChanges,
-    keys: &[String],
+    ids: &[String],
 ) -> PassSummary {
     let pass = SyncPass::begin(target, recent);
-    let (ended, is_whole) = match pass.apply(source, keys) {
+    let (ended, is_whole) = match pass.apply(source, ids) {
         Ok(None) => (Ok(()), false),
         Ok(Some(gone)) => (pass.compare_after(source, gone), true),
         Err(stopped) => (Err(stopped), false),

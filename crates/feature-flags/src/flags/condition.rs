@@ -69,7 +69,7 @@ impl Operator {
     /// empty list.
     fn evaluate(&self, attribute: Scalar<'_>) -> Option<bool> {
         match (self, attribute) {
-            (Self::In(values), attribute) => values.contain(attribute),
+            (Self::In(values), attribute) => values.contains(attribute),
             (Self::StartsWith(starts), Scalar::Text(text)) if !starts.is_empty() => {
                 Some(starts.iter().any(|start| text.starts_with(&**start)))
             }
@@ -107,7 +107,7 @@ impl Comparison {
 impl ScalarSet {
     /// Returns whether the value is in the set, or `None` if the set has no value of its type.
     /// If `null` is in the set, every type is compared, so that "is not null" can be asked.
-    fn contain(&self, value: Scalar<'_>) -> Option<bool> {
+    fn contains(&self, value: Scalar<'_>) -> Option<bool> {
         let (is_of_type, is_in) = match value {
             Scalar::Text(text) => (!self.texts.is_empty(), self.texts.contains(text)),
             Scalar::Number(number) => (!self.numbers.is_empty(), self.numbers.binary_search(&number).is_ok()),

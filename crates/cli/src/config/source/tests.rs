@@ -103,13 +103,13 @@ fn values_are_converted_by_their_sql_types() {
 
 #[test]
 #[ignore = "needs a PostgreSQL"]
-fn the_settings_of_a_role_change_no_value() {
-    let database = "SET TimeZone = 'Asia/Tokyo'; SET DateStyle = 'SQL, DMY'; SET extra_float_digits = -15; SET bytea_output = 'escape'";
+fn the_settings_of_a_session_change_no_value() {
+    let settings = "SET TimeZone = 'Asia/Tokyo'; SET DateStyle = 'SQL, DMY'; SET extra_float_digits = -15; SET bytea_output = 'escape'";
     let mut source =
         open(r"SELECT 'a', '2026-01-02 03:04+00'::timestamptz AS t, 0.1::float8 + 0.2 AS f, '\x00'::bytea AS b");
     let before = all(&mut source);
     let DatabaseSession { client, driver } = &source.session;
-    driver.run(client.batch_execute(database)).unwrap();
+    driver.run(client.batch_execute(settings)).unwrap();
     assert_eq!(all(&mut source), before);
 }
 

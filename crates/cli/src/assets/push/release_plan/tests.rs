@@ -28,7 +28,7 @@ struct PlannedPush {
     blobs: Vec<Blob>,
 }
 
-fn push(files: &[(&str, String)], current: Option<&CurrentRelease>, in_kv: &[Blob], now_ms: u64) -> PlannedPush {
+fn plan_push(files: &[(&str, String)], current: Option<&CurrentRelease>, in_kv: &[Blob], now_ms: u64) -> PlannedPush {
     let folder = tempfile::tempdir().unwrap();
     for (path, text) in files {
         let path = folder.path().join(path);
@@ -67,15 +67,15 @@ fn page(of: &str) -> String {
 #[test]
 fn the_same_folder_gives_the_same_manifest_at_any_time() {
     let files = [("index.html", page("a")), ("static/a.txt", "a".to_owned()), ("b.woff2", "b".to_owned())];
-    let first = push(&files, None, &[], 1_000_000);
-    let later = push(&files, None, &[], 9_000_000);
+    let first = plan_push(&files, None, &[], 1_000_000);
+    let later = plan_push(&files, None, &[], 9_000_000);
     assert_eq!(content_hash(&first.manifest), content_hash(&later.manifest));
     assert_eq!(first.blobs, later.blobs);
     // The same if parts of the current release are reused.
-    let again = push(&files, Some(&current_release(&first.manifest, None)), &first.blobs, 9_000_000);
+    let again = plan_push(&files, Some(&current_release(&first.manifest, None)), &first.blobs, 9_000_000);
     assert_eq!(content_hash(&first.manifest), content_hash(&again.manifest));
     assert_eq!(first.manifest.files, again.manifest.files);
-    let other = push(&[("index.html", page("b"))], None, &[], 1_000_000);
+    let other = plan_push(&[("index.html", page("b"))], None, &[], 1_000_000);
     assert_ne!(content_hash(&first.manifest), content_hash(&other.manifest));
     let round: Manifest = serde_json::from_slice(&json(&first.manifest)).unwrap();
     assert_eq!(round, first.manifest);
@@ -83,14 +83,14 @@ fn the_same_folder_gives_the_same_manifest_at_any_time() {
 
 #[test]
 fn a_file_is_as_old_as_its_bytes_at_its_path() {
-    let before = push(&[("a.txt", "a".to_owned()), ("b.txt", "b".to_owned())], None, &[], 100_000);
+    let before = plan_push(&[("a.txt", "a".to_owned()), ("b.txt", "b".to_owned())], None, &[], 100_000);
     let files = [("a.txt", "a".to_owned()), ("b.txt", "B".to_owned()), ("c.txt", "b".to_owned())];
     for (rolled_back_ms, expected) in [
         (None, [("/a.txt", 100), ("/b.txt", 300), ("/c.txt", 300)]),
         // Visitors have the bytes of the release that was rolled back, with a later date.
         (Some(200_000), [("/a.txt", 200), ("/b.txt", 300), ("/c.txt", 300)]),
     ] {
-        let now = push(&files, Some(&current_release(&before.manifest, rolled_back_ms)), &[], 300_000);
+        let now = plan_push(&files, Some(&current_release(&before.manifest, rolled_back_ms)), &[], 300_000);
         let found: Vec<(&str, u64)> =
             now.manifest.files.iter().map(|file| (file.path.as_ref(), file.modified_seconds)).collect();
         assert_eq!(found, expected);
@@ -100,12 +100,12 @@ fn a_file_is_as_old_as_its_bytes_at_its_path() {
 #[test]
 fn encodings_in_kv_are_reused() {
     let files = [("a.html", page("a")), ("b.html", page("b"))];
-    let first = push(&files, None, &[], 1);
+    let first = plan_push(&files, None, &[], 1);
     assert!(first.blobs.iter().all(|blob| blob.location != BlobLocation::Kv));
     let current = current_release(&first.manifest, None);
     // A file with another path, too.
     let moved = [("c.html", page("a")), ("b.html", page("b"))];
-    let second = push(&moved, Some(&current), &first.blobs, 2);
+    let second = plan_push(&moved, Some(&current), &first.blobs, 2);
     assert!(
         second.blobs.iter().all(|blob| (blob.location == BlobLocation::Kv) == blob.coding.is_some()),
         "{:?}",
@@ -118,7 +118,7 @@ fn encodings_in_kv_are_reused() {
     let of_a = first.blobs.iter().position(|blob| blob.file == 0 && blob.coding.is_some()).unwrap();
     let in_kv: Vec<Blob> =
         first.blobs.iter().enumerate().filter(|(at, _)| *at != of_a).map(|(_, blob)| blob.clone()).collect();
-    let third = push(&files, Some(&current), &in_kv, 3);
+    let third = plan_push(&files, Some(&current), &in_kv, 3);
     assert_eq!(hashes(&first), hashes(&third));
     for blob in third.blobs.iter().filter(|blob| blob.coding.is_some()) {
         assert_eq!(blob.location == BlobLocation::Kv, blob.file == 1, "{blob:?}");
@@ -129,7 +129,7 @@ fn encodings_in_kv_are_reused() {
 fn each_value_is_uploaded_once_from_where_its_bytes_are() {
     let long = "0123456789abcdefghijklmnopq".repeat(1_000_000);
     assert!(long.len() as u64 > WHOLE_BYTES_MAX);
-    let pushed = push(&[("a.bin", long.clone()), ("b.html", page("c")), ("c.html", page("c"))], None, &[], 1);
+    let pushed = plan_push(&[("a.bin", long.clone()), ("b.html", page("c")), ("c.html", page("c"))], None, &[], 1);
     let of = |file, coding: Option<ContentCoding>| {
         pushed.blobs.iter().filter(move |blob| blob.file == file && blob.coding == coding).collect::<Vec<_>>()
     };
@@ -149,7 +149,7 @@ fn each_value_is_uploaded_once_from_where_its_bytes_are() {
 #[test]
 fn a_file_is_immutable_by_its_name_or_by_an_option() {
     let files = ["a.txt", "static/deep/a.txt", "fonts/a.woff2", "app.3f2a1b9c.js"].map(|path| (path, "a".to_owned()));
-    let found: Vec<String> = push(&files, None, &[], 1)
+    let found: Vec<String> = plan_push(&files, None, &[], 1)
         .manifest
         .files
         .iter()
@@ -176,7 +176,7 @@ fn a_release_is_named_after_its_time_and_content() {
 
 #[test]
 fn a_manifest_that_is_too_long_says_what_to_do() {
-    let manifest = push(&[("a.txt", String::new())], None, &[], 1).manifest;
+    let manifest = plan_push(&[("a.txt", String::new())], None, &[], 1).manifest;
     let longest = usize::try_from(VALUE_BYTES_MAX).unwrap();
     assert_eq!(check_length(&manifest, longest), Ok(()));
     assert!(check_length(&manifest, longest + 1).unwrap_err().to_string().contains(".assetsignore"));
