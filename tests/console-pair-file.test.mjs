@@ -100,5 +100,8 @@ test("a file is read by a browser whose streams have no iterator, and only bytes
   assert.equal(await faultOf("[]"), null);
   assert.match((await faultOf('{"key": "é", "value": "1"}\n{"key": "b"}')).message, /"value"/);
   assert.match((await faultOf("\ufeff[]")).message, /byte order mark/);
-  for (const bytes of [[0xff], [0xc3]]) assert.equal((await faultOf(new Uint8Array(bytes))).message, "The file is not UTF-8.");
+  for (const bytes of [[0xff], [0xc3]]) {
+    const { line, message } = await faultOf(new Uint8Array(bytes));
+    assert.deepEqual([line, message], [null, "The file is not UTF-8."]);
+  }
 });

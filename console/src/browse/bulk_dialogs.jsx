@@ -216,7 +216,8 @@ export function ImportDialog({ namespace, onClose, onChanged }) {
       {work.isRunning && <Progress label={checked === null ? "Checked" : "Written"} done={work.count} total={checked === null ? undefined : total} />}
       {checked?.fault && (
         <Notice kind="danger" role="alert">
-          Line {number(checked.fault.line)}: {checked.fault.message}
+          {checked.fault.line !== null && `Line ${number(checked.fault.line)}: `}
+          {checked.fault.message}
         </Notice>
       )}
       {checked && !checked.fault && result === null && (

@@ -26,7 +26,10 @@ function base64(bytes) {
   return btoa(characters);
 }
 
-/** A mistake in a file, as a sentence, and the line that it is in, counted from 1. */
+/**
+ * A mistake in a file, as a sentence, and the line of the pair that has it, counted from 1; `null`
+ * if the line is unknown.
+ */
 export class PairFileError extends Error {
   constructor(line, problem) {
     super(problem);
@@ -44,7 +47,7 @@ export async function* textParts(file) {
     try {
       return decoder.decode(bytes, { stream: !isLast });
     } catch {
-      throw new PairFileError(1, "The file is not UTF-8.");
+      throw new PairFileError(null, "The file is not UTF-8.");
     }
   };
   // Safari has no iterator of a stream.
