@@ -40,7 +40,7 @@ pub enum IpRangeError {
         max: u32,
     },
     /// The address has bits after the prefix, so either the address or the length is a mistake.
-    #[error("its address has bits behind the prefix; the range is {network}")]
+    #[error("its address has bits after the prefix; the range is {network}")]
     HostBits {
         /// The range that has these bits set to 0.
         network: IpRange,
@@ -245,10 +245,10 @@ mod tests {
             ("10.0.0.0/255.0.0.0", v4_length),
             ("10.0.0.0/99999999999", v4_length),
             ("::/129", v6_length),
-            ("10.0.0.1/8", "its address has bits behind the prefix; the range is 10.0.0.0/8"),
-            ("10.0.0.1/0", "its address has bits behind the prefix; the range is 0.0.0.0/0"),
-            ("2001:db8::1/32", "its address has bits behind the prefix; the range is 2001:db8::/32"),
-            ("::ffff:10.0.0.1/104", "its address has bits behind the prefix; the range is 10.0.0.0/8"),
+            ("10.0.0.1/8", "its address has bits after the prefix; the range is 10.0.0.0/8"),
+            ("10.0.0.1/0", "its address has bits after the prefix; the range is 0.0.0.0/0"),
+            ("2001:db8::1/32", "its address has bits after the prefix; the range is 2001:db8::/32"),
+            ("::ffff:10.0.0.1/104", "its address has bits after the prefix; the range is 10.0.0.0/8"),
         ] {
             assert_eq!(IpRange::parse(text).map_err(|error| error.to_string()), Err(error.to_owned()), "{text}");
         }
