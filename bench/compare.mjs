@@ -1,4 +1,5 @@
-// Checks, before anything is timed, that all candidates give the same responses.
+// Sends each example before it is timed, and checks the responses. Those that can be the same for
+// all candidates must be.
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +9,7 @@ import { acknowledged, sendRequest } from "./load.mjs";
 
 /**
  * Fields that a client acts on. Fields that vary by themselves (`date`) or that only kv-edge sends
- * (`cache-status`, `nosniff`) are not compared.
+ * (`cache-status`, `x-content-type-options`) are not compared.
  */
 const FIELDS = ["content-type", "content-language", "vary", "x-served-by", "x-storefront-id"];
 
@@ -17,12 +18,12 @@ const FIELDS = ["content-type", "content-language", "vary", "x-served-by", "x-st
  * response that the load then expects.
  */
 export async function sendWarmUp(candidate, example) {
-  // A page whose upstream no longer responds could not be stored again. One whose place in memory
-  // expires during the load is read from here.
+  // Two kinds of pages stay: those that could not be stored again, as their upstream no longer
+  // responds, and those that are read from here when they expire in memory during the load.
   for (const key of candidate.store.values.keys()) if (!/outage|article%3Ffresh$/.test(key)) candidate.store.values.delete(key);
   const nextRequest = example.source(candidate.isKvEdge);
   const response = await sendAndCheck(candidate, example, nextRequest());
-  // A Worker need not store again what it has in memory.
+  // kv-edge need not store again what it has in memory.
   if (!example.stores || response.body.includes('"fromCache":true')) return response;
   for (let waited = 0; candidate.store.values.size === 0; waited += 1) {
     if (waited > 1000) throw new Failure(`${example.name}: ${candidate.name} stores nothing.`);

@@ -60,7 +60,7 @@ async function main() {
     await startAll(candidates, context);
     await requireEqualResponses(candidates, examples);
     await stopAll(candidates);
-    console.log(`Both sides give equal responses to: ${examples.map(({ name }) => name).join(", ")}.`);
+    console.log(`The responses of both sides are as they must be: ${examples.map(({ name }) => name).join(", ")}.`);
   }
 
   const firstResponses = await timeFirstResponses(

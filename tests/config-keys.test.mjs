@@ -26,7 +26,7 @@ describe("keys", async () => {
     assertPage(await config.getPage("flsam"), { preview: false });
   });
 
-  test("an id that is the key of the flag definitions has no record", async () => {
+  test("an id that becomes the key of the flag definitions with the prefix has no record", async () => {
     const { response, reads } = await config.recordReads(() => config.getPage("ags"));
     assertPage(response, { preview: false });
     assert.ok(!reads.includes("flags"), `${reads}`);
@@ -50,7 +50,7 @@ describe("reserved ids", async () => {
     await config.kv.put("all", snapshotOf({ sam: on }).replace("{", '{"preview_features_enabled":true,'));
   });
   for (const id of ["flags", "all"]) {
-    test(`${id} has no record of its own`, async () => {
+    test(`${id} has no record`, async () => {
       const response = await config.getPage(id);
       assert.equal(response.status, 200);
       assert.doesNotMatch(response.text, /🎉/);

@@ -1,5 +1,5 @@
-// `kv-edge config sync` with a KV list that lags by a minute, as Cloudflare's may, and with other
-// writers.
+// `kv-edge config sync` with KV lists that do not change, as Cloudflare's may not for a minute;
+// with another writer, look-ups, the delete guard, and calls that fail or get odd responses.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,7 +11,7 @@ import { apiError } from "./harness/site.mjs";
 
 const { sync, api, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();
 
-/** From now on each list gets the response it was the first time. */
+/** From now on each call for a list gets the response that the first such call got. */
 function lag() {
   const responses = new Map();
   api.intercept = async (call, pass) => {
@@ -149,7 +149,7 @@ test("--watch: a key is looked up in a list of ten keys", async () => {
   const users = await createNotifyingTable(makeRows(50));
   await users.sync([]);
   const tool = await startTool(users);
-  // The first comparison. It writes nothing that the tool would remember.
+  // The first comparison, which writes nothing: the tool remembers only what it has written.
   await sleep(2000);
   const before = api.calls.length;
   await users.delete(userId("00002"));

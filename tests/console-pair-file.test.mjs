@@ -1,4 +1,5 @@
-// Files of pairs: the console and `kv-edge kv` read each other's, and find the same mistakes.
+// Files of pairs: the console and `kv-edge kv` read each other's files, and find the same
+// mistakes.
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, test } from "node:test";
@@ -43,7 +44,7 @@ for (const format of Object.keys(FORMATS)) {
   });
 }
 
-test("the layout of the file does not matter", async () => {
+test("the console reads a file in any layout, in parts of any length", async () => {
   const pairs = [
     { key: "a", value: '{"x": "}"}\\' },
     { key: "b", value: "é" },
@@ -71,7 +72,7 @@ describe("console and tool refuse the same files, at the same line", () => {
     ["a pair that is cut off", 1, good.slice(0, 20)],
     ["an unknown member", 1, '{"key": "a", "value": "1", "ttl": 60}'],
     ["a value that is not base64", 1, '{"key": "a", "value": "é", "base64": true}'],
-    ["a key that no URL can carry", 1, '{"key": "..", "value": ""}'],
+    ["a key that cannot be in a URL", 1, '{"key": "..", "value": ""}'],
     ["a key that is too long", 2, `${good}\n${JSON.stringify({ key: "k".repeat(513), value: "" })}`],
     ["metadata that are too long", 1, JSON.stringify({ key: "a", value: "", metadata: "m".repeat(1023) })],
     ["a lifetime that is too short", 1, '{"key": "a", "value": "", "expiration_ttl": 5}'],
@@ -91,7 +92,7 @@ describe("console and tool refuse the same files, at the same line", () => {
   }
 });
 
-test("a file is read by a browser whose streams have no iterator, and only bytes that are not UTF-8 are said to be so", async (t) => {
+test('checkFile reads streams without an iterator, and says "not UTF-8" of nothing else', async (t) => {
   const { prototype } = ReadableStream;
   const iterator = Object.getOwnPropertyDescriptor(prototype, Symbol.asyncIterator);
   delete prototype[Symbol.asyncIterator];

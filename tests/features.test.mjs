@@ -1,4 +1,5 @@
-// A Worker built with one job: that job's routes respond, the others are unknown paths.
+// `npm run build -- --features`; and a Worker built with one job: that job's routes respond, the
+// others are unknown paths.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { describe, test } from "node:test";
@@ -35,7 +36,7 @@ describe("the cache alone", async () => {
     assert.deepEqual(await builtFeatures("no-such-folder"), await allFeatures());
   });
 
-  /** Returns the status and body of a response to a client that accepts JSON. */
+  /** Returns the status, media type and body of a response to a client that accepts JSON. */
   async function ask(method, path, headers = {}) {
     const response = await fetch(new URL(path, worker.url), { method, headers: { accept: "application/json", ...headers } });
     return [response.status, response.headers.get("content-type"), await response.json()];

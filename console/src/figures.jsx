@@ -1,4 +1,4 @@
-/** Shows numbers that count, `[name, text]`, each above its name. */
+/** Shows figures, `[name, text]`, each with its name. */
 export const Figures = ({ figures }) => (
   <dl class="figures">
     {figures.map(([name, text]) => (

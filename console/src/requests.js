@@ -2,13 +2,14 @@
 // outcome of a button.
 import { useEffect, useRef, useState } from "preact/hooks";
 
-/** The pause in typing after which a check is asked for, in milliseconds. */
+/** The pause in typing after which `useLatest` calls for a check, in milliseconds. */
 export const TYPING_PAUSE_MS = 250;
 
 /**
  * Calls `load` at first and whenever an input changes, and returns `{ result, error, isLoading }`.
- * A response to older inputs is dropped, however late it arrives. While a call is under way, and
- * if it fails, the last result stays.
+ * Each call waits for `pauseMs` milliseconds, and is not made if an input changes meanwhile. A
+ * response to older inputs is dropped, however late it arrives. While a call is under way, and if
+ * it fails, the last result stays.
  */
 export function useLatest(load, inputs, { pauseMs = 0 } = {}) {
   const [state, setState] = useState({ isLoading: true });
@@ -34,7 +35,7 @@ export function useLatest(load, inputs, { pauseMs = 0 } = {}) {
 
 /**
  * Returns `[run, { isBusy, error, result }, reset]` for what a button starts. `run` does nothing
- * while an earlier one is under way.
+ * while an earlier call of it is under way.
  */
 export function useAction(perform) {
   const [state, setState] = useState({ isBusy: false });

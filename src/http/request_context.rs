@@ -1,4 +1,5 @@
-//! The request as a job sees it: nothing crosses from JavaScript before a job asks for it.
+//! The request as a job sees it. Apart from method and URL, nothing crosses from JavaScript before
+//! it is asked for.
 
 use std::rc::Rc;
 
@@ -70,8 +71,8 @@ impl RequestContext {
         self.request.body().map_or(JsValue::NULL, Into::into)
     }
 
-    /// Checks that the request carries the secret `API_TOKEN`: whatever changes something, or
-    /// shows data of users, needs it.
+    /// Checks that the request carries the secret `API_TOKEN`. Routes that take signed tokens as
+    /// well ask [`access`](crate::http::access::access).
     #[cfg(feature = "bearer")]
     pub(crate) fn authorize(&self) -> Result<(), NotAuthorized> {
         let vars = self.vars();
@@ -88,7 +89,7 @@ impl RequestContext {
         &self.env
     }
 
-    /// Returns what counts for the metrics.
+    /// Returns the meter that counts for this route.
     #[cfg(feature = "background")]
     pub(crate) fn meter(&self) -> Meter {
         self.env.meter()

@@ -18,7 +18,8 @@ pub(crate) fn href(url: &str, base: Option<&str>) -> Option<String> {
 /// Returns a URL that the cache may fetch.
 #[cfg(feature = "cache")]
 pub(crate) fn cached_url(url: &str, allowed: &OriginAllowList) -> Result<CachedUrl, CacheError> {
-    // A URL in canonical form means the same to the runtime's parser, which costs more.
+    // The runtime's parser does not change a URL in canonical form, so its call, which costs more,
+    // is saved.
     match CachedUrl::of_href(url, allowed).ok().filter(|cached| cached.as_str() == url) {
         Some(cached) => Ok(cached),
         None => CachedUrl::of_href(&href(url, None).ok_or(CacheError::NotAUrl)?, allowed),

@@ -18,7 +18,7 @@ use crate::platform::log::RequestLog;
 use crate::platform::meter::Metered;
 use crate::platform::vars::Vars;
 
-/// One kind of record in Workers KV. `keyspaces.rs` lists them all.
+/// A kind of record that is parsed and kept in memory by its key. `keyspaces.rs` has all of them.
 pub(crate) trait Keyspace: Sized + 'static {
     /// The record, parsed.
     type Value: 'static;
@@ -34,7 +34,7 @@ pub(crate) trait Keyspace: Sized + 'static {
     /// The isolate's cache of these records.
     fn cache() -> &'static RefCell<RecordCache<Rc<Self::Value>, Self::Error>>;
 
-    /// Returns how long a record is used without a read of KV.
+    /// Returns how long a record is fresh, and how long it is used while it is refreshed.
     fn lifetime(&self, vars: &Vars) -> Lifetime;
 
     /// Parses a record from the JSON of a key, or from `None` if the key does not exist. It may
@@ -65,7 +65,7 @@ pub(crate) trait Keyspace: Sized + 'static {
             RecordLookup::Refresh(cached) => {
                 context.meter().count(Metered::MemoryHit);
                 let (key, reader) = (key.to_static(), Reader::of::<Self>(context));
-                // A failure is logged, and the next request finds its result in the cache.
+                // A failure is logged, and the next request uses the old record, too.
                 context.wait_until(async move { drop(self.read(&reader, &key).await) });
                 Ok(Some(cached))
             }
@@ -75,7 +75,8 @@ pub(crate) trait Keyspace: Sized + 'static {
     }
 
     /// Returns the records of several keys, in their order; `None` if there is none. Those that
-    /// are not fresh are read in bulk.
+    /// are not fresh are read in bulk, and the response waits for them, unless a read failed a
+    /// moment ago.
     #[cfg(feature = "flags")]
     async fn get_all(&self, context: &RequestContext, keys: &[Key<'_>], now_ms: u64) -> Vec<RecordRead<Self>> {
         let lifetime = self.lifetime(&context.vars());
@@ -144,8 +145,9 @@ pub(crate) trait Keyspace: Sized + 'static {
         let mut cache = cache.borrow_mut();
         let cached =
             cache.read_failed(key, why.clone(), self.lifetime(&reader.vars).fresh_ms, asked_ms..Clock.now_ms());
-        // An error that the visitor gets is logged by the renderer, unless it is cached and so
-        // not returned again for a while.
+        // If nothing is in memory, the renderer logs the error that the visitor gets. A failure
+        // that is cached is logged here all the same, once for each read, because not every caller
+        // renders it: a user whose record cannot be read gets the defaults.
         if cached.is_ok() || cache.caches_failures() {
             let (code, cause): (_, &dyn Display) = match &why {
                 ReadFailure::Broken(broken) => ("broken_record", broken),

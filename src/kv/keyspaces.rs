@@ -1,5 +1,5 @@
-//! The kinds of records in Workers KV: namespace, value, lifetime and parser of each. Keys are
-//! made in the crate of their subject.
+//! The keyspaces: namespace, value, lifetime and parser of each. Keys are made in the crate of
+//! their subject.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -38,7 +38,7 @@ use {
     tenant_router::storefront_record::{RecordError, RoutingEntry},
 };
 
-/// The record of a storefront, by its id or its domain.
+/// By id, the record of a storefront; by custom domain, the id of the storefront it belongs to.
 #[cfg(feature = "storefronts")]
 pub(crate) struct Storefronts;
 
@@ -72,8 +72,8 @@ impl Keyspace for Storefronts {
 
 #[cfg(feature = "storefronts")]
 impl Storefronts {
-    /// Returns the value of the key that a request addresses. If that is a custom domain, it
-    /// returns the value of the storefront that the domain belongs to, which becomes the address.
+    /// Returns the value of the key that a request addresses. If that is a custom domain, returns
+    /// the value of its storefront, and makes the storefront's key that of the address.
     pub(crate) async fn find<E: From<TenantError>>(
         address: &mut StorefrontAddress<'_>,
         read: impl AsyncFn(&Key<'_>) -> Result<Option<CachedRecord<Rc<RoutingEntry>>>, E>,
@@ -208,8 +208,9 @@ impl Keyspace for Revocations {
         &Isolate::current().kv_api.revoked
     }
 
-    /// A record is used for twice its lifetime at most, and a revocation must take effect within
-    /// `CONFIG_REFRESH`.
+    /// A record is used for up to twice the time for which it is fresh, and a revocation has to
+    /// take effect within `CONFIG_REFRESH`. While KV fails or has a broken list, the last one
+    /// counts.
     fn lifetime(&self, vars: &Vars) -> Lifetime {
         Lifetime::of_rare(vars.config_refresh_ms / 2)
     }
@@ -255,7 +256,7 @@ impl Keyspace for AssetStores {
     }
 }
 
-/// The translations of the page: a file of the release, whose bytes never change, or a value
+/// The translations of `/hello-world`: a file of the release, whose bytes never change, or a value
 /// under an unversioned key.
 #[cfg(feature = "assets")]
 pub(crate) struct TranslationsFile {

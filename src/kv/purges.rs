@@ -18,20 +18,21 @@ use crate::platform::meter::Metered;
 /// The key of the list in memory.
 const NAME: &str = "purges";
 
-/// The most pages of 1000 keys that are read. If there are more, the list is incomplete and
-/// everything counts as purged.
+/// The most pages of 1000 keys that are read. If there are more, the list is incomplete, and all
+/// that was stored before the read counts as purged.
 const PAGES_MAX: u32 = 20;
 
-/// The most bytes of purge records that are used, because the isolate keeps them in memory, with
-/// room for the entry itself. If there are more, everything counts as purged.
+/// The most bytes of purge records that are used: the isolate keeps them in a cache of 2 MiB,
+/// where the entry itself takes some bytes. If there are more, all that was stored before the read
+/// counts as purged.
 const BYTES_MAX: usize = 2 * 1024 * 1024 - 1024;
 
-/// The shortest time between two reads of the list, in milliseconds. Even if `CACHE_REFRESH` is
-/// 0, not every request reads it.
+/// The shortest time for which a list in memory is fresh, in milliseconds. Even if `CACHE_REFRESH`
+/// is 0, not every request reads it.
 const REFRESH_MIN_MS: u64 = 1000;
 
-/// Returns the purges that this isolate knows. They are read again in the background every
-/// `CACHE_REFRESH` seconds.
+/// Returns the purges that this isolate knows. The first request after `CACHE_REFRESH` seconds
+/// reads them again in the background; after twice that time a request waits for them.
 pub(crate) async fn known(context: &RequestContext, now_ms: u64) -> Result<Rc<PurgeList>, StoreError> {
     let refresh_ms = context.vars().cache_refresh_ms.max(REFRESH_MIN_MS);
     let (store, log) = (context.env().cache_store(), context.log());
@@ -52,7 +53,7 @@ pub(crate) async fn known(context: &RequestContext, now_ms: u64) -> Result<Rc<Pu
 }
 
 /// Returns the purges in KV and those of this isolate, which KV may not list yet, and keeps them
-/// in memory.
+/// in memory. If KV fails, returns those that are in memory.
 pub(crate) async fn listed(store: &Store, log: &RequestLog) -> Result<Rc<PurgeList>, StoreError> {
     let requested_ms = Clock.now_ms();
     let isolate = Isolate::current();
@@ -85,8 +86,8 @@ pub(crate) async fn listed(store: &Store, log: &RequestLog) -> Result<Rc<PurgeLi
     Ok(memory.store(NAME, Some(source), Rc::new(purges), bytes, requested_ms).value)
 }
 
-/// Remembers a purge made by this isolate, because the list in KV may not show it yet. It stays
-/// until it is evicted. Returns a later purge of the same target, if there is one, and keeps that.
+/// Remembers a purge made by this isolate until it is evicted, because the list in KV may not show
+/// it yet. Returns a later purge of the same target, if there is one, and keeps that.
 pub(crate) fn remember_own(purge: &Purge) -> Option<Purge> {
     let isolate = Isolate::current();
     let mut own_purges = isolate.cache.own_purges.borrow_mut();

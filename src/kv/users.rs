@@ -1,5 +1,5 @@
-//! The records of users in `USER_CONFIGURATION`: one for each user, which an isolate caches,
-//! and the snapshot of all users. Every job reads them through this module.
+//! The records of users in `USER_CONFIGURATION`: one for each user, and the snapshot, which has
+//! those of many. An isolate caches both. Every job reads them through this module.
 
 use std::rc::Rc;
 
@@ -75,7 +75,7 @@ pub(crate) enum BatchError {
 ///
 /// # Errors
 /// [`BatchError`] if an id is invalid or the records are too long.
-#[expect(clippy::expect_used, reason = "a user must not get the record of another one")]
+#[expect(clippy::expect_used, reason = "with a record missing, users would get those of others")]
 pub(crate) async fn find_all(context: &RequestContext, ids: &[&str]) -> Result<Vec<UserConfig>, BatchError> {
     let vars = context.vars();
     let to_key = |(index, id): (usize, &&str)| match key(&vars.config_prefix, (*id).to_owned()) {
@@ -177,7 +177,7 @@ pub(crate) fn attributes<'m>(user: Option<&UserConfig>, members: &'m Map<String,
     }
 }
 
-/// The snapshot, or `None` if `CONFIG_SNAPSHOT` is not set or KV has none.
+/// The snapshot, which has no users if KV has none; `None` if `CONFIG_SNAPSHOT` is not set.
 type SnapshotRead = RecordRead<Snapshots>;
 
 async fn snapshot(context: &RequestContext) -> SnapshotRead {

@@ -34,7 +34,7 @@ impl Bindings {
         Self { env, meter }
     }
 
-    /// Returns what counts the calls.
+    /// Returns the meter that counts the calls.
     pub(crate) fn meter(&self) -> Meter {
         self.meter
     }

@@ -1,5 +1,6 @@
-// Files of key-value pairs: what `kv-edge kv export` writes and `kv-edge kv import` reads. A pair
-// is a line of NDJSON, or an item of the array that `wrangler kv bulk put` takes.
+// Files of key-value pairs: what `kv-edge kv export` writes and `kv-edge kv import` reads. These
+// are NDJSON, with a pair per line, or the array that `wrangler kv bulk put` takes. A file that is
+// read may have any layout.
 import { KEY_BYTES_MAX, LIFETIME_SECONDS_MIN, METADATA_BYTES_MAX, VALUE_BYTES_MAX } from "../kv.js";
 
 /** What stands before, between and after the pairs of a file. */
@@ -159,7 +160,7 @@ class ObjectScan {
     return -1;
   }
 
-  /** Counts from `length` characters further on, because the text before is gone. */
+  /** Moves the position back by `length`, because so many characters before it were cut off. */
   moveBack(length) {
     this.#position -= length;
   }

@@ -38,7 +38,7 @@ pub(crate) struct Phase {
     unit: Unit,
     total: u64,
     done: AtomicU64,
-    /// When the last line was written, in milliseconds since the Unix epoch.
+    /// When the last line was written, or the phase began, in milliseconds since the Unix epoch.
     reported_ms: AtomicU64,
 }
 

@@ -23,11 +23,12 @@ use kv_store::lru::Lru;
 pub const BODY_BYTES_MAX: u32 = 64 * 1024;
 /// How long an invalidation is remembered, unless more keys are invalidated than there is room
 /// for: longer than KV may still show the old value (60 s), and longer than a request takes that
-/// began before it.
+/// began before the invalidation.
 const INVALIDATED_MS: u64 = 2 * 60 * 1000;
-/// A refresh that has not ended by then never will: the runtime ended its request.
+/// A refresh that has not ended this long after its begin never will: the runtime ended its
+/// request.
 const REFRESH_LOST_MS: u64 = 30_000;
-/// The backoff after a failed refresh; each further failure doubles it.
+/// The backoff after the first failure; each further one doubles it.
 const BACKOFF_MS: u64 = 1000;
 const BACKOFF_MAX_MS: u64 = 60_000;
 
@@ -48,7 +49,7 @@ pub struct MemoryCache<B> {
     /// When each key was invalidated.
     invalidated: Lru<u64>,
     refreshes: Lru<RefreshState>,
-    /// When a request for each key began that others wait for.
+    /// When the request for each key began that other requests wait for.
     fetches: Lru<u64>,
     /// The selecting fields of the response under each URL's key, if it has any.
     selecting_fields: Lru<SelectingFields>,
@@ -64,7 +65,7 @@ struct TimedEntry<B> {
 struct RefreshState {
     /// When the refresh began that is in progress.
     began_ms: Option<u64>,
-    /// How many refreshes failed in a row.
+    /// How many requests to the upstream failed in a row, those during a backoff not counted.
     failures: u32,
     /// When the last of these failed.
     failed_ms: u64,
@@ -154,7 +155,7 @@ impl<B: Clone> MemoryCache<B> {
     }
 
     /// Removes the response under this key and, for two minutes, rejects all responses that were
-    /// requested until now (RFC 9111 §4.4, "invalidate").
+    /// requested before or at `now_ms` (RFC 9111 §4.4, "invalidate").
     ///
     /// The next invalidation of a key counts as later, even in the same millisecond. So if two
     /// writes end together, the response to neither of them stays.
@@ -181,9 +182,9 @@ impl<B: Clone> MemoryCache<B> {
     }
 
     /// Returns true if the caller is to refresh this key now. Returns false while another
-    /// refresh is in progress, or during the backoff after a failed one. The caller must report
-    /// the end with [`MemoryCache::record_refresh_outcome`]. If it never does, the next refresh
-    /// has to wait 30 s.
+    /// refresh is in progress, or during the backoff. The caller must report the end with
+    /// [`MemoryCache::record_refresh_outcome`]. If it never does, the next refresh has to wait
+    /// 30 s.
     pub fn try_begin_refresh(&mut self, key: &str, now_ms: u64) -> bool {
         if self.is_backing_off(key, now_ms) {
             return false;
@@ -251,7 +252,8 @@ impl<B: Clone> MemoryCache<B> {
         }
     }
 
-    /// Returns true during the backoff after a failed refresh.
+    /// Returns true during the backoff: a refresh, or another request to the upstream for this
+    /// key, has failed.
     #[must_use]
     pub fn is_backing_off(&self, key: &str, now_ms: u64) -> bool {
         self.refreshes.get(key).is_some_and(|refresh| refresh.is_backing_off(now_ms))

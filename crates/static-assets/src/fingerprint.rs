@@ -45,10 +45,10 @@ fn is_hex_hash(tail: &str, has_prefix: bool) -> bool {
         && is_mixed
         && match tail.len() {
             8 | 10 => has_prefix && breaks(tail) >= 2,
-            // Not 12 digits: a UUID ends like that, and says nothing about the bytes. Nor 24
-            // without a name before them: those are ids of databases.
+            // Without a name before it, this is an id of a database.
             24 => has_prefix,
             16..=64 => true,
+            // 12 digits are also the end of a UUID, which says nothing about the bytes.
             _ => false,
         }
 }

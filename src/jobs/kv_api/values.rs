@@ -1,4 +1,4 @@
-//! Single keys: reading, writing, deleting and listing them.
+//! Calls for one key (its value, its metadata, its put and its delete), and the list of keys.
 
 use http_semantics::conditional::{PreconditionResult, Validators, evaluate};
 use http_semantics::content_hash::ContentHasher;
@@ -66,8 +66,8 @@ pub(super) async fn get(
     }
 }
 
-/// Returns a value whose entity tag is asked for, or a part of it (RFC 9110 §13 and §14). Several
-/// parts are not joined: such a request gets the whole value.
+/// Returns the response to a request that needs all bytes of the value: for its length, for its
+/// entity tag or for a part of it (RFC 9110 §13 and §14). A request for several parts gets all.
 fn from_whole_value(
     method: &str,
     fields: &impl Fields,
@@ -99,9 +99,9 @@ fn from_whole_value(
     }
 }
 
-/// Returns when a key expires, in seconds since the Unix epoch. KV says so only in a list, which
-/// is asked at most once in half a minute for each key. A value waits for that list, a second at
-/// most; if it fails, the value is served without.
+/// Returns when a key expires, in seconds since the Unix epoch. KV says so only in a list, which a
+/// value waits for, a second at most. If the list fails, the value is served without. The isolate
+/// uses the answer, and a failure, for half a minute, or until it writes or deletes the key.
 async fn expiration(context: &RequestContext, open: &OpenNamespace, key: &Key<'_>) -> Option<u64> {
     let (memory, now_ms) = (&Isolate::current().kv_api.expirations, Clock.now_ms());
     let name = memory_key(open, key);
@@ -122,7 +122,7 @@ async fn expiration(context: &RequestContext, open: &OpenNamespace, key: &Key<'_
     seconds
 }
 
-/// Forgets when a key expires, because it was written.
+/// Forgets when a key expires, because it was written or deleted.
 pub(super) fn forget_expiration(open: &OpenNamespace, key: &Key<'_>) {
     Isolate::current().kv_api.expirations.borrow_mut().remove(&memory_key(open, key));
 }

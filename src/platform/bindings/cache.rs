@@ -1,4 +1,4 @@
-//! The binding of `/cache`.
+//! The binding of stored responses and purges: for `/cache` and the console.
 
 use wasm_bindgen::prelude::*;
 

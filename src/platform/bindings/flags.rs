@@ -1,4 +1,4 @@
-//! The binding of `/config` and `/ofrep`.
+//! The binding of users and flags: for `/config`, `/ofrep` and the console.
 
 use wasm_bindgen::prelude::*;
 

@@ -1,5 +1,5 @@
-// What is read from a request in one call each. WebAssembly decodes every string of every call
-// again, so fewer calls cost less.
+// What is read from a request in one call each. The bindings copy and convert every string of
+// every call again, so fewer calls cost less.
 
 /** Returns method and URL of a request, with a space between them. */
 export function head(request) {
@@ -25,7 +25,8 @@ export function found(message, names) {
 }
 
 /**
- * Returns `Accept-Encoding` as the client sent it (`request.cf.clientAcceptEncoding`), or `null`.
+ * Returns `Accept-Encoding` as the client sent it (`request.cf.clientAcceptEncoding`). Without
+ * that, returns the header field, or `null` if there is none.
  */
 export function acceptEncoding(request) {
   return request.cf?.clientAcceptEncoding ?? request.headers.get("accept-encoding");

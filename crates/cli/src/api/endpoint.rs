@@ -14,6 +14,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiBase {
     pub(super) url: String,
+    /// True if it is on this machine. Then no proxy is used, and a token may be sent over http.
     pub(super) is_loopback: bool,
 }
 
@@ -32,7 +33,7 @@ pub(crate) enum ApiService {
 pub(super) struct ApiEndpoint {
     pub(super) base: ApiBase,
     pub(super) service: ApiService,
-    /// The arguments that selected it.
+    /// What sentences call the arguments that select it.
     pub(super) names: &'static ArgumentNames,
     /// `/accounts/{id}`; empty for an API whose paths name no account.
     pub(super) account_path: String,

@@ -2,8 +2,8 @@
 //!
 //! Rows and keys are merged ([`row_plan`](super::row_plan)), and what differs is written as it is
 //! found, a few calls at a time ([`batch_writer`](super::batch_writer)). Deletions come after all
-//! rows were seen, the snapshot last. If a pass dies at any point, it has written some rows, each
-//! as it is in the table, and the next pass does the rest.
+//! rows were seen, the snapshot last. If a pass dies at any point, what it has written and deleted
+//! is as in the table, and the next pass does the rest.
 
 mod deletions;
 
@@ -32,11 +32,11 @@ use crate::progress::Unit;
 const LOOK_UPS_MAX: u64 = 100;
 /// The number of keys on a page of KV's list.
 const KEYS_PER_PAGE: u64 = 1000;
-/// If deletions are guarded, a snapshot that is written on its own must have this percentage of
-/// the records before.
+/// If deletions are guarded, a snapshot that is written on its own must have at least this
+/// percentage of the records of the one before.
 const RECORDS_MIN_PERCENT: u64 = 80;
 
-/// Compares everything: all rows, all keys, then the snapshot.
+/// Compares all rows with all keys, writes and deletes what differs, then writes the snapshot.
 pub(super) fn run(source: &mut PostgresSource, target: &SyncTarget, recent: &RecentChanges) -> PassSummary {
     let pass = SyncPass::begin(target, recent);
     let ended = pass.compare(source);
@@ -44,9 +44,9 @@ pub(super) fn run(source: &mut PostgresSource, target: &SyncTarget, recent: &Rec
 }
 
 /// Writes the rows of some ids, and deletes the keys of those that have no row, if the sync owns
-/// them. Leaves the snapshot as it is. Falls back to comparing everything, as [`run`] does, if
-/// too many keys are gone to be looked up one by one, or to be deleted without knowing exactly
-/// how many there are.
+/// them. The snapshot stays as it is. If too many of the keys would have to be looked up, or the
+/// guard against mass deletions might refuse them, which takes the exact number of all keys, does
+/// all that [`run`] does instead.
 pub(super) fn apply(
     source: &mut PostgresSource,
     target: &SyncTarget,
@@ -178,7 +178,8 @@ impl<'t> SyncPass<'t> {
         // The number of keys is exact only after a comparison.
         if unknown.count() as u64 > look_ups_max || self.needs_permission(gone.len() as u64, owned) {
             self.summary.change(|summary| {
-                // The comparison counts all rows again.
+                // The comparison counts all rows again, those just written as unchanged. `read`
+                // begins with them, so that it stays the sum of the other counts.
                 let PassSummary { dry_run, written, .. } = *summary;
                 *summary = PassSummary { dry_run, read: written, written, ..PassSummary::default() };
             });

@@ -66,6 +66,7 @@ pub(super) struct RoutesValidateArguments {
 /// Refuses a list with an entry that is not an origin. The Worker skips such an entry, but here
 /// its author can correct it.
 fn origin_list(list: &str) -> Result<String, String> {
+    // An entry without a scheme means https.
     let is_origin = |entry: &&str| OriginAllowList::parse(entry, &["https"]) != OriginAllowList::default();
     let mut entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     entries.find(|entry| !is_origin(entry)).map_or_else(

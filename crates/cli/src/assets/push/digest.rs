@@ -31,8 +31,8 @@ struct ChunkDigest {
 }
 
 impl BodyDigest {
-    /// Starts a digest of at most `length_max` bytes. Chunks are hashed only if that is long
-    /// enough to be split.
+    /// Starts a digest. Chunks are hashed only if a body of `length_max` bytes would be split; a
+    /// caller that needs no chunks passes 0.
     pub(super) fn new(length_max: u64, sizes: ChunkSizes) -> Self {
         let chunks = || ChunkDigest {
             size: sizes.chunk,

@@ -1,6 +1,6 @@
-//! Reads files: once for the hash, then once for each encoding, then for the upload. No file is
-//! in memory as a whole. Each pass is checked against the first, so a release never mixes two
-//! states of a file.
+//! Reads files: once for the hash, then once for each encoding, then for the upload, of which each
+//! call has one value in memory. Bytes that are used are checked against the hash, so a release
+//! never mixes two states of a file.
 
 #[cfg(test)]
 mod tests;
@@ -95,7 +95,7 @@ pub(super) fn encode(source: &SourceFile, body: &FileBody, spool: &Spool) -> Res
         if !writer.is_worth_it() {
             continue;
         }
-        // Some encoders fail if the file became shorter.
+        // A failure may only mean that the file changed: zstd fails if it became shorter.
         let is_same = from.digest.finish().hash == body.hash;
         if outcome.is_ok() && !is_same {
             return Err(changed(source));

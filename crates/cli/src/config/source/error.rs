@@ -58,8 +58,8 @@ impl SourceError {
     }
 }
 
-/// Returns true if the server closes the connection after this error: class 57P (shutdown), class
-/// 08, and the timeout of an idle transaction.
+/// Returns true if the server closes the connection after this error: the codes 57P… (such as a
+/// shutdown), class 08, and the timeout of an idle transaction.
 fn ends_connection(code: &SqlState) -> bool {
     code.code().starts_with("57P")
         || code.code().starts_with("08")

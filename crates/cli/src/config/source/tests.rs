@@ -1,5 +1,6 @@
-//! Tests with a real PostgreSQL, whose address is in `TEST_DATABASE_URL` and whose user may
-//! create tables. Without it they are skipped; `npm test -- --only postgres` starts one for them.
+//! Tests with a real PostgreSQL, whose address is in `TEST_DATABASE_URL` and whose user is a
+//! superuser. They run with `cargo test -- --ignored`; `npm test -- --only postgres` starts a
+//! PostgreSQL and runs them.
 
 use std::collections::BTreeMap;
 use std::time::Instant;

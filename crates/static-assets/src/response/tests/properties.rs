@@ -166,8 +166,8 @@ fn of_content_range(field: &str) -> Range<usize> {
 }
 
 /// Returns true if the preconditions name the representation that would be sent, the only reason
-/// for a 304 (RFC 9110 §13.1.2, §13.1.3). `None` if they may: the date of a page with
-/// translations says nothing, unless the translation has a URL of its own.
+/// for a 304 (RFC 9110 §13.1.2, §13.1.3). `None` if either status is right: a page with
+/// translations has one date for several representations, so the server may ignore it.
 fn has_representation(fields: &[(&'static str, String)], whole: &FileResponse<'_>, etag: &str) -> Option<bool> {
     let find = |requested| fields.iter().find(|(name, _)| *name == requested).map(|(_, value)| value.as_str());
     let tag = EntityTag::parse(etag).unwrap();
@@ -199,7 +199,7 @@ proptest! {
         let mut head = release.head(&url, &borrowed(&fields));
         prop_assert_eq!(head.status, get.status);
         prop_assert!(head.body.is_empty());
-        // If there is no page, the Worker's own sentence has another length.
+        // Without a 404 page the Worker responds with a sentence, which these tests leave out.
         if get.status == 200 || get.status == 404 && get.field("cache-control").is_some() {
             let (name, length) = head.fields.pop().unwrap();
             prop_assert_eq!((name.as_str(), length), ("content-length", get.body.len().to_string()));
@@ -300,7 +300,7 @@ proptest! {
         }
     }
 
-    /// §12.5.5: if two responses to the same URL differ, the `Vary` of each names a request
+    /// §12.5.5: if two responses 200 to the same URL differ, the `Vary` of each names a request
     /// field that differs.
     #[test]
     fn vary_names_what_responses_differ_by(release in releases(), url in urls(), one in fields(), other in fields()) {
@@ -322,7 +322,7 @@ proptest! {
         }
     }
 
-    /// No request and no manifest makes the code panic.
+    /// No request makes the code panic.
     #[test]
     fn no_request_panics(
         release in releases(),

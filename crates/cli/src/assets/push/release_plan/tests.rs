@@ -87,7 +87,8 @@ fn a_file_is_as_old_as_its_bytes_at_its_path() {
     let files = [("a.txt", "a".to_owned()), ("b.txt", "B".to_owned()), ("c.txt", "b".to_owned())];
     for (rolled_back_ms, expected) in [
         (None, [("/a.txt", 100), ("/b.txt", 300), ("/c.txt", 300)]),
-        // Visitors have the bytes of the release that was rolled back, with a later date.
+        // No file counts as older than a rollback: visitors may have the bytes of the release that
+        // was served before it.
         (Some(200_000), [("/a.txt", 200), ("/b.txt", 300), ("/c.txt", 300)]),
     ] {
         let now = plan_push(&files, Some(&current_release(&before.manifest, rolled_back_ms)), &[], 300_000);
@@ -103,7 +104,7 @@ fn encodings_in_kv_are_reused() {
     let first = plan_push(&files, None, &[], 1);
     assert!(first.blobs.iter().all(|blob| blob.location != BlobLocation::Kv));
     let current = current_release(&first.manifest, None);
-    // A file with another path, too.
+    // A file with another path reuses them, too.
     let moved = [("c.html", page("a")), ("b.html", page("b"))];
     let second = plan_push(&moved, Some(&current), &first.blobs, 2);
     assert!(
