@@ -68,7 +68,6 @@
 mod circuit;
 mod request_key;
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects)] // Small numbers.
 mod tests;
 
 use std::fmt;

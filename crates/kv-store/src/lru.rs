@@ -38,6 +38,11 @@ struct SlotUse {
     used: u64,
 }
 
+#[expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "keys, uses and slots change together: if they differed, values would be lost, or never be evicted"
+)]
 impl<V> Lru<V> {
     /// Returns an empty cache of at most `bytes_max` bytes. With 0 it never has a value.
     ///
@@ -84,13 +89,15 @@ impl<V> Lru<V> {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&V> {
         let place = self.keys.by_key.get(key)?;
-        self.slots.get(place.slot)?.as_ref().map(|slot| &slot.value)
+        let slot = self.slots.get(place.slot).and_then(Option::as_ref);
+        Some(&slot.expect("each key has a value").value)
     }
 
     /// Returns the value of a key for a change. This does not count as a use.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut V> {
         let place = self.keys.by_key.get(key)?;
-        self.slots.get_mut(place.slot)?.as_mut().map(|slot| &mut slot.value)
+        let slot = self.slots.get_mut(place.slot).and_then(Option::as_mut);
+        Some(&mut slot.expect("each key has a value").value)
     }
 
     /// Returns all values, in no order.
@@ -103,13 +110,11 @@ impl<V> Lru<V> {
     /// the limit by itself is dropped, with the key's previous one.
     pub fn insert(&mut self, key: &str, value: V, bytes: usize) {
         self.remove(key);
-        // The length in a record can be any number.
-        let bytes = bytes.saturating_add(key.len() + ENTRY_BYTES);
-        if bytes > self.bytes_max {
-            return;
-        }
+        // A sum that is too large for a number exceeds each limit.
+        let bytes = bytes.checked_add(key.len() + ENTRY_BYTES).filter(|bytes| *bytes <= self.bytes_max);
+        let Some(bytes) = bytes else { return };
         while self.bytes > self.bytes_max - bytes {
-            self.remove_oldest();
+            self.remove_oldest().expect("the bytes are those of values");
         }
         self.bytes += bytes;
         let slot = Some(Slot { value, bytes });
@@ -128,7 +133,7 @@ impl<V> Lru<V> {
     /// Removes and returns the value of a key.
     pub fn remove(&mut self, key: &str) -> Option<V> {
         let at = self.keys.remove(key)?;
-        let slot = self.slots.get_mut(at)?.take()?;
+        let slot = self.slots.get_mut(at).and_then(Option::take).expect("each key has a value");
         self.bytes -= slot.bytes;
         Some(slot.value)
     }
@@ -137,16 +142,17 @@ impl<V> Lru<V> {
     #[must_use]
     pub fn oldest(&self) -> Option<(&Rc<str>, &V)> {
         let (_, key) = self.keys.by_use.first_key_value()?;
-        Some((key, self.get(key)?))
+        Some((key, self.get(key).expect("each use is that of a key")))
     }
 
     /// Removes and returns the least recently used value.
     pub fn remove_oldest(&mut self) -> Option<V> {
         let key = Rc::clone(self.keys.by_use.first_key_value()?.1);
-        self.remove(&key)
+        Some(self.remove(&key).expect("each use is that of a key"))
     }
 }
 
+#[expect(clippy::expect_used, reason = "the two trees change together")]
 impl KeyIndex {
     const fn new() -> Self {
         Self { by_key: BTreeMap::new(), by_use: BTreeMap::new(), uses: 0, unused: Vec::new() }
@@ -164,7 +170,7 @@ impl KeyIndex {
 
     fn touch(&mut self, key: &str) {
         let Some(place) = self.by_key.get_mut(key) else { return };
-        let Some(key) = self.by_use.remove(&place.used) else { return };
+        let key = self.by_use.remove(&place.used).expect("each key has a use");
         self.uses += 1;
         place.used = self.uses;
         self.by_use.insert(self.uses, key);
@@ -173,7 +179,7 @@ impl KeyIndex {
     /// Removes a key and returns its slot, which is free then.
     fn remove(&mut self, key: &str) -> Option<usize> {
         let SlotUse { slot, used } = self.by_key.remove(key)?;
-        self.by_use.remove(&used);
+        self.by_use.remove(&used).expect("each key has a use");
         self.unused.push(slot);
         Some(slot)
     }
@@ -239,6 +245,23 @@ mod tests {
         assert_eq!((lru.get("a"), lru.get("b"), lru.get("c")), (Some(&1), None, None));
         lru.insert("a", 4, 2 * ENTRY_BYTES);
         assert_eq!(lru.get("a"), None, "it took the place of what was there");
+    }
+
+    #[test]
+    #[should_panic(expected = "the bytes are those of values")]
+    fn bytes_without_values_end_the_program_and_not_in_an_endless_eviction() {
+        let mut lru = Lru::new(ENTRY_BYTES);
+        lru.bytes = 1;
+        lru.insert("", 1, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "each key has a use")]
+    fn a_key_without_a_use_is_not_passed_over() {
+        let mut lru = Lru::new(ENTRY_BYTES + 1);
+        lru.insert("a", 1, 0);
+        lru.keys.by_use.clear();
+        lru.touch("a");
     }
 
     #[test]

@@ -94,11 +94,7 @@ impl Try {
     /// from the new one.
     #[must_use]
     pub fn counted_from(self, from_ms: u64) -> Self {
-        Self {
-            started_ms: self.started_ms.saturating_add(from_ms),
-            ended_ms: self.ended_ms.saturating_add(from_ms),
-            ..self
-        }
+        Self { started_ms: self.started_ms + from_ms, ended_ms: self.ended_ms + from_ms, ..self }
     }
 }
 

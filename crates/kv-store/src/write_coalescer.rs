@@ -38,6 +38,7 @@ impl<V, O: Clone> WriteCoalescer<V, O> {
     /// Writes a value with `send`, or with the `send` of a concurrent caller. Returns the
     /// outcome of the write that had the value or replaced it; `None` if the sending caller was
     /// dropped before its end.
+    #[expect(clippy::missing_panics_doc, reason = "each value has a caller")]
     pub async fn put(&self, value: V, send: impl AsyncFn(V) -> O) -> Option<CoalescedPut<O>> {
         let (sender, outcome) = oneshot::channel();
         self.latest.replace(Some(value));
@@ -46,12 +47,13 @@ impl<V, O: Clone> WriteCoalescer<V, O> {
             let _sending = Sending(self);
             next_turn().await;
             while let Some(value) = self.take() {
-                let mut carried = self.waiting.take();
+                let mut superseded = self.waiting.take();
+                #[expect(clippy::expect_used, reason = "a caller adds its value and its sender together")]
+                let last = superseded.pop().expect("each value has a caller");
                 let outcome = send(value).await;
                 // A caller may have been dropped, and then needs no outcome.
-                let last = carried.pop().map(|sender| sender.send(CoalescedPut::Sent(outcome.clone())));
-                debug_assert!(last.is_some(), "each value has a caller");
-                for sender in carried {
+                let _gone = last.send(CoalescedPut::Sent(outcome.clone()));
+                for sender in superseded {
                     let _gone = sender.send(CoalescedPut::Superseded(outcome.clone()));
                 }
             }

@@ -84,16 +84,10 @@ impl Collector {
 
     /// Counts something of a route.
     pub fn count(&mut self, route: &'static str, add: impl FnOnce(&mut Counts)) {
-        match self.current.iter().rposition(|(name, _)| *name == route) {
-            Some(index) => {
-                let last = self.current.len() - 1;
-                self.current.swap(index, last);
-            }
-            None => self.current.push((route, Counts::default())),
-        }
-        if let Some((_, counts)) = self.current.last_mut() {
-            add(counts);
-        }
+        let index = self.current.iter().rposition(|(name, _)| *name == route);
+        let mut counts = index.map_or_else(Counts::default, |index| self.current.swap_remove(index).1);
+        add(&mut counts);
+        self.current.push((route, counts));
     }
 
     /// Returns when the counts are to be handed over, now that a response is ready.
@@ -160,9 +154,9 @@ impl Collector {
         self.waiting.push(MinuteCounts { unix_seconds: self.minute, routes });
         if self.waiting.len() > WAITING_MINUTES_MAX {
             let oldest = self.waiting.remove(0);
-            if let Some(next) = self.waiting.first_mut() {
-                add_all(&mut next.routes, &oldest.routes);
-            }
+            #[expect(clippy::expect_used, reason = "`WAITING_MINUTES_MAX` is not 0")]
+            let next = self.waiting.first_mut().expect("more than one minute waits");
+            add_all(&mut next.routes, &oldest.routes);
         }
     }
 }

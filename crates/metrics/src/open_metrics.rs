@@ -112,9 +112,9 @@ fn decimal(parts: u64, digits: u32) -> String {
     format!("{}.{:0width$}", parts / per_unit, parts % per_unit, width = digits as usize)
 }
 
+#[expect(clippy::expect_used, reason = "writing to a `String` never fails")]
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
-    // Writing to a `String` cannot fail.
-    let _ok = writeln!(text, "{line}");
+    writeln!(text, "{line}").expect("a `String` takes each line");
 }
 
 #[cfg(test)]
