@@ -77,8 +77,9 @@ pub fn json_from_record(record: &[u8]) -> Option<Vec<u8>> {
 
 /// Returns where the record begins and ends in a response of `length` bytes out of the cache.
 #[must_use]
+#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "the two texts stand above")]
 pub fn record_in_json(length: u32) -> (u32, u32) {
-    let [before, after] = [BEFORE, AFTER_FROM_CACHE].map(|text| u32::try_from(text.len()).unwrap_or(u32::MAX));
+    let [before, after] = [BEFORE, AFTER_FROM_CACHE].map(|text| u32::try_from(text.len()).expect("a short text"));
     (before, length - after)
 }
 

@@ -134,14 +134,15 @@ fn declared(head: &[u8], encoding: &impl Fn(&str) -> Option<String>) -> Option<S
 /// Returns the `encoding` of an XML declaration ("get an XML encoding").
 fn xml_encoding(head: &[u8]) -> Option<&[u8]> {
     let declaration = head.strip_prefix(b"<?xml")?;
-    let mut scan = Scan { rest: declaration.get(..declaration.iter().position(|byte| *byte == b'>')?)? };
+    let (declaration, _) = declaration.split_at(declaration.iter().position(|byte| *byte == b'>')?);
+    let mut scan = Scan { rest: declaration };
     scan.skip_past(b"encoding");
     let is_blank = |byte: u8| byte <= b' ';
     scan.skip_to(|byte| !is_blank(byte));
     scan.rest = scan.rest.strip_prefix(b"=")?;
     scan.skip_to(|byte| !is_blank(byte));
     let quote = scan.next().filter(|quote| matches!(quote, b'"' | b'\''))?;
-    let label = scan.rest.get(..scan.rest.iter().position(|byte| *byte == quote)?)?;
+    let (label, _) = scan.rest.split_at(scan.rest.iter().position(|byte| *byte == quote)?);
     (!label.iter().any(|byte| is_blank(*byte))).then_some(label)
 }
 
@@ -157,7 +158,9 @@ fn charset_in_content(content: &[u8]) -> Option<&[u8]> {
         scan.rest = value;
         scan.skip_to(|byte| !is_space(byte));
         return match scan.rest {
-            [quote @ (b'"' | b'\''), label @ ..] => label.get(..label.iter().position(|byte| byte == quote)?),
+            [quote @ (b'"' | b'\''), label @ ..] => {
+                Some(label.split_at(label.iter().position(|byte| byte == quote)?).0)
+            }
             label => label.split(|byte| is_space(*byte) || *byte == b';').next(),
         };
     }

@@ -18,8 +18,9 @@ impl<'a> Scan<'a> {
         Some(*byte)
     }
 
+    /// Moves past so many bytes, which must be there.
     pub(super) fn skip(&mut self, bytes: usize) {
-        self.rest = self.rest.get(bytes..).unwrap_or_default();
+        (_, self.rest) = self.rest.split_at(bytes);
     }
 
     /// Moves past these bytes; returns false if others come next.
@@ -70,8 +71,8 @@ impl<'a> Scan<'a> {
     /// to the end.
     fn until(&mut self, is_end: impl Fn(usize, u8) -> bool) -> Option<&'a [u8]> {
         let end = self.rest.iter().enumerate().position(|(at, byte)| is_end(at, *byte));
-        let (before, rest) = self.rest.split_at_checked(end.unwrap_or(self.rest.len()))?;
-        self.rest = rest;
+        let before;
+        (before, self.rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
         end.map(|_| before)
     }
 }

@@ -244,7 +244,7 @@ impl Name {
     }
 
     fn lower(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
+        self.bytes.split_at(self.length).0
     }
 }
 

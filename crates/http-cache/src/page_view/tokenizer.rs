@@ -52,8 +52,8 @@ impl<'a> Tokenizer<'a> {
                 }
                 [b'<', b'!', b'[', b'C', b'D', b'A', b'T', b'A', b'[', ..] if is_foreign => {
                     self.take("<![CDATA[".len());
-                    let text = self.take(self.rest.find("]]>").unwrap_or(self.rest.len()));
-                    self.take("]]>".len());
+                    let text;
+                    (text, self.rest) = self.rest.split_once("]]>").unwrap_or((self.rest, ""));
                     Some(Token::CharacterData(text))
                 }
                 // This stands for nothing.
@@ -81,25 +81,20 @@ impl<'a> Tokenizer<'a> {
     /// Returns the text up to the end tag of this element, or to the end of the page: in it,
     /// other tags are text.
     pub(super) fn raw_text(&mut self, name: &str) -> &'a str {
-        let mut length = 0;
-        while let Some(at) = self.rest.get(length..).and_then(|rest| rest.find('<')) {
-            length += at;
-            if self.has_tag_at(length, "</", name) {
-                return self.take(length);
-            }
-            length += 1;
-        }
-        self.take_rest()
+        let mut starts = self.rest.match_indices('<').map(|(at, _)| at);
+        let end = starts.find(|at| self.has_tag_at(*at, "</", name));
+        self.take(end.unwrap_or(self.rest.len()))
     }
 
     /// Moves to the end tag of a script, or to the end of the page. In `<!--` a script may have
     /// scripts of its own ("script data escaped state").
     pub(super) fn skip_script(&mut self) {
         let (mut at, mut is_escaped, mut is_in_script) = (0, false, false);
-        while let Some(rest) = self.rest.as_bytes().get(at..) {
+        loop {
+            let (_, rest) = self.rest.as_bytes().split_at(at);
             let Some(step) = rest.iter().position(|byte| *byte == b'<' || (is_escaped && *byte == b'-')) else { break };
             at += step;
-            let rest = rest.get(step..).unwrap_or_default();
+            let (_, rest) = rest.split_at(step);
             let is_end = self.has_tag_at(at, "</", "script");
             if is_end && !is_in_script {
                 self.take(at);
@@ -126,31 +121,28 @@ impl<'a> Tokenizer<'a> {
         self.take(self.rest.len())
     }
 
-    /// Moves past so many bytes and returns them.
+    /// Moves past so many bytes, which must be there and end with a character. Returns them.
     fn take(&mut self, bytes: usize) -> &'a str {
-        let (taken, rest) = self.rest.split_at_checked(bytes).unwrap_or((self.rest, ""));
-        self.rest = rest;
+        let taken;
+        (taken, self.rest) = self.rest.split_at(bytes);
         taken
     }
 
     /// Returns the length of the text before the next tag or comment.
     fn text_length(&self) -> usize {
-        let mut length = 0;
-        while let Some(at) = self.rest.get(length..).and_then(|rest| rest.find('<')) {
-            length += at;
-            match self.rest.as_bytes().get(length + 1..) {
-                Some([b'!' | b'?', ..] | [b'/', _, ..]) => return length,
-                Some([letter, ..]) if letter.is_ascii_alphabetic() => return length,
-                _ => length += 1,
-            }
-        }
-        self.rest.len()
+        let mut starts = self.rest.match_indices('<').map(|(at, _)| at);
+        let is_markup = |at: &usize| match self.rest.as_bytes().split_at(at + 1).1 {
+            [b'!' | b'?', ..] | [b'/', _, ..] => true,
+            [letter, ..] => letter.is_ascii_alphabetic(),
+            [] => false,
+        };
+        starts.find(is_markup).unwrap_or(self.rest.len())
     }
 
     /// Returns true if there is a tag of this element at a position: `start`, its name, and a
     /// byte that ends the name.
     fn has_tag_at(&self, at: usize, start: &str, name: &str) -> bool {
-        let tag = self.rest.as_bytes().get(at..).and_then(|rest| rest.strip_prefix(start.as_bytes()));
+        let tag = self.rest.as_bytes().split_at(at).1.strip_prefix(start.as_bytes());
         tag.and_then(|tag| tag.split_at_checked(name.len())).is_some_and(|(written, after)| {
             written.eq_ignore_ascii_case(name.as_bytes()) && after.first().is_some_and(|byte| ends_name(*byte))
         })
@@ -187,8 +179,8 @@ impl<'a> Tokenizer<'a> {
             return None;
         }
         // A `/` may also be the end of an attribute's value.
-        let separator = separator.get(..separator.len() - scan.rest.len());
-        let is_self_closing = separator.is_some_and(|separator| separator.ends_with(b"/"));
+        let (separator, _) = separator.split_at(separator.len() - scan.rest.len());
+        let is_self_closing = separator.ends_with(b"/");
         let attributes = self.take(self.rest.len() - scan.rest.len() + ">".len());
         Some(StartTag { name, attributes, is_self_closing })
     }
