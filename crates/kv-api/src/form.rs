@@ -127,7 +127,7 @@ impl FormScanner {
                 break;
             }
             self.rest_at += read as u64;
-            unread = unread.get(read..).unwrap_or_default();
+            (_, unread) = unread.split_at(read);
         }
         self.rest = unread.to_vec();
         Ok(())
@@ -157,13 +157,14 @@ impl FormScanner {
         match &mut self.state {
             ScanState::End => Ok(unread.len()),
             ScanState::Head => {
-                let end = memchr::memmem::find(unread, b"\r\n\r\n");
+                const END: &[u8] = b"\r\n\r\n";
+                let end = memchr::memmem::find(unread, END);
                 if end.unwrap_or(unread.len()) > HEAD_BYTES_MAX {
                     return Err(MALFORMED);
                 }
                 let Some(end) = end else { return Ok(0) };
-                let head = unread.get(..end).unwrap_or_default();
-                let read = end + 4;
+                let (head, _) = unread.split_at(end);
+                let read = end + END.len();
                 let start = self.rest_at + read as u64;
                 self.state = ScanState::Content { part: Part::of(head)?, start, bytes: Vec::new() };
                 Ok(read)
@@ -171,7 +172,7 @@ impl FormScanner {
             ScanState::Preamble | ScanState::Content { .. } => match self.find_delimiter(unread)? {
                 Found::Content(0) => Ok(0),
                 Found::Content(length) => {
-                    self.read_content(unread.get(..length).unwrap_or_default())?;
+                    self.read_content(unread.split_at(length).0)?;
                     Ok(length)
                 }
                 Found::Delimiter { length, is_last } => {
@@ -197,10 +198,10 @@ impl FormScanner {
             return Ok(Found::Content(start));
         }
         let length = needle.len();
-        let after = unread.get(length..).unwrap_or_default();
+        let (_, after) = unread.split_at(length);
         // Padding (RFC 2046 §5.1.1).
         let padding = after.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-        match after.get(padding..).unwrap_or_default() {
+        match after.split_at(padding).1 {
             [b'-', b'-', ..] if padding == 0 => Ok(Found::Delimiter { length: length + 2, is_last: true }),
             [b'\r', b'\n', ..] => Ok(Found::Delimiter { length: length + padding, is_last: false }),
             _ if padding > HEAD_BYTES_MAX => Err(MALFORMED),
@@ -325,11 +326,11 @@ fn parameter(parameters: &str, name: &str) -> Option<String> {
 /// Reads a quoted string after its first quote. Returns it, and what follows its last quote.
 fn quoted_string(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
-    let mut characters = text.char_indices();
-    while let Some((at, character)) = characters.next() {
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
         match character {
-            '"' => return Some((value, text.get(at + 1..)?)),
-            '\\' => value.push(characters.next()?.1),
+            '"' => return Some((value, characters.as_str())),
+            '\\' => value.push(characters.next()?),
             other => value.push(other),
         }
     }
@@ -461,6 +462,24 @@ mod tests {
             }
             parts.push(("name=\"value\"; filename=\"f\"", &value));
             prop_assert_eq!(read(TYPE, &form(&parts), chunk), Ok((value.clone(), metadata.clone())));
+        }
+
+        #[test]
+        fn no_head_of_a_part_and_no_content_type_make_the_scanner_panic(
+            parts in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "Content-Disposition", ": ", "form-data", "; ", "name", "=", "\"", "\\", "metadata", "[", "]", "a", "value",
+                    "\r\n", "\r\n\r\n", "\r\n--B", "--", "boundary", "B", " ", "é", "multipart/form-data;",
+                ]),
+                0..40,
+            ),
+            chunk in 1_usize..20,
+        ) {
+            let text = parts.concat();
+            let body = format!("--B\r\nContent-Disposition: form-data; {text}");
+            let _outcome = read(TYPE, body.as_bytes(), chunk);
+            let _outcome = FormScanner::of(Some(&text));
+            let _outcome = FormScanner::of(Some(&format!("multipart/form-data; boundary=B{text}")));
         }
 
         #[test]

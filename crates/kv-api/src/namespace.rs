@@ -77,6 +77,7 @@ pub fn page(mut namespaces: Vec<ApiNamespace>, query: &NamespacesQuery) -> (Vec<
 #[must_use]
 pub fn page_of<T>(all: Vec<T>, page: u64, per_page: u64) -> (Vec<T>, PageInfo<'static>) {
     let total_count = all.len();
+    // The number of a page can be any: a product that is too large is after the last one as well.
     let skipped = usize::try_from((page - 1).saturating_mul(per_page)).unwrap_or(usize::MAX);
     let most = usize::try_from(per_page).unwrap_or(usize::MAX);
     let entries: Vec<T> = all.into_iter().skip(skipped).take(most).collect();
