@@ -72,7 +72,7 @@ pub(crate) async fn previous_release(
         }
         Err(ReadFailure::Broken(broken)) => {
             context.log().warning("broken_record", &broken);
-            manifests.borrow_mut().insert(id, None, 0);
+            manifests.borrow_mut().insert(id, None);
             return None;
         }
     };

@@ -55,7 +55,7 @@ pub(super) async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manife
     }
     let broken = |broken| ReadFailure::Broken(BrokenRelease::Record(key.to_static(), broken));
     let manifest = json.as_deref().map(Manifest::parse).transpose().map_err(broken)?.map(Rc::new);
-    manifests.borrow_mut().insert(id, manifest.clone(), json.map_or(0, |json| json.len()));
+    manifests.borrow_mut().insert(id, manifest.clone());
     Ok(manifest)
 }
 

@@ -13,6 +13,10 @@ pub const INTERVAL_MS: u64 = 10_000;
 /// become one: no count is lost, and the time of some is less exact.
 const WAITING_MINUTES_MAX: usize = 60;
 
+/// How many statuses a route may respond with in one minute, as [`Collector::bytes_max`] counts.
+/// Servers that send many more to the cache or to storefronts are hardly found.
+const STATUSES_MAX: usize = 16;
+
 const MINUTE_MS: u64 = 60_000;
 
 /// The counts of one minute.
@@ -72,6 +76,14 @@ pub struct Collector {
 }
 
 impl Collector {
+    /// Returns the most bytes that it takes if so many names are counted: the minutes that wait, as
+    /// many that are on their way, and the current one. Nodes of the maps may be half empty.
+    #[must_use]
+    pub const fn bytes_max(names: usize) -> usize {
+        let statuses = STATUSES_MAX * size_of::<(u16, u64)>();
+        (2 * WAITING_MINUTES_MAX + 1) * names * 2 * (size_of::<(Cow<'static, str>, Counts)>() + statuses)
+    }
+
     /// Notes that work begins at this time, in milliseconds since the Unix epoch: what is counted
     /// from now on belongs to its minute.
     pub fn begin(&mut self, now_ms: u64) {

@@ -7,6 +7,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use super::AssetPath;
+use super::allocation::{allocated, allocated_list};
 use super::line_error::LineError;
 use super::pattern::{Pattern, STRICT};
 use http_semantics::fields;
@@ -100,6 +101,11 @@ impl HeaderRules {
         close(open, &mut rules, &mut |line, problem| errors.push(LineError { line, problem }));
         errors.sort_by_key(|error| error.line);
         if errors.is_empty() { Ok(Self(rules)) } else { Err(errors) }
+    }
+
+    /// Returns the bytes of memory that its lists and texts take.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        allocated_list(&self.0) + self.0.iter().map(HeaderRule::owned_bytes).sum::<usize>()
     }
 
     /// Returns the changes for a path on a host
@@ -219,6 +225,13 @@ impl<'a> HeaderChange<'a> {
 }
 
 impl HeaderRule {
+    /// Returns the bytes of memory that its lists and texts take.
+    fn owned_bytes(&self) -> usize {
+        let removed: usize = self.remove.iter().map(|name| allocated(name.len())).sum();
+        let set: usize = self.set.iter().map(|(name, value)| allocated(name.len()) + allocated(value.len())).sum();
+        self.source.owned_bytes() + allocated_list(&self.remove) + removed + allocated_list(&self.set) + set
+    }
+
     /// Adds a line. "If a header is applied twice …, the values are joined with a comma
     /// separator."
     fn add(&mut self, field: HeaderChange<'_>) {

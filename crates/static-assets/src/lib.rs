@@ -84,6 +84,7 @@
 
 #![forbid(unsafe_code)]
 
+mod allocation;
 pub mod asset_store;
 pub mod changes;
 pub mod fingerprint;

@@ -7,10 +7,15 @@ use kv_store::limits::VALUE_BYTES_MAX;
 use crate::manifest::Manifest;
 use crate::release::Pointer;
 
+/// The most bytes of memory that the manifest of the release that is served takes: twice the JSON
+/// of one value of Workers KV ([`Manifest::memory_bytes`]).
+#[allow(clippy::cast_possible_truncation)] // 50 MiB.
+pub const SERVED_BYTES_MAX: usize = 2 * VALUE_BYTES_MAX as usize;
+
 /// A cache of the manifests that one pointer names. The manifest of the release that is served
-/// always stays. Previous ones stay as long as their JSON fits into a bound in bytes. One that
-/// does not fit is marked as unusable: if it evicted another, both would be parsed again and
-/// again.
+/// always stays, whatever it takes. Previous ones stay as long as they fit into a bound in bytes of
+/// memory. One that does not fit is marked as unusable: if it evicted another, both would be parsed
+/// again and again.
 #[derive(Debug)]
 pub struct ManifestCache {
     entries: Vec<CachedManifest>,
@@ -22,24 +27,23 @@ struct CachedManifest {
     id: String,
     /// `None` for a manifest that is missing, broken, or too long beside the others.
     manifest: Option<Rc<Manifest>>,
-    /// The length of its JSON in bytes.
+    /// The bytes of memory that it takes.
     bytes: usize,
 }
 
 impl ManifestCache {
-    /// Returns an empty cache. It holds the manifest of the release that is served and previous
-    /// ones of at most this many bytes of JSON.
+    /// Returns an empty cache. It holds the manifest of the release that is served, and previous
+    /// ones that take at most this many bytes.
     #[must_use]
     pub const fn new(previous_bytes_max: usize) -> Self {
         Self { entries: Vec::new(), previous_bytes_max }
     }
 
-    /// Returns the most bytes of JSON that the cached manifests come from: one whole value of
-    /// Workers KV for the release that is served, and the bound for previous ones.
+    /// Returns the bound for previous manifests and the largest manifest of a release that is
+    /// served, in bytes.
     #[must_use]
-    #[allow(clippy::cast_possible_truncation)] // 25 MiB.
     pub const fn bytes_max(&self) -> usize {
-        VALUE_BYTES_MAX as usize + self.previous_bytes_max
+        SERVED_BYTES_MAX + self.previous_bytes_max
     }
 
     /// Returns the cached manifest of a release: `None` if it has not been read, `Some(None)` if
@@ -49,8 +53,9 @@ impl ManifestCache {
         self.entries.iter().find(|entry| entry.id == id).map(|entry| entry.manifest.clone())
     }
 
-    /// Caches a manifest and the length of its JSON in bytes; `None` if it cannot be used.
-    pub fn insert(&mut self, id: &str, manifest: Option<Rc<Manifest>>, bytes: usize) {
+    /// Caches a manifest; `None` if it cannot be used.
+    pub fn insert(&mut self, id: &str, manifest: Option<Rc<Manifest>>) {
+        let bytes = manifest.as_deref().map_or(0, Manifest::memory_bytes);
         self.entries.retain(|entry| entry.id != id);
         self.entries.push(CachedManifest { id: id.to_owned(), manifest, bytes });
     }
@@ -67,7 +72,7 @@ impl ManifestCache {
     pub fn enforce_bound(&mut self, id: &str, served: &str) {
         let others = self.entries.iter().filter(|entry| entry.id != served);
         if others.map(|entry| entry.bytes).sum::<usize>() > self.previous_bytes_max {
-            self.insert(id, None, 0);
+            self.insert(id, None);
         }
     }
 }
@@ -91,25 +96,25 @@ mod tests {
 
     #[test]
     fn previous_manifests_beyond_the_bound_are_not_used() {
-        let mut manifests = ManifestCache::new(100);
-        manifests.insert("c", Some(manifest("c")), 1000);
-        for id in ["b", "a"] {
-            manifests.insert(id, Some(manifest(id)), 60);
+        let bytes = manifest("a").memory_bytes();
+        let mut manifests = ManifestCache::new(2 * bytes - 1);
+        for id in ["c", "b", "a"] {
+            manifests.insert(id, Some(manifest(id)));
             manifests.enforce_bound(id, "c");
         }
         assert_eq!(ids(&manifests), [("c", true), ("b", true), ("a", false)]);
         assert!(manifests.get("a").is_some_and(|entry| entry.is_none()), "it is not read again and again");
         assert!(manifests.get("d").is_none());
-        assert_eq!(manifests.bytes_max(), 25 * 1024 * 1024 + 100);
+        assert_eq!(manifests.bytes_max(), 50 * 1024 * 1024 + 2 * bytes - 1);
     }
 
     #[test]
     fn a_new_pointer_removes_unnamed_and_unusable_manifests() {
         let mut manifests = ManifestCache::new(100);
         for id in ["a", "b", "c"] {
-            manifests.insert(id, Some(manifest(id)), 1);
+            manifests.insert(id, Some(manifest(id)));
         }
-        manifests.insert("d", None, 0);
+        manifests.insert("d", None);
         manifests.retain_named_by(&pointer("c", &["b", "d"]));
         assert_eq!(ids(&manifests), [("b", true), ("c", true)]);
     }

@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::AssetPath;
+use super::allocation::{allocated, allocated_list};
 use http_semantics::request_target::{BadPercentEncoding, percent_decode};
 
 /// The name of the placeholder `*`.
@@ -75,7 +76,28 @@ pub(super) enum PatternToken<'a> {
     Name(&'a str),
 }
 
+impl SegmentSequence {
+    /// Returns the bytes of memory that its lists and texts take.
+    fn owned_bytes(&self) -> usize {
+        let of_placeholder = |(placeholder, literal): &(Placeholder, String)| {
+            let name = if let Placeholder::Name(name) = placeholder { name.len() } else { 0 };
+            allocated(name) + allocated(literal.capacity())
+        };
+        let of_segment = |segment: &PatternSegment| {
+            let rest: usize = segment.rest.iter().map(of_placeholder).sum();
+            allocated(segment.first.capacity()) + allocated_list(&segment.rest) + rest
+        };
+        allocated_list(&self.segments) + self.segments.iter().map(of_segment).sum::<usize>()
+    }
+}
+
 impl Pattern {
+    /// Returns the bytes of memory that its lists and texts take.
+    pub(super) fn owned_bytes(&self) -> usize {
+        let host = self.host.as_ref().map_or(0, SegmentSequence::owned_bytes);
+        allocated(self.text.len()) + host + self.path.owned_bytes()
+    }
+
     /// Parses a pattern, percent-encoded or not.
     ///
     /// # Errors

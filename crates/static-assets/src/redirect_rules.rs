@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use self::destination::Destination;
 pub use self::destination::Redirect;
 use super::AssetPath;
+use super::allocation::{allocated, allocated_list};
 use super::line_error::LineError;
 use super::pattern::{Captures, Pattern};
 
@@ -99,6 +100,14 @@ impl RedirectRules {
     #[must_use]
     pub fn find(&self, path: &AssetPath<'_>, query: Option<&str>) -> Option<Redirect> {
         self.first(path).and_then(|(rule, captures)| rule.destination.redirect(&captures, query))
+    }
+
+    /// Returns the bytes of memory that its lists and texts take.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let paths: usize = self.fixed.iter().map(|(path, _)| allocated(path.len())).sum();
+        let of_rule = |rule: &RedirectRule| rule.source.owned_bytes() + allocated(rule.destination.text().len());
+        let rules: usize = self.rules().map(of_rule).sum();
+        allocated_list(&self.fixed) + paths + allocated_list(&self.dynamic) + rules
     }
 
     /// Returns true if there is no rule.
