@@ -1,8 +1,8 @@
 //! What one isolate remembers from one request to the next, each cache beside its bound.
 //!
 //! An isolate has 128 MB for JavaScript and WebAssembly together, and serves several requests at
-//! once. All caches together take less than 64 MiB, and up to 96 MiB with the largest manifest that
-//! Workers KV can store; a test adds their bounds up.
+//! once. All caches together take less than 64 MiB, and up to 96 MiB with the largest manifest
+//! that Workers KV can store; a test adds their bounds up.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -76,8 +76,8 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Returns the most bytes that it takes if so many names are counted: the minutes that wait, as
-    /// many that are on their way, and the current one. Nodes of the maps may be half empty.
+    /// Returns the most bytes that it takes if so many names are counted: the minutes that wait,
+    /// as many that are on their way, and the current one. Nodes of the maps may be half empty.
     #[must_use]
     pub const fn bytes_max(names: usize) -> usize {
         let statuses = STATUSES_MAX * size_of::<(u16, u64)>();

@@ -177,9 +177,9 @@ impl Manifest {
     }
 
     /// Returns the bytes of memory that it takes: its lists and texts, and what the allocator adds
-    /// to each. In WebAssembly that is less than twice the length of its JSON in `kv-edge assets
-    /// push`'s form, rules aside: a file takes 96 bytes and its texts, and has 105 bytes of JSON at
-    /// least.
+    /// to each. In WebAssembly that is less than twice the length of the JSON that `kv-edge assets
+    /// push` writes, rules aside: a file takes 96 bytes and its texts, and has 105 bytes of JSON
+    /// at least.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let files: usize = self.files.iter().map(File::owned_bytes).sum();

@@ -13,9 +13,9 @@ use crate::release::Pointer;
 pub const SERVED_BYTES_MAX: usize = 2 * VALUE_BYTES_MAX as usize;
 
 /// A cache of the manifests that one pointer names. The manifest of the release that is served
-/// always stays, whatever it takes. Previous ones stay as long as they fit into a bound in bytes of
-/// memory. One that does not fit is marked as unusable: if it evicted another, both would be parsed
-/// again and again.
+/// always stays, whatever it takes. Previous ones stay as long as they fit into a bound in bytes
+/// of memory. One that does not fit is marked as unusable: if it evicted another, both would be
+/// parsed again and again.
 #[derive(Debug)]
 pub struct ManifestCache {
     entries: Vec<CachedManifest>,
