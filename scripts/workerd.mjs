@@ -1,15 +1,24 @@
 // Starts workerd with the modules and bindings of wrangler.toml, and ends it with this process.
 //
 // Tests, the conformance suite and the benchmark run the same binary with the same definition
-// (`readWorkerConfig`, `collectModules`). One thing differs: the KV behind the bindings.
+// (`readWorkerConfig`, `collectModules`), but it is started in two ways:
 //
-// - Tests and the conformance suite need all of the local KV of `wrangler dev`: metadata,
-//   expiration, lists. miniflare has it, and so scripts/local-worker.mjs lets miniflare start
-//   workerd.
-// - The benchmark times the Worker. miniflare simulates KV with a Durable Object in the same
-//   process: a read costs ten times what is timed here, and would count as the Worker's CPU time;
-//   the time to the first response would include miniflare's own start. So `startWorkerd` starts
-//   workerd with KV namespaces that are services of their own.
+// - For tests and the conformance suite, miniflare starts it (scripts/local-worker.mjs). A KV of
+//   our own would test our idea of KV: miniflare's is that of `wrangler dev`. miniflare also has
+//   the REST API over it, static assets, and the eviction of Durable Objects.
+// - For the benchmark, `startWorkerd` starts it. miniflare simulates KV with a Durable Object in
+//   the same process: a read costs ten times what is timed here, and would count as the Worker's
+//   CPU time; the time to the first response would include miniflare's own start.
+//
+// So these things differ in the benchmark:
+//
+// - Each KV namespace is a service of its own, a folder or a server.
+// - There are no static assets: the binding `CONSOLE` is missing.
+// - There are no datasets of Analytics Engine. miniflare's take points and drop them.
+// - There is no Worker in front. miniflare's adds what Cloudflare adds to a request; tests pass it
+//   by if they use `directUrl`.
+// - All vars are texts. miniflare gives a var of wrangler.toml that is no text as JSON, as
+//   `wrangler dev` does.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createRequire } from "node:module";
