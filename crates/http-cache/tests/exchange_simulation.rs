@@ -876,36 +876,36 @@ impl World {
                 self.after(WRITE_KNOWN_MS, Task::Written { isolate, resource, version });
             }
         }
-        let seen = format!("{id} at {} ms: {cache_status}, {content:?}, {stored:?}", self.now_ms);
-        assert_eq!(content.resource, running.resource, "{seen}");
+        let seen = || format!("{id} at {} ms: {cache_status}, {content:?}, {stored:?}", self.now_ms);
+        assert_eq!(content.resource, running.resource, "{}", seen());
         for (name, value) in &content.selected_by {
-            assert_eq!(value, &value_of(&running.fields, name), "{seen}");
+            assert_eq!(value, &value_of(&running.fields, name), "{}", seen());
         }
-        assert!(content.only_for.is_none_or(|only| only == id), "made for another visitor: {seen}");
-        assert!(content.version >= running.version_min, "older than a write: {seen}");
+        assert!(content.only_for.is_none_or(|only| only == id), "made for another visitor: {}", seen());
+        assert!(content.version >= running.version_min, "older than a write: {}", seen());
         check_chain(&content.chain, &seen);
         if cache_status.is_in_place_of_error() && running.sent > 0 {
-            assert!(running.has_failed, "no error: {seen}");
+            assert!(running.has_failed, "no error: {}", seen());
         }
         let is_view = running.exchange.view() == StoredView::Page;
         if let (CacheStatus::Forwarded { detail: Some("purged"), .. }, Some(stored)) = (&cache_status, &stored)
             && is_view
         {
             let is_new = stored.metadata.times.requested_ms >= running.began_ms;
-            assert!(is_new || running.has_failed, "purged already: {seen}");
+            assert!(is_new || running.has_failed, "purged already: {}", seen());
         }
         let (CacheStatus::Hit { detail, .. }, Some(stored)) = (&cache_status, &stored) else { return };
         let url = url_of(running.resource);
         for metadata in content.chain.iter().map(|link| &link.metadata).chain([&stored.metadata]) {
-            assert_ne!(running.purges.covers(&url, metadata), Some(PurgeMode::Hard), "purged: {seen}");
+            assert_ne!(running.purges.covers(&url, metadata), Some(PurgeMode::Hard), "purged: {}", seen());
         }
         if content.chain.len() > 1 {
-            assert!(matches!(detail, None | Some("soft-purge")), "stale: {seen}");
+            assert!(matches!(detail, None | Some("soft-purge")), "stale: {}", seen());
             for Link { resource, metadata, .. } in &content.chain {
                 let (control, fresh, ..) = self.policy(*resource);
                 let fresh = if control.is_empty() { 60 } else { fresh };
                 let age_ms = running.began_ms.saturating_sub(metadata.times.received_ms);
-                assert!(age_ms <= fresh * 1000, "{resource} is too old: {seen}");
+                assert!(age_ms <= fresh * 1000, "{resource} is too old: {}", seen());
             }
             return;
         }
@@ -917,11 +917,11 @@ impl World {
             Some("stale-while-revalidate") => fresh + swr,
             Some("stale-if-error") => fresh + sie,
             Some("max-stale") => fresh + 3,
-            Some(other) => panic!("{other}: {seen}"),
+            Some(other) => panic!("{other}: {}", seen()),
         };
         // The decision is as old as the reads that it rests on.
         let age_ms = running.began_ms.saturating_sub(stored.metadata.times.received_ms);
-        assert!(age_ms <= seconds * 1000, "too old: {seen}");
+        assert!(age_ms <= seconds * 1000, "too old: {}", seen());
     }
 }
 
@@ -936,12 +936,12 @@ impl Running {
 }
 
 /// Checks that each response of a view redirects to the next one, up to a page.
-fn check_chain(chain: &[Link], seen: &str) {
+fn check_chain(chain: &[Link], seen: &dyn Fn() -> String) {
     for (index, link) in chain.iter().enumerate() {
         let expected = chain.get(index + 1).map_or(Target::Page, |next| Target::Resource(next.resource));
         // An error is a page, too.
         if link.metadata.status != 503 {
-            assert_eq!(target_of(link.resource, link.version).0, expected, "{seen}");
+            assert_eq!(target_of(link.resource, link.version).0, expected, "{}", seen());
         }
     }
 }
