@@ -47,6 +47,7 @@ impl KeyPages {
         self.namespace.call(&what, "list the keys", |client, time_left| {
             let response = client.send(ApiRequest::Get(&path), time_left)?;
             let envelope = response.success::<Vec<NamespaceKey>>()?;
+            // A page without a cursor is the last one, as one with an empty cursor is.
             let next = envelope.result_info.unwrap_or_default().cursor.unwrap_or_default();
             match envelope.result {
                 // The same cursor again would loop forever.

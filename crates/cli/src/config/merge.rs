@@ -13,6 +13,7 @@ use super::stored_keys::StoredKey;
 
 /// Returns the keys of the list, corrected by what happened to some of them lately, which is more
 /// recent than the list. `recent_changes` must be in the order of the ids, too.
+#[expect(clippy::expect_used, reason = "both were peeked at: if a key were lost, it would be deleted or written again")]
 pub(super) fn with_recent_changes(
     stored: impl Iterator<Item = Result<StoredKey, PassError>>,
     recent_changes: Vec<(String, RecentChange)>,
@@ -28,8 +29,9 @@ pub(super) fn with_recent_changes(
             if order == Ordering::Less {
                 return stored.next();
             }
-            let listed = if order == Ordering::Equal { stored.next()?.ok() } else { None };
-            let (id, change) = recent_changes.next()?;
+            let listed =
+                (order == Ordering::Equal).then(|| stored.next().and_then(Result::ok).expect("the key is next"));
+            let (id, change) = recent_changes.next().expect("the change is next");
             if let Some(stored) = apply_recent_change(listed, id, change) {
                 return Some(Ok(stored));
             }

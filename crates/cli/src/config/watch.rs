@@ -124,7 +124,11 @@ impl WatchLoop<'_> {
         while !self.is_stopped() {
             let summary = match self.schedule.next(now_ms()) {
                 ScheduledAction::Wait(milliseconds) => {
-                    self.wait(milliseconds);
+                    self.wait(Some(Duration::from_millis(milliseconds)));
+                    continue;
+                }
+                ScheduledAction::WaitForChanges => {
+                    self.wait(None);
                     continue;
                 }
                 ScheduledAction::Compare => sync::run(self.source, self.target, &self.recent),
@@ -140,9 +144,9 @@ impl WatchLoop<'_> {
         self.stop.is_cancelled()
     }
 
-    /// Waits for notifications, at most so long.
-    fn wait(&mut self, milliseconds: u64) {
-        match self.source.wait(Duration::from_millis(milliseconds)) {
+    /// Waits for notifications, at most so long if there is a limit.
+    fn wait(&mut self, limit: Option<Duration>) {
+        match self.source.wait(limit) {
             Ok(changed) => self.schedule.add_changes(changed, now_ms()),
             Err(_) if self.is_stopped() => {}
             Err(error) => {

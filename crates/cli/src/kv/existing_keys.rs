@@ -1,7 +1,5 @@
 //! What happens to keys that exist already where pairs are written.
 
-use kv_store::limits::Key;
-
 use super::KvError;
 use super::key_set::KeySet;
 use crate::api::Namespace;
@@ -93,9 +91,9 @@ impl KeysToWrite {
         let phase = progress.phase("looking for existing keys", 0, Unit::Keys);
         let mut existing = ExistingKeys::default();
         if self.first.len() <= LOOKUPS_MAX {
-            for key in self.first.iter().filter_map(|key| Key::new(key.as_str()).ok()) {
-                if namespace.find(key.as_str())?.is_some() {
-                    existing.insert(key.as_str());
+            for key in &self.first {
+                if namespace.find(key)?.is_some() {
+                    existing.insert(key);
                 }
                 phase.add(1);
             }

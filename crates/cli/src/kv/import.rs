@@ -98,7 +98,7 @@ struct HashedInput<R> {
 impl<R: Read> Read for HashedInput<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
-        self.hasher.update(buffer.get(..count).unwrap_or_default());
+        self.hasher.update(buffer.split_at(count).0);
         Ok(count)
     }
 }

@@ -109,7 +109,7 @@ impl LsArguments {
     fn folder<'k>(&self, key: &'k str) -> Option<&'k str> {
         let rest = key.strip_prefix(self.prefix.as_str()).filter(|_| !self.recursive)?;
         let end = self.prefix.len() + rest.find(&self.delimiter)? + self.delimiter.len();
-        key.get(..end)
+        Some(key.split_at(end).0)
     }
 }
 

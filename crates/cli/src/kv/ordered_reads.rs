@@ -44,37 +44,40 @@ pub(super) struct OrderedReads<I, K, T, E> {
 #[derive(Debug)]
 struct GroupSize {
     size: usize,
-    /// How many items reads of this size have read since the last division or growth.
-    items: usize,
+    /// How many items reads of this size have read since the last division or growth; `None` if
+    /// there was none.
+    items: Option<usize>,
     /// After how many items the size grows. It doubles with each read that was in vain.
     items_to_grow: usize,
 }
 
 impl GroupSize {
     fn new(size: usize) -> Self {
-        Self { size, items: usize::MAX, items_to_grow: ITEMS_TO_GROW }
+        Self { size, items: None, items_to_grow: ITEMS_TO_GROW }
     }
 
     fn divided(&mut self, items: usize) {
         // Other reads of a larger size began before this one ended.
         if items == self.size {
-            let is_frequent = self.items < items;
+            let is_frequent = self.items.is_some_and(|read| read < items);
             let size = if is_frequent { (self.size / PARTS).max(1) } else { self.size };
             let items_to_grow = (self.items_to_grow * 2).min(ITEMS_TO_GROW_MAX);
-            *self = Self { size, items: 0, items_to_grow };
+            *self = Self { size, items: Some(0), items_to_grow };
         }
     }
 
     fn read(&mut self, items: usize, items_max: usize) {
         // The parts of a divided read say nothing about reads of this size.
-        if items == self.size {
-            self.items = self.items.saturating_add(items);
+        if items == self.size
+            && let Some(read) = &mut self.items
+        {
+            *read += items;
         }
         if items == items_max {
             self.items_to_grow = ITEMS_TO_GROW;
-        } else if self.items >= self.items_to_grow && self.size < items_max {
+        } else if self.size < items_max && self.items.is_some_and(|read| read >= self.items_to_grow) {
             self.size = (self.size * PARTS).min(items_max);
-            self.items = 0;
+            self.items = Some(0);
         }
     }
 }

@@ -186,7 +186,7 @@ impl<R: BufRead> RecordReader<R> {
                 return Err(self.error("the record is cut off"));
             }
             let end = scan.end(bytes);
-            let taken = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes);
+            let (taken, _) = bytes.split_at(end.unwrap_or(bytes.len()));
             record.extend_from_slice(taken);
             let length = taken.len();
             self.input.consume(length);
@@ -232,7 +232,7 @@ impl<R: BufRead> Iterator for RecordReader<R> {
     }
 }
 
-/// Finds the end of a JSON object in bytes that come in parts.
+/// Finds the end of a JSON object in bytes that come in parts. The first one opens the object.
 #[derive(Debug, Default)]
 struct ObjectScan {
     depth: usize,
@@ -251,7 +251,7 @@ impl ObjectScan {
                 _ if self.is_in_string => {}
                 b'{' | b'[' => self.depth += 1,
                 b'}' | b']' => {
-                    self.depth = self.depth.saturating_sub(1);
+                    self.depth -= 1;
                     if self.depth == 0 {
                         return Some(at + 1);
                     }

@@ -58,9 +58,10 @@ fn before(day: NaiveDate, days: u64) -> NaiveDate {
 }
 
 /// Returns the day of a time in milliseconds since the Unix epoch, in UTC.
+#[expect(clippy::expect_used, reason = "a clock is not as far off as the year 262143")]
 pub(super) fn date_of(now_ms: u64) -> NaiveDate {
     let time = i64::try_from(now_ms).ok().and_then(DateTime::from_timestamp_millis);
-    time.unwrap_or(DateTime::UNIX_EPOCH).date_naive()
+    time.expect("the time has a date").date_naive()
 }
 
 /// Parses a number of whole days: `7d`, `24h`.

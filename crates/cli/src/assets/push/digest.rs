@@ -69,7 +69,7 @@ impl ChunkDigest {
     fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let free = self.size - self.current_length;
-            let (now, later) = bytes.split_at_checked(free).unwrap_or((bytes, &[]));
+            let (now, later) = bytes.split_at(free.min(bytes.len()));
             self.current.update(now);
             self.current_length += now.len();
             if self.current_length == self.size {

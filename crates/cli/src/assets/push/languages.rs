@@ -124,7 +124,7 @@ fn attribute<'t>(tag: &'t str, wanted: &str) -> Option<&'t str> {
     loop {
         rest = rest.trim_start_matches(|next| is_space(next) || next == '/');
         let end = rest.find(|next| is_space(next) || matches!(next, '=' | '>' | '/'))?;
-        let (name, after) = rest.split_at_checked(end)?;
+        let (name, after) = rest.split_at(end);
         let Some(value) = after.trim_start_matches(is_space).strip_prefix('=') else {
             // An attribute without a value, or the end of the tag.
             if name.is_empty() {
@@ -135,8 +135,8 @@ fn attribute<'t>(tag: &'t str, wanted: &str) -> Option<&'t str> {
         };
         let value = value.trim_start_matches(is_space);
         let (value, after) = match value.chars().next()? {
-            quote @ ('"' | '\'') => value.get(1..)?.split_once(quote)?,
-            _ => value.split_at_checked(value.find(|next| is_space(next) || next == '>')?)?,
+            quote @ ('"' | '\'') => value.split_at(quote.len_utf8()).1.split_once(quote)?,
+            _ => value.split_at(value.find(|next| is_space(next) || next == '>')?),
         };
         if name.eq_ignore_ascii_case(wanted) {
             return Some(value.trim());

@@ -69,7 +69,7 @@ pub(super) fn hash_file(source: &SourceFile) -> Result<HashedFile, SourceFileErr
     loop {
         match file.read(&mut buffer) {
             Ok(0) => break,
-            Ok(length) => digest.update(buffer.get(..length).unwrap_or_default()),
+            Ok(length) => digest.update(buffer.split_at(length).0),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(unreadable(source, error)),
         }
@@ -118,9 +118,10 @@ pub(super) fn encode(source: &SourceFile, body: &FileBody, spool: &Spool) -> Res
 ///
 /// # Errors
 /// If it cannot be read, or has changed since it was hashed.
+#[expect(clippy::expect_used, reason = "a value has at most 25 MiB")]
 pub(super) fn part(source: &SourceFile, offset: u64, length: u64, hash: &str) -> Result<Vec<u8>, SourceFileError> {
     let mut file = open(source)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    let mut bytes = Vec::with_capacity(usize::try_from(length).expect("a value fits memory"));
     let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.take(length).read_to_end(&mut bytes));
     read.map_err(|error| unreadable(source, error))?;
     if content_hash::hash(&bytes) == hash { Ok(bytes) } else { Err(changed(source)) }
@@ -151,7 +152,7 @@ struct HashingReader<R> {
 impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.file.read(buffer)?;
-        self.digest.update(buffer.get(..length).unwrap_or_default());
+        self.digest.update(buffer.split_at(length).0);
         Ok(length)
     }
 }

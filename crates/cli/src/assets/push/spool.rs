@@ -91,7 +91,7 @@ impl Write for SpoolWriter<'_> {
             return Err(io::Error::other("longer than `length_max`"));
         }
         let free = self.sizes.chunk - self.buffer.len();
-        let (now, _) = bytes.split_at_checked(free).unwrap_or((bytes, &[]));
+        let (now, _) = bytes.split_at(free.min(bytes.len()));
         self.digest.update(now);
         self.buffer.extend_from_slice(now);
         if self.buffer.len() == self.sizes.chunk {

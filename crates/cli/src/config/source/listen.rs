@@ -29,10 +29,11 @@ impl PostgresSource {
         })
     }
 
-    /// Waits for notifications, at most so long, and returns all changes that were notified. An
-    /// error means that the connection is lost, or that it was stopped.
-    pub(in crate::config) fn wait(&mut self, limit: Duration) -> Result<ChangedRows, SourceError> {
-        let limit = limit.min(SILENCE);
+    /// Waits for notifications, at most so long if there is a limit, and returns all changes that
+    /// were notified. Without any it also returns after a while. An error means that the
+    /// connection is lost, or that it was stopped.
+    pub(in crate::config) fn wait(&mut self, limit: Option<Duration>) -> Result<ChangedRows, SourceError> {
+        let limit = limit.map_or(SILENCE, |limit| limit.min(SILENCE));
         let changed = self.session.driver.wait_for_changes(limit)?;
         if !changed.is_nothing() {
             // Returned even if the connection is lost by now.

@@ -86,7 +86,7 @@ impl QueryShape {
         }
         let named = if name == *key { String::new() } else { format!("({})", quoted(&name)) };
         let order = self.order(&format!("q.{}", quoted(&name)));
-        let offset = row.saturating_sub(1);
+        let offset = row - 1;
         format!("SELECT * FROM (the query) AS q{named} ORDER BY {order} OFFSET {offset} LIMIT 1")
     }
 

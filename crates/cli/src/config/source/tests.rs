@@ -351,7 +351,7 @@ fn notifications_are_received_and_a_lost_connection_is_reported() {
     let second = Duration::from_secs(1);
     let mut source = open("SELECT 'a', 1 AS n");
     source.listen("Odd \"channel\"").unwrap();
-    let heard = |source: &mut PostgresSource| source.wait(second);
+    let heard = |source: &mut PostgresSource| source.wait(Some(second));
     let start = Instant::now();
     assert_eq!(heard(&mut source).unwrap(), ChangedRows::nothing());
     assert!(start.elapsed() >= second);

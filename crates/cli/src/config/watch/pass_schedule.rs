@@ -33,6 +33,8 @@ pub(super) enum ScheduledAction {
     Snapshot,
     /// Wait for notifications, at most this many milliseconds.
     Wait(u64),
+    /// Wait for notifications: nothing is due.
+    WaitForChanges,
 }
 
 /// The result of a pass.
@@ -164,7 +166,7 @@ impl PassSchedule {
         let due = due.into_iter().filter_map(|(at, pass)| at.map(|at| (at, pass)));
         // If several passes are due, a comparison comes first, because it does the work of the
         // others.
-        let Some((at, pass)) = due.min_by_key(|(at, _)| (*at).max(now)) else { return ScheduledAction::Wait(u64::MAX) };
+        let Some((at, pass)) = due.min_by_key(|(at, _)| (*at).max(now)) else { return ScheduledAction::WaitForChanges };
         if at > now {
             return ScheduledAction::Wait(at - now);
         }
@@ -177,22 +179,23 @@ impl PassSchedule {
                 self.list_reliable_at = self.list_reliable_at.filter(|at| *at > now);
                 ScheduledAction::Compare
             }
-            PassKind::Apply => match std::mem::replace(&mut self.changed, ChangedRows::nothing()) {
-                ChangedRows::Keys(mut keys) => {
-                    let again = std::mem::take(&mut self.recheck).into_iter().filter(|(key, _)| !keys.contains(key));
-                    let (last, later): (BTreeMap<_, _>, _) = again.partition(|(_, at)| *at <= now);
-                    (self.last_recheck, self.recheck) = (last.into_keys().collect(), later);
-                    keys.extend(self.last_recheck.iter().cloned());
-                    ScheduledAction::Apply(keys.into_iter().collect())
-                }
-                ChangedRows::Everything => ScheduledAction::Compare,
-            },
+            PassKind::Apply => {
+                let ChangedRows::Keys(mut keys) = std::mem::replace(&mut self.changed, ChangedRows::nothing()) else {
+                    unreachable!("if everything may have changed, a comparison is due");
+                };
+                let again = std::mem::take(&mut self.recheck).into_iter().filter(|(key, _)| !keys.contains(key));
+                let (last, later): (BTreeMap<_, _>, _) = again.partition(|(_, at)| *at <= now);
+                (self.last_recheck, self.recheck) = (last.into_keys().collect(), later);
+                keys.extend(self.last_recheck.iter().cloned());
+                ScheduledAction::Apply(keys.into_iter().collect())
+            }
         }
     }
 
     /// Records that the running pass has ended. `random` is uniformly distributed from 0 to 1.
+    #[expect(clippy::expect_used, reason = "only a pass that `next` has started ends")]
     pub(super) fn pass_ended(&mut self, now: u64, result: PassResult, random: f64) {
-        let Some((pass, since)) = self.running.take() else { return };
+        let (pass, since) = self.running.take().expect("a pass is running");
         if pass == PassKind::Compare {
             self.last_comparison = Some((now, now - since));
         }

@@ -25,7 +25,7 @@ fn it_starts_with_a_comparison_and_repeats_it() {
     assert_eq!(schedule.next(5100), ScheduledAction::Compare);
     schedule.pass_ended(5200, PassResult::Complete, 1.0);
     assert_eq!(schedule.next(5200), ScheduledAction::Wait(5000));
-    assert_eq!(begun(None, false).next(100), ScheduledAction::Wait(u64::MAX));
+    assert_eq!(begun(None, false).next(100), ScheduledAction::WaitForChanges);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn after_failures_everything_is_compared_with_growing_waits() {
     assert_eq!(schedule.next(now), ScheduledAction::Compare);
     schedule.pass_ended(now, PassResult::Complete, 1.0);
     assert!(!schedule.is_behind());
-    assert_eq!(schedule.next(now), ScheduledAction::Wait(u64::MAX));
+    assert_eq!(schedule.next(now), ScheduledAction::WaitForChanges);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn snapshots_are_written_ten_seconds_apart() {
     assert_eq!(schedule.next(10_100), ScheduledAction::Snapshot);
     schedule.pass_ended(10_200, PassResult::Complete, 1.0);
     assert!(!schedule.is_behind());
-    assert_eq!(schedule.next(10_200), ScheduledAction::Wait(u64::MAX));
+    assert_eq!(schedule.next(10_200), ScheduledAction::WaitForChanges);
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn keys_that_the_list_may_lack_are_checked_once_more() {
     pass(&mut schedule, 91_500, &["a", "f"], &["a", "f"]);
     assert_eq!(schedule.next(91_500), ScheduledAction::Wait(60_000));
     pass(&mut schedule, 151_500, &["f"], &["f"]);
-    assert_eq!(schedule.next(151_500), ScheduledAction::Wait(u64::MAX));
+    assert_eq!(schedule.next(151_500), ScheduledAction::WaitForChanges);
     assert!(!schedule.is_behind());
 }
 
@@ -220,4 +220,10 @@ fn after_an_unreliable_list_everything_is_compared_later() {
     schedule.pass_ended(9100, PassResult::Complete, 1.0);
     assert!(!schedule.is_behind());
     assert_eq!(schedule.next(9100), ScheduledAction::Wait(5000));
+}
+
+#[test]
+#[should_panic(expected = "a pass is running")]
+fn a_pass_that_did_not_start_cannot_end() {
+    begun(None, false).pass_ended(200, PassResult::Complete, 1.0);
 }
