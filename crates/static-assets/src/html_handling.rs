@@ -129,7 +129,7 @@ impl HtmlHandling {
 /// Returns the pages that may respond if there is no file, the nearest first: `/a/404.html` and
 /// `/404.html` for `/a/b`.
 pub fn not_found_pages(path: &str) -> impl Iterator<Item = String> {
-    let folders: Vec<&str> = path.match_indices('/').take(FOLDERS_MAX).filter_map(|(end, _)| path.get(..end)).collect();
+    let folders: Vec<&str> = path.match_indices('/').take(FOLDERS_MAX).map(|(end, _)| path.split_at(end).0).collect();
     folders.into_iter().rev().map(|folder| format!("{folder}/404.html"))
 }
 

@@ -111,7 +111,7 @@ pub struct FileBody {
     pub length: u64,
     /// The parts that are stored under hashes of their own, in order. Empty if the body is one
     /// value under its own hash.
-    #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty", deserialize_with = "chunks")]
     pub chunks: Vec<Chunk>,
 }
 
@@ -293,6 +293,14 @@ fn length<'de, D: Deserializer<'de>>(json: D) -> Result<u64, D::Error> {
     Ok(length)
 }
 
+/// Their positions in a body are sums of their lengths.
+fn chunks<'de, D: Deserializer<'de>>(json: D) -> Result<Vec<Chunk>, D::Error> {
+    let chunks = Vec::<Chunk>::deserialize(json)?;
+    let mut lengths = chunks.iter().map(|chunk| chunk.length);
+    let is_body = lengths.try_fold(0_u64, u64::checked_add).is_some_and(|sum| sum <= LENGTH_MAX);
+    if is_body { Ok(chunks) } else { Err(D::Error::custom("the chunks are longer than a body")) }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -341,6 +349,12 @@ mod tests {
         for pointer in ["/b/n", "/b/c/0/n", "/e/0/b/n", "/e/0/b/c/0/n"] {
             for (length, is_good) in [(0, true), (LENGTH_MAX, true), (LENGTH_MAX + 1, false), (u64::MAX, false)] {
                 assert_eq!(Manifest::parse(&with(pointer, json!(length))).is_ok(), is_good, "{pointer} {length}");
+            }
+        }
+        for pointer in ["/b/c", "/e/0/b/c"] {
+            for (count, is_good) in [(0, true), (4, true), (5, false), (1 << 15, false)] {
+                let chunks = vec![json!({"h": HASH, "n": LENGTH_MAX / 4}); count];
+                assert_eq!(Manifest::parse(&with(pointer, json!(chunks))).is_ok(), is_good, "{pointer} {count}");
             }
         }
     }

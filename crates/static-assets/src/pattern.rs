@@ -248,12 +248,13 @@ impl SegmentSequence {
     }
 
     /// Returns `Some` if the segments match the text.
+    #[expect(clippy::expect_used, reason = "`splat` has the position of a segment")]
     fn match_text<'a>(&'a self, text: &'a str, capture: &mut impl FnMut(&'a str, &'a str)) -> Option<()> {
         let (before, behind) = match self.splat {
             None => (self.segments.as_slice(), None),
             Some((at, placeholder)) => {
-                let (before, behind) = self.segments.split_at_checked(at)?;
-                let (segment, after) = behind.split_first()?;
+                let (before, behind) = self.segments.split_at(at);
+                let (segment, after) = behind.split_first().expect("the splat is in a segment");
                 (before, Some((segment, placeholder, after)))
             }
         };
@@ -274,7 +275,8 @@ impl SegmentSequence {
         let value = match (left.split_once(self.delimiter), left.rsplit_once(self.delimiter)) {
             (Some((first, _)), Some((_, last))) => {
                 let (start, end) = segment.match_ends(placeholder, first, last, capture)?;
-                left.get(start..left.len() - end)?
+                let (_, value) = left.split_at(start);
+                value.split_at(value.len() - end).0
             }
             _ => segment.match_segment(left, capture)?,
         };
@@ -335,9 +337,9 @@ fn match_literals<'a>(
         let value = match rest.peek() {
             None => left,
             Some((_, literal)) => {
-                let at = placeholder.room_for_literal(left)?.rfind(literal)?;
-                let value = left.get(at + literal.len()..)?;
-                left = left.get(..at)?;
+                let (before, _) = placeholder.room_for_literal(left)?.rsplit_once(*literal)?;
+                let (_, value) = left.split_at(before.len() + literal.len());
+                left = before;
                 value
             }
         };
@@ -356,7 +358,11 @@ impl Placeholder {
     fn room_for_literal<'a>(&self, text: &'a str) -> Option<&'a str> {
         match self {
             Self::Splat => Some(text),
-            Self::Name(_) => text.get(..text.char_indices().next_back()?.0),
+            Self::Name(_) => {
+                let mut characters = text.chars();
+                characters.next_back()?;
+                Some(characters.as_str())
+            }
         }
     }
 }
@@ -424,7 +430,7 @@ pub(super) fn tokens(text: &str) -> impl Iterator<Item = PatternToken<'_>> {
             return Some(PatternToken::Name(name));
         }
         let colons = left.match_indices(':').map(|(at, _)| at);
-        let next = colons.filter_map(|at| left.split_at_checked(at)).find(|(_, rest)| name(rest).is_some());
+        let next = colons.map(|at| left.split_at(at)).find(|(_, rest)| name(rest).is_some());
         let (literal, rest) = next.unwrap_or((left, ""));
         left = rest;
         Some(PatternToken::Literal(literal))

@@ -52,11 +52,11 @@ pub fn of_parts<'a>(body: &FileBody, parts: &'a [ContentPart]) -> Result<Vec<Pie
 }
 
 fn add(pieces: &mut Vec<Piece<'_>>, body: &FileBody, requested: &ops::Range<u64>) -> Result<(), KeyError> {
-    // The lengths come out of KV and can be any numbers.
     let mut start: u64 = 0;
     for (hash, length) in body.parts() {
-        let end = start.saturating_add(length);
-        let range = requested.start.max(start).saturating_sub(start)..requested.end.min(end).saturating_sub(start);
+        let end = start + length;
+        let within = |position: u64| position.clamp(start, end) - start;
+        let range = within(requested.start)..within(requested.end);
         if !range.is_empty() {
             pieces.push(Piece::Bytes { key: blob_key(hash)?, length, range });
         }

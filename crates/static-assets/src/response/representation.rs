@@ -211,7 +211,6 @@ fn multipart(
     whole: u64,
 ) -> (Vec<ContentPart>, u64) {
     let mut parts = Vec::new();
-    // The lengths come out of KV and can be any numbers.
     let mut bytes: u64 = 0;
     for (index, range) in ranges.iter().enumerate() {
         let before = if index == 0 { "" } else { "\r\n" };
@@ -221,11 +220,11 @@ fn multipart(
             head.extend(["Content-Type: ", media_type, "\r\n"]);
         }
         head.extend(["Content-Range: ", &content_range(range, whole), "\r\n\r\n"]);
-        bytes = bytes.saturating_add(head.len() as u64).saturating_add(length(range));
+        bytes += head.len() as u64 + length(range);
         parts.extend([ContentPart::Text(head), ContentPart::Bytes(range.clone())]);
     }
     let end = format!("\r\n--{boundary}--\r\n");
-    bytes = bytes.saturating_add(end.len() as u64);
+    bytes += end.len() as u64;
     parts.push(ContentPart::Text(end));
     (parts, bytes)
 }
