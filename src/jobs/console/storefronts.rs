@@ -112,7 +112,9 @@ async fn route(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
         let failover = Isolate::current().storefronts.failover.borrow();
         Ok(RouteExplanation::of_plan(&plan, address, record, &failover, Clock.now_ms()))
     });
-    json(&planned.await?.unwrap_or_else(|refused| refused))
+    match planned.await? {
+        TriedPlan::Planned(explanation) | TriedPlan::Refused(explanation) => json(&explanation),
+    }
 }
 
 #[derive(Deserialize)]
@@ -141,9 +143,16 @@ async fn sample_visitors(request: &ConsoleRequest<'_>) -> Result<Response, Reque
     let planned =
         tried.plan(request, |routed, address, record, settings| sample(routed, address, record, settings, visitors));
     json(&match planned.await? {
-        Ok(variants) => SampleResult { variants, refused: None },
-        Err(RouteExplanation { refused, .. }) => SampleResult { variants: Vec::new(), refused },
+        TriedPlan::Planned(variants) => SampleResult { variants, refused: None },
+        TriedPlan::Refused(RouteExplanation { refused, .. }) => SampleResult { variants: Vec::new(), refused },
     })
+}
+
+/// What the storefront would do with a request.
+enum TriedPlan<R> {
+    Planned(R),
+    /// It would refuse it, as this says.
+    Refused(RouteExplanation),
 }
 
 /// Why a request cannot be planned.
@@ -191,8 +200,7 @@ impl TriedRequest {
         Ok(lines.iter().map(|(name, value)| (name.as_str(), *value)).collect())
     }
 
-    /// Plans the request with `plan`. The inner error explains a request that the storefront
-    /// refuses.
+    /// Plans the request with `plan`.
     async fn plan<R>(
         &self,
         request: &ConsoleRequest<'_>,
@@ -202,7 +210,7 @@ impl TriedRequest {
             &StorefrontRecord,
             &RoutingSettings<'_>,
         ) -> Result<R, TenantError>,
-    ) -> Result<Result<R, RouteExplanation>, RequestError> {
+    ) -> Result<TriedPlan<R>, RequestError> {
         let vars = request.context.vars();
         let key = Key::new(self.key.as_str())?.to_static();
         request.check_read(ROUTING_CONFIG, &[key.as_str()])?;
@@ -226,7 +234,7 @@ impl TriedRequest {
         let host = if is_path { HostMatch::Storefront(key.clone()) } else { vars.hosts.match_host(target.authority) };
         let mut address = match StorefrontAddress::of(&host, &target) {
             Ok(address) => address,
-            Err(error) => return Ok(Err(RouteExplanation::of_error(&error, None))),
+            Err(error) => return Ok(TriedPlan::Refused(RouteExplanation::of_error(&error, None))),
         };
         let settings = RoutingSettings {
             token: vars.token.as_deref(),
@@ -243,8 +251,10 @@ impl TriedRequest {
             RoutingEntry::CustomDomain(_) => Err(address.not_found().into()),
         });
         match planned {
-            Ok(planned) => Ok(Ok(planned)),
-            Err(PlanFailure::Refused(error)) => Ok(Err(RouteExplanation::of_error(&error, Some(&address)))),
+            Ok(planned) => Ok(TriedPlan::Planned(planned)),
+            Err(PlanFailure::Refused(error)) => {
+                Ok(TriedPlan::Refused(RouteExplanation::of_error(&error, Some(&address))))
+            }
             Err(PlanFailure::Failed(failure)) => Err(failure),
         }
     }
