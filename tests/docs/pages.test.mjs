@@ -77,6 +77,14 @@ describe("files that pages name", () => {
       assert.ok(files <= 15, `${request}: ${files}`);
     }
   });
+
+  test("ARCHITECTURE.md: the further files of a request are as many as it says", () => {
+    const paragraphs = read("ARCHITECTURE.md")
+      .split("\n\n")
+      .flatMap((text) => [...text.matchAll(/^It also goes through (\d+) more files: /g)].map(([, number]) => [number, text]));
+    assert.equal(paragraphs.length, 5);
+    for (const [number, text] of paragraphs) assert.equal([...text.matchAll(FILE)].length, Number(number), text);
+  });
 });
 
 test("console/README.md names every file of the page", () => {
