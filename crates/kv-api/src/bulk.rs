@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -73,6 +74,7 @@ impl<'a> BulkPut<'a> {
     /// # Errors
     /// [`KvApiError`] if the body is no list of pairs, or has more than [`KEYS_MAX`], or else for
     /// the first pair that cannot be written, which it names. Nothing is written then.
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "no pair is removed while others are added")]
     pub fn parse(body: &'a [u8], key_bytes_max: usize, now: u64) -> Result<Self, KvApiError> {
         let invalid = |why: String| KvApiError::InvalidBody(Operation::BulkPut, why);
         let raw: Vec<&'a RawValue> = serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
@@ -83,11 +85,15 @@ impl<'a> BulkPut<'a> {
             let json: PairJson<'a> =
                 serde_json::from_str(raw.get()).map_err(|error| invalid(format!("pair {index}: {error}")))?;
             let pair = Pair::check(json, key_bytes_max, now).map_err(|error| error.of_pair(index))?;
-            if let Some(earlier) = positions.get(&pair.key).and_then(|at| pairs.get_mut(*at)) {
-                *earlier = (pair, raw.get());
-            } else {
-                positions.insert(pair.key.clone(), pairs.len());
-                pairs.push((pair, raw.get()));
+            match positions.entry(pair.key.clone()) {
+                Entry::Occupied(position) => {
+                    let earlier = pairs.get_mut(*position.get()).expect("each position is that of a pair");
+                    *earlier = (pair, raw.get());
+                }
+                Entry::Vacant(position) => {
+                    position.insert(pairs.len());
+                    pairs.push((pair, raw.get()));
+                }
             }
         }
         Ok(Self { pairs })
