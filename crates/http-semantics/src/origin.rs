@@ -78,6 +78,11 @@ impl Origin {
     pub fn is_secure(&self) -> bool {
         self.0.starts_with("https://")
     }
+
+    #[expect(clippy::expect_used, reason = "`split` makes each origin, and writes the scheme")]
+    fn scheme_and_authority(&self) -> (&str, &str) {
+        self.0.split_once("://").expect("an origin has a scheme")
+    }
 }
 
 /// The origins that a var lists, separated by commas: exact ones such as
@@ -116,11 +121,11 @@ impl OriginAllowList {
     fn add(&mut self, scheme: &str, host: &str) {
         let (is_wildcard, host) = host.strip_prefix("*.").map_or((false, host), |suffix| (true, suffix));
         let Ok((origin, "" | "/")) = Origin::split(&format!("{scheme}://{host}")) else { return };
-        match origin.0.split_once("://") {
-            Some((scheme, host)) if is_wildcard => {
-                self.subdomains.push((format!("{scheme}://"), format!(".{host}")));
-            }
-            _ => self.exact.push(origin),
+        if is_wildcard {
+            let (scheme, host) = origin.scheme_and_authority();
+            self.subdomains.push((format!("{scheme}://"), format!(".{host}")));
+        } else {
+            self.exact.push(origin);
         }
     }
 
@@ -157,7 +162,7 @@ impl OriginAllowList {
 #[must_use]
 pub fn same_host(one: &Origin, other: &Origin) -> bool {
     let host = |origin: &Origin| {
-        let (_, authority) = origin.0.split_once("://")?;
+        let (_, authority) = origin.scheme_and_authority();
         // The canonical form has a port only if it is not the default one.
         let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
         (!has_port).then(|| authority.to_owned())
@@ -168,9 +173,9 @@ pub fn same_host(one: &Origin, other: &Origin) -> bool {
 /// Returns true if the host is an IP address in any form that the URL Standard accepts: its last
 /// label is a number.
 fn is_ip_literal(origin: &Origin) -> bool {
-    let authority = origin.0.split_once("://").map_or("", |(_, authority)| authority);
-    let host = authority.split(':').next().unwrap_or_default().trim_end_matches('.');
-    let last = host.rsplit('.').next().unwrap_or_default();
+    let (_, authority) = origin.scheme_and_authority();
+    let host = authority.split_once(':').map_or(authority, |(host, _)| host).trim_end_matches('.');
+    let last = host.rsplit_once('.').map_or(host, |(_, label)| label);
     authority.starts_with('[') || last.starts_with("0x") || last.bytes().all(|byte| byte.is_ascii_digit())
 }
 

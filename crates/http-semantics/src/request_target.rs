@@ -145,13 +145,10 @@ fn form_decode(encoded: &str) -> Result<Cow<'_, str>, BadPercentEncoding> {
 /// the escape `%61`.
 #[must_use]
 pub fn normalize_escapes(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text);
-    }
-    let mut parts = text.split('%');
-    let mut normal = parts.next().unwrap_or_default().to_owned();
+    let Some((before, escapes)) = text.split_once('%') else { return Cow::Borrowed(text) };
+    let mut normal = before.to_owned();
     let mut follows_broken = false;
-    for part in parts {
+    for part in escapes.split('%') {
         match part.split_at_checked(2).and_then(|(digits, rest)| Some((escaped_byte(digits)?, digits, rest))) {
             Some((byte, _, rest)) if is_unreserved(byte) && !follows_broken => {
                 normal.push(char::from(byte));

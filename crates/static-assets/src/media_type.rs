@@ -79,12 +79,12 @@ pub fn is_html(media_type: &str) -> bool {
 
 /// Returns the last segment of a path.
 pub(super) fn name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
 }
 
 /// Returns the type without its parameters (RFC 9110 §8.3.1).
 fn essence(media_type: &str) -> &str {
-    media_type.split(';').next().unwrap_or(media_type).trim()
+    media_type.split_once(';').map_or(media_type, |(essence, _)| essence).trim()
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ fn charset_parameters(content_type: &str) -> impl Iterator<Item = String> {
         loop {
             let (name, value) = rest.split_once('=')?;
             // A parameter without a value may precede it.
-            let name = name.rsplit(';').next().unwrap_or(name).trim();
+            let name = name.rsplit_once(';').map_or(name, |(_, name)| name).trim();
             let value = value.trim_start();
             let (value, after) = if let Some(quoted) = value.strip_prefix('"') {
                 quoted_string(quoted)
