@@ -148,6 +148,13 @@ impl Store {
         Ok((!value.is_null()).then_some(value))
     }
 
+    /// Returns a value as text, with one retry if the read fails; `None` if the key does not
+    /// exist.
+    #[cfg(feature = "keyspaces")]
+    pub(crate) async fn text_with_retry(&self, key: &Key<'_>) -> Result<Option<String>, StoreError> {
+        self.read_with_retry(key, &ReadOptions::TEXT).await?.map(text).transpose()
+    }
+
     /// Returns small values as text, in the order of their keys, which must differ; `None` if a
     /// key does not exist. Bulk reads of 100 keys are retried once if they fail, and split if
     /// their values are too long together ("Read key-value pairs", bulk).
@@ -167,8 +174,11 @@ impl Store {
                 continue;
             }
             let values = values.map(JsCast::unchecked_into::<js_sys::Map>);
-            let of = |name: &JsValue| values.as_ref().map(|values| values.get(name).as_string()).map_err(Clone::clone);
-            texts.extend(names.iter().map(|name| of(&name)));
+            let of = |name: JsValue| {
+                let value = values.as_ref().map_err(Clone::clone)?.get(&name);
+                (!value.is_null()).then(|| text(value)).transpose()
+            };
+            texts.extend(names.iter().map(of));
         }
         texts
     }
@@ -190,8 +200,11 @@ impl Store {
                 return Ok(None);
             }
             let found: WithMetadata = found.unchecked_into();
-            let Some(text) = found.value().as_string() else { return Ok(None) };
-            Ok(Some((text, json(&found.metadata())?.filter(|json| json != "null"))))
+            let value = found.value();
+            if value.is_null() {
+                return Ok(None);
+            }
+            Ok(Some((text(value)?, json(&found.metadata())?.filter(|json| json != "null"))))
         };
         names.iter().map(of).collect()
     }
@@ -220,6 +233,14 @@ impl Store {
         })
         .await
     }
+}
+
+/// Returns a value that was read as text. It is an error if it is anything else, which must not
+/// look like a key that does not exist.
+#[cfg(feature = "keyspaces")]
+#[expect(clippy::needless_pass_by_value, reason = "it is the result of a read, which nobody needs any more")]
+fn text(value: JsValue) -> Result<String, StoreError> {
+    value.as_string().ok_or_else(|| StoreError::permanent("KV GET did not return a text"))
 }
 
 /// Reads, with one retry.

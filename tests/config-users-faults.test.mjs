@@ -26,7 +26,7 @@ describe("faults", async () => {
     assert.deepEqual(users, { [good]: { source: "last-good", config: on }, [never]: { source: "default", config: null } });
   });
 
-  for (const fault of ["500", "429", "no response", "throws a string", "throws undefined"]) {
+  for (const fault of ["500", "429", "no response", "throws a string", "throws undefined", "not a text"]) {
     test(`KV fails (${fault}): users in memory are served stale, the others get the defaults`, async () => {
       const [known, unknown] = makeUserIds(2);
       await config.putRecord(known, on);

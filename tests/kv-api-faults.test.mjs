@@ -38,6 +38,10 @@ describe("KV is down", { concurrency: 8 }, () => {
         assert.equal(await WRITES.get("k"), "v");
       });
 
+  test("a bulk read of what is not a text causes a 503, and the key does not look absent", async () => {
+    assertFailure(await faultyApi("POST", `${W}/bulk/get`, { bulk: ["not a text"] }, { body: '{"keys":["k"]}' }), 503, 10001);
+  });
+
   test("a value whose expiration cannot be read comes without it", async () => {
     await WRITES.put("no-expiration", "v", { expirationTtl: 600 });
     const response = await faultyApi("GET", valuePath("WRITES", "no-expiration"), { list: ["500"] });

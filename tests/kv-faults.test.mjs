@@ -69,6 +69,14 @@ for (const [path, operations] of needsKv) {
   });
 }
 
+test("a read that returns anything but a text causes a 503: the key does not look absent", async () => {
+  const broken = { ROUTING_CONFIG: { get: ["not a text"] } };
+  assertProblem(await sendWithFaults(worker, "/stores/not-a-text/x", broken, json), 503, "kv_unavailable");
+  await worker.emptyMemory();
+  const pointer = { assets: { "get kv-edge:current": ["not a text"] } };
+  assertProblem(await sendWithFaults(worker, "/file.txt", pointer, json), 503, "kv_unavailable");
+});
+
 test("a failing KV is logged with the runtime's own message, with the request id of the response", async () => {
   const faults = { ROUTING_CONFIG: { get: ["500"] } };
   // A storefront that was served before is in memory.

@@ -10,7 +10,7 @@ use kv_store::record_cache::{CachedRecord, Lifetime, ReadFailure, RecordCache, R
 use kv_store::retry::Time;
 use kv_store::store_error::StoreError;
 
-use super::{ReadOptions, Store};
+use super::Store;
 use crate::http::request_context::RequestContext;
 use crate::platform::bindings::Bindings;
 use crate::platform::clock::Clock;
@@ -104,11 +104,7 @@ pub(crate) trait Keyspace: Sized + 'static {
     #[doc(hidden)]
     async fn read(&self, reader: &Reader, key: &Key<'_>) -> RecordRead<Self> {
         let asked_ms = Clock.now_ms();
-        let json = reader
-            .store
-            .read_with_retry(key, &ReadOptions::TEXT)
-            .await
-            .map(|json| json.and_then(|json| json.as_string()));
+        let json = reader.store.text_with_retry(key).await;
         self.settle(reader, key.as_str(), json, asked_ms).await
     }
 

@@ -59,9 +59,12 @@ pub(super) async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manife
     Ok(manifest)
 }
 
-/// Returns the JSON of a manifest.
+/// Returns the JSON of a manifest. It should exist, so it is read a second time if it is missing.
 async fn manifest_json(store: &Store, key: &Key<'_>) -> Result<Option<String>, StoreError> {
-    Ok(read_existing(store, key, &ReadOptions::TEXT).await?.and_then(|json| json.as_string()))
+    match store.text_with_retry(key).await? {
+        Some(json) => Ok(Some(json)),
+        None => store.text_with_retry(key).await,
+    }
 }
 
 /// Returns the JSON of the manifest of any release, which is neither looked for in memory nor kept

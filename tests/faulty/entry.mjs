@@ -110,6 +110,9 @@ async function injectFault(fault, call, ctx) {
       return { options: { limit: 1 } };
     case "missing":
       return { value: EMPTY_RESULTS[operation]?.(call) ?? null };
+    // KV never returns this for a text.
+    case "not a text":
+      return { value: operation === "bulk" ? new Map(call.keys.map((key) => [key, 5])) : 5 };
     // Acknowledges a put without making it, as if another location had not seen it yet.
     case "pretends":
       return { value: undefined };

@@ -18,10 +18,10 @@ use worker::web_sys::Response;
 
 use super::{ConsoleError, ConsoleRequest, json};
 use crate::http::error::RequestError;
+use crate::kv::Store;
 use crate::kv::asset_store::forget_pointer;
 use crate::kv::put::{PutOptions, PutValue};
 use crate::kv::release::stored_manifest;
-use crate::kv::{ReadOptions, Store};
 use crate::platform::clock::Clock;
 
 /// The binding.
@@ -214,7 +214,7 @@ async fn all(store: &Store) -> Result<(Vec<Release>, bool), RequestError> {
 
 /// Returns the pointer; `None` if nothing was pushed yet.
 async fn pointer(store: &Store) -> Result<Option<Pointer>, RequestError> {
-    let json = store.read_with_retry(&POINTER, &ReadOptions::TEXT).await?.and_then(|json| json.as_string());
+    let json = store.text_with_retry(&POINTER).await?;
     let pointer = json.as_deref().map(Pointer::parse).transpose();
     Ok(pointer.map_err(|broken| FileError::unavailable(&broken))?)
 }

@@ -24,7 +24,6 @@ use super::{ConsoleError, ConsoleRequest, json};
 use crate::http::error::RequestError;
 use crate::http::url::href;
 use crate::isolate::Isolate;
-use crate::kv::ReadOptions;
 use crate::kv::keyspaces::Storefronts;
 use crate::platform::clock::Clock;
 
@@ -281,6 +280,5 @@ impl TriedRequest {
 
 /// Returns the value of a key in KV, which may be newer than the one in memory.
 async fn stored_json(request: &ConsoleRequest<'_>, key: &Key<'_>) -> Result<Option<String>, RequestError> {
-    let json = request.context.env().storefronts().read_with_retry(key, &ReadOptions::TEXT).await?;
-    Ok(json.and_then(|json| json.as_string()))
+    Ok(request.context.env().storefronts().text_with_retry(key).await?)
 }
