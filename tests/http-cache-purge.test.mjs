@@ -151,14 +151,31 @@ test("a purge made elsewhere takes effect here within 60 seconds and CACHE_REFRE
   const atMs = clock.now();
   await kv.put(`purge:${uniqueName("elsewhere")}`, "", { metadata: { url: one.url, atMs } });
   await kv.put(`purge:${uniqueName("elsewhere")}`, "", { metadata: { tag, atMs } });
-  await kv.put(`purge:${uniqueName("broken")}`, "", { metadata: { tag: 1 } });
-  await kv.put(`purge:${uniqueName("broken")}`, "");
   await advanceClock(75);
   for (const each of [one, tagged]) {
     await eventually(async () => parseCacheStatus(await each.get()).hit === undefined, `${each.url} is purged`);
   }
   assertHit(await other.get(), "1");
 });
+
+for (const [what, options] of [
+  ["is broken", { metadata: { tag: 1 } }],
+  ["has no metadata", undefined],
+]) {
+  test(`a purge that ${what} may be one of anything: what was stored before is not used, and the log says so`, async () => {
+    const one = page();
+    await one.getAndStore();
+    assertHit(await one.get(), "1");
+    const key = `purge:${uniqueName("broken")}`;
+    await kv.put(key, "", options);
+    await advanceClock(75);
+    await eventually(async () => parseCacheStatus(await one.get()).hit === undefined, `${one.url} is purged`);
+    assert.ok(worker.log().some(({ code }) => code === "broken_purge"));
+    await kv.delete(key);
+    await advanceClock(75);
+    await eventually(async () => parseCacheStatus(await one.get()).hit === true, `${one.url} is stored again`);
+  });
+}
 
 test("a response that was requested before a purge is not stored after it", async () => {
   const held = gate();

@@ -37,7 +37,7 @@ extern "C" {
 
 /// The metadata of keys.
 pub(crate) struct KeyMetadata {
-    /// As JSON.
+    /// As JSON: `null` of a key without metadata.
     pub(crate) metadata: Vec<String>,
     /// False if there are more keys.
     pub(crate) is_complete: bool,
@@ -55,11 +55,14 @@ impl Store {
             let page = deadline::within(READ_DEADLINE, await_call(list));
             let page: ListPage = page.await.unwrap_or_else(|| Err(StoreError::list_timeout()))?.unchecked_into();
             for key in page.keys().iter() {
-                metadata.extend(json(&key.unchecked_into::<ListedKey>().listed_metadata())?);
+                let of_key = json(&key.unchecked_into::<ListedKey>().listed_metadata())?;
+                metadata.push(of_key.unwrap_or_else(|| "null".to_owned()));
             }
-            let cursor = page.cursor().filter(|_| !page.is_complete());
-            let Some(cursor) = cursor else { return Ok(KeyMetadata { metadata, is_complete: true }) };
-            options.set_cursor(&cursor);
+            if page.is_complete() {
+                return Ok(KeyMetadata { metadata, is_complete: true });
+            }
+            let no_cursor = || StoreError::unavailable("KV LIST returned no cursor");
+            options.set_cursor(&page.cursor().ok_or_else(no_cursor)?);
         }
         Ok(KeyMetadata { metadata, is_complete: false })
     }

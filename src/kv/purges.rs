@@ -75,12 +75,19 @@ pub(crate) async fn listed(store: &Store, log: &RequestLog) -> Result<Rc<PurgeLi
         return Ok(record.value);
     }
     let mut purges = PurgeList::default();
-    if is_complete {
-        metadata.iter().filter_map(|metadata| Purge::parse(metadata)).for_each(|purge| purges.add(purge));
-        isolate.cache.own_purges.borrow().values().for_each(|purge| purges.add(purge.clone()));
-    } else {
-        log.warning("too_many_purges", &"no response stored before now is used");
-        purges.add(Purge { target: PurgeTarget::All(true), mode: PurgeMode::Hard, at_ms: requested_ms });
+    let listed: Result<Vec<Purge>, _> = metadata.iter().map(|metadata| Purge::parse(metadata)).collect();
+    match listed {
+        Ok(listed) if is_complete => {
+            let own = isolate.cache.own_purges.borrow();
+            listed.into_iter().chain(own.values().cloned()).for_each(|purge| purges.add(purge));
+        }
+        listed => {
+            match listed {
+                Ok(_) => log.warning("too_many_purges", &"no response stored before now is used"),
+                Err(broken) => log.warning("broken_purge", &format!("no response stored before now is used: {broken}")),
+            }
+            purges.add(Purge { target: PurgeTarget::All(true), mode: PurgeMode::Hard, at_ms: requested_ms });
+        }
     }
     let bytes = if is_complete { bytes } else { 0 };
     Ok(memory.store(NAME, Some(source), Rc::new(purges), bytes, requested_ms).value)

@@ -41,7 +41,7 @@ use http_semantics::origin::{Origin, OriginAllowList};
 use http_semantics::request_target::{ends_within_escape, has_dot_segments};
 use http_semantics::status::Status;
 use kv_store::limits::Key;
-use kv_store::record;
+use kv_store::record::{self, BrokenRecord};
 use kv_store::schema::{self, Fault, Node};
 
 /// The prefix of the keys of all purges in `CACHE_KV`.
@@ -164,17 +164,19 @@ impl Purge {
         record::to_json(&PurgeRecord { target, soft: self.mode == PurgeMode::Soft, at_ms: self.at_ms })
     }
 
-    /// Parses a record. Returns `None` if it is broken, or would purge everything because its
-    /// text is empty.
-    #[must_use]
-    pub fn parse(metadata: &str) -> Option<Self> {
-        let PurgeRecord { target, soft, at_ms } = serde_json::from_str(metadata).ok()?;
+    /// Parses a record.
+    ///
+    /// # Errors
+    /// [`BrokenRecord`] if the text is not the JSON of a purge, or says nothing of what is purged:
+    /// which responses it covers is not known then.
+    pub fn parse(metadata: &str) -> Result<Self, BrokenRecord> {
+        let PurgeRecord { target, soft, at_ms } = record::parse(metadata)?;
         let is_meant = match &target {
             PurgeTarget::Url(text) | PurgeTarget::Prefix(text) | PurgeTarget::Tag(text) => !text.is_empty(),
             PurgeTarget::All(all) => *all,
         };
         let mode = if soft { PurgeMode::Soft } else { PurgeMode::Hard };
-        is_meant.then_some(Self { target, mode, at_ms })
+        if is_meant { Ok(Self { target, mode, at_ms }) } else { Err(BrokenRecord::of_kind("a purge of nothing")) }
     }
 }
 

@@ -42,7 +42,7 @@ fn purges(targets: impl IntoIterator<Item = (PurgeTarget, u64)>) -> PurgeList {
 }
 
 #[test]
-fn a_record_is_read_back_and_a_broken_one_is_ignored() {
+fn a_record_is_read_back_and_a_broken_one_is_an_error() {
     for (target, key, metadata) in [
         (url("https://a/b"), "purge:url:https://a/b", r#"{"url":"https://a/b","atMs":7}"#),
         (prefix("https://a/"), "purge:prefix:https://a/", r#"{"prefix":"https://a/","atMs":7}"#),
@@ -50,7 +50,7 @@ fn a_record_is_read_back_and_a_broken_one_is_ignored() {
     ] {
         let purge = Purge { mode: PurgeMode::Hard, target, at_ms: 7 };
         assert_eq!((purge.key().as_str(), purge.metadata().as_str()), (key, metadata));
-        assert_eq!(Purge::parse(metadata), Some(purge));
+        assert_eq!(Purge::parse(metadata), Ok(purge));
     }
     for broken in [
         "",
@@ -67,7 +67,7 @@ fn a_record_is_read_back_and_a_broken_one_is_ignored() {
         r#"{"tag":"x","atMs":"7"}"#,
         r#"{"host":"x","atMs":7}"#,
     ] {
-        assert_eq!(Purge::parse(broken), None, "{broken}");
+        assert!(Purge::parse(broken).is_err(), "{broken}");
     }
 }
 
@@ -289,11 +289,11 @@ fn a_soft_purge_has_its_own_record_and_a_build_that_does_not_know_it_purges_hard
     ] {
         let purge = Purge { target, mode: PurgeMode::Soft, at_ms: 7 };
         assert_eq!((purge.key().as_str(), purge.metadata().as_str()), (key, metadata));
-        assert_eq!(Purge::parse(metadata), Some(purge));
+        assert_eq!(Purge::parse(metadata), Ok(purge));
     }
     let all = Purge { target: PurgeTarget::All(true), mode: PurgeMode::Hard, at_ms: 7 };
     assert_eq!((all.key().as_str(), all.metadata().as_str()), ("purge:all", r#"{"all":true,"atMs":7}"#));
-    assert_eq!(Purge::parse(r#"{"all":false,"atMs":7}"#), None);
+    assert!(Purge::parse(r#"{"all":false,"atMs":7}"#).is_err());
 }
 
 fn mode() -> impl Strategy<Value = PurgeMode> {
