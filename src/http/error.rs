@@ -150,10 +150,14 @@ impl RequestError {
         if self.response.status().is_server_error() { self } else { Self { changes: Some(Box::new(changes)), ..self } }
     }
 
-    /// Returns the status and `Retry-After` of the response.
-    #[cfg(feature = "values")]
-    pub(crate) fn status(&self) -> (u16, Option<&str>) {
-        (self.response.status().code(), self.response.field("Retry-After"))
+    /// Returns the status of the response.
+    pub(crate) fn status(&self) -> u16 {
+        self.response.status().code()
+    }
+
+    /// Returns the header fields of the error, with the id of its log line.
+    pub(crate) fn fields<'f>(&'f self, request_id: Option<&'f str>) -> impl Iterator<Item = (&'static str, &'f str)> {
+        request_id.map(|id| ("x-request-id", id)).into_iter().chain(self.response.fields())
     }
 
     /// Returns what happened, for the log.
@@ -192,13 +196,12 @@ impl RequestError {
         // (RFC 9110 §8.8.1).
         let cache_control = if error.field("ETag").is_some() { response::NO_STORE_NO_TRANSFORM } else { "no-store" };
         let fields = [("content-type", content_type), ("cache-control", cache_control)];
-        let fields = fields.into_iter().chain(request_id.map(|id| ("x-request-id", id))).chain(error.fields());
-        let fields: Vec<(&str, &str)> = fields.collect();
+        let fields: Vec<(&str, &str)> = fields.into_iter().chain(self.fields(request_id)).collect();
         #[cfg(feature = "assets")]
         let lines = self.changed_lines(&fields);
         #[cfg(feature = "assets")]
         let fields: Vec<(&str, &str)> = lines.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
-        response::with_status(error.status().code(), &JsValue::from_str(&body), &fields)
+        response::with_status(self.status(), &JsValue::from_str(&body), &fields)
     }
 
     /// Returns these fields as `_headers` changes them.

@@ -55,8 +55,9 @@ pub(crate) async fn handle(context: &Rc<RequestContext>, target: &RequestTarget<
                 (BodyPart::Whole, EnvelopeBody::Bytes(bytes)) => bytes.into(),
                 (BodyPart::Whole, EnvelopeBody::Stream(stream)) => stream.into(),
                 (BodyPart::Bytes(range), EnvelopeBody::Bytes(bytes)) => {
-                    let [start, length] =
-                        [range.start, range.end - range.start].map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
+                    #[expect(clippy::expect_used, reason = "another number would be another part of the body")]
+                    let bytes_of = |bytes| u32::try_from(bytes).expect("a stored body has at most 25 MiB");
+                    let (start, length) = (bytes_of(range.start), bytes_of(range.end - range.start));
                     js_sys::Uint8Array::new_with_byte_offset_and_length(bytes, start, length).into()
                 }
                 #[allow(clippy::cast_precision_loss)] // 25 MiB at most.

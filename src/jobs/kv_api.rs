@@ -68,7 +68,7 @@ fn write_statistics(
 ) {
     let status = match outcome {
         Ok(response) => response.status(),
-        Err(failure) => failure.status().0,
+        Err(failure) => failure.status(),
     };
     let index = if namespace.len() > INDEX_BYTES_MAX { "" } else { namespace };
     let milliseconds = Clock.now_ms().saturating_sub(started_ms);

@@ -99,7 +99,7 @@ async fn write(
     let value = |number| body_value.clone().unwrap_or_else(|| PutValue::text(&writes::value(number)));
     let start_ms = Clock.now_ms();
     let mut failure = None;
-    let (status, version, attempts) = match run.strategy {
+    let (mut status, version, attempts) = match run.strategy {
         WriteStrategy::Direct | WriteStrategy::Backoff => {
             let store = context.env().hot_keys();
             let puts = (1..=run.n).map(|number| put(&store, &run, number, value(number), start_ms));
@@ -128,10 +128,10 @@ async fn write(
             WriteStrategy::Backoff | WriteStrategy::Coalesce(_) => json(&report)?,
         }
     };
-    let (status, retry_after) = failure.as_ref().map_or((status, None), RequestError::status);
-    let request_id = failure.as_ref().and_then(|failure| failure.log(context.log()));
-    fields.extend(retry_after.map(|seconds| ("retry-after", seconds)));
-    fields.extend(request_id.map(|id| ("x-request-id", id)));
+    if let Some(failure) = &failure {
+        status = failure.status();
+        fields.extend(failure.fields(failure.log(context.log())));
+    }
     respond(status, &response::bytes(body.as_bytes()), &fields)
 }
 

@@ -7,13 +7,15 @@ use kv_store::limits::Key;
 use kv_store::record::{self, BrokenRecord};
 use kv_store::record_cache::{CachedRecord, ReadFailure, RecordState};
 use kv_store::retry::Time;
+#[cfg(feature = "storefronts")]
+use static_assets::AssetError;
+use static_assets::FileError;
 use static_assets::asset_store::{AssetStore, CACHED_BODY_BYTES_MAX, LoadedRelease};
 use static_assets::keys::{POINTER, blob_key};
 use static_assets::manifest::FileBody;
 use static_assets::pieces::{self, Piece};
 use static_assets::response::Content;
 use static_assets::translations::Translations;
-use static_assets::{AssetError, FileError};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::assembled::sliced;
@@ -30,23 +32,19 @@ use crate::platform::meter::Metered;
 /// Returns what the namespace serves, and whether that is what KV holds. The pointer is read again
 /// in the background after `ASSETS_REFRESH`. If KV fails, the last release that could be read is
 /// used.
+#[expect(clippy::expect_used, reason = "a release that is lost must not look like a namespace without one")]
 pub(crate) async fn current(context: &RequestContext) -> Result<CachedRecord<Rc<AssetStore>>, RequestError> {
-    match AssetStores.get(context, &POINTER, Clock.now_ms()).await {
-        Ok(Some(cached)) => {
-            if matches!(&*cached.value, AssetStore::Release(release) if release.is_behind()) {
-                // The manifest of the current release may be visible at the next read.
-                AssetStores::cache().borrow_mut().mark_incomplete(POINTER.as_str());
-                return Ok(CachedRecord { record_state: RecordState::LastKnownGood, ..cached });
-            }
-            Ok(cached)
-        }
-        // Not reached: `load` returns something even without a pointer.
-        Ok(None) => {
-            Ok(CachedRecord { value: Rc::new(AssetStore::UnversionedKeys), record_state: RecordState::Current })
-        }
-        Err(ReadFailure::Store(error)) => Err(FileError::unavailable(&error).into()),
-        Err(ReadFailure::Broken(broken)) => Err(FileError::unavailable(&broken).into()),
+    let read = AssetStores.get(context, &POINTER, Clock.now_ms()).await.map_err(|failure| match failure {
+        ReadFailure::Store(error) => FileError::unavailable(&error),
+        ReadFailure::Broken(broken) => FileError::unavailable(&broken),
+    })?;
+    let cached = read.expect("`load` returns something even without a pointer");
+    if matches!(&*cached.value, AssetStore::Release(release) if release.is_behind()) {
+        // The manifest of the current release may be visible at the next read.
+        AssetStores::cache().borrow_mut().mark_incomplete(POINTER.as_str());
+        return Ok(CachedRecord { record_state: RecordState::LastKnownGood, ..cached });
     }
+    Ok(cached)
 }
 
 /// Makes the next request read the pointer again, because this isolate has changed it.
@@ -99,7 +97,7 @@ pub(crate) async fn content(context: &RequestContext, selected: &Content<'_>) ->
         Content::Whole(body) => whole_body(&context.env().files(), body).await,
         Content::Parts { body, parts, length } => {
             let store = context.env().files();
-            let pieces = pieces::of_parts(body, parts).map_err(AssetError::Key)?;
+            let pieces = pieces::of_parts(body, parts);
             assembled(&store, body, &pieces, *length).await
         }
     }
@@ -125,7 +123,7 @@ async fn whole_body(store: &Store, body: &FileBody) -> Result<JsValue, RequestEr
     if body.length <= CACHED_BODY_BYTES_MAX {
         return short_body(store, body).await.map(Into::into);
     }
-    let pieces = pieces::of_whole(body).map_err(AssetError::Key)?;
+    let pieces = pieces::of_whole(body);
     match pieces.as_slice() {
         // The runtime's own stream: counting its bytes would cost half as much again.
         [Piece::Bytes { key, .. }] => stream(store, key).await,
@@ -139,7 +137,7 @@ async fn short_body(store: &Store, body: &FileBody) -> Result<js_sys::ArrayBuffe
         store.meter.count(Metered::MemoryHit);
         return Ok(bytes);
     }
-    let key = blob_key(&body.hash).map_err(AssetError::Key)?;
+    let key = blob_key(&body.hash);
     let read = read_existing(store, &key, &ReadOptions::IMMUTABLE_BYTES)
         .await
         .map_err(|error| FileError::unavailable(&error))?;
@@ -147,7 +145,7 @@ async fn short_body(store: &Store, body: &FileBody) -> Result<js_sys::ArrayBuffe
     if u64::from(bytes.byte_length()) != body.length {
         return Err(FileError::missing(&key).into());
     }
-    let length = usize::try_from(bytes.byte_length()).unwrap_or(usize::MAX);
+    let length = bytes.byte_length() as usize;
     Isolate::current().assets.bodies.borrow_mut().insert(&body.hash, bytes.clone(), length);
     Ok(bytes)
 }
@@ -232,7 +230,7 @@ pub(crate) async fn translations(
         Ok(current) => match &*current.value {
             AssetStore::Release(release) => {
                 let file = release.manifest.file(&format!("/{}", key.as_str()));
-                file.and_then(|file| blob_key(&file.body.hash).ok())
+                file.map(|file| blob_key(&file.body.hash))
             }
             AssetStore::UnversionedKeys => None,
         },

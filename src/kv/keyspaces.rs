@@ -184,10 +184,9 @@ impl Keyspace for FlagDefinitions {
         _: &str,
         json: Option<String>,
     ) -> Result<Option<Option<Definitions>>, ReadFailure<Fault>> {
-        let parsed = json.as_deref().map(Definitions::parse).transpose();
-        let fault = parsed.as_ref().err().and_then(|faults| faults.first()).cloned();
-        Isolate::current().flags_fault.replace(fault.clone());
-        fault.map_or_else(|| Ok(parsed.ok()), |fault| Err(ReadFailure::Broken(fault)))
+        let parsed = json.as_deref().map(Definitions::parse_until_fault).transpose();
+        Isolate::current().flags_fault.replace(parsed.as_ref().err().cloned());
+        parsed.map(Some).map_err(ReadFailure::Broken)
     }
 }
 

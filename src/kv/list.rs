@@ -18,7 +18,7 @@ extern "C" {
         prefix: &str,
         limit: u32,
         cursor: Option<&str>,
-        prefix_length: u32,
+        prefix_length: usize,
     ) -> js_sys::Promise;
     #[wasm_bindgen(js_name = keyNames)]
     fn key_names_of(namespace: &KvNamespace, prefix: &str, limit: u32, cursor: Option<&str>) -> js_sys::Promise;
@@ -42,12 +42,13 @@ pub(crate) struct KeyPage {
 impl Store {
     /// Returns a page of at most `limit` keys with a prefix, from a cursor on. The first
     /// `prefix_length` characters of each key are left out.
+    #[expect(clippy::expect_used, reason = "a page without its keys would look like an empty one")]
     pub(crate) async fn key_page(
         &self,
         prefix: &str,
         limit: u32,
         cursor: Option<&str>,
-        prefix_length: u32,
+        prefix_length: usize,
     ) -> Result<KeyPage, StoreError> {
         let list = list_keys(&self.namespace, prefix, limit, cursor, prefix_length);
         let page = await_call(self.counted(Metered::List, Ok(list)));
@@ -55,12 +56,14 @@ impl Store {
         let page: js_sys::Array = page.unwrap_or_else(|| Err(StoreError::list_timeout()))?.unchecked_into();
         // A page has at most 1000 keys.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let count = page.get(1).as_f64().unwrap_or_default() as usize;
-        Ok(KeyPage { json: page.get(0).as_string().unwrap_or_default(), count, cursor: page.get(2).as_string() })
+        let count = page.get(1).as_f64().expect("the glue returns the length of an array") as usize;
+        let json = page.get(0).as_string().expect("the glue returns the JSON of an array");
+        Ok(KeyPage { json, count, cursor: page.get(2).as_string() })
     }
 
     /// Returns the names of at most `limit` keys with a prefix, from a cursor on, and where the
     /// next page begins.
+    #[expect(clippy::expect_used, reason = "keys that are left out would stay when all are deleted")]
     pub(crate) async fn key_names(
         &self,
         prefix: &str,
@@ -71,7 +74,8 @@ impl Store {
         let page = await_call(self.counted(Metered::List, Ok(list)));
         let page = deadline::within(READ_DEADLINE, page).await;
         let page: js_sys::Array = page.unwrap_or_else(|| Err(StoreError::list_timeout()))?.unchecked_into();
-        Ok((page.iter().skip(1).filter_map(|name| name.as_string()).collect(), page.get(0).as_string()))
+        let names = page.iter().skip(1).map(|name| name.as_string().expect("the glue returns texts"));
+        Ok((names.collect(), page.get(0).as_string()))
     }
 
     /// Returns when a key expires, in seconds since the Unix epoch; `None` if it does not.

@@ -22,6 +22,7 @@ extern "C" {
 /// handed over before this returns, so the caller may drop it. `names` are the header fields that
 /// the request keeps, separated by commas. Resolves to status and body of the response. The error
 /// is the message of the runtime, or says that there was no response by the deadline.
+#[expect(clippy::expect_used, reason = "a response that is lost must not look like one that is empty")]
 pub(crate) fn send(
     request: &Request,
     names: &str,
@@ -35,7 +36,7 @@ pub(crate) fn send(
         let reply: js_sys::Array = reply.map_err(|thrown: JsValue| message_of(&thrown))?.unchecked_into();
         // The glue returns a status and a text.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let status = reply.get(0).as_f64().unwrap_or_default() as u16;
-        Ok((status, reply.get(1).as_string().unwrap_or_default()))
+        let status = reply.get(0).as_f64().expect("the glue returns a status") as u16;
+        Ok((status, reply.get(1).as_string().expect("the glue returns a text")))
     }
 }

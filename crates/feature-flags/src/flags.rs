@@ -152,6 +152,19 @@ impl Definitions {
         parse::definitions(json)
     }
 
+    /// Parses the definitions, as [`parse`](Self::parse) does.
+    ///
+    /// # Errors
+    /// The first fault alone.
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "definitions with a fault must look neither valid nor absent"
+    )]
+    pub fn parse_until_fault(json: &str) -> Result<Self, Fault> {
+        Self::parse(json).map_err(|faults| faults.into_iter().next().expect("there is at least one fault"))
+    }
+
     /// Returns definitions without flags: those of a namespace that has none.
     #[must_use]
     pub const fn none() -> Self {

@@ -628,6 +628,7 @@ impl<B: StoredBody> Exchange<B> {
         }
     }
 
+    #[expect(clippy::expect_used, reason = "without its response, the hit would look like one that is not cached")]
     fn serve<F: Fields>(
         &mut self,
         lookup: Lookup<B>,
@@ -635,9 +636,8 @@ impl<B: StoredBody> Exchange<B> {
         refresh: bool,
         cx: &mut Context<'_, B, F>,
     ) -> Action<B> {
-        let Lookup { hit: Some(hit), is_soft_purged, key, kv_ms, .. } = lookup else {
-            return self.fail(CacheError::NotCached, None, cx);
-        };
+        let Lookup { hit, is_soft_purged, key, kv_ms, .. } = lookup;
+        let hit = hit.expect("only a response that was selected is served");
         if refresh && cx.memory.try_begin_refresh(key.as_str(), cx.now_ms) {
             self.effects.push(Effect::Refresh(key));
         }

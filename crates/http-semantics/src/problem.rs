@@ -35,12 +35,14 @@ impl<'a> ProblemDetails<'a> {
 
     /// Returns content type and body of the response: problem details if `as_json` is true,
     /// otherwise the sentence alone.
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "text and numbers are always JSON")]
     #[must_use]
     pub fn render(&self, as_json: bool) -> (&'static str, Cow<'a, str>) {
-        if as_json && let Ok(json) = serde_json::to_string(self) {
-            return ("application/problem+json", Cow::Owned(json));
+        if !as_json {
+            return ("text/plain; charset=utf-8", Cow::Borrowed(self.detail));
         }
-        ("text/plain; charset=utf-8", Cow::Borrowed(self.detail))
+        let json = serde_json::to_string(self).expect("a problem is made of text and numbers");
+        ("application/problem+json", Cow::Owned(json))
     }
 }
 

@@ -25,12 +25,15 @@ pub(crate) fn is_blob_hash(text: &str) -> bool {
     (1..=HASH_CHARACTERS_MAX).contains(&text.len()) && text.bytes().all(is_safe)
 }
 
-/// Returns the key of a file's bytes.
+/// Returns the key of a file's bytes. Its hash is that of a manifest, which is checked as it is
+/// parsed, or a [`hash`](http_semantics::content_hash::hash).
 ///
-/// # Errors
-/// [`KeyError`] if the hash is too long for a key of Workers KV, so it is not a hash.
-pub fn blob_key(hash: &str) -> Result<Key<'static>, KeyError> {
-    Key::new(format!("{BLOBS}{hash}"))
+/// # Panics
+/// If the text is not a hash: it is too long for a key of Workers KV.
+#[expect(clippy::expect_used, reason = "under another key are other bytes, or none")]
+#[must_use]
+pub fn blob_key(hash: &str) -> Key<'static> {
+    Key::new(format!("{BLOBS}{hash}")).expect("a hash has at most 62 characters")
 }
 
 /// Returns the key of a manifest.

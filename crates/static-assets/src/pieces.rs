@@ -8,7 +8,7 @@ use serde::ser::{SerializeTuple, Serializer};
 use super::keys::blob_key;
 use super::manifest::FileBody;
 use super::response::ContentPart;
-use kv_store::limits::{Key, KeyError};
+use kv_store::limits::Key;
 
 /// A piece of the content of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,42 +27,37 @@ pub enum Piece<'a> {
 }
 
 /// Returns the pieces of a whole body.
-///
-/// # Errors
-/// [`KeyError`] if a hash in the manifest is too long for a key of Workers KV.
-pub fn of_whole(body: &FileBody) -> Result<Vec<Piece<'_>>, KeyError> {
+#[must_use]
+pub fn of_whole(body: &FileBody) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
-    add(&mut pieces, body, &(0..body.length))?;
-    Ok(pieces)
+    add(&mut pieces, body, &(0..body.length));
+    pieces
 }
 
 /// Returns the pieces of some parts of a body: only chunks that overlap a part are among them.
-///
-/// # Errors
-/// As [`of_whole`].
-pub fn of_parts<'a>(body: &FileBody, parts: &'a [ContentPart]) -> Result<Vec<Piece<'a>>, KeyError> {
+#[must_use]
+pub fn of_parts<'a>(body: &FileBody, parts: &'a [ContentPart]) -> Vec<Piece<'a>> {
     let mut pieces = Vec::new();
     for part in parts {
         match part {
             ContentPart::Text(text) => pieces.push(Piece::Text(text)),
-            ContentPart::Bytes(range) => add(&mut pieces, body, range)?,
+            ContentPart::Bytes(range) => add(&mut pieces, body, range),
         }
     }
-    Ok(pieces)
+    pieces
 }
 
-fn add(pieces: &mut Vec<Piece<'_>>, body: &FileBody, requested: &ops::Range<u64>) -> Result<(), KeyError> {
+fn add(pieces: &mut Vec<Piece<'_>>, body: &FileBody, requested: &ops::Range<u64>) {
     let mut start: u64 = 0;
     for (hash, length) in body.parts() {
         let end = start + length;
         let within = |position: u64| position.clamp(start, end) - start;
         let range = within(requested.start)..within(requested.end);
         if !range.is_empty() {
-            pieces.push(Piece::Bytes { key: blob_key(hash)?, length, range });
+            pieces.push(Piece::Bytes { key: blob_key(hash), length, range });
         }
         start = end;
     }
-    Ok(())
 }
 
 /// The JSON that `platform/glue/assembled.js` reads: a text, or key, length, start and end.
@@ -100,8 +95,8 @@ mod tests {
     #[test]
     fn a_body_without_chunks_is_one_value() {
         let whole = FileBody { chunks: Vec::new(), ..body(&[7]) };
-        assert_eq!(json(&of_whole(&whole).unwrap()), r#"[["all",7,0,7]]"#);
-        assert_eq!(json(&of_parts(&whole, &[ContentPart::Bytes(2..3)]).unwrap()), r#"[["all",7,2,3]]"#);
+        assert_eq!(json(&of_whole(&whole)), r#"[["all",7,0,7]]"#);
+        assert_eq!(json(&of_parts(&whole, &[ContentPart::Bytes(2..3)])), r#"[["all",7,2,3]]"#);
     }
 
     #[test]
@@ -114,9 +109,9 @@ mod tests {
             (10..20, r#"[["c1",10,0,10]]"#),
             (24..25, r#"[["c2",5,4,5]]"#),
         ] {
-            assert_eq!(json(&of_parts(&chunked, &[ContentPart::Bytes(range)]).unwrap()), expected);
+            assert_eq!(json(&of_parts(&chunked, &[ContentPart::Bytes(range)])), expected);
         }
         let parts = [ContentPart::Text("a\"".into()), ContentPart::Bytes(12..13), ContentPart::Text("b".into())];
-        assert_eq!(json(&of_parts(&chunked, &parts).unwrap()), r#"["a\"",["c1",10,2,3],"b"]"#);
+        assert_eq!(json(&of_parts(&chunked, &parts)), r#"["a\"",["c1",10,2,3],"b"]"#);
     }
 }

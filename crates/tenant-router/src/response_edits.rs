@@ -131,8 +131,7 @@ impl<F: Fields> ProxiedResponse<'_, F> {
         edits: &mut HeaderEdits<'e>,
     ) {
         let upstream = self.target.upstream;
-        let url = upstream.join(address.rest, None);
-        let path = url.strip_prefix(upstream.origin().as_str()).unwrap_or_default();
+        let path = &*upstream.path(address.rest);
         let view =
             VisitorView { scheme: target.scheme, host: target.authority, prefix: address.prefix, upstream, path };
         let upstreams = StorefrontUpstreams { record, served_by: upstream, is_fallback: self.is_fallback };

@@ -61,9 +61,13 @@ impl Upstream {
     /// ([`http_semantics::request_target`]).
     #[must_use]
     pub fn join(&self, rest: &str, query: Option<&str>) -> String {
-        let rest = if rest.is_empty() { "/" } else { rest };
         let (mark, query) = query.map_or(("", ""), |query| ("?", query));
-        [self.origin.as_str(), &self.base, rest, mark, query].concat()
+        [self.origin.as_str(), &self.path(rest), mark, query].concat()
+    }
+
+    /// Returns the path of that URL.
+    pub(crate) fn path(&self, rest: &str) -> String {
+        [self.base.as_str(), if rest.is_empty() { "/" } else { rest }].concat()
     }
 
     /// Returns the part of a path after the base path: empty for the base path itself, otherwise

@@ -166,6 +166,7 @@ impl ExchangeRunner {
         })
     }
 
+    #[expect(clippy::panic, reason = "a response that is not stored, as it was decided, would stay out of date")]
     fn perform(&self, effect: Effect<EnvelopeBody>, exchange: &Exchange<EnvelopeBody>, received: &Received) {
         match effect {
             Effect::Put { key, stored, bytes } => {
@@ -175,7 +176,7 @@ impl ExchangeRunner {
             Effect::PutStream(store, EnvelopeBody::Stream(stream)) => {
                 response_store::store_stream(&self.context, store, stream);
             }
-            Effect::PutStream(_, EnvelopeBody::Bytes(_)) => {}
+            Effect::PutStream(_, EnvelopeBody::Bytes(_)) => panic!("bytes in memory are stored by `Put`"),
             Effect::Delete(keys) => response_store::delete_later(&self.context, keys),
             Effect::Refresh(key) => self.refresh(key, exchange),
             Effect::Discard(body) => response_store::discard(&body),

@@ -62,9 +62,12 @@ pub(super) async fn handle(request: &ConsoleRequest<'_>) -> Result<Response, Req
 async fn variant_keys(store: &Store, url: &CachedUrl) -> Result<(Vec<Key<'static>>, bool), StoreError> {
     let (prefix, mut keys, mut cursor) = (url.variant_key_prefix(), Vec::new(), None);
     for _ in 0..PAGES_MAX {
-        let limit = u32::try_from(VARIANTS_MAX - keys.len()).unwrap_or(u32::MAX);
+        #[expect(clippy::expect_used, reason = "another limit would list keys that are not shown")]
+        let limit = u32::try_from(VARIANTS_MAX - keys.len()).expect("there are 40 at most");
         let (names, next) = store.key_names(&prefix, limit, cursor.as_deref()).await?;
-        keys.extend(names.into_iter().filter_map(|name| Key::new(name).ok()));
+        for name in names {
+            keys.push(Key::new(name).map_err(|error| StoreError::permanent(error.to_string()))?);
+        }
         match next {
             None => return Ok((keys, true)),
             Some(_) if keys.len() >= VARIANTS_MAX => break,

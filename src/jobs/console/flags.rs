@@ -8,6 +8,7 @@ use feature_flags::ofrep::{ErrorCode, EvaluationContext, parse_context};
 use kv_store::limits::Key;
 use kv_store::record::to_json;
 use kv_store::record_cache::ReadFailure;
+use kv_store::schema::Fault;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -79,15 +80,14 @@ enum TriedDefinitions {
 impl TriedDefinitions {
     /// Returns the definitions of this text, or the stored ones without a text.
     async fn of(request: &ConsoleRequest<'_>, text: Option<&str>) -> Result<Self, RequestError> {
-        let invalid = |fault: Option<String>| ConsoleError::InvalidDefinitions(fault.unwrap_or_default());
+        let invalid = |fault: Fault| ConsoleError::InvalidDefinitions(fault.to_string());
         if let Some(text) = text {
-            let parsed = Definitions::parse(text);
-            return Ok(Self::Given(parsed.map_err(|faults| invalid(faults.first().map(ToString::to_string)))?));
+            return Ok(Self::Given(Definitions::parse_until_fault(text).map_err(invalid)?));
         }
         request.check_read(BINDING, &[KEY.as_str()])?;
         let stored = flags(request.context).await.map_err(|failure| match failure {
             ReadFailure::Store(error) => RequestError::from(error),
-            ReadFailure::Broken(fault) => invalid(Some(fault.to_string())).into(),
+            ReadFailure::Broken(fault) => invalid(fault).into(),
         });
         Ok(Self::Stored(stored?))
     }

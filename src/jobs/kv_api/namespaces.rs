@@ -15,7 +15,6 @@ use kv_store::retry::Time;
 use kv_store::store_error::StoreError;
 use serde_json::json;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{self, Response};
 
 use super::success;
@@ -25,6 +24,7 @@ use crate::isolate::Isolate;
 use crate::kv::Store;
 use crate::platform::clock::Clock;
 use crate::platform::deadline;
+use crate::platform::durable_objects::text_of;
 use crate::platform::js_error::message_of;
 
 #[wasm_bindgen]
@@ -48,6 +48,8 @@ pub(super) struct OpenNamespace {
     pub(super) store: Store,
     /// What precedes each of its keys in the store; empty for a binding.
     prefix: String,
+    /// The binding that has its keys if a client has created it; `None` if it is a binding.
+    home: Option<String>,
 }
 
 impl OpenNamespace {
@@ -74,12 +76,12 @@ impl OpenNamespace {
         let bindings = context.env().api();
         if let Some(info) = bindings.namespaces().find(|namespace| namespace.is_named(name)) {
             let store = context.env().kv(&info.title);
-            return Ok(Self { info: info.clone(), store, prefix: String::new() });
+            return Ok(Self { info: info.clone(), store, prefix: String::new(), home: None });
         }
         let Some(home) = &bindings.home else { return Err(access.not_found(operation).into()) };
         let info = created(context, name).await?.ok_or_else(|| access.not_found(operation))?;
         let prefix = key_prefix(&info.id);
-        Ok(Self { info, store: context.env().kv(home), prefix })
+        Ok(Self { info, store: context.env().kv(home), prefix, home: Some(home.clone()) })
     }
 
     /// Returns its id and title.
@@ -89,7 +91,7 @@ impl OpenNamespace {
 
     /// Returns true if a client has created it.
     fn is_created(&self) -> bool {
-        !self.prefix.is_empty()
+        self.home.is_some()
     }
 
     /// Checks that its keys may be changed.
@@ -114,9 +116,9 @@ impl OpenNamespace {
     }
 
     /// Returns the length of what precedes each key in the store, in characters.
-    pub(super) fn prefix_length(&self) -> u32 {
-        // The prefix is short and ASCII.
-        u32::try_from(self.prefix.len()).unwrap_or(u32::MAX)
+    pub(super) fn prefix_length(&self) -> usize {
+        // It is ASCII.
+        self.prefix.len()
     }
 }
 
@@ -127,15 +129,25 @@ async fn created(context: &RequestContext, name: &str) -> Result<Option<ApiNames
     if let Some(known) = memory.borrow().get(name).and_then(|known| known.fresh(now_ms)) {
         return Ok(Some(known.clone()));
     }
-    let NamespaceReply::Namespaces(found) = call(context, &NamespaceRequest::Find(name.to_owned())).await? else {
-        return Ok(None);
+    let namespace = match call(context, &NamespaceRequest::Find(name.to_owned())).await? {
+        NamespaceReply::NotFound => return Ok(None),
+        found => only(found)?,
     };
-    let found = found.into_iter().next();
-    if let Some(namespace) = &found {
-        let known = Known { value: namespace.clone(), read_ms: now_ms };
-        memory.borrow_mut().insert(&namespace.id, known, namespace.id.len() + namespace.title.len());
+    let known = Known { value: namespace.clone(), read_ms: now_ms };
+    memory.borrow_mut().insert(&namespace.id, known, namespace.id.len() + namespace.title.len());
+    Ok(Some(namespace))
+}
+
+/// Returns the namespace that was asked for or changed.
+fn only(reply: NamespaceReply) -> Result<ApiNamespace, RequestError> {
+    match <[ApiNamespace; 1]>::try_from(reply.namespaces()?) {
+        Ok([namespace]) => Ok(namespace),
+        Err(other) => Err(unavailable(format!("NAMESPACE_LIST replied with {} namespaces", other.len()))),
     }
-    Ok(found)
+}
+
+fn unavailable(cause: String) -> RequestError {
+    StoreError::unavailable(cause).into()
 }
 
 /// Sends a message to the object that lists the created namespaces.
@@ -146,13 +158,12 @@ async fn call(context: &RequestContext, request: &NamespaceRequest) -> Result<Na
         init.set_body(&JsValue::from_str(&record::to_json(request)));
         let request = web_sys::Request::new_with_str_and_init("https://namespace-list/", &init)?;
         let response = context.env().namespace_list().send(OBJECT, &request).await?;
-        JsFuture::from(response.text()?).await
+        text_of(response.text()?).await
     };
-    let unavailable = |cause: String| RequestError::from(StoreError::unavailable(cause));
     let reply = deadline::within(REPLY_TIMEOUT, exchange).await;
     let reply = reply.ok_or_else(|| unavailable("NAMESPACE_LIST did not reply in time".to_owned()))?;
     let reply = reply.map_err(|thrown: JsValue| unavailable(message_of(&thrown)))?;
-    serde_json::from_str(&reply.as_string().unwrap_or_default()).map_err(|error| unavailable(error.to_string()))
+    serde_json::from_str(&reply).map_err(|error| unavailable(error.to_string()))
 }
 
 /// `GET …/namespaces`
@@ -193,22 +204,17 @@ pub(super) async fn rename(context: &RequestContext, open: &OpenNamespace) -> Re
 
 /// `DELETE …/namespaces/{namespace}`. Its keys are removed later, and cannot be reached any more.
 pub(super) async fn delete(context: &RequestContext, open: &OpenNamespace) -> Result<Response, RequestError> {
-    if !open.is_created() {
-        return Err(KvApiError::FixedNamespaces.into());
-    }
-    let home = context.env().api().home.clone().unwrap_or_default();
+    let Some(home) = open.home.clone() else { return Err(KvApiError::FixedNamespaces.into()) };
     let reply = call(context, &NamespaceRequest::Delete { id: open.info.id.clone(), home }).await;
     Isolate::current().kv_api.created.borrow_mut().remove(&open.info.id);
-    reply?.namespaces()?;
+    only(reply?)?;
     success((), None)
 }
 
 async fn change(context: &RequestContext, request: &NamespaceRequest) -> Result<Response, RequestError> {
-    let namespaces = call(context, request).await?.namespaces()?;
-    if let Some(namespace) = namespaces.first() {
-        Isolate::current().kv_api.created.borrow_mut().remove(&namespace.id);
-    }
-    success(namespaces.first().map(ApiNamespace::result), None)
+    let namespace = only(call(context, request).await?)?;
+    Isolate::current().kv_api.created.borrow_mut().remove(&namespace.id);
+    success(namespace.result(), None)
 }
 
 /// Reads the title in the body. No created namespace has the name or the id of a binding.

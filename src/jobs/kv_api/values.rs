@@ -79,24 +79,22 @@ fn from_whole_value(
     let length = u64::from(value.byte_length());
     let always = [("etag", &*tag), ("accept-ranges", "bytes")];
     let mut head: Vec<(&str, &str)> = always.into_iter().chain(head.iter().copied()).collect();
-    let range;
     match evaluate(method, fields, &validators) {
         PreconditionResult::Failed => return Err(KvApiError::PreconditionFailed.into()),
         PreconditionResult::NotModified => return Ok(response::with_status(304, &JsValue::NULL, &head)?),
         PreconditionResult::Holds => {}
     }
     let asked = fields.get("range").filter(|_| method == "GET");
-    match Range::of(asked.as_deref(), fields.get("if-range").as_deref(), &validators, length) {
-        Range::Unsatisfiable => Err(KvApiError::RangeNotSatisfiable(length).into()),
-        Range::Satisfiable(parts) if parts.len() == 1 => {
-            let part = parts.first().cloned().unwrap_or_default();
-            range = content_range(&part, length);
-            head.push(("content-range", &range));
-            let body = js_sys::Uint8Array::new(value).subarray(bytes_of(part.start), bytes_of(part.end));
-            Ok(response::with_status(206, &body, &head)?)
-        }
-        _ => Ok(response::with_status(200, value, &head)?),
-    }
+    let parts = match Range::of(asked.as_deref(), fields.get("if-range").as_deref(), &validators, length) {
+        Range::Unsatisfiable => return Err(KvApiError::RangeNotSatisfiable(length).into()),
+        Range::Satisfiable(parts) => parts,
+        Range::Whole => Vec::new(),
+    };
+    let [part] = parts.as_slice() else { return Ok(response::with_status(200, value, &head)?) };
+    let range = content_range(part, length);
+    head.push(("content-range", &range));
+    let body = js_sys::Uint8Array::new(value).subarray(bytes_of(part.start), bytes_of(part.end));
+    Ok(response::with_status(206, &body, &head)?)
 }
 
 /// Returns when a key expires, in seconds since the Unix epoch. KV says so only in a list, which a
@@ -238,9 +236,10 @@ fn parameter<'a>(target: &RequestTarget<'a>, name: &str) -> Result<Option<std::b
     Ok(target.parameter(name)?)
 }
 
-/// Returns a length or a position within a body, which has little more than 25 MiB.
+/// Returns a length or a position within a body.
+#[expect(clippy::expect_used, reason = "another position would be another part of the value")]
 fn bytes_of(bytes: u64) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
+    u32::try_from(bytes).expect("a body has little more than 25 MiB")
 }
 
 /// Returns the content hash of a value.

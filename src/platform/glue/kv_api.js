@@ -21,6 +21,7 @@ export function writePoint(analytics, index, blobs, status, milliseconds) {
  */
 async function pageOf(namespace, prefix, limit, cursor) {
   const page = await namespace.list({ prefix, limit, cursor });
+  if (!page.list_complete && typeof page.cursor !== "string") throw new Error("KV LIST returned no cursor");
   return { keys: page.keys.filter(({ name }) => name.startsWith(prefix)), cursor: page.list_complete ? null : page.cursor };
 }
 

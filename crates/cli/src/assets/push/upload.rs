@@ -192,7 +192,7 @@ impl ReleaseUpload<'_> {
     }
 
     fn pair(&self, blob: &Blob, metadata: Option<MetadataJson>) -> Result<KeyValuePair, PushError> {
-        let key = keys::blob_key(&blob.hash)?.as_str().to_owned();
+        let key = keys::blob_key(&blob.hash).as_str().to_owned();
         #[expect(clippy::expect_used, reason = "the plan takes the number of a blob's file from `sources`")]
         let source = self.sources.get(blob.file).expect("every blob is a part of a file");
         let value = match &blob.location {
