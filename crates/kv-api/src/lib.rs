@@ -60,6 +60,7 @@ pub mod form;
 pub mod known;
 pub mod namespace;
 pub mod namespace_directory;
+pub mod namespace_keys;
 pub mod split_batch;
 pub mod token;
 

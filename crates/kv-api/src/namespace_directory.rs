@@ -16,12 +16,6 @@ pub const KV_SETTLED_MS: u64 = 120_000;
 /// The wait after a failure of KV, in milliseconds.
 const RETRY_MS: u64 = 60_000;
 
-/// Returns what precedes each key of a created namespace in its home.
-#[must_use]
-pub fn key_prefix(id: &str) -> String {
-    format!("{id}:")
-}
-
 /// The state of the object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamespaceDirectory {

@@ -76,7 +76,7 @@ pub(super) async fn put(
 ) -> Result<Response, RequestError> {
     let operation = Operation::BulkPut;
     let body = body(context, operation).await?;
-    let batch = BulkPut::parse(&body, open.key_bytes_max(), clock::now_seconds())?;
+    let batch = BulkPut::parse(&body, open.keys.bytes_max(), clock::now_seconds())?;
     access.check_change(batch.keys())?;
     let changed = if batch.keys().len() <= INVOCATION_KEYS_MAX {
         change_each(&batch.into_pairs(), |pair| pair.key.as_ref(), |pair| put_pair(open, pair)).await
@@ -94,7 +94,7 @@ pub(super) async fn delete(
 ) -> Result<Response, RequestError> {
     let operation = Operation::BulkDelete;
     let body = body(context, operation).await?;
-    let keys = bulk::parse_delete(&body, open.key_bytes_max())?;
+    let keys = bulk::parse_delete(&body, open.keys.bytes_max())?;
     access.check_change(keys.iter().map(String::as_str))?;
     let changed = if keys.len() <= INVOCATION_KEYS_MAX {
         change_each(&keys, String::as_str, |key| delete_key(open, key)).await
@@ -112,10 +112,10 @@ pub(super) async fn get(
     open: &OpenNamespace,
 ) -> Result<Response, RequestError> {
     let body = body(context, Operation::BulkGet).await?;
-    let read = BulkGet::parse(&body, open.key_bytes_max())?;
+    let read = BulkGet::parse(&body, open.keys.bytes_max())?;
     access.check_read(read.keys.iter().map(String::as_str))?;
     let keys: Vec<Key<'_>> =
-        read.keys.iter().map(|key| open.key(key, Operation::BulkGet)).collect::<Result<_, KvApiError>>()?;
+        read.keys.iter().map(|key| open.keys.key(key, Operation::BulkGet)).collect::<Result<_, KvApiError>>()?;
     let found = open.store.texts_with_metadata(&keys).await;
     let found = found.map_err(|error| {
         if error.is_too_large() { RequestError::from(KvApiError::ValuesTooLong) } else { error.into() }
@@ -145,7 +145,7 @@ async fn check_text(open: &OpenNamespace, key: &Key<'_>) -> Result<(), RequestEr
 }
 
 async fn put_pair(open: &OpenNamespace, pair: &Pair<'_>) -> Result<(), StoreError> {
-    let key = open.key(&pair.key, Operation::BulkPut).map_err(|error| invalid_key(&error))?;
+    let key = open.keys.key(&pair.key, Operation::BulkPut).map_err(|error| invalid_key(&error))?;
     let options =
         put_options(pair.expiration, pair.metadata).map_err(|thrown| StoreError::permanent(message_of(&thrown)))?;
     let value = match &pair.value {
@@ -158,7 +158,7 @@ async fn put_pair(open: &OpenNamespace, pair: &Pair<'_>) -> Result<(), StoreErro
 }
 
 async fn delete_key(open: &OpenNamespace, key: &str) -> Result<(), StoreError> {
-    let key = open.key(key, Operation::BulkDelete).map_err(|error| invalid_key(&error))?;
+    let key = open.keys.key(key, Operation::BulkDelete).map_err(|error| invalid_key(&error))?;
     let delete = open.store.delete_with_retry(&key, &BACKOFF).await;
     forget_expiration(open, &key);
     delete.outcome.map_err(|(error, _)| error)

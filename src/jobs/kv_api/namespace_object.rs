@@ -5,7 +5,8 @@
 use std::rc::Rc;
 
 use futures_util::{StreamExt, stream};
-use kv_api::namespace_directory::{NamespaceDirectory, NamespaceRequest, Removal, key_prefix};
+use kv_api::namespace_directory::{NamespaceDirectory, NamespaceRequest, Removal};
+use kv_api::namespace_keys::NamespaceKeys;
 use kv_store::limits::Key;
 use kv_store::record;
 use kv_store::retry::{Backoff, Time};
@@ -120,7 +121,9 @@ impl ListObject {
     /// Removes a page of keys. Returns true if there were any, and where the next page begins.
     async fn remove_some(&self, removal: &Removal) -> Result<(bool, Option<String>), StoreError> {
         let store = self.env.kv(&removal.home);
-        let (names, cursor) = store.key_names(&key_prefix(&removal.id), KEYS_MAX, removal.cursor.as_deref()).await?;
+        let (names, cursor) = store
+            .key_names(&NamespaceKeys::of_created(&removal.id).stored_prefix(""), KEYS_MAX, removal.cursor.as_deref())
+            .await?;
         let had_keys = !names.is_empty();
         let deletes = names.into_iter().map(|name| {
             let store = &store;

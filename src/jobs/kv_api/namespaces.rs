@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use kv_api::access::Access;
-use kv_api::bulk;
 use kv_api::call::NamespacesQuery;
 use kv_api::error::{KvApiError, Operation};
 use kv_api::known::Known;
 use kv_api::namespace::{self, ApiNamespace};
-use kv_api::namespace_directory::{NamespaceReply, NamespaceRequest, key_prefix};
-use kv_store::limits::{KEY_BYTES_MAX, Key};
+use kv_api::namespace_directory::{NamespaceReply, NamespaceRequest};
+use kv_api::namespace_keys::NamespaceKeys;
 use kv_store::record;
 use kv_store::retry::Time;
 use kv_store::store_error::StoreError;
@@ -46,8 +45,7 @@ const BODY_BYTES_MAX: u32 = 16 * 1024;
 pub(super) struct OpenNamespace {
     info: ApiNamespace,
     pub(super) store: Store,
-    /// What precedes each of its keys in the store; empty for a binding.
-    prefix: String,
+    pub(super) keys: NamespaceKeys,
     /// The binding that has its keys if a client has created it; `None` if it is a binding.
     home: Option<String>,
 }
@@ -76,12 +74,12 @@ impl OpenNamespace {
         let bindings = context.env().api();
         if let Some(info) = bindings.namespaces().find(|namespace| namespace.is_named(name)) {
             let store = context.env().kv(&info.title);
-            return Ok(Self { info: info.clone(), store, prefix: String::new(), home: None });
+            return Ok(Self { info: info.clone(), store, keys: NamespaceKeys::of_binding(), home: None });
         }
         let Some(home) = &bindings.home else { return Err(access.not_found(operation).into()) };
         let info = created(context, name).await?.ok_or_else(|| access.not_found(operation))?;
-        let prefix = key_prefix(&info.id);
-        Ok(Self { info, store: context.env().kv(home), prefix, home: Some(home.clone()) })
+        let keys = NamespaceKeys::of_created(&info.id);
+        Ok(Self { info, store: context.env().kv(home), keys, home: Some(home.clone()) })
     }
 
     /// Returns its id and title.
@@ -97,28 +95,6 @@ impl OpenNamespace {
     /// Checks that its keys may be changed.
     pub(super) fn check_writable(&self, context: &RequestContext) -> Result<(), KvApiError> {
         if self.is_created() { Ok(()) } else { context.vars().kv_api_writable.check(&self.info.title) }
-    }
-
-    /// Returns the longest key that it takes, in bytes.
-    pub(super) fn key_bytes_max(&self) -> usize {
-        KEY_BYTES_MAX - self.prefix.len()
-    }
-
-    /// Returns the key in the store.
-    pub(super) fn key(&self, key: &str, operation: Operation) -> Result<Key<'static>, KvApiError> {
-        bulk::check_key(key, self.key_bytes_max(), operation)?;
-        Key::new(self.stored_prefix(key)).map_err(|error| KvApiError::InvalidKey(operation, error.to_string()))
-    }
-
-    /// Returns a prefix of keys as it is in the store.
-    pub(super) fn stored_prefix(&self, prefix: &str) -> String {
-        format!("{}{prefix}", self.prefix)
-    }
-
-    /// Returns the length of what precedes each key in the store, in characters.
-    pub(super) fn prefix_length(&self) -> usize {
-        // It is ASCII.
-        self.prefix.len()
     }
 }
 

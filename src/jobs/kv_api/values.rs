@@ -47,7 +47,7 @@ pub(super) async fn get(
     open: &OpenNamespace,
     key: &str,
 ) -> Result<Response, RequestError> {
-    let key = open.key(key, Operation::Get)?;
+    let key = open.keys.key(key, Operation::Get)?;
     let started_ms = Clock.now_ms();
     let is_whole_needed = context.method() == "HEAD" || CONDITIONS.iter().any(|name| fields.has(name));
     let options = if is_whole_needed { ReadOptions::BYTES } else { ReadOptions::STREAM };
@@ -131,7 +131,7 @@ fn memory_key(open: &OpenNamespace, key: &Key<'_>) -> String {
 
 /// `GET …/metadata/{key}`
 pub(super) async fn metadata(open: &OpenNamespace, key: &str) -> Result<Response, RequestError> {
-    let (value, metadata) = open.store.stream_with_metadata(&open.key(key, Operation::Get)?).await?;
+    let (value, metadata) = open.store.stream_with_metadata(&open.keys.key(key, Operation::Get)?).await?;
     stream::end(&value.ok_or(KvApiError::KeyNotFound)?);
     let metadata = metadata.map(RawValue::from_string).transpose();
     success(metadata.map_err(|error| RequestError::internal(&error.to_string().into()))?, None)
@@ -146,7 +146,7 @@ pub(super) async fn put(
     key: &str,
 ) -> Result<Response, RequestError> {
     let operation = Operation::Put;
-    let key = open.key(key, operation)?;
+    let key = open.keys.key(key, operation)?;
     let (expiration, ttl) = (parameter(target, "expiration")?, parameter(target, "expiration_ttl")?);
     let expiration = Expiration::parse(expiration.as_deref(), ttl.as_deref(), clock::now_seconds(), operation)?;
     let scanner = FormScanner::of(context.header("content-type").as_deref())?;
@@ -208,7 +208,7 @@ pub(super) fn put_options(
 
 /// `DELETE …/values/{key}`. A key that does not exist is deleted, too.
 pub(super) async fn delete(open: &OpenNamespace, key: &str) -> Result<Response, RequestError> {
-    let key = open.key(key, Operation::Delete)?;
+    let key = open.keys.key(key, Operation::Delete)?;
     let delete = open.store.delete_with_retry(&key, &Backoff::PUT_OF_CLIENT).await;
     forget_expiration(open, &key);
     delete.outcome.map_err(|(error, _)| error)?;
@@ -224,9 +224,9 @@ pub(super) async fn list(
     let Some(prefix) = access.listed_prefix(&query.prefix) else {
         return success(json!([]), Some(PageInfo::of_keys(0, None)));
     };
-    check_prefix(&prefix, open.key_bytes_max(), Operation::List)?;
-    let prefix = open.stored_prefix(&prefix);
-    let page = open.store.key_page(&prefix, query.limit, query.cursor.as_deref(), open.prefix_length()).await;
+    check_prefix(&prefix, open.keys.bytes_max(), Operation::List)?;
+    let prefix = open.keys.stored_prefix(&prefix);
+    let page = open.store.key_page(&prefix, query.limit, query.cursor.as_deref(), open.keys.prefix_bytes()).await;
     let page = page.map_err(|error| refused(error, Operation::List, "Workers KV does not take the cursor"))?;
     let keys = RawValue::from_string(page.json).map_err(|error| RequestError::internal(&error.to_string().into()))?;
     success(keys, Some(PageInfo::of_keys(page.count, page.cursor.as_deref())))

@@ -1,0 +1,81 @@
+//! Where the keys of a namespace are: those of a binding are its own, those of a namespace that a
+//! client has created are in its home, behind its id.
+
+use kv_store::limits::{KEY_BYTES_MAX, Key};
+
+use crate::bulk;
+use crate::error::{KvApiError, Operation};
+
+/// The keys of a namespace in the KV namespace that has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamespaceKeys {
+    /// What precedes each key; empty for a binding.
+    prefix: String,
+}
+
+impl NamespaceKeys {
+    /// Returns the keys of a binding.
+    #[must_use]
+    pub const fn of_binding() -> Self {
+        Self { prefix: String::new() }
+    }
+
+    /// Returns the keys of a created namespace with this id.
+    #[must_use]
+    pub fn of_created(id: &str) -> Self {
+        Self { prefix: format!("{id}:") }
+    }
+
+    /// Returns the length of the longest key, in bytes.
+    #[must_use]
+    pub const fn bytes_max(&self) -> usize {
+        KEY_BYTES_MAX - self.prefix.len()
+    }
+
+    /// Returns a key as it is in KV.
+    ///
+    /// # Errors
+    /// [`KvApiError::InvalidKey`] says why Workers KV does not take it.
+    pub fn key(&self, key: &str, operation: Operation) -> Result<Key<'static>, KvApiError> {
+        bulk::check_key(key, self.bytes_max(), operation)?;
+        Key::new(self.stored_prefix(key)).map_err(|error| KvApiError::InvalidKey(operation, error.to_string()))
+    }
+
+    /// Returns a prefix of keys as it is in KV.
+    #[must_use]
+    pub fn stored_prefix(&self, prefix: &str) -> String {
+        format!("{}{prefix}", self.prefix)
+    }
+
+    /// Returns the length of what precedes each key in KV, in bytes. It is ASCII.
+    #[must_use]
+    pub const fn prefix_bytes(&self) -> usize {
+        self.prefix.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_created_namespace_has_its_keys_behind_its_id() {
+        let keys = NamespaceKeys::of_created("0123");
+        assert_eq!(keys.key("a", Operation::Put).map(|key| key.as_str().to_owned()), Ok("0123:a".to_owned()));
+        assert_eq!((keys.stored_prefix("p/"), keys.prefix_bytes()), ("0123:p/".to_owned(), 5));
+        let binding = NamespaceKeys::of_binding();
+        assert_eq!(binding.key("a", Operation::Put).map(|key| key.as_str().to_owned()), Ok("a".to_owned()));
+    }
+
+    #[test]
+    fn a_key_is_shorter_by_what_precedes_it() {
+        for (keys, bytes_max) in [(NamespaceKeys::of_binding(), 512), (NamespaceKeys::of_created("0123"), 507)] {
+            assert_eq!(keys.bytes_max(), bytes_max);
+            assert!(keys.key(&"k".repeat(bytes_max), Operation::Put).is_ok());
+            assert!(keys.key(&"k".repeat(bytes_max + 1), Operation::Put).is_err());
+            for refused in ["", ".", ".."] {
+                assert!(keys.key(refused, Operation::Put).is_err(), "{refused:?}");
+            }
+        }
+    }
+}
