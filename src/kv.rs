@@ -21,7 +21,7 @@ pub(crate) mod key_metadata;
 pub(crate) mod key_writers;
 #[cfg(feature = "keyspaces")]
 pub(crate) mod keyspace;
-#[cfg(feature = "keyspaces")]
+#[cfg(any(feature = "assets", feature = "flags", feature = "kv-api", feature = "storefronts"))]
 pub(crate) mod keyspaces;
 #[cfg(feature = "kv-api")]
 pub(crate) mod list;

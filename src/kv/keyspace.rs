@@ -18,7 +18,8 @@ use crate::platform::log::RequestLog;
 use crate::platform::meter::Metered;
 use crate::platform::vars::Vars;
 
-/// A kind of record that is parsed and kept in memory by its key. `keyspaces.rs` has all of them.
+/// A kind of record that is parsed and kept in memory by its key. `keyspaces.rs` has them, but for
+/// the purges.
 pub(crate) trait Keyspace: Sized + 'static {
     /// The record, parsed.
     type Value: 'static;
@@ -36,6 +37,11 @@ pub(crate) trait Keyspace: Sized + 'static {
 
     /// Returns how long a record is fresh, and how long it is used while it is refreshed.
     fn lifetime(&self, vars: &Vars) -> Lifetime;
+
+    /// Reads the JSON of a record: the value of its key, if the keyspace has no other source.
+    async fn load(&self, reader: &Reader, key: &Key<'_>) -> Result<Option<String>, StoreError> {
+        reader.store.text_with_retry(key).await
+    }
 
     /// Parses a record from the JSON of a key, or from `None` if the key does not exist. It may
     /// read further keys. A result of `None` is not cached.
@@ -104,7 +110,7 @@ pub(crate) trait Keyspace: Sized + 'static {
     #[doc(hidden)]
     async fn read(&self, reader: &Reader, key: &Key<'_>) -> RecordRead<Self> {
         let asked_ms = Clock.now_ms();
-        let json = reader.store.text_with_retry(key).await;
+        let json = self.load(reader, key).await;
         self.settle(reader, key.as_str(), json, asked_ms).await
     }
 
@@ -172,7 +178,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    fn of<K: Keyspace>(context: &RequestContext) -> Self {
+    pub(super) fn of<K: Keyspace>(context: &RequestContext) -> Self {
         Self { store: K::store(context.env()), log: context.log().clone(), vars: context.vars() }
     }
 }

@@ -1,4 +1,5 @@
-//! The keyspaces: namespace, value, lifetime and parser of each. Keys are made in the crate of
+//! The keyspaces: namespace, value, lifetime and parser of each. That of purges, whose source is a
+//! list of keys, is in `purges.rs`. Keys are made in the crate of
 //! their subject.
 
 use std::cell::RefCell;

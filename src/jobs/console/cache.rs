@@ -46,8 +46,9 @@ pub(super) async fn handle(request: &ConsoleRequest<'_>) -> Result<Response, Req
     let url = url::cached_url(&url, &request.context.vars().cache_upstreams)?;
     let (own, page) = (url.key(), url.page_key());
     request.check_read("CACHE_KV", &[own.as_str(), page.as_str(), KEY_PREFIX])?;
-    let (store, log) = (request.context.env().cache_store(), request.context.log());
-    let (purges, (variants, is_complete)) = try_join(purges::listed(&store, log), variant_keys(&store, &url)).await?;
+    let store = request.context.env().cache_store();
+    let (purges, (variants, is_complete)) =
+        try_join(purges::listed(request.context), variant_keys(&store, &url)).await?;
     let now_ms = Clock.now_ms();
     let of_page = stored(&store, page, Some(DEFAULT_LIFETIME_MS), now_ms);
     let others = std::iter::once(own).chain(variants).map(|key| stored(&store, key, None, now_ms));
