@@ -112,7 +112,8 @@ async fn route(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
         Ok(RouteExplanation::of_plan(&plan, address, record, &failover, Clock.now_ms()))
     });
     match planned.await? {
-        TriedPlan::Planned(explanation) | TriedPlan::Refused(explanation) => json(&explanation),
+        TriedPlan::Planned(explanation) => json(&explanation),
+        TriedPlan::Refused(explanation) => json(&explanation),
     }
 }
 
@@ -143,7 +144,7 @@ async fn sample_visitors(request: &ConsoleRequest<'_>) -> Result<Response, Reque
         tried.plan(request, |routed, address, record, settings| sample(routed, address, record, settings, visitors));
     json(&match planned.await? {
         TriedPlan::Planned(variants) => SampleResult { variants, refused: None },
-        TriedPlan::Refused(RouteExplanation { refused, .. }) => SampleResult { variants: Vec::new(), refused },
+        TriedPlan::Refused(explanation) => SampleResult { variants: Vec::new(), refused: explanation.refused },
     })
 }
 
@@ -151,7 +152,13 @@ async fn sample_visitors(request: &ConsoleRequest<'_>) -> Result<Response, Reque
 enum TriedPlan<R> {
     Planned(R),
     /// It would refuse it, as this says.
-    Refused(RouteExplanation),
+    Refused(Box<RouteExplanation>),
+}
+
+impl<R> TriedPlan<R> {
+    fn refused(error: &TenantError, address: Option<&StorefrontAddress<'_>>) -> Self {
+        Self::Refused(Box::new(RouteExplanation::of_error(error, address)))
+    }
 }
 
 /// Why a request cannot be planned.
@@ -233,7 +240,7 @@ impl TriedRequest {
         let host = if is_path { HostMatch::Storefront(key.clone()) } else { vars.hosts.match_host(target.authority) };
         let mut address = match StorefrontAddress::of(&host, &target) {
             Ok(address) => address,
-            Err(error) => return Ok(TriedPlan::Refused(RouteExplanation::of_error(&error, None))),
+            Err(error) => return Ok(TriedPlan::refused(&error, None)),
         };
         let settings = RoutingSettings {
             token: vars.token.as_deref(),
@@ -251,9 +258,7 @@ impl TriedRequest {
         });
         match planned {
             Ok(planned) => Ok(TriedPlan::Planned(planned)),
-            Err(PlanFailure::Refused(error)) => {
-                Ok(TriedPlan::Refused(RouteExplanation::of_error(&error, Some(&address))))
-            }
+            Err(PlanFailure::Refused(error)) => Ok(TriedPlan::refused(&error, Some(&address))),
             Err(PlanFailure::Failed(failure)) => Err(failure),
         }
     }
