@@ -92,6 +92,15 @@ describe("an API that fails for a while: the command completes", () => {
   });
 });
 
+test("a list that does not say whether there are more keys ends the command: it does not look complete", async () => {
+  const source = tool.namespace();
+  api.intercept = (call, pass) => {
+    const body = JSON.stringify({ success: true, errors: [], messages: [], result: [{ name: "a" }] });
+    return kindOfCall(call) === "list" ? { status: 200, headers: { "Content-Type": "application/json" }, body } : pass();
+  };
+  await tool.fail(["ls", ...source.name], 1, "200");
+});
+
 describe("what is not resumed", () => {
   /** Interrupts a command once it has saved how far it came. */
   async function interrupted(start, count) {

@@ -48,10 +48,11 @@ impl KeyPages {
             let response = client.send(ApiRequest::Get(&path), time_left)?;
             let envelope = response.success::<Vec<NamespaceKey>>()?;
             // A page without a cursor is the last one, as one with an empty cursor is.
-            let next = envelope.result_info.unwrap_or_default().cursor.unwrap_or_default();
-            match envelope.result {
+            // Without `result_info` it is unknown whether there are more keys.
+            let next = envelope.result_info.map(|info| info.cursor.unwrap_or_default());
+            match (envelope.result, next) {
                 // The same cursor again would loop forever.
-                Some(page) if next.is_empty() || next != cursor => Ok((page, next)),
+                (Some(page), Some(next)) if next.is_empty() || next != cursor => Ok((page, next)),
                 _ => Err(ApiAttemptError::not_the_api(response.status())),
             }
         })
