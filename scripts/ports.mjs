@@ -1,6 +1,6 @@
 // Looks for free ports on loopback. `npm start` checks all of its ports before its long steps, and
 // proposes others if one is in use.
-import { once } from "node:events";
+import { randomInt } from "node:crypto";
 import { connect, createServer } from "node:net";
 import { Failure } from "./run.mjs";
 
@@ -73,12 +73,13 @@ export function canConnect(port, host = "127.0.0.1") {
   });
 }
 
-/** Returns a port that is free at this moment. */
+/**
+ * Returns a port that is free. Systems choose ports above 32,767 for who asks for any, so nobody is
+ * given this one while a server that had it stops and starts again.
+ */
 export async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
+  for (;;) {
+    const port = randomInt(20_000, 30_000);
+    if (await isFree(port)) return port;
+  }
 }
