@@ -74,8 +74,8 @@ export function canConnect(port, host = "127.0.0.1") {
 }
 
 /**
- * Returns a port that is free. Systems choose ports above 32,767 for who asks for any, so nobody is
- * given this one while a server that had it stops and starts again.
+ * Returns a port that is free. Systems choose ports above 32,767 for who asks for any, so nobody
+ * is given this one while a server that had it stops and starts again.
  */
 export async function freePort() {
   for (;;) {

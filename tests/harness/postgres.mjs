@@ -30,6 +30,12 @@ const SETTINGS = ["fsync=off", "full_page_writes=off", "synchronous_commit=off",
 const START_MS = 60_000;
 
 /**
+ * A line of the log after which the server ends. A client that connects before it is ready is
+ * refused with "FATAL:  the database system is starting up", which ends nothing.
+ */
+const START_FAILED = /PANIC|FATAL: +(?! |the database system is )/;
+
+/**
  * Starts a server. As in many installations, its databases collate by language, not by bytes, and
  * its time zone is not UTC. `tls`, a key and a certificate as PEM (`{ key, cert }`), makes it
  * refuse unencrypted connections.
@@ -150,7 +156,7 @@ class Postgres {
     const from = this.#log.length;
     server.stderr.setEncoding("utf8").on("data", (text) => (this.#log += text));
     for (const started = Date.now(); !this.#log.includes("ready to accept connections", from); await new Promise((resolve) => setTimeout(resolve, 20))) {
-      const isOver = /FATAL|PANIC/.test(this.#log.slice(from)) || Date.now() - started > START_MS;
+      const isOver = START_FAILED.test(this.#log.slice(from)) || Date.now() - started > START_MS;
       if (isOver) await this.#end();
       assert.ok(!isOver, `PostgreSQL does not start: ${this.#log.slice(from)}`);
     }
