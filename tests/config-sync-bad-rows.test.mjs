@@ -1,4 +1,4 @@
-// `kv-edge config sync`: rows that KV cannot store are reported, and the others are written.
+// `kv-edge config sync`: rows that it cannot write are reported, and the others are written.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { makeRows, SECRET_MARK, startSync, userId } from "./harness/config-sync.mjs";
@@ -6,7 +6,7 @@ import { kindOfCall } from "./harness/rest-api-faults.mjs";
 
 const sync = await startSync();
 
-describe("rows that KV cannot store", () => {
+describe("rows that the sync refuses", () => {
   const MiB = 1024 * 1024;
   // Less the JSON around the text: `{"preview_features_enabled":true,"plan":"…"}`.
   const around = JSON.stringify({ preview_features_enabled: true, plan: "" }).length;
@@ -71,7 +71,7 @@ describe("rows that KV cannot store", () => {
     });
   }
 
-  test("rows with the same key are all reported and none of them is written; KV keeps its value, and gets the other rows", async () => {
+  test("rows with the same key are all reported and none of them is written; KV keeps its value", async () => {
     const users = await sync.table(makeRows(5));
     await users.sync([]);
     await sync.database.query(

@@ -87,7 +87,7 @@ describe("prefixes", () => {
       await sync.table(makeRows(10), { prefix: "a:" }),
       await sync.table(makeRows(10, { plan: "team" }), { prefix: "a:b:" }),
     ];
-    /** Every key under the widest prefix belongs to one of the syncs. */
+    /** Checks all tables: keys under the widest prefix belong to several syncs, or to none. */
     const assertAllSynced = async () => {
       const stored = await sync.kvEntries();
       for (const { entriesOfOthers } of tables) for (const [key, entry] of entriesOfOthers) assert.deepEqual(stored.get(key), entry, key);
@@ -138,7 +138,7 @@ describe("deletes", () => {
     ["--no-delete keeps keys whose row was deleted", { before: 10, gone: 1, args: ["--no-delete"] }, { deleted: 0, refused: 0 }],
     ["--no-delete needs no guard", { before: 10, gone: 9, args: ["--no-delete"] }, { deleted: 0, refused: 0 }],
   ]) {
-    test(`${what}, and writes are made in any case`, async () => {
+    test(`${what}, and changed and new rows are written in any case`, async () => {
       const users = await sync.table(makeRows(before));
       await users.sync([]);
       const ids = Object.keys(makeRows(gone));

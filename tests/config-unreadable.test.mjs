@@ -23,7 +23,7 @@ const reasons = [
 /** Returns the faults of the reads of a key, bulk reads included. */
 const faultsOf = (key, fault) => fault && { [`get ${key}`]: [fault], bulk: [fault] };
 
-/** Runs `action`, and returns how often it read `key`. */
+/** Makes this many requests, and returns how often they read `key`. */
 async function readsOf(config, key, request, requests = REQUESTS) {
   const { reads } = await config.recordReads(async () => {
     for (let turn = 0; turn < requests; turn += 1) await request(turn);
@@ -31,7 +31,7 @@ async function readsOf(config, key, request, requests = REQUESTS) {
   return reads.flat().filter((read) => read === key).length;
 }
 
-/** Returns the log lines about missing data. */
+/** Returns the codes of all warnings in the log. */
 const warnings = (config) =>
   config.worker
     .log()
@@ -39,9 +39,9 @@ const warnings = (config) =>
     .map(({ code }) => code);
 
 /**
- * Checks that a failing key costs one read and one log line, again after five seconds, and that
- * its value counts once it is good. `ask(reason, turn)` makes a request and checks the response;
- * `askGood` does so once the key is good.
+ * Checks that a failing key costs the calls of one read and one log line, again after five
+ * seconds, and that its value counts once it is good. `ask(reason, turn)` makes a request and
+ * checks the response; `askGood` does so once the key is good.
  */
 async function assertBackoff(config, key, reason, good, ask, askGood) {
   await config.kv.put(key, reason.value ?? good);
@@ -128,7 +128,7 @@ describe("a user's record", async () => {
     assert.equal(await readsOf(config, id, () => config.getPage(id)), 0);
   });
 
-  test("a record that has been stale for an hour while KV fails is such a case", async () => {
+  test("a record is such a case if KV responded last an hour ago, and fails", async () => {
     const id = uniqueName("user");
     await config.putRecord(id, on);
     await config.getPage(id);

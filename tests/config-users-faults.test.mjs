@@ -1,4 +1,4 @@
-// `POST /config` if KV fails, refuses long records, or has no snapshot in memory.
+// `POST /config` if KV fails or refuses long records, or if no snapshot is in memory.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { makeUserIds, snapshotOf, startConfig, usersOf } from "./harness/config.mjs";

@@ -50,7 +50,7 @@ for (const method of ["OPTIONS", "HEAD"]) {
 }
 
 /**
- * Fields of a POST's response, with PATH and ORIGIN of another resource, and whether they
+ * Fields of a POST's response, with PATH, HOST and ORIGIN of another resource, and whether they
  * invalidate it.
  */
 const named = [
@@ -67,7 +67,7 @@ const named = [
 ];
 for (const field of ["Location", "Content-Location"]) {
   for (const [name, value, isInvalid] of named) {
-    test(`${field} with ${name} in the response to a POST ${isInvalid ? "invalidates" : "does not invalidate"} that URL`, async () => {
+    test(`${field} with ${name} in the response to a POST ${isInvalid ? "invalidates" : "does not invalidate"} the other resource`, async () => {
       const target = resource({ headers: freshFor(1000) });
       await target.getAndStore();
       const location = value.replace("ORIGIN", target.upstream.origin).replace("HOST", target.upstream.host).replace("PATH", target.path);

@@ -120,7 +120,7 @@ test("a response that must not be stored is not in memory either", async () => {
   }
 });
 
-test("cookies and fields that are not stored are not in memory either", async () => {
+test("fields that are not stored are not in memory either", async () => {
   const page = resource({ headers: ['Cache-Control: max-age=1000, private="X-A"', "X-A: 1", "Connection: X-Hop", "X-Hop: 1"] });
   await page.get();
   const hit = await page.get({}, { faults: KV_DOWN });

@@ -31,7 +31,8 @@ function randomFrom(state) {
 }
 
 /**
- * Temporary faults: each list ends with an accepted put, so that KV has all values in the end.
+ * Temporary faults. `runSteps` ends each list of them with one that accepts a put sooner or later,
+ * so that KV has the last value in the end.
  */
 const FAULTS = ["429", "429", "500", "no response", "lost response", "slow for 300", "slow for 1200", "crash before", "crash after"];
 

@@ -1,5 +1,5 @@
 // Records that earlier builds wrote: the Worker serves them, and the tool continues from them.
-// tests/fixtures/records has them.
+// tests/fixtures/records has them; form-1.json there is written by hand.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { after, describe, test } from "node:test";
@@ -35,7 +35,7 @@ const BY_HAND = "form-1.json";
 const generations = readdirSync(folder).filter((name) => name.endsWith(".json") && name !== BY_HAND);
 const upstream = await startUpstream();
 
-/** Starts a Worker with these records, which reads KV at every request. */
+/** Starts a Worker with these records, which keeps hardly any of them in memory. */
 async function startWith(records) {
   const vars = {
     CACHE_UPSTREAMS: `http://127.0.0.1:${UPSTREAM_PORT}`,

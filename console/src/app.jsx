@@ -20,7 +20,7 @@ const reads = (session, role) => session.bindings.some((binding) => binding.role
 const reaches = (session, role, key = "") => reads(session, role) && key.startsWith(session.scope?.prefix ?? "");
 const has = (session, feature) => session.features.includes(feature);
 
-/** The panels, and whether the Worker has the job and the token may use it. */
+/** The panels, and who is offered each. "Metrics" itself says if the Worker counts nothing. */
 const PANELS = [
   { id: "browse", label: "Browse", Panel: BrowsePanel, isOffered: () => true },
   { id: "flags", label: "Flags", Panel: FlagsPanel, isOffered: (session) => has(session, "flags") && reaches(session, "configuration", "flags") },

@@ -1,5 +1,6 @@
-//! The one place where an error becomes a response. Status, code and sentence stand beside each
-//! error, in its crate.
+//! Where an error becomes a response. Only a failed write of `/writes` has its report as the body,
+//! with the status and fields from here. Status, code and sentence stand beside each error, in its
+//! crate.
 
 #[cfg(test)]
 #[cfg(feature = "default")]

@@ -11,8 +11,10 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const OF_CALLS = /^console: Failed to load resource: the server responded with a status of|net::ERR_ABORTED$/;
 
 /**
- * Returns a function that opens the console at a place such as `#/flags`, with a token of its own
- * tab. It returns the page and its problems; `mayFail` leaves out those of single calls.
+ * Returns a function that opens the console at a place such as `#/flags` as a new visitor, who
+ * signs in with `token` unless that is null. It returns
+ * `{ page, problems, context, assertClean }`; with `mayFail`, assertClean ignores the problems of
+ * single calls.
  */
 export function consoleOf(browser, base) {
   return async (place = "", { token = WORKER_TOKEN, mayFail = false, ...options } = {}) => {

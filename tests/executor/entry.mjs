@@ -1,8 +1,8 @@
-// The built Worker, with counters of the executor's wake-ups, and with traps on request.
+// The built Worker, with a counter of calls of queueMicrotask, and with traps on request.
 //
 // `GET /.executor` returns how often queueMicrotask was called, and the number of the WebAssembly
 // instance. A request with `X-Trap` gets a binding that throws a WebAssembly.RuntimeError, as a
-// trap in Rust code does. `PUT /.trap` makes the next put of an object trap.
+// trap in Rust code does. `PUT /.trap` makes the next use of WRITES by an object trap.
 import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as Built } from "../../build/entry.js";
 
@@ -37,7 +37,7 @@ const withSlowPuts = (kv) => ({
   getWithMetadata: kv.getWithMetadata.bind(kv),
 });
 
-/** The key's Durable Object, whose put may trap. */
+/** The key's Durable Object, whose next use of WRITES may trap. */
 export class KeyWriter extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);

@@ -5,11 +5,12 @@
 // - the request header `X-Kv-Faults`, such as {"WRITES":{"put":["429","ok"]}}, for the calls that
 //   the Worker makes for this request. {"KEY_WRITER":"missing"} removes the binding;
 //   {"WRITES":{"get a":["500"]}} is for the key `a` alone;
-// - `PUT /.kv-faults?key=K` with {"put":["limit"],"get":["500"]}, for requests without that header
-//   and for the key's Durable Object, until it is set again. {"object":["throws"]} makes the
-//   object itself fail. The key `metrics` is that of the object METRICS_STORE, which can also be
-//   slow or lose its response: {"object":["slow for 50","lost response"]}. A key that is a path
-//   is for the requests to it, which may be the Worker's own: {"fetch":["slow for 50"]}.
+// - `PUT /.kv-faults?key=K` with {"put":["limit"],"get":["500"]}, for the calls for that key in
+//   WRITES by requests without that header, and by Durable Objects, until it is set again.
+//   {"object":["throws"]} makes the object itself fail. The key `metrics` is that of the object
+//   METRICS_STORE, which can also be slow or lose its response: {"object":["slow for 50","lost
+//   response"]}. A key that is a path is for the requests to it, which may be the Worker's own:
+//   {"fetch":["slow for 50"]}.
 //
 // A `get` of several keys at once (a bulk read) is the operation `bulk`; without faults of its own
 // it has those of `get`. `injectFault` lists the faults.
@@ -22,8 +23,9 @@
 //   `&binding=B` it is the object K of another class;
 // - `GET /.object-calls` returns how often the Worker has called each class of objects;
 // - `DELETE /.alarm?key=K` deletes the object's alarm, `POST /.crash?key=K` crashes the object;
-// - `PUT /.calls-max?calls=N` limits the KV calls of each invocation from now on, as Workers KV
-//   does (1,000); `GET /.invocations` returns how many each has made since;
+// - `PUT /.calls-max?calls=N` limits the KV calls of each request to the Worker from now on, as
+//   Workers KV does (1,000), and those of an object since its start; `GET /.invocations` returns
+//   how many each has made since;
 // - `PUT /.clock?offsetMs=N` sets the clock of the Worker and of its objects N milliseconds ahead;
 // - `DELETE /.memory` replaces the instance of WebAssembly, which holds all that the Worker keeps
 //   in memory. Workers KV and the objects keep what they store;
@@ -51,7 +53,7 @@ let clockOffsetMs = 0;
 let replacedVars = {};
 Date.now = () => realNow.call(Date) + clockOffsetMs;
 
-/** Of longer values only the length is recorded. */
+/** Of longer bytes only the length is recorded; texts are recorded whole. */
 const RECORDED_BYTES_MAX = 4096;
 
 /** The most KV calls of an invocation, and those that each has made since that was set. */
@@ -274,7 +276,7 @@ export class KeyWriter extends DurableObject {
   }
 }
 
-/** The object that lists namespaces. Its KV calls are counted. */
+/** The object that lists namespaces, whose KV calls have the faults of their keys. */
 export class NamespaceList extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);

@@ -24,7 +24,7 @@ const EXPLORER_OF_MINIFLARE = "/cdn-cgi/local/explorer/api";
 export const EXPLORER_ITEMS_MAX = 1000;
 const ACCOUNT = /^\/client\/v4\/accounts\/[0-9a-f]{32}/;
 
-/** The account and the token that the API of the tests accepts. */
+/** An account (the API of the tests takes any), and the token that `accountBase` requires. */
 export const ACCOUNT_ID = "0123456789abcdef0123456789abcdef";
 export const CLOUDFLARE_TOKEN = "a-secret-token-of-the-tests";
 
@@ -49,7 +49,7 @@ export const SITE_FILES = {
 
 /**
  * Creates a folder with these files, `{ "docs/about.html": text or bytes }`, and returns its path.
- * It is removed after the last test.
+ * It is removed after the test that calls this, or outside of tests after the last one.
  */
 export function makeFolder(files) {
   const folder = mkdtempSync(join(tmpdir(), "kv-edge-site-"));
@@ -67,7 +67,7 @@ export function makeFolder(files) {
  */
 export async function runTool(args, { env = {}, input, running } = {}) {
   // Without the developer's own credentials.
-  const { CLOUDFLARE_API_TOKEN, CLOUDFLARE_ACCOUNT_ID, ...own } = process.env;
+  const { CLOUDFLARE_API_TOKEN, CLOUDFLARE_ACCOUNT_ID, TO_CLOUDFLARE_API_TOKEN, ...own } = process.env;
   const child = spawn(CLI, args, { env: { ...own, ...env }, stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"] });
   running?.(child);
   child.stdin?.on("error", () => {}).end(input); // It may end before it has read all of it.
@@ -95,7 +95,8 @@ export async function pushAssets(worker, folder, args = []) {
 
 /**
  * Starts the REST API: `base` is its URL as in `wrangler dev`, `accountBase` its URL as in a
- * Cloudflare account. `calls` are all calls so far, `responses` counts those that are answered.
+ * Cloudflare account. `calls` are all calls so far, `responses` counts those that have ended, also
+ * by a closed connection.
  *
  * If a test sets `intercept(call, pass)`, it responds in place of the API with `{ status, headers,
  * body }`, or with undefined, which closes the connection. `pass()` makes the call and returns its

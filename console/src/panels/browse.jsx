@@ -61,7 +61,7 @@ function withAccess(namespace, session) {
 
 /**
  * Returns the keys that are loaded, and how to load more: `{ keys, hasMore, isLoading, problem,
- * load, loadAll, stop, change }`.
+ * load, loadAll, stop, restart, change }`.
  */
 function useKeys(namespace, prefix) {
   const list = useRef({ keys: [], cursor: undefined });
@@ -300,7 +300,7 @@ function reasonOf({ binding }, { everything, scope }) {
   return everything && binding ? "the var KV_API_WRITABLE does not list this binding." : "the token may not change this namespace.";
 }
 
-/** The namespace and the folders above, each of which leads there. */
+/** The namespace and the folders above. Those that the token reaches are links. */
 function Path({ namespace, namespaces, folder, root }) {
   const names = folder.split("/").slice(0, -1);
   const steps = names.map((name, index) => ({ name, prefix: `${names.slice(0, index + 1).join("/")}/` }));

@@ -19,8 +19,8 @@ fn of(client: u64, path: u64) -> RequestKey {
     RequestKey { client, method_and_url: path, method_and_url_without_query: path }
 }
 
-/// Requests of one visitor to one path of upstreams with alternatives, so that all four circuits
-/// matter.
+/// Requests of one visitor to one path of upstreams with alternatives. They can open the circuits
+/// [`PATH_OF_CLIENT`] and [`OUTLIER`], which have the same threshold.
 trait OneVisitor {
     fn admit_one(&mut self, upstream: &str, now_ms: u64) -> Admission;
     fn record_one(&mut self, upstream: &str, outcome: Outcome, now_ms: u64);
@@ -197,7 +197,7 @@ fn an_upstream_takes_18_kib_at_most() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_by_seconds_keeps_a_circuit_open_and_one_by_hours_does_not() {
+fn a_clock_that_is_set_back_by_seconds_keeps_a_circuit_open_and_one_by_minutes_does_not() {
     let mut circuits = opened_at(T);
     assert_eq!(circuits.admit_one(A, T - 3000), open(10_000));
     assert_eq!(circuits.admit_one(A, T - 900_000), Probe);
@@ -218,7 +218,7 @@ fn go_on(circuits: &mut Circuits, requests: u64, outcome: Outcome, of: (u64, u64
     }
 }
 
-/// The time at which a circuit opens whose failures must go on.
+/// The time at which [`UNRESPONSIVE`] may open, whose failures must go on.
 const LATER: u64 = T + 10_000;
 
 /// Returns the admission of another visitor at another path.
@@ -283,7 +283,7 @@ proptest! {
 }
 
 #[test]
-fn the_only_visitor_of_a_path_may_probe_again_ten_seconds_after_their_probe_failed() {
+fn the_only_visitor_of_a_path_may_probe_again_ten_seconds_after_a_probe_that_failed_began() {
     let mut circuits = Circuits::new(BYTES);
     for now_ms in [T, T + 5000] {
         for client in [1, 1, 2, 2, 3, 3] {

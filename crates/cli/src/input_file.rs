@@ -12,7 +12,7 @@ pub(crate) enum InputFile {
     File(PathBuf),
 }
 
-/// Why a file cannot be read as text. Each message says what people can do.
+/// Why a file cannot be read as text. Each message but that of `Other` says what people can do.
 #[derive(Debug)]
 pub(crate) enum InputError {
     /// There is no such file. Has the folder that a relative path is relative to.

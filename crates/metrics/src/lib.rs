@@ -2,8 +2,8 @@
 //!
 //! Many isolates serve a Worker, and none of them lives long. So each counts for itself
 //! ([`collector`]) and hands its counts over to one Durable Object every ten seconds, which adds
-//! them up ([`history`]). What an isolate has counted since the
-//! last one that arrived is lost if it is evicted.
+//! them up ([`history`]). If an isolate is evicted, what it has counted since the last hand-over
+//! that arrived is lost.
 //!
 //! ```text
 //! isolate ── count ──> Collector ──┐

@@ -181,7 +181,8 @@ fn print_table(rows: &[Row]) {
 /// Returns the explanation of the columns.
 fn heading() -> String {
     [
-        format!("Writers of one key that begin together; simulated, {SEEDS} seeds: median (least–most). 19 of 20: the runs in"),
+        "Writers of one key that begin together (several coalesced requests: within a second).".into(),
+        format!("Simulated, {SEEDS} seeds: median (least–most). 19 of 20: the runs in"),
         "which at least that share of the writers is acknowledged. Last kept: the runs after which KV holds the value that".into(),
         "was written last.".into(),
     ]

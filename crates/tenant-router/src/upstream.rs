@@ -55,10 +55,10 @@ impl Upstream {
     /// Returns the URL for a path below the storefront (empty, or starting with `/`) and a
     /// query.
     ///
-    /// Both are kept byte for byte: empty segments, a trailing slash, percent-encoding. Nothing
-    /// in them can change the host, because the origin ends before the first slash, and nothing
-    /// can leave the base path, because dot segments have been resolved before
-    /// ([`http_semantics::request_target`]).
+    /// Both are kept byte for byte: empty segments, a trailing slash, percent-encoding; only an
+    /// empty path becomes `/`. Nothing in them can change the host, because the origin ends
+    /// before the first slash, and nothing can leave the base path, because dot segments have
+    /// been resolved before ([`http_semantics::request_target`]).
     #[must_use]
     pub fn join(&self, rest: &str, query: Option<&str>) -> String {
         let (mark, query) = query.map_or(("", ""), |query| ("?", query));

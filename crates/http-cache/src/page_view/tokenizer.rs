@@ -1,5 +1,5 @@
 //! Splits a page into tags, comments and text (HTML Standard, §13.2.5), as far as its text
-//! depends on it: attributes and document types are passed over.
+//! depends on it: attributes are not parsed here, and document types are passed over.
 
 use super::scan::{Scan, is_space};
 

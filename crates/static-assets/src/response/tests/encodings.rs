@@ -5,6 +5,7 @@ use super::*;
 const TEXT: &str = "a text that is long enough to be worth it, a text that is long enough";
 
 fn release() -> TestRelease {
+    // With their lengths: of encodings that are equally welcome, the shortest is sent.
     let codings = [(ContentCoding::Br, 20), (ContentCoding::Zstd, 25), (ContentCoding::Gzip, 30)];
     TestRelease::of(&[("/a.txt", TEXT), ("/b.png", "pixels"), ("/404.html", TEXT)])
         .encoded("/a.txt", &codings)
