@@ -22,16 +22,17 @@ use crate::platform::vars::Vars;
 /// The key of the list in memory: the prefix of the keys that are listed.
 const KEY: Key<'static> = Key::literal(purge::KEY_PREFIX);
 
-/// The most pages of 1000 keys that are read. If there are more, the list is incomplete and
-/// everything counts as purged.
+/// The most pages of 1000 keys that are read. If there are more, the list is incomplete, and all
+/// that was stored before the read counts as purged.
 const PAGES_MAX: u32 = 20;
 
-/// The most bytes of purge records that are used, because the isolate keeps them in memory, with
-/// room for the entry itself. If there are more, everything counts as purged.
+/// The most bytes of purge records that are used: the isolate keeps them in a cache of 2 MiB,
+/// where the entry itself takes some bytes. If there are more, all that was stored before the read
+/// counts as purged.
 const BYTES_MAX: usize = 2 * 1024 * 1024 - 1024;
 
-/// The shortest time between two reads of the list, in milliseconds. Even if `CACHE_REFRESH` is
-/// 0, not every request reads it.
+/// The shortest time for which a list in memory is fresh, in milliseconds. Even if `CACHE_REFRESH`
+/// is 0, not every request reads it.
 const REFRESH_MIN_MS: u64 = 1000;
 
 /// The purges that every stored response is checked against: one record, whose source is a list of
@@ -99,8 +100,8 @@ impl Keyspace for Purges {
     }
 }
 
-/// Returns the purges that this isolate knows. They are read again in the background every
-/// `CACHE_REFRESH` seconds.
+/// Returns the purges that this isolate knows. The first request after `CACHE_REFRESH` seconds
+/// reads them again in the background; after twice that time a request waits for them.
 pub(crate) async fn known(context: &RequestContext, now_ms: u64) -> Result<Rc<PurgeList>, StoreError> {
     let known = list(Purges.get(context, &KEY, now_ms).await);
     // The visitor gets a response all the same, so that nobody else logs it.

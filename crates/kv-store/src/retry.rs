@@ -75,7 +75,7 @@ pub enum GaveUp {
     Budget,
 }
 
-/// One try. Its times are in milliseconds from a start that whoever records it chooses.
+/// One try. Its times are milliseconds since a common start, such as that of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Try {
