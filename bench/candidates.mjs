@@ -1,5 +1,6 @@
-// The candidates of the benchmark: kv-edge, the baseline, and the baseline once more to show the
-// noise. Each is a directory with its modules, its KV namespaces and its workerd configuration.
+// The candidates: the Workers that a benchmark compares, such as kv-edge and the baseline in plain
+// JavaScript, or kv-edge with metrics and without. Each is a directory with its modules, its KV
+// namespaces and its workerd configuration.
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";

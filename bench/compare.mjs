@@ -46,7 +46,10 @@ async function sendAndCheck(candidate, example, request) {
   return response;
 }
 
-/** Fails if the candidates' responses differ. */
+/**
+ * Fails if the candidates' responses to an example differ in what `comparable` returns, or if one
+ * of them acknowledges a write and does not make it.
+ */
 export async function requireEqualResponses(candidates, examples) {
   for (const example of examples) {
     const [first, ...others] = await Promise.all(
@@ -77,6 +80,9 @@ async function requireValueInKv(candidate, { name, writes: key }) {
   throw new Failure(`${name}: ${candidate.name} acknowledges a write and does not make it.`);
 }
 
+/**
+ * Returns what must be the same in the responses of all candidates: nothing if they may differ.
+ */
 function comparable({ status, headers, body }, { acknowledges, isNotModified, ownResult, ownFields = [] }) {
   // `sendAndCheck` has checked each response by itself.
   if (isNotModified || ownResult) return {};

@@ -1,5 +1,6 @@
-// The requests that are timed, one list for all candidates, and the goal of each: kv-edge's CPU
-// time per request divided by the baseline's.
+// The examples: the requests that are timed, a few of which differ between kv-edge and the
+// baseline, and the goal of each: the most that kv-edge's CPU time per request may be, divided by
+// the baseline's.
 
 import { hash, STYLESHEET } from "./fixtures.mjs";
 
@@ -63,10 +64,11 @@ function newKey(query, fields) {
  * Returns the examples. An example has
  * - `source(isKvEdge)`: returns a function that returns the bytes of the next request;
  * - `stores`: the response comes from what an earlier one stored;
- * - `isLarge`: timed in processes of its own, because its garbage would slow down the others;
+ * - `isLarge`: timed in processes of its own, because its garbage would slow down the others, and
+ *   the peak memory of these processes is measured;
  * - `hasNoMemory`: timed in processes of its own, in which kv-edge does not keep responses in
  *   memory;
- * - `ownFields`: fields that only kv-edge has a reason to send;
+ * - `ownFields`: fields that are not compared, because kv-edge has reasons of its own for them;
  * - `isNotModified`: kv-edge responds with 304; the baseline knows no conditions;
  * - `ownResult`: what kv-edge's response has to contain; the baseline has no such feature, and
  *   returns what comes nearest;

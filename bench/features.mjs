@@ -1,4 +1,5 @@
-// Measures each job built alone: the size of its Worker, and the time to its first response.
+// Measures each job built alone, the console and metrics excepted: the size of its Worker, and the
+// time to its first response.
 import { join } from "node:path";
 
 import { allFeatures, build } from "../scripts/build.mjs";
@@ -6,12 +7,12 @@ import { Failure, ROOT } from "../scripts/run.mjs";
 import { prepareCandidate } from "./candidates.mjs";
 import { timeFirstResponses } from "./measure.mjs";
 
-/** Features that show what the other jobs do, and have no request of their own to time. */
+/** Features that show what the other jobs do. The examples have no request for them. */
 const OF_OTHER_JOBS = ["console", "metrics"];
 
 const folder = (feature) => join("target", "features", feature);
 
-/** Builds each job alone, and returns the names of their features. */
+/** Builds each of the measured jobs alone, and returns the names of their features. */
 export async function buildFeatures() {
   const features = (await allFeatures()).filter((feature) => !OF_OTHER_JOBS.includes(feature));
   for (const feature of features) await build({ quick: false, features: [feature], out: folder(feature) });
@@ -21,7 +22,7 @@ export async function buildFeatures() {
 /**
  * Measures the Worker of each feature: its size, and the time to its first response. The same
  * request is timed with the `candidates` (the full Worker and the baseline) and with a Worker that
- * does nothing. `common` holds the arguments of `prepareCandidate`. All of them use the same port,
+ * does nothing. `common` holds the arguments that `prepareCandidate` gets for each, the port too,
  * because only one runs at a time.
  */
 export async function measureFeatures(features, candidates, examples, starts, common, context) {

@@ -1,4 +1,5 @@
-// The values in the KV namespaces, and the pages of the upstream.
+// What the timed Workers find: the values in the KV namespaces (but `CACHE_KV`, which loopback.mjs
+// serves), and the pages of the upstream.
 import { createHash } from "node:crypto";
 
 const TRANSLATIONS = [
@@ -28,7 +29,7 @@ function stylesheet(length) {
   return rules.slice(0, length);
 }
 
-/** The options of a storefront record, all of them in use. The baseline reads `origin` only. */
+/** Options of a storefront record, one of each kind. The baseline reads `origin` only. */
 const ALL_OPTIONS = {
   routes: [{ path: "/admin", origin: "http://127.0.0.1:1" }],
   headers: { request: { set: { "X-Shop": "tea" } }, response: { remove: ["Server"] } },
@@ -68,7 +69,7 @@ function release(files) {
   };
 }
 
-/** Twenty flags, with rules of each kind; the baseline has none. */
+/** Twenty flags, with rules of several kinds; the baseline does not read them. */
 function flags() {
   const rules = [{ deny: ["user-id-abc"] }, { match: [{ attribute: "appVersion", semverGte: "3.0.0" }], variant: "on" }, { percentage: 10, variant: "on" }];
   const others = Array.from({ length: 19 }, (_, index) => [`flag-${index}`, { default: "off", rules }]);

@@ -64,8 +64,8 @@ export function acknowledged(body) {
  * `nextRequest()` returns the bytes of a request. Every response must have the status
  * `expected.status` and acknowledge `expected.acknowledges` writes or, if that is undefined, have
  * `expected.length` bytes. `counters()` is read when the load starts and after it has ended.
- * Returns them, the latencies in milliseconds, and `loadShare`: how much of one CPU this process
- * used to make the load, from 0 to 1.
+ * Returns them, `elapsedMs`, the latencies in milliseconds, and `loadShare`: the share of one CPU
+ * that this process used for the load and the loopback servers, 1 for all of it.
  */
 export async function generateLoad({ port, nextRequest, expected, connections, milliseconds, counters }) {
   const { status, length, acknowledges } = expected;

@@ -1,6 +1,7 @@
-// Times the examples in windows of load, in random order. A set has fresh processes. A round times
-// every example once on every candidate, the candidates right after each other, so that drift of
-// the machine affects them alike.
+// Times the examples in windows of load, in random order, on each candidate: the Workers that a
+// benchmark compares, at least one of them kv-edge (see candidates.mjs). A round times every
+// example once on every candidate, the candidates right after each other, so that drift of the
+// machine affects them alike. A set is several rounds, and begins with fresh processes.
 
 import { Failure } from "../scripts/run.mjs";
 import { startWorkerd } from "../scripts/workerd.mjs";
@@ -59,7 +60,7 @@ async function timeWindow(candidate, example, milliseconds) {
  * Returns `{ windows, memory, downloads, isCut }`. `windows` are by example, in each round one per
  * candidate, by its name. `memory` is the peak memory of the processes that served only the large
  * example, in bytes; `downloads` that of kv-edge after many downloads at once. `isCut` is true if
- * the deadline has passed.
+ * the deadline has passed, after which no round begins or goes on.
  */
 export async function measure(candidates, examples, { sets, rounds, windowMs, deadline, random, say, ...context }) {
   const windows = Object.fromEntries(examples.map(({ name }) => [name, []]));

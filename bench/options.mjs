@@ -66,7 +66,8 @@ export function parseOptions(names) {
     console.log(HELP + [...names, FEATURES].join(", "));
     return null;
   }
-  // The builds of single features take minutes, so `--quick` and `--build` leave them out.
+  // The builds of single features take minutes, so `--quick` and `--build` leave them out unless
+  // `--only` names them.
   const only = values.only ?? [...names, ...(values.quick || values.build ? [] : [FEATURES])];
   const unknown = only.find((name) => !names.includes(name) && name !== FEATURES);
   if (unknown !== undefined) throw new Failure(`There is no example ${unknown}. There are: ${[...names, FEATURES].join(", ")}.`);

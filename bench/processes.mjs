@@ -1,4 +1,4 @@
-// Pins processes to cores, and reads from /proc what they have used.
+// Chooses a core for workerd and one for the load, and reads from /proc what a process has used.
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 
@@ -23,7 +23,7 @@ export function chooseCores() {
   return { worker, load };
 }
 
-/** Returns the CPU time of all threads of a process, user and kernel, in nanoseconds. */
+/** Returns the CPU time of the threads that a process has, user and kernel, in nanoseconds. */
 export function cpuNs({ pid }) {
   const tasks = `/proc/${pid}/task`;
   let sum = 0;

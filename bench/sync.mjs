@@ -28,7 +28,9 @@ unchanged, and again after some of its rows changed.
   --help             this text`;
 
 const QUERY = "SELECT id, preview_features_enabled, plan, created_at FROM users";
-/** How often the tool's peak memory is read. It only grows, so the last value is the peak. */
+/**
+ * How often the tool's peak memory and CPU time are read. Both only grow: the last values count.
+ */
 const POLL_MS = 10;
 
 function parseOptions() {

@@ -1,5 +1,6 @@
-// Builds the Worker into build/ with cargo, wasm-bindgen, wasm-opt and esbuild. It is also
-// wrangler's [build] command, so it runs at each change under `wrangler dev` and before a deploy.
+// Builds the Worker and the page of its console into build/ with cargo, wasm-bindgen, wasm-opt and
+// esbuild. It is also wrangler's [build] command, so it runs at each change under `wrangler dev`
+// and before a deploy.
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -45,8 +46,8 @@ export async function allFeatures() {
 
 /**
  * Builds the Worker with these features, all if none are named, into the folder `out` of the
- * project. `quick` compiles faster and optimises less: right for local serving, never for a deploy
- * or a measurement.
+ * project, unless what is there is up to date. `quick` compiles faster and optimises less: right
+ * for local serving, never for a deploy or a measurement.
  */
 export async function build({ quick, features, out = "build" }) {
   features ??= await allFeatures();
@@ -73,7 +74,7 @@ export async function build({ quick, features, out = "build" }) {
   if (!quick) await optimise(join(staging, WASM), env);
   await bundle(staging, env);
   if (features.includes("console")) await buildConsole(out);
-  // The last step, so that a build that fails leaves the previous one whole.
+  // The last step, so that a build that fails leaves the previous Worker whole.
   for (const name of OUTPUTS) renameSync(join(staging, name), join(ROOT, out, name));
   rmSync(staging, { recursive: true });
   writeFileSync(join(ROOT, out, STAMP), stamps[0]);
@@ -131,13 +132,13 @@ function isBuilt(out) {
   return OUTPUTS.every((name) => existsSync(join(ROOT, out, name)));
 }
 
-/** Returns what was built last: kind, features, and the hash of the sources. */
+/** Returns what was built last: kind, features, and the hash of the sources; or an empty text. */
 function stamp(out) {
   const path = join(ROOT, out, STAMP);
   return existsSync(path) ? readFileSync(path, "utf8") : "";
 }
 
-/** Returns a hash of everything that the build depends on. */
+/** Returns a hash of the sources, the compiler's version and RUSTFLAGS. */
 function fingerprint() {
   const hash = createHash("sha256");
   hash.update(`${outputOf("rustc", ["--version"])}\n${process.env.RUSTFLAGS ?? ""}\n`);
@@ -180,7 +181,7 @@ export async function builtFeatures(out = "build") {
 
 /**
  * Runs as a script. `wrangler dev` holds back every request after its build command has failed, so
- * the previous build stays.
+ * a failed build is only reported to it if there is a previous one, which stays.
  */
 async function script() {
   let options;

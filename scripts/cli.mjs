@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { cargoProgress, run, targetFolder } from "./run.mjs";
 
 /**
- * Builds the tool if it is out of date, and returns its path. `log` is called with what it does.
- * `quick` compiles twice as fast, and the tool runs slower: fine for the few files of the demo and
- * of the tests.
+ * Builds the tool if it is out of date, and returns its path. `log` is called before the first
+ * build, which takes long. `quick` compiles twice as fast, and the tool runs slower: fine for the
+ * few files of the demo and of the tests.
  */
 export async function buildTool(env, { log = console.log, quick = false } = {}) {
   const { CARGO_BUILD_TARGET, RUSTFLAGS, ...own } = env; // meant for the Worker

@@ -1,5 +1,5 @@
 // `npm run conformance`: runs the public suite of HTTP cache tests (https://cache-tests.fyi)
-// against /cache of the built Worker.
+// against /cache of the built Worker, or against another cache.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { devNull } from "node:os";

@@ -8,7 +8,7 @@ import { nodeEnvironment } from "./setup.mjs";
 /** The most bytes of script and styles after gzip. */
 const BYTES_MAX = 250 * 1024;
 
-/** The folder of static assets below a build, and the page's folder in it. */
+/** The folder of static assets below a build. The page is in the folder `console` in it. */
 export const ASSETS = "console";
 
 /**

@@ -1,4 +1,4 @@
-// `npm run deploy`: builds, and runs `wrangler deploy` with the given arguments.
+// `npm run deploy`: builds, and runs `wrangler deploy` with the given arguments but `--features`.
 import { join } from "node:path";
 import { build, parseFeatures } from "./build.mjs";
 import { Failure, main, outputOf, ROOT, run } from "./run.mjs";
@@ -14,7 +14,7 @@ const HELP = `npm run deploy [-- ARGUMENTS OF wrangler deploy]
 Account      \`npx wrangler login\`, or CLOUDFLARE_API_TOKEN (and CLOUDFLARE_ACCOUNT_ID) in the environment.
 Namespaces   wrangler.toml gives no ids: at the first deploy wrangler creates the KV namespaces and binds them by name.
 Secret       npx wrangler secret put API_TOKEN --env staging
-             Until it is set, /writes responds with 503.
+             Until it is set, what needs it responds with 503: /writes, /client/v4 and more, as wrangler.toml says.
 Vars         in wrangler.toml, each explained there.
 Records      npx wrangler kv key put --binding ROUTING_CONFIG --remote storefrontA '{"origin":"https://shop.example"}'
              (with --env staging for that environment)

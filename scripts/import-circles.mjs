@@ -3,7 +3,10 @@
 // modules inside it is no import, because it contains them.
 import { posix } from "node:path";
 
-/** Returns a sentence for each circle. `sources` has the text of each file by its path. */
+/**
+ * Returns a sentence for a circle of each file that is in one, unless a sentence before names the
+ * file. `sources` has the text of each file by its path.
+ */
 export function importCircles(sources) {
   const imports = new Map([...sources].map(([file, text]) => [file, file.endsWith(".rs") ? rustImports(file, text, sources) : scriptImports(file, text)]));
   const reported = new Set();
@@ -16,7 +19,7 @@ export function importCircles(sources) {
   return circles;
 }
 
-/** Returns the imports that lead from a file back to it. */
+/** Returns the fewest imports that lead from a file back to it; none if it is in no circle. */
 function shortestCircle(start, imports) {
   const paths = [{ end: start, path: [] }];
   const seen = new Set();

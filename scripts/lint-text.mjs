@@ -1,5 +1,6 @@
-// Lints that no other linter here has: comments and the prose of pages end before column 100, a
-// type name means one thing in the whole workspace, and files do not import each other in circles.
+// Lints that no other linter here has: comments on lines of their own and the prose of pages end
+// before column 100 if they can be broken, a type name means one thing in the whole workspace,
+// tests excepted, and files do not import each other in circles.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
-// Looks for free ports on loopback. `npm start` checks all of its ports before its long steps, and
-// proposes others if one is in use.
+// Looks for free ports on loopback, for `npm start`, tests and benchmarks. `npm start` checks all
+// of its ports before its long steps, and proposes others if one is in use.
 import { randomInt } from "node:crypto";
 import { connect, createServer } from "node:net";
 import { Failure } from "./run.mjs";
@@ -74,8 +74,8 @@ export function canConnect(port, host = "127.0.0.1") {
 }
 
 /**
- * Returns a port that is free. Systems choose ports above 32,767 for who asks for any, so nobody
- * is given this one while a server that had it stops and starts again.
+ * Returns a port that is free, below 30,000. Systems choose ports above 32,767 for who asks for
+ * any, so they give this one to nobody while a server that had it stops and starts again.
  */
 export async function freePort() {
   for (;;) {

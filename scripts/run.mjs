@@ -10,7 +10,7 @@ export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 /** Returns the folder that cargo builds into: target/, or CARGO_TARGET_DIR if that is set. */
 export const targetFolder = (env) => (env.CARGO_TARGET_DIR ? resolve(ROOT, env.CARGO_TARGET_DIR) : join(ROOT, "target"));
 
-/** A failure that the user can act on. Only its message is shown. */
+/** A failure that the user can act on. Only its message is shown, even if `DEBUG` is set. */
 export class Failure extends Error {}
 
 const children = new Set();
@@ -57,7 +57,8 @@ export function show(line) {
 }
 
 /**
- * Runs a program to its end and shows its output. `doing` names the step in the failure's message.
+ * Runs a program to its end and shows its output. Throws a `Failure` if it does not start or
+ * fails; `doing` names the step in its message.
  */
 export function run(command, args, { doing, ...options } = {}) {
   const chunks = held.getStore();
@@ -95,7 +96,10 @@ export const cargoProgress = process.stderr.isTTY
   ? { CARGO_TERM_COLOR: "always", CARGO_TERM_PROGRESS_WHEN: "always", CARGO_TERM_PROGRESS_WIDTH: String(Math.min(process.stderr.columns ?? 80, 100)) }
   : {};
 
-/** Runs a script's main function. Ends all children on Ctrl-C, SIGTERM or a closed terminal. */
+/**
+ * Runs a script's main function. If it fails, and on Ctrl-C, SIGTERM or a closed terminal, all
+ * children end.
+ */
 export async function main(body, { signalExitCode } = {}) {
   for (const [signal, code] of [
     ["SIGINT", 130],
@@ -130,7 +134,7 @@ export async function fail(message) {
   await end(1);
 }
 
-/** Ends all children with everything they started, then this process. */
+/** Ends all children, each with its process group if it has its own, then this process. */
 async function end(code) {
   if (ending) return;
   ending = true;

@@ -1,4 +1,6 @@
-// Finds the tools that a build needs in their exact versions, and installs those that are missing.
+// Checks the tools that a build needs: the npm packages in the versions of package.json, Node and
+// Rust not too old, a C compiler. If one is missing, a `Failure` says how to install it; only the
+// Rust target for WebAssembly is installed here. Finds a Chromium, too.
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { Failure, outputOf, ROOT, run } from "./run.mjs";
@@ -6,7 +8,10 @@ import { Failure, outputOf, ROOT, run } from "./run.mjs";
 export const WASM_TARGET = "wasm32-unknown-unknown";
 const BIN = join(ROOT, "node_modules", ".bin");
 
-/** Installs what is missing, and returns the environment for cargo, wrangler and the rest. */
+/**
+ * Checks the tools, adds the Rust target if it is missing, and returns the environment for cargo,
+ * wrangler and the rest.
+ */
 export async function setUp() {
   const env = nodeEnvironment();
   checkRust();
@@ -49,7 +54,7 @@ export function nodeEnvironment() {
 
 /**
  * Returns the path of a Chromium: the one in CHROMIUM_BIN, or one on PATH; undefined if there is
- * none.
+ * none. Throws a `Failure` if CHROMIUM_BIN names no program.
  */
 export function findChromium() {
   const named = process.env.CHROMIUM_BIN;

@@ -89,7 +89,10 @@ function parseOptions() {
   return { help: values.help, port };
 }
 
-/** Starts `wrangler dev` and waits until it serves. Shows its output only then, or if it fails. */
+/**
+ * Starts `wrangler dev` and waits until it serves. Shows what it prints before `showOutput` is
+ * called only if it ends before then.
+ */
 async function startWrangler(port, env) {
   const own = varsOfDotenv();
   const vars = Object.entries(demoVars(portsAfter(port)))

@@ -1,5 +1,6 @@
-// `npm test`: formatting, lints, documentation, unit tests, the integration tests. Stages that
-// mostly wait run beside others, as `STEPS` shows. The first stage that fails ends it.
+// `npm test`: formatting, lints, documentation, and all tests: of units, with random input, of the
+// built Worker, in a browser. Some stages run beside others, as `STEPS` shows. The first stage
+// that fails ends it.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { allFeatures, build } from "./build.mjs";
@@ -158,7 +159,7 @@ async function fuzz(env) {
 
 /** Runs the tool's tests that need a database, one after the other, on a database of their own. */
 async function withPostgres(env) {
-  // Imported late: its packages may have been installed just now.
+  // Imported late, when its packages are known to be installed.
   const { startPostgres } = await import("../tests/harness/postgres.mjs");
   const database = await startPostgres();
   try {

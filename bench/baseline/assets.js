@@ -1,4 +1,4 @@
-// "Store and retrieve static assets".
+// The documented example "Store and retrieve static assets": the file whose key is the path.
 const TYPES = {
   html: "text/html",
   css: "text/css",

@@ -1,8 +1,9 @@
-// "Cache data with Workers KV": a page as JSON, stored for a minute. The documentation converts
-// HTML with two regular expressions, which take scripts for text, do not decode entities, and do
-// not match a <body> with attributes. `cache` reads the same text as kv-edge, with the platform's
-// HTMLRewriter; `cacheByRegularExpression` is the documented conversion, for pages that it reads
-// correctly. `cacheResponse` stores what the upstream sent, as it is.
+// The documented example "Cache data with Workers KV": a page as JSON, stored for a minute. The
+// documentation converts HTML with two regular expressions, which take scripts for text, do not
+// decode entities, and do not match a <body> with attributes. `cache` reads the same text of the
+// benchmark's pages as kv-edge, with the platform's HTMLRewriter; `cacheByRegularExpression` is
+// the documented conversion, for pages that it reads correctly. `cacheResponse` stores what the
+// upstream sent, as it is.
 const EXPIRATION_TTL = 60;
 
 export const cache = (url, env, ctx) => respond(url, env, ctx, readPage);

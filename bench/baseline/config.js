@@ -1,4 +1,5 @@
-// "Build a distributed configuration store".
+// The documented example "Build a distributed configuration store": a page that depends on the
+// user's record.
 export async function config(url, env) {
   const userId = url.searchParams.get("userId");
   if (!userId) {

@@ -1,4 +1,5 @@
-// "Generate dynamic responses from your key-value pairs": the translated page.
+// The documented example "Generate dynamic responses from your key-value pairs": the translated
+// page.
 function pick(supported, header) {
   const wanted = header
     .split(",")

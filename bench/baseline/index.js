@@ -1,7 +1,7 @@
-// The documented Workers KV examples in plain JavaScript, under kv-edge's routes. Each file is one
-// example of the Workers KV documentation, in its style: `new URL`, `get(key, "json")`,
-// `arrayBuffer` for files. They give kv-edge's responses and do no more than that: no logging, no
-// deadlines, no checks of keys.
+// The baseline of the benchmark: the documented Workers KV examples in plain JavaScript, under
+// kv-edge's routes. Each file but kv-api.js is one example of the Workers KV documentation, in its
+// style: `new URL`, `get(key, "json")`, `arrayBuffer` for files. They give the responses that the
+// benchmark compares and do no more than that: no logging, no deadlines, no checks of keys.
 import { asset } from "./assets.js";
 import { cache, cacheByRegularExpression, cacheResponse } from "./cache.js";
 import { config } from "./config.js";

@@ -1,5 +1,5 @@
-// The least that serves a value through the KV REST API: a token that is compared in constant
-// time, and the value as a stream.
+// The least that serves a value through the KV REST API, of which the documentation has no
+// example: a token that is compared in constant time, and the value as a stream.
 const encoder = new TextEncoder();
 
 const VALUE = /^\/client\/v4\/accounts\/[^/]+\/storage\/kv\/namespaces\/([^/]+)\/values\/(.+)$/;

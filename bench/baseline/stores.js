@@ -1,4 +1,5 @@
-// "Route requests across various web servers".
+// The documented example "Route requests across various web servers": forwards a request to the
+// origin of the storefront that its path names.
 export async function stores(request, url, env) {
   const [, storefrontId, ...rest] = url.pathname.split("/").filter((part) => part !== "");
   if (!storefrontId) {

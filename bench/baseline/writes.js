@@ -1,5 +1,5 @@
-// "Limits to KV writes to the same key": parallel puts to one key, each with the documented retry
-// if `strategy=backoff`.
+// The documented example "Limits to KV writes to the same key": parallel puts to one key, each
+// with the documented retry if `strategy=backoff`.
 export async function writes(request, url, env) {
   if (request.method !== "POST") {
     return new Response("Method Not Allowed", { status: 405, headers: { Allow: "POST" } });

@@ -1,23 +1,23 @@
-//! The client of the Workers KV REST API: Cloudflare's ("KV" in the Cloudflare API reference), or
-//! the one that `wrangler dev` serves over its local KV.
+//! The client of the Workers KV REST API: Cloudflare's ("KV" in the Cloudflare API reference),
+//! that of a kv-edge, or the one that `wrangler dev` serves over its local KV.
 //!
-//! Both speak the same JSON. The table lists where the local API (wrangler 4.164) differs, and
+//! All speak the same JSON. The table lists where the local API (wrangler 4.164) differs, and
 //! what this client does about it.
 //!
 //! | | Cloudflare | `wrangler dev` | here |
 //! |---|---|---|---|
 //! | paths | after `/accounts/{id}` | no account, no token | [`api_arguments`] |
-//! | unknown namespace id | 404, code 10013 | an empty namespace | namespaces are listed first |
+//! | unknown namespace id | 404, code 10013 | an empty namespace | if local, listed first |
 //! | single put, `expiration_ttl` | in the query | ignored | a put is a bulk write of one |
 //! | incomplete bulk write | 200, `unsuccessful_keys` | an error with `unsuccessful_keys` | both |
 //! | `limit` of a list | 10 to 1000 | the same; 400 for others | 1000; 10 for one key |
 //! | pairs of a bulk write | 10,000 | the same, in 77 seconds | 10,000; 1,000 if local |
 //! | pages of namespaces | `page`, `per_page` | all on each page | a repeated id ends the list |
-//! | 429 | after 1,200 calls in 5 minutes | never | retried |
+//! | 429 | after 1,200 calls in 5 minutes | never | retried, but not the daily limit |
 //! | a bulk read of a value that is not text | 400, code 10029 | U+FFFD | read alone |
 //! | `Ratelimit` | with each response | never | [`rate_limit`] |
 //!
-//! [`analytics`] asks Cloudflare's GraphQL API with the same connections, retries and errors.
+//! [`analytics`] asks Cloudflare's GraphQL API, with the same timeouts, retries and errors.
 
 mod analytics;
 mod api_arguments;
@@ -244,8 +244,8 @@ impl Namespace {
         })
     }
 
-    /// Returns the keys with a prefix in order, page by page. The next page is requested while
-    /// the caller works on one. Dropping the iterator ends all retries.
+    /// Returns the keys with a prefix in order, page by page. The next pages are requested while
+    /// the caller works on one. Once the iterator is dropped, no call begins.
     pub(crate) fn key_pages(&self, prefix: &str) -> Prefetch<Result<Vec<NamespaceKey>, ApiError>> {
         let token = CancellationToken::new();
         let pages = KeyPages::new(self.without_calls_after(&token), prefix, key_pages::KEYS_MAX);
@@ -286,7 +286,8 @@ impl Namespace {
         BatchBuilder::new(SMALL_BATCH_PAIRS)
     }
 
-    /// Returns how many keys a bulk call may have: 10,000, or 1,000 for the local API.
+    /// Returns how many keys a bulk write or deletion may have: 10,000, or 1,000 for the local
+    /// API.
     pub(crate) fn pairs_max(&self) -> usize {
         if self.is_local() { batch_builder::PAIRS_MAX_LOCAL } else { batch_builder::PAIRS_MAX }
     }
@@ -321,7 +322,7 @@ impl Namespace {
 
     /// Writes a batch of [`BatchBuilder`] with distinct keys ("Write multiple key-value pairs").
     /// This takes one call, and one more for each value that is too long for a bulk write.
-    /// Retries send only what was not written.
+    /// Retries send only what was not written, if the API says what that is.
     pub(crate) fn bulk_put(&self, pairs: Vec<KeyValuePair>) -> Result<(), ApiError> {
         let (alone, together): (Vec<_>, Vec<_>) = pairs.into_iter().partition(KeyValuePair::needs_own_call);
         for (at, pair) in alone.iter().enumerate() {
@@ -511,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn only_unsuccessful_pairs_are_sent_again() {
+    fn pairs_that_were_not_taken_are_sent_again_or_all_if_the_api_names_none_of_them() {
         for (unsuccessful, expected) in [
             (&["b"][..], &["b"][..]),
             (&["c", "a"], &["a", "c"]),

@@ -2,9 +2,10 @@
 //!
 //! A release is a folder of files. `push` uploads the bytes as values under their hash (blobs),
 //! then the manifest, which lists the files, and last the pointer, which names the release that
-//! is served. `rollback` writes the pointer only; `gc` deletes manifests and blobs that no kept
-//! release needs. [`lease`] keeps `gc` and the others apart. `static-assets` describes
-//! these records and reads them in the Worker.
+//! is served. `list` shows the releases; `rollback` writes the pointer only; `gc` deletes the
+//! manifests of old releases, and old blobs that no kept release needs. [`lease`] keeps `gc` from
+//! running beside a push or a rollback. `static-assets` describes these records and reads them in
+//! the Worker.
 
 mod gc;
 mod lease;
@@ -69,7 +70,7 @@ impl DefaultNamespace for AssetsNamespace {
         "The namespace, by ID or title [default: kv-edge-assets, which `npm run deploy` creates; assets with --local]";
 }
 
-/// Why a command ends with exit code 1, as a sentence that says what people can do.
+/// Why a command fails, as a sentence.
 #[derive(Debug, thiserror::Error)]
 enum AssetsError {
     #[error(transparent)]

@@ -98,7 +98,7 @@ impl TokenVariable {
     }
 }
 
-/// Why the namespace cannot be opened.
+/// Why the namespace, or the metrics, cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
     #[error(
@@ -142,7 +142,7 @@ fn or_local(service: ApiService, names: &ArgumentNames) -> String {
     }
 }
 
-/// Parses an account id, which becomes part of every path. An empty one counts as not given:
+/// Parses an account id, which becomes part of paths. An empty one counts as not given:
 /// scripts may set the variable to an empty value.
 pub(super) fn account(id: &str) -> Result<String, String> {
     let id = id.trim();
@@ -152,8 +152,8 @@ pub(super) fn account(id: &str) -> Result<String, String> {
     Ok(id.to_owned())
 }
 
-/// Returns the error message if an address follows `--local` as an argument of its own, which
-/// would be read as the folder.
+/// Returns the error message if an address follows `--local` or `--to-local` as an argument of its
+/// own, which would be read as a folder, for example. What names a file is no address.
 pub(crate) fn misplaced_address(arguments: impl Iterator<Item = OsString>) -> Option<String> {
     let arguments: Vec<OsString> = arguments.take_while(|argument| argument != "--").collect();
     let misplaced = |pair: &[OsString]| {
@@ -195,7 +195,7 @@ impl ApiArguments {
     }
 
     /// Returns the namespace with this id or title. Lists the namespaces of the account, unless
-    /// the name is an id.
+    /// the name is an id and the API is not local.
     pub(super) fn open(
         &self,
         namespace: &str,

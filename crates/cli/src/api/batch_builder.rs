@@ -1,5 +1,7 @@
-//! Divides key-value pairs into bulk writes: at most 10,000 pairs and 100 MB of JSON per call
-//! (Cloudflare API, "Write multiple key-value pairs"; KV documentation, "Write data in bulk").
+//! Divides key-value pairs into bulk writes. The API takes 10,000 pairs and 100 MB of JSON per
+//! call (Cloudflare API, "Write multiple key-value pairs"; KV documentation, "Write data in
+//! bulk"); the calls here have at most 32 MB, and fewer pairs if the API is local or the caller
+//! wants fewer.
 
 use std::fmt;
 
@@ -57,7 +59,8 @@ impl fmt::Debug for KeyValuePair {
     }
 }
 
-/// Collects [`KeyValuePair`]s, in their order, into batches that each fit into one call.
+/// Collects [`KeyValuePair`]s, in their order, into batches that each fit into one call, apart
+/// from pairs that [need their own](KeyValuePair::needs_own_call).
 #[derive(Debug)]
 pub(crate) struct BatchBuilder {
     pairs_max: usize,
@@ -212,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_stays_within_both_limits() {
+    fn a_batch_of_several_pairs_stays_within_both_limits() {
         let small = |count: usize| (0..count).map(|at| pair(&at.to_string(), 1));
         let third = BODY_BYTES_MAX / 4; // A third once it is base64.
         for (name, sizes, expected) in [

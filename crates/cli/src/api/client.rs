@@ -84,7 +84,7 @@ pub(super) struct ApiResponse {
     pub(super) body: Vec<u8>,
 }
 
-/// The JSON envelope of every response except values.
+/// The JSON envelope of every response of the KV REST API except values.
 #[derive(Deserialize)]
 pub(super) struct ApiEnvelope<T> {
     #[serde(default = "yes")]
@@ -167,7 +167,8 @@ impl ApiClient {
     }
 
     /// Makes a call: retries until an attempt succeeds, fails permanently, or the call runs out
-    /// of time or is cancelled. `what` is what the call does, for messages.
+    /// of time, has made its eight tries, or is cancelled. `what` is what the call does, for
+    /// messages.
     pub(super) fn call<T>(
         &self,
         what: &str,
@@ -215,8 +216,8 @@ impl ApiClient {
         })
     }
 
-    /// Waits until the rate limit allows a call, unless that takes longer than the time that is
-    /// left. Returns the time that is left then.
+    /// Waits until the rate limit allows a call. Does not wait if that takes longer than the time
+    /// that is left, or once the call is cancelled. Returns the time that is left then.
     fn wait_for_rate_limit(&self, what: &str, time_left_ms: u64, is_cancelled: impl Fn() -> bool) -> u64 {
         let started_ms = clock::now_ms();
         loop {

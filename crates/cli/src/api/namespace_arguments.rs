@@ -1,4 +1,4 @@
-//! The arguments of every command that works on a namespace.
+//! The arguments of the commands that read or change the keys of a namespace.
 
 use std::marker::PhantomData;
 

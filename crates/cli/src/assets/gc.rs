@@ -1,10 +1,10 @@
 //! `kv-edge assets gc`: deletes releases that are not kept, and blobs (values with the bytes of
-//! files) that no kept release reaches.
+//! files) that no kept release reaches. What is young, or of unknown age, stays.
 //!
 //! Everything that the decision depends on is read before anything is deleted, and a read that
 //! fails stops the command. Manifests are deleted before blobs: if the command dies in between,
-//! blobs are left that no release needs, and the next `gc` finds them. A release without its
-//! blobs cannot occur.
+//! blobs are left that no release needs, and the next `gc` finds them. No release loses its blobs,
+//! unless `--force` lets this run beside a push.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -141,8 +141,8 @@ impl GcArguments {
         self.report(&releases, &blobs, namespace.calls(), out)
     }
 
-    /// Fails if another command is running: no release reaches the blobs of a running push yet,
-    /// and the push relies on those that it found in KV.
+    /// Fails if a push, a rollback or another gc is running, unless `--force` is given: no release
+    /// reaches the blobs of a running push yet, and the push relies on those that it found in KV.
     fn check_leases(&self, namespace: &Namespace, own_name: Option<&str>) -> Result<(), AssetsError> {
         let leases = if self.force { Vec::new() } else { namespace.list(PUSHES)? };
         Ok(check_no_other(&leases, own_name)?)

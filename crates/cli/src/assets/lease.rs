@@ -1,4 +1,6 @@
-//! Leases ([`static_assets::lease`]) of the commands.
+//! The leases under which `push`, `rollback` and `gc` work. While a gc has one, no push and no
+//! rollback begins its work; while any of the three has one, no gc does, unless it is forced.
+//! [`static_assets::lease`] says what a lease is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_stops_a_gc() {
+    fn a_push_a_rollback_and_another_gc_stop_a_gc() {
         for (names, expected) in [
             (&[][..], None),
             (&["20261121T000000Z-aaaaaaaa"], Some("a push is running (20261121T000000Z-aaaaaaaa);")),

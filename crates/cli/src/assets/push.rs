@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! walk             finds the files of the release, and reads _headers and _redirects
-//! source_file      hashes each file, and encodes those that KV does not have encoded
+//! source_file      hashes each file, and encodes text that the current release has not encoded
 //! spool            holds the encoded files until they are uploaded
 //! release_plan     makes the manifest, and lists the values that KV must have before it
 //! upload           puts the values, then the manifest, then the pointer
@@ -238,7 +238,7 @@ impl PushArguments {
     }
 }
 
-/// Reads a file of rules, if there is one. Faults name the file and the line.
+/// Reads a file of rules, if there is one. Faults name the file, and the line if it was read.
 fn read_rules<T: Default, E: ToString>(
     folder: &Path,
     name: &str,
@@ -291,8 +291,8 @@ fn hash_files(sources: Vec<SourceFile>, progress: &Progress) -> Result<HashedFol
     Ok(HashedFolder { sources, hashed })
 }
 
-/// Encodes compressible files. Each content is encoded once, whatever paths have it, and only if
-/// no earlier push did it.
+/// Encodes compressible files. Each content is encoded once, whatever paths have it, and not at
+/// all if the encodings of the current release can be reused.
 fn encode_files(
     folder: &HashedFolder,
     reusable: &HashMap<&str, &[EncodedBody]>,

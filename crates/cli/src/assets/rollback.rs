@@ -1,4 +1,5 @@
-//! `kv-edge assets rollback`: makes an earlier release the current one.
+//! `kv-edge assets rollback`: makes another release the current one, by default the one that was
+//! served before.
 
 use std::io::Write;
 

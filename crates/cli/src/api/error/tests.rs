@@ -132,7 +132,7 @@ fn each_error_response_is_a_sentence_that_says_what_to_do() {
 }
 
 #[test]
-fn each_missing_response_is_a_sentence_that_says_what_to_do() {
+fn each_other_failure_is_a_sentence_that_says_what_to_do() {
     for (kind, tries, gave_up, is_local, expected) in [
         (
             ApiErrorKind::NotTheApi(502),
@@ -189,7 +189,7 @@ fn each_missing_response_is_a_sentence_that_says_what_to_do() {
 }
 
 #[test]
-fn a_timeout_is_no_broken_connection() {
+fn a_call_that_is_out_of_time_is_no_broken_connection_but_a_silent_one_is() {
     for (timeout, expected) in [
         (Timeout::Global, "it ran out of time"),
         (Timeout::PerRead, "the connection broke (nothing was transferred for 120 s)"),
@@ -288,7 +288,7 @@ fn a_redacted_error_names_no_key() {
 }
 
 #[test]
-fn errors_that_are_not_about_the_pairs_affect_all_calls() {
+fn errors_that_every_call_would_get_affect_all_calls() {
     let of_status = |status, code| ApiAttemptError::of_status(status, code, Some("x"), None).kind;
     for (kind, expected) in [
         (of_status(401, None), true),

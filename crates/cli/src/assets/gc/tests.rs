@@ -110,7 +110,7 @@ fn an_unreadable_manifest_is_explained() {
 
 proptest! {
     #[test]
-    fn nothing_served_reachable_or_young_is_ever_deleted(
+    fn the_current_release_and_what_is_reachable_or_young_is_never_deleted(
         ages in proptest::collection::vec(proptest::option::of(0_u64..100), 1..9),
         current in 0_usize..9,
         previous in proptest::collection::hash_set(0_usize..9, 0..5),

@@ -60,8 +60,8 @@ pub(super) fn encode(coding: ContentCoding, length: u64, from: &mut impl Read, t
     Ok(())
 }
 
-/// Returns the smallest window that holds all bytes, in bits: a window has 16 bytes fewer than a
-/// power of two (RFC 7932 §9.1).
+/// Returns the smallest window for brotli that holds all bytes, in bits, or the largest if none
+/// does: a window has 16 bytes fewer than a power of two (RFC 7932 §9.1).
 fn window_bits(length: u64) -> u32 {
     let needed = u64::BITS - length.saturating_add(15).leading_zeros();
     needed.clamp(BROTLI_WINDOW_BITS_MIN, BROTLI_WINDOW_BITS_MAX)
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_fits_its_file() {
+    fn a_window_is_as_small_as_its_file_allows_within_limits() {
         for (length, bits) in
             [(0, 10), (1008, 10), (1009, 11), ((1 << 16) - 16, 16), ((1 << 16) - 15, 17), (4 << 20, 22), (u64::MAX, 22)]
         {

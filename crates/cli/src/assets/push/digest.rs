@@ -1,4 +1,5 @@
-//! Hashes bytes as they become values in KV: as a whole, or in chunks.
+//! Hashes bytes as they become values in KV: as a whole, and in chunks if one value cannot hold
+//! them.
 
 use http_semantics::content_hash::ContentHasher;
 use static_assets::manifest::{Chunk, FileBody};

@@ -11,7 +11,7 @@ use crate::api::ApiError;
 use crate::assets::lease::LeaseConflict;
 use crate::assets::releases::ReleaseError;
 
-/// Why a push fails. The text of each error says what people can do.
+/// Why a push fails, as a sentence.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::assets) enum PushError {
     #[error(transparent)]

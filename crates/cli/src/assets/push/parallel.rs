@@ -1,4 +1,4 @@
-//! Applies a function to many items on all cores.
+//! Applies a function to many items on all cores, but on eight threads at most.
 
 use std::num::NonZero;
 use std::panic;

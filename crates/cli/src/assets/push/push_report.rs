@@ -16,16 +16,16 @@ use crate::progress::print_line;
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PushReport {
-    /// The release that is served now, or would be with `--dry-run`.
+    /// The release that is served now; with `--dry-run`, the one that would be.
     pub(super) release: String,
     /// The release that was served before.
     pub(super) before: Option<String>,
     pub(super) dry_run: bool,
-    /// True if the folder is the same as the current release.
+    /// True if the folder and the settings give the current release.
     pub(super) unchanged: bool,
     pub(super) files: usize,
     pub(super) bytes: u64,
-    /// The values that were uploaded, or would be with `--dry-run`.
+    /// The values that were uploaded; with `--dry-run`, those that would be.
     pub(super) uploaded: ReportedTotals,
     /// The values that KV had already.
     pub(super) skipped: ReportedTotals,
@@ -57,7 +57,7 @@ pub(super) struct EncodingSavings {
     to: u64,
 }
 
-/// A file that would be uploaded.
+/// A file, as it is or with a content coding, of which values would be uploaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct PlannedUpload {
     path: String,

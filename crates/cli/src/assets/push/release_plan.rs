@@ -26,7 +26,7 @@ use super::walk::SourceFile;
 /// The release that is served when the push begins.
 pub(super) struct CurrentRelease {
     pub(super) pointer: Pointer,
-    /// None if it cannot be read: then nothing of it is reused.
+    /// None if it is missing or no manifest: then nothing of it is reused.
     pub(super) manifest: Option<Manifest>,
 }
 
@@ -150,14 +150,15 @@ pub(super) fn manifest(
     })
 }
 
-/// Returns since when the current release has a file with these bytes, in seconds since the Unix
+/// Returns since when the current release has these bytes at this path, in seconds since the Unix
 /// epoch: the `Last-Modified` that visitors know.
 fn since(current: &CurrentRelease, source: &SourceFile, hashed: &HashedFile) -> Option<u64> {
     let before = current.manifest.as_ref()?.file(&source.path)?;
     (before.body.hash == hashed.body.hash).then(|| current.pointer.modified_seconds(before))
 }
 
-/// Returns the hash of a manifest without its id and times: the same folder gives the same hash.
+/// Returns the hash of a manifest without its id and times: the same folder gives the same hash if
+/// the settings are the same.
 pub(super) fn content_hash(manifest: &Manifest) -> String {
     let untimed = |file: &File| File { modified_seconds: 0, ..file.clone() };
     let files = manifest.files.iter().map(untimed).collect();

@@ -1,6 +1,6 @@
-//! Reads files: once for the hash, then once for each encoding, then for the upload, of which each
-//! call has one value in memory. Bytes that are used are checked against the hash, so a release
-//! never mixes two states of a file.
+//! Reads files: once for the hash, then once for each encoding that is tried, then for the upload,
+//! of which each call has one value in memory. Bytes that are used are checked against the hash,
+//! so a release never mixes two states of a file.
 
 #[cfg(test)]
 mod tests;
@@ -58,7 +58,7 @@ pub(in crate::assets) enum SourceFileError {
 /// Hashes a file.
 ///
 /// # Errors
-/// If it cannot be read, or has changed since it was found.
+/// If it cannot be read, or its length has changed since it was found.
 pub(super) fn hash_file(source: &SourceFile) -> Result<HashedFile, SourceFileError> {
     let mut file = open(source)?;
     let mut head = Vec::with_capacity(HEAD_BYTES);
@@ -84,7 +84,7 @@ pub(super) fn hash_file(source: &SourceFile) -> Result<HashedFile, SourceFileErr
 /// Encodes a file. Returns the encodings that save at least a tenth, smallest first.
 ///
 /// # Errors
-/// If it cannot be read, has changed since it was hashed, or the spool cannot be written.
+/// If it cannot be read, the bytes that were hashed have changed, or the spool cannot be written.
 pub(super) fn encode(source: &SourceFile, body: &FileBody, spool: &Spool) -> Result<Vec<EncodedFile>, SourceFileError> {
     let mut encoded_files = Vec::new();
     for coding in CODINGS {
@@ -117,7 +117,7 @@ pub(super) fn encode(source: &SourceFile, body: &FileBody, spool: &Spool) -> Res
 /// Returns the bytes of a file that one value holds.
 ///
 /// # Errors
-/// If it cannot be read, or has changed since it was hashed.
+/// If it cannot be read, or these bytes have changed since they were hashed.
 #[expect(clippy::expect_used, reason = "a value has at most 25 MiB")]
 pub(super) fn part(source: &SourceFile, offset: u64, length: u64, hash: &str) -> Result<Vec<u8>, SourceFileError> {
     let mut file = open(source)?;

@@ -42,7 +42,7 @@ impl BlobTotals {
     }
 }
 
-/// Returns the hashes of the blobs that KV has.
+/// Returns the hashes of the blobs that KV lists.
 pub(super) fn blobs_in_kv(namespace: &Namespace) -> Result<HashSet<String>, ApiError> {
     let listed = namespace.list(keys::BLOBS)?;
     Ok(listed.into_iter().filter_map(|key| key.name.strip_prefix(keys::BLOBS).map(str::to_owned)).collect())
@@ -84,8 +84,8 @@ impl ReleaseUpload<'_> {
         })
     }
 
-    /// Switches to the release that was served when the push began, if another one is served now.
-    /// Returns that other one.
+    /// Switches to the release that was served when the push began, if another one, or none that
+    /// can be read, is served now. Returns the other one.
     ///
     /// # Errors
     /// [`PushError`]

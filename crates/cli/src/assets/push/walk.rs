@@ -37,11 +37,12 @@ pub(super) struct SourceFile {
 /// Faults of single files, collected so that all are reported at once.
 type Faults = Arc<Mutex<Vec<String>>>;
 
-/// Returns the files of a folder, sorted by path. Hidden files are included; links are followed
-/// as long as they stay in the folder.
+/// Returns the files of a folder, sorted by path. Hidden files are included; links are followed,
+/// but one that leads out of the folder is a fault.
 ///
 /// # Errors
-/// A sentence for each file that cannot be pushed, and for each invalid line of `.assetsignore`.
+/// A sentence for each invalid line of `.assetsignore`, or else for each file that cannot be
+/// pushed, or else one if there is no file.
 pub(super) fn walk(folder: &Path) -> Result<Vec<SourceFile>, Vec<String>> {
     let root = root(folder).map_err(|fault| vec![fault])?;
     let ignore_patterns = ignore_patterns(&root)?;

@@ -65,7 +65,7 @@ fn page(of: &str) -> String {
 }
 
 #[test]
-fn the_same_folder_gives_the_same_manifest_at_any_time() {
+fn the_same_folder_gives_the_same_content_hash_and_values_at_any_time() {
     let files = [("index.html", page("a")), ("static/a.txt", "a".to_owned()), ("b.woff2", "b".to_owned())];
     let first = plan_push(&files, None, &[], 1_000_000);
     let later = plan_push(&files, None, &[], 9_000_000);

@@ -58,7 +58,7 @@ fn encodings_that_save_less_than_a_tenth_are_dropped() {
 }
 
 #[test]
-fn a_file_that_changes_is_reported() {
+fn a_file_whose_hashed_bytes_change_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::new().unwrap();
     let before = "abcdefgh".repeat(1000);
@@ -66,8 +66,9 @@ fn a_file_that_changes_is_reported() {
         let source = source(folder.path(), before.as_bytes());
         let hashed = hash_file(&source).unwrap();
         fs::write(&source.file, &after).unwrap();
-        // A file that became longer still begins with the bytes that were hashed, so only
-        // `hash_file`, which compares the length, fails.
+        // If bytes were only added after the hashing, what is pushed is still what was hashed.
+        // Only
+        // `hash_file`, which compares the length with that of the walk, fails.
         let is_longer = after.len() > before.len();
         assert_eq!(hash_file(&source).is_err(), after.len() != before.len());
         assert_eq!(encode(&source, &hashed.body, &spool).is_err(), !is_longer, "{}", after.len());

@@ -102,7 +102,7 @@ fn names_are_in_normalization_form_c() {
 }
 
 #[test]
-fn all_faults_are_reported_at_once() {
+fn faults_of_a_folder_are_reported_with_their_place() {
     let folder = folder(&[(".assetsignore", "good\n[z-a]\n{\n"), ("a.txt", "")]);
     let faults = walk(folder.path()).unwrap_err();
     assert!(faults[0].starts_with(".assetsignore line 2: "), "{faults:?}");
