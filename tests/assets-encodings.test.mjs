@@ -1,5 +1,5 @@
-// Content codings of files of a release (RFC 9110 §8.4, §12.5.3). Requests use the
-// Worker's own socket, so that its bytes arrive unchanged; Node decodes nothing.
+// Content codings of files of a release (RFC 9110 §8.4, §12.5.3). Requests use the Worker's own
+// socket, so that its bytes arrive unchanged; Node decodes nothing.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
@@ -174,14 +174,15 @@ test("the visitor's own Accept-Encoding counts if Cloudflare has rewritten the f
   }
 });
 
-test("a 404 page can be encoded too", async () => {
+test("a 404 page is encoded too", async () => {
   const response = await site.get("/none", { "Accept-Encoding": "br" });
   assert.equal(response.status, 404);
   assert.equal(decoded(response).toString(), files["404.html"]);
-  if (response.headers["content-encoding"]) assert.ok(listMembers(response.headers.vary).includes("Accept-Encoding"));
+  assert.equal(response.headers["content-encoding"], "br");
+  assert.ok(listMembers(response.headers.vary).includes("Accept-Encoding"));
 });
 
-test("Vary names every field it depends on, in a fixed order", async () => {
+test("Vary names every request field that the response depends on, in a fixed order", async () => {
   await site.push({ "page.html": files["page.html"], "page.de.html": files["page.html"] });
   assert.equal((await site.get("/page")).headers.vary, "Accept-Encoding, Accept-Language, Cookie");
   assert.equal((await site.get("/page?lang=de")).headers.vary, "Accept-Encoding");

@@ -61,7 +61,7 @@ describe("by default", () => {
     }
   });
 
-  test("HTML has a Content-Security-Policy and a Referrer-Policy, nothing else has", async () => {
+  test("HTML has a Content-Security-Policy and a Referrer-Policy, a stylesheet has neither", async () => {
     for (const path of ["/", "/file"]) {
       const { headers } = await site.get(path);
       assert.match(
@@ -318,9 +318,11 @@ describe("_redirects", () => {
 
   test("methods other than GET and HEAD get 405, whatever a rule says", async () => {
     for (const path of ["/old", "/app/x", "/file", "/none"]) {
-      const response = await site.request("POST", path, { headers: { Accept: "application/json" }, body: "x" });
-      assertProblem(response, 405, "method_not_allowed");
-      assert.equal(response.headers.allow, "GET, HEAD");
+      for (const method of ["POST", "PUT", "DELETE", "OPTIONS"]) {
+        const response = await site.request(method, path, { headers: { Accept: "application/json" }, body: "x" });
+        assertProblem(response, 405, "method_not_allowed");
+        assert.equal(response.headers.allow, "GET, HEAD");
+      }
     }
   });
 });

@@ -15,7 +15,7 @@ describe("a path without a file", () => {
     ["/folder/deep/none", "folder 404"],
     ["/folder/none/", "folder 404"],
     ["/folders/none", "root 404"],
-    // Paths that name no file, decoded or not.
+    // Paths that cannot be decoded, and those that no file can have.
     ["/50%", "root 404"],
     ["/caf%E9", "root 404"],
     ["/%00", "root 404"],
@@ -56,7 +56,7 @@ describe("a path without a file", () => {
     assertPlainError(await site.get("/none"), 404, "Not found");
   });
 
-  test("without a 404.html: a plain 404", async () => {
+  test("without a 404.html in a folder above: a plain 404", async () => {
     await site.push({ "index.html": titledPage("index"), "folder/404.html": titledPage("folder 404") });
     assertPlainError(await site.get("/none"), 404, "Not found");
     assert.equal((await site.get("/folder/none")).text, titledPage("folder 404"));

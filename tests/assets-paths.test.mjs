@@ -157,7 +157,7 @@ describe("a redirect to the canonical path", () => {
   });
 });
 
-/** Ambiguous paths (RFC 3629, RFC 3986) are not found, and cost no read of KV. */
+/** Invalid and ambiguous paths (RFC 3629, RFC 3986): no key is read for them. */
 const strict = [
   ..."/% /a% /a%2 /%zz /%g0x /ok/%".split(" "),
   ..."/%ff /%C3%28 /%ED%A0%80 /%C0%AF /%F4%90%80%80 /caf%C3".split(" "),

@@ -1,4 +1,4 @@
-// `kv-edge assets push`: what it writes; killed at every step, it leaves the old or the new site.
+// `kv-edge assets push`: what it writes. If it is killed, visitors see the old or the new release.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
@@ -108,7 +108,7 @@ describe("what is written", () => {
     assert.ok(!calls.some(({ body }) => body.includes(large) && /\/bulk$/.test(body)));
   });
 
-  test("the files come first, then the manifest, then the pointer; nothing is undone", async () => {
+  test("the files come first, then the manifest, then the pointer, which is written once", async () => {
     const { calls } = await recordCalls(() => site.push(filesOfRelease(1)));
     const order = writingCalls(calls).flatMap(({ method, path, body }) =>
       /\/bulk$/.test(path) ? JSON.parse(body).map(({ key }) => `${method} ${key}`) : [`${method} ${path.split("/values/")[1] ?? path}`],
@@ -158,6 +158,7 @@ describe("what is written", () => {
     await site.push({
       ".assetsignore": "*.map\n/drafts/\n!keep.map\n",
       _headers: "/*\n  X-A: b\n",
+      _redirects: "/b.js /a.js\n",
       "a.js": "a",
       "a.js.map": "{}",
       "keep.map": "{}",

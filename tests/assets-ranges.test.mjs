@@ -1,5 +1,5 @@
-// Parts of files (RFC 9110 §14), as media players, download managers and PDF viewers ask
-// for them.
+// Parts of files of a release (RFC 9110 §14), as media players, download managers and PDF viewers
+// ask for them.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { before, describe, test } from "node:test";
@@ -135,11 +135,12 @@ const ranges = [
       [9, 9],
     ],
   ],
-  // At most sixteen; more are an attack (§14.2), and the whole is a valid response.
+  // At most sixteen that do not touch; more are an attack (§14.2), and the whole is a valid
+  // response.
   [`bytes=${every(16, 10)}`, Array.from({ length: 16 }, (_, index) => [index * 10, index * 10])],
   [`bytes=${every(17, 10)}`, 200],
   [`bytes=${every(900, 1)}`, [[0, 899]]],
-  // 15.5.17
+  // §15.5.17: none is satisfiable.
   ["bytes=1000-", 416],
   ["bytes=1000-1000", 416],
   ["bytes=-0", 416],
@@ -199,13 +200,13 @@ test("a Range on HEAD is ignored (RFC 9110 §14.2)", async () => {
   }
 });
 
-test("an empty file has no satisfiable range", async () => {
+test("of an empty file, a range from a position is 416, and a suffix gets 200", async () => {
   assert.equal((await site.get("/empty.bin", { Range: "bytes=0-" })).status, 416);
   assert.equal((await site.get("/empty.bin", { Range: "bytes=0-" })).headers["content-range"], "bytes */0");
   assert.equal((await site.get("/empty.bin", { Range: "bytes=-5" })).status, 200);
 });
 
-test("a range is one of the unencoded file, whatever encodings are accepted", async () => {
+test("a range is one of the unencoded file, even if encodings are accepted, or preferred", async () => {
   const identity = await site.get("/text.txt");
   for (const accepted of ["br", "gzip, zstd", "*", "br;q=1, identity;q=0.1"]) {
     const response = await site.get("/text.txt", { Range: "bytes=10-49", "Accept-Encoding": accepted });
@@ -224,8 +225,8 @@ test("a range is one of the unencoded file, whatever encodings are accepted", as
   );
 });
 
-/** The range if the representation is the same, else the whole (RFC 9110 §13.1.5). */
 const other = (seconds) => new Date(Date.parse(wholeHeaders["last-modified"]) + seconds * 1000).toUTCString();
+// The range if the representation is the same, else the whole (RFC 9110 §13.1.5).
 for (const [what, ifRange, status] of [
   ["its ETag", wholeHeaders.etag, 206],
   ["its Last-Modified", wholeHeaders["last-modified"], 206],
@@ -236,7 +237,7 @@ for (const [what, ifRange, status] of [
   ["*", "*", 200],
   ["an earlier date", other(-60), 200],
   ["a later date", other(60), 200],
-  ["no date", "yesterday", 200],
+  ["an invalid date", "yesterday", 200],
 ]) {
   test(`If-Range with ${what} gets ${status}`, async () => {
     const response = await site.get("/data.bin", { Range: "bytes=0-9", "If-Range": ifRange });
@@ -278,7 +279,7 @@ describe("a film of 60 MB, which is stored in chunks", () => {
     ["its end", film.length - 1000, film.length - 1, [7]],
     ["all but two bytes", 1, film.length - 2, [0, 1, 2, 3, 4, 5, 6, 7]],
   ]) {
-    test(`${what} are read from ${read.length} of them`, async () => assert.deepEqual(await part(first, last), read));
+    test(`${what}: ${read.length} of its 8 chunks are read`, async () => assert.deepEqual(await part(first, last), read));
   }
 
   test("Safari's requests before it plays and after a seek succeed", async () => {
@@ -354,7 +355,7 @@ for (const [first, last] of [
   });
 }
 
-test("the next release: an old ETag gets the whole of the new file, not a mix of both", async () => {
+test("after the next release, If-Range with an old ETag gets the whole of the new file", async () => {
   const next = randomBytes(1000);
   await site.push({ "data.bin": next });
   const response = await site.get("/data.bin", { Range: "bytes=500-", "If-Range": wholeHeaders.etag });

@@ -59,7 +59,7 @@ for (const [key, type] of types) {
   });
 }
 
-test("besides Content-Type only Cache-Control and nosniff are sent", async () => {
+test("besides Content-Type and what HTTP needs, only Cache-Control and nosniff are sent", async () => {
   const key = uniqueName("plain.txt");
   await assets.put(key, "text");
   const { headers } = await send(worker, `/${key}`);
@@ -150,7 +150,7 @@ for (const [path, key] of paths) {
   });
 }
 
-test("an escaped path and its decoded twin are not decoded twice", async () => {
+test("a path is decoded once", async () => {
   await assets.put("twice%20.txt", "escaped");
   await assets.put("twice .txt", "blank");
   assert.equal((await send(worker, "/twice%2520.txt")).text, "escaped");
@@ -182,7 +182,7 @@ test("HEAD gets the response to GET, without a body", async () => {
   const head = await send(worker, `/${key}`, { method: "HEAD" });
   assert.equal(head.status, 200);
   assert.equal(head.bytes.length, 0);
-  for (const name of ["content-type", "x-content-type-options"]) {
+  for (const name of ["content-type", "x-content-type-options", "cache-control"]) {
     assert.equal(head.headers[name], get.headers[name], name);
   }
   const missing = await send(worker, `/${uniqueName("missing")}`, { method: "HEAD" });

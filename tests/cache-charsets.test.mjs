@@ -1,4 +1,4 @@
-// `GET /cache?url=URL`: pages in every character encoding and content coding that the web uses.
+// `GET /cache?url=URL`: pages in many character encodings, and in every supported content coding.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import zlib from "node:zlib";
@@ -76,7 +76,7 @@ describe("the charset of Content-Type", { concurrency: true }, () => {
       }
     });
 
-    test(`${label}, in parts that end within a character, and at every buffer border`, async () => {
+    test(`${label}, in parts, which may end within a character`, async () => {
       const long = Buffer.concat(Array.from({ length: Math.ceil(40_000 / (encoded.length + 1)) }, () => Buffer.concat([encoded, latin1(" ")])));
       const expected = `${text} `.repeat(Math.ceil(40_000 / (encoded.length + 1))).trim();
       for (const parts of [undefined, 997, 4096]) {
@@ -185,7 +185,7 @@ describe("a content coding", { concurrency: true }, () => {
       }
     }
 
-    test(`${coding}: a stored response is viewed as a page, and a viewed page is fetched as itself`, async () => {
+    test(`${coding}: what /cache/{URL} has stored becomes JSON without a fetch, and the other way round`, async () => {
       const headers = { "content-encoding": coding, "cache-control": "max-age=60" };
       const stored = serve(encode(Buffer.from(html)), { headers });
       assert.equal((await send(worker, `/cache/${stored}`)).status, 200);

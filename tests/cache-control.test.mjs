@@ -1,6 +1,7 @@
 // Every response says explicitly who may store it. A cache in front of the Worker would otherwise
 // decide by itself: Workers Cache stores a 200 without `Cache-Control` for two hours, for
-// everybody who asks for that path at any host.
+// everybody who asks for that path at any host. Console, KV REST API and metrics have tests of
+// their own.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { send } from "./harness/http.mjs";
@@ -11,7 +12,7 @@ import { bearer, startWorker } from "./harness/worker.mjs";
 const upstream = await startScriptedUpstream();
 const { origin } = upstream;
 
-/** The fields that Workers Cache and everybody else follow. */
+/** The field that only Cloudflare follows, Workers Cache included, in place of `Cache-Control`. */
 const TARGETED = "cloudflare-cdn-cache-control";
 const PRIVATE = "private, no-store";
 const NO_TRANSFORM = "no-store, no-transform";
@@ -58,7 +59,7 @@ const FLAGS = "/ofrep/v1/evaluate/flags";
 
 /**
  * Method, path, header fields and body of a request; the status and `Cache-Control` of the
- * response, and what it says to Workers Cache.
+ * response, and what it says to Workers Cache alone, if anything.
  */
 const requests = [
   ["GET", "/healthz", {}, undefined, 200, "no-store"],
@@ -174,7 +175,7 @@ describe("if hosts name storefronts, Workers Cache stores no response of a platf
   });
 });
 
-test("no field for CDNs of an origin reaches Workers Cache through a storefront", async () => {
+test("a storefront's response tells Workers Cache no-store, whatever the origin tells CDNs", async () => {
   const worker = await start({});
   const path = serve([
     "Cache-Control: no-store",

@@ -53,7 +53,7 @@ test("a miss is fetched, returned and stored; a hit is the same page, and is not
   assert.equal(upstream.requestCount(url), 1);
 });
 
-test("a stored page expires 60 seconds after the put", async () => {
+test("a stored page without Cache-Control expires 60 seconds after the put", async () => {
   const url = upstream.serve(respondWithPage(html));
   const before = Math.floor(Date.now() / 1000);
   await cached(url);
@@ -152,7 +152,7 @@ test("the fragment is not part of the page's URL", async () => {
   assert.equal(upstream.requestCount(url), 1);
 });
 
-test("a key of 512 bytes is the URL itself, a longer one is its SHA-256", async () => {
+test("a page's key contains the URL if it is 512 bytes at most, else the URL's SHA-256", async () => {
   const base = upstream.serve(respondWithPage(html));
   const filled = (bytes) => `${base}?${"q".repeat(bytes - "page:".length - base.length - 1)}`;
   const fits = filled(512);

@@ -176,7 +176,7 @@ describe("a snapshot that was good", async () => {
         assert.deepEqual((await config.postUsers([id], { faults })).json().users[id], expectedUser);
         const flag = await config.evaluate("pro", { targetingKey: id, plan: "pro" }, { faults });
         assert.equal(flag.headers["config-source"], source);
-        // The client's context counts only for users of whom nothing is known.
+        // The client's context counts if there is no record, but not if there may be a broken one.
         assert.equal(flag.json().value, isFound ? record.plan === "pro" || record.plan === undefined : source !== "default");
       });
     }

@@ -69,7 +69,7 @@ describe("an API that fails for a while: the pass completes", () => {
     await users.assertSynced();
   });
 
-  test("429 again and again without Retry-After: the waits grow", async () => {
+  test("429 again and again without Retry-After: the write is repeated until it succeeds", async () => {
     const users = await sync.table(makeRows(3));
     const times = [];
     api.intercept = (call, pass) => (kindOfCall(call) === "write" && times.push(Date.now()) < 5 ? apiError(429, 10429, "slow down") : pass());

@@ -116,7 +116,7 @@ test("a query that fails does not wait for a list that is retried", async () => 
   assert.ok(Date.now() - started < 300_000, `${Date.now() - started} ms`);
 });
 
-test("a permanently refused write ends the run before all unchanged rows are read", async () => {
+test("a permanently refused write ends the run before all keys are listed", async () => {
   const users = await sync.table(makeRows(6000));
   await users.sync([]);
   await users.set(makeRows(1001, { plan: "pro" }));
@@ -145,7 +145,7 @@ test("a response that does not mention the keys is not a success", async () => {
   }
 });
 
-test("--watch: a key is looked up in a list of ten keys", async () => {
+test("--watch: the key of a deleted row is looked up in a list of ten keys", async () => {
   const users = await createNotifyingTable(makeRows(50));
   await users.sync([]);
   const tool = await startTool(users);
@@ -175,7 +175,7 @@ test("--watch: a changed row that KV cannot store is reported with a remedy, and
 });
 
 for (const json of [true, false]) {
-  test(`a closed stderr ends nothing${json ? ", with --json" : ""}`, async () => {
+  test(`a closed stderr does not end the run${json ? ", with --json" : ""}`, async () => {
     const users = await sync.table(makeRows(3));
     await sync.database.query(`INSERT INTO ${users.name} VALUES (NULL, true, 'x')`);
     let isFirst = true;

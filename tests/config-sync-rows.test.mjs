@@ -1,4 +1,4 @@
-// `kv-edge config sync`: which records rows become.
+// `kv-edge config sync`: which records rows become, and which keys and queries it accepts.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { hashOf, makeRows, SECRET_MARK, startSync, userId } from "./harness/config-sync.mjs";

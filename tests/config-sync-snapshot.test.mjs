@@ -76,11 +76,11 @@ test("a version that is ahead of the clock is still smaller than the next one", 
 });
 
 for (const [what, value, metadata] of [
-  ["nothing that is a snapshot", "by hand", null],
-  ["a snapshot with metadata that are none", "{}", { snapshot: "x" }],
-  ["a snapshot that is broken, with an old hash", '{"format":1', { snapshot: { version: 1, hash: hashOf(""), count: 0 } }],
+  ["another value", "by hand", null],
+  ["a value with invalid metadata of a snapshot", "{}", { snapshot: "x" }],
+  ["a broken snapshot with an old hash", '{"format":1', { snapshot: { version: 1, hash: hashOf(""), count: 0 } }],
 ]) {
-  test(`${what} under the key: it is written`, async () => {
+  test(`${what} under the key of the snapshot is replaced`, async () => {
     const { users, key, args } = await withSnapshot(makeRows(3));
     await sync.put([{ key, value, ...(metadata && { metadata }) }]);
     await users.sync(args, { written: 3, snapshot: "written" });

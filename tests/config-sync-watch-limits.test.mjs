@@ -1,4 +1,5 @@
-// `kv-edge config sync --watch`: a row that fails or is refused does not hold up the others.
+// `kv-edge config sync --watch`: bad rows and refused deletions do not hold up other changes. Also
+// new columns, the documented trigger, silent databases, wrong arguments, and keys listed late.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";

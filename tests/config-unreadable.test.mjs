@@ -1,5 +1,5 @@
-// A key that fails, with no good value in memory, is not read again for five seconds, which saves
-// KV reads and log lines.
+// A key that fails, with no good value in memory, is not read again for five seconds (or
+// CONFIG_REFRESH, if that is shorter), which saves KV reads and log lines.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPage, snapshotOf, startConfig } from "./harness/config.mjs";

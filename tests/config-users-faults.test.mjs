@@ -137,7 +137,7 @@ describe("with a snapshot that is not in memory", async () => {
     assertProblem(response, 400, "answer_too_large");
   });
 
-  test("a failing read of it is made once for all users of a request", async () => {
+  test("a broken or failing one is read for all users of a request together", async () => {
     const userIds = makeUserIds(50);
     await config.kv.put("snapshot", "{");
     await config.emptyMemory();

@@ -127,7 +127,7 @@ test("the page contains nothing that the client sends", async () => {
   assert.doesNotMatch(response.text, /<script|alert/);
 });
 
-test("HEAD gets the response to GET, without the body", async () => {
+test("HEAD gets the status and the Config-Source of GET, without the body", async () => {
   const id = uniqueName("head");
   await USER_CONFIGURATION.put(id, "{");
   const response = await send(worker, `/config?userId=${id}`, { method: "HEAD" });

@@ -122,7 +122,7 @@ test("variants of a URL that is too long for a key are found", async () => {
   }
 });
 
-test("of very many variants the first forty are shown, and that there are more is said", async () => {
+test("of very many variants, the one under the URL itself and forty more are shown as not complete", async () => {
   const one = resource({ headers: freshFor(1000, "Vary: X-A") });
   await one.getAndStore({ "X-A": "1" });
   await one.getAndStore({ "X-A": "2" });

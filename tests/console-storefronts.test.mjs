@@ -1,5 +1,6 @@
 // `POST /console/api/storefronts/…`: records of storefronts, checked as `kv-edge routes validate`
-// checks them, and where a request would go. What is explained is what the router then does.
+// checks them, where a request would go, and how a sample of visitors is split. What is explained
+// is what the router then does.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { assertOutcome, consoleApi } from "./harness/console.mjs";

@@ -121,7 +121,8 @@ describe("the page", () => {
 describe("a token", () => {
   test("is asked for by every call", async () => {
     for (const token of [null, "wrong", signToken({ exp: 1 }), signToken({}, { secret: "other" })])
-      for (const path of ["session", "flags/check", "no-such-call"]) assertProblem(await api(path, { token }), 401, "unauthorized");
+      for (const path of ["session", "metrics", "cache", "flags/check", "releases", "releases/rollback", "storefronts/check", "no-such-call"])
+        assertProblem(await api(path, { token }), 401, "unauthorized");
   });
 
   test("API_TOKEN may do everything that KV_API_WRITABLE allows", async () => {
@@ -129,7 +130,7 @@ describe("a token", () => {
     const features = ["assets", "cache", "flags", "storefronts", "writes"];
     assert.deepEqual(session, { name: "API_TOKEN", everything: true, scope: null, expires: null, features, metrics: false });
     assert.match(version, /^\d+\.\d+\.\d+$/);
-    // KV_NAMESPACES is the home of namespaces that clients make, whose keys are theirs.
+    // KV_NAMESPACES holds the namespaces that clients make, and is not listed itself.
     assert.deepEqual(
       bindings.map(({ title, role, writable }) => [title, role, writable]),
       [

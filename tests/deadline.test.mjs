@@ -1,5 +1,5 @@
-// `UPSTREAM_TIMEOUT_MS`: no request waits forever for another server. Tests that each request
-// ends, not when.
+// `UPSTREAM_TIMEOUT_MS`: `/cache` does not wait forever for a page, nor `/stores` for the head of
+// a response. Tests that each request ends, not when.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -171,7 +171,7 @@ test("the token never appears in a response or in the log", async () => {
   assert.ok(!JSON.stringify(worker.log()).includes(WORKER_TOKEN));
 });
 
-test("requests that fit nothing get 400 or 404, never a 5xx", async () => {
+test("requests that fit nothing get 400, 404 or 405, never a 5xx", async () => {
   const paths = [
     "/%",
     "/%00",

@@ -31,7 +31,7 @@ test("a trap fails its own request only, and the next ones get a new instance", 
 
 const trap = async () => assert.equal((await config({ headers: { "X-Trap": "1" } })).status, 500);
 
-test("an object survives a trap: it still writes and reads", async () => {
+test("a key's Durable Object survives a trap of a request: it still writes and reads", async () => {
   assertReport(await coalesce("awake", { body: "before" }), 200, 1);
   await trap();
   assert.equal((await readConsistent("awake")).text, "before");
@@ -56,7 +56,7 @@ test("a trap in the object itself, at its put: the put is retried", async () => 
   assert.equal((await readConsistent("trapping")).text, "acknowledged");
 });
 
-test("a trap elsewhere during an object's put: the key's next write reaches KV", async () => {
+test("a trap of a request during an object's put: the key's next write reaches KV", async () => {
   await storeAll("slow", ["first"]);
   await sleep(200);
   await trap();

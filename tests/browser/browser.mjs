@@ -27,8 +27,8 @@ export async function startBrowser() {
 
 /**
  * Opens a page for a visitor with their own cookies and cache; `base` is the origin of the site.
- * `problems` are the errors of its console, scripts and policies so far, and the requests that
- * failed or went to another origin.
+ * `problems` are so far: errors and warnings of the console, errors of scripts, violations of
+ * policies, and requests that failed or went to another origin.
  */
 export async function visitor(browser, base, options = {}) {
   const context = await browser.newContext({ baseURL: base, ...options });

@@ -1,5 +1,5 @@
-// The panels of the console for jobs, in a browser: flags, storefronts, releases, the cache and
-// writes. Each does its job on the built Worker, with the keyboard alone, at any width.
+// The panels of the console for jobs, in a browser and on the built Worker: flags, storefronts,
+// releases, the cache, writes and metrics. Each fits narrow and wide windows, and is accessible.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { before, describe, test } from "node:test";
@@ -86,7 +86,7 @@ describe("the panel of flags", () => {
   };
   const findings = (page) => page.getByRole("list", { name: "Faults and warnings" });
 
-  test("shows faults and warnings beside the line while somebody types, and saves only without faults", async () => {
+  test("shows faults beside the line while somebody types, and saves only without faults", async () => {
     const { page, assertClean } = await openFlags();
     assert.ok(await button(page, "Save").isDisabled(), "nothing has changed");
     await paste(page, EDITOR, json({ flags: { ...DEMO_FLAGS.flags, broken: { defalt: "on" } } }));
@@ -173,7 +173,7 @@ describe("the panel of flags", () => {
     await USER_CONFIGURATION.put("flags", json(DEMO_FLAGS));
   });
 
-  test("is as saved for somebody who left it while the save ran", async () => {
+  test("shows what was saved to somebody who left the panel while the save ran", async () => {
     const { page, assertClean } = await openFlags();
     let answer;
     const isAnswered = new Promise((resolve) => {
@@ -309,7 +309,7 @@ describe("the panel of storefronts", () => {
     assertClean();
   });
 
-  test("shows the split as a picture, and where a URL and a visitor would go", async () => {
+  test("shows how 1,000 visitors are split, and where a URL leads", async () => {
     const { page, assertClean } = await openRecord("tea");
     const split = async () => Object.fromEntries((await rowsOf(page, "Visitors of tea")).map(([name, visitors]) => [name, Number(visitors)]));
     await until(async () => {
@@ -533,7 +533,7 @@ describe("the panel of metrics", () => {
     assertClean();
   });
 
-  test("draws requests, hit ratio, errors, operations of KV and their cost, and has them as tables", async () => {
+  test("draws requests, hit ratio, errors, operations of KV and their cost, with the numbers in tables", async () => {
     const counting = await startWorker({ vars: { METRICS: "on" } });
     await counting.env.WRITES.put("known", "value");
     for (let requests = 0; requests < 6; requests += 1) await send(counting, "/writes/known", { headers: bearer });
@@ -580,7 +580,7 @@ describe("everybody can use them", () => {
     [1280, "dark"],
   ]) {
     for (const [place, ready] of Object.entries(READY)) {
-      test(`${place} at ${width} px, ${colorScheme}: nothing is cut off, and axe-core has no serious finding`, async () => {
+      test(`${place} at ${width} px, ${colorScheme}: nothing is cut off, and axe-core has no serious or critical finding`, async () => {
         const { page, assertClean } = await open(`#/${place}`, { viewport: { width, height: 800 }, colorScheme, mayFail: place === "metrics" });
         await ready(page).waitFor();
         if (place === "writes") {

@@ -1,4 +1,4 @@
-// The console in a browser, under the policy of the Worker: signing in, and the panel "Browse".
+// The console in a browser, under its Content-Security-Policy: signing in, and the panel "Browse".
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
@@ -164,7 +164,7 @@ describe("looking", () => {
     assertClean();
   });
 
-  test("JSON is laid out as it was written, long numbers included; text, bytes and images are shown as such", async () => {
+  test("JSON is laid out with its numbers as they were written; text, bytes and images are shown as such", async () => {
     const own = folder();
     await KV.put(`${own}json`, '{"n":12345678901234567890,"a":[],"b":[1]}', { metadata: { by: "ann" }, expirationTtl: 3 * 3600 });
     await KV.put(`${own}text`, "two\nlines");
@@ -227,7 +227,7 @@ describe("looking", () => {
     assertClean();
   });
 
-  test("the list names the row that the keyboard acts on while it exists, and leads back to it", async () => {
+  test("the list names the row that the keyboard acts on while it is drawn, and leads back to it", async () => {
     const own = folder();
     await Promise.all(Array.from({ length: 150 }, (_, index) => KV.put(`${own}${String(index).padStart(3, "0")}`, "")));
     const { page, assertClean } = await open(place(own));
@@ -946,7 +946,7 @@ describe("for everybody", () => {
 });
 
 describe("many keys", () => {
-  test("exactly the keys that were counted are deleted, and the prefix stays while they are", async () => {
+  test("exactly the keys that were counted are deleted, and the prefix cannot be changed meanwhile", async () => {
     const own = folder();
     for (const key of ["a", "b"]) await KV.put(own + key, "x");
     const { page, assertClean } = await open(place(own));
@@ -1025,7 +1025,7 @@ describe("many keys", () => {
     assertClean();
   });
 
-  test("a pair that exists and has expired is left out once", async () => {
+  test("a pair that has expired, and whose key exists, is left out and counted once", async () => {
     const own = folder();
     await KV.put(`${own}a`, "old");
     const { page, assertClean } = await open(place(own));

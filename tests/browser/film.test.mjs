@@ -83,7 +83,7 @@ describe("a film in chunks", () => {
     assert.ok(Math.abs(shown - time * FRAMES_PER_SECOND) < 3, `picture ${shown} at ${time} s`);
   });
 
-  test("shows the picture of the sought time, without fetching what is between", async () => {
+  test("shows the picture of the sought time, without fetching the whole film", async () => {
     await assertSeeks(0.8);
     assert.ok(received > 0 && received < film.bytes.length, `${received} of ${film.bytes.length} bytes`);
   });

@@ -1,5 +1,5 @@
-// The OpenFeature web SDK with its OFREP provider from npm, in a browser: on a page of the same
-// site, and of another site.
+// The OpenFeature web SDK with its OFREP provider from npm, in a browser: on pages of the Worker's
+// own origin, of one that OFREP_ORIGINS allows, and of one that it does not.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import http from "node:http";
@@ -80,8 +80,8 @@ async function client(site, options = {}) {
 }
 
 for (const [what, site] of [
-  ["the same site", base],
-  ["another site that is allowed", allowed],
+  ["the same origin", base],
+  ["another origin that is allowed", allowed],
 ]) {
   describe(`on a page of ${what}`, async () => {
     const one = await client(site, { cacheMode: "disabled" });
@@ -143,7 +143,7 @@ for (const [what, site] of [
   });
 }
 
-test("on a page of a site that is not allowed the browser blocks the responses", async () => {
+test("on a page of an origin that is not allowed the browser blocks the responses", async () => {
   const { details, problems, status } = await client(stranger, { cacheMode: "disabled", context: { targetingKey: "pro-user" } });
   assert.equal(await status(), "ERROR");
   const { value, errorCode } = await details("limit", 1);

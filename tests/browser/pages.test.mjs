@@ -62,7 +62,7 @@ describe("a page in three languages", () => {
   });
 });
 
-test("the 404 page has its style and its picture at every path", async () => {
+test("the 404 page has its style and its picture at a deep path, too", async () => {
   const { page, problems } = await visitor(browser, base);
   const response = await page.goto("/not/to/be/found", { waitUntil: "networkidle" });
   assert.equal(response.status(), 404);

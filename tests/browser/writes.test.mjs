@@ -72,7 +72,7 @@ test("without JavaScript there is the table, and no empty timeline", async () =>
 });
 
 for (const width of [1200, 360]) {
-  test(`at ${width} px the timeline takes the width of the window, and nothing is cut off`, async () => {
+  test(`at ${width} px the timeline takes most of the width, and nothing is cut off`, async () => {
     const { page } = await openReport(MIXED, { viewport: { width, height: 800 } });
     const { width: drawn, height } = await page.locator("svg.run").boundingBox();
     assert.ok(drawn > width / 2 && height > 3 * 10, `${drawn} x ${height}`);

@@ -79,7 +79,7 @@ for (const { page, blocks } of examples) {
   });
 }
 
-test("every page has an example that runs or is generated", () => {
+test("every page but four has an example that runs", () => {
   const without = written.filter((page) => !examples.some((example) => example.page === page));
   assert.deepEqual(without, ["docs/README.md", "docs/benchmarks.md", "docs/deploy.md", "docs/errors.md"]);
 });

@@ -4,7 +4,10 @@ import { isDeepStrictEqual } from "node:util";
 
 const ANY = "…";
 
-/** Returns true if a text is the one that is shown, apart from spaces at the ends of lines. */
+/**
+ * Returns true if a text is the one that is shown, apart from spaces at the ends of lines and
+ * empty lines at its end.
+ */
 export function matchesText(text, shown) {
   const lines = trimmed(shown).map((line) => (line.trim() === ANY ? "(?:.*\\n)*" : `${pattern(line)}\\n`));
   return new RegExp(`^${lines.join("")}$`).test(`${trimmed(text).join("\n")}\n`);

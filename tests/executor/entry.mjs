@@ -1,8 +1,9 @@
 // The built Worker, with a counter of calls of queueMicrotask, and with traps on request.
 //
 // `GET /.executor` returns how often queueMicrotask was called, and the number of the WebAssembly
-// instance. A request with `X-Trap` gets a binding that throws a WebAssembly.RuntimeError, as a
-// trap in Rust code does. `PUT /.trap` makes the next use of WRITES by an object trap.
+// instance. A request with `X-Trap` traps when it uses USER_CONFIGURATION, its only binding: that
+// throws a WebAssembly.RuntimeError, as a trap in Rust code does. `PUT /.trap` makes the next use
+// of WRITES by an object trap.
 import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as Built } from "../../build/entry.js";
 
@@ -27,7 +28,7 @@ const trapped = {
 
 let objectTraps = false;
 
-/** KV whose puts of the key `slow` take half a second. */
+/** KV whose puts of the key `slow` take half a second longer: time for a trap meanwhile. */
 const withSlowPuts = (kv) => ({
   async put(key, ...rest) {
     if (key === "slow") await new Promise((resolve) => setTimeout(resolve, 500));

@@ -6,26 +6,28 @@
 //   the Worker makes for this request. {"KEY_WRITER":"missing"} removes the binding;
 //   {"WRITES":{"get a":["500"]}} is for the key `a` alone;
 // - `PUT /.kv-faults?key=K` with {"put":["limit"],"get":["500"]}, for the calls for that key in
-//   WRITES by requests without that header, and by Durable Objects, until it is set again.
-//   {"object":["throws"]} makes the object itself fail. The key `metrics` is that of the object
-//   METRICS_STORE, which can also be slow or lose its response: {"object":["slow for 50","lost
-//   response"]}. A key that is a path is for the requests to it, which may be the Worker's own:
-//   {"fetch":["slow for 50"]}.
+//   WRITES by requests without that header, and in any namespace by Durable Objects, until it is
+//   set again. {"object":["throws"]} makes the key's object itself fail. The key `metrics` is that
+//   of the object METRICS_STORE, which can also be slow or lose its response:
+//   {"object":["slow for 50","lost response"]}. A key that is a path is for the requests to it
+//   without that header, which may be the Worker's own: {"fetch":["slow for 50"]}.
 //
-// A `get` of several keys at once (a bulk read) is the operation `bulk`; without faults of its own
-// it has those of `get`. `injectFault` lists the faults.
+// `getWithMetadata` has the faults of `get`. A `get` of several keys at once (a bulk read) is the
+// operation `bulk`; without faults of its own it has those of `get`. `injectFault` lists the
+// faults.
 //
 // A test controls and inspects it by these routes:
 // - `GET /.kv-calls?key=K` returns the calls for a key so far, `?under=P` those for all keys with
-//   the prefix P (a `list` counts by its prefix, a bulk read by each of its `keys`);
-// - `GET /.object?key=K` returns the size of what the key's object stores, `GET /.storage?key=K`
-//   all of it and the time of its alarm, and `PUT /.storage?key=K` stores such a response. With
-//   `&binding=B` it is the object K of another class;
+//   the prefix P (a `list` counts by its prefix, a bulk read by each of its `keys`, a request with
+//   a fault by its path);
+// - `GET /.object?key=K` returns the alarm of the key's object and the size of what it stores,
+//   `GET /.storage?key=K` all of its records and its alarm, and `PUT /.storage?key=K` stores such
+//   a response. `/.storage` with `&binding=B` is that of the object K of another class;
 // - `GET /.object-calls` returns how often the Worker has called each class of objects;
 // - `DELETE /.alarm?key=K` deletes the object's alarm, `POST /.crash?key=K` crashes the object;
 // - `PUT /.calls-max?calls=N` limits the KV calls of each request to the Worker from now on, as
-//   Workers KV does (1,000), and those of an object since its start; `GET /.invocations` returns
-//   how many each has made since;
+//   Workers KV does (1,000), and those of an object to each namespace since its start;
+//   `GET /.invocations` returns how many each request has made since;
 // - `PUT /.clock?offsetMs=N` sets the clock of the Worker and of its objects N milliseconds ahead;
 // - `DELETE /.memory` replaces the instance of WebAssembly, which holds all that the Worker keeps
 //   in memory. Workers KV and the objects keep what they store;

@@ -1,6 +1,7 @@
 // A stand-in for Cloudflare's GraphQL Analytics API with the two documented datasets of Workers
-// KV, and for the list of namespaces beside it. `graphql` parses, validates and executes the
-// queries by a schema that has the documented names, types and arguments and nothing else.
+// KV, and for the list of namespaces beside it. The package `graphql` parses, validates and
+// executes the queries by a schema that has the documented names, types and arguments and nothing
+// else.
 import assert from "node:assert/strict";
 import { buildSchema, GraphQLError, graphql } from "graphql";
 import { ACCOUNT_ID, apiError, CLOUDFLARE_TOKEN, runTool } from "./site.mjs";
@@ -79,8 +80,8 @@ class AnalyticsApi {
     this.namespaces = [];
     this.accounts = [ACCOUNT_ID];
     /**
-     * Responds in place of the API: `(call, pass) => ({ status, headers, body })`, or undefined,
-     * which closes the connection.
+     * Responds to GraphQL requests in place of the API: `(call, pass) => ({ status, headers, body
+     * })`, or undefined, which closes the connection.
      */
     this.intercept = undefined;
     /** The error of each dataset that the API does not answer. */

@@ -206,7 +206,7 @@ class Table {
   }
 
   /**
-   * Checks that KV has exactly the rows of the table, and still has the keys of others. Those in
+   * Checks that KV has exactly the rows of the table, and still has the keys of others. Keys in
    * `except` are not compared.
    */
   async assertSynced({ except = [] } = {}) {

@@ -1,5 +1,5 @@
 // The fixture of the tests of configuration and flags: puts records, snapshots and flag
-// definitions into KV, sends requests to /config and /ofrep, and counts the KV reads that they
+// definitions into KV, sends requests to /config and /ofrep, and records the KV reads that they
 // cost.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -39,7 +39,7 @@ export function usersOf(response) {
   return users;
 }
 
-/** Returns this many ids of users that no other test has. */
+/** Returns this many ids of users that no other test of the file has. */
 export const makeUserIds = (count, name = "user") => Array.from({ length: count }, (_, index) => `${uniqueName(name)}-${index}`);
 
 /** Returns a snapshot as `kv-edge config sync --snapshot` writes it. */
@@ -51,7 +51,7 @@ export function snapshotOf(records, version = 1) {
 }
 
 /**
- * Starts a Worker whose KV calls are counted and can fail. It reads KV at every request, so that
+ * Starts a Worker whose KV calls are recorded and can fail. It reads KV at every request, so that
  * an edit takes effect at once; `refresh` sets another `CONFIG_REFRESH`, `null` leaves the
  * default.
  */
@@ -72,8 +72,8 @@ class Config {
   }
 
   /**
-   * Sends a request to workerd's own socket. `faults` are those of this request's KV calls; a
-   * `body` that is not text is sent as JSON.
+   * Sends a request to workerd's own socket. `faults` are those of this request's calls of
+   * USER_CONFIGURATION; a `body` that is neither text nor bytes is sent as JSON.
    */
   request(method, path, { headers, faults, body } = {}) {
     const text = body === undefined || typeof body === "string" || Buffer.isBuffer(body) ? body : JSON.stringify(body);
@@ -126,8 +126,8 @@ class Config {
 
   /**
    * Runs `action` and returns its result as `response`, and the keys that the Worker read
-   * meanwhile as `reads`, in order; the keys of a bulk read are a list. Waits for `background`
-   * reads if they happen after the response.
+   * meanwhile as `reads`, in order; the keys of a bulk read are a list. If reads happen after the
+   * response, `background` is the number of all reads, for which it waits.
    */
   async recordReads(action, { background = 0 } = {}) {
     const before = (await this.kvCalls()).length;

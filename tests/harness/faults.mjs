@@ -8,8 +8,8 @@ export function sendWithFaults(worker, path, faults, { headers, ...options } = {
 }
 
 /**
- * Returns the KV calls for a key so far, in order: `{ binding, operation, key, value, done,
- * startedMs, endedMs, … }`.
+ * Returns the KV calls for a key so far, all or those of one operation, in order: `{ binding,
+ * operation, key, value, done, startedMs, endedMs, … }`.
  */
 export async function kvCallsFor(worker, key, operation) {
   const calls = (await send(worker, `/.kv-calls?key=${encodeURIComponent(key)}`)).json();

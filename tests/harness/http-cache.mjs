@@ -1,6 +1,6 @@
-// The fixture of the shared HTTP cache tests (`/cache/{absolute URL}`): a Worker, its upstreams
-// and their clock. A test creates a `resource`, requests it through the cache, and looks at the
-// upstream and at KV.
+// The fixture of the tests of the shared HTTP cache (`/cache/{absolute URL}`) and of what is built
+// on it: a Worker, its upstreams and their clock. A test creates a `resource`, requests it through
+// the cache, and looks at the upstream and at KV.
 import assert from "node:assert/strict";
 import { eventually } from "./eventually.mjs";
 import { send, sendForJson } from "./http.mjs";
@@ -59,7 +59,7 @@ class Resource {
   head = (headers, options) => this.request("HEAD", { headers, ...options });
   getForJson = (headers) => sendForJson(this.worker, `/cache/${this.url}`, { headers });
 
-  /** The requests for it that the upstream received. */
+  /** The requests for its path that the upstream received, whatever their query. */
   get requests() {
     return this.upstream.requestsTo(this.path);
   }
@@ -121,7 +121,7 @@ export function parseCacheStatus({ status, headers, text }) {
   );
 }
 
-/** Checks that a response is a hit with this text: fresh, or stale for the reason `detail`. */
+/** Checks that a response is a hit, with `text` if given: fresh, or stale because of `detail`. */
 export function assertHit(response, text, { detail } = {}) {
   const { hit, fwd, ttl, ...more } = parseCacheStatus(response);
   const message = `${response.status} ${response.headers["cache-status"]}`;

@@ -15,7 +15,7 @@ export const NAMESPACES = `/accounts/${ACCOUNT}/storage/kv/namespaces`;
 /** The longest value of Workers KV, in bytes. */
 export const VALUE_BYTES_MAX = 25 * 1024 * 1024;
 
-/** Keys that a client has to encode in a URL, and the longest one. */
+/** Keys that are easily broken on their way through a URL, and a longest one. */
 export const ODD_KEYS = [
   "a/b/c",
   "/leading",
@@ -90,7 +90,7 @@ export function assertResult(response) {
   return result;
 }
 
-/** Numbers that docs/errors.md has in a sentence, because other errors have them too. */
+/** Error codes that docs/errors.md has in a sentence, because several errors have them. */
 const OF_OTHERS = new Set([10001, 10429]);
 
 /**

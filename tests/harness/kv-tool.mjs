@@ -10,7 +10,7 @@ import { startWorker } from "./worker.mjs";
 /** The environment of a run against the API as in a Cloudflare account. */
 const ACCOUNT = { CLOUDFLARE_ACCOUNT_ID: ACCOUNT_ID, CLOUDFLARE_API_TOKEN: CLOUDFLARE_TOKEN };
 
-/** Keys that are easily broken on their way through a URL, and values that are not text. */
+/** Pairs that are easily broken: odd keys, texts and bytes, metadata, an expiration. */
 export const ODD_PAIRS = [
   { key: "a b/ü/%2F?x=1#y&z+", value: "percent, space, question mark" },
   { key: "/leading//double/", value: "" },
@@ -174,7 +174,7 @@ const sortedMembers = (json) =>
       )
     : json;
 
-/** Returns the pairs of an exported file, each of which may be in it once. */
+/** Returns the pairs of an exported file. Checks that no key is in it twice. */
 export function exportedPairs(path) {
   const text = readFileSync(path, "utf8");
   const records = text.startsWith("[")
@@ -187,7 +187,7 @@ export function exportedPairs(path) {
   return records.map(({ base64 = false, value, ...rest }) => ({ ...rest, value: base64 ? Buffer.from(value, "base64") : value }));
 }
 
-/** Checks that a command left nothing but its result. */
+/** Checks that a command left no other file beside its result. */
 export function assertNoLeftovers(path) {
   for (const suffix of [".state", ".state.new", ".partial"]) assert.ok(!existsSync(path + suffix), `${path}${suffix} is left`);
 }
@@ -206,9 +206,9 @@ export const refuseBinaryBulkReads = (namespace) => (call, pass) => {
 };
 
 /**
- * Returns each command that moves pairs. Called with a number of pairs, it returns its arguments,
- * its figures, and what checks that all of them were moved. The state of a copy is in a file that
- * it names.
+ * Returns a function for each command that moves pairs. It prepares this many pairs, and returns
+ * the command's arguments, the namespace, the figures of `--json`, and `assertDone`, which checks
+ * that all pairs were moved. The state of a copy is in a file that its arguments name.
  */
 export const movingCommands = (tool) => ({
   async export(count) {

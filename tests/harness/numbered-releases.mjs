@@ -1,5 +1,5 @@
-// A site whose files name their release, so that a test sees whether visitors get one release or a
-// mix.
+// A site whose files, all but one, name their release, so that a test sees whether visitors get
+// one release or a mix.
 import assert from "node:assert/strict";
 import { makeFolder, startSite } from "./site.mjs";
 
@@ -12,7 +12,7 @@ export const filesOfRelease = (n) => ({
   [`only-${n}.html`]: `<p>release ${n}`,
 });
 
-/** Returns the API calls that write. */
+/** Returns the API calls that write or delete. */
 export const writingCalls = (calls) => calls.filter(({ method, path }) => method !== "GET" && !/\/bulk\/get/.test(path));
 
 /**

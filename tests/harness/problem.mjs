@@ -56,7 +56,7 @@ export function assertProblem(response, status, code) {
   return problem;
 }
 
-/** Checks an error response in plain text, which is one sentence. */
+/** Checks an error response in plain text: one sentence, or what matches a pattern. */
 export function assertPlainError(response, status, sentence) {
   assert.equal(response.status, status, response.text);
   assert.equal(response.headers["content-type"], "text/plain; charset=utf-8");
@@ -69,7 +69,7 @@ export function assertPlainError(response, status, sentence) {
   assertErrorHeaders(response);
 }
 
-/** Checks the fields that every error has. */
+/** Checks the fields that an error of this status has in any form. */
 export function assertErrorHeaders({ status, headers }) {
   // no-transform: a compressing proxy would weaken the entity tag.
   assert.equal(headers["cache-control"], headers.etag ? "no-store, no-transform" : "no-store");

@@ -315,7 +315,7 @@ export const respondOk = (body = "ok") => respond("200 OK", ["X-Own: 1"], body);
 /** Responds with a failure, the field `X-Own` and a body of the upstream's own. */
 export const respondFailure = (status = "503 Service Unavailable") => respond(status, ["X-Own: 1"], "the upstream's words");
 
-/** Every way in which an upstream fails, except never responding. */
+/** Ways in which an upstream fails before its body. `neverRespond` is a further one. */
 export const FAILURES = {
   502: respondFailure("502 Bad Gateway"),
   503: respondFailure(),

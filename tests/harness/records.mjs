@@ -1,5 +1,5 @@
-// Stored records as files: dumps everything that the namespaces and Durable Objects of a Worker
-// store, and starts a Worker with such a dump.
+// Stored records as files: dumps what the KV namespaces and some Durable Objects of a Worker
+// store, and restarts a Worker with such a dump. Expirations of keys are left out.
 import assert from "node:assert/strict";
 import { brotliCompressSync, brotliDecompressSync } from "node:zlib";
 import { send } from "./http.mjs";
@@ -23,8 +23,8 @@ const isNamespace = (binding) => typeof binding?.getWithMetadata === "function";
 const storagePath = (key) => `/.storage?key=${encodeURIComponent(key)}`;
 
 /**
- * Returns everything in the Worker's KV namespaces, and the storage of the Durable Objects of
- * these keys.
+ * Returns everything in the Worker's KV namespaces, and what the `KeyWriter` objects of these keys
+ * store.
  */
 export async function dumpStorage(worker, keys) {
   const namespaces = {};

@@ -52,7 +52,7 @@ export async function acceptSomeItems(api, call, pass, isAccepted) {
   return { status: 200, body: JSON.stringify({ success: true, errors: [], messages: [], result }) };
 }
 
-/** Returns pseudo-random whole numbers (the generator of Park and Miller). */
+/** Returns `random(below)`, a generator of pseudo-random whole numbers (Park and Miller). */
 export function randomNumbers(seed) {
   let state = seed;
   return (below) => {
@@ -62,8 +62,8 @@ export function randomNumbers(seed) {
 }
 
 /**
- * Returns an interceptor that fails calls often and in all ways, but each less often than it is
- * tried.
+ * Returns an interceptor that fails calls often and in five ways, but each twice at most, so that
+ * the tool's retries succeed.
  */
 export function randomFaults(api, random) {
   const failed = new Map();

@@ -5,8 +5,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { startRawUpstream } from "./raw-upstream.mjs";
 
 /**
- * The clock of the Worker and of its upstreams. A test does not wait until a response is stale: it
- * advances this clock and the Worker's (`PUT /.clock` of tests/faulty/entry.mjs) together.
+ * The clock of the upstreams. A test does not wait until a response is stale: it advances this
+ * clock and the Worker's (`PUT /.clock` of tests/faulty/entry.mjs) together.
  */
 export const clock = { offsetMs: 0, now: () => Date.now() + clock.offsetMs };
 
@@ -100,7 +100,7 @@ function headOf(response, request, body) {
 
 const CHUNK_BYTES = 64 * 1024;
 
-/** Yields the bytes of a body on the wire; without the last chunk if the response never ends. */
+/** Yields the bytes of a body on the wire; without the last chunk if it breaks off or stalls. */
 function* framed(body, { framing, breaksAt, stallsAt, ...response }) {
   if (framing !== "chunked") {
     yield body;
