@@ -1,11 +1,15 @@
-// The token of this tab, and calls of the Worker with it. The token is in the tab's session
-// storage alone: never in a URL, never in a cookie.
+// The token of this tab, and calls of the Worker with it. The token is stored in the tab's session
+// storage alone, and sent in `Authorization` alone: never in a URL, never in a cookie.
 
 const STORED = "kv-edge-token";
 
 /** A response that is no success, or none at all (`status` 0). `message` is a sentence to show. */
 export class ApiError extends Error {
   name = "ApiError";
+  /** The `result` of the response, such as what a bulk call did not change. */
+  result = null;
+  /** The seconds of its `Retry-After`. */
+  retryAfterSeconds = null;
 
   constructor({ status, code, message }) {
     super(message);
@@ -48,7 +52,10 @@ export function signOut() {
   sessionStorage.removeItem(STORED);
 }
 
-/** Calls a route that responds with JSON, and returns that. Options as for `send`. */
+/**
+ * Calls a route that responds with JSON, and returns that; `null` for a 204. Options as for
+ * `send`.
+ */
 export async function call(path, options) {
   const response = await send(path, options);
   return response.status === 204 ? null : response.json();
@@ -56,8 +63,8 @@ export async function call(path, options) {
 
 /**
  * Calls a route of the Worker, and returns the `Response` if it is a success. Otherwise throws an
- * `ApiError`, or the `AbortError` of `signal`. `json` is a value to send as JSON, `body` anything
- * else that `fetch` takes. A path begins with `/`.
+ * `ApiError`, or the `AbortError` of `signal`. A 401 to the token of the tab signs out. `json` is
+ * a value to send as JSON, `body` anything else that `fetch` takes. A path begins with `/`.
  */
 export async function send(path, { method = "GET", json, body, headers, signal, token = sessionStorage.getItem(STORED) } = {}) {
   const fields = new Headers(headers);
@@ -92,7 +99,6 @@ async function errorOf(response) {
   const code = inEnvelope?.code ?? body?.code ?? null;
   const message = inEnvelope?.message ?? body?.detail ?? body?.title ?? `The Worker answered with ${status}.`;
   const error = new ApiError({ status, code, message });
-  // What a bulk call did not change.
   error.result = body?.result ?? null;
   error.retryAfterSeconds = Number(response.headers.get("retry-after")) || null;
   return error;
