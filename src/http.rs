@@ -1,5 +1,5 @@
-//! HTTP in the Worker: the request as a job sees it, responses, the rendering of errors, and
-//! requests to other servers.
+//! HTTP in the Worker: the request as a job sees it and who sent it, responses, the rendering of
+//! errors, and requests to other servers.
 
 #[cfg(feature = "kv-api")]
 pub(crate) mod access;

@@ -1,8 +1,9 @@
 //! What one isolate remembers from one request to the next, each cache beside its bound.
 //!
 //! An isolate has 128 MB for JavaScript and WebAssembly together, and serves several requests at
-//! once. All caches together take less than 64 MiB, and up to 96 MiB with the largest manifest
-//! that Workers KV can store; a test adds their bounds up.
+//! once. All caches together take less than 64 MiB beside a manifest of up to some 35,000 files,
+//! and less than 96 MiB with the largest manifest that Workers KV can store; a test adds their
+//! bounds up.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -32,7 +33,8 @@ pub(crate) struct Isolate {
     pub(crate) flags_fault: RefCell<Option<kv_store::schema::Fault>>,
     #[cfg(feature = "kv-api")]
     pub(crate) kv_api: kv_api::KvApiMemory,
-    /// What was counted and not handed over: at most twice 60 minutes of the few routes.
+    /// What was counted and not handed over: at most 60 minutes that wait, as many on their way,
+    /// and the present one, of the few routes.
     #[cfg(feature = "metrics")]
     pub(crate) metrics: RefCell<Collector>,
     #[cfg(feature = "storefronts")]
@@ -245,10 +247,9 @@ mod tests {
     const METERED_NAMES: usize = 32;
 
     /// The manifest of the release that is served must be there as a whole. KV accepts 25 MiB of
-    /// JSON, which is some 75,000 files in three codings each. If it takes up to 16 MiB of memory,
-    /// some 35,000 files, all caches stay below 64 MiB.
+    /// JSON, which is some 75,000 files in three codings each. 16 MiB of memory are some 35,000.
     #[test]
-    fn all_caches_together_take_less_than_64_mib_and_96_with_the_largest_manifest() {
+    fn all_caches_together_take_less_than_64_mib_with_a_manifest_of_16_mib_and_96_with_the_largest() {
         let isolate = Isolate::new();
         let bounds = [
             isolate.response_heads.borrow().bytes_max(),

@@ -1,9 +1,10 @@
-//! The KV port: the one place that reads and writes Workers KV.
+//! The KV port: the one place that reads and writes Workers KV, with JavaScript of
+//! `platform/glue` for lists, envelopes and assembled bodies.
 //!
 //! The bindings are declared here instead of taken from `worker`, whose `KvStore` looks its
-//! methods up by reflection and passes options through serde at each call. Every read goes
-//! through [`Store`]. Reads of records go through the isolate's cache first
-//! ([`keyspace::Keyspace`]).
+//! methods up by reflection and passes options through serde at each call. Every read goes through
+//! [`Store`]. Jobs read records through a [`keyspace::Keyspace`], which has them in memory; the
+//! console also reads some anew.
 
 #[cfg(feature = "assets")]
 mod assembled;
@@ -77,7 +78,8 @@ extern "C" {
     fn metadata(this: &WithMetadata) -> JsValue;
 }
 
-/// A read that takes longer than this has failed.
+/// A list, or the read of an envelope, that takes longer than this has failed. Other reads have
+/// the deadline of [`Backoff::READ`].
 #[cfg(feature = "lists")]
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -156,8 +158,8 @@ impl Store {
     }
 
     /// Returns small values as text, in the order of their keys, which must differ; `None` if a
-    /// key does not exist. Bulk reads of 100 keys are retried once if they fail, and split if
-    /// their values are too long together ("Read key-value pairs", bulk).
+    /// key does not exist. They come through bulk reads of up to 100 keys, with one retry if one
+    /// fails. One is split if its values are too long together ("Read key-value pairs", bulk).
     #[cfg(feature = "flags")]
     pub(crate) async fn texts(&self, keys: &[&Key<'_>]) -> Vec<Result<Option<String>, StoreError>> {
         let mut texts = Vec::with_capacity(keys.len());
@@ -209,8 +211,8 @@ impl Store {
         names.iter().map(of).collect()
     }
 
-    /// Returns a value as a stream, and its metadata as JSON if it has any, with one retry if the
-    /// read fails.
+    /// Returns a value as a stream, `None` if the key does not exist, and its metadata as JSON,
+    /// `null` if it has none, with one retry if the read fails.
     #[cfg(feature = "values")]
     pub(crate) async fn stream_with_metadata(
         &self,
@@ -243,7 +245,8 @@ fn text(value: JsValue) -> Result<String, StoreError> {
     value.as_string().ok_or_else(|| StoreError::permanent("KV GET did not return a text"))
 }
 
-/// Reads, with one retry.
+/// Reads, with one retry if the read fails, unless the failure is permanent or the isolate's
+/// budget of retries is used up.
 #[cfg(feature = "reads")]
 async fn retry_read(read: impl Fn() -> KvCall) -> Result<JsValue, StoreError> {
     let read = retry::retry(&Backoff::READ, &Isolate::current().retry_budget, &Clock, async |left_ms| {
@@ -253,7 +256,7 @@ async fn retry_read(read: impl Fn() -> KvCall) -> Result<JsValue, StoreError> {
     read.await.outcome.map_err(|(error, _)| error)
 }
 
-/// Returns metadata as JSON; `None` if there is none.
+/// Returns metadata as JSON: `null` for `null`, and `None` for `undefined`.
 #[cfg(feature = "puts")]
 fn json(metadata: &JsValue) -> Result<Option<String>, StoreError> {
     match js_sys::JSON::stringify(metadata) {

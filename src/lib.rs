@@ -10,7 +10,7 @@
 //! 4. The job does it, and renders the response. An error becomes a response in one place,
 //!    `http::error`.
 
-// A build without any of these jobs has unused parts.
+// A build with neither of these features, such as `metrics` alone, has unused parts.
 #![cfg_attr(not(any(feature = "memory", feature = "writes")), allow(dead_code, unused_imports, unused_variables))]
 
 mod http;
@@ -59,7 +59,7 @@ const REPEATED: &[&str] = &[
     "value/0",
 ];
 
-/// Runs once for each isolate.
+/// Runs once for each instance of WebAssembly: for each isolate, and again after a trap.
 #[event(start)]
 fn start() {
     platform::executor::wake_by_promise();

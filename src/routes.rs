@@ -91,7 +91,7 @@ impl HttpError for MethodNotAllowed {
     }
 }
 
-/// No job of this build has the path. The response is the one of `static-assets` for a path
+/// No job of this build has the path. The response is the one that `static-assets` has for a path
 /// without a file.
 #[cfg(not(feature = "assets"))]
 pub(crate) struct RouteNotFound;
@@ -158,7 +158,8 @@ impl<'p> Route<'p> {
         if allow.split(", ").any(|allowed| allowed == method) { Ok(()) } else { Err(MethodNotAllowed { allow }) }
     }
 
-    /// Returns the name of the route for the log, without anything that a visitor wrote.
+    /// Returns the name of the route for the log and the metrics, without anything that a visitor
+    /// wrote.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Healthz => "/healthz",
@@ -194,7 +195,8 @@ impl<'p> Route<'p> {
         }
     }
 
-    /// Returns true if programs use the route: its errors are always problem details.
+    /// Returns true if programs use the route with this method: its errors are always JSON,
+    /// problem details or the form of its protocol.
     #[cfg_attr(not(feature = "flags"), expect(unused_variables))]
     pub(crate) fn is_api(&self, method: &str) -> bool {
         match self {

@@ -11,7 +11,7 @@ const etags = new Map();
  * - `data-send` is its method and path, `data-json` its body.
  * - `data-token` sends the token, `data-range` a `Range`.
  * - `data-revalidate` sends the `ETag` that the path had last.
- * - `data-visitors` sends it without cookies.
+ * - `data-visitors` sends it so many times, without cookies.
  */
 async function requestOf({ dataset, form }) {
   const [method, path] = dataset.send.split(" ");

@@ -65,7 +65,8 @@ export function Field({ label, help, control, class: name = "" }) {
 }
 
 /**
- * A button that opens a list of buttons, which closes after a choice, Escape, or a click outside.
+ * A button that opens a list of buttons, which closes after a choice, Escape, or if a click or the
+ * focus goes elsewhere.
  */
 export function Menu({ label, children }) {
   const menu = useRef(null);

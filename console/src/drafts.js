@@ -1,6 +1,6 @@
 // Changes that are not saved yet. Each has an id, an array of strings: what it is, and where it
-// will be stored. They outlive a look at something else and a sign-in with a token of the same
-// scope, and are gone with the tab.
+// will be stored. They outlive a look at something else, and a token that is no longer accepted if
+// the next one has the same scope. They are gone with the tab, or after signing out.
 
 const drafts = new Map();
 

@@ -1,4 +1,4 @@
-/** Shows figures, `[name, text]`, each with its name. */
+/** Shows a list of figures, `[name, text]`, each text with its name. */
 export const Figures = ({ figures }) => (
   <dl class="figures">
     {figures.map(([name, text]) => (

@@ -41,7 +41,7 @@ export function fromNow(seconds, nowMs = Date.now()) {
 /** Returns a time (seconds since the Unix epoch) in the visitor's time zone. */
 export const dateTime = (seconds) => new Date(seconds * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 
-/** Returns a time in ISO 8601 in the visitor's time zone. */
+/** Returns a time, given in ISO 8601, in the visitor's time zone. */
 export const isoTime = (iso) => dateTime(Date.parse(iso) / 1000);
 
 /** Returns milliseconds as people read them: "340 ms", "8.53 s". */

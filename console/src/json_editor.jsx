@@ -36,7 +36,7 @@ const PARSE_MS = 200;
  * An editor of JSON. `findings` are `{ path, problem, severity: "error" | "warning", line, column
  * }`: each is shown at its line, counted from 1, or else at the value with that path, such as
  * `flags.banner.rules[0]` or `/flags/banner/rules/0`. Text that is not JSON has a finding of its
- * own. `onChange` gets the new text.
+ * own, unless it is empty or `findings` have an error already. `onChange` gets the new text.
  */
 export const JsonEditor = (given) => <Editor language="json" {...given} />;
 

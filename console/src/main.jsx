@@ -1,3 +1,4 @@
+// The beginning of the console: puts it into its element of index.html.
 import "../style.css";
 import "../panels.css";
 import { render } from "preact";

@@ -1,4 +1,4 @@
-// What came of a request: its error, and the question before something that many notice.
+// Boxes that say what came of a request, and a button that asks before it acts.
 import { useState } from "preact/hooks";
 import { Dialog } from "./controls.jsx";
 

@@ -1,5 +1,5 @@
-// A JSON record of kv-edge in KV: checked as it is typed, and saved unless somebody else changed
-// it in between.
+// A JSON record of kv-edge in KV: checked as it is typed, and saved unless it has faults or
+// somebody else changed it in between. Whoever sees that may overwrite it.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { jsonFault } from "./browse/json_text.js";
 import { textForm, UNEDITABLE } from "./browse/text_form.js";
@@ -91,7 +91,7 @@ function recordForm(stored) {
   };
 }
 
-/** The editor of a record, with its faults, and with the buttons if the token may write it. */
+/** The editor of a record, with its findings, and with the buttons if the token may write it. */
 export function RecordEditor({ label, record, isWritable }) {
   const { text, setText, isEditable, isChanged, isMissing, canSave, save, saving, discard, reading, readAgain, checking } = record;
   const findings = useMemo(() => findingsOf(checking.result), [checking.result]);

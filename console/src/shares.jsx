@@ -1,5 +1,5 @@
-// A picture of how a sample is divided: a bar with its numbers, a dot for each member, and the
-// same as a table.
+// A picture of how a sample is divided: a bar, a dot for each member if they are known, and the
+// numbers as a table.
 import { number, percent } from "./format.js";
 import { Table } from "./table.jsx";
 

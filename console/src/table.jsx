@@ -1,4 +1,4 @@
-// A table of data, which scrolls in its own frame where it is wider than the page.
+// A table of data, which scrolls in its own frame if it is wider than the page.
 
 /**
  * Shows `rows` by `columns`, `{ name, cell(row), isNumber }`. The first column is the header of

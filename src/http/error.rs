@@ -1,6 +1,6 @@
-//! Where an error becomes a response. Only a failed write of `/writes` has its report as the body,
-//! with the status and fields from here. Status, code and sentence stand beside each error, in its
-//! crate.
+//! Where an error becomes a response. A failed write of `/writes` has its report as the body, with
+//! the status and fields from here; all other errors are rendered here. Status, code and sentence
+//! stand beside each type of errors.
 
 #[cfg(test)]
 #[cfg(feature = "default")]
@@ -156,7 +156,7 @@ impl RequestError {
         self.response.status().code()
     }
 
-    /// Returns the header fields of the error, with the id of its log line.
+    /// Returns the header fields of the error, with the id of its log line if there is one.
     pub(crate) fn fields<'f>(&'f self, request_id: Option<&'f str>) -> impl Iterator<Item = (&'static str, &'f str)> {
         request_id.map(|id| ("x-request-id", id)).into_iter().chain(self.response.fields())
     }
@@ -177,7 +177,7 @@ impl RequestError {
         Some(log.id())
     }
 
-    /// Returns the response to a request for this route with this method and `Accept`.
+    /// Returns the response to a request for this route with this method and `Accept`. Logs a 5xx.
     pub(crate) fn render(
         &self,
         route: &Route<'_>,

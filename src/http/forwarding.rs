@@ -1,6 +1,6 @@
 //! Requests to other servers, and their responses passed back. Header fields are read one by one
-//! and changed in one call; they never cross into WebAssembly as a whole, unless the cache stores
-//! them.
+//! and changed in one call; as a whole, only those of responses that the cache receives cross into
+//! WebAssembly.
 
 use std::borrow::Cow;
 use std::time::Duration;

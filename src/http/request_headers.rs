@@ -1,4 +1,5 @@
-//! The header fields of a request, each read from JavaScript when a decision needs it.
+//! The header fields of a request: some are read from JavaScript in one call in advance, any other
+//! when a decision needs it.
 
 use std::cell::OnceCell;
 
@@ -37,7 +38,7 @@ impl RequestContext {
 }
 
 /// The header fields of a request. `Accept-Encoding` is the one that the client sent, because the
-/// platform replaces the field.
+/// platform replaces the field; it is never one of `at_once`.
 pub(crate) struct RequestHeaders<'a> {
     context: &'a RequestContext,
     at_once: &'static str,

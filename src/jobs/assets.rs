@@ -1,4 +1,5 @@
-//! `GET /{path}`: the file of the release that is served, or the one under its unversioned key.
+//! `GET /{path}`: the file of the release that is served. If it has none, a file of a previous
+//! release, the one under the unversioned key, or the page for missing files.
 
 use http_semantics::request_target::RequestTarget;
 use js_sys::JsString;
@@ -19,8 +20,9 @@ use crate::http::request_headers::RequestHeaders;
 use crate::http::response;
 use crate::kv::asset_store;
 
-/// Responds with a file. If the isolate has the release in memory, at most one KV read comes
-/// before the response, and none if no bytes are sent or a short body is in memory.
+/// Responds with a file. If the isolate has the release in memory and that has the file, at most
+/// one KV read comes before the response, and none if no bytes are sent or a short body is in
+/// memory.
 pub(crate) async fn handle(
     context: &RequestContext,
     encoded_path: &str,
@@ -59,9 +61,9 @@ fn in_nfc(path: &AssetPath<'_>) -> Option<AssetPath<'static>> {
     (composed != path).then(|| AssetPath::Decoded(composed.into()))
 }
 
-/// Renders the response of the release. If it has no such file, a previous release, the
-/// unversioned key spelled as the path was sent, and the page for missing files follow, in this
-/// order.
+/// Renders the response of the release. If it has no such file, these follow in this order:
+/// previous releases, unless the path may be a page; the unversioned key spelled as the path was
+/// sent, if the release allows them; and the page for missing files.
 async fn respond_with_fallbacks(
     context: &RequestContext,
     release: &LoadedRelease,
@@ -132,7 +134,8 @@ async fn respond(
     }
 }
 
-/// `Asset-Source` marks a response that may not be of the release that is served now.
+/// Returns the response. `Asset-Source` says that it may be outdated: KV failed, or has a release
+/// that is broken or whose manifest cannot be seen yet.
 fn render(file: &FileResponse<'_>, content: &JsValue, record_state: RecordState) -> Result<Response, RequestError> {
     let source = (record_state != RecordState::Current).then_some(("asset-source", "previous"));
     let fields = file.fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));

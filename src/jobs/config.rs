@@ -14,8 +14,9 @@ use crate::http::request_context::RequestContext;
 use crate::http::response;
 use crate::kv::users;
 
-/// Returns the page, or the records for a `POST`. If a record is invalid or KV fails, the
-/// response uses the best that is available and says so in `Config-Source`.
+/// Returns the page, or the records for a `POST`. If a record is invalid or KV fails, the response
+/// uses the best that is available and says so: a page in `Config-Source`, the records in the
+/// member `source` of each user.
 pub(crate) async fn handle(
     context: &RequestContext,
     target: &RequestTarget<'_>,

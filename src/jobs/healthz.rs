@@ -1,4 +1,4 @@
-//! `GET /healthz`: the version of the Worker, and the state of its parts in this isolate.
+//! `GET /healthz`: the version of the Worker, and the state of the flags in this isolate.
 
 #[cfg(feature = "flags")]
 mod flags;

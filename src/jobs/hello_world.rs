@@ -14,8 +14,9 @@ use kv_store::record_cache::ReadFailure;
 
 const TRANSLATIONS: Key<'static> = Key::literal("hello-world.json");
 
-/// Responds in the visitor's language; in English if there are no translations; in English and
-/// with `Translation-Source: default` if they cannot be read.
+/// Responds in the language of the translations that suits the visitor best; in English if there
+/// are no translations; in English and with `Translation-Source: default` if they cannot be read
+/// and none are in memory.
 pub(crate) async fn handle(
     context: &RequestContext,
     target: &RequestTarget<'_>,

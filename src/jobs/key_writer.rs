@@ -6,8 +6,9 @@
 //!              └──────> 202, if the request waits for durability only
 //! ```
 //!
-//! Only the alarm puts to KV, and the runtime calls a failed alarm again. So an acknowledged value
-//! reaches KV even if the object is evicted or crashes before the put.
+//! Only the alarm puts to KV, and the runtime calls a failed alarm again. So an acknowledged
+//! value, or a later one, reaches KV even if the object is evicted or crashes before the put. One
+//! that KV refuses stays in the storage, and is put again.
 
 mod storage;
 
@@ -91,9 +92,9 @@ impl KeyWriter {
         })
     }
 
-    /// Makes the put that is due and sets the next alarm. `is_retry` is true if the alarm failed
-    /// the last time. The promise rejects if the storage or the next alarm fails; the runtime
-    /// then calls the alarm again.
+    /// Makes the put that is due, if any, and sets the next alarm. `is_retry` is true if the alarm
+    /// failed the last time. The promise rejects if the storage or the next alarm fails, but not
+    /// if the put does; the runtime then calls the alarm again.
     pub fn alarm(&self, is_retry: bool) -> js_sys::Promise {
         let object = Rc::clone(&self.0);
         future_to_promise(async move {

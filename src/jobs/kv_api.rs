@@ -29,7 +29,7 @@ use crate::jobs::kv_api::namespaces::OpenNamespace;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 
-/// No entry of the API may be stored, and no compression on the way may change a value.
+/// No response of the API may be stored, and no compression on the way may change a value.
 const NO_STORE: (&str, &str) = ("cache-control", response::NO_STORE_NO_TRANSFORM);
 
 /// The longest index of a point of Analytics Engine, in bytes ("Limits").
@@ -57,8 +57,8 @@ pub(crate) async fn handle(context: &RequestContext, target: &RequestTarget<'_>)
     outcome.map_err(|failure| failure.or_json(|error| envelope::failure(error, ())))
 }
 
-/// Writes one point of Analytics Engine for the call: which namespace, which endpoint, whose
-/// token, the status, and how long it took.
+/// Writes one point of Analytics Engine for a call with a valid token: which namespace, which
+/// endpoint, whose token, the status, and how long it took.
 fn write_statistics(
     context: &RequestContext,
     (call, namespace): (&str, &str),

@@ -1,5 +1,6 @@
 //! What the Worker counts of itself: it hands its counts over to the object `METRICS_STORE`, and
-//! `GET /metrics` shows what the object has. [`metrics`] says how nothing is counted twice.
+//! `GET /metrics` and the console show what the object has. [`metrics`] says how nothing is
+//! counted twice.
 
 pub(crate) mod store_object;
 

@@ -1,5 +1,5 @@
-//! `POST /writes/{key}` makes many writes to one key at the same time, by one of three strategies.
-//! `GET /writes/{key}` returns the value of the key.
+//! `POST /writes/{key}` makes one write to a key, or many at the same time, by one of three
+//! strategies. `GET /writes/{key}` returns the value of the key.
 
 mod page;
 

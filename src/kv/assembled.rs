@@ -1,4 +1,5 @@
-//! Bodies that are assembled from several values of KV, or from parts of them.
+//! Bodies that are assembled from values of KV, or from parts of them, and the texts between
+//! parts.
 
 use wasm_bindgen::prelude::*;
 use worker::web_sys::ReadableStream;
@@ -17,15 +18,15 @@ extern "C" {
         total: f64,
         count_read: &JsValue,
     ) -> ReadableStream;
-    /// Returns the pieces of one value that is in memory.
+    /// Returns the bytes of these pieces (JSON), out of one value that is in memory.
     #[wasm_bindgen(catch)]
     pub(crate) fn sliced(bytes: &js_sys::ArrayBuffer, pieces: &str, total: f64) -> Result<JsValue, JsValue>;
 }
 
 impl Store {
     /// Returns a stream of `total` bytes, assembled from these pieces (JSON). `first` is the
-    /// stream of the first value among them. If a value cannot be read, even with a retry, the
-    /// stream breaks off.
+    /// stream of the first value among them; `undefined` if all are texts. If another value cannot
+    /// be read, even with a retry, the stream breaks off.
     pub(crate) fn assembled(&self, pieces: &str, first: &JsValue, total: f64) -> ReadableStream {
         assemble(&self.namespace, pieces, first, total, &self.count_read())
     }

@@ -1,5 +1,5 @@
 //! The `assets` namespace: the release that is served, which an isolate has in memory, and files
-//! under unversioned keys. Every job reads files through it.
+//! under unversioned keys. Every job that serves files reads them through it.
 
 use std::rc::Rc;
 
@@ -30,8 +30,8 @@ use crate::platform::clock::Clock;
 use crate::platform::meter::Metered;
 
 /// Returns what the namespace serves, and whether that is what KV holds. The pointer is read again
-/// in the background after `ASSETS_REFRESH`. If KV fails, the last release that could be read is
-/// used.
+/// in the background after `ASSETS_REFRESH`. If KV fails or has a broken release, the last one
+/// that could be read is used.
 #[expect(clippy::expect_used, reason = "a release that is lost must not look like a namespace without one")]
 pub(crate) async fn current(context: &RequestContext) -> Result<CachedRecord<Rc<AssetStore>>, RequestError> {
     let read = AssetStores.get(context, &POINTER, Clock.now_ms()).await.map_err(|failure| match failure {
@@ -53,9 +53,9 @@ pub(crate) fn forget_pointer() {
     AssetStores::cache().borrow_mut().remove(POINTER.as_str(), Clock.now_ms());
 }
 
-/// Returns a previous release, if its manifest is there and can be parsed. A manifest that is too
-/// long to stay in memory with the others is used this once, and not read again until the pointer
-/// changes.
+/// Returns a previous release, if its manifest is there and can be read and parsed. A broken one
+/// is not read again until the pointer changes; nor is one that is too long to stay in memory with
+/// the others, which is used this once.
 pub(crate) async fn previous_release(
     context: &RequestContext,
     release: &LoadedRelease,
@@ -103,7 +103,8 @@ pub(crate) async fn content(context: &RequestContext, selected: &Content<'_>) ->
     }
 }
 
-/// Returns the content of a response, if it is in memory.
+/// Returns the content of a response, if it is in memory and one whole body: parts would have to
+/// be assembled.
 pub(crate) fn cached_content(context: &RequestContext, selected: &Content<'_>) -> Option<JsValue> {
     match selected {
         Content::None => Some(JsValue::NULL),

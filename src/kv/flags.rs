@@ -32,11 +32,11 @@ impl LoadedFlags {
     }
 }
 
-/// Returns the definitions: out of memory for `CONFIG_REFRESH`, after which they are refreshed
-/// in the background.
+/// Returns the definitions: from memory for `CONFIG_REFRESH`, after which they are refreshed in
+/// the background.
 ///
 /// # Errors
-/// [`ReadFailure`] if there are none in memory, and KV fails or has invalid ones.
+/// [`ReadFailure`] if KV fails or has invalid ones, and none in memory may be used.
 pub(crate) async fn flags(context: &RequestContext) -> Result<LoadedFlags, ReadFailure<Fault>> {
     let cached = FlagDefinitions.get(context, &KEY, Clock.now_ms()).await?;
     // `parse` makes something of every text, also of none.

@@ -1,4 +1,4 @@
-//! Reads of keys whose values never change.
+//! The options for reading keys whose values never change.
 
 use wasm_bindgen::prelude::*;
 
@@ -21,9 +21,9 @@ thread_local! {
 }
 
 impl ReadOptions {
-    /// As an `ArrayBuffer`.
+    /// As an `ArrayBuffer`, for a key whose value never changes.
     pub(crate) const IMMUTABLE_BYTES: Self = Self(&BYTES_OPTIONS);
-    /// As a stream.
+    /// As a stream, for a key whose value never changes.
     pub(crate) const IMMUTABLE_STREAM: Self = Self(&STREAM_OPTIONS);
 }
 

@@ -38,13 +38,13 @@ pub(crate) trait Keyspace: Sized + 'static {
     /// Returns how long a record is fresh, and how long it is used while it is refreshed.
     fn lifetime(&self, vars: &Vars) -> Lifetime;
 
-    /// Reads the JSON of a record: the value of its key, if the keyspace has no other source.
+    /// Reads the text of a record: the value of its key, if the keyspace has no other source.
     async fn load(&self, reader: &Reader, key: &Key<'_>) -> Result<Option<String>, StoreError> {
         reader.store.text_with_retry(key).await
     }
 
-    /// Parses a record from the JSON of a key, or from `None` if the key does not exist. It may
-    /// read further keys. A result of `None` is not cached.
+    /// Parses a record from its text, or from `None` if the key does not exist. It may read
+    /// further keys. A result of `None` is not cached.
     async fn parse(
         &self,
         reader: &Reader,
@@ -52,14 +52,15 @@ pub(crate) trait Keyspace: Sized + 'static {
         json: Option<String>,
     ) -> Result<Option<Self::Value>, ReadFailure<Self::Error>>;
 
-    /// Returns the part of the JSON that identifies the record: all of it, or a part that has a
+    /// Returns the part of the text that identifies the record: all of it, or a part that has a
     /// hash of the rest.
     fn identity(json: &str) -> &str {
         json
     }
 
-    /// Returns the record of a key; `None` if there is none. `now_ms` is milliseconds since the
-    /// Unix epoch.
+    /// Returns the record of a key; `None` if there is none. If the read fails or the record does
+    /// not parse, that is the last one in memory, which says so, or an error if none may be used.
+    /// `now_ms` is milliseconds since the Unix epoch.
     async fn get(self, context: &RequestContext, key: &Key<'_>, now_ms: u64) -> RecordRead<Self> {
         let lifetime = self.lifetime(&context.vars());
         let look = Self::cache().borrow_mut().look_up(key.as_str(), lifetime, now_ms);

@@ -1,6 +1,5 @@
 //! The keyspaces: namespace, value, lifetime and parser of each. That of purges, whose source is a
-//! list of keys, is in `purges.rs`. Keys are made in the crate of
-//! their subject.
+//! list of keys, is in `purges.rs`. Keys are made in the crate of their subject.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -209,8 +208,8 @@ impl Keyspace for Revocations {
     }
 
     /// A record is used for up to twice the time for which it is fresh, and a revocation has to
-    /// take effect within `CONFIG_REFRESH`. While KV fails or has a broken list, the last one
-    /// counts.
+    /// take effect within `CONFIG_REFRESH` after KV shows it. While KV fails, for an hour at most,
+    /// or has a broken list, the last one counts.
     fn lifetime(&self, vars: &Vars) -> Lifetime {
         Lifetime::of_rare(vars.config_refresh_ms / 2)
     }
@@ -225,7 +224,7 @@ impl Keyspace for Revocations {
     }
 }
 
-/// The release of files that is served.
+/// The release of files that is served, or that there are only unversioned keys.
 #[cfg(feature = "assets")]
 pub(crate) struct AssetStores;
 

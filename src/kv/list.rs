@@ -1,4 +1,4 @@
-//! Lists of keys, as the KV REST API needs them.
+//! Lists of keys, for the KV REST API and the console.
 
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ extern "C" {
     fn expiration_of(namespace: &KvNamespace, key: &str) -> js_sys::Promise;
 }
 
-/// How long the list that tells when a key expires may take: its value does not wait longer.
+/// How long the list that tells when a key expires may take: the response with its value does not
+/// wait longer.
 const EXPIRATION_DEADLINE: Duration = Duration::from_secs(1);
 
 /// A page of keys.
@@ -62,8 +63,8 @@ impl Store {
     }
 
     /// Returns the names of at most `limit` keys with a prefix, from a cursor on, and where the
-    /// next page begins.
-    #[expect(clippy::expect_used, reason = "keys that are left out would stay when all are deleted")]
+    /// next page begins; `None` on the last one.
+    #[expect(clippy::expect_used, reason = "a key that is left out would stay undeleted, or not be seen as a lease")]
     pub(crate) async fn key_names(
         &self,
         prefix: &str,
@@ -78,7 +79,8 @@ impl Store {
         Ok((names.collect(), page.get(0).as_string()))
     }
 
-    /// Returns when a key expires, in seconds since the Unix epoch; `None` if it does not.
+    /// Returns when a key expires, in seconds since the Unix epoch; `None` if it does not, or KV
+    /// does not list it.
     pub(crate) async fn expiration_of(&self, key: &Key<'_>) -> Result<Option<u64>, StoreError> {
         let list = expiration_of(&self.namespace, key.as_str());
         let expiration = await_call(self.counted(Metered::List, Ok(list)));

@@ -55,8 +55,8 @@ impl Keyspace for Purges {
         Lifetime::of_rare(vars.cache_refresh_ms.max(REFRESH_MIN_MS))
     }
 
-    /// Reads the purges in KV: their digest, then each on a line of its own. If they are too many,
-    /// one purge of everything is in their place.
+    /// Reads the purges in KV: their digest, then each on a line of its own. If they are too many
+    /// or too long, one purge of everything is in their place.
     async fn load(&self, reader: &Reader, _: &Key<'_>) -> Result<Option<String>, StoreError> {
         let requested_ms = Clock.now_ms();
         let KeyMetadata { mut metadata, is_complete } =
@@ -100,15 +100,16 @@ impl Keyspace for Purges {
     }
 }
 
-/// Returns the purges that this isolate knows. The first request after `CACHE_REFRESH` seconds
-/// reads them again in the background; after twice that time a request waits for them.
+/// Returns the purges that this isolate knows. The first request after `CACHE_REFRESH` seconds, a
+/// second at least, reads them again in the background; after twice that time a request waits for
+/// them. The error is that of KV, if no earlier list may be used.
 pub(crate) async fn known(context: &RequestContext, now_ms: u64) -> Result<Rc<PurgeList>, StoreError> {
     let known = list(Purges.get(context, &KEY, now_ms).await);
     // The visitor gets a response all the same, so that nobody else logs it.
     known.inspect_err(|error| context.log().warning("kv_list_failed", error))
 }
 
-/// Returns the purges in KV and those of this isolate, which KV may not list yet.
+/// Reads KV, and returns its purges and those of this isolate, which KV may not list yet.
 #[cfg(feature = "console")]
 pub(crate) async fn listed(context: &RequestContext) -> Result<Rc<PurgeList>, StoreError> {
     list(Purges.read(&Reader::of::<Purges>(context), &KEY).await)

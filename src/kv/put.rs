@@ -1,4 +1,4 @@
-//! Puts.
+//! Puts into KV: their values and options, a deadline, and retries.
 
 use std::time::Duration;
 
@@ -132,7 +132,7 @@ impl Store {
     }
 
     /// Puts a value, with retries as the policy and the isolate's budget allow. `note` gets each
-    /// try, in milliseconds since the Unix epoch.
+    /// try; its times are milliseconds since the Unix epoch.
     pub(crate) async fn put_with_retry(
         &self,
         key: &Key<'_>,

@@ -1,4 +1,4 @@
-//! Reads releases: the one that the pointer names, and manifests.
+//! Reads the releases of files: the one to serve, which the pointer names, and manifests.
 
 use std::rc::Rc;
 
@@ -20,7 +20,11 @@ use crate::platform::meter::Metered;
 
 /// Returns the release that the pointer names; without a pointer, the namespace has unversioned
 /// keys only. A manifest is written before the pointer that names it, but another of Cloudflare's
-/// locations may see the pointer first. Then the latest previous release with a manifest serves.
+/// locations may see the pointer first. Then the latest previous release that has one is served.
+///
+/// # Errors
+/// The pointer does not parse, no release has a manifest, or one that is looked at cannot be read
+/// or parsed: only a missing one is passed over.
 pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<AssetStore, ReadFailure<BrokenRelease>> {
     let Some(json) = pointer else { return Ok(AssetStore::UnversionedKeys) };
     let pointer = Pointer::parse(json).map_err(|broken| ReadFailure::Broken(BrokenRelease::Record(POINTER, broken)))?;
@@ -37,8 +41,9 @@ pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<Asset
     Err(ReadFailure::Broken(BrokenRelease::NoManifest(pointer.current)))
 }
 
-/// Returns the manifest of a release, parsed once for each isolate. A manifest that is missing
-/// is read a second time, and then remembered as missing.
+/// Returns the manifest of a release; `None` if there is none. It is in memory as long as the
+/// pointer names it, unless it is too long beside the others. A manifest that is missing is read a
+/// second time, and then remembered as missing until [`load`] runs again.
 pub(super) async fn manifest(store: &Store, id: &str) -> Result<Option<Rc<Manifest>>, ReadFailure<BrokenRelease>> {
     let manifests = &Isolate::current().assets.manifests;
     let cached = manifests.borrow().get(id);
@@ -68,7 +73,8 @@ async fn manifest_json(store: &Store, key: &Key<'_>) -> Result<Option<String>, S
 }
 
 /// Returns the JSON of the manifest of any release, which is neither looked for in memory nor kept
-/// there: what visitors need would be evicted.
+/// there: what visitors need would be evicted. A release without one is
+/// [`RollbackError::NotFound`].
 #[cfg(feature = "console")]
 pub(crate) async fn stored_manifest(store: &Store, id: &str) -> Result<String, ReadFailure<RollbackError>> {
     let not_found = || ReadFailure::Broken(RollbackError::NotFound(id.to_owned()));

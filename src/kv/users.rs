@@ -70,8 +70,8 @@ pub(crate) enum BatchError {
     TooLong,
 }
 
-/// Returns the configurations of several users in their order. Records that are not in memory
-/// come through bulk reads.
+/// Returns the configurations of several users, whose ids must differ, in their order. Records
+/// that are not fresh in memory come through bulk reads.
 ///
 /// # Errors
 /// [`BatchError`] if an id is invalid or the records are too long.

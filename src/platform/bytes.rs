@@ -1,4 +1,4 @@
-//! Bytes of JavaScript.
+//! Bytes of JavaScript, copied into WebAssembly.
 
 use js_sys::{ArrayBuffer, Uint8Array};
 

@@ -1,4 +1,5 @@
-//! Deadlines for work that may never end: upstreams, Durable Objects, and KV.
+//! Deadlines for work that may never end, such as calls of KV and of Durable Objects, and the
+//! reading of bodies. Requests to upstreams have theirs in `glue/forwarding.js`.
 
 use std::future::Future;
 use std::pin::pin;

@@ -1,5 +1,5 @@
-// The module that workerd loads: what Rust exports, as a Worker and as the class of its Durable
-// Object.
+// The module that workerd loads: what Rust exports, as a Worker and as the classes of its Durable
+// Objects.
 //
 // An instance of WebAssembly that trapped is not used again: wasm-bindgen notes the trap, and
 // makes a new instance at the next call (`tests/executor.test.mjs`). What belongs to the old

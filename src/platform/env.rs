@@ -5,7 +5,7 @@ use wasm_bindgen::prelude::*;
 #[wasm_bindgen]
 extern "C" {
     /// The `env` object. A missing binding is `undefined`; a call on it throws an exception, which
-    /// becomes a KV error.
+    /// becomes an error of KV, or of the Durable Object that it names.
     pub(crate) type RuntimeEnv;
 
     /// Returns what has this name; `undefined` if nothing has.

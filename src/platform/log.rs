@@ -1,6 +1,7 @@
-//! The log: one line of JSON for each event, with the id of its request if it belongs to one. It
-//! never contains a secret, nor what a visitor sent. The one exception is a `CF-Ray` that looks
-//! like an id of Cloudflare's: without Cloudflare in front, the visitor may have sent it.
+//! The log: one line of JSON for each event, with the id of its request, or none if it belongs to
+//! no request, such as an alarm of a Durable Object. It contains no secret, and of what a visitor
+//! sent only a `CF-Ray` that looks like an id of Cloudflare's: without Cloudflare in front, the
+//! visitor may have made it up.
 
 use std::cell::OnceCell;
 use std::fmt::Display;
@@ -18,7 +19,7 @@ use crate::platform::clock::Clock;
 #[serde(rename_all = "camelCase")]
 struct LogLine<'a> {
     level: LogLevel,
-    /// The id of the request, which the response carries as `X-Request-Id`.
+    /// The id of the request, which a 5xx carries as `X-Request-Id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
     /// The name of the error.
@@ -59,7 +60,7 @@ pub(crate) struct RequestLog(Rc<RequestLogState>);
 struct RequestLogState {
     request: Rc<web_sys::Request>,
     id: OnceCell<String>,
-    /// It holds nothing that the visitor wrote.
+    /// The name of the route, without anything that the visitor wrote.
     route: &'static str,
 }
 
@@ -68,8 +69,8 @@ impl RequestLog {
         Self(Rc::new(RequestLogState { request: Rc::clone(request), id: OnceCell::new(), route }))
     }
 
-    /// Returns the id of the request: Cloudflare's (`cf-ray`), or random bits. It need not be
-    /// secret.
+    /// Returns the id of the request: its `CF-Ray` if that looks like an id of Cloudflare's, else
+    /// random bits. It need not be secret.
     #[expect(clippy::expect_used, reason = "another id than Cloudflare's would tie the line to no request")]
     pub(crate) fn id(&self) -> &str {
         self.0.id.get_or_init(|| {

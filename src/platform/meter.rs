@@ -1,4 +1,5 @@
-//! Counts what a route does. A build without the feature `metrics` counts nothing.
+//! Counts what a route or a class of Durable Objects does, if `METRICS` is on. A build without the
+//! feature `metrics` counts nothing.
 
 #[cfg(feature = "metrics")]
 use kv_store::retry::Time;

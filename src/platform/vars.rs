@@ -1,5 +1,5 @@
-//! The table of all vars and secrets. `wrangler.toml` and `docs/configuration.md` explain each of
-//! them.
+//! The table of all vars and secrets. `docs/configuration.md` explains each of them, and
+//! `wrangler.toml` each var.
 
 use std::cell::OnceCell;
 use std::rc::Rc;

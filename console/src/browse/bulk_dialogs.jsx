@@ -1,4 +1,6 @@
-// Dialogs for many keys: upload, export, import, deletion by prefix.
+// Dialogs for many keys. Upload, import and deletion by prefix first look at what is there, and
+// say what they would replace or delete, if anything. After a failure or a stop they show what was
+// done, and can be run again. Export only reads, and makes a file once it has all pairs.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Dialog, DialogFoot, Field, Progress } from "../controls.jsx";
 import { counted, number, size } from "../format.js";
@@ -82,7 +84,7 @@ const PrefixField = ({ value, onChange, help, disabled }) => (
   />
 );
 
-/** Deletes the keys with a prefix that were counted, and none that was written since. */
+/** Deletes the keys with a prefix that were counted, and none that is new since. */
 export function RemoveByPrefixDialog({ namespace, prefix: given, onClose, onChanged }) {
   const [prefix, setPrefix] = useState(given);
   const [names, setNames] = useState(null);

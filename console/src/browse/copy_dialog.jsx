@@ -1,3 +1,4 @@
+// The dialog that copies or renames a key.
 import { useState } from "preact/hooks";
 import { Dialog, DialogFoot, Field } from "../controls.jsx";
 import { exists, put, remove, UNKNOWN_EXPIRATION } from "../kv.js";
@@ -6,7 +7,8 @@ import { keyProblem } from "./pair_file.js";
 
 /**
  * Copies a key under another name or into another namespace, or renames it. `stored` is what the
- * page shows, and what is copied. `checkUnchanged()` throws if somebody has changed it since.
+ * page shows, and what is copied. A rename first calls `checkUnchanged()`, which throws if
+ * somebody has changed it since.
  */
 export function CopyDialog({ namespace, name, stored, targets, isRename, checkUnchanged, onClose, onDone }) {
   const [target, setTarget] = useState(targets.includes(namespace) ? namespace : targets[0]);

@@ -1,3 +1,4 @@
+// When a key expires, as fields of a form, and as the options of a write.
 import { useId } from "preact/hooks";
 import { Field } from "../controls.jsx";
 import { dateTime, fromNow } from "../format.js";
@@ -24,8 +25,9 @@ function localDateTime(seconds) {
 }
 
 /**
- * Returns `{ expiration, expirationTtl }` for a write, or `{ problem }`. `fields` are `null` if
- * nobody changed them: `stored` stays as it is then, to the second.
+ * Returns `{ expiration }` or `{ expirationTtl }` for a write, neither for a key that does not
+ * expire, or `{ problem }`. `fields` are `null` if nobody changed them: `stored` stays as it is
+ * then, to the second, if it is far enough ahead.
  */
 export function expirationOptions(fields, stored) {
   const { mode, amount, unit, at } = fields ?? { mode: stored === undefined ? "unknown" : stored === null ? "never" : "at" };

@@ -1,13 +1,14 @@
+// The view of a value as bytes.
 import { useState } from "preact/hooks";
 import { number } from "../format.js";
 import { VirtualRows } from "./virtual_rows.jsx";
 
 const ROW_BYTES = 16;
 const ROW_HEIGHT = 20;
-/** What is in view at once: browsers limit how tall an element may be. */
+/** The most bytes that are in the list at once: browsers limit how tall an element may be. */
 const PART_BYTES = 1024 * 1024;
 
-/** The bytes of a value, sixteen a row, with the ASCII characters among them. */
+/** The bytes of a value in hexadecimal, sixteen a row, and beside them those that are ASCII. */
 export function HexView({ bytes }) {
   const [wanted, setStart] = useState(0);
   // A shorter value may have taken the place of the one whose end was in view.

@@ -1,3 +1,4 @@
+// The list of keys and folders in the panel "Browse".
 import { useEffect, useId, useMemo, useState } from "preact/hooks";
 import { dateTime, fromNow, number } from "../format.js";
 import { VirtualRows } from "./virtual_rows.jsx";

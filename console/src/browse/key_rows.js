@@ -11,8 +11,8 @@ export const ORDERS = {
 export const folderOf = (prefix) => prefix.slice(0, prefix.lastIndexOf("/") + 1);
 
 /**
- * Returns rows `{ folder, label, count }` and `{ key, label }`. Each key begins with `prefix`.
- * Without `hasFolders` every key is a row.
+ * Returns rows `{ folder, label, count }` and `{ key, label }`. Each key begins with `prefix`, and
+ * they are sorted by name. Without `hasFolders` every key is a row.
  */
 export function rowsOf(keys, prefix, { hasFolders, order }) {
   const base = hasFolders ? folderOf(prefix) : "";

@@ -1,3 +1,4 @@
+// The list of namespaces, and the dialog that creates, renames or deletes one.
 import { useState } from "preact/hooks";
 import { Dialog, DialogFoot, Field } from "../controls.jsx";
 import { createNamespace, deleteNamespace, renameNamespace } from "../kv.js";

@@ -1,4 +1,4 @@
-// How an editor changes a text without a change of what nobody touches.
+// How a text is shown in an editor and stored again, so that what nobody touches stays as it is.
 import { editableForm, jsonFault } from "./json_text.js";
 import { lineEndOf } from "./value_kind.js";
 

@@ -1,5 +1,5 @@
-// What takes many calls: export, import, deletion by prefix. Each reports how far it is, and ends
-// early if `signal` is aborted.
+// What takes many calls: export, import, upload and deletion by prefix, and what is looked at
+// before. Each ends early if `signal` is aborted; `onCount`, if it takes that, gets how far it is.
 import { content, exists, keyPages, put, putMany, removeMany, textValues } from "../kv.js";
 import { ApiError } from "../session.js";
 import { FORMATS, PairFileError, pairJson, readPairs, textParts } from "./pair_file.js";
@@ -78,7 +78,10 @@ function putUntilDone(namespace, key, content, options) {
   return untilDone([key], send, options.signal);
 }
 
-/** Calls `send` with the keys until none is left over. Returns what is left after the last try. */
+/**
+ * Calls `send` with the keys until none is left over, and returns what is left after the last try.
+ * Throws what `send` throws at the last try, or at any if that does not pass by waiting.
+ */
 async function untilDone(names, send, signal) {
   let rest = names;
   for (let attempt = 1; ; attempt += 1) {
@@ -127,7 +130,10 @@ export async function exportPairs(namespace, prefix, formatName, { signal, onCou
   return { blob: new Blob(parts, { type: format.mediaType }), count };
 }
 
-/** Returns the pairs of listed keys that still exist. Texts are read with one call. */
+/**
+ * Returns the pairs of listed keys that still exist. They are read with one call if all are texts
+ * and short enough together, else one by one.
+ */
 async function readGroup(namespace, listed, signal) {
   const names = listed.map(({ name }) => name);
   const texts = await textValues(namespace, names, { signal }).catch((error) => {
@@ -148,9 +154,9 @@ async function readGroup(namespace, listed, signal) {
 }
 
 /**
- * Reads a whole file of pairs before the first write. Returns `{ count, expired, existing, fault
- * }`: `expired` has the keys of pairs that have expired, `existing` those that the namespace has
- * already, and `fault` is a `PairFileError` or `null`.
+ * Reads a whole file of pairs before the first write. Returns `{ count, expired, existing, fault:
+ * null }`: `expired` has the keys of pairs that have expired, `existing` those that the namespace
+ * has already. A file with a mistake has a `PairFileError` as `fault`, and nothing else.
  */
 export async function checkFile(namespace, file, { signal, onCount }) {
   const names = new Set();
@@ -190,8 +196,8 @@ const hasLifetime = ({ expiration_ttl: lifetime }) => lifetime !== undefined && 
 const hasExpired = (pair) => !hasLifetime(pair) && (pair.expiration ?? Number.POSITIVE_INFINITY) <= nowSeconds();
 
 /**
- * Writes the pairs of a file that was checked, without those whose key is in `skipped`. Returns
- * what `tallied` does.
+ * Writes the pairs of a file that was checked, without those that have expired and those whose key
+ * is in `skipped`. Returns what `tallied` does.
  */
 export const importPairs = (namespace, file, { skipped, signal, onCount }) =>
   tallied(onCount, async (add) => {

@@ -1,4 +1,4 @@
-// A key: its value, metadata and expiration, to look at and to change.
+// A key: its value, metadata and expiration, to look at, change, copy, rename and delete.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Dialog, DialogFoot, Field, Menu } from "../controls.jsx";
 import { draftOf, keepDraft } from "../drafts.js";

@@ -1,14 +1,15 @@
+// A long list, of which only what is in view is in the page.
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 /** Rows above and below those in view, so that a quick scroll shows no gap. */
 const MARGIN_ROWS = 12;
 
 /**
- * A list of `count` rows of one height, of which only those in view exist. `row` renders the one
- * with an index. `onEnd` is called if somebody scrolls near the end. `scroller` is a ref for the
- * element that scrolls, if the caller needs it, and other attributes go to that element. `active`
- * is `{ index, id }` of the row that the keyboard acts on, which assistive technology looks for:
- * it is named only while it exists.
+ * A list of `count` rows of one height, of which only those in view, and a few around them, exist.
+ * `row` renders the one with an index. `onEnd` is called if somebody scrolls near the end.
+ * `scroller` is a ref for the element that scrolls, if the caller needs it, and other attributes
+ * go to that element. `active` is `{ index, id }` of the row that the keyboard acts on, which
+ * assistive technology looks for: it is named only while it exists.
  */
 export function VirtualRows({ count, height, row, onEnd, scroller, active, ...attributes }) {
   const ownScroller = useRef(null);

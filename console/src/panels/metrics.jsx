@@ -1,4 +1,5 @@
-// The panel "Metrics": requests, values out of memory, errors, operations of KV and their cost.
+// The panel "Metrics": requests, the share of values that came from memory, errors, operations of
+// KV and their cost, calls of Durable Objects and upstreams.
 import { useEffect, useState } from "preact/hooks";
 import { Chart } from "../chart.jsx";
 import { Field } from "../controls.jsx";

@@ -1,4 +1,5 @@
-// The panel "Releases": the releases of files, what changed from one to another, and the way back.
+// The panel "Releases": the releases of files, what changed from one to another, and the way back
+// to a previous one.
 import { useState } from "preact/hooks";
 import { Field } from "../controls.jsx";
 import { isoTime, number, size } from "../format.js";

@@ -1,4 +1,4 @@
-// The panel "Writes": makes many writes of one key at once, and shows the run.
+// The panel "Writes": makes up to 100 writes of one key at once, and shows the run.
 import { useState } from "preact/hooks";
 import { Field } from "../controls.jsx";
 import { Figures } from "../figures.jsx";

@@ -61,7 +61,7 @@ pub(super) struct ExchangeFailure {
 pub(super) struct FetchedPage {
     /// The record of its view.
     pub(super) json: String,
-    /// The documented response out of the cache.
+    /// The body to store: the documented JSON of a page that comes from the cache.
     body: js_sys::ArrayBuffer,
     pub(super) cache_status: CacheStatus,
 }
@@ -188,7 +188,7 @@ impl ExchangeRunner {
         }
     }
 
-    /// Refreshes the stored response in the background.
+    /// Refreshes the stored response in the background, without the client's `Authorization`.
     fn refresh(&self, key: Key<'static>, exchange: &Exchange<EnvelopeBody>) {
         let mut runner = self.clone();
         runner.names = runner.names.split(',').filter(|name| *name != "authorization").collect::<Vec<_>>().join(",");

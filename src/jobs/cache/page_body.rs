@@ -1,4 +1,5 @@
-//! Reads the body of a page as text: without its content codings, and in whatever encoding.
+//! Reads the body of a page as text: without its content codings, and decoded from its character
+//! encoding.
 
 use std::time::Duration;
 

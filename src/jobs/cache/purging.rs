@@ -1,4 +1,5 @@
-//! `POST /cache/purge`.
+//! `POST /cache/purge`: what is stored so far for its targets is not used any more, or after a
+//! soft purge only until it is refreshed.
 
 use std::ops::Not;
 
@@ -17,8 +18,8 @@ use crate::kv::put::{PutOptions, PutValue};
 use crate::kv::{Store, purges};
 use crate::platform::clock::Clock;
 
-/// Handles `POST /cache/purge`: puts a record for each target. For a hard purge of a URL, its two
-/// keys are deleted as well.
+/// Puts a record for each target. For a hard purge of a URL, the response under its own key and
+/// its page are deleted as well.
 pub(crate) async fn handle(context: &RequestContext) -> Result<Response, RequestError> {
     context.authorize()?;
     let vars = context.vars();
@@ -34,8 +35,9 @@ pub(crate) async fn handle(context: &RequestContext) -> Result<Response, Request
     Ok(response::with_status(200, &response::bytes(&json), &fields)?)
 }
 
-/// Writes a purge. For a hard one of a URL, the stored values are deleted as well, so the record
-/// is needed only until the deletes are visible everywhere.
+/// Writes a purge. For a hard one of a URL, the values under its two keys are deleted as well (no
+/// request finds its variants then), so the record is needed only until the deletes are visible
+/// everywhere.
 async fn write_purge(store: &Store, purge: &Purge, allowed: &OriginAllowList) -> Result<(), RequestError> {
     let backoff = Backoff::PUT_WITHIN_20_S;
     let mut newest = purge.clone();

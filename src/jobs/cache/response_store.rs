@@ -70,7 +70,7 @@ pub(super) async fn get(
     (usable(context, key, view, read, read_ms), Some(read_ms.saturating_sub(now_ms)))
 }
 
-/// Returns the response that was read from KV if it may be used, and holds it in memory.
+/// Returns the response that was read from KV if it may be used, and holds a short one in memory.
 fn usable(
     context: &RequestContext,
     key: &Key<'_>,
@@ -114,7 +114,7 @@ fn usable(
     Ok(CacheHit { stored, body })
 }
 
-/// Stores a response in memory only.
+/// Stores a response in memory only, if its body is short and `CACHE_REFRESH` is not 0.
 fn store_in_memory(
     context: &RequestContext,
     key: &Key<'_>,
@@ -157,7 +157,8 @@ pub(super) fn put_later(
     context.wait_until(async move { put(&store, &log, &key, &stored, &body).await });
 }
 
-/// Stores a response whose body is still arriving, once it is complete and if it fits.
+/// Stores a response whose body is still arriving, once it is complete and if there is room for
+/// it.
 pub(super) fn store_stream(context: &Rc<RequestContext>, store: StreamToStore, stream: ReadableStream) {
     let StreamToStore { key, metadata, length } = store;
     let again = Rc::clone(context);

@@ -33,7 +33,7 @@ struct StoredUrl<'a> {
     url: &'a str,
     is_stored: bool,
     variants: Vec<InspectedResponse>,
-    /// False if KV has more variants.
+    /// False if KV may have more variants.
     is_complete: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The errors of the console.
+//! The errors that only the console has.
 
 use http_semantics::error_response::{ErrorResponse, HttpError};
 use http_semantics::one_of_each;

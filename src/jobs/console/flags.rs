@@ -1,4 +1,5 @@
 //! `POST /console/api/flags/…`: definitions of flags, checked and tried out before they are saved.
+//! Without a text, the stored ones are tried out.
 
 use std::collections::BTreeMap;
 

@@ -28,7 +28,8 @@ const FIELDS: [(&str, &str); 5] = [
     ("referrer-policy", "no-referrer"),
 ];
 
-/// Returns a file of the page. `path` is the whole path, still percent-encoded.
+/// Returns a file of the page; `/console/` is `index.html`, and `/console` redirects there. `path`
+/// is the whole path, still percent-encoded.
 pub(crate) async fn handle(context: &RequestContext, path: &str) -> Result<Response, RequestError> {
     let Some(name) = path.strip_prefix(ROOT) else {
         return Ok(response::with_status(308, &JsValue::NULL, &[("location", ROOT)])?);

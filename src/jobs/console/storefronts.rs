@@ -1,5 +1,5 @@
 //! `POST /console/api/storefronts/…`: records of storefronts, checked and tried out before they
-//! are saved.
+//! are saved. Without a record, the stored one is tried out.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

@@ -1,5 +1,6 @@
-//! Bulk calls. A batch with more keys than one invocation may change is split: its parts are calls
-//! of the same endpoint, which the Worker makes to itself.
+//! Bulk calls: puts, deletes and reads of many keys. A batch with more keys than one invocation
+//! may change is split: its parts are calls of the same endpoint, which the Worker makes to
+//! itself.
 
 use std::future::Future;
 use std::time::Duration;
@@ -194,7 +195,7 @@ impl ChangedKeys {
 }
 
 /// Changes keys, several at the same time. Those that KV does not change at first are tried once
-/// more, after a wait in which a key takes a write again.
+/// more, after a wait in which a key takes a write again, unless the failure is permanent.
 async fn change_each<'i, T, F: Future<Output = Result<(), StoreError>>>(
     items: &'i [T],
     key: impl Fn(&'i T) -> &'i str,

@@ -51,9 +51,9 @@ pub(super) struct OpenNamespace {
 }
 
 impl OpenNamespace {
-    /// Returns the namespace with this id or title, if the caller may see it. A scoped caller
-    /// names one; no other one is looked for, so that neither the time nor a failure tells whether
-    /// it exists.
+    /// Returns the namespace with this id or title, if the caller may see it. A scoped token names
+    /// one; no other one is looked for, so that neither the time nor a failure tells whether it
+    /// exists.
     pub(super) async fn find(
         context: &RequestContext,
         access: &Access,

@@ -67,7 +67,8 @@ pub(super) async fn get(
 }
 
 /// Returns the response to a request that needs all bytes of the value: for its length, for its
-/// entity tag or for a part of it (RFC 9110 §13 and §14). A request for several parts gets all.
+/// entity tag or for a part of it (RFC 9110 §13 and §14). A request for several parts that do not
+/// touch gets all of it.
 fn from_whole_value(
     method: &str,
     fields: &impl Fields,

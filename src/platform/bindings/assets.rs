@@ -13,7 +13,7 @@ extern "C" {
 }
 
 impl Bindings {
-    /// Returns the namespace `assets`.
+    /// Returns the namespace `assets`: releases of files, and unversioned keys.
     pub(crate) fn files(&self) -> Store {
         self.store(self.env.assets())
     }

@@ -13,7 +13,8 @@ extern "C" {
 }
 
 impl Bindings {
-    /// `USER_CONFIGURATION`: a record for each user, the definitions of flags, and the snapshot.
+    /// Returns `USER_CONFIGURATION`: a record for each user, the definitions of flags, and the
+    /// snapshot. It also has the list of revoked tokens.
     pub(crate) fn users(&self) -> Store {
         self.store(self.env.user_configuration())
     }

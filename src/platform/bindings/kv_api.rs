@@ -1,4 +1,4 @@
-//! The bindings of the KV REST API.
+//! The bindings of the KV REST API. The console uses those of its tokens, too.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -52,7 +52,7 @@ impl Bindings {
     }
 
     /// Writes a point to the Analytics Engine dataset `KV_API_ANALYTICS`: an index of up to 96
-    /// bytes, and two numbers.
+    /// bytes, three texts, and two numbers.
     pub(crate) fn write_analytics(
         &self,
         index: &str,

@@ -1,4 +1,4 @@
-//! The binding of storefronts.
+//! The binding of storefronts: for `/stores`, their own hosts, and the console.
 
 use wasm_bindgen::prelude::*;
 
@@ -13,7 +13,8 @@ extern "C" {
 }
 
 impl Bindings {
-    /// `ROUTING_CONFIG`: a record for each storefront.
+    /// Returns `ROUTING_CONFIG`: a record for each storefront, and for each custom domain the id
+    /// of its storefront.
     pub(crate) fn storefronts(&self) -> Store {
         self.store(self.env.routing_config())
     }

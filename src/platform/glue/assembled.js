@@ -1,5 +1,5 @@
-// Bodies that are put together from several values of KV, or from parts of them. One value after
-// the other is passed on; none is held in memory.
+// Bodies that are put together from values of KV, or from parts of them, and the texts between
+// parts. In a stream, one value after the other is passed on; none is held in memory.
 import { Reader } from "./stream.js";
 
 const utf8 = new TextEncoder();
@@ -7,8 +7,8 @@ const utf8 = new TextEncoder();
 /**
  * Returns a stream of `total` bytes, which breaks off if the values have more or fewer. `pieces`
  * are JSON: texts, and `[key, length, start, end]` for the bytes from `start` to `end` (exclusive)
- * of a value of `length` bytes. `first` is the stream of the first value. `countRead`, if there is
- * one, is called at each further read.
+ * of a value of `length` bytes. `first` is the stream of the first value, if there is one.
+ * `countRead`, if there is one, is called at each further read.
  */
 export function assembled(namespace, pieces, first, total, countRead) {
   const { readable, writable } = new FixedLengthStream(total);

@@ -10,8 +10,8 @@ const LONG_TOGETHER_MAX = 32 * 1024 * 1024;
 let together = 0;
 
 /**
- * Reads a stream to its end. Resolves to `null` if it does not have `length` bytes or, if that is
- * unknown (-1), has more than `max`, or if there is no room for it now. Rejects if it breaks off.
+ * Reads a stream to its end. Resolves to `null` if it has more than `max` bytes, or not `length`
+ * (-1 if that is unknown), or if there is no room for it now. Rejects if it breaks off.
  */
 export async function collect(stream, length, max) {
   let taken = 0;

@@ -1,5 +1,6 @@
-// One call here does what would take Rust thirty: WebAssembly decodes every string of every call
-// again, which costs more than all that Rust does for a proxied request (`npm run bench`).
+// Requests to other servers, their responses, and the header fields of both. One call here does
+// what would take Rust thirty: WebAssembly decodes every string of every call again, which costs
+// more than all that Rust does for a proxied request (`npm run bench`).
 
 /** Returns the names of a message's header fields, each ended by a comma. */
 export function names(message) {
@@ -72,9 +73,10 @@ function edit(headers, edits) {
 }
 
 /**
- * Sends a request to another URL with changed header fields and this body, if any. Without a
- * `request` it has no other fields. Resolves to the response, or to `null` if none has begun after
- * so many milliseconds. `encodeResponseBody` is "manual" if the body must keep its content coding.
+ * Sends a request to a URL with the header fields of `request`, if there is one, as `edits` change
+ * them, and this body, if any. Redirects are not followed. Resolves to the response, or to `null`
+ * if none has begun after so many milliseconds. `encodeResponseBody` is "manual" if the body must
+ * keep its content coding.
  */
 export function send(url, request, method, body, edits, milliseconds, encodeResponseBody) {
   const headers = new Headers(request?.headers);

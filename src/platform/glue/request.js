@@ -34,7 +34,7 @@ export function acceptEncoding(request) {
 
 /**
  * Reads the body of a request into an `ArrayBuffer`; resolves to `null` if it has more than `most`
- * bytes.
+ * bytes, and rejects if it breaks off.
  */
 export function bytes(request, most) {
   const length = request.headers.get("content-length");

@@ -1,6 +1,6 @@
 // Parts of streams. KV returns a value only from its beginning.
 
-/** Reads a stream once, from its beginning to its end, and copies parts of it. */
+/** Reads a stream once, from its beginning on, and copies parts of it. */
 export class Reader {
   #reader;
   /** The position of the bytes at hand. */
