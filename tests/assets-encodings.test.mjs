@@ -96,7 +96,7 @@ const cases = [
   ["gzip, deflate, br, zstd", ANY],
   ["gzip, deflate, br", smallest("br", "gzip")],
   ["gzip, deflate", "gzip"],
-  // The highest weight, then the smallest.
+  // The highest weight; of equal ones the shortest.
   ["gzip;q=1, br;q=0.5, zstd;q=0.5", "gzip"],
   ["gzip;q=0.5, br;q=0.8, zstd;q=0.7", "br"],
   ["br;q=0.1, zstd;q=0.2, gzip;q=0.1", "zstd"],

@@ -13,7 +13,7 @@ beforeEach(async () => {
   await site.delete();
 });
 
-describe("an API that fails for a while", () => {
+describe("an API that fails", () => {
   /** Each call fails the first time; a retry for the same keys passes. */
   const once = (fail) => {
     const failed = new Set();

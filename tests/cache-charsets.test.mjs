@@ -250,6 +250,7 @@ test("a page that is too long, breaks off or is unreadable logs no uncaught exce
     ),
   ];
   for (const url of urls) assertProblem(await sendForJson(worker, pathOf(url)), 502, "upstream_failed");
+  // The line of a later error shows that those of these requests are in the log.
   const id = uniqueName("fence");
   await send(worker, pathOf(urls[0]), { headers: { "CF-Ray": id } });
   await eventually(() => worker.lines().some((line) => line.includes(id)), "a line in the log");

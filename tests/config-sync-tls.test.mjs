@@ -118,7 +118,7 @@ describe("TLS", () => {
   });
 });
 
-describe("a database that cannot be read: exit code 1, an error that says what to do, no password, no call", () => {
+describe("a database that cannot be read: exit code 1, an error message without the password, no call", () => {
   for (const [what, DATABASE_URL, word] of [
     ["no DATABASE_URL", undefined, /DATABASE_URL/],
     ["an empty DATABASE_URL", "", /DATABASE_URL/],

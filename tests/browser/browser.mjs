@@ -15,7 +15,7 @@ const FLAGS = [
   "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ];
 
-/** Long, since the machine may be slow and no test is about time. */
+/** Long, since the machine may be slow. */
 export const DEADLINE_MS = 120_000;
 
 /** Starts Chromium with an empty profile; it ends after the last test. */
