@@ -10,9 +10,9 @@
 //! ```
 //!
 //! Each key that `sync` writes carries [`metadata`] with the hash of its value. So a pass writes
-//! only what differs, and deletes only keys that it owns. `--watch` repeats passes when
-//! PostgreSQL notifies of changes ([`watch`]); [`recent_changes`] remembers what KV's list cannot
-//! show yet.
+//! only what differs, and deletes only keys that it owns. `--watch` makes further passes when
+//! PostgreSQL notifies of changes, and every ten minutes ([`watch`]); [`recent_changes`] remembers
+//! what KV's list cannot show yet.
 //!
 //! `validate` checks definitions of flags with the parser of the Worker.
 

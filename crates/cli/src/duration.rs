@@ -1,6 +1,7 @@
-//! Durations in the command line and in messages: `45s`, `30m`, `1h`, `2d`.
+//! Durations in the command line, such as `45s`, `30m`, `1h` and `2d`, and in messages, such as
+//! `3 minutes`.
 
-/// Parses a whole number with a unit. Returns milliseconds.
+/// Parses a whole number with a unit, or 0 without one. Returns milliseconds.
 pub(crate) fn parse(text: &str) -> Result<u64, String> {
     let problem = || format!("{text:?} is not a duration; write one such as 45s, 30m, 1h or 2d");
     let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
@@ -37,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_has_a_unit() {
+    fn a_duration_has_a_unit_unless_it_is_zero() {
         for (text, expected) in [
             ("0", Some(0)),
             ("0s", Some(0)),

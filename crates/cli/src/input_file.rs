@@ -1,4 +1,4 @@
-//! Reads the files that a command line names, as text.
+//! The files that a command line names, `-` for standard input, and how they are read as text.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read};

@@ -1,7 +1,8 @@
 //! `kv-edge kv`: whole namespaces, and single keys of them.
 //!
 //! `export` reads a namespace into a file, `import` writes a file into one, and `copy` does both
-//! without a file. Two pipelines do the work, and memory stays small whatever the namespace holds:
+//! without a file. Two pipelines do the work. Memory stays small whatever the namespace holds: a
+//! few values, and a hash of each key that is compared ([`key_set`]).
 //!
 //! ```text
 //! key_stream ──> ordered_reads ──> export: the file
@@ -12,8 +13,10 @@
 //!
 //! An export to a file, an import of a file, and a copy with `--state` leave a [`state_file`] if
 //! they are interrupted. It says how far everything before is done ([`completed_prefix`]), and
-//! `--resume` continues there. A pair that was written but not yet recorded is written again, with
-//! the same value.
+//! `--resume` continues there. A pair that was written but not yet recorded is written again, or
+//! skipped with `--skip`.
+//!
+//! `delete`, `ls`, `get` and `put` need neither pipeline nor state.
 
 mod completed_prefix;
 mod copy;
@@ -96,7 +99,7 @@ impl DefaultNamespace for NamedNamespace {
         "The namespace, by ID or title; with --local and on a kv-edge, a binding's namespace has its name as title";
 }
 
-/// Why a command fails, as a sentence that says what people can do.
+/// Why a command fails, as a sentence.
 #[derive(Debug, thiserror::Error)]
 enum KvError {
     #[error(transparent)]

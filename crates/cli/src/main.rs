@@ -1,7 +1,7 @@
 //! `kv-edge`: the native command line tool beside the Worker. It fills, checks and empties the KV
 //! namespaces that the Worker reads. The crates of the subjects (`static-assets`,
-//! `feature-flags`, `tenant-router`) decide what is valid, so the tool and the Worker can never
-//! disagree.
+//! `feature-flags`, `tenant-router`) decide what is valid, so a tool and a Worker of the same
+//! version cannot disagree.
 //!
 //! There is one module per group of commands:
 //!
@@ -15,8 +15,9 @@
 //! - [`token`]: tokens of the KV REST API for one namespace or prefix (`create`, `revoke`).
 //!
 //! The other modules are what the groups share: [`api`] is the client of the KV REST API,
-//! [`progress`] writes to stderr, [`validation_report`] prints what `validate` found, and
-//! [`input_file`] reads files and standard input.
+//! [`progress`] writes to stderr, [`validation_report`] prints what `validate` found,
+//! [`input_file`] reads files and standard input, [`clock`] is the time, and [`duration`] and
+//! [`number`] parse arguments.
 //!
 //! The exit code of a command that checks is 0 if everything is valid, 1 if it found faults, and
 //! 2 if it could not check: a mistake in the command line, a file that cannot be read. The exit
@@ -130,8 +131,9 @@ fn main() -> ExitCode {
         Ok(ExitStatus::Success) => ExitCode::SUCCESS,
         Ok(ExitStatus::Failure) => ExitCode::from(1),
         Ok(ExitStatus::CannotRun) => ExitCode::from(2),
-        // The reader has seen enough, as in `kv-edge … | head`. The work is done: commands write
-        // their result last, and `--watch` writes between two passes.
+        // The reader has seen enough, as in `kv-edge … | head`. No change is left half done:
+        // commands that change something write their result last, and `--watch` writes between
+        // two passes.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(CLOSED_PIPE),
         Err(error) => {
             print_line(&format!("error: the output cannot be written: {error}"));

@@ -1,4 +1,5 @@
-//! Progress on stderr: a bar on a terminal, plain lines otherwise, nothing with `--json`.
+//! Progress on stderr: a bar on a terminal, plain lines otherwise, nothing with `--json`. Errors
+//! and warnings ([`print_line`]) are written in any case.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! `kv-edge token`: tokens of the KV REST API that reach one namespace or prefix.
+//! `kv-edge token`: tokens that reach one namespace or prefix of a KV REST API that a Worker
+//! serves, not of Cloudflare's.
 
 mod create;
 mod revoke;

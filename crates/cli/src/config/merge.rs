@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recent_change_overrides_the_list() {
+    fn what_happened_lately_corrects_the_list() {
         let written = || RecentChange::Written("2".into());
         for (name, listed, recent_change, expected) in [
             ("nothing lately", Some(Some("1")), None, Some(Some("1"))),

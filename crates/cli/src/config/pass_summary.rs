@@ -50,12 +50,12 @@ pub(super) enum PassError {
 pub(super) enum SnapshotOutcome {
     Written,
     Unchanged,
-    /// It would have lost too many records, so the one before stays.
+    /// It would have lost too many records, or deletions were refused: the one before stays.
     Refused,
     Failed,
 }
 
-/// The result of a pass, or what it would be with `--dry-run`. Holds no contents.
+/// The result of a pass, or what it would be with `--dry-run`. Shows no contents of rows.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PassSummary {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_have_every_figure() {
+    fn the_lines_have_the_figures_and_omit_refusals_and_snapshot_if_there_are_none() {
         let summary = PassSummary {
             read: 9,
             written: 1,

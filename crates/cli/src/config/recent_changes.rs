@@ -1,11 +1,12 @@
-//! Remembers what this process wrote and deleted lately, because KV's list does not show it yet.
+//! Remembers what this process wrote and deleted lately, because KV's list does not show it yet,
+//! and what the guard against mass deletions counts.
 //!
 //! KV's list may show a change 60 seconds after it was made, or later (KV documentation, "How KV
 //! works"). Suppose that a row changes, is written, and changes back. As long as the list shows
 //! what was there before, a pass that relied on it would find the row unchanged, and KV would keep
 //! the value in between. So `--watch` remembers what it did and believes that instead. Separate
 //! runs cannot do this: the second of two runs within that time may leave such a value in KV, and
-//! a third run corrects it.
+//! a later run corrects it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

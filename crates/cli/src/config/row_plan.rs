@@ -28,9 +28,9 @@ pub(super) struct KeyRules {
 /// The decision about one row.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RowDecision {
-    /// KV can hold the row.
+    /// KV can hold the row, and has it already if it is unchanged.
     Accept(AcceptedRow),
-    /// KV cannot hold the row.
+    /// KV cannot hold the row, or the Worker could not read it.
     Reject(RowFault),
 }
 
@@ -62,7 +62,7 @@ pub(super) enum RowState {
     Unchanged,
 }
 
-/// Why KV cannot hold a row. It names no contents.
+/// Why KV cannot hold a row, or the Worker not read it. It names no contents.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RowFault {
     /// The number of the row, counted from 1 in the order of the keys.

@@ -1,4 +1,4 @@
-//! The snapshot: all rows in one value,
+//! The snapshot: all rows that KV can hold in one value,
 //! `{"format":1,"version":…,"hash":"…","count":…,"records":{"<id>":{…},…}}`. It is written in one
 //! call, so its reader has the rows of one moment.
 
@@ -109,9 +109,9 @@ impl SnapshotBuilder {
     }
 }
 
-/// Writes the snapshot, if it has changed and its key holds no row of another sync. With
-/// `min_percent`, it must have at least this percentage of the records of the previous
-/// snapshot.
+/// Writes the snapshot, if it has changed and its key holds no row of another sync; with
+/// `dry_run` only says what it would do. With `min_percent`, it must have at least this percentage
+/// of the records of the previous snapshot.
 pub(super) fn put(
     target: &SyncTarget,
     recent: &RecentChanges,

@@ -125,10 +125,10 @@ impl PostgresSource {
         serde_json::from_str::<Value>(text).ok()?.pointer("/0/Plan/Plan Rows")?.as_u64()
     }
 
-    /// Calls `each` with all rows, in the order of the bytes of their keys; rows without a key
-    /// come last. They are of one moment, with the columns that the query has then, and only as
-    /// many are in memory as the network buffers. An error, which cancelling the token causes
-    /// too, means that some rows are missing.
+    /// Calls `each` with all rows until it breaks, in the order of the bytes of their keys; rows
+    /// without a key come last. They are of one moment, with the columns that the query has then,
+    /// and only as many are in memory as the network buffers. An error, which cancelling the token
+    /// causes too, means that some rows are missing.
     pub(super) fn rows(&mut self, each: &mut dyn FnMut(SourceRow) -> ControlFlow<()>) -> Result<(), SourceError> {
         self.has_new_columns = false;
         let (session, query, known) = (&mut self.session, &self.query, &mut self.shape);

@@ -36,7 +36,8 @@ const KEYS_PER_PAGE: u64 = 1000;
 /// percentage of the records of the one before.
 const RECORDS_MIN_PERCENT: u64 = 80;
 
-/// Compares all rows with all keys, writes and deletes what differs, then writes the snapshot.
+/// Compares all rows with all keys, writes and deletes what differs, then writes the snapshot. If
+/// the guard refuses the deletions, nothing is deleted, and the snapshot stays as it is.
 pub(super) fn run(source: &mut PostgresSource, target: &SyncTarget, recent: &RecentChanges) -> PassSummary {
     let pass = SyncPass::begin(target, recent);
     let ended = pass.compare(source);
@@ -62,7 +63,8 @@ pub(super) fn apply(
     pass.end(ended, is_whole && target.snapshot.is_some())
 }
 
-/// Writes the snapshot, as [`run`] does at its end.
+/// Writes the snapshot alone. If deletions are guarded, it stays as it is after some were refused,
+/// or if it would lose more than 20 % of its records.
 pub(super) fn snapshot(source: &mut PostgresSource, target: &SyncTarget, recent: &RecentChanges) -> PassSummary {
     let pass = SyncPass::begin(target, recent);
     let ended = pass.snapshot_alone(source);

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_names_its_path_and_all_are_reported() {
+    fn each_of_several_faults_is_reported_with_its_path() {
         let (count, faults, _) = lines(
             r#"{"flags": {
                 "a": {"default": "maybe", "on": true, "on": false},

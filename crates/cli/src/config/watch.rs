@@ -2,8 +2,9 @@
 //!
 //! It listens before it compares, so that no change is missed in between. Notifications are
 //! gathered for a second, since Workers KV accepts one write per second to a key, and then only
-//! those rows are read. After a lost connection or a failed pass, something may have been missed,
-//! so everything is compared.
+//! those rows are read, or everything is compared if they name no row or too many. After a lost
+//! connection or a failed pass, something may have been missed, so everything is compared; that is
+//! repeated every ten minutes (`--full-every`).
 
 mod pass_schedule;
 
@@ -41,7 +42,7 @@ pub(super) struct WatchOptions {
 }
 
 /// Follows changes until a signal cancels `stop`. Returns success if everything that it was
-/// notified of is in KV then, and it may have missed nothing.
+/// notified of is in KV then, and it cannot have missed a change.
 pub(super) fn watch(
     source: &mut PostgresSource,
     target: &SyncTarget,
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_has_every_figure() {
+    fn the_last_line_has_the_figures_and_omits_refusals_if_there_are_none() {
         let pass = |written| PassSummary {
             read: 9,
             written,

@@ -173,8 +173,8 @@ impl CopyArguments {
         Ok(totals)
     }
 
-    /// Returns the keys that exist in the destination, and the number of keys in the source if it
-    /// was counted.
+    /// Returns the keys of the destination, or only those that the source has too if its keys are
+    /// counted, and how many keys that are.
     fn existing(
         &self,
         source: &Namespace,

@@ -1,4 +1,4 @@
-//! `kv-edge kv delete`: deletes keys, or all keys with a prefix.
+//! `kv-edge kv delete`: deletes keys, all keys with a prefix, or all keys.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -106,7 +106,7 @@ impl DeleteArguments {
         Ok(())
     }
 
-    /// Counts the keys, asks, and deletes them page by page.
+    /// Counts the keys, asks, and deletes those that it has counted, page by page.
     fn delete_prefix(&self, namespace: &Namespace, asks: bool, progress: &Progress) -> Result<u64, KvError> {
         let prefix = self.keys.prefix.as_deref().unwrap_or_default();
         let phase = progress.phase("counting", 0, Unit::Keys);

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_common_prefix_of_the_keys_is_listed() {
+    fn the_prefix_to_list_is_what_all_keys_begin_with() {
         for (keys, expected) in [
             (&[][..], None),
             (&["a/b"], Some("a/b")),

@@ -1,8 +1,8 @@
 //! `kv-edge kv export`: writes a namespace, or the keys with a prefix, to a file or to stdout.
 //!
 //! A file is written under another name until it is complete. [`ExportPosition`] is saved once a
-//! second, after the bytes that it counts are on the disk; a resumed export cuts the file to that
-//! length and continues the list of keys.
+//! second, and after every thousand pairs, when the bytes that it counts are on the disk; a
+//! resumed export cuts the file to that length and continues the list of keys.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -227,7 +227,7 @@ impl ExportArguments {
         Ok(writer.totals)
     }
 
-    /// Writes to a file, from where an interrupted export stopped.
+    /// Writes to a file, with `--resume` from where an interrupted export stopped.
     fn write_file(&self, path: &Path, namespace: &Namespace, progress: &Progress) -> Result<ExportTotals, KvError> {
         let partial = with_suffix(path, ".partial");
         let name = partial.display().to_string();
@@ -272,7 +272,7 @@ impl ExportArguments {
         Ok(writer.totals)
     }
 
-    /// Writes the pairs after a place in the list. `saved` is called after each key.
+    /// Writes the pairs after a place in the list. `save` is called after each key.
     fn write<W: Write>(
         &self,
         namespace: &Namespace,

@@ -1,4 +1,4 @@
-//! `kv-edge kv get`: writes the value of a key to stdout.
+//! `kv-edge kv get`: writes the value of a key to stdout, or with `--json` the whole pair.
 
 use std::io::Write;
 

@@ -1,4 +1,5 @@
-//! Reads the values of keys: texts a hundred at a time, and what is no text alone.
+//! Reads the values of keys: texts a hundred at a time, and alone what is no text or was not
+//! found. With `--exact`, and from the local API, each is read alone.
 
 use super::KvError;
 use super::key_stream::ListedKey;
@@ -23,7 +24,8 @@ impl ListedPair {
     }
 }
 
-/// Returns the pairs of the keys, in their order. With `is_exact` each value is read alone.
+/// Returns the pairs of the keys, in their order. With `is_exact`, or if the API is local, each
+/// value is read alone.
 pub(super) fn value_reads<I: Iterator<Item = Result<ListedKey, ApiError>>>(
     namespace: &Namespace,
     keys: I,
@@ -47,7 +49,7 @@ fn read_alone(namespace: &Namespace, listed: &ListedKey) -> Result<ListedPair, K
     Ok(ListedPair { listed: listed.clone(), value: namespace.get(&key)? })
 }
 
-/// Reads texts with one call. A value that may not have been a text is read alone.
+/// Reads texts with one call. A value that may not have been a text, or is missing, is read alone.
 fn read_together(namespace: &Namespace, keys: &[ListedKey]) -> Result<GroupRead<ListedPair>, KvError> {
     let names: Vec<_> = keys.iter().map(|listed| listed.key.name.as_str()).collect();
     let mut texts = match namespace.bulk_get(&names) {

@@ -18,7 +18,7 @@ pub(super) struct WriteTotals {
     pub(super) written: u64,
     /// Not written because the key exists.
     pub(super) skipped: u64,
-    /// Not written because they have expired.
+    /// Not written because they have expired, or were deleted after they were listed.
     pub(super) expired: u64,
 }
 

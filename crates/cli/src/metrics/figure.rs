@@ -2,7 +2,8 @@
 
 use indicatif::HumanCount;
 
-/// Formats a number in at most ten characters: whole below ten million, with four digits above.
+/// Formats a number in at most ten characters: whole below ten million, cut to four digits above
+/// (five from 10,000 P on).
 pub(super) fn figure(number: u64) -> String {
     if number < 10_000_000 {
         return HumanCount(number).to_string();

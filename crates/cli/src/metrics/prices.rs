@@ -85,7 +85,7 @@ impl BilledUsage {
     }
 }
 
-/// In cents, and in dollars from 100,000 on, so that it fits a column.
+/// In dollars with cents, and from 100,000 dollars on without, so that it fits a column.
 impl fmt::Display for NanoDollars {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         const CENT: u128 = 10_000_000;

@@ -12,7 +12,7 @@ pub(super) struct RecordEntry {
     pub(super) key: Option<String>,
     /// The record as KV would hold it.
     pub(super) json: String,
-    /// The paths of members that occur twice.
+    /// The paths of members that occur more than once.
     pub(super) repeated: Vec<String>,
 }
 
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_with_a_member_of_a_record_is_one_record() {
+    fn an_object_with_a_member_of_a_record_or_without_an_object_is_one_record() {
         for json in [
             r#"{"origin": "https://a.example"}"#,
             r#"{"routes": []}"#,
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_keep_the_order_of_the_file_and_none_is_lost() {
+    fn keys_keep_the_order_of_the_file_and_what_is_no_record_is_reported() {
         let (keys, faults) = read(r#"{"b": {}, "a": {}, "b": {}, "c": 1}"#);
         assert_eq!(keys, ["b", "a", "b"].map(|key| Some(key.to_owned())));
         let [twice, no_record] = faults.as_slice() else { panic!("{faults:?}") };

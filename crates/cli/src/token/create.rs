@@ -11,7 +11,7 @@ use crate::clock::now_ms;
 use crate::duration;
 use crate::progress::print_line;
 
-/// The variables that may hold the secret of the Worker, the first one that is set counts.
+/// The variables that may hold the secret of the Worker. The first one that is not empty counts.
 const SECRETS: [&str; 2] = ["TOKEN_SECRET", "API_TOKEN"];
 
 /// The longest lifetime: ten years.

@@ -114,7 +114,7 @@ fn a_row_that_kv_cannot_hold_is_reported_by_its_number_and_the_others_go_on() {
 }
 
 #[test]
-fn no_row_replaces_a_snapshot_of_another_run_and_none_deletes_it() {
+fn no_row_replaces_a_snapshot_of_another_run_and_it_is_not_deleted_without_one() {
     let plain = KeyRules { prefix: String::new(), snapshot: None };
     let snapshot = || StoredKey { is_snapshot: true, ..of_other("all") };
     let (decisions, unmatched) = planned(&plain, ["all", "b"].map(|id| row(Some(id), "{}")), [snapshot()]).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// The most keys that are read one by one.
+/// The most keys whose rows are read alone. With more, everything is compared.
 pub(in crate::config) const KEYS_MAX: usize = 1000;
 
 /// The changed rows.
@@ -10,7 +10,7 @@ pub(in crate::config) const KEYS_MAX: usize = 1000;
 pub(in crate::config) enum ChangedRows {
     /// The rows with these keys; the set may be empty.
     Keys(BTreeSet<String>),
-    /// Everything may have changed, or more keys than are read one by one.
+    /// Everything may have changed, or more than [`KEYS_MAX`] keys have.
     Everything,
 }
 

@@ -1,5 +1,7 @@
-//! Parses `DATABASE_URL` as libpq does: `postgres://user:password@host:port/database?sslmode=…`,
-//! or `host=… dbname=… sslmode=…` (PostgreSQL manual, "Connection Strings").
+//! Parses `DATABASE_URL` in either form of libpq:
+//! `postgres://user:password@host:port/database?sslmode=…`, or `host=… dbname=… sslmode=…`
+//! (PostgreSQL manual, "Connection Strings"). Parameters that are not supported are errors, unless
+//! nothing depends on them.
 //!
 //! The client library parses most of it. The parameters of TLS are taken out first, because it
 //! supports only some of them.
@@ -15,8 +17,8 @@ use super::error::SourceError;
 
 /// How long the server may take to accept a connection, unless `connect_timeout` says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// After how long without a packet TCP probes the other side: `--watch` must notice a broken
-/// network.
+/// After how long without a packet TCP probes the other side, if the address does not say a minute
+/// or less: `--watch` must notice a broken network.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// How often TCP repeats the probe.
 const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
@@ -41,9 +43,9 @@ pub(super) struct TlsSettings {
 /// What is checked of the server's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TlsTrust {
-    /// Nothing (`prefer`, `require`).
+    /// Nothing (`prefer`, or `require` without `sslrootcert`).
     Anything,
-    /// One of these authorities signed it (`verify-ca`).
+    /// One of these authorities signed it (`verify-ca`, or `require` with `sslrootcert`).
     Signed(TrustRoots),
     /// One of these authorities signed it, for this host (`verify-full`).
     SignedForHost(TrustRoots),
@@ -70,7 +72,7 @@ struct TlsParameters {
 }
 
 impl TlsParameters {
-    /// Takes a parameter. Returns false if it is not one of TLS.
+    /// Takes a parameter. Returns false if it is neither one of TLS nor one that is ignored.
     fn take(&mut self, name: &str, value: &str) -> bool {
         self.has_password |= name == "password";
         let place = match name {

@@ -1,6 +1,6 @@
-//! A connection to PostgreSQL for a synchronous program. Every wait ends: a signal is noticed at
-//! once, whatever the server does, and a connection that is given up leaves neither a thread nor
-//! a socket behind.
+//! A connection to PostgreSQL for a synchronous program. Every wait ends, whatever the server
+//! does: after a signal at once, apart from the two seconds that a statement or a connection has
+//! to end. A connection that is given up leaves no socket behind.
 
 use std::future::Future;
 use std::pin::pin;
@@ -32,7 +32,7 @@ pub(super) struct CancellableRuntime {
 }
 
 impl CancellableRuntime {
-    /// Creates the runtime. Once `stop` is cancelled, all waits end with an error.
+    /// Creates the runtime. Once `stop` is cancelled, every [`wait`](Self::wait) ends.
     pub(super) fn new(stop: CancellationToken) -> Result<Self, SourceError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
             SourceError::new(format!(

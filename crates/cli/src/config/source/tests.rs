@@ -377,7 +377,7 @@ fn notifications_are_received_and_a_lost_connection_is_reported() {
 #[test]
 #[ignore = "needs a PostgreSQL, and takes a minute"]
 #[allow(clippy::disallowed_methods)]
-fn a_million_rows_take_no_more_memory_than_a_few() {
+fn a_million_rows_take_little_more_memory_than_a_thousand() {
     let memory = || -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();

@@ -9,12 +9,13 @@ use crate::config::source::ChangedRows;
 /// How long notifications are gathered, in milliseconds. Workers KV accepts one write per second
 /// to a key ("Limits").
 const GATHER_MS: u64 = 1000;
-/// The least time between two snapshots, in milliseconds: each reads all rows.
+/// The least time between a snapshot and the next that is written alone, in milliseconds: it reads
+/// all rows.
 const SNAPSHOT_MS: u64 = 10_000;
 /// How long KV's list may lack a key that exists, in milliseconds (KV documentation, "How KV
 /// works").
 const LAG_MS: u64 = 60_000;
-/// More keys than this are not checked again one by one.
+/// If more keys than this are to be checked again, everything is compared instead.
 const RECHECKS_MAX: usize = 1000;
 /// The waits after failed passes: they grow to five minutes and never give up.
 const BACKOFF: Backoff =
@@ -27,7 +28,7 @@ const RECONNECT: Backoff = Backoff { cap_ms: 30_000, ..BACKOFF };
 pub(super) enum ScheduledAction {
     /// Compare everything.
     Compare,
-    /// Write the rows of these ids.
+    /// Write the rows of these ids, or delete their keys if they have none.
     Apply(Vec<String>),
     /// Write the snapshot.
     Snapshot,
@@ -121,7 +122,7 @@ impl PassSchedule {
     }
 
     /// Takes ids without a row of the pass that has just ended. KV's list lags and may lack their
-    /// keys, so they are checked again.
+    /// keys, so they are checked once more.
     pub(super) fn recheck_later(&mut self, keys: Vec<String>, now: u64) {
         let at = now + LAG_MS;
         let last_recheck = std::mem::take(&mut self.last_recheck);

@@ -88,7 +88,7 @@ fn the_widest_table_has_eighty_columns() {
 }
 
 #[test]
-fn what_the_api_leaves_out_is_named_and_has_no_cost() {
+fn without_storage_a_warning_names_it_and_there_is_no_cost() {
     let day = "2026-11-29";
     let metrics = json!({ "operations": [operation(day, "read", 1)], "latencies": [], "storage": null });
     let mut report = report(Some("a"), day, day, metrics);

@@ -107,7 +107,7 @@ fn an_unknown_parameter_is_named_unless_it_may_be_a_piece_of_a_password() {
 }
 
 #[test]
-fn an_sslmode_that_would_check_less_than_it_says_is_refused() {
+fn an_sslmode_that_is_not_supported_or_would_check_less_than_it_says_is_refused() {
     for (settings, expected) in [
         ("sslmode=verify-ca", "without an authority to trust"),
         ("sslmode=verify-ca&sslrootcert=", "without an authority to trust"),
