@@ -1,4 +1,4 @@
-// Conditions on files of a release (RFC 9110 §13).
+// Entity tags of files of a release, and preconditions on them (RFC 9110 §8.8, §13).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";

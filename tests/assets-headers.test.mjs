@@ -46,7 +46,7 @@ describe("by default", () => {
     });
   }
 
-  test("--immutable names more files that never change", async () => {
+  test("--immutable names further files that never change, and so are immutable", async () => {
     await site.push(files, "--immutable", "photo-*.jpg");
     assert.equal((await site.get("/photo-20261121.jpg")).headers["cache-control"], IMMUTABLE);
     assert.equal((await site.get("/style.css")).headers["cache-control"], REVALIDATED);
@@ -193,7 +193,7 @@ https://:sub.many.example/*
     await site.push({ ...files, _headers: rules, _redirects: "/moved /file\n" });
   });
 
-  test("never lets an error be cached for long", async () => {
+  test("never lets an error be used from a cache without validation", async () => {
     for (const [path, headers, status] of [
       ["/none", {}, 404],
       ["/none.js", { Accept: "application/json" }, 404],

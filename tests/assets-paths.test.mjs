@@ -1,5 +1,5 @@
-// Paths and the files of a release: html_handling of Workers static assets, strict decoding, and
-// unversioned keys beside a release.
+// Which file a path serves: html_handling of Workers static assets, strict decoding, names in
+// Unicode, and unversioned keys beside a release.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";

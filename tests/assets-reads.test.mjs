@@ -160,7 +160,7 @@ describe("what is in memory is checked in the background", () => {
     await eventually(async () => (await site.recordReads(() => site.get("/small.txt"))).reads.length === 0, "a fresh memory");
   });
 
-  test("before thirty seconds have passed, no response costs a read", async () => {
+  test("before thirty seconds have passed, a response from memory costs no read", async () => {
     await site.advanceClock(25);
     assert.deepEqual((await site.recordReads(() => site.get("/small.txt"))).reads, []);
   });

@@ -69,13 +69,13 @@ describe("release skew", () => {
     }
   });
 
-  test("pages of earlier releases are gone", async () => {
+  test("pages that only earlier releases had are gone", async () => {
     await pushed(3);
     for (const path of ["/only-1", "/only-1.html", "/only-2"]) assert.equal((await site.get(path)).status, 404, path);
     assert.equal((await site.get("/only-3")).status, 200);
   });
 
-  test("so many releases are remembered as --previous says", async () => {
+  test("as many previous releases are remembered as --previous says", async () => {
     await pushed(4, "--previous", "2");
     const statuses = [];
     for (const n of [1, 2, 3, 4]) statuses.push((await site.get(release(n).script)).status);
@@ -257,7 +257,7 @@ describe("gc", () => {
     }
   }
 
-  test("keeps so many releases with all that they refer to, and deletes the rest", async () => {
+  test("keeps as many releases as --keep says, with all that they refer to, and deletes the rest", async () => {
     const ids = await pushed(4, "--previous", "1");
     const before = await site.keys("kv-edge:blob:");
     const { code, stderr } = await site.run("gc", ["--keep", "2", "--min-age", "0s"]);

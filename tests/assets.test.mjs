@@ -175,7 +175,7 @@ for (const method of ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"]) 
   });
 }
 
-test("HEAD gets the response to GET, without a body", async () => {
+test("HEAD has the Content-Type and Cache-Control of GET, and no body", async () => {
   const key = uniqueName("head") + ".png";
   await assets.put(key, everyByte);
   const get = await send(worker, `/${key}`);

@@ -1,4 +1,4 @@
-// `GET /cache?url=U`: URLs that are refused, upstreams that fail, redirects.
+// `GET /cache?url=U`: URLs that are refused, upstreams that fail, long pages, redirects.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";

@@ -1,4 +1,4 @@
-// `kv-edge config sync --watch`: changes of the table reach KV.
+// `kv-edge config sync --watch`: changes of the table reach KV, and signals end the command.
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";

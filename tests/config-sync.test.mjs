@@ -1,4 +1,5 @@
-// `kv-edge config sync`: syncs a table of a real PostgreSQL into the local KV.
+// `kv-edge config sync` of a table of a real PostgreSQL into the local KV: what a pass writes and
+// deletes, prefixes, --dry-run, and the output.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { assertFigures, hashOf, makeRows, SECRET_MARK, startSync, userId } from "./harness/config-sync.mjs";

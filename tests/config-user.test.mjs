@@ -1,5 +1,5 @@
-// Whose page `/config` shows: `USER_ID_FROM` names the parameter, header or cookie with the user's
-// id.
+// Whose page `/config` shows: `USER_ID_FROM` says whether the user's id is in the query, in a
+// header or in a cookie.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPage, startConfig } from "./harness/config.mjs";

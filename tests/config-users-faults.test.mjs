@@ -39,7 +39,7 @@ describe("faults", async () => {
     });
   }
 
-  test("if one call of three fails, the users of the others are served", async () => {
+  test("if one call of three fails, its users are served stale, the others from their records", async () => {
     const userIds = makeUserIds(250);
     await Promise.all(userIds.map((id) => config.putRecord(id, on)));
     usersOf(await config.postUsers(userIds));

@@ -72,7 +72,7 @@ describe("the page", () => {
     assert.equal((await requestFile("/console/", { "If-None-Match": '"other"' })).status, 200);
   });
 
-  test("HEAD has the fields of GET and no body", async () => {
+  test("HEAD has the status and ETag of GET, and no body", async () => {
     const { headers } = await requestFile("/console/");
     const response = await requestFile("/console/", { method: "HEAD" });
     assert.deepEqual([response.status, response.bytes.length, response.headers.etag], [200, 0, headers.etag]);

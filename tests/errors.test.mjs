@@ -50,7 +50,7 @@ for (const [path, allow] of allowed) {
 }
 
 for (const path of ["/get-started", "/config?userId=x", "/hello-world", "/healthz"]) {
-  test(`${path}: HEAD gets the response to GET, without a body`, async () => {
+  test(`${path}: HEAD has the status, media type, language, Vary and Cache-Control of GET, and no body`, async () => {
     const get = await send(worker, path);
     const head = await send(worker, path, { method: "HEAD" });
     assert.equal(head.status, get.status);

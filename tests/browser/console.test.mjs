@@ -102,7 +102,7 @@ describe("signing in", () => {
     assertClean();
   });
 
-  test("a renewed token gets the changes back, and one with another scope only after the question to drop them", async () => {
+  test("a renewed token gets the changes back; one with another scope signs in only after they are dropped on purpose", async () => {
     const own = folder();
     await KV.put(`${own}a`, "before");
     const token = (name, prefix = own) => signToken({ namespace: "WRITES", prefix, write: true, sub: name });
@@ -442,7 +442,7 @@ describe("changing", () => {
     assertClean();
   });
 
-  test("an expiration that somebody else has changed is a change", async () => {
+  test("a change of the expiration alone by somebody else is noticed", async () => {
     const own = folder();
     await KV.put(`${own}a`, "first");
     const { page, assertClean } = await open(place(own, `${own}a`));
@@ -630,7 +630,7 @@ describe("changing", () => {
     assertClean();
   });
 
-  test("a new key or a copy does not silently replace one that exists", async () => {
+  test("a new key or a renamed one does not silently replace one that exists", async () => {
     const own = folder();
     await KV.put(`${own}a`, "a");
     await KV.put(`${own}b`, "b");

@@ -227,7 +227,7 @@ describe("the panel of writes", () => {
 });
 
 describe("everybody can use it", () => {
-  test("with the keyboard alone", async () => {
+  test("with the keyboard alone: a button sends a request, and the switch changes", async () => {
     const { page, problems, panel } = await open();
     await page.locator("#cache").getByRole("button").first().focus();
     await page.keyboard.press("Enter");

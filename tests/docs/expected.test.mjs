@@ -1,4 +1,4 @@
-// A checker of examples that finds nothing wrong would check nothing.
+// The checker of examples: if it found nothing wrong, the examples would not be checked.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { matchesJson, matchesText } from "./expected.mjs";
