@@ -6,7 +6,7 @@ use super::Admission;
 use super::request_key::RequestKey;
 
 /// The time that a circuit is open at first, in milliseconds. Each time that all of its probes
-/// fail, the time doubles.
+/// fail, the time doubles, up to [`OPEN_MAX_MS`].
 pub(super) const OPEN_MS: u64 = 10_000;
 pub(super) const OPEN_MAX_MS: u64 = 60_000;
 /// The time after which a probe without a result is lost, in milliseconds: its visitor went

@@ -9,7 +9,7 @@
 //!   closed ───────────────────> open ───────────────────> half-open
 //!     ^                          ^                            │
 //!     │                          └──── all probes failed ─────┤
-//!     └───────────────────────────────── a probe succeeded ───┘
+//!     └─────────────────────────────── a request succeeded ───┘
 //! ```
 //!
 //! A *closed* circuit admits every request, and an *open* one none. A *half-open* circuit
@@ -36,6 +36,9 @@
 //! For the last circuit every response is a success, even a 503. Further failures of one visitor
 //! or at one path replace their older ones: twenty failures come from at least five visitors and
 //! five paths.
+//!
+//! A visitor is an IPv4 address or an IPv6 /48. A path is a method and a URL: with the query if
+//! the path is closed, and without it if its failures are limited.
 //!
 //! # Time
 //!
@@ -112,7 +115,7 @@ pub enum Admission {
     /// A circuit is half-open: it may, as a probe. Its result must be passed to
     /// [`Circuits::record_outcome`]; otherwise the visitor's next probe has to wait 60 s.
     Probe,
-    /// A circuit is open: it may not.
+    /// A circuit is open, or half-open without a place for this visitor's probe: it may not.
     Open {
         /// The time after which to try again, in milliseconds; at least 1.
         retry_after_ms: u64,
@@ -184,8 +187,8 @@ impl Circuits {
         self.upstreams.bytes_max()
     }
 
-    /// Returns true if the upstream has failed lately. Only then the client and the URL of a
-    /// request matter.
+    /// Returns true if the upstream has failed, until a success finds that its failures are too
+    /// old to count. Only then the client and the URL of a request matter.
     #[must_use]
     pub fn has_failed_lately(&self, upstream: &str) -> bool {
         self.upstreams.get(upstream).is_some()
@@ -236,7 +239,7 @@ impl Circuits {
     /// While a circuit is open and no probe was sent, nothing changes in it. Such a request
     /// began before the circuit opened, so its success says little about the present, and its
     /// failure must not prolong the wait. Once a probe was sent, any success closes the
-    /// circuit, and only failures of probes count.
+    /// circuit, and only failures of visitors who sent a probe count.
     pub fn record_outcome(
         &mut self,
         upstream: &str,

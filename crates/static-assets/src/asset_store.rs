@@ -1,4 +1,4 @@
-//! What the `assets` namespace serves: a release, or files under unversioned keys.
+//! What the `assets` namespace serves: a release, or only files under unversioned keys.
 
 use std::fmt;
 use std::rc::Rc;
@@ -16,9 +16,10 @@ pub const CACHED_BODY_BYTES_MAX: u64 = 128 * 1024;
 /// What the `assets` namespace serves.
 #[derive(Debug)]
 pub enum AssetStore {
-    /// No release was ever pushed. Each file is stored under its own name.
+    /// There is no pointer: no release was pushed. Each file is stored under its own name.
     UnversionedKeys,
-    /// The release that the pointer names, or one before it.
+    /// The release that the pointer names, or one before it. Its manifest says whether files under
+    /// unversioned keys are served as well.
     Release(LoadedRelease),
 }
 
@@ -54,7 +55,7 @@ impl LoadedRelease {
     }
 }
 
-/// Why no release can be loaded: the pointer or a manifest is broken.
+/// Why no release can be loaded: the pointer or a manifest is broken, or no manifest is there.
 #[derive(Debug, Clone)]
 pub enum BrokenRelease {
     /// The value under this key cannot be parsed.

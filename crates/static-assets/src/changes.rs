@@ -1,4 +1,4 @@
-//! What a release has that another one has not.
+//! The differences between two releases: files and rules.
 
 use serde::Serialize;
 
@@ -40,7 +40,8 @@ impl<'m> ManifestChanges<'m> {
     /// Compares two manifests, the files of which are sorted by path.
     ///
     /// How the bytes are encoded, and since when a file has them, does not count: that differs
-    /// between two pushes of one folder, too.
+    /// between two pushes of one folder, too. Nor does [`File::is_immutable`], or which files are
+    /// its translations.
     #[must_use]
     pub fn between(from: &'m Manifest, to: &'m Manifest) -> Self {
         let mut changes = Self { rules: changed_rules(from, to), ..Self::default() };

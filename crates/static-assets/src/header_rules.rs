@@ -110,7 +110,8 @@ impl HeaderRules {
 
     /// Returns the changes for a path on a host
     /// ([`host`](http_semantics::request_target::RequestTarget::host)). All rules that match
-    /// apply, in order. If several set a field, it gets all their values, separated by commas.
+    /// apply, in order, the removals of each before what it sets. If several set a field, it gets
+    /// all their values, separated by commas.
     #[must_use]
     pub fn changes(&self, host: &str, path: &AssetPath<'_>) -> HeaderChanges {
         let mut changes = HeaderChanges::default();

@@ -48,9 +48,9 @@ impl HtmlHandling {
     /// Returns what a decoded path means, which starts with a slash. `exists` returns true if
     /// there is a file at a path.
     ///
-    /// A redirect leads to a path that shows a file, never to another redirect. A run of slashes
-    /// is redirected to one slash, so that no `Location` starts with `//`, which would name a
-    /// host (RFC 3986 §4.2).
+    /// A redirect leads to a path that shows a file, never to another redirect. A path with runs
+    /// of slashes means what the path with single slashes means, and redirects to it if it shows a
+    /// file. So no `Location` starts with `//`, which would name a host (RFC 3986 §4.2).
     ///
     /// ```
     /// use static_assets::html_handling::{HtmlHandling, PathResolution};
@@ -73,7 +73,7 @@ impl HtmlHandling {
         }
     }
 
-    /// Returns the path under which a file is shown, unless another file has that path.
+    /// Returns the path under which a file is shown, unless that path shows another file.
     #[must_use]
     pub fn canonical(self, file: &str) -> String {
         if self == Self::None {
@@ -108,8 +108,7 @@ impl HtmlHandling {
         found.map_or(PathResolution::NotFound, PathResolution::Redirect)
     }
 
-    /// Returns the file that exactly this path shows. A file of that name takes precedence over
-    /// HTML.
+    /// Returns the file of this name, or else the HTML file that this path shows.
     fn served_at(self, path: &str, exists: &impl Fn(&str) -> bool) -> Option<String> {
         if exists(path) {
             return Some(path.to_owned());
@@ -127,15 +126,15 @@ impl HtmlHandling {
 }
 
 /// Returns the pages that may respond if there is no file, the nearest first: `/a/404.html` and
-/// `/404.html` for `/a/b`.
+/// `/404.html` for `/a/b`. They are looked for in at most 64 folders, counted from the root.
 pub fn not_found_pages(path: &str) -> impl Iterator<Item = String> {
     let folders: Vec<&str> = path.match_indices('/').take(FOLDERS_MAX).map(|(end, _)| path.split_at(end).0).collect();
     folders.into_iter().rev().map(|folder| format!("{folder}/404.html"))
 }
 
-/// Returns the HTML files that a path may mean besides the one it shows, the likelier first:
-/// without its ending, then as it is. A path that ends like a folder means that first, any other
-/// a page.
+/// Returns the HTML files that a path may mean if it shows none, the likelier first: those of the
+/// path without its ending (that of a folder, or `.html`), then those of the path as it is. After
+/// the ending of a folder its `index.html` comes first, else the page.
 fn other_names(path: &str) -> impl Iterator<Item = String> {
     let folder = ["/", "/index", "/index.html"].iter().find_map(|ending| path.strip_suffix(ending));
     let page = path.strip_suffix(".html").filter(|_| folder.is_none());

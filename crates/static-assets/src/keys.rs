@@ -2,13 +2,14 @@
 
 use kv_store::limits::{Key, KeyError};
 
-/// The prefix of all keys of releases. No path of a request reaches them.
+/// The prefix of all keys of releases. No request for a file reaches them.
 pub const PREFIX: &str = "kv-edge:";
 /// The prefix of the keys of files' bytes; their hash follows.
 pub const BLOBS: &str = "kv-edge:blob:";
 /// The prefix of the keys of manifests; the id of the release follows.
 pub const MANIFESTS: &str = "kv-edge:release:";
-/// The prefix of the keys that mark a push that is under way. They expire by themselves.
+/// The prefix of the keys of leases ([`lease`](crate::lease)): of pushes, rollbacks and `assets
+/// gc` that are under way.
 pub const PUSHES: &str = "kv-edge:push:";
 /// The key of the [`Pointer`](crate::release::Pointer).
 pub const POINTER: Key<'static> = Key::literal("kv-edge:current");
@@ -29,7 +30,7 @@ pub(crate) fn is_blob_hash(text: &str) -> bool {
 /// parsed, or a [`hash`](http_semantics::content_hash::hash).
 ///
 /// # Panics
-/// If the text is not a hash: it is too long for a key of Workers KV.
+/// If the text is too long for a key of Workers KV, which no hash is.
 #[expect(clippy::expect_used, reason = "under another key are other bytes, or none")]
 #[must_use]
 pub fn blob_key(hash: &str) -> Key<'static> {

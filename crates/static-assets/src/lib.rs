@@ -24,8 +24,8 @@
 //! kv-edge:blob:27bc…            <!DOCTYPE html>…
 //! ```
 //!
-//! What is running says so in a [`lease`]. [`changes`] compares two releases, and [`rollback`]
-//! goes back to an earlier one.
+//! Pushes, rollbacks and `assets gc` say in a [`lease`] that they are running. [`changes`]
+//! compares two releases, and [`rollback`] goes back to an earlier one.
 //!
 //! Files that were put under their own names, as the documentation shows it (`wrangler kv key
 //! put index.html`), are served as well: see [`unversioned_key`].
@@ -167,7 +167,8 @@ impl HttpError for AssetError {
 /// what the release needs. The status is 503.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
-    /// KV fails, or the pointer or manifest cannot be parsed. The text is for the log.
+    /// KV fails, the pointer or a manifest cannot be parsed, or no manifest is there. The text is
+    /// for the log.
     #[error("{0}")]
     Unavailable(String),
     /// KV does not have the bytes that the release names under this key, or not all of them.
@@ -230,9 +231,9 @@ pub fn decode(path: &str) -> Result<Cow<'_, str>, AssetError> {
 pub enum AssetPath<'a> {
     /// A path that can name a file, decoded by [`decode`].
     Decoded(Cow<'a, str>),
-    /// A path that cannot name a file, such as `/50%` or `/caf%E9`, as it was sent. It gets what
-    /// any missing file gets: the redirect of a rule with placeholders, the page of a
-    /// single-page application, or the nearest `404.html`.
+    /// A path that cannot name a file, such as `/50%` or `/caf%E9`, as it was sent but for escapes
+    /// of unreserved characters. It gets what any missing file gets: the redirect of a rule with
+    /// placeholders, the page of a single-page application, or the nearest `404.html`.
     Encoded(Cow<'a, str>),
 }
 
@@ -293,7 +294,7 @@ pub fn may_be_decomposed(path: &str) -> bool {
 }
 
 /// Characters that are escaped in the path of a URL (URL Standard, "path percent-encode set"),
-/// and `%`, because the path is decoded.
+/// `%`, because the path is decoded, and `\`, because browsers read it as a slash.
 const PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')

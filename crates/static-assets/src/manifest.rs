@@ -30,7 +30,8 @@ const LENGTH_MAX: u64 = 1 << 50;
 pub struct Manifest {
     /// Always [`VERSION`].
     pub version: u32,
-    /// The id of the release, such as `20261121T114435Z-9f86d081`. Ids sort by time.
+    /// The id of the release, such as `20261121T114435Z-9f86d081`: the second of the push (UTC),
+    /// and the start of a hash of the manifest.
     pub id: String,
     /// When the release was pushed, in milliseconds since the Unix epoch.
     pub created_ms: u64,
@@ -58,7 +59,7 @@ pub struct Manifest {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NotFoundHandling {
-    /// The nearest `404.html`, with 404.
+    /// The nearest `404.html`, with 404, unless the client wants JSON.
     #[default]
     #[serde(rename = "404-page")]
     Page,

@@ -13,9 +13,9 @@ use crate::release::Pointer;
 pub const SERVED_BYTES_MAX: usize = 2 * VALUE_BYTES_MAX as usize;
 
 /// A cache of the manifests that one pointer names. The manifest of the release that is served
-/// always stays, whatever it takes. Previous ones stay as long as they fit into a bound in bytes
-/// of memory. One that does not fit is marked as unusable: if it evicted another, both would be
-/// parsed again and again.
+/// stays, whatever it takes. Previous ones stay as long as they fit into a bound in bytes of
+/// memory. One that does not fit serves the request that read it, and is then marked as unusable
+/// until the pointer changes: if it evicted another, both would be parsed again and again.
 #[derive(Debug)]
 pub struct ManifestCache {
     entries: Vec<CachedManifest>,
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn previous_manifests_beyond_the_bound_are_not_used() {
+    fn a_previous_manifest_beyond_the_bound_is_marked_as_unusable() {
         let bytes = manifest("a").memory_bytes();
         let mut manifests = ManifestCache::new(2 * bytes - 1);
         for id in ["c", "b", "a"] {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// The media type of a file whose extension is unknown (RFC 2046 §4.5.1).
 pub const UNKNOWN: &str = "application/octet-stream";
 
-/// Extensions for which `mime_guess` has no type, an old one, or one that browsers refuse.
+/// Extensions for which `mime_guess` has no type, an old one, or an unsuitable one.
 const OVERRIDES: [(&str, &str); 12] = [
     // RFC 9239 §6: one name for all JavaScript, modules too.
     ("cjs", "text/javascript"),
@@ -35,8 +35,8 @@ pub fn of_path(path: &str) -> Option<Cow<'static, str>> {
     Some(if is_text { Cow::Owned(format!("{essence}; charset=utf-8")) } else { Cow::Borrowed(essence) })
 }
 
-/// Returns true if compression is worth a try: for text and for formats that are not compressed
-/// themselves.
+/// Returns true if compression is worth a try: for text and for known formats that are not
+/// compressed themselves.
 #[must_use]
 pub fn is_compressible(media_type: &str) -> bool {
     let essence = essence(media_type);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn compressed_formats_are_not_compressible() {
+    fn text_and_known_uncompressed_formats_are_compressible() {
         let of = |name: &str| of_path(name).unwrap();
         for name in [
             "a.html",

@@ -25,7 +25,8 @@ const LINE_MAX: usize = 1000;
 
 /// The rules of a `_redirects` file.
 ///
-/// In JSON they are a list of `[source, destination, code]`, as they were written.
+/// In JSON they are a list of `[source, destination, code]`, texts as they were written: rules
+/// without placeholders first, sorted by path.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<RedirectRecord>", into = "Vec<RedirectRecord>")]
 pub struct RedirectRules {
@@ -90,12 +91,14 @@ impl RedirectRules {
     }
 
     /// Returns the redirect for a path: that of the first rule that matches, rules without
-    /// placeholders before the others. [`RedirectRules::parse`] ensures that this is the order of
-    /// the file.
+    /// placeholders before the others. [`RedirectRules::parse`] ensures that the file has no other
+    /// order. `None` if no rule matches, or the first one that does must not be used with what its
+    /// placeholders matched.
     ///
-    /// The query of the request is appended if the destination has none. What a placeholder
-    /// matched is percent-encoded, so it can neither lead to another host nor end the field
-    /// value. A path that cannot be decoded is compared as it was sent, and keeps its escapes:
+    /// The query of the request is appended to a redirect whose destination has none. In a
+    /// `Location`, what a placeholder matched is percent-encoded; in its host it must be a label.
+    /// So it can neither lead to another domain nor end the field value. A path that cannot be
+    /// decoded is compared as it was sent, and keeps its escapes, except of unreserved characters:
     /// `/* https://new.example/:splat 301` sends `/caf%E9` to `https://new.example/caf%E9`.
     #[must_use]
     pub fn find(&self, path: &AssetPath<'_>, query: Option<&str>) -> Option<Redirect> {
@@ -162,8 +165,8 @@ impl RedirectRules {
         self.fixed.iter().map(|(_, rule)| rule).chain(&self.dynamic)
     }
 
-    /// Returns true if a visitor who follows the rule comes to the same rule again. Destinations
-    /// with placeholders are not checked.
+    /// Returns true if the next rule of a visitor who follows this rule is this rule again. Loops
+    /// of several rules, and destinations with placeholders in their path, are not checked.
     fn is_loop(&self, rule: &RedirectRule) -> bool {
         let path = rule.destination.fixed_path().map(|path| AssetPath::Decoded(path.into()));
         path.and_then(|path| self.first(&path).map(|(found, _)| std::ptr::eq(found, rule))).unwrap_or(false)
@@ -176,7 +179,7 @@ impl RedirectRule {
         if length > LINE_MAX {
             return Err(format!("It has {length} characters. At most {LINE_MAX} are allowed."));
         }
-        // A `#` starts a comment only after a space, and only behind the destination.
+        // Within a rule, a `#` starts a comment only after a space and behind the destination.
         let mut words = line.split_whitespace().enumerate().take_while(|(at, word)| *at < 2 || !word.starts_with('#'));
         let mut word = || words.next().map(|(_, word)| word);
         let (Some(source), Some(destination), code, None) = (word(), word(), word(), word()) else {

@@ -25,15 +25,15 @@ const PREVIOUS_MIN: usize = 3;
 pub struct Pointer {
     /// The id of the release that is served.
     pub current: String,
-    /// The ids of earlier releases, the latest first. Their files with a content hash in the
-    /// name are still served.
+    /// The ids of the releases that were served before, the last one first. Their files that have,
+    /// or may have, a content hash in the name are still served.
     #[serde(default)]
     pub previous: Vec<String>,
     /// When the pointer was written, in milliseconds since the Unix epoch.
     pub switched_ms: u64,
-    /// When the last rollback was, in milliseconds since the Unix epoch. No file counts as older
-    /// than that: a visitor who has the newer release's bytes must not be told that they are up
-    /// to date.
+    /// When the rollback was that wrote the pointer, in milliseconds since the Unix epoch; `None`
+    /// if a push wrote it. No file counts as older than that: a visitor who has the newer
+    /// release's bytes must not be told that they are up to date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_back_ms: Option<u64>,
 }
@@ -120,7 +120,7 @@ impl Pointer {
     }
 
     /// Returns the `Last-Modified` of a file, in seconds since the Unix epoch: its own date, or
-    /// that of the last rollback if that is later.
+    /// that of the rollback that wrote the pointer if that is later.
     #[must_use]
     pub fn modified_seconds(&self, file: &File) -> u64 {
         file.modified_seconds.max(self.rolled_back_ms.unwrap_or_default() / 1000)

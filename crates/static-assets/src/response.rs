@@ -93,7 +93,8 @@ pub enum ContentPart {
     Bytes(ops::Range<u64>),
 }
 
-/// Returns the response from the release that is served.
+/// Returns the response from a release: the one that is served, or the one before it if KV does
+/// not give the bytes.
 ///
 /// # Errors
 /// [`AssetError`] if a precondition fails, or no representation fits the range or
@@ -128,7 +129,8 @@ pub fn from_release<'m, F: Fields>(
     }
 }
 
-/// Returns the changes that `_headers` makes to the response.
+/// Returns the changes that `_headers` makes to the response. If any rule is for one host, they
+/// keep the response out of Workers Cache, too.
 #[must_use]
 pub fn header_changes<F>(release: ServedRelease<'_>, request: &AssetRequest<'_, F>) -> HeaderChanges {
     let rules = &release.manifest.headers;
@@ -181,9 +183,9 @@ pub fn from_previous_release<'m, F: Fields>(
 enum FileRole {
     /// The path of the request means it.
     Requested,
-    /// It serves every path of a single-page application.
+    /// It is the page of a single-page application, for a path that has no file.
     Fallback,
-    /// It is the page for a path that has no file.
+    /// It is the `404.html` for a path that has no file.
     NotFoundPage,
 }
 

@@ -118,7 +118,7 @@ impl HttpError for RollbackError {
             Self::Switched(..) => Self::Switched("a".to_owned(), "b".to_owned()),
                 "A push or a rollback has switched since the caller has read the release that is served.";
             Self::GcRunning(_) => Self::GcRunning(GcRunning("gc-1795261475000".to_owned())),
-                "`kv-edge assets gc` may be deleting what the release needs. If it has died, its lease expires after an hour.";
+                "`kv-edge assets gc` may be deleting what the release needs. If it has died, its lease expires after an hour, or later with a long `--deadline`.";
         }
     }
 }

@@ -62,7 +62,8 @@ impl Translations {
 }
 
 impl TranslatedPage {
-    /// Returns the built-in English page, for when the translations are missing or broken.
+    /// Returns the built-in English page, for when the translations are missing or broken, or have
+    /// no page.
     #[must_use]
     pub fn english() -> Self {
         Self::new("en", "Hello World!")

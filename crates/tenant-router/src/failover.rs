@@ -54,14 +54,15 @@ impl TryResult {
     }
 
     /// Returns true if the result of this second try is served in place of that of the first
-    /// one. A response always is, because it says more than a connection that failed.
+    /// one. A response always is, because it says more than a connection that failed. Without
+    /// one, that of the first try is kept if it is a response.
     #[must_use]
     pub fn replaces(self, first: Self) -> bool {
         matches!(self, Self::Response(_)) || !matches!(first, Self::Response(_))
     }
 
-    /// Returns what is recorded for the upstream, or `None` if the failure may be the visitor's:
-    /// the visitor may have broken off or slowed down a streamed body.
+    /// Returns what is recorded for the upstream, or `None` if the failure may not be its own: the
+    /// visitor may have broken off or slowed down a streamed body, or the deadline was too short.
     fn outcome(self, plan: &RequestPlan<'_>, deadline: Duration) -> Option<Outcome> {
         match self {
             Self::Response(_) if self.is_failure() => Some(Outcome::GatewayError),
@@ -89,9 +90,10 @@ impl Failover {
 
     /// Chooses the upstream of a request: the first whose circuits admit it.
     ///
-    /// An outlier is passed over if another variant or a fallback can take its place, at an
-    /// origin that has not failed lately. Otherwise it is still tried: it is better than nothing
-    /// (Envoy's panic threshold), and the requests of other visitors may have made it an outlier.
+    /// An outlier is passed over if another variant or a fallback server can take its place, at an
+    /// origin that has not failed lately, and the request could be sent again. Otherwise it is
+    /// still tried: it is better than nothing (Envoy's panic threshold), and the requests of other
+    /// visitors may have made it an outlier.
     ///
     /// # Errors
     /// [`TenantError::CircuitOpen`] if no circuit admits the request, with the shortest time
@@ -146,9 +148,9 @@ impl Failover {
     ///
     /// That is, in this order: the request's own upstream if it was passed over; another
     /// variant at another origin, preferably one that is not an outlier; the same upstream,
-    /// unless a circuit has opened. There is no second try if the first one succeeded, the
-    /// request cannot be sent again, no time is left, or the isolate has used up its second
-    /// tries.
+    /// unless a circuit has opened. There is no second try if the first one succeeded or the
+    /// request cannot be sent again. Nor, but for an upstream that was passed over, if no time is
+    /// left or the isolate has used up its second tries.
     pub fn after<'r>(
         &mut self,
         plan: &RequestPlan<'r>,
@@ -225,9 +227,9 @@ impl Failover {
         if is_same && result.is_failure() { None } else { self.record(plan, second, result, deadline, now_ms) }
     }
 
-    /// Returns the fallback that serves the request. `result` is how the last try ended, or
-    /// `None` if there was none. A fallback server is used only if the request can still be
-    /// sent, and only if its own circuit admits it.
+    /// Returns the fallback that serves the request, unless the last try succeeded. `result` is
+    /// how that ended, or `None` if there was none. A fallback server is used only if the request
+    /// can still be sent, and only if its own circuit admits it.
     pub fn fallback<'r>(
         &mut self,
         fallback: Option<&'r Fallback>,

@@ -10,8 +10,8 @@
 //! 2. The storefront's **record** lists its upstreams and how they are used
 //!    ([`storefront_record`], [`upstream`]).
 //! 3. **Access rules** admit or refuse the visitor by country and IP address ([`access`]).
-//! 4. A route serves a path, or the visitor gets one of several **variants**. A signed cookie,
-//!    or a user id, gives a returning visitor the same one ([`visitor`]).
+//! 4. A route serves a path, or the visitor gets one of several **variants**. A signed cookie
+//!    ([`visitor`]), or a user id, gives a returning visitor the same one; a field may name one.
 //! 5. The **plan** names the upstream, the others that may replace it, and the edits of the
 //!    request's header fields ([`request_plan`]).
 //! 6. **Failover** chooses the upstream that is tried, by the circuit breakers of all upstreams,

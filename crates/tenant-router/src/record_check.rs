@@ -34,7 +34,8 @@ impl RecordCheck {
     }
 }
 
-/// Returns why no request would find the record of a custom domain, or `None` if one does.
+/// Returns why no request would find the record of a custom domain; `None` if one does, or for
+/// another key.
 fn unreachable(key: &str) -> Option<String> {
     let host = key.strip_prefix(DOMAIN_KEY)?;
     // Without a TENANT_DOMAIN, no host names a storefront. This one is below `.invalid`, which is

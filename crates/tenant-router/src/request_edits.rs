@@ -13,8 +13,8 @@ use http_semantics::request_target::RequestTarget;
 /// The member of `Via` (RFC 9110 §7.6.3). The version is that of the connection from
 /// Cloudflare's proxy.
 const VIA: &str = "1.1 kv-edge";
-/// Fields that hold only the client's address. They are replaced by the true one; all other
-/// claims of a visitor are removed.
+/// Fields that hold only the client's address. They are replaced by the true one, or removed if it
+/// is unknown, as all other claims of a visitor are.
 const NAMES_OF_THE_CLIENT: [&str; 2] = ["x-real-ip", "true-client-ip"];
 
 /// Returns the edits of the request. Hop-by-hop fields are removed. Fields that only a proxy
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_visitors_claims_about_proxies_are_replaced_by_true_values() {
+    fn a_visitors_claims_about_proxies_are_removed_or_replaced_by_true_values() {
         let (removed, set) = edited(
             &[
                 ("cf-connecting-ip", "192.0.2.1"),

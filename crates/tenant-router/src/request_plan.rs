@@ -92,7 +92,8 @@ pub struct RequestPlan<'a> {
     pub edits: HeaderEdits<'a>,
     /// The `Set-Cookie` for a new visitor.
     pub set_cookie: Option<String>,
-    /// The time until a response must have begun, for all tries together.
+    /// The time until a response must have begun, for a try and the second one together. An
+    /// upstream that was passed over, and the fallback, have this time again.
     pub timeout: Duration,
     /// How the body is sent.
     pub body: BodyMode,
@@ -187,7 +188,8 @@ impl<'r> RouteChoice<'r> {
     /// Chooses the upstream. `random` is called for the id of a new visitor.
     ///
     /// # Errors
-    /// [`TenantError`] if there is none, or the request forces a variant and may not.
+    /// [`TenantError`] if there is none, the request forces a variant that it may not or that does
+    /// not exist, or no key signs the cookie of the visitor.
     pub(super) fn of(
         fields: &impl Fields,
         address: &StorefrontAddress<'_>,

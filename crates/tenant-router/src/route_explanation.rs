@@ -26,7 +26,7 @@ pub struct RouteExplanation {
     pub fallbacks: Vec<String>,
     /// The key of the page in `assets` that is served with 503 if all of them fail.
     pub page: Option<String>,
-    /// The variants between which visitors are split; empty if one upstream serves the path.
+    /// All variants of the record; empty if none of them serves the path.
     pub split: Vec<SplitShare>,
     /// Which of these upstreams are passed over at this moment. Circuits are those of one isolate.
     pub open_circuits: Vec<OpenCircuit>,

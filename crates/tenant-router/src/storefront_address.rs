@@ -41,7 +41,7 @@ pub enum HostMatch<'a> {
     Platform,
     /// A storefront, whatever the path.
     Storefront(Key<'a>),
-    /// Nothing: the host is below `TENANT_DOMAIN`, but is not one label.
+    /// Nothing: the host is below `TENANT_DOMAIN`, but is not one label, or is too long.
     Unknown,
 }
 
@@ -65,8 +65,9 @@ impl Hosts {
     /// Returns what the host of a request names (RFC 9110 §7.2). Its port and a trailing dot do
     /// not count.
     ///
-    /// If `TENANT_DOMAIN` is set, every host names a storefront except those of kv-edge itself:
-    /// that domain, `*.workers.dev`, `localhost`, IP addresses, and `PLATFORM_HOSTS`.
+    /// If `TENANT_DOMAIN` is set, every host names a storefront except those of kv-edge itself
+    /// (that domain, `*.workers.dev`, `localhost`, IP addresses, and `PLATFORM_HOSTS`), and except
+    /// those below that domain by more than one label, which name nothing.
     #[must_use]
     pub fn match_host(&self, authority: &str) -> HostMatch<'static> {
         let Some(suffix) = &self.suffix else { return HostMatch::Platform };

@@ -57,7 +57,8 @@ pub struct StorefrontRecord {
     pub request_fields: FieldEdits,
     /// The edits of the response's header fields.
     pub response_fields: FieldEdits,
-    /// The time until a response must have begun, for all tries together.
+    /// The time until a response must have begun, as in
+    /// [`RequestPlan::timeout`](crate::request_plan::RequestPlan::timeout).
     pub timeout: Option<UpstreamTimeout>,
     /// What serves a request if the upstreams fail.
     pub fallback: Option<Fallback>,
@@ -91,8 +92,8 @@ pub enum Split {
     /// A signed cookie that kv-edge sets.
     #[default]
     Cookie,
-    /// The name of a variant in this header field. If the field names none of the variants, the
-    /// cookie decides.
+    /// The name of a variant in this header field. If the field names no variant with a weight,
+    /// the cookie decides.
     Header(String),
     /// The user id in this header field. Without one, the cookie decides.
     UserHeader(String),
@@ -153,7 +154,7 @@ impl RoutingEntry {
     /// Parses the value of a key. Without a policy, every valid origin is admitted.
     ///
     /// # Errors
-    /// [`RecordError`] with all faults.
+    /// [`RecordError`] with the faults, at most 100.
     pub fn parse(key: &str, json: &str, policy: Option<&OriginPolicy>) -> Result<Self, RecordError> {
         if json.len() > RECORD_BYTES_MAX {
             let problem = format!("it has {} bytes; {RECORD_BYTES_MAX} are the most", json.len());
@@ -172,7 +173,9 @@ impl StorefrontRecord {
     /// if nothing does.
     ///
     /// The route with the longest path wins, and paths match whole segments. Percent-encoded
-    /// unreserved characters are decoded first (RFC 3986 §6.2.2.2): `/%61dmin` is `/admin`.
+    /// unreserved characters are decoded first (RFC 3986 §6.2.2.2): `/%61dmin` is `/admin`. A path
+    /// without a route is served by the variants if one is active or has a weight, or else by the
+    /// origin.
     #[must_use]
     pub fn serving(&self, rest: &str) -> Option<Serving<'_>> {
         if !self.routes.is_empty() {

@@ -38,7 +38,7 @@ pub trait ReachableUpstreams {
 
 impl VisitorView<'_> {
     /// Returns true if an absolute path is already the visitor's, because the upstream applied
-    /// `X-Forwarded-Prefix`. A path below the upstream's own base path is always the upstream's.
+    /// `X-Forwarded-Prefix`. If the upstream has a base path, a path below it is the upstream's.
     fn is_visitors(&self, path: &str) -> bool {
         let base = self.upstream.base();
         let after = path.strip_prefix(self.prefix).filter(|_| !self.prefix.is_empty());

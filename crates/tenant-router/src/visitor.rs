@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_for_another_tenant_or_key_is_ignored() {
+    fn a_cookie_for_another_tenant_or_key_or_a_changed_one_is_ignored() {
         let key = VisitorKey::derive("secret");
         let visitor = Visitor::new(0xab_cdef);
         let valid = pair(&visitor, "shop", &key);

@@ -1,3 +1,5 @@
+//! Rules of `_headers`: what they change, and which are refused.
+
 use proptest::prelude::*;
 
 use super::*;

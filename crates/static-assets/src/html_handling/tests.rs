@@ -1,3 +1,5 @@
+//! Which file or redirect a path means in each mode of `html_handling`, and pages of a 404.
+
 use proptest::prelude::*;
 
 use super::HtmlHandling::{AutoTrailingSlash, DropTrailingSlash, ForceTrailingSlash, None};
@@ -103,7 +105,7 @@ fn no_html_handling() {
 }
 
 #[test]
-fn the_root_is_always_a_slash() {
+fn with_html_handling_the_root_is_a_slash() {
     for mode in [AutoTrailingSlash, ForceTrailingSlash, DropTrailingSlash] {
         let lines =
             [("/", "/index.html"), ("/index", "> /"), ("/index.html", "> /"), ("/index/", "> /"), ("/other", "-")];

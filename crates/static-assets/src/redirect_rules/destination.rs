@@ -1,4 +1,5 @@
-//! The destination of a redirect.
+//! The destination of a redirect or a rewrite. What a visitor sends may fill its placeholders, but
+//! chooses no more of the host than a subdomain, and no path that a request could not reach.
 
 use std::borrow::Cow;
 
@@ -145,8 +146,8 @@ impl Destination {
         percent_decode(&path).ok().map(Cow::into_owned)
     }
 
-    /// Returns the redirect for a request; `None` if what the placeholders matched must not be
-    /// used.
+    /// Returns the redirect for a request; `None` if what the placeholders matched is no label of
+    /// a host where one is needed, or makes a path that a rewrite may not lead to.
     pub(super) fn redirect(&self, captures: &Captures<'_>, query: Option<&str>) -> Option<Redirect> {
         let location = if self.status == 200 { self.rewritten(captures) } else { self.location(captures, query) };
         Some(Redirect { status: self.status, location: location? })
@@ -197,8 +198,8 @@ impl Destination {
     }
 }
 
-/// Refuses an origin that has no valid host, or one whose domain or address a visitor could
-/// choose. So behind a placeholder there must be two labels or more that the rule itself names,
+/// Refuses an origin that has no valid host, or one in which a visitor could choose more than a
+/// subdomain. So behind a placeholder there must be two labels or more that the rule itself names,
 /// and not the end of an IPv4 address.
 ///
 /// It knows no list of public suffixes (<https://publicsuffix.org>): `https://:name.github.io/` is
@@ -213,7 +214,9 @@ fn check_origin(origin: &str) -> Result<(), String> {
     for token in tokens(host) {
         match token {
             PatternToken::Name("splat") => {
-                return Err("The destination has `:splat` in its host: visitors could choose it.".into());
+                return Err(
+                    "The destination has `:splat` in its host. Use a named placeholder: `:name.example.com`.".into()
+                );
             }
             PatternToken::Name(_) => end = "",
             PatternToken::Literal(literal) => end = literal,
@@ -237,7 +240,7 @@ fn check_origin(origin: &str) -> Result<(), String> {
     let is_fixed = end.starts_with('.') && has_top && labels.next_back().is_some();
     if names(host).next().is_some() && !is_fixed {
         return Err(
-            "Visitors could choose the host of the destination. Behind a placeholder write the site: `.example.com`."
+            "Visitors could choose the domain of the destination. Behind a placeholder write the site: `.example.com`."
                 .into(),
         );
     }
@@ -265,7 +268,8 @@ fn decoded(path: &str, captures: &Captures<'_>) -> Option<String> {
     Some(decoded)
 }
 
-/// Returns true if a request may reach this path.
+/// Returns true for a path that a rewrite may lead to: one that can name a file
+/// ([`decode`](crate::decode)), without control characters.
 fn is_servable(path: &str) -> bool {
     let name = path.trim_start_matches('/');
     !name.starts_with(PREFIX) && !path.split('/').any(is_dots) && !path.contains(|c: char| c.is_control() || c == '\\')

@@ -1,3 +1,5 @@
+//! Rules of `_redirects`: what they match and lead to, and which are refused.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -167,18 +169,21 @@ fn errors_name_their_line() {
             "/a https://a@example.com/",
             "line 1: The host of the destination has a character that is not allowed in a host. Write international names in their ASCII form, `xn--…`.",
         ),
-        ("/* https://:splat", "line 1: The destination has `:splat` in its host: visitors could choose it."),
+        (
+            "/* https://:splat",
+            "line 1: The destination has `:splat` in its host. Use a named placeholder: `:name.example.com`.",
+        ),
         (
             "/:a https://example.com:a/",
-            "line 1: Visitors could choose the host of the destination. Behind a placeholder write the site: `.example.com`.",
+            "line 1: Visitors could choose the domain of the destination. Behind a placeholder write the site: `.example.com`.",
         ),
         (
             "/:a https://:a.com/",
-            "line 1: Visitors could choose the host of the destination. Behind a placeholder write the site: `.example.com`.",
+            "line 1: Visitors could choose the domain of the destination. Behind a placeholder write the site: `.example.com`.",
         ),
         (
             "/:a https://:a.0.0.1/",
-            "line 1: Visitors could choose the host of the destination. Behind a placeholder write the site: `.example.com`.",
+            "line 1: Visitors could choose the domain of the destination. Behind a placeholder write the site: `.example.com`.",
         ),
         ("/a/* /b/:spalt", "line 1: The source has no `:spalt`. If no placeholder is meant, write `%3Aspalt`."),
         ("/a https://example.com/b 200", "line 1: With 200 the destination is a path: other sites are not fetched."),
@@ -213,6 +218,7 @@ fn an_earlier_rule_can_end_a_loop() {
     let file = "/maintenance /maintenance.html 200\n/* /maintenance 302";
     assert_eq!(find(file, "/a"), Some((302, "/maintenance".to_owned())));
     assert_eq!(find(file, "/maintenance"), Some((200, "/maintenance.html".to_owned())));
+    // A rewrite is no loop.
     assert_eq!(find("/ /index.html 200", "/"), Some((200, "/index.html".to_owned())));
 }
 
@@ -286,7 +292,7 @@ proptest! {
 
     /// The URL parser of browsers says which host the location has.
     #[test]
-    fn a_visitor_never_chooses_the_host_behind_a_placeholder(line in line(), path in "/[a-c:@?#%é/\\\\ \t\r\n.-]{0,12}") {
+    fn a_visitor_chooses_at_most_the_subdomain(line in line(), path in "/[a-c:@?#%é/\\\\ \t\r\n.-]{0,12}") {
         let (source, destination, status) = line;
         if let Ok(redirects) = RedirectRules::parse(&format!("{source} {destination} {status}"))
             && let Some(redirect) = redirects.find(&AssetPath::Decoded(path.as_str().into()), Some(&path))

@@ -11,9 +11,9 @@ use http_semantics::language;
 /// For files whose name changes with their bytes (RFC 8246).
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// For pages: caches revalidate them each time, because they name the other files (RFC 9111
-/// §5.2.2.4).
+/// §5.2.2.4). Also for every 404.
 const NO_CACHE: &str = "no-cache";
-/// For redirects, and for files without a content hash in their name.
+/// For redirects, and for all other files.
 const REVALIDATE: &str = "public, max-age=0, must-revalidate";
 
 /// Allows scripts, frames and connections of the page's own origin only. Inline styles, and
@@ -114,9 +114,9 @@ pub(super) fn change(lines: &mut FieldLines<'_>, changes: HeaderChanges, fixed: 
     }
 }
 
-/// Removes the fields that a 304 must not have: those that describe the content (RFC 9110
-/// §15.4.5). `Last-Modified` "might be useful if the response does not have an `ETag` field",
-/// which a rule may have removed.
+/// Removes the fields that a 304 should not have: those that describe the content, but for
+/// `Content-Location` (RFC 9110 §15.4.5). `Last-Modified` "might be useful if the response does
+/// not have an `ETag` field", which a rule may have removed.
 pub(super) fn remove_content_fields(lines: &mut FieldLines<'_>) {
     let has_etag = lines.iter().any(|(name, _)| name == "etag");
     lines.retain(|(name, _)| match name.as_ref() {

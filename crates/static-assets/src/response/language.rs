@@ -24,7 +24,7 @@ pub(super) fn select<'m, F: Fields>(
     if file.translations.is_empty() {
         return SelectedFile { file, tag: None, varies: false };
     }
-    // The page itself comes first, so that `*` selects it. If its language is unknown, no
+    // The page itself comes first, so that `*` selects it. If its language is unknown, no other
     // language range matches it.
     let tags: Vec<&str> = std::iter::once(file.language.as_deref().unwrap_or_default())
         .chain(file.translations.iter().map(|translation| translation.language.as_ref()))
@@ -40,8 +40,9 @@ pub(super) fn select<'m, F: Fields>(
     }
 }
 
-/// Adds `Content-Language`, `Content-Location` (RFC 9110 §8.5, §8.7) and `Link`, which names the
-/// other languages (RFC 8288; HTML, "hreflang").
+/// Adds `Content-Language` if the language is known and, for a page with translations,
+/// `Content-Location` if the language was selected (RFC 9110 §8.5, §8.7), and `Link`, which names
+/// the page in each language (RFC 8288; HTML, "hreflang").
 pub(super) fn describe<'m>(
     release: ServedRelease<'m>,
     page: &File,

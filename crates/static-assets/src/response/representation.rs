@@ -118,8 +118,8 @@ impl<'m, F: Fields> FileResponder<'m, '_, F> {
         Ok(FileResponse { status, fields: lines, content, file })
     }
 
-    /// The entity tag is the hash of the bytes that are sent, so each encoding has its own (RFC
-    /// 9110 §8.8.3.3). Translations may have the same bytes, so the tag has their language, too.
+    /// The entity tag is the hash of the whole body, so each encoding has its own (RFC 9110
+    /// §8.8.3.3). Translations may have the same bytes, so the tag has their language, too.
     fn representation(&self, body: &'m FileBody, coding: Option<ContentCoding>) -> Representation<'m> {
         let etag = match self.selected.tag {
             Some(tag) => format!("\"{}.{tag}\"", body.hash),

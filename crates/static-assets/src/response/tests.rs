@@ -207,7 +207,8 @@ impl TestRelease {
         ServedRelease { pointer: &self.pointer, manifest }
     }
 
-    /// Responds in the order of the Worker, but without unversioned keys.
+    /// Responds in the order of the Worker, but without unversioned keys and without normalizing
+    /// the path.
     fn respond(&self, request: &AssetRequest<'_, HeaderSection>) -> TestResponse {
         let served = self.served(&self.manifest);
         let mut response = from_release(served, request);

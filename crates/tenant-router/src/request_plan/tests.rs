@@ -1,3 +1,5 @@
+//! Plans of requests: upstreams, cookie, body, deadline, and requests that are refused.
+
 mod variants;
 
 use std::cell::Cell;

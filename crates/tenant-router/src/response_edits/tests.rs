@@ -1,3 +1,5 @@
+//! Which header fields of an upstream response change for the visitor, and how.
+
 use super::*;
 use crate::storefront_record::{Fallback, RoutingEntry};
 use http_semantics::fields::HeaderSection;
@@ -306,7 +308,7 @@ fn a_record_that_removes_cookies_removes_the_rewritten_ones_and_not_the_visitors
 }
 
 #[test]
-fn a_field_with_lost_bytes_is_passed_on_unchanged() {
+fn a_url_with_lost_bytes_is_passed_on_unchanged_and_so_is_a_lone_cookie_without_domain() {
     for (name, value) in [
         ("location", "/shop/caf\u{fffd}"),
         ("content-location", "https://blue.example/shop/caf\u{fffd}"),

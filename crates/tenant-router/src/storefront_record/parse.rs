@@ -184,8 +184,8 @@ fn read_split(node: &Node<'_>) -> Option<Split> {
     })
 }
 
-/// Returns true if only kv-edge may set the request field, because it says where the request
-/// comes from or goes to.
+/// Returns true if a record may not change the request field: kv-edge, the runtime or Cloudflare
+/// sets it, because it says where the request comes from or goes to, or describes the body.
 fn is_own_request_field(name: &str) -> bool {
     matches!(name, "host" | "content-length" | "forwarded" | "via" | "cdn-loop")
         || ["x-forwarded-", "x-force-variant"].iter().any(|prefix| name.starts_with(prefix))

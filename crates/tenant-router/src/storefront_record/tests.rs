@@ -1,3 +1,5 @@
+//! Records as a whole: members, admitted origins, custom domains, and what serves a path.
+
 use super::*;
 use crate::access::{Country, IpRange, VisitorSet};
 

@@ -24,7 +24,8 @@ impl VisitorView<'_> {
     /// that URL: it is at the origin of an upstream and below its base path, and
     /// [`ReachableUpstreams::reaches`] returns true. The latter is checked for the upstream that
     /// responded, too, because a route may precede it. A URL stays a URL, and a path stays a
-    /// path. A path that the visitor cannot reach becomes a URL at the upstream. Every other
+    /// path. A path that the visitor cannot reach becomes a URL at the upstream, unless it begins
+    /// with the storefront's prefix: the upstream has applied `X-Forwarded-Prefix`. Every other
     /// URL stays as it is, as does a reference to the same document (`?page=2`, `#top`).
     ///
     /// The value is parsed as browsers do (URL Standard): `\` is `/`, `%2e` is a dot, tabs and
@@ -207,6 +208,7 @@ mod tests {
             assert_eq!(view(&root, "/stores/a").location(value, &root).as_deref(), at_root, "{value}");
             assert_eq!(view(&shop, "/stores/a").location(value, &shop).as_deref(), at_shop, "{value}");
         }
+        // A path below the upstream's own base path is the upstream's.
         let same = Storefront::of("https://a.example/stores", &[]);
         assert_eq!(view(&same, "/stores/a").location("/stores/a/x", &same).as_deref(), Some("/stores/a/a/x"));
     }

@@ -20,10 +20,11 @@ impl VisitorView<'_> {
     /// Returns the visitor's value of one `Set-Cookie` line.
     ///
     /// - `Domain` is removed, because the cookie belongs to the visitor's host.
-    /// - Of several `Path` attributes the last one counts (§5.3). It is rewritten in its place.
-    /// - If that one is absent or does not start with `/`, the path is the default one of the
-    ///   request to the upstream (§5.1.4). Under a prefix it is written out: for `/stores/a` the
-    ///   browser's own default would be `/stores`, which all storefronts share.
+    /// - Of several `Path` attributes the last one counts (§5.3). It is rewritten in its place;
+    ///   the others are removed.
+    /// - If that one is absent or does not start with `/`, the default path of the request to the
+    ///   upstream (§5.1.4) is written out under a prefix: for `/stores/a` the browser's default
+    ///   would be `/stores`, which all storefronts share. Without a prefix, that default counts.
     /// - Everything else stays as it is, byte for byte.
     ///
     /// A `;` in the prefix becomes `%3B`, so that it cannot begin an attribute. Browsers do not

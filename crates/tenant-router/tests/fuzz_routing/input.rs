@@ -20,7 +20,7 @@ pub(crate) struct Case {
     pub has_body: bool,
     /// A record without a fault.
     pub good: String,
-    /// The same record, damaged.
+    /// The same record, usually damaged.
     pub damaged: String,
     pub insecure: bool,
     pub response: Vec<(String, String)>,

@@ -237,7 +237,7 @@ fn last<'e>(edits: &'e HeaderEdits<'_>, name: &str) -> Option<&'e str> {
     edits.set.iter().rev().find(|(set, _)| set == name).map(|(_, value)| &**value)
 }
 
-/// The visitor's claims about proxies are removed, and the true ones have no control
+/// The visitor's claims about proxies are removed or replaced, and the true ones have no control
 /// characters.
 fn request_edits(case: &Case, edits: &HeaderEdits<'_>) -> PropertyResult {
     lines(edits)?;
@@ -258,7 +258,7 @@ fn request_edits(case: &Case, edits: &HeaderEdits<'_>) -> PropertyResult {
     Ok(())
 }
 
-/// A new visitor's cookie is for this storefront only and leads them back to the same variant.
+/// A new visitor's cookie has its attributes and no others, and leads back to the same variant.
 fn comes_back(
     case: &Case,
     line: &str,

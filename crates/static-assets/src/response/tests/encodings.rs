@@ -42,7 +42,7 @@ fn the_best_accepted_encoding_is_sent() {
 
 /// §15.5.7: 406 if every encoding is refused.
 #[test]
-fn refusing_every_encoding_is_406() {
+fn a_file_with_encodings_that_are_all_refused_is_406() {
     for accepted in ["identity;q=0", "*;q=0", "identity;q=0, deflate", "br;q=0, gzip;q=0, zstd;q=0, identity;q=0"] {
         let fields = [("accept-encoding", accepted)];
         assert_eq!(release().get("/a.txt", &fields).status, 406, "{accepted}");

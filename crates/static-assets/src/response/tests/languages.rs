@@ -112,7 +112,7 @@ fn a_page_of_unknown_language_is_the_fallback() {
     }
 }
 
-/// Ranges and preconditions are for the translation that is selected.
+/// Ranges, `If-Range` and encodings are for the translation that is selected.
 #[test]
 fn ranges_and_encodings_are_of_the_selected_translation() {
     let release = release().encoded("/about.de.html", &[(ContentCoding::Gzip, 3)]);

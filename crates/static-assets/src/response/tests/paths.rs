@@ -1,5 +1,5 @@
-//! Which file a path means: `html_handling`, previous releases, and paths without a file
-//! (Workers static assets).
+//! Which file a path means: `html_handling`, `_redirects`, previous releases, and paths without a
+//! file (Workers static assets).
 
 use proptest::prelude::*;
 use url::Url;
@@ -154,8 +154,8 @@ fn a_path_that_names_no_file_is_one_of_a_single_page_application() {
     }
 }
 
-/// Rules with placeholders, also those of `_headers`, match any path. A path that cannot be
-/// decoded keeps its escapes.
+/// Rules with placeholders, also those of `_headers`, are compared with any path. A path that
+/// cannot be decoded keeps its escapes, but for those of unreserved characters.
 #[test]
 fn rules_for_a_path_that_names_no_file() {
     let release = TestRelease::of(&[("/index.html", "root"), ("/404.html", "no"), ("/app.html", "app"), ("/x%.html", "x")])
@@ -228,8 +228,8 @@ fn the_nearest_404_page_is_served() {
     assert_eq!(TestRelease::of(&[("/a/404.html", "a")]).get("/b/x", &[]).text(), "");
 }
 
-/// `not_found_handling` as `single-page-application` is for navigations (Fetch Metadata,
-/// `Sec-Fetch-Mode`).
+/// `not_found_handling` as `single-page-application` is for navigations: `Sec-Fetch-Mode` says
+/// what is one (Fetch Metadata), or `Accept` if it is missing.
 #[test]
 fn a_single_page_application_is_for_navigations_only() {
     let files = [("/index.html", "app"), ("/app.js", "script"), ("/404.html", "no")];

@@ -1,8 +1,10 @@
+//! Which variant a request gets, and which ones follow if its upstream fails.
+
 use super::*;
 
 /// Visitor 7 and user u1 get blue; visitor 2 and user u2 get green.
 #[test]
-fn the_split_decides_and_the_cookie_does_if_it_names_no_variant() {
+fn the_split_decides_and_if_it_cannot_the_cookie_does() {
     let cookie = Visitor::new(2).set_cookie("shop", "/", &key());
     let greens = cookie.split_once(';').unwrap().0;
     let twice = format!("uid=1; {greens}");
@@ -60,7 +62,7 @@ fn the_others_are_those_with_a_weight_and_not_the_chosen_one() {
 }
 
 #[test]
-fn the_first_other_variant_is_the_one_without_the_chosen_one() {
+fn the_others_are_ranked_as_if_the_chosen_one_had_no_weight() {
     let weights = |chosen: Option<&str>| {
         let variant = |name: &str| {
             let weight = if chosen == Some(name) { 0 } else { 5 };

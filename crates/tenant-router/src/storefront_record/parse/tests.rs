@@ -1,3 +1,5 @@
+//! The faults of records: each one's place and text, and limits.
+
 use super::super::tests::{faults, parsed};
 
 /// Members beside a valid origin, with their faults.
