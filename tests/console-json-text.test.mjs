@@ -1,7 +1,8 @@
 // JSON as the console lays it out and makes it compact: as text, without a change of its values.
+// Places and line ends in a text.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { editableForm, layOut, oneLine } from "../console/src/browse/json_text.js";
+import { editableForm, indexAfterBytes, layOut, oneLine } from "../console/src/browse/json_text.js";
 import { lineEndOf } from "../console/src/browse/value_kind.js";
 
 const TEXTS = ["", "a", '"', "\\", '\\"', "{", "}]", ":,", " \n\t", "é😀"];
@@ -51,6 +52,12 @@ test("JSON on one line, as JSON.stringify or json.dumps writes it, is laid out t
     assert.equal(form.restore(shown), text);
     assert.equal(form.restore(shown.replace("1", "7")), text.replace("1", "7"));
   }
+});
+
+test("a place in bytes is that of the character which begins there, or of the one that it cuts", () => {
+  const text = "\ufeffaé😀\ud800b";
+  const found = Array.from({ length: 16 }, (_, bytes) => indexAfterBytes(text, bytes));
+  assert.deepEqual(found, [0, 0, 0, 1, 2, 2, 3, 3, 3, 3, 5, 5, 5, 6, 7, 7]);
 });
 
 test("a text has one line end, or null if they are mixed or carriage returns alone", () => {

@@ -22,6 +22,7 @@ import { Compartment, EditorState } from "@codemirror/state";
 import { EditorView, highlightActiveLine, keymap, lineNumbers } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { indexAfterBytes } from "./browse/json_text.js";
 
 /** A longer line is not wrapped: a browser takes seconds to lay it out. */
 const WRAPPED_CHARACTERS = 50_000;
@@ -34,9 +35,10 @@ const PARSE_MS = 200;
 
 /**
  * An editor of JSON. `findings` are `{ path, problem, severity: "error" | "warning", line, column
- * }`: each is shown at its line, counted from 1, or else at the value with that path, such as
- * `flags.banner.rules[0]` or `/flags/banner/rules/0`. Text that is not JSON has a finding of its
- * own, unless it is empty or `findings` have an error already. `onChange` gets the new text.
+ * }`: each is shown at its line and column, counted from 1 and in bytes, or else at the value with
+ * that path, such as `flags.banner.rules[0]` or `/flags/banner/rules/0`. Text that is not JSON has
+ * a finding of its own, unless it is empty or `findings` have an error already. `onChange` gets
+ * the new text.
  */
 export const JsonEditor = (given) => <Editor language="json" {...given} />;
 
@@ -128,7 +130,7 @@ function visible(state, { from, to }) {
 function rangeOf(state, { path = "", line, column }) {
   if (line >= 1) {
     const found = state.doc.line(Math.min(line, state.doc.lines));
-    const from = Math.min(found.from + Math.max(0, (column ?? 1) - 1), found.to);
+    const from = found.from + indexAfterBytes(found.text, (column ?? 1) - 1);
     return visible(state, { from, to: found.to });
   }
   const { from, to } = nodeAt(state, pathSteps(path));
@@ -136,7 +138,7 @@ function rangeOf(state, { path = "", line, column }) {
 }
 
 /** Returns the members and indices of a path, in either form. */
-export function pathSteps(path) {
+function pathSteps(path) {
   if (path.startsWith("/")) {
     return path
       .slice(1)

@@ -51,6 +51,16 @@ export function jsonFault(text) {
 }
 
 /**
+ * Returns the index in a text of the character that begins after so many bytes of its UTF-8: what
+ * the Worker says of the place of a fault is in bytes.
+ */
+export function indexAfterBytes(text, bytes) {
+  const before = new TextEncoder().encode(text).subarray(0, bytes);
+  // As a stream, a character that is cut is left out.
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(before, { stream: true }).length;
+}
+
+/**
  * Returns valid JSON on one line. `space` stands after each colon and comma, and nowhere else
  * between its tokens.
  */
