@@ -1,4 +1,5 @@
 //! What one isolate remembers from one request to the next, each cache beside its bound.
+//! Constants, such as the vars, are where they are made.
 //!
 //! An isolate has 128 MB for JavaScript and WebAssembly together, and serves several requests at
 //! once. All caches together take less than 64 MiB beside a manifest of up to some 35,000 files,

@@ -1,5 +1,6 @@
-//! The jobs, one module for each family of routes. A job reads what its decision needs, asks its
-//! crate to decide, and renders the response.
+//! The jobs, one module for each family of routes, and `key_writer`, the Durable Object of
+//! `/writes`. A job reads what its decision needs, asks its crate to decide, and renders the
+//! response.
 
 #[cfg(feature = "assets")]
 pub(crate) mod assets;

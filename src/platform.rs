@@ -1,5 +1,5 @@
-//! What binds the Worker to its runtime: bindings, clock, log, and each workaround for workerd or
-//! wasm-bindgen.
+//! What binds the Worker to its runtime: bindings, vars, clock, log, and workarounds for workerd
+//! or wasm-bindgen. The README of this folder lists all that depends on one of their versions.
 
 pub(crate) mod bindings;
 #[cfg(feature = "values")]

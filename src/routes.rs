@@ -1,4 +1,5 @@
-//! The route table: (host, path) -> job, and the methods that each route allows.
+//! The route table: (host, path) -> job, and the methods that each route allows. Storefronts, the
+//! KV REST API and the console's API get all methods, and check them themselves if they need to.
 
 use http_semantics::error_response::{ErrorResponse, HttpError};
 use http_semantics::one_of_each;
@@ -123,12 +124,13 @@ impl<'p> Route<'p> {
         let allow = match self {
             #[cfg(feature = "storefronts")]
             Self::Storefront { .. } => return Ok(()),
-            // The API has its own errors.
+            // The API has an error of its own for a method.
             #[cfg(feature = "kv-api")]
             Self::KvApi => return Ok(()),
             // Each call has its own method.
             #[cfg(feature = "console")]
             Self::ConsoleApi { .. } => return Ok(()),
+            // Any other method than TRACE; `Allow` names the usual ones.
             #[cfg(feature = "cache")]
             Self::Cache if method != "TRACE" => return Ok(()),
             #[cfg(feature = "cache")]

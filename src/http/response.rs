@@ -1,4 +1,5 @@
-//! Responses, made with as few calls into the runtime as possible.
+//! Responses, made with as few calls into the runtime as possible. Those of the cache and of
+//! upstreams are made in `forwarding.rs`.
 
 use http_semantics::workers_cache;
 use wasm_bindgen::prelude::*;
@@ -61,7 +62,7 @@ fn with_cache_fields<'f>(
 }
 
 /// Returns a response with these fields, which are used again and again, and a body that has the
-/// content coding they name already.
+/// content coding they name already. It adds no `nosniff`: files bring their own.
 pub(crate) fn encoded<'f>(
     status: u16,
     body: &JsValue,

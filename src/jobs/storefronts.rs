@@ -35,7 +35,8 @@ use crate::platform::js_error::message_of;
 #[cfg(not(feature = "assets"))]
 use crate::routes::RouteNotFound;
 
-/// Sends the request to the storefront's upstream and streams the response back.
+/// Finds the storefront's record, sends the request to its upstream, or to another one if that
+/// fails, and streams the response back.
 pub(crate) async fn handle(
     context: &RequestContext,
     host: &HostMatch<'static>,
@@ -115,7 +116,9 @@ struct UpstreamAttempt<'a> {
 }
 
 impl<'a> ProxiedRequest<'a> {
-    /// Proxies the request. `now_ms` is milliseconds since the Unix epoch.
+    /// Proxies the request: one or two tries, and the record's fallback if they fail. If neither
+    /// an upstream nor a fallback could be tried, an upstream that was passed over because it
+    /// fails often is the last resort. `now_ms` is milliseconds since the Unix epoch.
     async fn handle(&self, now_ms: u64) -> Result<Response, RequestError> {
         let fallback = self.record.fallback.as_ref();
         let mut attempt = match failover(|failover| failover.first(self.plan, fallback, now_ms)) {

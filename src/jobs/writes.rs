@@ -1,5 +1,6 @@
 //! `POST /writes/{key}` makes one write to a key, or many at the same time, by one of three
-//! strategies. `GET /writes/{key}` returns the value of the key.
+//! strategies. `GET /writes/{key}` returns the value of the key that KV shows, or with
+//! `consistent=1` the newest one, which the key's Durable Object knows.
 
 mod page;
 

@@ -62,8 +62,8 @@ pub(crate) enum EnvelopeBody {
 
 impl Store {
     /// Returns a value with its head; `None` if the key does not exist. The body is bytes if head
-    /// and body have at most `small_max` bytes together, and always without a limit. A read fails
-    /// after [`READ_DEADLINE`].
+    /// and body have at most `small_max` bytes together, as the metadata says, and always without
+    /// a limit. The read is not tried again, and fails after [`READ_DEADLINE`].
     pub(crate) async fn envelope(&self, key: &Key<'_>, small_max: Option<u32>) -> Result<Option<Envelope>, StoreError> {
         let small_max = small_max.map_or(f64::INFINITY, f64::from);
         let milliseconds = READ_DEADLINE.as_secs_f64() * 1000.0;

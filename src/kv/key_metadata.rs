@@ -45,7 +45,8 @@ pub(crate) struct KeyMetadata {
 
 impl Store {
     /// Returns the metadata of all keys with a prefix, in up to `pages_max` pages of 1000 ("List
-    /// keys": only `list_complete` ends a listing, and each page needs the prefix again).
+    /// keys": only `list_complete` ends a listing, and each page needs the prefix again). The
+    /// first page that fails, or takes longer than [`READ_DEADLINE`], ends it with an error.
     pub(crate) async fn listed_metadata(&self, prefix: &str, pages_max: u32) -> Result<KeyMetadata, StoreError> {
         let mut metadata = Vec::new();
         let options: ListOptions = js_sys::Object::new().unchecked_into();

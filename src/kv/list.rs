@@ -1,4 +1,5 @@
-//! Lists of keys, for the KV REST API and the console.
+//! Lists of keys, for the KV REST API and the console. Each is one call of KV, which is not tried
+//! again.
 
 use std::time::Duration;
 

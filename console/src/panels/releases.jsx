@@ -30,7 +30,7 @@ export function ReleasesPanel({ session }) {
     <div class="stack">
       <h1>Releases</h1>
       <p class="help">
-        The releases of files in <code>{title}</code>. One key names the release that is served; a rollback writes that key alone.
+        The releases of files in <code>{title}</code>. One key names the release that is served; a rollback changes that key alone.
       </p>
       <Failure error={error ?? rolling.error}>
         {rolling.error?.code === "release_switched" && (
