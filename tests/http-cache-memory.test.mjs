@@ -1,5 +1,5 @@
 // `/cache/{absolute URL}`: what an isolate serves from memory without reading KV, for ten seconds
-// (CACHE_REFRESH).
+// (CACHE_REFRESH); and of parallel misses, which ones wait for the response to the first.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
@@ -188,7 +188,7 @@ test("of parallel misses of two variants one asks the upstream for each, after t
   for (const variant of [0, 1]) assert.equal(new Set(responses.filter((_, number) => number % 2 === variant).map(({ text }) => text)).size, 1);
 });
 
-test("parallel misses of a response that may not be stored wait no longer than the first took", async () => {
+test("parallel misses of a response that may not be stored get one of their own each", async () => {
   const { open, promise: opened } = gate();
   const page = resource([{ headers: ["Cache-Control: no-store"], until: opened }, { headers: ["Cache-Control: no-store"] }]);
   const responses = await requestAtOnce(page, 20, open);
@@ -196,7 +196,7 @@ test("parallel misses of a response that may not be stored wait no longer than t
   assert.equal(new Set(responses.map(({ text }) => text)).size, 20);
 });
 
-test("parallel misses go on by themselves if the first fails", async () => {
+test("if the first of parallel misses fails, only it gets the error", async () => {
   const { open, promise: opened } = gate();
   const page = resource([{ status: 503, until: opened }, { headers: freshFor(1000) }]);
   const responses = await requestAtOnce(page, 10, open);
@@ -204,17 +204,25 @@ test("parallel misses go on by themselves if the first fails", async () => {
   assert.equal(responses.filter(({ status }) => status === 200).length, 9);
 });
 
-test("a request with credentials neither waits nor lets others wait", async () => {
-  const { open, promise: opened } = gate();
-  const page = resource([{ headers: freshFor(1000), until: opened }, { headers: freshFor(1000) }]);
-  const first = page.get({ Cookie: "session=a" });
-  await eventually(() => page.requestCount === 1, "the first request");
-  assert.equal((await page.get()).status, 200);
-  open();
-  await first;
-});
+/** Checks that of a request with these fields and one without, neither waits for the other. */
+async function assertNoWaiting(fields) {
+  for (const [first, second] of [
+    [fields, {}],
+    [{}, fields],
+  ]) {
+    const { open, promise: opened } = gate();
+    const page = resource([{ headers: freshFor(1000), until: opened }, { headers: freshFor(1000) }]);
+    const early = page.get(first);
+    await eventually(() => page.requestCount === 1, "the first request");
+    assert.equal((await page.get(second)).text, "2");
+    open();
+    await early;
+  }
+}
 
-test("if the client of the first request leaves, the others get a response all the same", async () => {
+test("a request with credentials neither waits nor lets others wait", () => assertNoWaiting({ Cookie: "session=a" }));
+
+test("if the client of the first request leaves, the next one gets a response all the same", async () => {
   const page = resource([{ headers: freshFor(1000), delayMs: 500 }, { headers: freshFor(1000) }]);
   const { request } = openRequest({ url: page.worker.directUrl }, `/cache/${page.url}`);
   request.end();
@@ -228,13 +236,5 @@ for (const [name, fields] of [
   ["a range", { Range: "bytes=0-1" }],
   ["a condition of its own", { "If-None-Match": '"a"' }],
 ]) {
-  test(`a request with ${name}, whose response is not stored, neither waits nor lets others wait`, async () => {
-    const { open, promise: opened } = gate();
-    const page = resource([{ headers: freshFor(1000), until: opened }, { headers: freshFor(1000) }]);
-    const first = page.get(fields);
-    await eventually(() => page.requestCount === 1, "the first request");
-    assert.equal((await page.get()).text, "2");
-    open();
-    await first;
-  });
+  test(`a request with ${name} neither waits nor lets others wait`, () => assertNoWaiting(fields));
 }

@@ -45,7 +45,7 @@ const lifetimes = [
   ["immutable", ["Cache-Control: max-age=100, immutable"], 100],
   ["must-understand, of a status that is understood, before no-store", ["Cache-Control: must-understand, no-store, max-age=100"], 100],
   ["a tenth of the time since Last-Modified", () => [`Last-Modified: ${httpDate(-1000)}`], 100],
-  ["a day where that tenth is longer", () => [`Last-Modified: ${httpDate(-100 * DAY)}`], DAY],
+  ["a day if that tenth is longer", () => [`Last-Modified: ${httpDate(-100 * DAY)}`], DAY],
   ["public, for a status that is not heuristically cacheable", () => ["Cache-Control: public", `Last-Modified: ${httpDate(-1000)}`], 100, 403],
   ["a max-age beyond 2^31", ["Cache-Control: max-age=99999999999"], 400 * DAY],
 ];
@@ -102,7 +102,7 @@ for (const [rule, lines] of neverFresh) {
 }
 
 const bearer = { Authorization: "Bearer x" };
-/** Responses that must not be stored: their fields, and the request's. */
+/** Responses that are not stored: their fields, and what differs from a 200 to a plain GET. */
 const notStored = [
   ["no-store", freshFor(100, "Cache-Control: no-store")],
   ["no-store in capitals", ["Cache-Control: max-age=100, NO-STORE"]],
@@ -163,7 +163,7 @@ for (const status of [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501]) {
 }
 
 for (const status of [201, 202, 302, 303, 307, 400, 401, 403, 406, 409, 418, 500, 503, 599]) {
-  test(`the status ${status} needs explicit freshness`, async () => {
+  test(`the status ${status} is not heuristically cacheable; with explicit freshness it is stored`, async () => {
     const heuristic = resource({ status, headers: () => [`Last-Modified: ${httpDate(-1000)}`] });
     await heuristic.get();
     assert.equal((await heuristic.get()).text, "2");
@@ -174,8 +174,6 @@ for (const status of [201, 202, 302, 303, 307, 400, 401, 403, 406, 409, 418, 500
     assertHit(hit, "1");
     assert.equal(hit.status, status);
     assert.equal(hit.headers.location, "/next");
-    // Many failures in a row would open a circuit.
-    await advanceClock(11);
   });
 }
 
@@ -208,7 +206,7 @@ const hopByHop = [
   "Trailer: X-T",
   "Upgrade: h2c",
 ];
-test("hop-by-hop fields and those that Connection lists are neither passed on nor stored; all others are", async () => {
+test("hop-by-hop fields and those that Connection lists are neither passed on nor stored; others are", async () => {
   const own = ["X-Own: a  b", "X-Two: 1", "X-Two: 2", "Content-Type: text/x-test; a=b", "Content-Language: de", 'ETag: W/"x,y"', "X-Empty:"];
   const page = resource({ headers: freshFor(100, ...hopByHop, ...own) });
   for (const response of [await page.getAndStore(), await page.get()]) {
@@ -243,8 +241,8 @@ for (const directive of ["no-cache", "private"]) {
 }
 
 /**
- * Directives of a request for a response that is fresh for another 50 of its 100 seconds; "hit",
- * or why it is forwarded.
+ * Directives of a request for a response that is fresh for another 50 of its 100 seconds; and the
+ * outcome: "hit", why it is forwarded, or the status of an error.
  */
 const freshDirectives = [
   ["nothing", {}, "hit"],
@@ -264,7 +262,7 @@ const freshDirectives = [
   ["Pragma: no-cache beside Cache-Control", { Pragma: "no-cache", "Cache-Control": "max-age=60" }, "hit"],
   ["another Pragma", { Pragma: "x" }, "hit"],
 ];
-/** The same for a response that has been stale for 50 seconds. */
+/** The same for a response that has been stale for 50 seconds; "max-stale" is a hit, too. */
 const staleDirectives = [
   ["nothing", {}, "stale"],
   ["max-stale", { "Cache-Control": "max-stale" }, "max-stale"],
@@ -274,7 +272,7 @@ const staleDirectives = [
   ["only-if-cached", { "Cache-Control": "only-if-cached" }, 504],
   ["only-if-cached, max-stale", { "Cache-Control": "only-if-cached, max-stale" }, "max-stale"],
   ...["must-revalidate", "proxy-revalidate", "s-maxage=100", "no-cache"].map((forbids) => [
-    `max-stale, where the response says ${forbids}`,
+    `max-stale, if the response says ${forbids}`,
     { "Cache-Control": "max-stale" },
     "stale",
     `, ${forbids}`,

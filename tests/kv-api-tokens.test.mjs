@@ -1,5 +1,6 @@
 // Signed tokens of the KV REST API: no call reads, lists or changes what lies outside a token's
-// namespace and prefix, whatever its encoding, and no answer shows what exists there.
+// namespace and prefix, whatever its encoding, and no answer shows what exists there; and which
+// tokens are valid, and until when.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
@@ -16,7 +17,7 @@ const made = assertResult(await api("POST", NAMESPACES, { body: '{"title":"made"
 const idOf = async (title) => assertResult(await api("GET", `${NAMESPACES}/${title}`)).id;
 const ids = { WRITES: await idOf("WRITES"), assets: await idOf("assets") };
 
-/** What is in KV, and must stay as it is. */
+/** Keys outside the prefix `site/`. They are in KV, and must stay as they are. */
 const outside = ["secret", "site", "site0", "sitemap", "Site/a", "/site/a", "other/site/", "site%2Fa"];
 for (const key of [...outside, "site/a", "site/b"]) await WRITES.put(key, `of ${key}`, { metadata: { key } });
 await assets.put("site/a", "of assets");
@@ -51,7 +52,7 @@ const unchanged = async () => {
 };
 
 describe("prefix", () => {
-  test("a token reads, writes and deletes below its prefix", async () => {
+  test("tokens read below their prefix, and one for writing writes and deletes there", async () => {
     for (const token of [reader, writer]) {
       assert.equal((await api("GET", valuePath("WRITES", "site/a"), { token })).text, "of site/a");
       assert.equal((await api("GET", `${NAMESPACES}/${ids.WRITES}/values/%73ite%2fa`, { token })).text, "of site/a");
@@ -86,7 +87,7 @@ describe("prefix", () => {
       await unchanged();
     });
 
-  test("no token changes more than it may: a reader changes nothing", async () => {
+  test("a token for reading changes nothing", async () => {
     const token = reader;
     assertFailure(await api("PUT", valuePath("WRITES", "site/a"), { token, body: "w" }), 403, 10000);
     assertFailure(await api("DELETE", valuePath("WRITES", "site/a"), { token }), 403, 10000);
@@ -269,9 +270,13 @@ describe("validity", () => {
   });
 
   test("while the list of revoked tokens is broken or cannot be read for the first time, no signed token is accepted", async () => {
-    const broken = await startKvApi({ vars: { CONFIG_REFRESH: "1" } });
-    await broken.env.USER_CONFIGURATION.put("kv-edge:revoked-tokens", "no JSON");
-    assertFailure(await broken.api("GET", "/user/tokens/verify", { token: signToken() }), 503, 10001);
-    assertResult(await broken.api("GET", "/user/tokens/verify"));
+    const other = await startKvApi({ faulty: true, vars: { CONFIG_REFRESH: "1" } });
+    const verify = (headers, token) => other.api("GET", "/user/tokens/verify", { headers, token });
+    const unreadable = { "X-Kv-Faults": json({ USER_CONFIGURATION: { get: ["500"] } }) };
+    assertFailure(await verify(unreadable, signToken()), 503, 10001);
+    assertResult(await verify(unreadable));
+    await other.env.USER_CONFIGURATION.put("kv-edge:revoked-tokens", "no JSON");
+    assertFailure(await verify({}, signToken()), 503, 10001);
+    assertResult(await verify({}));
   });
 });

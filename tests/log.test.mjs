@@ -1,10 +1,11 @@
-// The log: warnings and errors at their level, each with the id of its request, and nothing that a
-// visitor sent.
+// The log: warnings and errors at their level, each with the id of its request, unless an object
+// of KEY_WRITER logs it, and nothing that a visitor sent.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
 import { openRequest, send } from "./harness/http.mjs";
+import { NAMESPACES } from "./harness/kv-api.mjs";
 import { neverRespond } from "./harness/raw-upstream.mjs";
 import { breakInBody, closedOrigin, startUpstream } from "./harness/upstream.mjs";
 import { bearer, startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
@@ -24,10 +25,12 @@ const worker = await startWorker({
     ASSETS_REFRESH: "0",
     ROUTING_ORIGINS: `${upstream.origin},${closed},http://*.nowhere.invalid`,
     TENANT_DOMAIN: "shops.localhost",
+    KV_API_WRITABLE: "WRITES",
     UPSTREAM_TIMEOUT_MS: "400",
   },
 });
 const { CACHE_KV, ROUTING_CONFIG, USER_CONFIGURATION, assets } = worker.env;
+const API = `/client/v4${NAMESPACES}/WRITES`;
 
 /** Text that a visitor sends wherever they can. No log line may contain it. */
 const PLANTED = "plantedsecret";
@@ -47,7 +50,7 @@ const fields = {
 };
 const query = `?q=${PLANTED}query&${PLANTED}name=1`;
 
-/** Upstreams that fail in every way, at paths that the visitor chose. */
+/** Upstreams that fail in many ways, at paths that the visitor chose. */
 const broken = {
   dies: breakInBody(),
   "dies with a length": breakInBody({ length: 100_000 }),
@@ -204,7 +207,7 @@ test("stored bodies that break off log nothing that a visitor sent", async () =>
   await assertLog({ atLeast: 1 });
 });
 
-test("a failing KV logs nothing that a visitor sent, on every route", async () => {
+test("a failing KV logs nothing that a visitor sent, on every route that calls it", async () => {
   await USER_CONFIGURATION.put("flags", JSON.stringify({ flags: { a: { state: "ENABLED", variants: { on: true }, defaultVariant: "on" } } }));
   for (const fault of kvFailures) {
     const headers = { "X-Kv-Faults": JSON.stringify(faultsEverywhere(fault)) };
@@ -233,6 +236,13 @@ test("a failing KV logs nothing that a visitor sent, on every route", async () =
       ]),
       sendAny(`/writes/${PLANTED}key`, { headers: withToken }),
       sendAny(`/writes/${PLANTED}key?consistent=1`, { headers: withToken }),
+      ...["GET", "PUT", "DELETE"].map((method) =>
+        sendAny(`${API}/values/${PLANTED}key`, { headers: withToken, method, body: method === "PUT" ? body : undefined }),
+      ),
+      sendAny(`${API}/metadata/${PLANTED}key`, { headers: withToken }),
+      sendAny(`${API}/keys?prefix=${PLANTED}`, { headers: withToken }),
+      sendAny(`${API}/bulk`, { headers: withToken, method: "PUT", body: JSON.stringify([{ key: `${PLANTED}key`, value: PLANTED }]) }),
+      sendAny(`${API}/bulk/get`, { headers: withToken, method: "POST", body: JSON.stringify({ keys: [`${PLANTED}key`] }) }),
     ]);
   }
   await sendAny(`/writes/${PLANTED}key?strategy=coalesce`, {

@@ -26,6 +26,7 @@ for (const method of ["GET", "HEAD"]) {
     assert.equal(response.status, 200);
     assert.equal(upstream.requests.length, 1);
     assert.equal(upstream.requests[0].method, method);
+    for (const name of ["Content-Length", "Transfer-Encoding"]) assert.equal(upstream.requests[0].field(name), undefined);
   });
 }
 
@@ -54,7 +55,7 @@ test("uploads that stall until the deadline do not open the circuit for others",
   assert.equal((await get(id)).status, 200);
 });
 
-test("a hanging request does not use up another variant's probe or retry", async () => {
+test("a request that hangs is not retried at another variant, which still serves its own visitors", async () => {
   const good = upstreamOf(respondOk());
   const variants = [
     { name: "hangs", origin: upstreamOf(neverRespond).origin, weight: 1 },

@@ -15,7 +15,7 @@ import { randomFrom } from "./harness/soak-model.mjs";
 import { bearer, startWorker } from "./harness/worker.mjs";
 import { WorkersCache } from "./harness/workers-cache.mjs";
 
-/** For each of two Workers. */
+/** The requests of each test. */
 const REQUESTS = 5000;
 const seed = Number(process.env.KV_EDGE_CACHE_SEED ?? crypto.getRandomValues(new Uint32Array(1))[0]);
 console.log(`workers-cache: KV_EDGE_CACHE_SEED=${seed}`);
@@ -88,7 +88,7 @@ async function start(vars) {
     await ROUTING_CONFIG.put(key, JSON.stringify(record));
   }
   await USER_CONFIGURATION.put("ann", JSON.stringify({ preview_features_enabled: true }));
-  await assets.put("hello-world.json", JSON.stringify([{ key: "hello-world", language_map: { en: "Hello World!", de: "Hallo Welt!" } }]));
+  await assets.put("hello-world.json", '[{"language_code":"en","message":"Hello World!"},{"language_code":"de","message":"Hallo Welt!"}]');
   await WRITES.put("k", "a value");
   await pushAssets(worker, makeFolder(FILES));
   const direct = { url: worker.directUrl };
@@ -237,7 +237,7 @@ test(`${REQUESTS} random requests to tenants by host: nothing is stored`, async 
 for (const [name, { run, hosts }, withoutFields] of [
   ["tenants by host without Cloudflare-CDN-Cache-Control", tenants, ["cloudflare-cdn-cache-control"]],
   ["tenants by path without Cloudflare-CDN-Cache-Control", platform, ["cloudflare-cdn-cache-control"]],
-  ["responses without any word for caches", platform, ["cloudflare-cdn-cache-control", "cache-control"]],
+  ["responses without Cache-Control and Cloudflare-CDN-Cache-Control", platform, ["cloudflare-cdn-cache-control", "cache-control"]],
   ["responses without Vary", platform, ["vary"]],
 ]) {
   test(`the model finds a mistake: ${name}`, async () => {
