@@ -1,5 +1,5 @@
-// `GET /healthz`: the version of the Worker and the state of the flag definitions, of which it
-// shows no more than the place of a fault.
+// `GET /healthz`: the version of the Worker and the state of the flag definitions. It says how
+// many flags there are and where a definition is at fault, and shows no value of a definition.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { describe, test } from "node:test";

@@ -1,4 +1,5 @@
-// `GET /hello-world`: the documented translated page.
+// `GET /hello-world`, the documented translated page: which language a visitor gets, and from
+// which file.
 import assert from "node:assert/strict";
 import { before, beforeEach, describe, test } from "node:test";
 import { send, sendForJson } from "./harness/http.mjs";

@@ -13,7 +13,7 @@ const MIB = 1024 * 1024;
 const random = randomBytes(25 * MIB + 1);
 
 for (const framing of ["length", "chunked", "close"]) {
-  test(`a body of 10 MiB with the framing ${framing} is passed on and stored whole`, async () => {
+  test(`a body of more than 10 MiB with the framing ${framing} is passed on and stored whole`, async () => {
     const body = random.subarray(0, 10 * MIB + 1);
     const page = resource({ headers: freshFor(100), body, framing });
     for (const response of [await page.getAndStore(), await page.get()]) {
@@ -41,7 +41,7 @@ test("a short chunked body is stored too", async () => {
   assertHit(await page.get(), "short");
 });
 
-test("a short body that breaks off causes a 502, is never sent in part, and is not stored", async () => {
+test("a short body with a Content-Length that breaks off causes a 502, is never sent in part, and is not stored", async () => {
   const page = resource(
     [
       { headers: freshFor(100), body: "a whole body", breaksAt: 5 },

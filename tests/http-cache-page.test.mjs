@@ -31,7 +31,8 @@ function pageOf(lines, { at, ...script } = {}) {
 }
 
 /**
- * The response's freshness, and for how many seconds the page is served from the cache.
+ * What says how long the response is fresh, and for how many seconds the page is served from the
+ * cache.
  */
 for (const [rule, lines, seconds] of [
   ["no lifetime", [], 60],
@@ -90,7 +91,7 @@ test("a failing upstream: a page is served stale only if its response allows it"
   assert.equal((await send(worker, `/cache?url=${encodeURIComponent(strict.url)}`)).status, 502);
 });
 
-test("while its upstream fails, a stale page is neither made nor put into KV again", async () => {
+test("while its upstream fails, a stale page is served again and again, and not put into KV again", async () => {
   const broken = { breaksAt: "head" };
   const page = pageOf(["Cache-Control: max-age=100, stale-if-error=100"], { at: unusedUpstream(), 2: broken, 3: broken, closes: true });
   await page.view();
@@ -128,7 +129,7 @@ test("a page does not depend on the visitor: it is fetched without cookies and c
   for (const name of ["Cookie", "Authorization"]) assert.equal(page.requests[0].field(name), undefined);
 });
 
-test("after a soft purge, an upstream that fails is asked again only after a second", async () => {
+test("after a soft purge, an upstream that fails is not asked again by the next visitors", async () => {
   const page = pageOf(freshFor(1000), { 2: { status: 503 }, 3: { status: 503 } });
   await page.view();
   await page.waitUntilPageStored();

@@ -1,6 +1,7 @@
-// `/cache/{absolute URL}`: nobody gets a response that was made for another visitor, unless the
-// upstream says explicitly that it is fresh for shared caches; and a visitor cannot override host,
-// path or method at the upstream.
+// `/cache/{absolute URL}`: nobody gets a response to another visitor's credentials, unless the
+// upstream says explicitly that it is fresh for shared caches; a visitor cannot override host,
+// path or method at the upstream; and what becomes of short bodies that break off, of bytes over
+// 0x7F in fields, and of spellings of a URL.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
@@ -51,7 +52,7 @@ for (const [rule, headers] of privateDirectives) {
   });
 }
 
-test("a response to credentials that is explicitly fresh for shared caches is shared, without its cookie", async () => {
+test("a response to a Cookie that is explicitly fresh for shared caches is shared, without the cookie it sets", async () => {
   for (const control of ["max-age=60", "s-maxage=60", "public, max-age=60"]) {
     const page = resource({ headers: [`Cache-Control: ${control}`, "Set-Cookie: session=alice"] });
     const first = await page.getAndStore({ Cookie: "session=alice" });
@@ -144,7 +145,7 @@ const SPOOFED = {
   "X-Force-Variant": "green",
   "X-Force-Variant-Token": "the-token",
 };
-test("fields that override host, path or method, and kv-edge's token, do not reach the upstream", async () => {
+test("fields that override host, path, method or client address, and kv-edge's own, do not reach the upstream", async () => {
   for (const method of ["GET", "HEAD", "POST"]) {
     const page = resource({ headers: freshFor(100) });
     await page.request(method, { headers: { ...SPOOFED, "X-Own": "1" } });
@@ -154,7 +155,7 @@ test("fields that override host, path or method, and kv-edge's token, do not rea
   }
 });
 
-/** Responses that are not stored, and one without directives. */
+/** Fields of responses that are not stored. */
 const UNSTORED = [
   ["private", ["Cache-Control: private"]],
   ["no-store", ["Cache-Control: no-store"]],
@@ -190,7 +191,7 @@ const LATIN1 = [
   ["X-Note", "\xff\x80"],
 ];
 for (const [name, value] of LATIN1) {
-  test(`bytes over 0x7F in ${name} are passed on unchanged, and the response is not stored`, async () => {
+  test(`bytes over 0x7F in ${name} that are not UTF-8 are passed on unchanged, and the response is not stored`, async () => {
     const page = resource({ headers: freshFor(100, `${name}: ${value}`), body: "x" });
     for (const turn of [1, 2]) {
       const response = await page.get();
@@ -211,7 +212,7 @@ test("UTF-8 in a field is stored and sent unchanged", async () => {
   assert.equal(field(hit, "x-note"), value);
 });
 
-test("a 304 whose fields have bytes over 0x7F is replaced by an unconditional request", async () => {
+test("a 304 whose fields have such bytes is replaced by an unconditional request", async () => {
   const page = resource([
     { headers: ['ETag: "a"'], body: "one" },
     { status: 304, headers: ['ETag: "a"', "X-Note: \xfc"] },

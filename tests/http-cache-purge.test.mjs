@@ -35,7 +35,7 @@ async function purge(body, purged) {
 const page = (...lines) => resource({ headers: freshFor(10_000, ...lines) });
 const isGone = async (one) => assert.equal(parseCacheStatus(await one.get()).hit, undefined, `${one.url} is not purged`);
 
-test("a purged URL is not served from the cache any more, here at once; another one is", async () => {
+test("a purged URL is not served from the cache any more, in this isolate at once; another one is", async () => {
   const [one, other] = [page(), page()];
   for (const each of [one, other]) await each.getAndStore();
   await purge({ url: one.url }, [{ url: one.url }]);
@@ -108,7 +108,7 @@ for (const [field, line] of [
   });
 }
 
-test("many targets are purged with one request, each with one write", async () => {
+test("many targets are purged with one request", async () => {
   const tag = uniqueName("tag");
   const [one, two, three, tagged, other] = [page(), page(), page(), page(`Cache-Tag: ${tag}`), page()];
   for (const each of [one, two, three, tagged, other]) await each.getAndStore();
@@ -143,7 +143,7 @@ test("a purge is a record in KV, one write for a target: its key begins with pur
   assert.equal(call.ttl, 3600);
 });
 
-test("a purge made elsewhere takes effect here within 60 seconds and CACHE_REFRESH", async () => {
+test("a purge that another isolate made takes effect within 60 seconds and CACHE_REFRESH", async () => {
   const tag = uniqueName("tag");
   const [one, tagged, other] = [page(), page(`Cache-Tag: ${tag}`), page()];
   for (const each of [one, tagged, other]) await each.getAndStore();
@@ -200,7 +200,7 @@ test("a purged response is not served stale either", async () => {
   assertProblem(await one.getForJson(), 502, "upstream_failed");
 });
 
-test("all spellings of a URL are purged, and its fragment is ignored", async () => {
+test("a URL is purged in another spelling of its scheme, and its fragment is ignored", async () => {
   const one = page();
   await one.getAndStore();
   await purge({ url: `${one.url.replace("http:", "HTTP:")}#f` }, [{ url: one.url }]);
@@ -305,7 +305,7 @@ describe("a KV that refuses", { concurrency: true }, () => {
     ["429", 429, "kv_rate_limited"],
     ["no response", 503, "kv_unavailable"],
   ]) {
-    test(`a purge that KV refuses (${fault}) gets ${status}, since it would take effect here only`, async () => {
+    test(`a purge that KV refuses (${fault}) gets ${status}, since it would take effect in this isolate only`, async () => {
       const one = page();
       await one.getAndStore();
       assertProblem(await post({ url: one.url }, { faults: { put: [fault] } }), status, code);
@@ -354,7 +354,7 @@ describe("a soft purge", () => {
     });
   }
 
-  test("an upstream that is down right after it does not show", async () => {
+  test("if the upstream is down right after it, visitors get the old response", async () => {
     // Each response has a new connection: the runtime repeats a request that fails on another.
     const script = [{ headers: freshFor(10_000), closes: true }, { status: 503, closes: true }, { breaksAt: "head" }, { headers: freshFor(10_000) }];
     const one = resource(script, { at: unusedUpstream() });

@@ -1,4 +1,5 @@
-// `/cache/{absolute URL}`: ranges of stored responses (RFC 9110 §14, RFC 9111 §3.3).
+// `/cache/{absolute URL}`: ranges of responses that are stored, stale, or not stored yet (RFC 9110
+// §14, RFC 9111 §3.3).
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
@@ -28,8 +29,8 @@ const ranges = [
   ["bytes=10-20", 416, undefined, "bytes */10"],
   ["bytes=99999999999999999999-", 416, undefined, "bytes */10"],
   ["bytes=-0", 416, undefined, "bytes */10"],
-  // Malformed, of another unit, or several ranges: a 200 is a valid response (RFC 9110
-  // §14.2).
+  // Malformed, of another unit, or several ranges that do not touch: a 200 is a valid response
+  // (RFC 9110 §14.2).
   ["bytes=5-2", 200, "0123456789"],
   ["bytes=a-b", 200, "0123456789"],
   ["bytes=1", 200, "0123456789"],

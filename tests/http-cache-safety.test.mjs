@@ -1,5 +1,6 @@
-// `/cache/{absolute URL}`: which URLs are fetched, with which request line, and that nobody gets a
-// response that was made for another visitor alone.
+// `/cache/{absolute URL}`: which URLs are fetched, with which request line; that redirects and
+// loops are not followed, and that nobody gets a response that was made for another visitor
+// alone.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { send, sendForJson } from "./harness/http.mjs";
@@ -20,7 +21,7 @@ const hidePorts = (text) => text.replaceAll(String(port), "PORT").replaceAll(Str
 const at = (path, options) => send(worker, path, options);
 const atForJson = (path, options) => sendForJson(worker, path, options);
 
-/** Sends a path and checks that no upstream received a request. */
+/** Checks that a path gets this error, and that no upstream receives a request. */
 async function refused(path, status, code) {
   const before = upstream.requests.length;
   assertProblem(await atForJson(path), status, code);
@@ -226,7 +227,7 @@ for (const [name, lines] of [
   });
 }
 
-test("a response to Authorization is not served to other visitors, nor to anonymous ones", async () => {
+test("a response to Authorization with max-age alone is not served to other visitors, nor to anonymous ones", async () => {
   const page = resource(respondPersonally("Cache-Control: max-age=1000"));
   for (const authorization of ["Bearer a", "Bearer b", undefined, "Bearer a"]) {
     const headers = authorization === undefined ? {} : { Authorization: authorization };
@@ -261,7 +262,7 @@ test("similar URLs have their own responses", async () => {
   }
 });
 
-test("a range, a HEAD or a POST of one visitor is never served as the whole to another one", async () => {
+test("the response to a range, to a HEAD, or to a POST without Content-Location is not served to a GET", async () => {
   const page = resource((request) => {
     if (request.field("Range")) return { status: 206, headers: freshFor(1000, "Content-Range: bytes 0-0/5"), body: "w" };
     return { headers: freshFor(1000), body: request.method === "POST" ? "posted" : "whole" };

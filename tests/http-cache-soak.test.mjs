@@ -1,15 +1,16 @@
-// `/cache/{absolute URL}` under thousands of random requests, with upstreams and a KV that fail at
-// random: every response is one that the upstream sent for such a request, complete, and not from
-// before a purge or a write; and nobody gets a response to another visitor's credentials, unless
-// it was explicitly fresh for shared caches.
+// `/cache/{absolute URL}` under thousands of random requests, with upstreams and a KV that fail
+// at random: every response is kv-edge's own error, or one that the upstream sent for such a
+// request, complete if the upstream's was, and not from before a purge or a write; and nobody
+// gets a response to another visitor's credentials, unless it was explicitly fresh for shared
+// caches.
 //
-// The decisions are tested natively, in millions of steps (http-cache's exchange_simulation). What
-// workerd adds is tested here: `npm test` makes 2,500 requests, or as many as the machine manages
-// in a minute, and prints their number: only the responses count, never the speed.
-// KV_EDGE_SOAK_SECONDS sets the time. KV_EDGE_SOAK_REQUESTS sets the number, and then they are all
-// made, unless the time is set too; `npm run soak` makes 100,000. The seed is printed;
-// KV_EDGE_SOAK_SEED=… makes the same requests and faults again (the order in which they arrive is
-// the runtime's).
+// The decisions are tested natively, in millions of steps (http-cache's exchange_simulation).
+// What workerd adds is tested here: `npm test` makes 2,500 requests, or as many as the machine
+// manages in a minute, and prints their number: only the responses count, never the speed.
+// KV_EDGE_SOAK_SECONDS sets the time. KV_EDGE_SOAK_REQUESTS sets the number, and then they are
+// all made, unless the time is set too; `npm run soak` makes 100,000. The seed is printed;
+// KV_EDGE_SOAK_SEED=… makes the same random choices again (the order in which requests arrive at
+// the upstreams, and when an outage begins, are the machine's).
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import { openSync, writeSync } from "node:fs";
@@ -285,7 +286,10 @@ function describeViolation(sent, response, floor, fault) {
   ].join("\n");
 }
 
-/** Prints progress on one line, on a terminal. */
+/**
+ * Returns a function that shows progress on one line of the terminal, if there is a terminal and
+ * KV_EDGE_SOAK_REQUESTS is set.
+ */
 function progress() {
   if (process.env.KV_EDGE_SOAK_REQUESTS === undefined) return () => {};
   let terminal;

@@ -1,5 +1,5 @@
 // `/cache/{absolute URL}`: what a response says about its way: Age, Cache-Status (RFC 9211),
-// Via, Server-Timing, Date.
+// Via, Server-Timing, Date; and that the fields about caching are the upstream's.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertAboutSeconds, assertForwarded, assertHit, freshFor, gate, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
@@ -68,7 +68,7 @@ test("Cache-Status is appended once to the upstream's own", async () => {
   assert.equal(hit.headers["cache-status"].split("kv-edge").length, 2, hit.headers["cache-status"]);
 });
 
-test("Age is the time since the upstream's response, and only stored responses get one", async () => {
+test("Age is the time since the upstream's response; kv-edge adds one to hits alone", async () => {
   const page = resource({ headers: freshFor(1000) });
   assert.equal((await page.getAndStore()).headers.age, undefined);
   for (const seconds of [0, 5, 25]) {
@@ -104,7 +104,7 @@ test("Age starts again with a validation", async () => {
   assertAboutSeconds((await page.get()).headers.age, 20, "Age");
 });
 
-test("Via names kv-edge once, last, in every response", async () => {
+test("Via names kv-edge once, last, whether a response is a hit or forwarded", async () => {
   for (const [lines, expected] of [
     [[], "1.1 kv-edge"],
     [["Via: 1.0 fred", "Via: 2 barney"], "1.0 fred, 2 barney, 1.1 kv-edge"],

@@ -6,10 +6,10 @@ import { brotliCompressSync, gzipSync } from "node:zlib";
 import { openRequest, send } from "./harness/http.mjs";
 import { assertForwarded, assertHit, freshFor, startCache } from "./harness/http-cache.mjs";
 
+// Without tests/faulty/entry.mjs, so that nothing of the tests is between client and upstream.
 const cache = await startCache({ faulty: false });
 const { resource, upstream, worker } = cache;
 
-// Without the fault entry, so that nothing of the tests is between client and upstream.
 const isStored = (page) => cache.kv.list({ prefix: page.key }).then(({ keys }) => keys.length > 0);
 
 /**
@@ -22,7 +22,7 @@ const fields = [
   ["an empty field", { "X-Empty": "" }, { "X-Empty": "" }],
   ["Cookie and Authorization", { Cookie: "a=1; b=2", Authorization: "Basic eDp5" }, { Cookie: "a=1; b=2", Authorization: "Basic eDp5" }],
   [
-    "a range and conditions, where nothing is kept",
+    "a range and conditions, if nothing is stored",
     { Range: "bytes=0-1", "If-Range": '"x"', "If-None-Match": 'W/"x"' },
     { Range: "bytes=0-1", "If-Range": '"x"', "If-None-Match": 'W/"x"' },
   ],
@@ -117,7 +117,7 @@ test("an upload of 20 MB arrives whole", async () => {
   assert.equal(request.hash, createHash("sha256").update(body).digest("hex"));
 });
 
-/** Requests a page and waits until it is stored. KV calls are not counted here. */
+/** Requests a page and looks into KV until it is stored, for five seconds at most. */
 async function getAndStore(page, headers) {
   const response = await page.get(headers);
   for (let tries = 0; tries < 200 && !(await isStored(page)); tries += 1) await new Promise((resolve) => setTimeout(resolve, 25));
@@ -153,7 +153,7 @@ for (const [encoding, body] of [
   ["x-own", everyByte],
 ]) {
   for (const framing of ["length", "chunked"]) {
-    test(`a body with Content-Encoding: ${encoding}, with the framing ${framing}, is never encoded again`, async () => {
+    test(`a body with Content-Encoding: ${encoding}, with the framing ${framing}, is not encoded again`, async () => {
       const lines = [`Content-Encoding: ${encoding}`, 'ETag: "strong"', "Content-Type: text/plain"];
       const page = resource({ headers: freshFor(1000, ...lines), body, framing });
       const headers = { "Accept-Encoding": encoding === "br" ? "br, gzip" : "gzip" };
@@ -170,7 +170,7 @@ for (const [encoding, body] of [
   }
 }
 
-test("an encoded response is readable for a client that accepts no encoding, no matter who requested it first", async () => {
+test("a client that accepts no encoding gets a stored encoded response decoded, or as it is with its Content-Encoding", async () => {
   const page = resource({ headers: freshFor(1000, "Content-Encoding: gzip", "Content-Type: text/plain"), body: gzipSync(text) });
   await getAndStore(page, { "Accept-Encoding": "gzip" });
   const response = await page.get({ "Accept-Encoding": "identity" });
@@ -178,7 +178,7 @@ test("an encoded response is readable for a client that accepts no encoding, no 
   else assert.ok(response.bytes.equals(gzipSync(text)));
 });
 
-test("field lines are unchanged, each cookie by itself and in order", async () => {
+test("fields are unchanged: lines of one name in order, each cookie by itself", async () => {
   const lines = [
     "Set-Cookie: a=1; Path=/",
     "X-Two: 1",

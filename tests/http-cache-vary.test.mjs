@@ -6,7 +6,7 @@ import { assertForwarded, assertHit, freshFor, startCache } from "./harness/http
 const cache = await startCache();
 const { kv, advanceClock, resource } = cache;
 
-/** Responds with the request's fields on which it varies, so that a wrong variant shows. */
+/** Responds with X-A and X-B of the request as the body, so that a wrong variant shows. */
 const varying =
   (vary, ...lines) =>
   (request) => ({

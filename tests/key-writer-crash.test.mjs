@@ -22,7 +22,7 @@ for (const [name, end] of [
   ["crashed", crash],
 ]) {
   describe(`an object that is ${name}`, { concurrency: true }, () => {
-    test("between the response and the put: KV gets the last acknowledged value", async () => {
+    test("between the response and the put that KV accepts: KV gets the last acknowledged value", async () => {
       const key = uniqueName(name);
       await setFaults(key, { put: ["429", "ok"] });
       await storeAll(key, ["first", "second", "last"]);

@@ -2,7 +2,7 @@
 // response is true when it is sent.
 //
 // The writer waits in real time, so these tests run concurrently. They share the retry budget of
-// one isolate, so none of them fails forever.
+// one isolate, so no fault that is retried lasts forever.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
@@ -55,7 +55,7 @@ describe("a put that fails is retried until KV accepts it", { concurrency: true 
     assertOneSecondApart(await puts(key));
   });
 
-  test("of values that arrive while KV refuses only the last is put, and all waiting clients get their responses then", async () => {
+  test("of values that arrive while KV refuses, KV gets the last, and all waiting clients get their responses then", async () => {
     const key = await keyWith("429", "429", "ok");
     const first = coalesce(key, { body: "first" });
     await eventually(async () => (await puts(key)).length === 1, "the first put was refused");

@@ -1,7 +1,8 @@
 // `strategy=coalesce` if workerd is killed and restarted on the same storage, as by a crash of the
 // machine or a deploy.
 //
-// The tests run one after the other, because a kill ends everything.
+// The tests run one after the other, because a kill ends everything, the faults included: after it
+// KV accepts each put.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";

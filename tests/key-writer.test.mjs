@@ -312,7 +312,7 @@ describe("invalid requests", { concurrency: true }, () => {
     assert.deepEqual((await objectState(key)).records, []);
   });
 
-  test("a Worker without the binding KEY_WRITER responds with 503, and its other strategies work", async () => {
+  test("without the binding KEY_WRITER, `coalesce` and `consistent=1` get 503; `backoff` and other reads work", async () => {
     const key = uniqueName("missing");
     const headers = { "X-Kv-Faults": '{"KEY_WRITER":"missing"}' };
     assertProblem(await coalesce(key, { headers }), 503, "writer_unavailable");

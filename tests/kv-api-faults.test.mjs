@@ -79,7 +79,8 @@ describe("one write a second", () => {
 });
 
 /**
- * Limits the KV calls of each invocation, and returns those that each has made until `calls()`.
+ * Limits the KV calls of each invocation. Returns a function that returns how many each has made
+ * since.
  */
 async function limitCalls(calls) {
   await send({ url: worker.directUrl }, `/.calls-max?calls=${calls}`, { method: "PUT" });

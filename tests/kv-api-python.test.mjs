@@ -59,7 +59,7 @@ describe(`PyPI ${PACKAGE}`, { skip: missing }, async () => {
     assert.deepEqual(await run("namespaces"), { title: "python renamed", value: "v", listed: true, after: [404, 10013] });
   });
 
-  test("errors have the classes and numbers that the client knows; a read-only namespace stays as it is", async () => {
+  test("errors have the classes and codes that the client knows; a read-only namespace stays as it is", async () => {
     assert.deepEqual(await run("errors"), {
       missing_key: ["NotFoundError", 404, 10009],
       missing_namespace: ["NotFoundError", 404, 10013],
@@ -70,7 +70,7 @@ describe(`PyPI ${PACKAGE}`, { skip: missing }, async () => {
     assert.equal(await assets.get("kept"), "v");
   });
 
-  test("the older key in place of a token works", async () => {
+  test("an email address and an API key, the older credentials, work in place of a token", async () => {
     assert.deepEqual(await run("older_key"), { title: "WRITES", status: "active", accounts: 1 });
   });
 });

@@ -177,7 +177,7 @@ describe("wrangler kv", { concurrency: 3 }, () => {
     assert.equal(await WRITES.get("no-account"), "x");
   });
 
-  test("a base URL that ends in a slash, and the older key in place of a token, work", async () => {
+  test("a base URL that ends in a slash, and an email address with an API key in place of a token, work", async () => {
     await run(onKeys("key put", "slash", "x"), { base: `${worker.baseUrl}/` });
     await run(onKeys("key put", "older key", "x"), { auth: { CLOUDFLARE_EMAIL: "a@example.com", CLOUDFLARE_API_KEY: WORKER_TOKEN } });
     assert.deepEqual([await WRITES.get("slash"), await WRITES.get("older key")], ["x", "x"]);
@@ -188,7 +188,7 @@ describe("wrangler kv", { concurrency: 3 }, () => {
     assert.match(output, /kv-edge/);
   });
 
-  test("errors are printed with the number of the service", async () => {
+  test("errors are printed with the status or the code of the API", async () => {
     assert.match(await runToFail(onKeys("key get", "no such key")), /404/);
     assert.match(await runToFail(["kv", "key", "list", "--namespace-id", "0".repeat(32), "--remote"]), /list keys: 'namespace not found' \[code: 10013\]/);
     assert.match(await runToFail(onKeys("key put", "k", "v", "--ttl", "59")), /\[code: 10034\]|at least 60/);
@@ -210,7 +210,7 @@ describe("wrangler kv", { concurrency: 3 }, () => {
     assert.equal(await WRITES.get("scoped/k"), "v");
   });
 
-  test("a key that is `..`, which no URL can carry, never deletes or shows its namespace", async () => {
+  test("a key that is `..`, which no URL can carry, never deletes, shows or renames its namespace", async () => {
     const made = await run(["kv", "namespace", "create", uniqueName("dots")]);
     const [id] = /[0-9a-f]{32}/.exec(made.output);
     const on = ["--namespace-id", id, "--remote"];

@@ -1,5 +1,6 @@
-// Workers KV that never responds: no request waits forever for it. Tests that each request ends,
-// and that the runtime did not have to end it, not when.
+// Workers KV that never responds: no request to the KV REST API, `/get-started` or `/writes` waits
+// forever for it. Tests that each request ends, and that the runtime did not have to end it, not
+// when.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
@@ -102,7 +103,7 @@ test("a batch of the KV REST API that takes too long begins no more changes, doe
   const slow = pairsBelow(uniqueName("slow/"), 60);
   for (const { key } of slow) await setFaults(key, never("put"));
   const puts = async () => (await Promise.all(slow.map(({ key }) => kvCallsFor(worker, key, "put")))).flat().length;
-  // Its parts are requests to the same path.
+  // Of a batch that is split, each part is a request of the Worker to the same path.
   const split = pairsBelow(uniqueName("split/"), 460);
   const path = `/client/v4${W}/bulk`;
   const parts = async () => (await kvCallsFor(worker, path, "fetch")).length;

@@ -1,4 +1,5 @@
-// Workers KV fails: what each route still serves, and which error it sends otherwise.
+// Workers KV fails: what a route still serves, and which error it sends otherwise. `/writes`,
+// flags and the KV REST API have files of their own.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
@@ -17,10 +18,10 @@ const { CACHE_KV, USER_CONFIGURATION, ROUTING_CONFIG, assets, USERS_NOTIFICATION
 
 const json = { headers: { Accept: "application/json" } };
 
-/** Everything that a KV operation may throw, and values that the runtime never throws. */
+/** Errors of KV that do not say 429, and values that the runtime never throws. */
 const failures = ["500", "503", "400", "throws a string", "throws undefined"];
 
-test("without faults the entry behaves as the Worker itself", async () => {
+test("without faults tests/faulty/entry.mjs changes nothing", async () => {
   assert.equal((await sendWithFaults(worker, "/get-started", {})).text, "disabled");
   assert.equal((await kvCallsFor(worker, "user_2", "put")).length, 1);
 });

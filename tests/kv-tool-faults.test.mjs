@@ -1,5 +1,5 @@
-// `kv-edge kv` against an API that fails for a while: the command completes, or says what it
-// needs.
+// `kv-edge kv` against an API that fails for a while: the command completes, or leaves what
+// --resume needs; and which runs --resume refuses to continue.
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { beforeEach, describe, test } from "node:test";
@@ -27,9 +27,9 @@ function leaveOutHalfOnce() {
 
 const figuresOf = ({ calls: _calls, seconds: _seconds, dryRun: _dryRun, bytes: _bytes, ...figures }) => figures;
 
-describe("an API that fails for a while: the command completes", () => {
+describe("an API that fails", () => {
   for (const [what, makeInterceptor] of [
-    ["500 to every call once", () => failFirstTry(() => apiError(500, 10001, "internal error"))],
+    ["500 to every call, once", () => failFirstTry(() => apiError(500, 10001, "internal error"))],
     [
       "502 without JSON to every call once",
       () => failFirstTry(() => ({ status: 502, headers: { "Content-Type": "text/html" }, body: "<h1>Bad gateway</h1>" })),
@@ -39,7 +39,7 @@ describe("an API that fails for a while: the command completes", () => {
     ["a cut connection for every call once, which was made all the same", () => failFirstTry(async (_call, pass) => void (await pass()))],
     ["a bulk call leaves out half of its keys", () => leaveOutHalfOnce()],
   ]) {
-    test(what, async () => {
+    test(`${what}: the command completes`, async () => {
       for (const start of Object.values(COMMANDS)) {
         api.intercept = undefined;
         const { args, assertDone, figures } = await start(24);

@@ -84,7 +84,7 @@ describe("killed and resumed: nothing is lost and nothing is doubled", () => {
     }
   }
 
-  test("delete, killed at each call: another run deletes the rest", async () => {
+  test("delete, killed at later and later calls: another run, without --resume, deletes the rest", async () => {
     const target = tool.namespace();
     await target.put(target.prefixed(makePairs(1100)));
     let kills = 0;
@@ -104,7 +104,7 @@ describe("killed and resumed: nothing is lost and nothing is doubled", () => {
     await target.assertHas([]);
   });
 
-  test("a resumed export reads only what is missing", async () => {
+  test("a resumed export reads what is missing, not all again", async () => {
     const { args, assertDone } = await COMMANDS.export(1250);
     let process;
     let calls = 0;

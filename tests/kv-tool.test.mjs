@@ -1,4 +1,5 @@
-// `kv-edge kv` against the real local KV: what is exported is imported again, byte for byte.
+// `kv-edge kv` against the real local KV: each of its commands, and that what is exported is
+// imported again, byte for byte.
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { beforeEach, describe, test } from "node:test";

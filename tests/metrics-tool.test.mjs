@@ -185,7 +185,7 @@ describe("what goes wrong", () => {
     await assertFails([], 1, `the API knows no account "${ACCOUNT_ID}"; check --account`);
   });
 
-  test("a token that may not read the metrics is told the permission that it needs", async () => {
+  test("if the token may not read the metrics, the error names the permission that it needs", async () => {
     const permission = 'the token in CLOUDFLARE_API_TOKEN needs the permission "Account Analytics: Read" on the account of --account';
     for (const reply of [
       graphqlError(401, "Unauthorized"),
@@ -260,7 +260,7 @@ describe("what goes wrong", () => {
     assert.match(json.error, /^cannot query the metrics: the API responds with 429, "rate limiter budget depleted"/);
   });
 
-  test("a response that is not of this API names the address", async () => {
+  test("if a response is not of this API, the error names the address", async () => {
     for (const body of ["<h1>Welcome</h1>", '{"data": {"viewer"', '{"data": null, "errors": null}', '{"success": true, "result": []}']) {
       api.intercept = () => ({ status: 200, headers: {}, body });
       await assertFails([], 1, `the response, status 200, does not come from the API; check the address of the API, which is ${api.base} (--api-base)`);

@@ -10,7 +10,7 @@ const ofList = (field) =>
     .map((member) => member.trim().toLowerCase())
     .filter((member) => member !== "");
 
-/** Returns the CORS fields of a response. */
+/** Returns the names of the CORS fields of a response. */
 const corsOf = ({ headers }) => Object.keys(headers).filter((name) => name.startsWith("access-control-"));
 
 /** Sends the preflight request of a browser that is about to send JSON. */
@@ -97,7 +97,7 @@ describe("origins", async () => {
     assert.ok(ofList(response.headers["access-control-expose-headers"]).includes("retry-after"));
   });
 
-  test("other routes have no CORS fields", async () => {
+  test("/config and /healthz have no CORS fields", async () => {
     for (const [method, path] of [
       ["GET", "/config?userId=a"],
       ["GET", "/healthz"],

@@ -140,7 +140,7 @@ describe("KV fails", async () => {
     ["cannot be read", ["500"], { plan: "pro" }],
     ["is broken", ["ok"], "{"],
   ]) {
-    test(`with a user's record that ${what}, and none in memory, no rule matches, whatever the client's context`, async () => {
+    test(`with a user's record that ${what}, and none in memory, no rule on an attribute but targetingKey matches, whatever the client's context`, async () => {
       const targetingKey = uniqueName("user");
       await config.putRecord(targetingKey, record);
       const unread = { faults: { [`get ${targetingKey}`]: faults } };
@@ -234,7 +234,7 @@ describe("reads", async () => {
     assert.deepEqual((await reading(() => config.evaluateAll({ targetingKey: two }))).reads, []);
   });
 
-  test("flags without attributes need no record", async () => {
+  test("flags whose rules read no attribute but targetingKey need no record", async () => {
     await config.putFlags({
       plain: { default: "on" },
       split: {
@@ -288,7 +288,7 @@ describe("reads", async () => {
     await config.putFlags(on);
   });
 
-  // Twenty times thirty seconds; real time passes too.
+  // Definitions are used for twenty times CONFIG_REFRESH, 600 s; real time passes, too.
   for (const [seconds, isWaitedFor] of [
     [31, false],
     [61, false],

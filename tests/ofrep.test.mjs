@@ -1,4 +1,5 @@
-// OFREP: one flag. https://github.com/open-feature/protocol
+// OFREP (https://github.com/open-feature/protocol): the evaluation of one flag; and the errors,
+// the limit of the body and the methods of both routes.
 import assert from "node:assert/strict";
 import http from "node:http";
 import { before, describe, test } from "node:test";

@@ -151,9 +151,9 @@ describe("the web SDK, in Node", () => {
     await Web.setContext({ targetingKey: "u" });
     await config.emptyMemory();
     await Web.setProviderAndWait(provider({ pollInterval: 50, fetchImplementation: failing }));
-    // Restarts the isolate, so that nothing is in memory.
     fails = true;
     exchanges.length = 0;
+    // Later than definitions in memory may be used in place of KV's.
     await config.advanceClock(2 * 60 * 60);
     await eventually(() => exchanges.some(({ status }) => status === 503), "a response 503");
     await eventually(() => client.providerStatus === "STALE", "the provider is stale");

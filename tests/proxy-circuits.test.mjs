@@ -95,7 +95,7 @@ test("the circuit belongs to the path at the origin, not to the storefront", asy
   assert.equal((await post(id)).text, "elsewhere");
 });
 
-/** A request of another visitor. */
+/** Sends a request as another visitor. */
 const sendAsOtherVisitor = (id, path, more = {}) =>
   send(worker, `/stores/${id}${path}`, { ...more, headers: { "CF-Connecting-IP": "192.0.2.200", ...more.headers } });
 
@@ -236,7 +236,7 @@ for (const [name, failure] of [...Object.entries(FAILURES), ["silence", neverRes
   });
 }
 
-test("with an open circuit the fallback upstream gets requests of any method", async () => {
+test("with an open circuit the fallback upstream gets a POST, too", async () => {
   const backup = upstreamOf(respondOk("backup"));
   const { upstream, id } = await opened(respondOk());
   await storefronts.put(id, { origin: upstream.origin, fallback: backup.origin });

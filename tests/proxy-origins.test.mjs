@@ -61,6 +61,7 @@ describe("with wildcards and hosts without a scheme on ROUTING_ORIGINS", async (
     ["http://localhost", refused],
     [`http://localhost:${port}`, refused],
     ["http://localhost.", refused],
+    // A URL with a user, with another spelling of the host, or of another scheme.
     ["https://user@bare.invalid", refused],
     ["https://user:password@bare.invalid", refused],
     ["https://bare.invalid@127.0.0.1", refused],

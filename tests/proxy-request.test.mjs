@@ -28,7 +28,8 @@ async function receivedRequest(path, options) {
 }
 
 /**
- * What follows `/stores/{id}`, and what follows the upstream's base in the request line.
+ * What follows `/stores/{id}`, and what follows the upstream's base in the request line; undefined
+ * if it belongs to the id.
  */
 const targets = [
   ["", "/"],
@@ -177,7 +178,7 @@ const fields = [
     { Via: "1.0 fred, 2 barney, 1.1 kv-edge", "CDN-Loop": "other; v=1, kv-edge" },
   ],
   ["a CDN-Loop that only looks alike", { "CDN-Loop": "kv-edges, x-kv-edge" }, { "CDN-Loop": "kv-edges, x-kv-edge, kv-edge" }],
-  ["the variant that is asked for by no one with a token", { "X-Force-Variant-Token": "a secret" }, { "X-Force-Variant-Token": undefined }],
+  ["the token that forces a variant, without a variant", { "X-Force-Variant-Token": "a secret" }, { "X-Force-Variant-Token": undefined }],
 ];
 for (const [name, headers, expected] of fields) {
   test(`fields: ${name}`, async () => {

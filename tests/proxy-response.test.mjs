@@ -158,8 +158,8 @@ function parts(cookie) {
 }
 
 /**
- * The upstream's cookie, and what the visitor gets under `/stores/{id}`, and by host. The request
- * is for /base/dir/page.
+ * The upstream's cookie, and what the visitor gets under `/stores/{id}`, and by host (undefined is
+ * not checked). The request is for /base/dir/page.
  */
 const cookies = [
   ["a=1; Path=/base; HttpOnly", "a=1; HttpOnly; Path=PREFIX", "a=1; HttpOnly; Path=/"],

@@ -56,7 +56,7 @@ describe("with an API_TOKEN", async () => {
   const add = (weights, more = {}) => storefronts.add({ variants: variantsOf(weights), ...more });
   const ask = (id, headers = {}) => send(worker, `/stores/${id}/x`, { headers });
 
-  test("new visitors are split by weight; weight 0 gets none", async () => {
+  test("new visitors are split by weight; a variant of weight 0, or without a weight, gets none", async () => {
     const id = await add({ blue: 700, green: 300, off: 0, unsaid: undefined });
     const { blue, green, ...rest } = await counted(worker, id, 300);
     assert.deepEqual(rest, {});

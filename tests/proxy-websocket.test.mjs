@@ -1,4 +1,4 @@
-// WebSockets and server-sent events through the Worker: endless streams arrive piece by piece.
+// WebSockets and server-sent events of a storefront: endless streams arrive piece by piece.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
@@ -56,7 +56,7 @@ for (const [name, prefix, headers] of ways) {
     assert.equal((await socket.next()).text, "welcome");
   });
 
-  test(`${name}: the visitor's close reaches the upstream with its code and reason, and back`, async () => {
+  test(`${name}: the visitor's close reaches the upstream with its code and reason, and its code comes back`, async () => {
     let closed;
     const path = serve(async (endpoint) => {
       closed = await echoMessages(endpoint);
@@ -68,7 +68,7 @@ for (const [name, prefix, headers] of ways) {
     assert.deepEqual([closed.code, closed.reason], [4001, "bye"]);
   });
 
-  test(`${name}: the upstream's close reaches the visitor with its code and reason, and back`, async () => {
+  test(`${name}: the upstream's close reaches the visitor with its code and reason, and its code comes back`, async () => {
     let closed;
     const path = serve(async (endpoint) => {
       endpoint.send("last words");
@@ -100,7 +100,7 @@ for (const [name, prefix, headers] of ways) {
   });
 }
 
-test("the upgrade reaches the upstream under its base, with the fields of every request", async () => {
+test("the upgrade reaches the upstream under its base, with fields as in other requests", async () => {
   const path = serve(echoMessages);
   const headers = { Cookie: "session=1", Origin: "https://shop.example", "X-Forwarded-For": "6.6.6.6" };
   await connected(`/stores/shop${path}?room=1%2F2`, { headers });

@@ -23,8 +23,8 @@ async function listen(port = 0) {
 }
 
 /**
- * Runs a program to its end: `{ code, stdout, stderr }`. The reader of the stream `closed` is
- * closed.
+ * Runs a program to its end: `{ code, stdout, stderr }`. `closed` names output streams that nobody
+ * reads.
  */
 async function run(command, args, { cwd = ROOT, closed = [], env = {} } = {}) {
   const child = spawn(command, args, { cwd, env: { ...process.env, ...env } });
@@ -115,7 +115,7 @@ describe("`npx kv-edge`", () => {
     }
   });
 
-  test("so has `npm run --silent kv-edge`; without --silent it warns of npm's own lines", async () => {
+  test("`npm run --silent kv-edge` has the tool's output, too; without --silent it warns of npm's own lines", async () => {
     const silent = await run("npm", ["run", "--silent", "kv-edge", "--", ...validate], { cwd });
     assert.equal(JSON.parse(silent.stdout).valid, true);
     assert.doesNotMatch(silent.stderr, /npx kv-edge/);

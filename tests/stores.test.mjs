@@ -1,4 +1,4 @@
-// `/stores/{id}/…`: which upstream a request reaches, and what arrives there.
+// `/stores/{id}/…`: which upstream a request reaches, what arrives there, and what comes back.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";

@@ -1,6 +1,6 @@
 // What only wrangler shows: it reads wrangler.toml as the tests do, the Worker runs under
-// `wrangler dev`, and the tool finds the local KV there. All other tests start workerd themselves;
-// see scripts/local-worker.mjs.
+// `wrangler dev`, and the tool finds the local KV there. All other tests but those in tests/docs
+// start workerd themselves; see scripts/local-worker.mjs.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -17,8 +17,8 @@ const BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8
 const html = { ...bearer, Accept: BROWSER };
 
 /**
- * Its hash is in the policy of the page, and in that of the start page, which shows the page in a
- * frame.
+ * The script of the page. Its hash is in the policy of the page, and in that of the start page,
+ * which shows the page in a frame.
  */
 const SCRIPT = ["timeline.js", "page.js"].map((name) => readFileSync(new URL(`../src/jobs/writes/${name}`, import.meta.url), "utf8")).join("");
 const HASH = `'sha256-${createHash("sha256").update(SCRIPT).digest("base64")}'`;

@@ -1,5 +1,5 @@
-// `POST /writes/{key}` during an outage of KV: one budget limits the retries of an isolate, and
-// fills up again when KV works.
+// `POST /writes/{key}` during an outage of KV: one budget limits the retries of an isolate, and no
+// first tries.
 //
 // The tests run one after the other, since they share the budget.
 import assert from "node:assert/strict";

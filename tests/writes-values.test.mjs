@@ -1,5 +1,5 @@
-// Values that `POST /writes/{key}` can write: of every length and kind, under every key that
-// Workers KV accepts.
+// Values that `POST /writes/{key}` can write: of every kind and of up to 25 MiB, under every key
+// that Workers KV accepts, and however slowly they arrive.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually, uniqueName } from "./harness/eventually.mjs";
@@ -98,7 +98,7 @@ describe("a body is the value of one write", { concurrency: true }, () => {
 });
 
 describe("an empty value", { concurrency: true }, () => {
-  /** A request without a body and without Content-Length. */
+  /** Sends a request without a body and without Content-Length. */
   async function writeNothing(key, parameters) {
     const path = `/writes/${key}?${new URLSearchParams(parameters)}`;
     const { request, response } = openRequest(worker, path, { method: "POST", headers: bearer });
@@ -182,9 +182,9 @@ describe("the longest value", () => {
   }
 });
 
-describe("a body of unknown length", { concurrency: true }, () => {
+describe("how a body arrives", { concurrency: true }, () => {
   for (const strategy of ["direct", "backoff", "coalesce"]) {
-    test(`${strategy} responds with 411, and nothing is written`, async () => {
+    test(`${strategy} responds with 411 to a body of unknown length, and nothing is written`, async () => {
       const key = uniqueName("chunked");
       const headers = { ...bearer, "Transfer-Encoding": "chunked" };
       const { request, response } = openRequest(worker, `/writes/${key}?strategy=${strategy}`, { method: "POST", headers });

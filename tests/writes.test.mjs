@@ -107,7 +107,7 @@ for (const [query, code] of [
   ["wait=durable", "wait_unsupported"],
   ["strategy=backoff&wait=kv", "wait_unsupported"],
 ]) {
-  test(`${query} gets 400 ${code}, rather than ignored`, async () => {
+  test(`${query} gets 400 ${code}, and is not ignored`, async () => {
     const key = uniqueName("mistyped");
     assertProblem(await write(`${key}?${query}`), 400, code);
     assert.equal(await WRITES.get(key), null);

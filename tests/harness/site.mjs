@@ -1,5 +1,5 @@
-// The fixture of the static asset tests: folders, the real `kv-edge assets push` into the KV of a
-// running Worker, and a REST API between the two whose calls a test may intercept.
+// Runs the real `kv-edge` against the KV of a running Worker, through a REST API whose calls a
+// test may intercept; and the fixture of the static asset tests, which pushes folders that way.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -14,7 +14,7 @@ import { eventually } from "./eventually.mjs";
 import { send } from "./http.mjs";
 import { startWorker } from "./worker.mjs";
 
-/** The command-line tool that `npm test` has built. */
+/** The command-line tool: `KV_EDGE_CLI`, or the one that `npm test` has built. */
 const CLI = process.env.KV_EDGE_CLI ?? fileURLToPath(new URL("../../target/release/kv-edge", import.meta.url));
 
 /** The path of the local KV's REST API in `wrangler dev`, and the one in miniflare. */
@@ -79,7 +79,10 @@ export async function runTool(args, { env = {}, input, running } = {}) {
 
 const apis = new WeakMap();
 
-/** Returns the REST API over the KV of a Worker that was started with `restApi`. */
+/**
+ * Returns the REST API over the KV of a Worker that was started with `restApi`; starts it at the
+ * first call.
+ */
 export function apiFor(worker) {
   if (!apis.has(worker)) apis.set(worker, startApi(worker));
   return apis.get(worker);
@@ -224,8 +227,8 @@ class Site {
   manifest = async (id) => this.getJson(`kv-edge:release:${id ?? (await this.pointer()).current}`);
 
   /**
-   * Returns the files of a release as its manifest describes them: `{ path, keys, lengths, length,
-   * encoded }`. `keys` are the KV keys of their bytes.
+   * Returns the files of a release, by default the current one, as its manifest describes them: `{
+   * path, keys, lengths, length, encoded }`. `keys` are the KV keys of their bytes.
    */
   async files(id) {
     return (await this.manifest(id)).files.map(({ p: path, b: body, e = [] }) => ({
@@ -262,7 +265,7 @@ class Site {
     }
   }
 
-  /** Returns every call on `assets` so far. */
+  /** Returns every KV call on `assets` so far. */
   async kvCalls() {
     const calls = (await send({ url: this.worker.directUrl }, "/.kv-calls?under=")).json();
     return calls.filter(({ binding }) => binding === "assets");
@@ -270,7 +273,8 @@ class Site {
 
   /**
    * Runs `action` and returns its result as `response`, and the keys that the Worker read
-   * meanwhile as `reads`. Waits for `background` reads if they happen after the response.
+   * meanwhile as `reads`. If some are read after the response, `background` is the number of reads
+   * to wait for, those before it included.
    */
   async recordReads(action, { background = 0 } = {}) {
     const before = (await this.kvCalls()).length;

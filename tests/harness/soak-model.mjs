@@ -20,8 +20,8 @@ const filler = randomFrom(1);
 for (let at = 0; at < pool.length; at += 4) pool.writeUInt32LE(Math.floor(filler.random() * 2 ** 32), at);
 
 /**
- * Returns the length of a body: from 0 to 200 KiB, often near 64 KiB, up to which a body is read
- * whole.
+ * Returns the length of a body: from 0 to 200 KiB, and sometimes within a byte of 64 KiB, up to
+ * which a body is read whole.
  */
 function lengthOf(identity) {
   const { random, int, pick } = randomFrom(crc32(`length of ${identity}`));
@@ -78,7 +78,7 @@ const POLICIES = [
   { fresh: 160, modified: true, isHeuristic: true },
 ];
 const RESOURCES = 216;
-/** How many failures open the circuit of a path. */
+/** How many timeouts open the circuit of a path for a visitor. */
 const CIRCUIT_OPENS_AFTER = 5;
 const GROUPS = 12;
 /** Directives of responses that are for one request only. */
@@ -143,9 +143,9 @@ export class Model {
   }
 
   /**
-   * Begins or ends an outage of one upstream. Only the upstream of the most requested resource
-   * hangs, and it does so until that has opened a circuit, however many requests the machine makes
-   * in a second.
+   * Ends the outage of an upstream, or begins one at random. Only the upstream of the most
+   * requested resource hangs in an outage, and does so until that has opened a circuit, however
+   * many requests the machine makes in a second.
    */
   turnOutage({ chance, pick }) {
     if (this.#hangs !== undefined && Math.max(0, ...this.#hangs.values()) < CIRCUIT_OPENS_AFTER) return undefined;
@@ -324,7 +324,7 @@ export class Model {
     if (resource.history.length > 60) resource.history.shift();
   }
 
-  /** From now on no response may be older than this one. */
+  /** Records that from now on no response may be older than this one. */
   raiseFloor(resource, serial, version = 0) {
     this.note(resource, `floor: ${serial} ${version}`);
     resource.floor = { serial: Math.max(resource.floor.serial, serial), version: Math.max(resource.floor.version, version) };

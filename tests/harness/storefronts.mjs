@@ -1,4 +1,4 @@
-// Puts storefront records into `ROUTING_CONFIG`, each under its own id.
+// Puts storefront records into `ROUTING_CONFIG` and removes them; `add` chooses an unused id.
 import { uniqueName } from "./eventually.mjs";
 
 /** Returns how a test file writes and removes the records of one Worker. */

@@ -28,7 +28,7 @@ export async function startUpstream() {
     origin,
     port,
     requests,
-    /** Returns how many requests this URL or path has received. */
+    /** Returns how many requests this URL or path has received, with exactly this query. */
     requestCount: (url) => requests.filter((request) => request.url === url.replace(origin, "")).length,
     /** Serves `handler` at a new path, or at the given one, and returns the URL. */
     serve(handler, path = `/${uniqueName("page")}`) {
@@ -39,8 +39,8 @@ export async function startUpstream() {
 }
 
 /**
- * Returns URLs that resemble those of an allowlist with `http://127.0.0.1:${port}` and
- * `https://exact.invalid`, but have other origins.
+ * Returns URLs whose origins are not on an allowlist with `http://127.0.0.1:${port}` and
+ * `https://exact.invalid`; most of them resemble those.
  */
 export const unlistedUrls = (port, unlisted) => [
   `${unlisted.origin}/x`,

@@ -21,11 +21,9 @@ export const WORKER_TOKEN = "token-of-the-integration-tests";
 /** The field that authorises a request. */
 export const bearer = { Authorization: `Bearer ${WORKER_TOKEN}` };
 
-/**
- * Log lines of a panic, a hung request, an unhandled rejection, or an unexpected exit of workerd.
- */
+/** Log lines of a panic or another trap, of a hung request, or of an unexpected exit of workerd. */
 const CRASH = /panicked|critical|RuntimeError|Reinitializing|had hung|workerd ended/i;
-/** Log lines of a body that fails after its head was sent. */
+/** Log lines of an uncaught exception, such as one in a body after its head was sent. */
 const UNCAUGHT = /Uncaught/i;
 
 /**
@@ -37,6 +35,7 @@ const UNCAUGHT = /Uncaught/i;
  *   request. `entry` names another module to start behind. With either, the vars of wrangler.toml
  *   are not set.
  * - `restApi` serves the REST API over KV, through which the tool fills it.
+ * - `analyticsDatasets` are bindings of Workers Analytics Engine, `[{ name, dataset }]`.
  * - `secrets` replace the default secret `API_TOKEN`. A `.dev.vars` is never read.
  * - `mayCrash` is for tests that crash the Worker; without it a crash fails the file.
  * - `mayBreakOff` is for tests in which the Worker aborts a body; without it an uncaught exception
