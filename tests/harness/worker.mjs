@@ -21,7 +21,7 @@ export const WORKER_TOKEN = "token-of-the-integration-tests";
 /** The field that authorises a request. */
 export const bearer = { Authorization: `Bearer ${WORKER_TOKEN}` };
 
-/** Log lines of a panic or another trap, of a hung request, or of an unexpected exit of workerd. */
+/** Log lines of a panic or another trap, a hung request, or an unexpected exit of workerd. */
 const CRASH = /panicked|critical|RuntimeError|Reinitializing|had hung|workerd ended/i;
 /** Log lines of an uncaught exception, such as one in a body after its head was sent. */
 const UNCAUGHT = /Uncaught/i;
