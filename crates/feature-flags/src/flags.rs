@@ -2,12 +2,13 @@
 //! and why. Reasons and errors are those of the OpenFeature specification ("Types").
 //!
 //! The definitions are JSON under the key [`KEY`], edited by people. [`Definitions::parse`]
-//! reports every fault with its place. The result is cheap to evaluate: lists are sorted,
+//! reports faults with their places. The result is cheap to evaluate: lists are sorted,
 //! versions and numbers are parsed, and the value of a variant is kept as the JSON of the
 //! response.
 //!
 //! Rules are tried in their order, and the first that matches decides. If none does, the flag
-//! gives its default variant. `docs/config-and-flags.md` describes the format.
+//! gives its default variant. A flag that is switched off tries no rules.
+//! `docs/config-and-flags.md` describes the format.
 
 mod attribute;
 mod bucket;
@@ -147,7 +148,7 @@ impl Definitions {
     /// Parses the definitions.
     ///
     /// # Errors
-    /// All faults, each with its place in the JSON.
+    /// The faults, at most 100, each with its place in the JSON.
     pub fn parse(json: &str) -> Result<Self, Vec<Fault>> {
         parse::definitions(json)
     }
@@ -201,8 +202,8 @@ impl Definitions {
         self.iter().any(|(_, flag)| flag.needs_attributes())
     }
 
-    /// Returns what is valid but is probably a mistake: rules that match nobody, and variants
-    /// that nobody gets.
+    /// Returns what is valid but is probably a mistake: rules that match nobody or are never
+    /// reached, a `deny` behind another rule, and variants that nobody gets.
     #[must_use]
     pub fn warnings(&self) -> Vec<Fault> {
         warnings::warnings(self)

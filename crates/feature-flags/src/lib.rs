@@ -6,13 +6,14 @@
 //!
 //! # Concepts, in the order in which an evaluation needs them
 //!
-//! 1. The **definitions** are JSON that people edit. They are parsed once, and every fault is
-//!    reported with its place ([`flags::Definitions`]).
+//! 1. The **definitions** are JSON that people edit. They are parsed once, and faults are reported
+//!    with their places ([`flags::Definitions`]).
 //! 2. The **evaluation context** says whom a flag is evaluated for: the *targeting key*, which
 //!    is the user's id, and *attributes* ([`flags::Subject`]). The attributes of the user's
 //!    record in KV take precedence over those that the client sent.
-//! 3. A **targeting rule** matches by a list of ids, by conditions on attributes, or by a
-//!    percentage. The first rule that matches decides; otherwise the flag gives its default.
+//! 3. A **targeting rule** matches by a list of ids, by conditions on attributes, by a percentage,
+//!    or by several of these together. The first rule that matches decides; otherwise the flag
+//!    gives its default.
 //! 4. A **percentage** needs no stored state. A hash of the flag's name and the targeting key
 //!    puts each user into one of 100,000 buckets, so a user always gets the same variant, and a
 //!    growing percentage only adds users.

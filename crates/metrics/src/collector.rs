@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_belong_to_the_minute_in_which_their_request_began() {
+    fn counts_belong_to_the_minute_in_which_work_began_last() {
         let mut collector = Collector::default();
         for (now_ms, count) in [(59_999, 1), (60_000, 2), (61_000, 1)] {
             collector.begin(now_ms);

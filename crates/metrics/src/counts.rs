@@ -1,15 +1,15 @@
-//! What is counted of a route.
+//! What is counted of a route, or of a class of Durable Objects.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Counts by the name of their route. A name holds nothing that a visitor wrote, so there are as
-/// many as the code has.
+/// Counts by the name of their route or class of Durable Objects. A name holds nothing that a
+/// visitor wrote, so there are as many as the code has.
 pub type RouteCounts = BTreeMap<Cow<'static, str>, Counts>;
 
-/// What one route has done.
+/// What one route or class has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Counts {
@@ -30,7 +30,7 @@ pub struct Counts {
     pub lists: u64,
     /// Values of KV that were used from the isolate's memory.
     pub memory_hits: u64,
-    /// Calls of Durable Objects.
+    /// Calls of Durable Objects, without those that hand metrics over.
     pub object_calls: u64,
     /// Requests to other servers.
     pub upstream_calls: u64,

@@ -16,7 +16,7 @@ pub enum MetricsError {
     /// The period is no number of seconds, or longer than points are kept.
     #[error("period must be whole seconds, at most {0} at this resolution.")]
     BadPeriod(u64),
-    /// The object does not respond. The text is for the log only.
+    /// The object does not respond, or has no binding. The text is for the log only.
     #[error("METRICS_STORE failed: {0}")]
     Unavailable(String),
 }

@@ -143,7 +143,7 @@ pub struct History<S>(pub S);
 
 impl<S: HistoryStorage> History<S> {
     /// Adds what an isolate hands over, at this time in seconds since the Unix epoch. A hand-over
-    /// that has arrived before changes nothing.
+    /// that has arrived before, or before a later one, changes nothing for two days.
     ///
     /// # Errors
     /// [`HistoryError`]; then nothing may be stored of the hand-over.
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn minutes_are_kept_for_a_day_hours_for_31_days_and_isolates_for_two() {
+    fn minutes_are_kept_for_a_day_and_hours_for_31_days() {
         let history = History(Memory::default());
         accept(&history, &hand_over("i", 1, NOW, 1), NOW);
         let day = 86_400;
@@ -357,6 +357,19 @@ mod tests {
         let at = |prefix: &str| format!("{prefix}/{}", NOW + 32 * day);
         assert_eq!(keys, [LAST_CLEANED.to_owned(), at("hour"), "isolate/j".to_owned(), at("minute"), TOTAL.to_owned()]);
         assert_eq!(history.totals().expect("the record is whole")["/a"].reads, 3);
+    }
+
+    #[test]
+    fn an_isolate_is_remembered_for_two_days() {
+        let history = History(Memory::default());
+        let after_two_days = NOW + ISOLATE_SECONDS;
+        for (isolate, now_seconds, is_known) in
+            [("i", NOW, true), ("j", after_two_days, true), ("k", after_two_days + 3600, false)]
+        {
+            accept(&history, &hand_over(isolate, 1, now_seconds, 1), now_seconds);
+            let first = history.0.get("isolate/i").expect("the storage does not fail");
+            assert_eq!(first.is_some(), is_known, "{isolate}");
+        }
     }
 
     #[test]

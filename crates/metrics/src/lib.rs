@@ -1,9 +1,9 @@
 //! What a Worker counts of itself: requests, operations of KV and what they cost, by route.
 //!
 //! Many isolates serve a Worker, and none of them lives long. So each counts for itself
-//! ([`collector`]) and hands its counts over to one Durable Object every ten seconds, which adds
-//! them up ([`history`]). If an isolate is evicted, what it has counted since the last hand-over
-//! that arrived is lost.
+//! ([`collector`]) and, while it has any, hands its counts over to one Durable Object every ten
+//! seconds, which adds them up ([`history`]). If an isolate is evicted, what it has counted since
+//! the last hand-over that arrived is lost.
 //!
 //! ```text
 //! isolate ── count ──> Collector ──┐
@@ -13,7 +13,7 @@
 //!
 //! A hand-over may arrive although its sender sees a failure. So it is repeated unchanged, with
 //! its number, until it is acknowledged, and the object drops a number that it has had: nothing is
-//! counted twice.
+//! counted twice. It forgets the numbers of an isolate that is silent for two days.
 //!
 //! # Example
 //!

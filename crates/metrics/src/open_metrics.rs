@@ -151,6 +151,10 @@ mod tests {
                 r#"kv_edge_upstream_calls_total{route="/cache/{URL}"} 0"#,
             ]
         );
+        for CounterFamily { name, .. } in FAMILIES {
+            assert!(text.contains(&format!("# TYPE {name} counter\n# ")), "{name}");
+            assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+        }
         assert!(text.ends_with("# EOF\n"));
     }
 

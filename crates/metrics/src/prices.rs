@@ -1,4 +1,5 @@
-//! The price list of Workers KV, beyond what a plan includes.
+//! The price list of Workers KV, and what the paid plan includes: for what the Worker counts, and
+//! for `kv-edge metrics`.
 
 use serde::Serialize;
 

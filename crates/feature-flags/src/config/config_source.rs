@@ -9,9 +9,10 @@ pub enum ConfigSource {
     Record,
     /// The snapshot: the user has no valid record of their own.
     Snapshot,
-    /// The last valid record in memory, because KV now holds an invalid one.
+    /// The last valid record in memory, of the user or in the snapshot, because KV now holds an
+    /// invalid one.
     LastKnownGood,
-    /// A stale record in memory, because reading KV fails.
+    /// What memory has, a stale record or that there was none, because reading KV fails.
     Stale,
     /// Nothing: KV has no record of the user.
     NoRecord,

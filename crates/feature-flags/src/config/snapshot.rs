@@ -191,8 +191,8 @@ impl Snapshot {
     }
 
     /// Returns the part of the text that identifies the snapshot: all that precedes its
-    /// records, if that includes a `hash` of 32 characters, and the whole text otherwise. So
-    /// two snapshots can be compared without comparing 10 MiB.
+    /// records, if that is less than 512 bytes and includes a `hash` of 32 characters, and the
+    /// whole text otherwise. So two snapshots can be compared without comparing 10 MiB.
     #[must_use]
     pub fn identity(text: &str) -> &str {
         #[derive(Deserialize)]

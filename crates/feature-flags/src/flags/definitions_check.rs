@@ -19,7 +19,7 @@ pub struct DefinitionsCheck {
     /// What is probably a mistake. There are none beside a fault that keeps the definitions from
     /// being used.
     pub warnings: Vec<Fault>,
-    /// True if there may be more faults than the ones that are listed.
+    /// True if there may be more faults than the ones that are listed, repeated members aside.
     pub is_cut: bool,
 }
 

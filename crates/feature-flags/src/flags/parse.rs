@@ -44,7 +44,7 @@ pub(super) const OPERATORS: [(&str, ParseOperand); 12] = [
     ("semverGte", |node| version(Comparison::GreaterOrEqual, node)),
 ];
 
-/// Parses the definitions, or returns all faults.
+/// Parses the definitions, or returns the faults, at most 100.
 pub(super) fn definitions(json: &str) -> Result<Definitions, Vec<Fault>> {
     if json.len() > DEFINITIONS_BYTES_MAX {
         let problem = format!("it has {} bytes; {DEFINITIONS_BYTES_MAX} are the most", json.len());

@@ -17,7 +17,8 @@ pub(super) struct Version<'a> {
 }
 
 impl<'a> Version<'a> {
-    /// Parses a version; returns `None` if the text is not one.
+    /// Parses a version; returns `None` if the text is not one, or its major, minor or patch
+    /// version is above `u64::MAX`.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let text = text.strip_prefix('v').unwrap_or(text);
         let (text, build) = text.split_once('+').map_or((text, None), |(text, build)| (text, Some(build)));

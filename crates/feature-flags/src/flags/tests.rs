@@ -1,3 +1,5 @@
+//! Which variant a flag gives to whom, and why.
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -31,7 +33,7 @@ fn user_between(from: f64, to: f64) -> String {
 }
 
 #[test]
-fn every_reason() {
+fn every_reason_without_a_percentage() {
     let pro = json!({"plan": "pro"});
     let empty = json!({});
     let is_pro = json!({"attribute": "plan", "eq": "pro"});
@@ -317,7 +319,7 @@ fn only_a_condition_on_an_attribute_needs_the_users_record() {
 }
 
 #[test]
-fn a_switch_that_is_off_is_off_whatever_its_default() {
+fn a_switch_that_is_off_gives_off_whatever_its_default_unless_it_names_another_variant() {
     for (flag, variant) in [
         (r#"{"default": "on", "on": false}"#, "off"),
         (r#"{"default": "on", "on": false, "off": "on"}"#, "on"),

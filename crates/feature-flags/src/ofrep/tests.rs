@@ -1,3 +1,5 @@
+//! The bodies of OFREP requests, and the JSON of its responses and errors.
+
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! How users spread over the buckets of flags, and which percentages are valid.
+
 use super::*;
 
 const USERS: u32 = 100_000;

@@ -1,3 +1,5 @@
+//! For which attributes each operator holds, negated or not.
+
 use kv_store::schema::Fault;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};

@@ -1,3 +1,5 @@
+//! The faults of definitions, each with its place, and their limits.
+
 use serde_json::{Value, json};
 
 use crate::flags::Definitions;

@@ -1,3 +1,5 @@
+//! The precedence of versions, and which texts are none.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What is valid in definitions, but is a warning.
+
 use serde_json::{Value, json};
 
 use crate::flags::Definitions;
@@ -13,7 +15,7 @@ fn warnings_of_rules(rules: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_rule_that_matches_nobody_is_a_warning() {
+fn rules_that_match_nobody_are_never_reached_or_deny_too_late_are_warnings() {
     let pro = json!({"attribute": "plan", "eq": "pro"});
     let not_pro = json!({"attribute": "plan", "eq": "pro", "not": true});
     let old = json!({"attribute": "age", "gt": 60});
