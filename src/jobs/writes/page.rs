@@ -196,6 +196,7 @@ mod tests {
         let html = render_mixed_run();
         let second = r#"{"attempt":2,"success":true,"tries":2,"startedMs":0,"endedMs":1000,"outcome":"accepted","puts":[{"startedMs":0,"endedMs":20,"taken":false},{"startedMs":980,"endedMs":1000,"taken":true}]}"#;
         assert_counts(&html, &[(second, 1), (r#" id="report">{"elapsedMs":2000,"attempts":[{"attempt":1,"#, 1)]);
+        assert_counts(&html, &[(r#"{"attempt":"#, 3), (r#""taken":"#, 5)]);
     }
 
     #[test]
