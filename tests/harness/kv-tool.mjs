@@ -1,5 +1,5 @@
-// The fixture of the `kv-edge kv` tests: the real tool, the KV of a running Worker, and the REST
-// API between the two, whose calls a test may intercept.
+// The fixture of the tests of `kv-edge kv` and of files of pairs: the real tool, the KV of a
+// running Worker, and the REST API between the two, whose calls a test may intercept.
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
