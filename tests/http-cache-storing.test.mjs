@@ -46,7 +46,12 @@ const lifetimes = [
   ["must-understand, of a status that is understood, before no-store", ["Cache-Control: must-understand, no-store, max-age=100"], 100],
   ["a tenth of the time since Last-Modified", () => [`Last-Modified: ${httpDate(-1000)}`], 100],
   ["a day if that tenth is longer", () => [`Last-Modified: ${httpDate(-100 * DAY)}`], DAY],
-  ["public, for a status that is not heuristically cacheable", () => ["Cache-Control: public", `Last-Modified: ${httpDate(-1000)}`], 100, 403],
+  [
+    "public and Last-Modified, for a status that is not heuristically cacheable",
+    () => ["Cache-Control: public", `Last-Modified: ${httpDate(-1000)}`],
+    100,
+    403,
+  ],
   ["a max-age beyond 2^31", ["Cache-Control: max-age=99999999999"], 400 * DAY],
 ];
 for (const [rule, headers, seconds, status = 200] of lifetimes) {
@@ -117,9 +122,9 @@ const notStored = [
   ["must-understand of a status that is not understood", ["Cache-Control: max-age=100, must-understand"], { status: 599 }],
   // RFC 6585: "MUST NOT be stored by a cache".
   ...[428, 429, 431, 511].map((status) => [`the status ${status}`, freshFor(100), { status }]),
-  ["Authorization", freshFor(100), { request: bearer }],
-  ["Authorization with CDN-Cache-Control: max-age", ["CDN-Cache-Control: max-age=100"], { request: bearer }],
-  ["no-store of the request", freshFor(100), { request: { "Cache-Control": "no-store" }, fwd: "bypass" }],
+  ["the request's Authorization", freshFor(100), { request: bearer }],
+  ["the request's Authorization, with CDN-Cache-Control: max-age", ["CDN-Cache-Control: max-age=100"], { request: bearer }],
+  ["the request's no-store", freshFor(100), { request: { "Cache-Control": "no-store" }, fwd: "bypass" }],
   ["a partial response", freshFor(100, "Content-Range: bytes 0-0/5"), { status: 206 }],
   ["a response to HEAD", freshFor(100), { method: "HEAD" }],
   ["a response to OPTIONS", freshFor(100), { method: "OPTIONS", fwd: "method" }],

@@ -37,7 +37,7 @@ const fields = [
   ["Proxy-Authorization", { "Proxy-Authorization": "Basic eDp5" }, { "Proxy-Authorization": undefined }],
   ["TE", { TE: "gzip" }, { TE: undefined }],
   ["an Upgrade", { Connection: "Upgrade", Upgrade: "h2c" }, { Upgrade: undefined, Connection: undefined }],
-  ["a websocket", { Connection: "Upgrade", Upgrade: "x-socket" }, { Upgrade: undefined, Connection: undefined }],
+  ["an Upgrade to an unknown protocol", { Connection: "Upgrade", Upgrade: "x-socket" }, { Upgrade: undefined, Connection: undefined }],
   [
     "what Connection lists",
     { Connection: "close, X-Hop,x-other", "X-Hop": "1", "X-Other": "2", "X-Kept": "3" },

@@ -130,7 +130,7 @@ describe("coalesce, waiting until the value is durable", { concurrency: true }, 
   });
 });
 
-describe("an object whose key is flushed keeps only a short record", { concurrency: true }, () => {
+describe("an object that has written its value to KV keeps only a short record", { concurrency: true }, () => {
   test("no alarm, one record and no value", async () => {
     const key = uniqueName("flushed");
     const body = "x".repeat(5000);

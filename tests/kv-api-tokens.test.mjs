@@ -220,7 +220,7 @@ describe("validity", () => {
     ["that another secret signs", signToken({}, { secret: "another" })],
     ["without a signature", signToken().replace(/[^.]+$/, "")],
     ["whose algorithm is none", signToken({}, { header: { alg: "none", typ: "JWT" } })],
-    ["whose header is another one that is signed", signToken({}, { header: { typ: "JWT", alg: "HS256" } })],
+    ["whose header, though signed, has its members in another order", signToken({}, { header: { typ: "JWT", alg: "HS256" } })],
     [
       "with a changed claim",
       signToken().replace(/\.[^.]+\./, `.${Buffer.from(json({ sub: "ci", namespace: "assets", prefix: "", write: true, exp: 4e9 })).toString("base64url")}.`),

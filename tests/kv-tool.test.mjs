@@ -37,7 +37,7 @@ describe("export and import", () => {
     }
   }
 
-  test("texts are read a hundred at a time, and only values that are no text alone", async () => {
+  test("texts are read a hundred at a time, and only values that may be no text one by one", async () => {
     const source = tool.namespace();
     const pairs = source.prefixed(makePairs(510));
     await source.put(pairs);

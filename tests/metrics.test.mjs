@@ -140,7 +140,7 @@ function randomness(seed) {
   return { below, pick: (list) => list[below(list.length)] };
 }
 
-describe("1,000 random requests across all routes", () => {
+describe("1,000 random requests to all routes but the console's calls", () => {
   const { below, pick } = randomness(20);
 
   /** Returns a random request: `[route, send]`. */
