@@ -1,5 +1,5 @@
-// `/cache/{absolute URL}`: unsafe methods, and what they invalidate (RFC 9111 §4.4, RFC
-// 9110 §9.3.3).
+// `/cache/{absolute URL}`: unsafe methods, what they invalidate (RFC 9111 §4.4), and which
+// response to a POST is stored for GET (RFC 9110 §9.3.3).
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually } from "./harness/eventually.mjs";

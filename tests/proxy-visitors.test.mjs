@@ -1,4 +1,5 @@
-// Visitors' own faults, and what a visitor and the log get to see of an upstream's.
+// Visitors' own faults, what a visitor and the log get to see of an upstream's, and which of an
+// upstream's fields are dropped under a path prefix.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually } from "./harness/eventually.mjs";

@@ -1,5 +1,6 @@
-// The model of the shared HTTP cache's soak test: upstreams that respond at random and record what
-// they sent, and what a client may be sent in response.
+// The model of the shared HTTP cache's soak test: upstreams that respond at random and record
+// what they sent, and what a client may be sent in response. And `randomFrom`, which other tests
+// use, too.
 import { crc32, gzipSync } from "node:zlib";
 
 /** A random generator (mulberry32): the same seed gives the same numbers. */

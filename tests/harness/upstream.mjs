@@ -1,4 +1,5 @@
-// An HTTP upstream on loopback that calls a test's handlers and records every request.
+// An HTTP upstream on loopback that calls a test's handlers and records every request; and
+// handlers for it.
 import http from "node:http";
 import { after } from "node:test";
 import { uniqueName } from "./eventually.mjs";

@@ -1,4 +1,5 @@
-// Requests to `/writes`, and what they left in KV and in the key's Durable Object.
+// Requests to `/writes`, what they left in KV and in the key's Durable Object, and checks of their
+// reports; and faults for the KV calls of a key, which tests of other routes set as well.
 import assert from "node:assert/strict";
 import { eventually } from "./eventually.mjs";
 import { kvCallsFor } from "./faults.mjs";
@@ -60,6 +61,10 @@ export function writesOf(worker) {
   };
 }
 
+/**
+ * Sets the faults of the KV calls for a key by requests and by objects. tests/faulty/entry.mjs
+ * says which other keys there are.
+ */
 export async function setFaults(worker, key, faults) {
   const body = JSON.stringify(faults);
   const response = await send(worker, `/.kv-faults?key=${encodeURIComponent(key)}`, { method: "PUT", body });
