@@ -59,7 +59,8 @@ pub enum MaxStale {
 }
 
 /// The directives of a request or a response (RFC 9111 §5.2, RFC 5861). If a directive with
-/// seconds is repeated in `Cache-Control`, the first one counts. All durations are in seconds.
+/// seconds is repeated in `Cache-Control`, the first one that is not ignored counts. All durations
+/// are in seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)] // Each is a directive that is there or not.
 pub struct CacheControl {
@@ -198,9 +199,9 @@ impl CacheControl {
         }
     }
 
-    /// Searches malformed text for directives that restrict storing, as in `private max-age=60`
-    /// or `no-store; …`. A false positive costs a hit; a false negative could show one visitor's
-    /// response to another.
+    /// Searches malformed text for `no-store`, `no-cache` and `private`, as in
+    /// `private max-age=60` or `no-store; …`. A false positive costs a hit; a false negative could
+    /// show one visitor's response to another.
     fn apply_malformed(&mut self, text: &str) {
         // Words may be separated by anything: `private: true`, `'private'`, `private/x`.
         let is_between = |char: char| !char.is_ascii_alphanumeric() && !matches!(char, '-' | '_');

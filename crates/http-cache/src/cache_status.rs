@@ -57,7 +57,8 @@ impl fmt::Display for ForwardReason {
 /// §2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheStatus {
-    /// The response was made without the upstream (RFC 9211 §2.1).
+    /// A stored response is served (RFC 9211 §2.1): without asking the upstream, or in place of
+    /// its error.
     Hit {
         /// Seconds until the response becomes stale.
         ttl: i64,
@@ -74,7 +75,8 @@ pub enum CacheStatus {
         is_stored: bool,
         /// Seconds until the stored response becomes stale.
         ttl: Option<i64>,
-        /// What went wrong in the cache, or the rule of kv-edge that prevented storing.
+        /// What went wrong in the cache, that what is stored was purged, or the rule of kv-edge
+        /// that prevented storing.
         detail: Option<&'static str>,
     },
 }

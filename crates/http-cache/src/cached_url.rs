@@ -1,8 +1,9 @@
 //! The URL that a request asks the cache for, and the keys under which its responses are stored.
 //!
-//! Every response is stored under a *cache key*, made of the method and the URL (RFC 9111 §2).
-//! Two spellings of one URL must give one key, so a URL is brought into canonical form first
-//! ([`CachedUrl`]), and only URLs of listed origins are accepted: the cache is not an open proxy.
+//! Every response is stored under a *cache key*, made of the method and the URL (RFC 9111 §2);
+//! that of a further variant also has a hash of the request fields that select it. Two spellings
+//! of one URL must give one key, so a URL is brought into canonical form first ([`CachedUrl`]),
+//! and only URLs of listed origins are accepted: the cache is not an open proxy.
 //!
 //! ```
 //! use http_cache::cached_url::CachedUrl;

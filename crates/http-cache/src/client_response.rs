@@ -1,7 +1,8 @@
 //! The response to the client, made from a stored response or passed on from the upstream.
 //!
 //! A stored response is complete, so conditions (`If-None-Match`) and ranges of the client are
-//! evaluated here. A response that is passed on was already subject to them at the upstream.
+//! evaluated here. A response that is passed on is as the upstream sent it: either the upstream
+//! evaluated them, or the cache asked for the whole response to replace a stored one.
 
 use std::borrow::Cow;
 use std::ops::Range as Bytes;
@@ -26,7 +27,7 @@ pub struct Diagnostics {
     pub cache_status: CacheStatus,
     /// How long KV took, in milliseconds; `None` if it was not read.
     pub kv_ms: Option<u64>,
-    /// How long the upstream took, in milliseconds; `None` if it was not asked.
+    /// How long the upstream took, in milliseconds; `None` if it did not respond.
     pub upstream_ms: Option<u64>,
 }
 

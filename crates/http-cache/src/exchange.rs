@@ -19,6 +19,8 @@
 //! (ReadBody) ──> Respond, Fail       not of a 304, a stream or a failure
 //! ```
 //!
+//! A request that no stored response can answer, such as a write, begins with Send.
+//!
 //! The JSON of a page has an exchange of its own, whose upstream is the cache: for
 //! [`Action::Send`] the Worker runs [`Exchange::page`], follows redirects, and makes the page into
 //! the body that is stored.
@@ -56,7 +58,7 @@ const WAIT_MS: u64 = 1;
 const WAIT_MAX_MS: u64 = 32;
 /// `detail` of a request for which the stored response is not used because it was purged.
 const PURGED: &str = "purged";
-/// How often a request waits: once for the URL, and once for the variant that it selects.
+/// How often a request waits at most: once for the URL, and once for the variant that it selects.
 const WAIT_ROUNDS_MAX: u8 = 2;
 
 /// The body of a stored response: bytes in memory, or a stream that can be read once.
@@ -89,7 +91,8 @@ pub enum StoredView {
 }
 
 impl StoredView {
-    /// Returns the lifetime of a response that states none, in milliseconds.
+    /// Returns the lifetime of a view that states none, in milliseconds; `None` for a response,
+    /// which may be fresh by a heuristic.
     #[must_use]
     pub fn default_lifetime_ms(self) -> Option<u64> {
         (self == Self::Page).then_some(page_view::DEFAULT_LIFETIME_MS)
@@ -99,7 +102,7 @@ impl StoredView {
 /// Why no stored response can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissReason {
-    /// There is none.
+    /// There is none that may be used ([`usable_record`]).
     Absent,
     /// KV failed.
     Unavailable,
@@ -285,7 +288,7 @@ pub struct Context<'a, B: StoredBody, F> {
     pub credentials: &'a CredentialFields,
     /// For how long a response is used from memory, in milliseconds; 0 turns memory off.
     pub memory_ms: u64,
-    /// The longest wait for another request, in milliseconds.
+    /// For how long a request waits for others in all, in milliseconds.
     pub wait_max_ms: u64,
     /// The cache in memory.
     pub memory: &'a mut MemoryCache<B::Bytes>,
@@ -408,8 +411,9 @@ impl<B: StoredBody> Exchange<B> {
     /// Returns the exchange for the page of this view, or for the URL that the page redirects to.
     /// It waits for no other request if this one has.
     ///
-    /// It asks the upstream if this one is a refresh, and if a purge covers the stored view: a new
-    /// one is as old as the oldest of its responses, and that must not be from before the purge.
+    /// It asks the upstream even if a fresh response is stored, if this one is a refresh, or if a
+    /// hard purge covers the stored view: a new one is as old as the oldest of its responses, and
+    /// that must not be from before the purge.
     #[must_use]
     pub fn page(&self, url: CachedUrl) -> Self {
         let mut page = Self::new("GET", url, &HeaderSection::default());
@@ -647,8 +651,8 @@ impl<B: StoredBody> Exchange<B> {
     }
 
     /// Returns the key whose fetch other requests may wait for; `None` if this request does not
-    /// wait. Only what is in memory can be found after the wait, and only a response to a request
-    /// without credentials is for everybody.
+    /// wait. Only what is in memory can be found after the wait, and the response to a request
+    /// with credentials is for everybody only if it says so.
     fn key_to_wait_for<F: Fields>(&self, lookup: &Lookup<B>, cx: &Context<'_, B, F>) -> Option<Key<'static>> {
         let waits = self.method == "GET"
             && self.waited.rounds < WAIT_ROUNDS_MAX
@@ -656,7 +660,7 @@ impl<B: StoredBody> Exchange<B> {
             && self.request.permits_lookup()
             && cx.memory_ms > 0
             && !cx.credentials.are_in(cx.fields)
-            // The response to a range or to the client's own condition is not stored.
+            // A 206 or a 304 to the client's own range or condition is not stored.
             && !["range", "if-none-match", "if-modified-since"].into_iter().any(|name| cx.fields.has(name));
         let selecting_fields =
             || Some(vary::selecting_fields_like(&lookup.primary.as_ref()?.metadata.selecting_fields, cx.fields));
@@ -855,11 +859,11 @@ impl UpstreamHead {
 
 /// Returns the metadata of a record that was read from KV under this key, if it may be used.
 /// `head` is its JSON; `default_lifetime_ms` is the lifetime of a response that states none, in
-/// milliseconds, and then a record without a head is accepted.
+/// milliseconds. If there is such a default, a record without a head is accepted.
 ///
 /// # Errors
 /// [`MissReason::Absent`] for a record of another version, or of before an invalidation;
-/// [`MissReason::Broken`] if it does not parse.
+/// [`MissReason::Broken`] if it does not parse, or is no response that can be sent.
 pub fn usable_record<H: Clone>(
     memory: &MemoryCache<H>,
     key: &Key<'_>,

@@ -1,7 +1,7 @@
 //! How old a response is, and how long it is fresh (RFC 9111 §4.2).
 //!
 //! ```text
-//!     freshness lifetime   s-maxage, max-age, Expires - Date, or a heuristic
+//!     freshness lifetime   s-maxage, max-age, Expires - Date, a default, or a heuristic
 //!   - current age          how old it was when it was received + the time since then
 //!   = ttl                  fresh while it is above 0
 //! ```
@@ -57,7 +57,7 @@ impl ExchangeTimes {
 pub enum LifetimeSource {
     /// The response states it (RFC 9111 §4.2.1).
     Explicit,
-    /// A tenth of the time since the last modification (§4.2.2).
+    /// A tenth of the time since the last modification, at most a day (§4.2.2).
     Heuristic,
     /// A default of the caller, which is a heuristic too (§4.2.2).
     Default,

@@ -27,7 +27,8 @@ pub struct InspectedResponse {
     pub stored_at: String,
     /// For how many seconds it stays fresh; below 0, for how long it has been stale.
     pub ttl_seconds: i64,
-    /// True if it may be used without asking the upstream.
+    /// True if its lifetime has not ended, no purge covers it, and it need not be validated each
+    /// time.
     pub is_fresh: bool,
     /// How it was purged since.
     pub purged: Option<PurgeMode>,

@@ -9,17 +9,18 @@
 //!
 //! 1. The **cache key** is made of the method and the URL in canonical form ([`cached_url`]).
 //! 2. A **stored response** is a body and its metadata: status, header fields, times
-//!    ([`stored_response`]). Both are in KV, and in the memory of the isolate for a few seconds
-//!    ([`memory_cache`]).
+//!    ([`stored_response`]). Both are in KV, and if the body is short, in the memory of the
+//!    isolate for a few seconds ([`memory_cache`]).
 //! 3. One URL can have several **variants**, one for each language, say. `Vary` names the request
 //!    fields that tell them apart ([`vary`]).
 //! 4. A stored response is **fresh** until its lifetime is over, and **stale** after that
 //!    ([`freshness`]). The lifetime comes from `Cache-Control` or `CDN-Cache-Control`
 //!    ([`cache_control`]).
-//! 5. A **purge** makes stored responses unusable, by URL, prefix or tag ([`purge`]).
-//! 6. A fresh response is served. A stale one is served only if a directive permits that, while it
-//!    is refreshed or in place of an error ([`stale`]). [`decision`] decides between serving and
-//!    forwarding.
+//! 5. A **purge** makes stored responses unusable, or a soft one stale: those of a URL, of a
+//!    prefix or with a tag, or all ([`purge`]).
+//! 6. A fresh response is served unless the request refuses it. A stale one is served only if a
+//!    directive permits that, for example while it is refreshed or in place of an error
+//!    ([`stale`]), or after a soft purge. [`decision`] decides between serving and forwarding.
 //! 7. **Validation** asks the upstream, with the stored `ETag` or date as a condition, whether a
 //!    stale response is still current. A 304 makes it fresh again ([`validation`]).
 //!    [`upstream_request`] writes that request.

@@ -1,9 +1,9 @@
 //! The cache in the memory of one isolate, in front of Workers KV.
 //!
-//! It holds stored responses with short bodies, the times of invalidations, and the state of
-//! background refreshes. KV needs up to 60 seconds to show a write or a delete everywhere, so an
-//! isolate must itself remember what it invalidated: until then an older response read from KV
-//! is not used.
+//! It holds stored responses with short bodies, the times of invalidations, the state of
+//! background refreshes, the keys that are being fetched, and what selects the variants of a URL.
+//! KV needs up to 60 seconds to show a write or a delete everywhere, so an isolate must itself
+//! remember what it invalidated: until then an older response read from KV is not used.
 //!
 //! Times are milliseconds since the Unix epoch. Concurrent requests see slightly different
 //! clocks, and a clock can be set back, so whatever must end after a while compares the distance
@@ -97,7 +97,7 @@ impl<B: Clone> MemoryCache<B> {
     }
 
     /// Returns the response under this key if it was inserted less than `lifetime_ms`
-    /// milliseconds ago.
+    /// milliseconds ago; removes it otherwise.
     pub fn get(&mut self, key: &str, lifetime_ms: u64, now_ms: u64) -> Option<MemoryEntry<B>> {
         self.drop_old_invalidations(now_ms);
         let timed = self.entries.get(key)?;

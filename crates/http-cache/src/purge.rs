@@ -2,8 +2,9 @@
 //! longer used, or count as stale.
 //!
 //! A purge is one small record in KV with the time of the purge, and every hit is compared with
-//! all purges. A *hard* purge covers a response that was requested no later: it is not used. A
-//! *soft* purge makes it stale: it is served while one request refreshes it. So purging a tag
+//! all purges. A purge covers a response that was requested no later. After a *hard* one it is not
+//! used. After a *soft* one it is stale: a request that does not ask for a fresh one gets it while
+//! one request refreshes it, but not for longer than without the purge. So purging a tag
 //! costs one write, however many responses carry it. The records expire when the responses that
 //! they cover have expired, too. (For a hard purge of a URL, the Worker also deletes the stored
 //! values.)
@@ -88,7 +89,7 @@ pub enum PurgeMode {
     #[default]
     Hard,
     /// They count as stale. They are served while they are refreshed, and as long as that fails,
-    /// but not for longer than without the purge.
+    /// to requests that do not ask for a fresh one, but not for longer than without the purge.
     Soft,
 }
 

@@ -1,7 +1,7 @@
 //! Whether a response may be stored, and which of its fields (RFC 9111 §3).
 //!
-//! This cache is stricter than the RFC in one respect. If a request carries credentials, its
-//! response is stored only if the response says explicitly that it is fresh for shared caches
+//! This cache is stricter than the RFC. Above all, if a request carries credentials, its response
+//! is stored only if the response says explicitly that it is fresh for shared caches
 //! ([`NoCacheReason::Credentials`]).
 
 #[cfg(test)]
@@ -27,9 +27,10 @@ pub enum NoCacheReason {
     Method,
     /// The status forbids it (RFC 6585), or is not a final one.
     Status,
-    /// The request or the response says `no-store`.
+    /// The request says `no-store`, or the response does, without `must-understand`.
     NoStore,
-    /// The response says `private`.
+    /// The response says `private`, or its `private` or `no-cache` names a field that controls
+    /// reuse.
     Private,
     /// The request has `Authorization`, and the response does not permit sharing (RFC 9111
     /// §3.5).
@@ -201,8 +202,9 @@ impl<Q: Fields, R: Fields> StorageCandidate<'_, Q, R> {
 }
 
 /// Returns the fields of a response that are stored (RFC 9111 §3.1): all but those of the
-/// connection and of the proxy, those that `no-cache` or `private` name, and `Set-Cookie` unless
-/// `with_cookies`.
+/// connection and for a proxy, those that `no-cache` or `private` name, and `Set-Cookie` unless
+/// `with_cookies`. Those that control reuse, and `Content-Length`, are stored even if `Connection`
+/// lists them.
 #[must_use]
 pub fn stored_fields(response: &HeaderSection, with_cookies: bool) -> HeaderSection {
     let (CacheControl { no_cache, private, .. }, _) = CacheControl::of_response(response);

@@ -21,7 +21,9 @@ pub struct StoredMetadata {
     pub status: u16,
     /// The header fields, without those that must not be stored (RFC 9111 §3.1).
     pub fields: HeaderSection,
-    /// When the upstream was last asked for it, and when it responded; validations count.
+    /// When the upstream was last asked for it, and when it responded; validations count. The
+    /// response to a write counts as requested just after it was received: it is newer than the
+    /// invalidation that the write causes.
     pub times: ExchangeTimes,
     /// The length of the body in bytes.
     pub length: u64,
@@ -117,7 +119,8 @@ impl StoredResponse {
     }
 
     /// Reads a record of KV. `head` is its JSON; `default_lifetime_ms` is the lifetime of a
-    /// response that states none, in milliseconds, and then a record without a head is accepted.
+    /// response that states none, in milliseconds. If there is such a default, a record without a
+    /// head is accepted.
     ///
     /// # Errors
     /// [`UnusableRecord`] says why the record is not used.
@@ -177,8 +180,10 @@ impl StorageKey {
     /// Returns where to store a response with these selecting fields.
     ///
     /// `hit` is the stored response that it replaces, with true if that is under the key of a
-    /// variant; the new one goes to the same place. Otherwise `primary` decides, the response
-    /// under the URL's key: a fresh one keeps its place, a stale one is replaced.
+    /// variant. If both have the same names of selecting fields, the new one goes to the same
+    /// place. Otherwise `primary` decides, the response under the URL's key. It keeps its place if
+    /// it is fresh and has the same names with other values; any other is replaced, and other
+    /// names begin a new epoch.
     #[must_use]
     pub fn choose(
         primary: Option<&StoredResponse>,
@@ -211,7 +216,8 @@ impl StorageKey {
     }
 }
 
-/// The metadata in Workers KV. Its names are short, because it has to fit into 1024 bytes.
+/// The metadata in Workers KV. Its names are short, so that it seldom takes more than the 1024
+/// bytes of KV's own metadata; a longer one is put in front of the body.
 #[derive(Serialize, Deserialize)]
 struct MetadataRecord<'a> {
     /// The version of the format.
@@ -377,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_validation_renews_fields_and_times_but_neither_body_nor_selection() {
+    fn a_validation_renews_fields_and_times_and_the_selection_only_if_vary_names_other_fields() {
         let selecting_fields = selecting_fields(&[("accept", "a")]);
         let primary = StoredMetadata { length: 3, ..variant(&selecting_fields, 7).metadata };
         let primary = StoredMetadata { status: 203, ..primary };

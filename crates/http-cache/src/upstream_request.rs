@@ -1,4 +1,4 @@
-//! The request that goes to the upstream.
+//! The request that goes to the upstream: what changes in the client's header fields.
 
 use crate::client_response::VIA;
 use crate::error::CacheError;
@@ -12,9 +12,9 @@ const CONDITIONS_AND_RANGES: [&str; 6] =
 
 /// Returns the changes to the client's header fields for a request to the upstream.
 ///
-/// If a response is stored (`is_stored`), the request asks for the whole representation under
-/// the cache's own `conditions`; otherwise the client's conditions and ranges are passed on (RFC
-/// 9111 §4.3.1).
+/// If a response is stored (`is_stored`), a `GET` or `HEAD` asks for the whole representation
+/// under the cache's own `conditions`; otherwise the client's conditions and ranges are passed on
+/// (RFC 9111 §4.3.1).
 ///
 /// Fields in which proxies state host, path, method or client are not part of the cache key. A
 /// response that depends on one would be stored for everybody, so they are all removed.

@@ -1,8 +1,7 @@
 //! Validation: asking the upstream whether a stored response is still current (RFC 9111 §4.3).
 //!
 //! The request carries the validators of the stored response as conditions. A 304 means that it
-//! is current; its fields then replace the stored ones, which makes the response fresh again
-//! ("freshening").
+//! is current: its fields update the stored ones, and its age begins anew ("freshening").
 
 #[cfg(test)]
 mod tests;
@@ -20,8 +19,8 @@ pub enum HeadRequestEffect {
     Invalidate,
 }
 
-/// Returns the fields that make a request conditional, with both validators as the upstream sent
-/// them (RFC 9111 §4.3.1).
+/// Returns the fields that make a request conditional, with each validator that can be compared,
+/// as the upstream wrote it (RFC 9111 §4.3.1).
 #[must_use]
 pub fn conditions(stored: &impl Fields) -> Vec<(&'static str, String)> {
     // An `ETag` that is not a single tag is not sent: in `If-None-Match`, a `*` or a list has
@@ -39,12 +38,14 @@ pub fn has_validator(fields: &impl Fields) -> bool {
     tag_of(fields).is_some() || modified_ms(fields).is_some()
 }
 
-/// Returns the fields of a stored response after a 304 (RFC 9111 §3.2). They may include some
-/// that the new `Cache-Control` forbids to store (§3.1), so the caller applies
-/// [`crate::storable::stored_fields`].
+/// Returns the fields of a stored response after a 304 (RFC 9111 §3.2). Those of the 304 replace
+/// the stored ones, except those that describe the stored bytes, the `ETag` if one is stored,
+/// those of the connection, and those for this client alone (`Set-Cookie`,
+/// `Proxy-Authentication-Info`). They may include some that the new `Cache-Control` forbids to
+/// store (§3.1), so the caller applies [`crate::storable::stored_fields`].
 ///
 /// The old `Age` is dropped, and so is the old `Date`: if the 304 has none, the time at which it
-/// was received counts.
+/// was received counts. A stored `Set-Cookie` is dropped if the 304 has one.
 #[must_use]
 pub fn freshened(stored: &HeaderSection, not_modified: &HeaderSection) -> HeaderSection {
     let connection = not_modified.get("connection").unwrap_or_default();
@@ -83,8 +84,9 @@ fn is_of_the_body(name: &str) -> bool {
 }
 
 /// Returns true if a 304 is about this stored response (RFC 9111 §4.3.4). If both have an entity
-/// tag, that decides, otherwise the dates do. A 304 without validators is about the one response
-/// that the request named.
+/// tag, that decides, otherwise `Last-Modified` does; for a 304 with a strong tag, it must be a
+/// strong validator, too. A 304 without validators is about the one response that the request
+/// named.
 #[must_use]
 pub fn is_selected_for_update(stored: &impl Fields, not_modified: &impl Fields) -> bool {
     match (tag_of(stored), tag_of(not_modified)) {

@@ -1,7 +1,8 @@
 //! Variants: whether a stored response matches a request (RFC 9111 §4.1).
 //!
 //! `Vary` names the request fields that a response was chosen by. The cache stores a hash of
-//! their values with the response, and uses it only for requests whose values are equivalent.
+//! their values with the response, and uses it only for requests whose values are equivalent; an
+//! `Accept-Language` need not be, if it prefers the language of the response to all others.
 //!
 //! ```
 //! use http_cache::vary::{Vary, matches, selecting_fields};
@@ -113,8 +114,9 @@ fn hash(value: &str) -> String {
     digits.take(22).collect()
 }
 
-/// Returns the value in a form that all equivalent values share, as far as the field's
-/// specification defines equivalence (RFC 9111 §4.1).
+/// Returns the value in a form that equivalent values share (RFC 9111 §4.1): of `Accept`,
+/// `Accept-Encoding`, `Accept-Charset` and `Accept-Language`, by their specification; of any other
+/// field, without optional white space.
 fn normalize(name: &str, value: &str) -> String {
     // RFC 9110 §12.5.1 to §12.5.4: only the weights define an order. Names of media types,
     // charsets, codings and languages are case-insensitive (§8.3.1, §8.3.2, §8.4.1, §8.5.1).

@@ -95,7 +95,7 @@ impl AcceptEncoding {
     }
 
     /// Selects one form of a body, given the length of each in bytes: the highest weight first,
-    /// then the smallest length, then the body without a coding.
+    /// then the smallest length, then the body without a coding, then the order that is given.
     ///
     /// A body without a coding is acceptable even if the field does not list `identity`, but then
     /// it comes after every listed coding.

@@ -1,4 +1,5 @@
-//! Bearer tokens (RFC 6750 §2.1).
+//! Bearer tokens (RFC 6750 §2.1): how one is compared with the secret, and the error for a wrong
+//! one.
 
 use subtle::ConstantTimeEq;
 

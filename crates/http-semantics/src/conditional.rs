@@ -51,7 +51,8 @@ pub struct Validators<'a> {
     pub last_modified_ms: Option<u64>,
     /// `Date`, or without it the time when the response was received (RFC 9111 §4.3.2), in
     /// milliseconds since the Unix epoch. `u64::MAX` for a response that the caller
-    /// generates itself: then no date of a request is late enough to count.
+    /// generates itself: then, without `Last-Modified`, no date of a request is late enough to
+    /// count.
     pub received_ms: u64,
 }
 

@@ -1,5 +1,5 @@
-//! SHA-256 of contents, in hex: for the names of blobs, for entity tags, and for the metadata of
-//! records.
+//! SHA-256 in hex: half of it as the hash of contents, for the names of blobs, for entity tags and
+//! for the metadata of records; and the whole, for keys that stand for a long text, for example.
 
 use sha2::{Digest, Sha256};
 

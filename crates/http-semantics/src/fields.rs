@@ -219,8 +219,9 @@ pub fn list(field: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Adds to `edits` the removal of every field that belongs to the connection of a message: those
-/// of RFC 9110 §7.6.1 and those that `Connection` lists. `TE: trailers` stays, because the next
-/// connection can have trailers too, and so does `Upgrade: websocket` if `may_upgrade`.
+/// of RFC 9110 §7.6.1 and those that `Connection` lists, unless they frame or address the message,
+/// control its reuse or come from Cloudflare. `TE: trailers` stays, because the next connection
+/// can have trailers too, and so does `Upgrade: websocket` if `may_upgrade`.
 ///
 /// `Connection`, `Keep-Alive` and `Transfer-Encoding` need no edit: the runtime frames each
 /// connection itself and forwards none of them.

@@ -161,7 +161,8 @@ pub struct NegotiatedLanguage<'t> {
 pub const VARY: &str = "Accept-Language, Cookie";
 
 /// Chooses a language by the URL parameter `lang`, then by the cookie `lang`, then by
-/// `Accept-Language`. The first two name one tag each, neither a list nor `*`.
+/// `Accept-Language`; each counts only if it gives an available tag. The first two name one tag
+/// each, neither a list nor `*`.
 #[must_use]
 pub fn negotiate<'t>(
     available: &[&'t str],

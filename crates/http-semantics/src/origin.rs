@@ -1,5 +1,5 @@
-//! Origins (RFC 6454 §4), and lists of those that kv-edge may fetch from. An origin that is on no
-//! list is refused: kv-edge is never an open proxy.
+//! Origins (RFC 6454 §4), and lists of those that kv-edge may fetch from, or whose pages may read
+//! its responses. An origin that is on no list is refused: kv-edge is never an open proxy.
 //!
 //! ```
 //! use http_semantics::origin::{OriginAllowList, Origin};

@@ -70,8 +70,8 @@ fn accepts(accept: Option<&str>, media_types: &[&str]) -> bool {
 }
 
 /// Returns the id that Cloudflare gave a request (`cf-ray`), if the value looks like one. Without
-/// Cloudflare in front a visitor can send any value in this field, and such a value must reach
-/// neither the log nor the response.
+/// Cloudflare in front a visitor can send any value in this field, and one that does not look like
+/// an id must reach neither the log nor the response.
 #[must_use]
 pub fn ray_id(field: Option<String>) -> Option<String> {
     let is_id = |id: &String| {

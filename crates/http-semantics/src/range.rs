@@ -21,8 +21,8 @@ use crate::conditional::{EntityTag, Validators};
 use crate::fields::list;
 use crate::http_date;
 
-/// A request for more parts than these gets the whole representation. RFC 9110 §14.2 warns of "a
-/// set of many small ranges".
+/// A request for more parts than these, counted after those that touch are merged, gets the whole
+/// representation. RFC 9110 §14.2 warns of "a set of many small ranges".
 pub const PARTS_MAX: usize = 16;
 
 /// What the `Range` field of a request comes to.
@@ -48,8 +48,9 @@ enum RangeSpec {
 
 impl Range {
     /// Evaluates the `Range` of a GET whose preconditions hold, for a representation of `length`
-    /// bytes. The field is ignored if it is malformed, if its unit is not bytes, or if `If-Range`
-    /// says that the client has parts of another representation (RFC 9110 §13.1.5, §14.2).
+    /// bytes. The field is ignored if it is malformed, if its unit is not bytes, if it asks for
+    /// more than [`PARTS_MAX`] parts, or if `If-Range` says that the client has parts of another
+    /// representation (RFC 9110 §13.1.5, §14.2).
     #[must_use]
     pub fn of(field: Option<&str>, if_range: Option<&str>, validators: &Validators<'_>, length: u64) -> Self {
         let Some(specs) = field.and_then(specs) else { return Self::Whole };
@@ -126,8 +127,8 @@ fn coalesce(mut parts: Vec<ops::Range<u64>>) -> Vec<ops::Range<u64>> {
     merged
 }
 
-/// Returns true if `If-Range` names this representation, byte for byte (RFC 9110 §13.1.5). Nothing
-/// is forgiven here, because the client would join parts of two representations.
+/// Returns true if `If-Range` names this representation, byte for byte (RFC 9110 §13.1.5). No
+/// fault of a tag is forgiven here, because the client would join parts of two representations.
 fn if_range_holds(if_range: &str, validators: &Validators<'_>) -> bool {
     let if_range = if_range.trim();
     if if_range.starts_with('"') {

@@ -54,7 +54,7 @@ impl HttpError for BadPercentEncoding {
 
 impl<'a> RequestTarget<'a> {
     /// Splits the absolute URL of a request, such as `https://example.com/a?b=c`. This cannot
-    /// fail: a missing part is empty.
+    /// fail: a missing part is empty, and a missing path is `/`.
     #[must_use]
     pub fn parse(url: &'a str) -> Self {
         let (scheme, after_scheme) = url.split_once("://").unwrap_or(("", url));
@@ -141,8 +141,8 @@ fn form_decode(encoded: &str) -> Result<Cow<'_, str>, BadPercentEncoding> {
 
 /// Normalizes the escapes in a path or a query, for keys and comparisons: hex digits in upper case
 /// (RFC 3986 §6.2.2.1), unreserved characters decoded (§6.2.2.2). A second pass changes nothing:
-/// an escape right after a broken one stays as it is, because `%%36%31` would otherwise become
-/// the escape `%61`.
+/// an escape right after one that is cut off, such as `%` or `%6`, is not decoded, because
+/// `%%36%31` would otherwise become the escape `%61`.
 #[must_use]
 pub fn normalize_escapes(text: &str) -> Cow<'_, str> {
     let Some((before, escapes)) = text.split_once('%') else { return Cow::Borrowed(text) };
@@ -185,7 +185,7 @@ pub fn has_dot_segments(path: &str) -> bool {
 }
 
 /// Removes `.` and `..` segments as the URL Standard does ("path state"), also those that are
-/// written with `%2e`.
+/// written with `%2e`. A `\` counts as `/`.
 #[must_use]
 pub fn resolve_dot_segments(path: &str) -> Cow<'_, str> {
     if !path.contains('\\') && !has_dot_segments(path) {

@@ -9,7 +9,8 @@ const MILLISECONDS_MAX: u64 = 60_000;
 /// time that the visitor takes to send the body.
 const UPLOAD_FACTOR: u32 = 10;
 
-/// How long an upstream may take to begin its response: 1 to 60,000 milliseconds.
+/// How long an upstream may take to begin its response: 1 to 60,000 milliseconds, and ten times as
+/// long if the request has a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpstreamTimeout(Duration);
 

@@ -17,7 +17,8 @@ macro_rules! credential_fields {
 /// The header fields with credentials, separated by commas.
 pub const CREDENTIAL_FIELDS: &str = credential_fields!();
 
-/// The header fields that most calls need, separated by commas: credentials and conditions.
+/// The header fields that most calls need, separated by commas: credentials, conditions and
+/// ranges.
 pub const CALL_FIELDS: &str = concat!(credential_fields!(), ",if-match,if-none-match,if-range,range");
 
 /// Returns the token of a request: `Authorization: Bearer <token>`, or the key of the older
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn no_token_revokes_or_restores_another() {
+    fn no_signed_token_revokes_or_restores_another() {
         let namespace = ApiNamespace::of_binding("assets");
         let revoked = REVOKED_KEY;
         let key = revoked.as_str();

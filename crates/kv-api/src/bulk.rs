@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_has_1024_bytes_in_the_form_that_is_stored() {
+    fn metadata_has_1024_bytes_at_most_in_the_form_that_is_stored() {
         let check = |json: &str| check_metadata(json, Operation::Put).map(str::len);
         let spaced = format!("{{ \"a\": \"{}\" }}", "x".repeat(1016));
         assert_eq!(check(&spaced), Ok(1027));

@@ -1,4 +1,4 @@
-//! What all bulk calls have: their limits, and the result of those that change keys.
+//! The limits of bulk calls, and the result of those that change keys.
 
 use serde::{Deserialize, Serialize};
 

@@ -159,7 +159,9 @@ pub struct KeysQuery<'a> {
 
 impl<'a> Call<'a> {
     /// Reads a request. Empty segments of the path are ignored, because clients join a base URL
-    /// that ends in `/`; what follows `/values/` and `/metadata/` is the key, decoded once.
+    /// that ends in `/`; but a namespace with nothing but a slash after it is an error, because
+    /// the key `..` would become that. What follows `/values/` and `/metadata/` is the key,
+    /// decoded once.
     ///
     /// # Errors
     /// [`KvApiError`] if no endpoint has this path, the path has other methods, or the path or the

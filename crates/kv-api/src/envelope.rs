@@ -29,7 +29,7 @@ pub struct Note<'a> {
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum PageInfo<'a> {
-    /// A page of namespaces or accounts, by number.
+    /// A page of namespaces, accounts or memberships, by number.
     Page {
         /// The number of the page, from 1.
         page: u64,

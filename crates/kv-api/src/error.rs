@@ -27,17 +27,18 @@ pub enum KvApiError {
     NoRoute,
     /// The path has other methods, which are named as in `Allow`.
     MethodNotAllowed(&'static str),
-    /// Namespaces cannot be created, renamed or deleted.
+    /// The namespace is a binding, which cannot be renamed or deleted, or none can be created,
+    /// because the var `KV_API_NAMESPACES` names no home for them.
     FixedNamespaces,
     /// The namespace is a binding of the Worker that is read-only through the API.
     ReadOnlyNamespace(String),
-    /// The Worker has no namespace with this id.
+    /// The Worker has no namespace with this id or title.
     NamespaceNotFound(Operation),
     /// A namespace has this title already.
     TitleTaken,
     /// Clients have created as many namespaces as an account may have.
     TooManyNamespaces,
-    /// The title is missing, too long, or has control characters.
+    /// The title is missing, empty, too long, or has control characters.
     InvalidTitle,
     /// The namespace is to be in a jurisdiction.
     NoJurisdictions,
@@ -51,9 +52,9 @@ pub enum KvApiError {
     InvalidKey(Operation, String),
     /// A parameter of the query or a member of the body is out of its range.
     InvalidArgument(Operation, String),
-    /// `expiration` is not in the future, or not by 60 seconds.
+    /// `expiration` is not in the future, or not by 60 seconds, or after 2147483647.
     InvalidExpiration(Operation, String),
-    /// `expiration_ttl` is not a number of at least 60 seconds.
+    /// `expiration_ttl` is not a number of seconds from 60 to 2147483647.
     InvalidExpirationTtl(Operation, String),
     /// The metadata is not JSON.
     InvalidMetadata,
@@ -75,7 +76,7 @@ pub enum KvApiError {
     PreconditionFailed,
     /// The value has so many bytes, and none of them is in the range.
     RangeNotSatisfiable(u64),
-    /// The pair with this index in a bulk write has an error.
+    /// The pair with this index in a bulk write, from 0, has an error.
     InPair(usize, Box<Self>),
     /// Some keys of a bulk call could not be changed.
     Incomplete(Operation, BulkOutcome),

@@ -5,10 +5,10 @@
 //!    and checked.
 //! 2. Its token becomes an [`access::Access`]: everything, or the scope that a signed
 //!    [`token::AccessToken`] carries. It decides what the caller may see and change.
-//! 3. The body becomes a [`form::Form`] or a [`bulk`] batch, which is checked whole before
-//!    anything is written.
-//! 4. The result goes into an [`envelope`], and so does an [`error::KvApiError`], which has the
-//!    number and the words of the service.
+//! 3. The body is a value, or becomes a [`form::Form`] or a [`bulk`] batch, which is checked whole
+//!    before anything is written.
+//! 4. The result goes into an [`envelope`], unless it is a value that is read alone. So does an
+//!    [`error::KvApiError`], which has the number and the words of the service.
 //!
 //! ```text
 //!   method, path, query ──> Call ──┐

@@ -45,7 +45,7 @@ impl ApiNamespace {
         Self { id: uuid.replace('-', ""), title }
     }
 
-    /// Returns true if this is the id or the title of the namespace.
+    /// Returns true if this is the id of the namespace, in any case of letters, or its title.
     #[must_use]
     pub fn is_named(&self, name: &str) -> bool {
         self.id.eq_ignore_ascii_case(name) || self.title == name
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_home_of_created_namespaces_is_a_binding_without_records_of_its_own() {
+    fn the_home_of_created_namespaces_is_a_binding_that_has_none_of_kv_edges_own_records() {
         let bindings = ["assets", "KV_NAMESPACES"].map(str::to_owned);
         assert_eq!(home(" KV_NAMESPACES ", &bindings).as_deref(), Some("KV_NAMESPACES"));
         for var in ["", "assets", "OTHER"] {

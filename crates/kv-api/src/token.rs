@@ -1,5 +1,6 @@
-//! Tokens that carry their scope: JSON Web Tokens (RFC 7519) with HMAC-SHA-256, which a Worker
-//! checks without a read. What such a token allows is in [`crate::access`].
+//! Tokens that carry their scope: JSON Web Tokens (RFC 7519) with HMAC-SHA-256. A Worker checks
+//! one without a read of the token; only the list of revoked ones is in KV. What such a token
+//! allows is in [`crate::access`].
 
 use std::collections::HashSet;
 
@@ -85,8 +86,9 @@ impl AccessToken {
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac))
     }
 
-    /// Returns what a text says if it is a token that this key has signed, be it expired or not.
-    /// The comparison takes constant time.
+    /// Returns what a text says if it is a token that this key has signed, be it expired or
+    /// revoked or not. One that expires after the year 9999 is void. The comparison takes constant
+    /// time.
     #[must_use]
     pub fn verify(text: &str, key: &TokenKey) -> Option<Self> {
         if text.len() > TOKEN_BYTES_MAX {

@@ -83,7 +83,7 @@ pub enum Newest {
     InStorage(u64),
     /// In KV, as this version.
     InKv(u64),
-    /// Nowhere that can be read: KV still shows an older value than the object has put.
+    /// Nowhere that can be read: KV does not show the value yet that the object has put.
     NotVisibleYet,
     /// In KV, as far as the object knows: it never wrote the key, or another writer wrote it
     /// directly.
@@ -161,7 +161,8 @@ impl KeyState {
     }
 
     /// Records that KV did not accept a version. The next put follows after the backoff, or
-    /// after the longest wait if the isolate's budget is used up.
+    /// after its longest wait if the isolate's budget is used up. A value that KV refuses is put
+    /// again after five minutes; a newer one does not wait for that.
     pub fn put_failed(&mut self, version: u64, class: FailureClass, now_ms: u64, random: f64, budget: &mut Budget) {
         self.failures += 1;
         let wait_ms = match FLUSH.next_wait_ms(class, self.failures, u64::MAX, random) {

@@ -1,5 +1,5 @@
-//! Workers KV from a client's point of view: its limits, its failures, retries, and writes that
-//! are never lost.
+//! Workers KV from a client's point of view: its limits, its failures, retries, writes that are
+//! not lost once they are acknowledged, and caches of what was read.
 //!
 //! The crate does no I/O. The Worker and the tool make the calls; this crate says which call to
 //! make, what a failure means, and when to try again.

@@ -1,6 +1,6 @@
-//! A cache of parsed records in memory. It refreshes a record in the background, serves the last
-//! known good one if KV has a broken one, serves a stale one if KV fails, and has a negative
-//! cache for failed reads.
+//! A cache of parsed records in memory. It says when a record is to be refreshed in the
+//! background, returns the last known good one if KV has a broken one, and a stale one for an hour
+//! if KV fails. Keys that KV does not have and failed reads are cached, too (negative cache).
 
 use std::ops::Range;
 
@@ -138,7 +138,8 @@ impl Lifetime {
 pub enum RecordLookup<T, E> {
     /// Use this record.
     Fresh(CachedRecord<T>),
-    /// Use this record, and refresh it in the background. Only one request is asked to do so.
+    /// Use this record, and refresh it in the background. Only one request is asked to do so,
+    /// until its read ends or counts as lost.
     Refresh(CachedRecord<T>),
     /// Read KV.
     Read,
@@ -526,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_gave_nothing_is_not_read_again_for_five_seconds_or_as_long_as_a_record_is_fresh() {
+    fn a_key_that_gave_nothing_is_not_read_again_for_five_seconds_but_no_longer_than_a_record_is_fresh() {
         let why = ReadFailure::Broken(());
         for (fresh_ms, for_ms) in [(60_000, 5000), (2000, 2000)] {
             let mut cache = cache();

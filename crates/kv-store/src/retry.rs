@@ -29,7 +29,8 @@ pub enum FailureClass {
         /// How long the server asked to wait ([`retry_after_ms`]).
         retry_after_ms: Option<u64>,
     },
-    /// The same request will fail again: any 4xx except 429, or a daily quota that is used up.
+    /// The same request will fail again: any 4xx except 429, or a daily quota that is used up, for
+    /// example.
     Permanent,
 }
 

@@ -1,4 +1,5 @@
-//! A reader of JSON records that reports every fault with its place, such as `routes[1].origin`.
+//! A reader of JSON records that reports all faults, up to a hundred, each with its place, such as
+//! `routes[1].origin`.
 //!
 //! Derived readers of serde stop at the first fault and know only its line. Here a [`Node`]
 //! knows its path, which is formatted only for a fault, and reading goes on after a fault.
@@ -44,7 +45,7 @@ impl fmt::Display for Fault {
 /// Reads a JSON object. `root` reads the root node; its result counts only if there is no fault.
 ///
 /// # Errors
-/// All faults, at least one.
+/// All faults: at least one, at most [`FAULTS_MAX`].
 pub fn read<T>(json: &str, root: impl FnOnce(&Node<'_>) -> Option<T>) -> Result<T, Vec<Fault>> {
     let value: Value = record::parse(json)
         .map_err(|broken| vec![Fault { path: String::new(), problem: Cow::Owned(broken.to_string()) }])?;
@@ -54,7 +55,7 @@ pub fn read<T>(json: &str, root: impl FnOnce(&Node<'_>) -> Option<T>) -> Result<
 /// Reads a parsed JSON value, as [`read`] does.
 ///
 /// # Errors
-/// All faults, at least one.
+/// All faults: at least one, at most [`FAULTS_MAX`].
 pub fn read_value<T>(value: &Value, root: impl FnOnce(&Node<'_>) -> Option<T>) -> Result<T, Vec<Fault>> {
     let faults = RefCell::default();
     let node = Node { value, path: NodePath { parent: None, step: PathStep::Root }, faults: &faults };
@@ -136,7 +137,8 @@ impl Node<'_> {
             .or_else(|| self.fault(format!("it must be a whole number from {} to {}", range.start(), range.end())))
     }
 
-    /// Reads each element of an array of at most `max`.
+    /// Reads each element of an array of at most `max`. Those that `read` returns nothing for are
+    /// left out.
     pub fn list<T>(&self, max: usize, mut read: impl FnMut(&Node<'_>) -> Option<T>) -> Option<Vec<T>> {
         let Some(elements) = self.value.as_array() else { return self.fault("it must be an array") };
         if elements.len() > max {
@@ -146,7 +148,8 @@ impl Node<'_> {
         Some(elements.iter().enumerate().filter_map(of).collect())
     }
 
-    /// Reads each member of an object with arbitrary names, at most `max`.
+    /// Reads each member of an object with arbitrary names, at most `max`. Those that `read`
+    /// returns nothing for are left out.
     pub fn map<T>(&self, max: usize, mut read: impl FnMut(&str, &Node<'_>) -> Option<T>) -> Option<Vec<T>> {
         let Some(members) = self.value.as_object() else { return self.fault("it must be an object") };
         if members.len() > max {

@@ -110,7 +110,7 @@ impl StoreError {
         matches!(self.kind, StoreErrorKind::Status(400 | 413 | 414))
     }
 
-    /// Returns true for 413: the values of a bulk read exceed 25 MB together.
+    /// Returns true for 413: of a bulk read, that the values exceed 25 MB together.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         self.kind == StoreErrorKind::Status(413)

@@ -1,5 +1,5 @@
-//! Requests of `/writes`: many parallel writes to one key (KV documentation, "Limits to KV
-//! writes to the same key").
+//! Requests of `/writes`: a write of one value, a read, and the documented demonstration with many
+//! parallel writes to one key (KV documentation, "Limits to KV writes to the same key").
 
 mod report;
 
@@ -28,7 +28,7 @@ pub enum WriteError {
     /// The path or the query has invalid percent-encoding.
     #[error(transparent)]
     Encoding(#[from] BadPercentEncoding),
-    /// The path's last segment is not a key of Workers KV.
+    /// What follows `/writes/` in the path is not a key of Workers KV.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// `n` is not a whole number from 1 to 100.
@@ -197,7 +197,7 @@ pub struct WriteFields<'a> {
     pub if_none_match: Option<&'a str>,
 }
 
-/// A run of parallel writes to one key.
+/// One write of a value to a key, or the parallel writes of the demonstration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteRun<'a> {
     /// The key in `WRITES`.

@@ -1,6 +1,6 @@
 //! A virtual clock with a small executor. The clock stands still while any task can run, and
-//! jumps to the next wake-up when all of them sleep. So hours pass in a moment, and every run is
-//! the same.
+//! jumps to the next wake-up when all of them sleep. So hours pass in a moment, and every run with
+//! the same seed is the same.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;

@@ -1,3 +1,5 @@
+//! Both fields as RFC 9111, RFC 9213 and RFC 8941 have them, and malformed ones.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -111,7 +113,7 @@ fn directives_without_an_argument_are_read_in_any_case() {
 }
 
 #[test]
-fn restricting_directives_are_found_in_malformed_fields() {
+fn no_store_no_cache_and_private_are_found_in_malformed_fields() {
     let (all, absent) = (Qualified::All, Qualified::Absent);
     for (field, no_store, no_cache, private) in [
         ("private max-age=60", false, &absent, &all),
@@ -256,7 +258,7 @@ fn a_value_of_another_type_makes_a_targeted_field_invalid() {
 }
 
 #[test]
-fn a_targeted_field_has_the_same_directives() {
+fn a_targeted_field_has_the_same_directives_of_responses() {
     let field = "max-age=1;p=\"x\", s-maxage=2, stale-while-revalidate=3, stale-if-error=4, no-cache=\"A, b\", private=c, no-store, \
                  public, must-revalidate, proxy-revalidate, must-understand, only-if-cached, max-stale=5, min-fresh=6";
     let directives = CacheControl {

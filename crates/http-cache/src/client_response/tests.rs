@@ -1,3 +1,5 @@
+//! The response to the client: header fields, conditions and ranges.
+
 use super::*;
 use crate::cache_status::ForwardReason;
 use crate::freshness::ExchangeTimes;
@@ -96,7 +98,7 @@ fn a_hit_has_age_via_and_cache_status() {
 }
 
 #[test]
-fn only_a_hit_has_the_age_of_the_cache() {
+fn a_hit_has_its_age_in_the_cache_and_a_response_just_received_the_age_that_the_upstream_sent() {
     // RFC 9111 §5.1: "The presence of an Age header field implies that the response was not
     // generated or validated by the origin server for this request." What came just now has the
     // upstream's own, or none.
@@ -204,7 +206,7 @@ fn a_304_has_the_fields_that_a_200_would_have_had_for_its_cache() {
     let received = lines(&fields);
     let miss = from_stored("HEAD", &request, &stored, Some(&received), &MISS, RECEIVED_MS);
     assert_eq!((miss.status, &miss.part), (304, &BodyPart::Nothing));
-    assert_eq!(names(&miss), format!("{guiding} via cache-status server-timing"), "validated: no Age");
+    assert_eq!(names(&miss), format!("{guiding} via cache-status server-timing"), "just received, without an Age");
     let untagged = stored_response(200, &[("last-modified", MODIFIED), ("cache-control", "max-age=60")]);
     let request = HeaderSection::from(&[("if-modified-since", MODIFIED)]);
     let hit = from_stored("GET", &request, &untagged, None, &HIT, RECEIVED_MS);
@@ -286,7 +288,7 @@ fn a_range_is_part_of_the_stored_response() {
         ("suffix of nothing", &[("range", "bytes=-0")], 416, "", "bytes */10"),
         ("two that touch are one", &[("range", "bytes=0-1, 2-3")], 206, "0..4", "bytes 0-3/10"),
         ("one of two is there", &[("range", "bytes=0-1, 10-11")], 206, "0..2", "bytes 0-1/10"),
-        ("several: all of it", &[("range", "bytes=0-1, 8-9")], 200, "all", ""),
+        ("several that do not touch: all of it", &[("range", "bytes=0-1, 8-9")], 200, "all", ""),
         ("another unit", &[("range", "lines=0-1")], 200, "all", ""),
         ("malformed", &[("range", "bytes=3-1")], 200, "all", ""),
         ("If-Range names it", &[("range", "bytes=0-3"), strong], 206, "0..4", "bytes 0-3/10"),
@@ -332,10 +334,10 @@ fn a_206_and_a_416_have_the_fields_of_rfc_9110() {
 }
 
 #[test]
-fn conditions_and_ranges_apply_to_a_success_only() {
+fn conditions_apply_to_a_2xx_and_ranges_to_a_200_only() {
     // RFC 9110 §13.2.1: "A server MUST ignore all received preconditions if its response to the
     // same request without those conditions … would have been a status code other than a 2xx
-    // (Successful) or 412". §14.2: a range applies where "the result … without the Range header
+    // (Successful) or 412". §14.2: a range applies if "the result … without the Range header
     // field … would be a 200 (OK)". §9.3.2: HEAD without content; §14.2: Range is for GET only.
     let request: Pairs<'_> = &[("if-none-match", "\"a\"")];
     let range: Pairs<'_> = &[("range", "bytes=0-1")];
@@ -363,7 +365,7 @@ fn conditions_and_ranges_apply_to_a_success_only() {
 }
 
 #[test]
-fn the_upstreams_response_is_passed_on_unchanged() {
+fn the_upstreams_response_is_passed_on_with_its_fields_and_those_that_every_response_has() {
     let fields = lines(&[("content-length", "4"), ("content-range", "bytes 0-3/10"), ("via", "1.1 a"), ("age", "3")]);
     for (method, status, expected) in [
         ("GET", 200, BodyPart::Whole),
@@ -393,7 +395,7 @@ fn the_upstreams_response_is_passed_on_unchanged() {
 }
 
 #[test]
-fn what_is_not_stored_stays_out_of_a_cache_in_front() {
+fn what_is_not_stored_stays_out_of_workers_cache() {
     let fields = lines(&[("cache-control", "public"), ("cloudflare-cdn-cache-control", "max-age=60")]);
     let CacheStatus::Forwarded { fwd, status, ttl, detail, .. } = MISS.cache_status else { unreachable!() };
     for (is_stored, expected) in [(true, "max-age=60"), (false, "no-store")] {

@@ -1,9 +1,11 @@
+//! Which requests a stored response may serve, by the directives of both and the time.
+
 use super::*;
 use crate::freshness::ExchangeTimes;
 use crate::stored_response::StoredMetadata;
 use http_semantics::fields::HeaderSection;
 
-/// When the stored response was received. It took no time, so nothing is refreshed early, and no
+/// When the stored response was received. If it took no time, nothing is refreshed early, and no
 /// random bits are drawn.
 const RECEIVED_MS: u64 = 784_111_777_000;
 
@@ -138,7 +140,7 @@ fn max_stale_accepts_a_stale_response_unless_a_directive_forbids_it() {
             ("the last millisecond", "max-stale=10", "max-age=60", 70_000, "max-stale"),
             ("by more", "max-stale=10", "max-age=60", 70_001, SENT),
             ("any age", "max-stale", "max-age=60", 86_400_000, "max-stale"),
-            ("no number allows nothing", "max-stale=a", "max-age=60", 60_000, SENT),
+            ("not a number: allows nothing", "max-stale=a", "max-age=60", 60_000, SENT),
         ],
     );
     // §4.2.4: "A cache MUST NOT generate a stale response if it is prohibited by an explicit
@@ -176,7 +178,7 @@ fn min_fresh_asks_for_freshness_that_lasts() {
 }
 
 #[test]
-fn no_cache_asks_for_validation_on_either_side() {
+fn no_cache_asks_for_validation_on_either_side_unless_a_response_names_fields_with_it() {
     // RFC 9111 §5.2.1.4: "the client prefers stored response not be used to satisfy the request
     // without successful validation on the origin server." §5.2.2.4: "in its unqualified form …
     // the response MUST NOT be used to satisfy any other request without forwarding it for
@@ -221,7 +223,7 @@ fn no_store_of_a_request_takes_no_part_in_the_cache() {
 }
 
 #[test]
-fn only_if_cached_never_goes_to_the_upstream() {
+fn a_request_that_says_only_if_cached_gets_a_stored_response_or_a_504() {
     // RFC 9111 §5.2.1.7: "the client only wishes to obtain a stored response. Caches that honor
     // this request directive SHOULD, upon receiving it, respond with either a stored response
     // consistent with the other constraints of the request or a 504".
@@ -252,7 +254,7 @@ fn only_if_cached_never_goes_to_the_upstream() {
 }
 
 #[test]
-fn only_if_cached_applies_to_requests_that_bypass_the_cache() {
+fn only_if_cached_applies_to_a_get_that_bypasses_the_cache() {
     // RFC 9111 §5.2.1.7, as above: "a 504 (Gateway Timeout) status code" in place of a request
     // to the upstream.
     assert_eq!(
@@ -410,7 +412,7 @@ fn a_stale_response_is_validated_with_all_its_validators() {
 }
 
 #[test]
-fn a_soft_purged_response_is_stale_and_served_while_it_is_refreshed() {
+fn a_soft_purged_response_that_has_not_expired_is_served_while_it_is_refreshed_unless_a_directive_forbids_it() {
     let decide_on = |request: &str, response: &str, after_ms: u64, is_backing_off: bool| {
         let stored = stored(response, 0);
         let selected = SelectedResponse { stored: &stored, is_backing_off, is_soft_purged: true };

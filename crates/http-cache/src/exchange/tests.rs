@@ -1,3 +1,6 @@
+//! The exchange step by step: the reads of variants, and the JSON view of a page. What holds in
+//! any order of events is in `tests/exchange_simulation.rs`.
+
 use super::*;
 use crate::purge::{Purge, PurgeTarget};
 use crate::vary::Vary;
@@ -272,7 +275,7 @@ fn a_stale_page_view_is_made_anew_and_not_validated() {
 }
 
 #[test]
-fn a_page_without_a_lifetime_is_stored_for_a_minute_and_one_that_may_not_be_stored_removes_its_view() {
+fn a_page_without_a_lifetime_is_stored_for_a_minute_and_a_200_or_404_that_may_not_be_stored_removes_the_view() {
     let mut isolate = TestIsolate::new();
     let (mut view, _) = isolate.look_up_view(Err(MissReason::Broken));
     let action = isolate.receive_page(&mut view, 203, &[], "new");
@@ -398,7 +401,7 @@ fn cache_status_says_for_how_long_a_view_of_an_older_page_stays_fresh() {
 }
 
 #[test]
-fn after_a_purge_of_a_view_the_upstream_is_asked_for_each_of_its_responses() {
+fn after_a_hard_purge_of_a_view_the_upstream_is_asked_for_each_of_its_responses() {
     // Otherwise a redirect that was stored before the purge makes the new view count as purged.
     let none = HeaderSection::default();
     for (mode, asks_upstream) in [(None, false), (Some(PurgeMode::Hard), true)] {
@@ -420,7 +423,7 @@ fn after_a_purge_of_a_view_the_upstream_is_asked_for_each_of_its_responses() {
 }
 
 #[test]
-fn a_refresh_of_a_page_view_asks_the_upstream_for_the_page_and_any_other_exchange_asks_the_cache() {
+fn a_refresh_of_a_page_view_asks_the_upstream_for_the_page_and_a_miss_asks_the_cache() {
     let mut isolate = TestIsolate::new();
     let (mut view, action) = isolate.look_up_view(Ok(stored_view(Some("max-age=1, stale-while-revalidate=9"), 2000)));
     assert_eq!(body_of(action), TestBody::Bytes("old"));
@@ -442,7 +445,7 @@ fn a_refresh_of_a_page_view_asks_the_upstream_for_the_page_and_any_other_exchang
 }
 
 #[test]
-fn of_parallel_misses_of_a_page_view_one_makes_it_and_the_others_find_it_in_memory() {
+fn of_parallel_misses_of_a_page_view_one_makes_it_and_the_others_find_it_in_memory_if_it_may_be_stored() {
     let mut isolate = TestIsolate { memory_ms: 10_000, ..TestIsolate::new() };
     let none = HeaderSection::default();
     let (mut first, _) = isolate.look_up_view(Err(MissReason::Absent));

@@ -221,8 +221,8 @@ impl<B: StoredBody> Exchange<B> {
     ///
     /// Stored or not, a body of up to [`BODY_BYTES_MAX`] with a `Content-Length` is read to its
     /// end before the response begins. So if it breaks off, the client receives an error or a
-    /// stale response, never half a response. A longer body is streamed, but a view is made of the
-    /// whole body.
+    /// stale response, never half a response. A longer body, or one without a `Content-Length`, is
+    /// streamed, but a view is made of the whole body.
     fn pass_on<F: Fields>(
         &mut self,
         lookup: Lookup<B>,

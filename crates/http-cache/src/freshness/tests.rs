@@ -1,3 +1,5 @@
+//! Lifetime and age by the formulas of RFC 9111 §4.2.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -97,7 +99,7 @@ fn an_invalid_expires_has_passed() {
 }
 
 #[test]
-fn a_heuristic_lifetime_is_a_tenth_of_the_time_since_the_last_change() {
+fn a_heuristic_lifetime_is_a_tenth_of_the_time_since_the_last_change_up_to_a_day() {
     // RFC 9111 §4.2.2: "caches are encouraged to use a heuristic expiration value that is no
     // more than some fraction of the interval since that time. A typical setting of this
     // fraction might be 10%."

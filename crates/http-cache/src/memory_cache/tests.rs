@@ -1,3 +1,5 @@
+//! What the cache in memory returns, rejects and evicts, and when a refresh may begin.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

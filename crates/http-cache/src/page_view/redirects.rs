@@ -65,9 +65,9 @@ impl Redirects {
     }
 
     /// Returns the head under which the view of this page is stored, with the length of the view
-    /// in bytes. After redirects, it is fresh as long as each of them and the page, as old as the
-    /// oldest of them, and has the tags of all, so that a purge of any of them covers the view.
-    /// Only that of a 2xx may be stored.
+    /// in bytes. Without redirects, it has the fields of the page. After redirects, it is fresh as
+    /// long as each of them and the page, as old as the oldest of them, and has the tags of all,
+    /// so that a purge of any of these tags covers the view. Only that of a 2xx may be stored.
     #[must_use]
     pub fn view_head<B: StoredBody>(
         mut self,
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_has_the_fields_of_its_page_and_its_own_length() {
+    fn without_redirects_a_view_has_the_fields_of_its_page_and_its_own_length() {
         let head = head_after(&[], &[("etag", "\"a\""), ("content-length", "100")], 0);
         assert_eq!(head.fields, HeaderSection::from(&[("etag", "\"a\""), ("content-length", "7")]));
     }

@@ -1,3 +1,5 @@
+//! Purges: their records, what they cover, and the requests for them.
+
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -122,7 +124,7 @@ fn a_long_url_is_purged_by_its_hash_and_no_other_one_with_it() {
 }
 
 #[test]
-fn records_stay_within_the_limits_of_keys_and_metadata() {
+fn records_stay_within_the_limits_of_keys_and_metadata_and_expire() {
     let text = "\\".repeat(TEXT_BYTES_MAX);
     let longer = "\\".repeat(TEXT_BYTES_MAX + 1);
     for target in [url(&text), prefix(&text), tagged(&text), url(&longer)] {
@@ -282,7 +284,7 @@ fn a_request_purges_everything_or_softly_only_if_it_says_so() {
 }
 
 #[test]
-fn a_soft_purge_has_its_own_record_and_a_build_that_does_not_know_it_purges_hard() {
+fn a_soft_purge_and_a_purge_of_all_have_records_of_their_own() {
     for (target, key, metadata) in [
         (tagged("x"), "purge:soft:tag:x", r#"{"tag":"x","soft":true,"atMs":7}"#),
         (PurgeTarget::All(true), "purge:soft:all", r#"{"all":true,"soft":true,"atMs":7}"#),

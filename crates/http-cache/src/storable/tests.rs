@@ -1,3 +1,5 @@
+//! What may be stored, rule by rule.
+
 use super::*;
 use http_semantics::fields::HeaderSection;
 
@@ -49,7 +51,7 @@ fn said(cache_control: &str) -> Result<(), NoCacheReason> {
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
 
 #[test]
-fn the_method_is_understood() {
+fn of_methods_other_than_post_only_get_has_responses_that_are_stored() {
     // RFC 9111 §3: "the request method is understood by the cache". RFC 9110 §9.3.2: the
     // response to a HEAD has no content to store.
     assert_eq!(check("GET", &[], 200, &[FRESH]), Ok(()));
@@ -93,7 +95,7 @@ fn a_response_to_post_is_stored_if_it_states_that_it_is_the_resource() {
 }
 
 #[test]
-fn the_status_is_final_and_one_of_the_whole() {
+fn a_response_with_a_status_that_is_not_final_partial_or_forbidden_is_not_stored() {
     // RFC 9111 §3: "the response status code is final". §3.3: partial responses only if they are
     // understood. RFC 6585: "Responses with the 428 status code MUST NOT be stored by a cache"
     // (429, 431 and 511 too).
@@ -172,7 +174,7 @@ fn private_is_not_for_a_shared_cache() {
 }
 
 #[test]
-fn a_response_to_authorization_is_stored_if_a_directive_permits_sharing() {
+fn a_response_to_authorization_is_stored_only_if_a_directive_permits_sharing() {
     // RFC 9111 §3.5: "A shared cache MUST NOT use a cached response to a request with an
     // Authorization header field … unless the response contains a Cache-Control field with a
     // response directive … that allows it to be stored by a shared cache".
@@ -274,11 +276,12 @@ fn stored(fields: &[(&'static str, &'static str)], with_cookies: bool) -> Vec<St
 }
 
 #[test]
-fn all_fields_are_stored_but_those_of_connection_and_proxy() {
+fn all_fields_are_stored_but_those_of_the_connection_and_for_a_proxy() {
     // RFC 9111 §3.1: "Caches MUST include all received response header fields -- including
     // unrecognized ones", but not "the Connection header field and fields whose names are listed
     // in it", "Header fields that are specific to the proxy", and what "no-cache and private
-    // cache directives … prevent storage of".
+    // cache directives … prevent storage of". If `Connection` lists `Cache-Control`, `Vary` or
+    // `Content-Length`, they are stored all the same.
     let fields = [
         ("date", "d"),
         ("x-unknown", "1"),
@@ -349,8 +352,7 @@ fn a_cookie_is_stored_only_with_a_response_for_shared_caches() {
     assert_eq!((stored(&fields, true).len(), stored(&fields, false).len()), (3, 1));
 }
 
-/// Fields that identify the client, and responses of an upstream that gives no thought to shared
-/// caches.
+/// Request fields that identify the client. The last one is among them only if a site says so.
 const CREDENTIALS: [(&str, &str); 3] = [("cookie", "session=alice"), ("x-api-key", "alice"), ("x-session", "alice")];
 
 #[test]

@@ -1,3 +1,5 @@
+//! Conditions of requests, and what a 304 or the response to a HEAD does to a stored response.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -13,7 +15,7 @@ fn lines(of: &[(&'static str, &'static str)]) -> HeaderSection {
 /// (using If-Modified-Since) if … a single stored response is being validated, and that response
 /// contains a Last-Modified value".
 #[test]
-fn both_validators_are_sent_unchanged() {
+fn each_validator_that_can_be_compared_is_sent_as_the_upstream_wrote_it() {
     for (stored, tag, date) in [
         (vec![], None, None),
         (vec![("etag", "\"a,b\"")], Some("\"a,b\""), None),
@@ -44,7 +46,7 @@ fn both_validators_are_sent_unchanged() {
 /// RFC 9111 §3.2: "the cache MUST add each header field in the provided response to the stored
 /// response, replacing field values that are already present, with the following exceptions".
 #[test]
-fn a_304_replaces_the_fields_it_has() {
+fn a_304_replaces_the_fields_it_has_with_the_exceptions_of_the_rfc_and_of_cookies() {
     let retained = "kept";
     for (name, stored, from_304, result) in [
         ("x-a", Some("1"), Some("2"), Some("2")),
@@ -211,7 +213,7 @@ fn a_head_updates_the_response_that_has_its_validators() {
 }
 
 #[test]
-fn a_head_with_another_status_updates_nothing() {
+fn a_head_with_another_status_than_200_invalidates() {
     let stored = lines(&[("etag", "\"a\"")]);
     for status in [203, 204, 206, 301, 302, 307, 403, 404, 410] {
         assert_eq!(head_request_effect(&stored, 5, status, &stored), HeadRequestEffect::Invalidate, "{status}");

@@ -1,3 +1,5 @@
+//! Which requests a stored response matches.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -70,7 +72,7 @@ fn every_field_that_vary_names_must_match() {
 /// RFC 9111 §4.1: "If (after any normalization that might take place) a header field is absent
 /// from a request, it can only match another request if it is also absent there."
 #[test]
-fn an_absent_field_matches_only_an_absent_field() {
+fn an_absent_field_matches_only_an_absent_field_if_the_response_has_no_language() {
     for name in ["x-a", "accept-language", "accept-encoding", "accept"] {
         assert!(is_match(name, None, None), "{name}");
         for value in ["", "-", "a"] {
@@ -208,7 +210,7 @@ fn no_value_is_stored_in_plain_text() {
     assert_eq!(hash("").len(), 22);
 }
 
-/// These hashes are stored in KV with every response, so they must not change.
+/// These hashes are stored in KV with responses, so they must not change.
 #[test]
 fn the_hash_is_16_bytes_of_sha_256() {
     // SHA-256 of "" starts with e3b0c442 98fc1c14 9afbf4c8 996fb924; its last six bits are 0x24.

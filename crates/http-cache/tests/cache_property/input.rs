@@ -7,12 +7,14 @@ use proptest::sample::{select, subsequence};
 /// One request, and the response of the upstream if it is asked.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestStep {
+    /// How long after the request before it.
     pub(crate) wait_ms: u64,
     pub(crate) url: &'static str,
     pub(crate) method: &'static str,
     pub(crate) request: HeaderSection,
     /// The backoff after a failed refresh has not ended.
     pub(crate) is_backing_off: bool,
+    /// True if a refresh is early by the draw.
     pub(crate) is_drawn: bool,
     pub(crate) takes_ms: u64,
     /// `None` if the upstream does not respond.

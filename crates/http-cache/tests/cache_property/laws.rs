@@ -208,6 +208,7 @@ fn wanted(request: &HeaderSection) -> Option<String> {
     Some(if accepted.contains("de") { "de" } else { "en" }.to_owned())
 }
 
+/// Returns the request fields that responses may vary by here, as text.
 pub(crate) fn who(request: &HeaderSection) -> String {
     format!("{:?}", ["cookie", "accept-language", "authorization"].map(|name| sorted(request, name)))
 }

@@ -62,7 +62,7 @@ struct World {
 }
 
 impl World {
-    /// Handles one request as the Worker does.
+    /// Handles one request as the Worker does, but without purges and without a cache in memory.
     fn take_step(&mut self, step: &RequestStep) -> LawResult {
         self.now_ms += step.wait_ms;
         let cache_request = CacheRequest::of(step.method, &step.request);

@@ -1,3 +1,5 @@
+//! Preconditions by the rules and examples of RFC 9110.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -76,7 +78,7 @@ fn a_list_of_entity_tags_may_have_commas_within_tags() {
         // Not of the grammar, but clear.
         ("w/\"a\"", vec!["W:a"]),
         ("a, b", vec!["a", "b"]),
-        // Nor clear.
+        // Not clear.
         ("", vec![]),
         (",", vec![]),
         ("\"a\", *", vec!["a"]),

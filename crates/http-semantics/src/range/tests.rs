@@ -1,3 +1,5 @@
+//! Ranges by the rules and examples of RFC 9110.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -48,7 +48,7 @@ pub enum WriterReply {
     // During a deployment, the build on the other side may know only this name.
     #[serde(rename = "Found")]
     Value {
-        /// Its version; `None` if another writer wrote the key directly.
+        /// Its version; `None` if the object did not write it.
         version: Option<u64>,
     },
     /// The key has no value.

@@ -1,10 +1,10 @@
-//! A limit for the retries of an isolate.
+//! A limit for the retries of an isolate, or of one call of the tool.
 
 use super::FailureClass;
 
-/// A token bucket for retries, shared by everything that one isolate retries. During an outage,
-/// retries stay below about a tenth of the successful calls plus half a call a second, so they
-/// do not multiply the load.
+/// A token bucket for retries, shared by everything that one isolate, or one call of the tool,
+/// retries. During an outage, after the 50 retries of a full bucket, they stay below about a tenth
+/// of the successful calls plus half a call a second, so they do not multiply the load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Budget {
     tokens: u32,
@@ -28,7 +28,7 @@ impl Budget {
     }
 
     /// Spends the tokens for one retry after such a failure. Returns false if there are not
-    /// enough. `now_ms` is milliseconds since the Unix epoch.
+    /// enough, or if the failure is permanent. `now_ms` is milliseconds since the Unix epoch.
     pub fn spend(&mut self, class: FailureClass, now_ms: u64) -> bool {
         self.refill(now_ms);
         let cost = match class {

@@ -21,7 +21,8 @@ pub struct Attempt {
 /// The error of a write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AttemptError {
-    /// The runtime's message, such as `KV PUT failed: 429 Too Many Requests`.
+    /// What the client gets to see ([`StoreError::public_message`]), such as `KV PUT failed: 429
+    /// Too Many Requests`.
     pub message: String,
     /// Why there was no further try: `permanent`, `tries`, `deadline` or `budget`. Absent if
     /// there is only one try by design.
@@ -58,7 +59,7 @@ pub struct RetriedAttempt {
     /// The result.
     #[serde(flatten)]
     pub attempt: Attempt,
-    /// The puts of this value; none if a later value replaced it.
+    /// The puts of this value, in JSON their number; none if a later value replaced it.
     #[serde(serialize_with = "count")]
     pub tries: Vec<Try>,
     /// When the write began, in milliseconds from the start of the run.
