@@ -142,8 +142,8 @@ struct LastHandOver {
 pub struct History<S>(pub S);
 
 impl<S: HistoryStorage> History<S> {
-    /// Adds what an isolate hands over, at this time in seconds since the Unix epoch. A hand-over
-    /// that has arrived before, or before a later one, changes nothing for two days.
+    /// Adds what an isolate hands over, at this time in seconds since the Unix epoch. If its
+    /// number or a later one of the isolate arrived in the last two days, nothing changes.
     ///
     /// # Errors
     /// [`HistoryError`]; then nothing may be stored of the hand-over.

@@ -38,7 +38,7 @@ struct HeaderRule {
 }
 
 /// The changes that `_headers` makes to one response. A name is in one of the lists only, and
-/// there once.
+/// there once. Some responses keep some fields all the same, such as a 404 its `Cache-Control`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeaderChanges {
     /// The names of the fields to remove, in lower case.

@@ -1,4 +1,4 @@
-//! The keys of releases in the `assets` namespace.
+//! The keys of releases and leases in the `assets` namespace.
 
 use kv_store::limits::{Key, KeyError};
 

@@ -1,5 +1,5 @@
 //! The manifest of a release: its files, what is known of each, and its rules. `kv-edge assets
-//! push` writes it, the Worker reads it.
+//! push` writes it; the Worker and the tool read it.
 //!
 //! What becomes a header field or a key of KV is checked as it is parsed: the runtime would refuse
 //! it later, for each visitor.

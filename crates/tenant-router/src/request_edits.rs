@@ -17,11 +17,11 @@ const VIA: &str = "1.1 kv-edge";
 /// is unknown, as all other claims of a visitor are.
 const NAMES_OF_THE_CLIENT: [&str; 2] = ["x-real-ip", "true-client-ip"];
 
-/// Returns the edits of the request. Hop-by-hop fields are removed. Fields that only a proxy
-/// may set ([`is_stripped`]) are removed or replaced by true ones (RFC 7239 and the older
-/// `X-Forwarded-*`). `Via` and `CDN-Loop` are continued. The record's own edits come last.
-/// `may_upgrade` is true for a `GET`, the only method that may upgrade to a WebSocket (RFC 6455
-/// §4.1).
+/// Returns the edits of the request. Hop-by-hop fields are removed ([`remove_hop_by_hop`] has the
+/// exceptions). Fields that only a proxy may set ([`is_stripped`]) are removed or replaced by true
+/// ones (RFC 7239 and the older `X-Forwarded-*`). `Via` and `CDN-Loop` are continued. The record's
+/// own edits come last. `may_upgrade` is true for a `GET`, the only method that may upgrade to a
+/// WebSocket (RFC 6455 §4.1).
 ///
 /// # Errors
 /// [`TenantError::Loop`] if the request has passed through kv-edge before.

@@ -156,7 +156,8 @@ impl<'a> RequestPlan<'a> {
 }
 
 impl<'a> RequestPlan<'a> {
-    /// Returns all upstreams that may serve the request, in the order in which they are tried.
+    /// Returns the request's own upstream and the others that may serve it, best first. The
+    /// record's fallback is not among them.
     pub fn targets(&self) -> impl Iterator<Item = RouteTarget<'a>> {
         std::iter::once(self.target).chain(self.others.iter().copied())
     }

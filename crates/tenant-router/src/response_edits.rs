@@ -46,9 +46,9 @@ pub struct ProxiedResponse<'a, F> {
 impl<F: Fields> ProxiedResponse<'_, F> {
     /// Returns the edits of the response, in this order:
     ///
-    /// 1. Hop-by-hop fields and `Alt-Svc` are removed; the latter would lead around kv-edge
-    ///    (RFC 7838 §3). At a host that storefronts share, so are `Service-Worker-Allowed` and
-    ///    `Clear-Site-Data`.
+    /// 1. Hop-by-hop fields ([`remove_hop_by_hop`] has the exceptions) and `Alt-Svc` are removed;
+    ///    the latter would lead around kv-edge (RFC 7838 §3). At a host that storefronts share, so
+    ///    are `Service-Worker-Allowed` and `Clear-Site-Data`.
     /// 2. URLs and cookies become those of the visitor.
     /// 3. The record's own edits are applied.
     /// 4. Workers Cache is told to store nothing. For all other caches the record's own

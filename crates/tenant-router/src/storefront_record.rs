@@ -199,7 +199,8 @@ impl StorefrontRecord {
         &self.variants
     }
 
-    /// Returns the variant that all visitors get, if the record names one.
+    /// Returns the variant that all visitors get where variants serve, unless they force another,
+    /// if the record names one.
     #[must_use]
     pub fn active(&self) -> Option<&SplitVariant> {
         self.variants.get(self.active?)

@@ -7,7 +7,7 @@ use kv_store::record_cache::RecordState;
 pub enum ConfigSource {
     /// The user's own record.
     Record,
-    /// The snapshot: the user has no valid record of their own.
+    /// The snapshot: no valid record of the user's own can be read.
     Snapshot,
     /// The last valid record in memory, of the user or in the snapshot, because KV now holds an
     /// invalid one.

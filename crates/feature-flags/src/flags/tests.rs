@@ -299,7 +299,7 @@ proptest! {
 }
 
 #[test]
-fn only_a_condition_on_an_attribute_needs_the_users_record() {
+fn only_a_condition_on_more_than_the_targeting_key_needs_the_users_record() {
     for (flag, needs) in [
         (r#"{"default": "off"}"#, false),
         (r#"{"default": "off", "rules": [{"deny": ["a"]}, {"percentage": 5, "variant": "on"}]}"#, false),

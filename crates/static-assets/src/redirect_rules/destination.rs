@@ -1,5 +1,5 @@
 //! The destination of a redirect or a rewrite. What a visitor sends may fill its placeholders, but
-//! chooses no more of the host than a subdomain, and no path that a request could not reach.
+//! chooses no more of the host than a subdomain, and no file that a request could not reach.
 
 use std::borrow::Cow;
 

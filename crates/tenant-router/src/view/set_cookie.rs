@@ -1,5 +1,5 @@
-//! `Set-Cookie` (RFC 6265): the cookies of an upstream are sent back to its storefront and to
-//! no other.
+//! `Set-Cookie` (RFC 6265), rewritten so that the cookies of an upstream are sent back to its
+//! storefront and to no other.
 
 use super::{VisitorView, escaped};
 use http_semantics::request_target::has_dot_segments;

@@ -331,7 +331,7 @@ proptest! {
     /// RFC 3986 §4.2: two slashes at the start name a host. Browsers read `\` as a slash and
     /// remove tabs.
     #[test]
-    fn no_redirect_leads_to_another_host(
+    fn no_redirect_to_a_path_leads_to_another_host(
         path in names(),
         query in proptest::option::of("[a-c/?%=.:@\\\\]{0,6}"),
         mode in prop::sample::select(MODES.to_vec()),
