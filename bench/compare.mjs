@@ -1,5 +1,5 @@
-// Sends each example before it is timed, and checks the responses. Those that can be the same for
-// all candidates must be.
+// Sends each example to a candidate (a Worker that is compared) before it is timed, and checks the
+// response. Those that can be the same for all candidates must be.
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 // The examples: the requests that are timed, a few of which differ between kv-edge and the
-// baseline, and the goal of each: the most that kv-edge's CPU time per request may be, divided by
-// the baseline's.
+// baseline (bench/baseline, plain JavaScript), and the goal of each: the most that kv-edge's CPU
+// time per request may be, divided by the baseline's.
 
 import { hash, STYLESHEET } from "./fixtures.mjs";
 
@@ -72,8 +72,8 @@ function newKey(query, fields) {
  * - `isNotModified`: kv-edge responds with 304; the baseline knows no conditions;
  * - `ownResult`: what kv-edge's response has to contain; the baseline has no such feature, and
  *   returns what comes nearest;
- * - `acknowledges`: how many writes a response acknowledges. The candidates word that differently,
- *   so only the number is compared; `writes` is the key that must then be in KV;
+ * - `acknowledges`: how many writes a response acknowledges. kv-edge and the baseline word that
+ *   differently, so only the number is compared; `writes` is the key that must then be in KV;
  * - `alone`: the feature whose first response this is, in a build with that feature alone;
  * - `goal`: null if there is none. The documented regular expressions do less than is asked of
  *   kv-edge, so their row has none.

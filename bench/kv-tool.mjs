@@ -1,5 +1,5 @@
 // The peak memory and the time of `kv-edge kv export` from an API with a million generated keys,
-// and of `kv-edge kv import` of 10,000 pairs into it: node bench/kv-tool.mjs [KEYS]
+// or KEYS, and of `kv-edge kv import` of 10,000 pairs into it: node bench/kv-tool.mjs [KEYS]
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";

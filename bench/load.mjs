@@ -1,4 +1,5 @@
-// Generates the load: a few keep-alive connections with one request each in progress.
+// Generates the load: a few keep-alive connections with one request each in progress. Also sends
+// single requests.
 import net from "node:net";
 
 import { Failure } from "../scripts/run.mjs";

@@ -1,7 +1,8 @@
-// Times the examples in windows of load, in random order, on each candidate: the Workers that a
-// benchmark compares, at least one of them kv-edge (see candidates.mjs). A round times every
-// example once on every candidate, the candidates right after each other, so that drift of the
-// machine affects them alike. A set is several rounds, and begins with fresh processes.
+// Times the examples on the candidates: the Workers that a benchmark compares, at least one of
+// them kv-edge (see candidates.mjs). A window is a short load of one example on one candidate. A
+// round has a window of each example on each candidate, in random order, but the candidates right
+// after each other, so that drift of the machine affects them alike. A set is several rounds, with
+// fresh processes; examples that need processes of their own have rounds of their own.
 
 import { Failure } from "../scripts/run.mjs";
 import { startWorkerd } from "../scripts/workerd.mjs";

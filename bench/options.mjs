@@ -1,4 +1,4 @@
-// The command line of the benchmark.
+// The command line of `npm run bench`.
 import { accessSync, constants } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";

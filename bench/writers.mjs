@@ -1,6 +1,7 @@
-// Simulates many writers of one key, by retries and by the Durable Object, against a KV that
-// accepts one put a second (the `simulation` crate, in virtual time). The benchmark's own KV
-// accepts every put, so its timings do not show how writers of one key hinder each other.
+// Simulates many writers of one key, without retries, with them, and by the Durable Object,
+// against a KV that accepts one put a second (the `simulation` crate, in virtual time). The
+// benchmark's own KV accepts every put, so its timings do not show how writers of one key hinder
+// each other.
 import { spawnSync } from "node:child_process";
 
 import { Failure, ROOT } from "../scripts/run.mjs";

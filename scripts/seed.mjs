@@ -1,4 +1,5 @@
-// Fills the local KV namespaces of a running `wrangler dev`.
+// Fills the local KV namespaces of a running `wrangler dev` with the files of static/ and the
+// records of demo/.
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

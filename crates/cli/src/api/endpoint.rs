@@ -1,4 +1,4 @@
-//! The address of an API, and paths below it.
+//! The address of an API, the token for it, and paths below it.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::Uri;

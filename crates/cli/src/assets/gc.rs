@@ -219,9 +219,10 @@ fn counted(count: usize, name: &str) -> String {
     format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Decides which releases stay; `all` has the newest first. Releases that were served take
-/// precedence over newer ones, because their hashed files are still served. A current release
-/// without a manifest is kept too, so that reading it fails and stops the command.
+/// Decides which releases stay: as many as `keep` says, and the young ones. `all` has the newest
+/// first. Releases that were served take precedence over newer ones, because their hashed files
+/// are still served. A current release without a manifest is kept too, so that reading it fails
+/// and stops the command.
 fn select_releases(
     pointer: Option<&Pointer>,
     all: &[Release],

@@ -1,6 +1,6 @@
-//! The leases under which `push`, `rollback` and `gc` work. While a gc has one, no push and no
-//! rollback begins its work; while any of the three has one, no gc does, unless it is forced.
-//! [`static_assets::lease`] says what a lease is.
+//! The leases under which `push`, `rollback` and `gc` work: keys that expire and say what is
+//! running ([`static_assets::lease`]). A push or a rollback stops if a gc has one, a gc if any of
+//! them has, unless it is forced.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

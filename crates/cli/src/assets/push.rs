@@ -8,9 +8,9 @@
 //! upload           puts the values, then the manifest, then the pointer
 //! ```
 //!
-//! Visitors see no change until the last write. Memory stays small whatever the folder holds:
-//! files are read in pieces, encoded files wait on disk ([`spool`]), and the work is spread over
-//! plain threads ([`parallel`]).
+//! Visitors see nothing of a new release until the last write. Memory stays small whatever the
+//! folder holds: files are read in pieces, encoded files wait on disk ([`spool`]), and the work is
+//! spread over plain threads ([`parallel`]).
 
 mod compress;
 mod digest;

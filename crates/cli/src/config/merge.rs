@@ -1,7 +1,7 @@
 //! Merges two sorted streams: the ids of the rows, and the keys of KV.
 //!
-//! Neither stream is held in memory. What is collected are the keys that the sync owns and no row
-//! has, because they are to be deleted.
+//! Neither stream is held in memory. What is collected are the keys that the sync owns by their
+//! metadata and no row has, because they are to be deleted.
 
 use std::cmp::Ordering;
 use std::fmt;

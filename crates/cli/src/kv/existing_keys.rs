@@ -1,4 +1,4 @@
-//! What happens to keys that exist already where pairs are written.
+//! What happens to keys that exist already where `import` and `copy` write pairs.
 
 use super::KvError;
 use super::key_set::KeySet;

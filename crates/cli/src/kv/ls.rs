@@ -1,4 +1,4 @@
-//! `kv-edge kv ls`: lists keys as folders.
+//! `kv-edge kv ls`: lists keys as folders, or all keys with `--recursive`.
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};

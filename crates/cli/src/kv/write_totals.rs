@@ -1,4 +1,4 @@
-//! What a command has written, counted and reported.
+//! What `import` or `copy` has written, counted and reported.
 
 use std::io::Write;
 

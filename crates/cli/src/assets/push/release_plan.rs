@@ -1,4 +1,5 @@
-//! The plan of a push: the manifest, and the values that KV must have before it.
+//! The plan of a push: the manifest, which lists the files of the release, and the values that KV
+//! must have before it.
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
-//! Uploads a release. Until the pointer is written, in one call, visitors get the previous
-//! release; from then on, everything that the new one names is in KV.
+//! Uploads a release. Until the pointer, the key that names the release to serve, is written in
+//! one call, visitors get the previous release; from then on, everything that the new one names is
+//! in KV.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_silent_server_is_given_up_and_leaves_nothing_behind() {
+    fn a_silent_server_is_given_up_and_its_connection_closed() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = server.local_addr().unwrap().port();
         let (url, stop) =

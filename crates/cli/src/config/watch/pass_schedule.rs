@@ -1,4 +1,5 @@
-//! Decides which pass is due when. It has no clock: times are parameters, in milliseconds.
+//! Decides which pass of the sync is due when: a comparison of everything, the rows that have
+//! changed, or the snapshot. It has no clock: times are parameters, in milliseconds.
 
 use std::collections::BTreeMap;
 
