@@ -28,7 +28,7 @@ pub enum ForwardReason {
     /// No usable response is stored, and the cache cannot tell which of the two reasons above
     /// applies.
     Miss,
-    /// The stored response is stale.
+    /// The stored response is stale, or must be validated.
     Stale,
     /// The stored response is fresh, but the request does not accept it.
     Request,

@@ -32,8 +32,9 @@ pub struct InspectedResponse {
     pub is_fresh: bool,
     /// How it was purged since.
     pub purged: Option<PurgeMode>,
-    /// True if a request can find it. A variant is found through the response under the URL's key,
-    /// if that names the same request fields and is of the same epoch.
+    /// True if a request can find it: no hard purge covers it. A variant is found through the
+    /// response under the URL's key, if no hard purge covers that, it names the same request
+    /// fields, and it is of the same epoch.
     pub is_reachable: bool,
     /// The request fields that select it, each with a hash of its value, because values can be
     /// secrets, or `None` if the request has no such field. `None` if no field selects it.

@@ -59,7 +59,7 @@ fn is_within(seconds: Option<u64>, stale_ms: u64) -> bool {
 const EARLY_FACTOR: u64 = 30;
 
 /// Returns true if a fresh response is to be refreshed now, before it expires. This is the more
-/// likely the nearer its expiry and the longer a refresh takes. So a single visitor refreshes a
+/// likely the nearer its expiry and the longer a refresh takes. So mostly one visitor refreshes a
 /// popular response, instead of all of them at the moment when it expires (`XFetch`: Vattani,
 /// Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", 2015, with β
 /// = 1).

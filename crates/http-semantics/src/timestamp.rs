@@ -1,4 +1,4 @@
-//! Dates in JSON (RFC 3339).
+//! Times in JSON (RFC 3339).
 
 /// The days from 0000-03-01 to 1970-01-01.
 const DAYS_BEFORE_EPOCH: u64 = 719_468;

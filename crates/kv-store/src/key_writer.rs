@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_value_does_not_delay_the_next_one() {
+    fn a_refused_value_delays_the_next_one_by_no_more_than_a_second() {
         let mut writer = KeyState::new("hot");
         let mut budget = Budget::new();
         accept(&mut writer, "bad");
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn with_the_budget_used_up_a_key_waits_the_maximum() {
+    fn with_the_budget_used_up_a_key_waits_for_the_longest_backoff() {
         let mut writer = KeyState::new("hot");
         let mut budget = Budget::new();
         accept(&mut writer, "a");

@@ -98,7 +98,7 @@ fn a_hit_has_age_via_and_cache_status() {
 }
 
 #[test]
-fn a_hit_has_its_age_in_the_cache_and_a_response_just_received_the_age_that_the_upstream_sent() {
+fn a_hit_has_its_current_age_and_a_response_just_received_the_age_that_the_upstream_sent() {
     // RFC 9111 §5.1: "The presence of an Age header field implies that the response was not
     // generated or validated by the origin server for this request." What came just now has the
     // upstream's own, or none.
@@ -173,7 +173,7 @@ fn a_response_just_received_has_all_fields_but_those_of_its_connection() {
 }
 
 #[test]
-fn a_304_has_the_fields_that_a_200_would_have_had_for_its_cache() {
+fn a_304_has_the_fields_of_a_200_that_guide_caches() {
     // RFC 9110 §15.4.5: "The server generating a 304 response MUST generate any of the following
     // header fields that would have been sent in a 200 (OK) response to the same request:
     // Content-Location, Date, ETag, and Vary; Cache-Control and Expires … a sender SHOULD NOT

@@ -56,8 +56,8 @@ impl<B: StoredBody> Exchange<B> {
         (head.is_in_place_of_error && !is_newer).then(|| "the stored page is stale, too".to_owned())
     }
 
-    /// Handles a 304: the stored response is current, and its fields are updated (RFC 9111
-    /// §4.3.4).
+    /// Handles a 304. If it is about the stored response, that is current, and its fields are
+    /// updated (RFC 9111 §4.3.4). Otherwise the request is sent again without conditions.
     fn handle_not_modified<F: Fields>(
         &mut self,
         mut lookup: Lookup<B>,
@@ -142,8 +142,8 @@ impl<B: StoredBody> Exchange<B> {
         cx.memory.is_invalidated(self.key().as_str(), epoch_ms)
     }
 
-    /// Updates or invalidates other stored responses as the response demands (RFC 9111 §4.3.5,
-    /// §4.4).
+    /// Updates or invalidates what is stored, as the response to a HEAD or to a write demands (RFC
+    /// 9111 §4.3.5, §4.4).
     fn apply_to_stored<F: Fields>(
         &mut self,
         mut lookup: Lookup<B>,

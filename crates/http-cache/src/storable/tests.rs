@@ -61,7 +61,7 @@ fn of_methods_other_than_post_only_get_has_responses_that_are_stored() {
 }
 
 #[test]
-fn a_response_to_post_is_stored_if_it_states_that_it_is_the_resource() {
+fn a_response_to_post_is_stored_if_it_states_that_it_is_the_resource_and_for_how_long() {
     // RFC 9110 §9.3.3: "Responses to POST requests are only cacheable when they include explicit
     // freshness information … and a Content-Location header field that has the same value as the
     // POST's target URI".

@@ -3,8 +3,9 @@
 use super::{FailureClass, GaveUp};
 
 /// Exponential backoff with full jitter: each wait is a random time up to a ceiling, which
-/// doubles with each try. Writers that failed together then do not return together, as they
-/// would after waits of a fixed length.
+/// doubles with each try. If the server asked for a wait, a random time comes on top of that.
+/// Writers that failed together then do not return together, as they would after waits of a fixed
+/// length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// The ceiling of the first wait, in milliseconds.
