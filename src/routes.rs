@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn every_path_has_one_route() {
+    fn a_path_of_no_other_route_is_a_file_and_a_prefix_ends_at_a_segment() {
         for (path, name) in [
             ("/", "/{key}"),
             ("/index.html", "/{key}"),
@@ -354,7 +354,9 @@ mod tests {
             "https://www.tea.example/writes/x",
             "https://a.b.shops.example/",
         ] {
-            assert_eq!(at(&hosts, "PATCH", url), ("/stores/{storefrontId}", Ok(())), "{url}");
+            for method in ["GET", "PATCH", "TRACE", "PURGE"] {
+                assert_eq!(at(&hosts, method, url), ("/stores/{storefrontId}", Ok(())), "{method} {url}");
+            }
         }
         for host in ["shops.example", "www.example", "kv-edge.me.workers.dev", "127.0.0.1:8787"] {
             assert_eq!(at(&hosts, "GET", &format!("https://{host}/healthz")).0, "/healthz", "{host}");
@@ -362,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_method_that_is_not_allowed_gets_the_allowed_ones() {
+    fn a_method_that_is_not_allowed_gets_allowed_ones() {
         for (method, path, allow) in [
             ("POST", "/", "GET, HEAD"),
             ("DELETE", "/index.html", "GET, HEAD"),

@@ -16,7 +16,8 @@ extern "C" {
 }
 
 impl RequestContext {
-    /// Reads a whole body whose length is known and at most `length` bytes.
+    /// Reads a whole body that is known to have at most `length` bytes, which decide how long that
+    /// may take.
     #[cfg(any(feature = "cache", feature = "storefronts", feature = "writes"))]
     pub(crate) async fn body_bytes(&self, length: u64) -> Result<js_sys::ArrayBuffer, RequestBodyError> {
         let reading = self.request().array_buffer().map_err(|_| RequestBodyError::Incomplete)?;

@@ -1,5 +1,5 @@
 //! `GET /{path}`: the file of the release that is served. If it has none, a file of a previous
-//! release, the one under the unversioned key, or the page for missing files.
+//! release, the one under the unversioned key (its own name), or the page for missing files.
 
 use http_semantics::request_target::RequestTarget;
 use js_sys::JsString;

@@ -1,5 +1,6 @@
-//! The `assets` namespace: the release that is served, which an isolate has in memory, and files
-//! under unversioned keys. Every job that serves files reads them through it.
+//! The `assets` namespace: the release that is served, which one record, the pointer, names and an
+//! isolate has in memory; and files under unversioned keys, which are their own names. Every job
+//! that serves files reads them through it.
 
 use std::rc::Rc;
 

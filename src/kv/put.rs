@@ -31,7 +31,7 @@ extern "C" {
 }
 
 impl PutOptions {
-    /// Returns options without any.
+    /// Returns empty options.
     pub(crate) fn new() -> Self {
         js_sys::Object::new().unchecked_into()
     }

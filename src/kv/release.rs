@@ -1,4 +1,5 @@
-//! Reads the releases of files: the one to serve, which the pointer names, and manifests.
+//! Reads the releases of files: the one to serve, which one record, the pointer, names, and
+//! manifests, which list the files of a release.
 
 use std::rc::Rc;
 

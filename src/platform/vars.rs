@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_not_valid_is_that_of_wrangler_toml() {
+    fn the_default_of_a_number_is_that_of_wrangler_toml() {
         for (names, default) in lines() {
             let Some(number) = default else { continue };
             assert!(vars("[vars]").contains(&(names[0], number.to_string())), "{names:?}");

@@ -1,5 +1,5 @@
-// JSON as text: laid out and made compact without reading it into values, so that long numbers,
-// repeated members and the order of members stay as they are.
+// JSON as text: whether it is valid, and how it is laid out and made compact without reading it
+// into values, so that long numbers, repeated members and the order of members stay as they are.
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;

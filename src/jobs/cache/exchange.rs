@@ -1,4 +1,5 @@
-//! One request to the cache: performs what [`http_cache::exchange`] decides.
+//! One request to the cache: performs what [`http_cache::exchange`] decides. A view is the
+//! documented JSON of a page, which is stored under a key of its own.
 
 use std::rc::Rc;
 

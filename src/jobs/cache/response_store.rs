@@ -1,4 +1,5 @@
-//! Stored responses in the memory of the isolate and in `CACHE_KV`.
+//! Stored responses, and views (the documented JSON of pages), in the memory of the isolate and in
+//! `CACHE_KV`.
 
 use std::rc::Rc;
 
@@ -137,7 +138,7 @@ fn body_of(record: js_sys::ArrayBuffer, view: StoredView) -> Option<js_sys::Arra
     Some(js_sys::Uint8Array::from(json.as_slice()).buffer())
 }
 
-/// Returns the body to put into KV.
+/// Returns the body to put into KV: of a view, only the record that its JSON is made of.
 pub(super) fn record_of(body: js_sys::ArrayBuffer, view: StoredView) -> js_sys::ArrayBuffer {
     if view == StoredView::Response {
         return body;

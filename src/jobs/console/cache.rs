@@ -1,4 +1,5 @@
-//! `GET /console/api/cache?url={URL}`: what KV holds for a URL of the shared cache.
+//! `GET /console/api/cache?url={URL}`: what KV holds for a URL of the shared cache: its responses,
+//! one for each variant that `Vary` tells apart, and its page as JSON.
 
 use futures_util::future::{join, join_all, try_join};
 use http_cache::cached_url::CachedUrl;

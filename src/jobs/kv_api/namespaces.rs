@@ -1,4 +1,5 @@
-//! Namespaces: the KV bindings of the Worker, and those that clients have created.
+//! Namespaces, found, listed, created, renamed and deleted: the KV bindings of the Worker, and
+//! those that clients have created. Only the latter can be renamed or deleted.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The HTML page of a run: its counts, its writes as a table, and the JSON from which
-//! `timeline.js` draws a timeline.
+//! The HTML page of a run, which is the writes of one request: its counts, its writes as a table,
+//! and the JSON from which `timeline.js` draws a timeline.
 
 use html_escape::encode_text;
 use kv_store::writes::{AttemptError, RetriedAttempt, RunReport, Try, Wait, WriteRun, WriteStrategy};
@@ -188,7 +188,10 @@ mod tests {
             &html,
             &[("<td>2<td>accepted<td>0 ms<td>1.00 s<td>refused 0 ms to 20 ms<br>accepted 980 ms to 1.00 s\n", 1)],
         );
-        assert_counts(&html, &[("<td>3<td>failed<td>", 1)]);
+        assert_counts(
+            &html,
+            &[("<td>3<td>failed<td>0 ms<td>2.00 s<td>refused 0 ms to 20 ms<br>refused 480 ms to 500 ms\n", 1)],
+        );
     }
 
     #[test]
