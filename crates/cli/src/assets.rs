@@ -1,11 +1,11 @@
 //! `kv-edge assets`: releases of static files in the `assets` namespace.
 //!
 //! A release is a folder of files. `push` uploads the bytes as values under their hash (blobs),
-//! then the manifest, which lists the files, and last the pointer, which names the release that
-//! is served. `list` shows the releases; `rollback` writes the pointer only; `gc` deletes the
-//! manifests of old releases, and old blobs that no kept release needs. [`lease`] keeps `gc` from
-//! running beside a push or a rollback. `static-assets` describes these records and reads them in
-//! the Worker.
+//! then the manifest, which lists the files, and last the pointer, which names the release that is
+//! served. `list` shows the releases; of these records, `rollback` writes only the pointer; `gc`
+//! deletes the manifests of old releases, and old blobs that no kept release needs. [`lease`]
+//! keeps `gc` from running beside a push or a rollback, unless it is forced. `static-assets`
+//! describes these records and reads them in the Worker.
 
 mod gc;
 mod lease;

@@ -1,7 +1,8 @@
 //! `kv-edge config`: users' records and definitions of flags in the namespace
 //! `USER_CONFIGURATION`.
 //!
-//! `sync` makes KV hold what a table of PostgreSQL holds. One pass goes like this:
+//! `sync` makes KV hold what a table of PostgreSQL holds. A pass that compares everything goes
+//! like this:
 //!
 //! ```text
 //! source       rows of the query, ordered by key ───┐

@@ -12,18 +12,20 @@
 //!   `put`).
 //! - [`metrics`]: what Cloudflare counted of the namespaces of an account, and what it costs.
 //! - [`routes`]: checking records of storefronts (`validate`).
-//! - [`token`]: tokens of the KV REST API for one namespace or prefix (`create`, `revoke`).
+//! - [`token`]: tokens for one namespace or prefix of the KV REST API that a Worker serves
+//!   (`create`, `revoke`).
 //!
 //! The other modules are what the groups share: [`api`] is the client of the KV REST API,
 //! [`progress`] writes to stderr, [`validation_report`] prints what `validate` found,
 //! [`input_file`] reads files and standard input, [`clock`] is the time, and [`duration`] and
 //! [`number`] parse arguments.
 //!
-//! The exit code of a command that checks is 0 if everything is valid, 1 if it found faults, and
-//! 2 if it could not check: a mistake in the command line, a file that cannot be read. The exit
-//! code of every other command is 0 if it succeeded, 1 if it failed, and 2 if it could not begin,
-//! because of a mistake in the command line or a file or folder that cannot be read. Any command
-//! ends with 2 if its output cannot be written, and with 141 if its reader has closed the pipe.
+//! The exit code of a command that checks is 0 if everything is valid, 1 if it found faults, and 2
+//! if it could not check: a mistake in the command line, a file that cannot be read. The exit code
+//! of every other command is 0 if it succeeded, 1 if it failed, and 2 if it could not begin,
+//! because of a mistake in the command line, a file or folder that cannot be read, or no secret to
+//! sign a token with. A command that runs ends with 2 if its output cannot be written, and with
+//! 141 if its reader has closed the pipe; help and messages about the command line do not.
 
 #![forbid(unsafe_code)]
 // `eprintln!` and `println!` panic if the pipe is closed. Messages go through

@@ -67,7 +67,7 @@ pub(crate) struct MetricsArguments {
     json: bool,
 }
 
-/// Why a command fails, as a sentence that says what people can do.
+/// Why the command fails, as a sentence.
 #[derive(Debug, thiserror::Error)]
 enum KvMetricsError {
     #[error(transparent)]

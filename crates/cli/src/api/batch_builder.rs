@@ -29,7 +29,8 @@ const BODY_BYTES_MAX: usize = 32_000_000;
 /// write would hold few of them anyway.
 const VALUE_CHARACTERS_MAX: usize = 4_000_000;
 
-/// Workers KV refuses an expiration less than 60 seconds ahead, and a call may take a while.
+/// How far ahead a time of expiration is when it is sent, in seconds at least: Workers KV refuses
+/// one less than 60 seconds ahead, and a call may take a while.
 const EXPIRATION_AHEAD_SECONDS: u64 = 120;
 
 /// A key-value pair to write.

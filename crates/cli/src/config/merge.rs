@@ -12,7 +12,8 @@ use super::recent_changes::RecentChange;
 use super::stored_keys::StoredKey;
 
 /// Returns the keys of the list, corrected by what happened to some of them lately, which is more
-/// recent than the list. `recent_changes` must be in the order of the ids, too.
+/// recent than the list. Keys that hold a snapshot stay as they are listed. `recent_changes` must
+/// be in the order of the ids, too.
 #[expect(clippy::expect_used, reason = "both were peeked at: if a key were lost, it would be deleted or written again")]
 pub(super) fn with_recent_changes(
     stored: impl Iterator<Item = Result<StoredKey, PassError>>,

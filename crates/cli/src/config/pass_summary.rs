@@ -1,4 +1,4 @@
-//! The result of a pass.
+//! The result of a pass of the sync, for people and for programs, and why one is aborted.
 
 use std::fmt;
 use std::io::{self, Write};

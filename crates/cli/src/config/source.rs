@@ -2,7 +2,8 @@
 //! object.
 //!
 //! PostgreSQL itself converts the values to JSON (`row_to_json`), by their SQL types, so no digit
-//! and no type is lost. Rows are streamed: the server sends more as they are consumed.
+//! is lost; what JSON has no type for becomes text. Rows are streamed: the server sends more as
+//! they are consumed.
 //!
 //! - [`database_address`] parses `DATABASE_URL`; [`tls`] sets up TLS as libpq's `sslmode` asks
 //!   for it.

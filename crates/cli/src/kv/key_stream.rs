@@ -32,8 +32,8 @@ impl ListedKey {
     }
 }
 
-/// Returns the keys with a prefix in order, from a place on. The next page is requested while the
-/// caller works on one.
+/// Returns the keys with a prefix in order, from a place on. The next pages are requested while
+/// the caller works on one.
 pub(super) fn key_stream(
     namespace: &Namespace,
     prefix: &str,

@@ -23,7 +23,8 @@ pub(in crate::assets) struct DuplicateLanguage(Vec<String>);
 
 /// Sets the language and the translations of each page. `declared` has the languages that the
 /// pages declare, in the order of the files; `default_language` is the language of pages that
-/// declare none. The files are sorted by path.
+/// declare none. A translation has the language of its file name, whatever it declares. The files
+/// are sorted by path.
 ///
 /// # Errors
 /// [`DuplicateLanguage`]

@@ -1,4 +1,5 @@
-//! Errors of the database, as sentences that say what people can do.
+//! Errors of the database, as sentences that say what people can do, unless a signal is the
+//! reason.
 //!
 //! A sentence contains neither the password nor the contents of a row: messages of PostgreSQL are
 //! shown only if their SQLSTATE cannot quote a value (PostgreSQL manual, appendix A "PostgreSQL

@@ -44,8 +44,8 @@ pub(super) enum ScheduledAction {
 pub(super) enum PassResult {
     /// Everything that the pass was about is in KV.
     Complete,
-    /// Something is not in KV, and repeating the pass would not change that: a row that KV cannot
-    /// hold, deletions that the guard refused.
+    /// Something is not in KV, and repeating the pass would not change that, such as a row that KV
+    /// cannot hold, or deletions that the guard refused.
     Incomplete,
     /// The database or the API failed.
     Failed,
@@ -59,7 +59,7 @@ pub(super) struct PassSchedule {
     /// When KV's list can be trusted again, if the last comparison could not rely on it.
     list_reliable_at: Option<u64>,
     snapshot_at: Option<u64>,
-    /// When the last snapshot was written.
+    /// When the last pass ended that writes the snapshot if it has changed.
     snapshot_written_at: u64,
     changed: ChangedRows,
     /// When the first of the changes was notified.
