@@ -194,10 +194,9 @@ export class Model {
     const { inBody, ...ofHead } = faults;
     Object.assign(response, ofHead);
     if (inBody && hasBody && response.body.length > 1 && response.breaksAt === undefined) {
-      // A response that is not stored is passed on as it arrives, and stalls for the client too. A
-      // short response that is stored is read whole first.
-      const isStored = isSafe && !record.isOneOff && response.status === record.ofStatus && request.field("cache-control") !== "no-store";
-      const stalls = inBody.stalls && isStored && response.framing === "length" && body.length <= 65_536;
+      // A body that is passed on as it arrives stalls for the client, too. A short one with a
+      // Content-Length is read whole first.
+      const stalls = inBody.stalls && response.framing === "length" && body.length <= 65_536;
       response[stalls ? "stallsAt" : "breaksAt"] = int(0, response.body.length - 1);
       response.reset = inBody.reset;
     }
