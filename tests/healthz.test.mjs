@@ -157,7 +157,7 @@ describe("the flags", async () => {
 describe("reads", async () => {
   const config = await startConfig({ refresh: "30" });
 
-  test("it costs one read in CONFIG_REFRESH, which evaluations share", async () => {
+  test("/healthz costs one read in CONFIG_REFRESH, which evaluations share", async () => {
     await config.putFlags(good);
     assert.deepEqual((await config.recordReads(() => config.healthz())).reads, ["flags"]);
     assert.deepEqual((await config.recordReads(() => config.healthz())).reads, []);
@@ -172,7 +172,7 @@ describe("reads", async () => {
   });
 });
 
-test("it does not wait forever for KV", async () => {
+test("/healthz does not wait forever for KV", async () => {
   const config = await startConfig();
   const response = await config.request("GET", "/healthz", { faults: { get: ["never"] } });
   assert.equal(response.status, 200);

@@ -265,7 +265,7 @@ describe("what goes wrong", () => {
       api.intercept = () => ({ status: 200, headers: {}, body });
       await assertFails([], 1, `the response, status 200, does not come from the API; check the address of the API, which is ${api.base} (--api-base)`);
     }
-    // A kv-edge serves the KV REST API alone.
+    // Of Cloudflare's APIs a kv-edge serves the KV REST API alone.
     api.intercept = () => apiError(404, 7003, "Could not route to /client/v4/graphql");
     await assertFails([], 1, "only Cloudflare's API has these metrics; omit --api-base");
   });

@@ -288,7 +288,8 @@ describe("reads", async () => {
     await config.putFlags(on);
   });
 
-  // Definitions are used for twenty times CONFIG_REFRESH, 600 s; real time passes, too.
+  // For twenty times CONFIG_REFRESH, 600 s, definitions are used while they are read again; real
+  // time passes, too.
   for (const [seconds, isWaitedFor] of [
     [31, false],
     [61, false],

@@ -69,7 +69,7 @@ test("wrangler dev serves the Worker and the console's files, with the REST API 
     assert.equal((await fetch(`${base}/healthz`)).status, 200);
     const console = await fetch(`${base}/console/`);
     assert.deepEqual([console.status, await console.text()], [200, readFileSync(join(staticFiles.directory, "console", "index.html"), "utf8")]);
-    // wrangler would serve the file without it, if the Worker were not the first to get the
+    // wrangler would serve the file without this field if the Worker were not the first to get the
     // request.
     assert.match(console.headers.get("content-security-policy"), /^default-src 'none'/);
     const pushed = await runTool(["assets", "push", makeFolder({ "about.html": "<h1>About</h1>" }), `--local=${base}`]);
