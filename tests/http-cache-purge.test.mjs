@@ -355,7 +355,8 @@ describe("a soft purge", () => {
   }
 
   test("if the upstream is down right after it, visitors get the old response", async () => {
-    // Each response has a new connection: the runtime repeats a request that fails on a reused one.
+    // Each response has a new connection: the runtime repeats a request that fails on a reused
+    // one.
     const script = [{ headers: freshFor(10_000), closes: true }, { status: 503, closes: true }, { breaksAt: "head" }, { headers: freshFor(10_000) }];
     const one = resource(script, { at: unusedUpstream() });
     await one.getAndStore();
