@@ -75,8 +75,8 @@ pub enum Decision {
         /// The fields that make the request conditional; empty if there is nothing to validate.
         conditions: Vec<(&'static str, String)>,
     },
-    /// Respond with 504: the request says `only-if-cached`, and no stored response may be used
-    /// (RFC 9111 §5.2.1.7).
+    /// Respond with 504: a `GET` or `HEAD` says `only-if-cached`, and no stored response may be
+    /// used (RFC 9111 §5.2.1.7).
     NotCached,
 }
 

@@ -38,7 +38,7 @@ pub struct PageView<'a> {
     /// The text of `<body>`.
     #[serde(borrow)]
     pub content: Cow<'a, str>,
-    /// When the page was fetched, ISO 8601.
+    /// When the upstream sent the page, or last validated it, ISO 8601.
     #[serde(borrow)]
     pub last_updated: Cow<'a, str>,
 }

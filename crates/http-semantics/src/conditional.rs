@@ -19,9 +19,9 @@ use crate::http_date;
 /// `If-Match` and `If-None-Match` of a request that writes a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preconditions {
-    /// RFC 9110 §13.1.1: the client overwrites only what it saw last.
+    /// RFC 9110 §13.1.1: the client overwrites only what it saw last; with `*`, only what exists.
     pub if_match: Option<EntityTags>,
-    /// RFC 9110 §13.1.2: with `*`, the client only creates.
+    /// RFC 9110 §13.1.2: the client does not overwrite what it names; with `*`, it only creates.
     pub if_none_match: Option<EntityTags>,
 }
 

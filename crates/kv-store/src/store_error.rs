@@ -29,7 +29,8 @@ enum StoreErrorKind {
 
 impl StoreError {
     /// Classifies a message of the runtime by its status: `KV <operation> failed: <status>
-    /// <reason>`, or `KV <operation>() limit exceeded for the day.`
+    /// <reason>`, or `KV <operation>() limit exceeded for the day.` Another try would not mend
+    /// `Too many …`; after any other message it may succeed.
     #[must_use]
     pub fn from_message(message: impl Into<String>) -> Self {
         let message = message.into();

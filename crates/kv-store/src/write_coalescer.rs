@@ -1,5 +1,5 @@
-//! Makes one write of several writes to the same key within one request: the last one, as the KV
-//! documentation advises ("Limits to KV writes to the same key").
+//! Coalesces the writes of one request to one key, as the KV documentation advises ("Limits to KV
+//! writes to the same key"): of those that wait for their turn, only the last one is sent.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

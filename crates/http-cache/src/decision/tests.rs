@@ -223,7 +223,7 @@ fn no_store_of_a_request_takes_no_part_in_the_cache() {
 }
 
 #[test]
-fn a_request_that_says_only_if_cached_gets_a_stored_response_or_a_504() {
+fn a_get_or_head_that_says_only_if_cached_gets_a_stored_response_or_a_504() {
     // RFC 9111 §5.2.1.7: "the client only wishes to obtain a stored response. Caches that honor
     // this request directive SHOULD, upon receiving it, respond with either a stored response
     // consistent with the other constraints of the request or a 504".

@@ -1,4 +1,4 @@
-//! The response to a run of writes.
+//! The report of a run of writes, of which the response is made.
 
 use serde::Serialize;
 
@@ -52,7 +52,7 @@ impl AttemptError {
     }
 }
 
-/// The result of one write with retries.
+/// The result of one write, with its puts and its times.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RetriedAttempt {
@@ -72,7 +72,8 @@ fn count<S: serde::Serializer>(tries: &[Try], serializer: S) -> Result<S::Ok, S:
     tries.len().serialize(serializer)
 }
 
-/// The response to a run with retries.
+/// The report of a run. It is the response in JSON, but to `direct`, which has the documented
+/// form: each [`Attempt`] alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunReport {
