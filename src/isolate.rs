@@ -19,7 +19,7 @@ const MIB: usize = 1024 * KIB;
 
 /// What one isolate remembers, by job.
 pub(crate) struct Isolate {
-    /// The budget of retries, shared by everything that retries.
+    /// The budget of retries, shared by everything that calls KV again.
     pub(crate) retry_budget: Rc<RefCell<Budget>>,
     /// The runtime's form of response heads, by status and fields.
     pub(crate) response_heads: RefCell<Lru<js_sys::Object>>,

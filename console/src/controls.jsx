@@ -1,4 +1,4 @@
-// The controls that panels share.
+// The controls that panels and dialogs share.
 import { useEffect, useId, useLayoutEffect, useRef } from "preact/hooks";
 
 /** A modal dialog with a title. `onClose` is called for Escape; it may remove the dialog. */

@@ -31,8 +31,8 @@ extern "C" {
 /// `Cache-Control` of a response whose entity tag must arrive unchanged (RFC 9111 §5.2.2.6).
 pub(crate) const NO_STORE_NO_TRANSFORM: &str = "no-store, no-transform";
 
-/// `Cache-Control` of a response that is the same for everybody, but may change at any time (RFC
-/// 9111 §5.2.2.4).
+/// `Cache-Control` of a response that caches may store, but that may change at any time (RFC 9111
+/// §5.2.2.4).
 #[cfg(feature = "assets")]
 pub(crate) const NO_CACHE: (&str, &str) = ("cache-control", "no-cache");
 

@@ -109,7 +109,8 @@ struct ConsoleRequest<'a> {
 }
 
 impl ConsoleRequest<'_> {
-    /// Checks the method, which is `GET` or `POST`.
+    /// Checks the method of the request. `method` is `POST`, or `GET`, which allows `HEAD` as
+    /// well.
     fn require_method(&self, method: &'static str) -> Result<(), MethodNotAllowed> {
         match self.context.method() {
             "HEAD" if method == "GET" => Ok(()),

@@ -1,5 +1,6 @@
 //! `POST /ofrep/v1/evaluate/flags/{key}` and `POST /ofrep/v1/evaluate/flags`: feature flags
-//! through the OpenFeature Remote Evaluation Protocol.
+//! through the OpenFeature Remote Evaluation Protocol. Only the second, which evaluates all flags,
+//! has an entity tag, and responds 304 to a client that has it.
 
 use std::borrow::Cow;
 

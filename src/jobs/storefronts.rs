@@ -83,7 +83,7 @@ pub(crate) async fn handle(
     proxied.handle(began_ms).await
 }
 
-/// Returns the value of a key of `ROUTING_CONFIG`.
+/// Returns the value of a key of `ROUTING_CONFIG`; `None` if KV has no such key.
 async fn routing_entry(
     context: &RequestContext,
     key: &Key<'_>,

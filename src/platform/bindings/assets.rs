@@ -1,4 +1,5 @@
-//! The binding of files and translations.
+//! The binding of files and translations: for `/{key}`, `/hello-world`, maintenance pages of
+//! storefronts, and the console.
 
 use wasm_bindgen::prelude::*;
 

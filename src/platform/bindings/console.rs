@@ -1,4 +1,4 @@
-//! The binding of the console's files.
+//! The binding of the files of the console's page.
 
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;

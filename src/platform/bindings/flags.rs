@@ -1,4 +1,4 @@
-//! The binding of users and flags: for `/config`, `/ofrep` and the console.
+//! The binding of users and flags: for `/config`, `/ofrep`, `/healthz` and the console.
 
 use wasm_bindgen::prelude::*;
 
