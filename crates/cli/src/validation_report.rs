@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use kv_store::json_tree::{JsonSyntaxError, member_path};
-use kv_store::schema::{FAULTS_MAX, Fault};
+use kv_store::schema::Fault;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::ExitStatus;
@@ -47,7 +47,7 @@ pub(crate) struct FileReport {
     pub(crate) faults: Vec<Finding>,
     /// What the Worker accepts, but is probably a mistake.
     pub(crate) warnings: Vec<Finding>,
-    /// True if there may be more faults: at most [`FAULTS_MAX`] are found per record.
+    /// True if there may be more faults: the search ends at a number of them.
     pub(crate) is_cut: bool,
     /// Why the file cannot be read.
     pub(crate) error: Option<String>,
@@ -230,10 +230,7 @@ impl ValidationReport {
                 writeln!(out, "{file}: warning: {warning}")?;
             }
             if *is_cut {
-                writeln!(
-                    out,
-                    "{file}: there may be more faults: only the first {FAULTS_MAX} of each record are found"
-                )?;
+                writeln!(out, "{file}: there may be more faults; mend these first")?;
             }
         }
         for more in [more(fault_limit.hidden, "fault"), more(warning_limit.hidden, "warning")].into_iter().flatten() {
@@ -363,10 +360,7 @@ mod tests {
         let cut = FileReport { is_cut: true, ..with_faults(100, |n| n.to_string()) };
         assert_eq!(
             &lines(vec![cut])[100..],
-            [
-                "f: there may be more faults: only the first 100 of each record are found",
-                "100 flags, 100 faults or more"
-            ]
+            ["f: there may be more faults; mend these first", "100 flags, 100 faults or more"]
         );
     }
 

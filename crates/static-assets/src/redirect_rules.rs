@@ -100,6 +100,7 @@ impl RedirectRules {
     /// So it can neither lead to another domain nor end the field value. A path that cannot be
     /// decoded is compared as it was sent, and keeps its escapes, except of unreserved characters:
     /// `/* https://new.example/:splat 301` sends `/caf%E9` to `https://new.example/caf%E9`.
+    /// The text of a source is decoded, so `é` in it does not match an escape in such a path.
     #[must_use]
     pub fn find(&self, path: &AssetPath<'_>, query: Option<&str>) -> Option<Redirect> {
         self.first(path).and_then(|(rule, captures)| rule.destination.redirect(&captures, query))

@@ -19,7 +19,7 @@ Examples:
 With --json:
   {"files": [{"file", "flags", "faults": [{"key": null, "path", "problem"}], "warnings": […], "moreFaults"?, "error"?}], "valid"}
   "flags" is the number of flags; a fault of the JSON itself also has "line" and "column". "moreFaults" is true if there may be more
-  faults than the first 100, which are listed.
+  faults than those that are listed.
 
 Without --json, the same problem is shown at most 20 times, and at most 200 faults and 200 warnings are shown.
 

@@ -19,7 +19,7 @@ pub struct DefinitionsCheck {
     /// What is probably a mistake. There are none beside a fault that keeps the definitions from
     /// being used.
     pub warnings: Vec<Fault>,
-    /// True if there may be more faults than the ones that are listed, repeated members aside.
+    /// True if there may be more faults than the ones that are listed.
     pub is_cut: bool,
 }
 
@@ -29,20 +29,39 @@ impl DefinitionsCheck {
     pub fn of(text: &str, tree: &JsonTree) -> Self {
         let members = tree.member("flags").map_or(&[][..], JsonTree::members);
         let names = members.iter().map(|(name, _)| name.clone()).collect();
-        let mut faults: Vec<Fault> = tree.repeated(REPEATED_BYTES_MAX).into_iter().map(Fault::of_repeated).collect();
+        let repeated = tree.repeated(REPEATED_BYTES_MAX);
+        let is_cut = repeated.iter().map(String::len).sum::<usize>() >= REPEATED_BYTES_MAX;
+        let mut faults: Vec<Fault> = repeated.into_iter().map(Fault::of_repeated).collect();
         match Definitions::parse(text) {
             Ok(definitions) => {
                 let mut warnings = definitions.warnings();
                 if definitions.is_empty() {
                     warnings.push(Fault { path: String::new(), problem: "there is no flag in it".into() });
                 }
-                Self { names, faults, warnings, is_cut: false }
+                Self { names, faults, warnings, is_cut }
             }
             Err(others) => {
-                let is_cut = others.len() >= FAULTS_MAX;
+                let is_cut = is_cut || others.len() >= FAULTS_MAX;
                 faults.extend(others);
                 Self { names, faults, warnings: Vec::new(), is_cut }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_may_be_more_faults_if_repeated_members_are_cut_off() {
+        let name = "m".repeat(100);
+        for (count, is_cut) in [(10, false), (3000, true)] {
+            let flag =
+                |number| format!(r#""f{number}": {{"default": "on", "metadata": {{"{name}": 1, "{name}": 2}}}}"#);
+            let text = format!(r#"{{"flags": {{{}}}}}"#, (0..count).map(flag).collect::<Vec<_>>().join(","));
+            let check = DefinitionsCheck::of(&text, &JsonTree::parse(&text).unwrap());
+            assert_eq!((check.faults.len() < count, check.is_cut), (is_cut, is_cut), "{count}");
         }
     }
 }

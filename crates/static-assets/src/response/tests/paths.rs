@@ -179,6 +179,10 @@ fn rules_for_a_path_that_names_no_file() {
         assert_eq!(response.field("x-frame-options"), Some("DENY"), "{path}");
     }
     assert_eq!(release.get("/old/caf%E9", &[]).field("x-a"), Some("caf%E9"));
+    // The text of a rule is decoded, so `é` in it does not match an escape that stays.
+    for (path, expected) in [("/b%C3%A9/50", Some("1")), ("/b%C3%A9/50%", None)] {
+        assert_eq!(release.get(path, &[]).field("x-b"), expected, "{path}");
+    }
     for (path, status, text) in [
         // A rule without placeholders matches decoded paths only.
         ("/caf%E9", 404, "no"),
