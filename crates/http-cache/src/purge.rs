@@ -297,7 +297,7 @@ pub enum PurgeError {
     /// Its body is longer than [`REQUEST_BYTES_MAX`].
     #[error("The purge has more than {} KiB.", REQUEST_BYTES_MAX / 1024)]
     TooLong,
-    /// Its body is not valid.
+    /// Its body is not valid. The sentence names the first three faults.
     #[error("The purge is not valid: {}.", sentence(.0))]
     Invalid(Vec<Fault>),
 }

@@ -86,8 +86,9 @@ impl Status {
 }
 
 /// Returns true if kv-edge implements the caching rules of a status, the condition of
-/// `must-understand` (RFC 9111 §5.2.2.3): the statuses of RFC 9110 §15 except 206 and 304, which
-/// are not stored by themselves.
+/// `must-understand` (RFC 9111 §5.2.2.3): the final statuses of RFC 9110 §15, and 451 (RFC 7725),
+/// but not 206 and 304, which are not stored by themselves, nor those that are unused or
+/// deprecated.
 #[must_use]
 pub fn is_understood(status: u16) -> bool {
     matches!(status, 200..=205 | 300..=303 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 451 | 500..=505)
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn understood_and_heuristically_cacheable_statuses_are_those_of_rfc_9110() {
+    fn understood_and_heuristically_cacheable_statuses_are_those_of_rfc_9110_and_7725() {
         // RFC 9110 §15.1: "200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, and 501"; RFC
         // 7725 §3: "A 451 response is cacheable by default".
         let heuristic: Vec<u16> = (100..600).filter(|status| is_heuristically_cacheable(*status)).collect();

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_has_few_bytes_or_one_long_value() {
+    fn a_part_has_4_mib_at_most_or_one_longer_value() {
         let item = |bytes| BulkItem { key: String::new(), json: "x".repeat(bytes).into() };
         let mut batch = SplitBatch::new(vec![item(3 << 20), item(1 << 20), item(1), item(5 << 20), item(1)]);
         let parts: Vec<Vec<usize>> = batch.next_round().into_iter().map(|part| part.0).collect();
