@@ -187,8 +187,8 @@ impl Circuits {
         self.upstreams.bytes_max()
     }
 
-    /// Returns true if the upstream has failed, until a success finds that its failures are too
-    /// old to count. Only then the client and the URL of a request matter.
+    /// Returns true if the upstream has failed, until a success finds that none of its failures
+    /// counts any more. Only then the client and the URL of a request matter.
     #[must_use]
     pub fn has_failed_lately(&self, upstream: &str) -> bool {
         self.upstreams.get(upstream).is_some()

@@ -149,8 +149,8 @@ impl Failover {
     /// That is, in this order: the request's own upstream if it was passed over; another
     /// variant at another origin, preferably one that is not an outlier; the same upstream,
     /// unless a circuit has opened. There is no second try if the first one succeeded or the
-    /// request cannot be sent again. Nor, but for an upstream that was passed over, if no time is
-    /// left or the isolate has used up its second tries.
+    /// request cannot be sent again; nor if no time is left or the isolate has used up its second
+    /// tries, which does not matter for an upstream that was passed over.
     pub fn after<'r>(
         &mut self,
         plan: &RequestPlan<'r>,

@@ -93,7 +93,8 @@ pub struct RequestPlan<'a> {
     /// The `Set-Cookie` for a new visitor.
     pub set_cookie: Option<String>,
     /// The time until a response must have begun, for a try and the second one together. An
-    /// upstream that was passed over, and the fallback, have this time again.
+    /// upstream that was passed over, the fallback, and an outlier that is tried at last have this
+    /// time again.
     pub timeout: Duration,
     /// How the body is sent.
     pub body: BodyMode,

@@ -199,8 +199,8 @@ impl StorefrontRecord {
         &self.variants
     }
 
-    /// Returns the variant that all visitors get where variants serve, unless they force another,
-    /// if the record names one.
+    /// Returns the variant that the record names for all visitors, if it names one. It serves the
+    /// paths without a route, unless a request forces another.
     #[must_use]
     pub fn active(&self) -> Option<&SplitVariant> {
         self.variants.get(self.active?)

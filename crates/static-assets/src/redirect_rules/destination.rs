@@ -146,8 +146,8 @@ impl Destination {
         percent_decode(&path).ok().map(Cow::into_owned)
     }
 
-    /// Returns the redirect for a request; `None` if what the placeholders matched is no label of
-    /// a host where one is needed, or makes a path that a rewrite may not lead to.
+    /// Returns the redirect for a request; `None` if what a placeholder in the host matched is not
+    /// a label, or a rewrite may not lead to the path.
     pub(super) fn redirect(&self, captures: &Captures<'_>, query: Option<&str>) -> Option<Redirect> {
         let location = if self.status == 200 { self.rewritten(captures) } else { self.location(captures, query) };
         Some(Redirect { status: self.status, location: location? })

@@ -1,4 +1,4 @@
-//! What is valid in definitions, but is a warning.
+//! Which valid definitions cause warnings.
 
 use serde_json::{Value, json};
 
