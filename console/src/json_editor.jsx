@@ -27,7 +27,7 @@ import { indexAfterBytes } from "./browse/json_text.js";
 /** A longer line is not wrapped: a browser takes seconds to lay it out. */
 const WRAPPED_CHARACTERS = 50_000;
 
-/** How long nobody types before faults are looked for. */
+/** How long nobody types before faults are looked for, in milliseconds. */
 const TYPING_MS = 150;
 
 /** For how long the parser may read on to place the findings, in milliseconds. */

@@ -21,7 +21,7 @@ pub(crate) enum AccessError {
     NotConfigured,
     /// The request has no valid token.
     Refused(KvApiError),
-    /// The list of revoked tokens cannot be read.
+    /// The list of revoked tokens cannot be read, or is broken.
     Store(StoreError),
 }
 

@@ -100,8 +100,8 @@ pub(crate) fn hand_over_after_object(env: &Bindings) {
     }
 }
 
-/// Hands over what the object is not known to have, and then what was counted since. A failure is
-/// in the log, and repeated at the next time.
+/// Hands over what the object is not known to have, and then what was counted since. If that
+/// fails, the log says so, and it is done at the next time.
 async fn hand_over(objects: &DurableObjects) {
     let collector = &Isolate::current().metrics;
     let random_id = || format!("{:013x}{:013x}", Clock.random_bits(), Clock.random_bits());

@@ -55,7 +55,7 @@ pub(crate) struct Envelope {
 pub(crate) enum EnvelopeBody {
     /// The whole body; empty if its length is not what its metadata says.
     Bytes(js_sys::ArrayBuffer),
-    /// The runtime's own stream, which is passed through untouched. It ends with an error if its
+    /// A stream of the runtime, whose bytes never enter WebAssembly. It ends with an error if its
     /// length is not what its metadata says.
     Stream(ReadableStream),
 }

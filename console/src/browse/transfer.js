@@ -14,7 +14,7 @@ const WRITE_KEYS = 400;
  * most, and the Worker takes 32 MiB.
  */
 const WRITE_LENGTH = 8 * 1024 * 1024;
-/** How often keys that a bulk call did not change are sent again. */
+/** How often keys are sent at most, if calls fail or do not change them. */
 const TRIES = 6;
 /** Workers KV takes one write a second to a key. */
 const RETRY_MS = 1100;

@@ -56,8 +56,8 @@ async function write(read, pieces, first, writable) {
 }
 
 /**
- * Reads a value, and tries once more if that fails or finds none: half of the response is sent
- * already.
+ * Reads a value, and tries once more if that fails or finds none: a part of the response may be
+ * sent already.
  */
 async function open(read, key) {
   const stream = (await read(key).catch(() => null)) ?? (await read(key));
