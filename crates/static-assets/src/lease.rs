@@ -2,9 +2,9 @@
 //! what a push or a rollback relies on.
 //!
 //! Each of the three writes its own lease before it lists those of others. A push or a rollback
-//! stops if a gc is running; a gc stops if anything is, unless it is forced. So of a gc and another
-//! that start at the same time, at least one stops, if KV lists new keys at once. KV does not
-//! promise that, so a push checks the blobs that it relies on once more before it switches.
+//! stops if a gc is running; a gc stops if anything is, unless it is forced. So of a gc and
+//! another that start at the same time, at least one stops, if KV lists new keys at once. KV does
+//! not promise that, so a push checks the blobs that it relies on once more before it switches.
 //!
 //! ```
 //! use static_assets::lease;
