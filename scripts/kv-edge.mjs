@@ -28,16 +28,20 @@ function hasTerminal() {
 
 await main(async () => {
   const tool = process.env.KV_EDGE_CLI || (await buildTool(process.env, { log: console.error }));
-  // From here on the tool decides when it ends.
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.removeAllListeners(signal);
-  // npm runs a script in the folder of package.json. Paths on the command line are relative to the
-  // caller's folder, INIT_CWD.
-  const child = spawn(tool, args, { stdio: "inherit", cwd: process.env.INIT_CWD ?? process.cwd() });
   // A terminal sends Ctrl-C and its end to the tool too, which then finishes the calls in
   // progress. A signal from here would be the second one, which ends it at once.
   const isSentByTerminal = hasTerminal();
-  for (const signal of ["SIGINT", "SIGHUP"]) process.on(signal, () => isSentByTerminal || child.kill(signal));
-  process.on("SIGTERM", () => child.kill("SIGTERM"));
+  let child;
+  // From here on the tool decides when it ends. This comes before its start: a signal that ended
+  // this process alone would leave the tool running.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+    const before = process.listeners(signal);
+    process.on(signal, () => (isSentByTerminal && signal !== "SIGTERM") || child.kill(signal));
+    for (const listener of before) process.off(signal, listener);
+  }
+  // npm runs a script in the folder of package.json. Paths on the command line are relative to the
+  // caller's folder, INIT_CWD.
+  child = spawn(tool, args, { stdio: "inherit", cwd: process.env.INIT_CWD ?? process.cwd() });
   child.on("error", (error) => fail(`${tool} did not start (${error.code ?? error.message}).`));
   child.on("exit", (code, signal) => {
     process.exitCode = code ?? 128 + constants.signals[signal];

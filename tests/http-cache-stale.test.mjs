@@ -351,10 +351,10 @@ test("a fresh response is served without the upstream, even if it hangs", async 
 });
 
 test("a popular response is refreshed shortly before it expires, by one of its requests; all of them are hits", async () => {
-  const page = resource([{ headers: freshFor(100), delayMs: 900 }, { headers: freshFor(100) }]);
+  const page = resource([{ headers: freshFor(100), delayMs: 500 }, { headers: freshFor(100) }]);
   await page.getAndStore();
-  // The refresh took 0.9 s, so that with 1 s left each request refreshes with a probability of
-  // about a third.
+  // The upstream took 0.5 s, so that with 1 s left each request refreshes with a probability of
+  // about a seventh.
   await advanceClock(98);
   const responses = await Promise.all(Array.from({ length: 60 }, () => page.get()));
   for (const response of responses) assertHit(response);

@@ -27,7 +27,8 @@ async function listen(port = 0) {
  * reads.
  */
 async function run(command, args, { cwd = ROOT, closed = [], env = {} } = {}) {
-  const child = spawn(command, args, { cwd, env: { ...process.env, ...env } });
+  // npm would look for a newer npm, and wait for the registry.
+  const child = spawn(command, args, { cwd, env: { ...process.env, npm_config_update_notifier: "false", ...env } });
   const text = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"]) {
     if (closed.includes(name)) child[name].destroy();
@@ -103,13 +104,12 @@ describe("`npx kv-edge`", () => {
       ["SIGINT", "", [130, ""]],
       ["SIGTERM", "", [143, ""]],
     ]) {
-      writeFileSync(tool, `#!/bin/sh\n${trap}\necho ready >&2\nwhile :; do sleep 0.1; done\n`, { mode: 0o755 });
+      // It sends the signal itself, as its first act: as early as any program could.
+      writeFileSync(tool, `#!/bin/sh\n${trap}\nkill -${signal.slice(3)} $PPID\nwhile :; do sleep 0.1; done\n`, { mode: 0o755 });
       // Detached: it belongs to no terminal.
       const child = spawn("node", ["scripts/kv-edge.mjs"], { cwd: ROOT, detached: true, env: { ...process.env, KV_EDGE_CLI: tool } });
       let stdout = "";
       child.stdout.on("data", (chunk) => (stdout += chunk));
-      await once(child.stderr, "data");
-      child.kill(signal);
       const [code] = await once(child, "close");
       assert.deepEqual([code, stdout], expected, signal);
     }
