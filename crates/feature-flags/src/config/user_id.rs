@@ -72,7 +72,7 @@ impl UserIdFrom {
             Self::Header(name) => fields.get(name).map(Cow::Owned),
             Self::Cookie(name) => {
                 let field = fields.get("cookie").unwrap_or_default();
-                cookie::values(&field, name).next().map(|id| Cow::Owned(id.to_owned()))
+                cookie::values(&field, name).find(|id| !id.is_empty()).map(|id| Cow::Owned(id.to_owned()))
             }
         };
         id.filter(|id| !id.is_empty()).ok_or_else(|| ConfigError::MissingUserId(self.clone()))
@@ -147,6 +147,15 @@ mod tests {
         ] {
             let given = id(var, "http://h/config?userId=eve", &fields);
             assert_eq!(given.ok().as_deref(), expected, "{var}");
+        }
+    }
+
+    /// As for the variants of a storefront.
+    #[test]
+    fn of_several_cookies_of_the_name_the_first_that_is_not_empty_counts() {
+        for (cookies, expected) in [("uid=; uid=bob; uid=eve", Some("bob")), ("uid=; uid=\"\"", None)] {
+            let given = id("cookie:uid", "http://h/config", &[("cookie", cookies)]);
+            assert_eq!(given.ok().as_deref(), expected, "{cookies}");
         }
     }
 
