@@ -83,7 +83,7 @@ for (const [directives, seconds] of [
   ["max-age=100, stale-if-error=7200", 7300],
   ["max-age=99999999999", 30 * 86_400],
 ]) {
-  test(`KV expires a response once nobody can use it: ${directives} is stored for ${seconds} seconds and some time`, async () => {
+  test(`a response with ${directives} expires in KV after ${seconds} seconds and some time`, async () => {
     const page = resource({ headers: [`Cache-Control: ${directives}`] });
     const before = Math.floor(Date.now() / 1000);
     await page.getAndStore();

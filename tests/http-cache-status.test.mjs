@@ -79,9 +79,9 @@ test("Age is the time since the upstream's response; kv-edge adds one to hits al
 });
 
 for (const [name, lines] of [
-  ["its Age", () => ["Age: 70"]],
-  ["its Date", () => [`Date: ${httpDate(-70)}`]],
-  ["the larger of its Age and its Date", () => ["Age: 20", `Date: ${httpDate(-70)}`]],
+  ["Age", () => ["Age: 70"]],
+  ["Date", () => [`Date: ${httpDate(-70)}`]],
+  ["Date, if it shows a higher age than Age", () => ["Age: 20", `Date: ${httpDate(-70)}`]],
 ]) {
   test(`Age starts with the upstream's ${name}`, async () => {
     const page = resource({ headers: () => freshFor(1000, ...lines()) });

@@ -138,7 +138,7 @@ describe("a precondition", { concurrency: true }, () => {
 
   for (const strategy of [undefined, "direct", "backoff"]) {
     for (const headers of [{ "If-Match": "*" }, { "If-Match": '"1"' }, { "If-None-Match": "*" }]) {
-      test(`gets 400 with strategy=${strategy ?? ""}, and nothing is written: ${JSON.stringify(headers)}`, async () => {
+      test(`gets 400 with strategy ${strategy ?? "left out"}, and nothing is written: ${JSON.stringify(headers)}`, async () => {
         const key = uniqueName("unsupported");
         const response = await write(key, { ...(strategy && { strategy }), n: 2, headers });
         assertProblem(response, 400, "precondition_unsupported");

@@ -44,7 +44,7 @@ test("killed right after the response, with a value of several MiB: KV gets it, 
   assert.ok(value.equals(body));
 });
 
-test("version and newest value are the same afterwards", async () => {
+test("version and newest value are the same after a kill", async () => {
   const [flushed, pending] = [uniqueName("kill"), uniqueName("kill")];
   await coalesce(flushed, { body: "in KV" });
   await setFaults(pending, { put: ["429"] });

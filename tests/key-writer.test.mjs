@@ -195,7 +195,7 @@ describe("reading a key", { concurrency: true }, () => {
     await waitForKv(key, "new");
   });
 
-  test("once KV has the value: the newest, with its version", async () => {
+  test("once KV has the newest value: that one, with its version if consistent=1", async () => {
     const key = uniqueName("flushed");
     await coalesce(key, { body: "a" });
     await coalesce(key, { body: "b" });
@@ -213,7 +213,7 @@ describe("reading a key", { concurrency: true }, () => {
   });
 
   for (const consistent of [undefined, 1]) {
-    test(`a missing key gets 404, with consistent=${consistent ?? ""}`, async () => {
+    test(`a missing key gets 404${consistent ? ", also with consistent=1" : ""}`, async () => {
       const key = uniqueName("nowhere");
       const parameters = consistent ? { consistent } : {};
       assertProblem(await read(key, parameters), 404, "key_not_found");

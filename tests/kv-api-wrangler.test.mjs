@@ -183,7 +183,7 @@ describe("wrangler kv", { concurrency: 3 }, () => {
     assert.deepEqual([await WRITES.get("slash"), await WRITES.get("older key")], ["x", "x"]);
   });
 
-  test("whoami says that the token is valid", async () => {
+  test("whoami accepts the token, and names the account", async () => {
     const { output } = await run(["whoami"], { account: undefined });
     assert.match(output, /kv-edge/);
   });

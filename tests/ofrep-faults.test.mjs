@@ -206,7 +206,7 @@ describe("reads", async () => {
   before(() => config.putFlags(on));
   const reading = (action, options) => config.recordReads(action, options);
 
-  test("the first evaluation reads the definitions, the next ones nothing", async () => {
+  test("without a targeting key the first evaluation reads the definitions, the next ones nothing", async () => {
     await config.emptyMemory();
     assert.deepEqual((await reading(() => config.evaluate("plain", {}))).reads, ["flags"]);
     for (const action of [

@@ -67,6 +67,10 @@ const flags = {
   everybody: { default: "off", rules: [{ percentage: 100, variant: "on" }] },
   "some-pro": { default: "off", rules: [{ match: [{ attribute: "plan", eq: "pro" }], percentage: 50, variant: "on" }] },
   "A.b_c-D.9": { default: "on" },
+  "own-key": {
+    default: "off",
+    rules: ["flags.static.default", "records.sam.plan"].map((attribute) => ({ match: [{ attribute, in: ["off", "team"] }], variant: "on" })),
+  },
 };
 
 before(() => config.putFlags(flags));
@@ -165,8 +169,8 @@ describe("the user's record", () => {
   });
 
   for (const id of ["flags", "snapshot"]) {
-    test(`${id} has none`, async () =>
-      assertEvaluated(await evaluate("static", { targetingKey: id }), { key: "static", variant: "off", value: false, reason: "STATIC" }));
+    test(`does not exist for the targeting key ${id}, a key of kv-edge's own`, async () =>
+      assertEvaluated(await evaluate("own-key", { targetingKey: id }), { key: "own-key", variant: "off", value: false, reason: "DEFAULT" }));
   }
 });
 

@@ -263,7 +263,7 @@ describe("records in memory", async () => {
     assert.equal(await reads(id), 1);
   });
 
-  test("after ten seconds it is served once more while it is read again, after twenty it is read first", async () => {
+  test("after ten seconds a record is served while it is read again, after twenty it is read first", async () => {
     const id = await storefronts.add(to("/before"));
     await ask(id);
     await storefronts.put(id, to("/after"));
