@@ -12,7 +12,10 @@ import { WORKER_TOKEN } from "./harness/worker.mjs";
 const cache = await startCache({ upstreamCount: 4 });
 const { unusedUpstream, kv, advanceClock, worker } = cache;
 
-/** A page whose title is the number of its request. */
+/**
+ * Returns a page whose title is the number of its request. `script[n]` changes the response to
+ * request n.
+ */
 function pageOf(lines, { at, ...script } = {}) {
   const page = cache.resource(
     (_request, turn) => ({ headers: typeof lines === "function" ? lines() : lines, body: `<title>${turn}</title>`, ...script, ...script[turn] }),

@@ -330,7 +330,10 @@ export class Model {
     resource.floor = { serial: Math.max(resource.floor.serial, serial), version: Math.max(resource.floor.version, version) };
   }
 
-  /** Returns for how many seconds at most a hit may have been stored. */
+  /**
+   * Returns for how many seconds at most a hit may have been stored. `detail` is that of its
+   * Cache-Status, `asked` the request's Cache-Control.
+   */
   oldestHit({ control, resource: { policy } }, detail, asked) {
     const { fresh, swr = 0, sie = 0 } = control === "max-age=3" ? { fresh: 3 } : policy;
     const number = (name) => Number(new RegExp(`${name}=(\\d+)`).exec(asked ?? "")?.[1] ?? 0);
