@@ -370,7 +370,7 @@ describe("handing over", () => {
 
   test("an object that is evicted, or killed with the whole process, keeps what was handed over", async () => {
     const before = await handedOver();
-    worker.evictMetrics();
+    await worker.evictMetrics();
     assert.deepEqual(since(before, await counts(), "/stores/{storefrontId}"), { statuses: {} });
     await worker.killAndRestart();
     const after = await counts();
