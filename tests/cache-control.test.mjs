@@ -24,7 +24,7 @@ async function start(vars) {
   });
   const { assets, ROUTING_CONFIG, USER_CONFIGURATION } = worker.env;
   await assets.put("plain.txt", "a plain key");
-  await assets.put("hello-world.json", JSON.stringify([{ key: "hello-world", language_map: { en: "Hello World!", de: "Hallo Welt!" } }]));
+  await assets.put("hello-world.json", '[{"language_code":"en","message":"Hello World!"},{"language_code":"de","message":"Hallo Welt!"}]');
   await ROUTING_CONFIG.put("shop", JSON.stringify({ origin }));
   await ROUTING_CONFIG.put("split", JSON.stringify({ variants: [{ name: "blue", origin, weight: 1 }] }));
   await ROUTING_CONFIG.put("broken", "{");

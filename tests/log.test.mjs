@@ -208,7 +208,7 @@ test("stored bodies that break off log nothing that a visitor sent", async () =>
 });
 
 test("a failing KV logs nothing that a visitor sent, on every route that calls it", async () => {
-  await USER_CONFIGURATION.put("flags", JSON.stringify({ flags: { a: { state: "ENABLED", variants: { on: true }, defaultVariant: "on" } } }));
+  await USER_CONFIGURATION.put("flags", JSON.stringify({ flags: { a: { default: "on" } } }));
   for (const fault of kvFailures) {
     const headers = { "X-Kv-Faults": JSON.stringify(faultsEverywhere(fault)) };
     const withToken = { ...headers, ...bearer };
