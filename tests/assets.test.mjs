@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { test } from "node:test";
-import { uniqueName } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 import { startWorker } from "./harness/worker.mjs";
 

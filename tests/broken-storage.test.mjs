@@ -2,9 +2,10 @@
 // replaced: the call fails, and what is stored stays.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
 import { send } from "./harness/http.mjs";
 import { NAMESPACES } from "./harness/kv-api.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { bearer, startWorker } from "./harness/worker.mjs";
 import { writesOf } from "./harness/writes.mjs";

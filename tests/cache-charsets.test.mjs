@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import zlib from "node:zlib";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";

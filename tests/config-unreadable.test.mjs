@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPage, snapshotOf, startConfig } from "./harness/config.mjs";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertEvaluated, assertOfrepError } from "./harness/ofrep.mjs";
 
 const on = { preview_features_enabled: true, plan: "pro" };

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertPage } from "./harness/config.mjs";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 import { startWorker } from "./harness/worker.mjs";
 

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 import { closedOrigin } from "./harness/upstream.mjs";
 import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";

@@ -2,10 +2,11 @@
 // stored, and what invalidates it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
 import { kvCallsFor } from "./harness/faults.mjs";
 import { send } from "./harness/http.mjs";
 import { assertHit, freshFor, startCache } from "./harness/http-cache.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { httpDate } from "./harness/scripted-upstream.mjs";
 import { WORKER_TOKEN } from "./harness/worker.mjs";
 

@@ -3,9 +3,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertForwarded, assertHit, freshFor, gate, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { clock } from "./harness/scripted-upstream.mjs";
 import { bearer, WORKER_TOKEN } from "./harness/worker.mjs";

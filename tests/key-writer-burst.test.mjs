@@ -2,7 +2,7 @@
 // acknowledges all with a few puts.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { uniqueName } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { assertOneSecondApart, assertReport, oneTo, writesOf } from "./harness/writes.mjs";
 

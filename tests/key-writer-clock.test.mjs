@@ -2,8 +2,8 @@
 // clock, so they run one after the other.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { uniqueName } from "./harness/eventually.mjs";
 import { send } from "./harness/http.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { writesOf } from "./harness/writes.mjs";

@@ -2,7 +2,7 @@
 // Workers KV lacks.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { uniqueName } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { oneTo, writesOf } from "./harness/writes.mjs";

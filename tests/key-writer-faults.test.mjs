@@ -5,8 +5,9 @@
 // one isolate, so no fault that is retried lasts forever.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
 import { openRequest } from "./harness/http.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { bearer, startWorker } from "./harness/worker.mjs";
 import { assertOneSecondApart, assertReport, oneTo, writesOf } from "./harness/writes.mjs";

@@ -6,7 +6,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { bearer, startWorker } from "./harness/worker.mjs";
 import { assertReport, oneTo, writesOf } from "./harness/writes.mjs";
 

@@ -1,7 +1,8 @@
 // `strategy=coalesce` and a put that takes long or never ends.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { assertReport, writesOf } from "./harness/writes.mjs";

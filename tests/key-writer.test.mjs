@@ -4,8 +4,9 @@
 // The writer waits in real time, so these tests run concurrently.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
 import { send } from "./harness/http.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { bearer, startWorker } from "./harness/worker.mjs";
 import { assertOneSecondApart, assertReport, oneTo, writesOf } from "./harness/writes.mjs";

@@ -2,10 +2,10 @@
 // before each of its keys is.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { uniqueName } from "./harness/eventually.mjs";
 import { kvCallsFor } from "./harness/faults.mjs";
 import { send } from "./harness/http.mjs";
 import { assertFailure, assertResult, NAMESPACES, startKvApi, valuePath } from "./harness/kv-api.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { setFaults } from "./harness/writes.mjs";
 
 const worker = await startKvApi({ faulty: true });

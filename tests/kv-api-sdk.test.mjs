@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import Cloudflare7 from "cloudflare";
 import Cloudflare5 from "cloudflare-5";
-import { uniqueName } from "./harness/eventually.mjs";
 import { ACCOUNT as account_id, BINARY, manyBytes, ODD_KEYS, startKvApi, VALUE_BYTES_MAX } from "./harness/kv-api.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { WORKER_TOKEN } from "./harness/worker.mjs";
 
 const worker = await startKvApi();

@@ -3,8 +3,9 @@
 // tokens are valid, and until when.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
 import { assertFailure, assertResult, NAMESPACES, signToken, startKvApi, valuePath } from "./harness/kv-api.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { WORKER_TOKEN } from "./harness/worker.mjs";
 
 const worker = await startKvApi({ vars: { CONFIG_REFRESH: "1", KV_API_WRITABLE: "WRITES,USER_CONFIGURATION" } });

@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createStorage } from "unstorage";
 import cloudflareKvHttp from "unstorage/drivers/cloudflare-kv-http";
-import { uniqueName } from "./harness/eventually.mjs";
 import { ACCOUNT as accountId, BINARY, manyBytes, ODD_KEYS, signToken, startKvApi, VALUE_BYTES_MAX } from "./harness/kv-api.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { WORKER_TOKEN } from "./harness/worker.mjs";
 
 const worker = await startKvApi();

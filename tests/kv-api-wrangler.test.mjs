@@ -8,8 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { ROOT } from "../scripts/run.mjs";
-import { uniqueName } from "./harness/eventually.mjs";
 import { ACCOUNT, BINARY, manyBytes, ODD_KEYS, signToken, startKvApi, VALUE_BYTES_MAX } from "./harness/kv-api.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { WORKER_TOKEN } from "./harness/worker.mjs";
 
 const worker = await startKvApi();

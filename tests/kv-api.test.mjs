@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
 import { describe, test } from "node:test";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
 import { ACCOUNT, assertFailure, assertResult, BINARY, manyBytes, NAMESPACES, ODD_KEYS, startKvApi, VALUE_BYTES_MAX, valuePath } from "./harness/kv-api.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { WORKER_TOKEN } from "./harness/worker.mjs";
 
 // tests/faulty/entry.mjs reads the rest of a body that is refused, as `wrangler dev` does.

@@ -3,10 +3,11 @@
 // when.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
 import { kvCallsFor, sendWithFaults } from "./harness/faults.mjs";
 import { send } from "./harness/http.mjs";
 import { assertFailure, NAMESPACES, startKvApi, valuePath } from "./harness/kv-api.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 import { bearer } from "./harness/worker.mjs";
 import { writesOf } from "./harness/writes.mjs";

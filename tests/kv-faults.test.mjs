@@ -2,9 +2,10 @@
 // flags and the KV REST API have files of their own.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
 import { kvCallsFor, sendWithFaults } from "./harness/faults.mjs";
 import { send } from "./harness/http.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 import { respondWithPage, startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";

@@ -3,9 +3,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
 import { openRequest, send } from "./harness/http.mjs";
 import { NAMESPACES } from "./harness/kv-api.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { neverRespond } from "./harness/raw-upstream.mjs";
 import { breakInBody, closedOrigin, startUpstream } from "./harness/upstream.mjs";
 import { bearer, startWorker, WORKER_TOKEN } from "./harness/worker.mjs";

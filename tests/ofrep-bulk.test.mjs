@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { before, describe, test } from "node:test";
 import { startConfig } from "./harness/config.mjs";
-import { uniqueName } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/names.mjs";
 
 const config = await startConfig();
 const { evaluateAll } = config;

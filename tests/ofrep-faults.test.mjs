@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { startConfig } from "./harness/config.mjs";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertEvaluated, assertOfrepError } from "./harness/ofrep.mjs";
 
 const plain = (variant, source) => ({ key: "plain", variant, value: variant === "on", reason: "STATIC", source });

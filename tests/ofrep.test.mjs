@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import http from "node:http";
 import { before, describe, test } from "node:test";
 import { OFREP_FLAGS, ofrepFlag, snapshotOf, startConfig } from "./harness/config.mjs";
-import { uniqueName } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertEvaluated, assertOfrepError, bucketOf } from "./harness/ofrep.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 

@@ -7,7 +7,8 @@ import { OFREPWebProvider } from "@openfeature/ofrep-web-provider";
 import { OpenFeature } from "@openfeature/server-sdk";
 import { ProviderEvents, OpenFeature as Web } from "@openfeature/web-sdk";
 import { startConfig } from "./harness/config.mjs";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { comparableDetails, evaluations, flags, methodFor, putFlagsAndRecords, titleOf } from "./harness/openfeature.mjs";
 
 const config = await startConfig();

@@ -1,9 +1,10 @@
 // A tenant's record: validation, faults, caching in memory, and access rules.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
 import { kvCallsFor, sendWithFaults } from "./harness/faults.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startUpstream } from "./harness/upstream.mjs";

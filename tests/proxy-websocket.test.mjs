@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
 import { openRequest } from "./harness/http.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { respond, startRawUpstream } from "./harness/raw-upstream.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { acceptWebSockets, BINARY, CLOSE, connectWebSocket, echoMessages, PONG, TEXT } from "./harness/websocket.mjs";

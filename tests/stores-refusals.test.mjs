@@ -1,8 +1,8 @@
 // `/stores/{id}/…`: the requests that reach no upstream, and upstreams that fail.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { uniqueName } from "./harness/eventually.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
 import { breakInBody, closedOrigin, startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";

@@ -2,9 +2,9 @@
 // that an invalid UPSTREAM_TIMEOUT_MS refuses nothing.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
-import { uniqueName } from "./harness/eventually.mjs";
 import { kvCallsFor } from "./harness/faults.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { respondWithPage, startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";

@@ -5,7 +5,8 @@
 // one isolate; tests that fail forever are in writes-outage.test.mjs.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { assertReport, oneTo, writesOf } from "./harness/writes.mjs";
 

@@ -4,7 +4,7 @@
 // The tests run one after the other, since they share the budget.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { uniqueName } from "./harness/eventually.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { assertReport, writesOf } from "./harness/writes.mjs";
 

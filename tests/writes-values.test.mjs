@@ -2,8 +2,9 @@
 // that Workers KV accepts, and however slowly they arrive.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { eventually, uniqueName } from "./harness/eventually.mjs";
+import { eventually } from "./harness/eventually.mjs";
 import { openRequest, send } from "./harness/http.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { bearer, startWorker } from "./harness/worker.mjs";
 import { assertReport, writesOf } from "./harness/writes.mjs";

@@ -2,8 +2,8 @@
 // writes, parameters, keys, tokens.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { uniqueName } from "./harness/eventually.mjs";
 import { send } from "./harness/http.mjs";
+import { uniqueName } from "./harness/names.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { bearer, startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 import { assertReport, oneTo } from "./harness/writes.mjs";

@@ -3,9 +3,10 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { before, describe, test } from "node:test";
-import { eventually, uniqueName } from "../harness/eventually.mjs";
+import { eventually } from "../harness/eventually.mjs";
 import { send } from "../harness/http.mjs";
 import { signToken } from "../harness/kv-api.mjs";
+import { uniqueName } from "../harness/names.mjs";
 import { startSite } from "../harness/site.mjs";
 import { startUpstream } from "../harness/upstream.mjs";
 import { bearer, startWorker } from "../harness/worker.mjs";

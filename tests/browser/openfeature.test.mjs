@@ -7,7 +7,8 @@ import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { startConfig } from "../harness/config.mjs";
-import { eventually, uniqueName } from "../harness/eventually.mjs";
+import { eventually } from "../harness/eventually.mjs";
+import { uniqueName } from "../harness/names.mjs";
 import { comparableDetails, evaluations, flags, methodFor, putFlagsAndRecords, titleOf } from "../harness/openfeature.mjs";
 import { DEADLINE_MS, startBrowser, visitor } from "./browser.mjs";
 

@@ -5,8 +5,9 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import net from "node:net";
-import { eventually, uniqueName } from "./eventually.mjs";
+import { eventually } from "./eventually.mjs";
 import { send } from "./http.mjs";
+import { uniqueName } from "./names.mjs";
 import { bearer, startWorker } from "./worker.mjs";
 
 /** The OFREP route that evaluates all flags. */

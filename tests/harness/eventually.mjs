@@ -15,11 +15,3 @@ export async function eventually(look, what, withinMs = 60_000) {
   } while (performance.now() < deadlineMs);
   throw new Error(`did not happen: ${what}`);
 }
-
-let numbers = 0;
-
-/** Returns a name that no other test of the file uses. */
-export function uniqueName(name) {
-  numbers += 1;
-  return `${name}-${numbers}`;
-}

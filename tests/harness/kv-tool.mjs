@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { uniqueName } from "./eventually.mjs";
+import { uniqueName } from "./names.mjs";
 import { ACCOUNT_ID, apiFor, CLOUDFLARE_TOKEN, EXPLORER_ITEMS_MAX, makeFolder, runTool } from "./site.mjs";
 import { startWorker } from "./worker.mjs";
 

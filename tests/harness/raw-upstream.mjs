@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import net from "node:net";
 import { after } from "node:test";
-import { uniqueName } from "./eventually.mjs";
+import { uniqueName } from "./names.mjs";
 
 /** Longer bodies are counted and hashed, but not kept. */
 const KEPT_BYTES_MAX = 1024 * 1024;

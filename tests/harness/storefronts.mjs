@@ -1,5 +1,5 @@
 // Puts storefront records into `ROUTING_CONFIG` and removes them; `add` chooses an unused id.
-import { uniqueName } from "./eventually.mjs";
+import { uniqueName } from "./names.mjs";
 
 /** Returns how a test file writes and removes the records of one Worker. */
 export function storefrontsOf(worker) {

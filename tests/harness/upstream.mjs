@@ -2,7 +2,7 @@
 // handlers for it.
 import http from "node:http";
 import { after } from "node:test";
-import { uniqueName } from "./eventually.mjs";
+import { uniqueName } from "./names.mjs";
 
 /** Starts an upstream for a test file; it stops after the last test. */
 export async function startUpstream() {
