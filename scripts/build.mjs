@@ -93,9 +93,9 @@ const compiled = (profile, env) => join(targetFolder(env), WASM_TARGET, profile,
 
 /** Compiles scripts/wasm-bindings for this machine, without the settings of the Worker. */
 function buildBindingsTool(env) {
-  const { CARGO_BUILD_TARGET, RUSTFLAGS, ...own } = env;
+  const { CARGO_BUILD_TARGET, RUSTFLAGS, ...envOfHost } = env;
   const args = ["build", "--package", "wasm-bindings", ...(existsSync(bindingsTool(env)) ? ["--quiet"] : [])];
-  return run("cargo", args, { doing: "compiling wasm-bindings", env: { ...own, ...cargoProgress } });
+  return run("cargo", args, { doing: "compiling wasm-bindings", env: { ...envOfHost, ...cargoProgress } });
 }
 
 const bindingsTool = (env) => join(targetFolder(env), "debug", "wasm-bindings");

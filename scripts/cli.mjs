@@ -9,11 +9,11 @@ import { cargoProgress, run, targetFolder } from "./run.mjs";
  * few files of the demo and of the tests.
  */
 export async function buildTool(env, { log = console.log, quick = false } = {}) {
-  const { CARGO_BUILD_TARGET, RUSTFLAGS, ...own } = env; // meant for the Worker
+  const { CARGO_BUILD_TARGET, RUSTFLAGS, ...envOfHost } = env; // meant for the Worker
   const path = join(targetFolder(env), quick ? "debug" : "release", "kv-edge");
   const first = !existsSync(path);
   if (first) log("Building the command-line tool (the first time about a minute)");
   const args = ["build", "--package", "kv-edge-cli", ...(quick ? [] : ["--release"]), ...(first ? [] : ["--quiet"])];
-  await run("cargo", args, { doing: "building the command-line tool", env: { ...own, ...cargoProgress } });
+  await run("cargo", args, { doing: "building the command-line tool", env: { ...envOfHost, ...cargoProgress } });
   return path;
 }

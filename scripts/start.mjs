@@ -94,9 +94,9 @@ function parseOptions() {
  * called only if it ends before then.
  */
 async function startWrangler(port, env) {
-  const own = varsOfDotenv();
+  const overridden = varsOfDotenv();
   const vars = Object.entries(demoVars(portsAfter(port)))
-    .filter(([name]) => !own.includes(name))
+    .filter(([name]) => !overridden.includes(name))
     .flatMap(([name, value]) => ["--var", `${name}:${value}`]);
   const wrangler = join(ROOT, "node_modules", "wrangler", "bin", "wrangler.js");
   // Storefront records contain the ports of their upstreams, so each port has its own KV.

@@ -47,18 +47,18 @@ for (const panel of document.querySelectorAll(".panel:not(#writes)")) {
 
   /** Sends a request and shows its response, unless another one was sent meanwhile. */
   const exchange = async (making, visitors = 1) => {
-    const own = Symbol();
-    latest = own;
+    const thisExchange = Symbol();
+    latest = thisExchange;
     panel.ariaBusy = "true";
     try {
       const request = await making;
       const { response, sentence } = await sendAll(request, visitors);
       if (response.headers.has("etag")) etags.set(request.path, response.headers.get("etag"));
-      if (latest !== own) return;
+      if (latest !== thisExchange) return;
       area.say(sentence, ...summary(response));
       area.show(request, response);
     } catch (error) {
-      if (latest !== own) return;
+      if (latest !== thisExchange) return;
       area.say(`No response: ${error.message}`);
       area.show();
     }

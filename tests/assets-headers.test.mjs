@@ -147,13 +147,13 @@ https://:sub.many.example/*
   });
 
   test("applies rules that name a host to that host only", async () => {
-    for (const [host, own, sub] of [
+    for (const [host, ofHost, sub] of [
       ["only.example", "only", undefined],
       ["a.many.example", undefined, "a"],
       ["other.example", undefined, undefined],
     ]) {
       const { headers } = await site.get("/style.css", { Host: host });
-      assert.deepEqual([headers["x-host"], headers["x-sub"]], [own, sub], host);
+      assert.deepEqual([headers["x-host"], headers["x-sub"]], [ofHost, sub], host);
     }
   });
 

@@ -162,17 +162,17 @@ describe("a snapshot that was good", async () => {
     ["nobody", undefined, undefined, ({ none }) => [false, none]],
   ];
   for (const [how, standing] of Object.entries(standings)) {
-    for (const [id, own, inSnapshot, expected] of users) {
+    for (const [id, ownRecord, inSnapshot, expected] of users) {
       const [preview, source] = expected(standing);
       test(`is ${how} now: ${id} has ${source ?? "no source"}`, async () => {
-        if (own) await config.putRecord(id, own);
+        if (ownRecord) await config.putRecord(id, ownRecord);
         await config.putSnapshot(good);
         assertPage(await config.getPage("sam"), { preview: true, source: "snapshot" });
         if (standing.value !== undefined) await (standing.value === null ? config.kv.delete("snapshot") : config.kv.put("snapshot", standing.value));
         const { faults } = standing;
         for (let again = 0; again < 2; again += 1) assertPage(await config.getPage(id, { faults }), { preview, source });
-        const record = typeof own === "object" ? own : source === "default" ? undefined : inSnapshot;
-        const isFound = typeof own === "object" || (inSnapshot !== undefined && standing.source !== undefined);
+        const record = typeof ownRecord === "object" ? ownRecord : source === "default" ? undefined : inSnapshot;
+        const isFound = typeof ownRecord === "object" || (inSnapshot !== undefined && standing.source !== undefined);
         const expectedUser = isFound ? { source: source ?? "record", config: record } : { source: source ?? "none", config: null };
         assert.deepEqual((await config.postUsers([id], { faults })).json().users[id], expectedUser);
         const flag = await config.evaluate("pro", { targetingKey: id, plan: "pro" }, { faults });

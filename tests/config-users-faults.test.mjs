@@ -126,14 +126,14 @@ describe("with a snapshot that is not in memory", async () => {
   });
 
   test("its records count towards the 16 MiB that a response may have", async () => {
-    const [own, ...inSnapshot] = makeUserIds(3);
+    const [recorded, ...inSnapshot] = makeUserIds(3);
     const record = (mebibytes) => ({ a: "x".repeat(mebibytes * MIB - 8) });
-    await config.putRecord(own, record(8));
+    await config.putRecord(recorded, record(8));
     await config.kv.put("snapshot", snapshotOf({ [inSnapshot[0]]: record(8), [inSnapshot[1]]: {} }));
     await config.emptyMemory();
-    const whole = usersOf(await config.postUsers([own, inSnapshot[0]]));
-    assert.deepEqual([whole[own].source, whole[inSnapshot[0]].source], ["record", "snapshot"]);
-    const response = await config.postUsers([own, ...inSnapshot], { headers: { Accept: "application/json" } });
+    const whole = usersOf(await config.postUsers([recorded, inSnapshot[0]]));
+    assert.deepEqual([whole[recorded].source, whole[inSnapshot[0]].source], ["record", "snapshot"]);
+    const response = await config.postUsers([recorded, ...inSnapshot], { headers: { Accept: "application/json" } });
     assertProblem(response, 400, "answer_too_large");
   });
 

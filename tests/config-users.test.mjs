@@ -130,13 +130,13 @@ describe("the response", async () => {
 
   test("has each user's source and whole record", async () => {
     const full = { preview_features_enabled: true, plan: "pro", n: 1.5, text: '<b>"é\u2028', list: [1, { a: null }], nothing: null };
-    const [own, broken, nobody] = makeUserIds(3);
-    await config.putRecord(own, full);
+    const [recorded, broken, nobody] = makeUserIds(3);
+    await config.putRecord(recorded, full);
     await config.kv.put(broken, "{");
     await config.putRecord("both", on);
-    const users = usersOf(await config.postUsers([own, "sam", "both", broken, nobody]));
+    const users = usersOf(await config.postUsers([recorded, "sam", "both", broken, nobody]));
     assert.deepEqual(users, {
-      [own]: { source: "record", config: full },
+      [recorded]: { source: "record", config: full },
       sam: { source: "snapshot", config: sam },
       both: { source: "record", config: on },
       [broken]: { source: "default", config: null },

@@ -111,8 +111,8 @@ test("a validation by one visitor does not change what others get", async () => 
 test("fields of a visitor's 304 are not shared, though the stored response is", async () => {
   const page = resource((request) => {
     const isKnown = request.field("If-None-Match") !== undefined;
-    const own = request.field("Cookie") ? [] : ["Cache-Control: max-age=5"];
-    return { status: isKnown ? 304 : 200, headers: ['ETag: "a"', `X-Name: ${request.field("Cookie") ?? "nobody"}`, ...own] };
+    const freshness = request.field("Cookie") ? [] : ["Cache-Control: max-age=5"];
+    return { status: isKnown ? 304 : 200, headers: ['ETag: "a"', `X-Name: ${request.field("Cookie") ?? "nobody"}`, ...freshness] };
   });
   await page.getAndStore();
   await advanceClock(10);

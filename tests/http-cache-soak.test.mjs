@@ -165,8 +165,8 @@ function findViolation(sent, response, floor, sentMs) {
   if (record.resource !== resource) return `the response of another URL, ${record.resource.url}`;
   if (isSafe !== ["GET", "HEAD"].includes(record.method) && record.isOneOff) return `the response to ${record.method}`;
   for (const [name, value] of Object.entries(record.selecting)) {
-    const own = Object.entries(headers).find(([field]) => field.toLowerCase() === name)?.[1] ?? "-";
-    if (own !== value) return `the variant ${name}: ${value}`;
+    const selectingValue = Object.entries(headers).find(([field]) => field.toLowerCase() === name)?.[1] ?? "-";
+    if (selectingValue !== value) return `the variant ${name}: ${value}`;
   }
   if (record.isOneOff && record.givenTo !== undefined) return `a response for one request only, given before to ${record.givenTo}`;
   record.givenTo = sent.name;

@@ -85,9 +85,9 @@ for (const [rule, vary, requests, expected] of selections) {
     });
     const texts = [];
     for (const [index, headers] of requests.entries()) {
-      const own = expected[index] === index;
-      const response = own ? await page.getAndStore(headers) : await page.get(headers);
-      if (own) assertForwarded(response, index === 0 ? "uri-miss" : "vary-miss");
+      const isMiss = expected[index] === index;
+      const response = isMiss ? await page.getAndStore(headers) : await page.get(headers);
+      if (isMiss) assertForwarded(response, index === 0 ? "uri-miss" : "vary-miss");
       else assertHit(response, texts[expected[index]]);
       texts.push(response.text);
     }

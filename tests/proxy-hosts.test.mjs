@@ -113,7 +113,7 @@ describe("with a TENANT_DOMAIN", async () => {
     });
   }
 
-  const own = [
+  const platformHosts = [
     "shops.example.com",
     "Shops.Example.com.:8443",
     "kv-edge.someone.workers.dev",
@@ -126,7 +126,7 @@ describe("with a TENANT_DOMAIN", async () => {
     "PLATFORM.example:444",
     "admin.example",
   ];
-  for (const host of own) {
+  for (const host of platformHosts) {
     test(`the host ${host} is the platform's: its routes respond`, async () => {
       assert.equal((await send(worker, "/healthz", at(host))).json().status, "ok");
       assert.equal((await send(worker, "/get-started", at(host))).text, "disabled");

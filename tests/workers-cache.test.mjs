@@ -151,15 +151,15 @@ function requestOf(random, hosts, visitors) {
  */
 const bodyOf = ({ bytes }) => bytes.toString("latin1").replace(/"lastUpdated":"[^"]*"|"fromCache":(true|false)/g, "");
 
-/** Returns why a stored response is not one for this visitor, whom the Worker would send `own`. */
-function mistakeIn(given, own) {
-  const differs = ["content-type", "content-language", "content-encoding"].find((name) => given.headers[name] !== own.headers[name]);
-  if (given.status !== own.status || differs) return `${differs ?? "status"} is another one`;
-  if (given.headers["x-marks"] === undefined) return bodyOf(given) === bodyOf(own) ? undefined : "the body is another one";
-  const [{ user, ...marks }, { user: ownUser, ...ownMarks }] = [given.json(), own.json()];
-  if (JSON.stringify(marks) !== JSON.stringify(ownMarks)) return "it is of another site, path or language";
+/** Returns why a response is not one for this visitor, whom the Worker would send `expected`. */
+function mistakeIn(given, expected) {
+  const differs = ["content-type", "content-language", "content-encoding"].find((name) => given.headers[name] !== expected.headers[name]);
+  if (given.status !== expected.status || differs) return `${differs ?? "status"} is another one`;
+  if (given.headers["x-marks"] === undefined) return bodyOf(given) === bodyOf(expected) ? undefined : "the body is another one";
+  const [{ user, ...marks }, { user: expectedUser, ...expectedMarks }] = [given.json(), expected.json()];
+  if (JSON.stringify(marks) !== JSON.stringify(expectedMarks)) return "it is of another site, path or language";
   // A response to a visitor without credentials is one for everybody.
-  return user === null || user === ownUser ? undefined : `it was made for ${user}`;
+  return user === null || user === expectedUser ? undefined : `it was made for ${user}`;
 }
 
 /** Returns visitors, each with the cookies of a session and of a variant. */
@@ -197,9 +197,9 @@ async function randomRequests(run, hosts, requests, withoutFields = []) {
     counts[cacheStatus] = (counts[cacheStatus] ?? 0) + 1;
     if (["MISS", "EXPIRED", "BYPASS"].includes(cacheStatus)) continue;
     const { range: _range, "if-none-match": _tag, "cache-control": _control, ...headers } = request.headers;
-    const own = await run({ ...request, method: "GET", headers });
-    const mistake = mistakeIn(response, own);
-    if (mistake) return { counts, mistake: { sent, cacheStatus, mistake, request, given: response.text, headers: response.headers, own: own.text } };
+    const expected = await run({ ...request, method: "GET", headers });
+    const mistake = mistakeIn(response, expected);
+    if (mistake) return { counts, mistake: { sent, cacheStatus, mistake, request, given: response.text, headers: response.headers, expected: expected.text } };
   }
   return { counts };
 }

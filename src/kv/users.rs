@@ -37,7 +37,7 @@ impl UserConfig {
     /// Returns the user's record, or `None` if there is no valid one.
     pub(crate) fn record(&self) -> Option<&UserRecord> {
         match &self.record {
-            ResolvedRecord::Own(own) => Option::as_ref(own),
+            ResolvedRecord::Own(record) => Option::as_ref(record),
             ResolvedRecord::Snapshot(record) => Some(record),
             ResolvedRecord::None => None,
         }
@@ -57,7 +57,7 @@ pub(crate) async fn find(context: &RequestContext, id: &str) -> Result<UserConfi
         return Ok(UserConfig { record: ResolvedRecord::None, source: ConfigSource::NoRecord });
     }
     let read = Users.get(context, &key, Clock.now_ms()).await;
-    Ok(match own(read) {
+    Ok(match own_record(read) {
         Ok(user) => user,
         Err(without) => in_snapshot(context, &snapshot(context).await, id, without),
     })
@@ -107,7 +107,7 @@ pub(crate) async fn find_all(context: &RequestContext, ids: &[&str]) -> Result<V
             users.push(UserConfig { record: ResolvedRecord::None, source: ConfigSource::NoRecord });
             continue;
         }
-        users.push(match own(read.next().expect("each wanted key was read")) {
+        users.push(match own_record(read.next().expect("each wanted key was read")) {
             Ok(user) => user,
             Err(without) => {
                 // One read of the snapshot serves all users.
@@ -133,7 +133,7 @@ fn is_reserved_key(vars: &Vars, key: &Key<'_>) -> bool {
 
 /// Returns the configuration from the user's own record. If there is no valid one, the error is
 /// the source to report, unless the snapshot has the user.
-fn own(read: RecordRead<Users>) -> Result<UserConfig, ConfigSource> {
+fn own_record(read: RecordRead<Users>) -> Result<UserConfig, ConfigSource> {
     match read {
         Ok(Some(CachedRecord { value, record_state })) if value.is_some() => {
             Ok(UserConfig { record: ResolvedRecord::Own(value), source: ConfigSource::of_record(record_state) })

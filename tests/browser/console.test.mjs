@@ -17,7 +17,7 @@ const KV = worker.env.WRITES;
 const NARROW = { viewport: { width: 400, height: 760 } };
 
 /** Returns a folder of WRITES that no other test uses. */
-const folder = () => `${uniqueName("f")}/`;
+const newFolder = () => `${uniqueName("f")}/`;
 
 /** Returns the place of a folder, or of a key in it. */
 function place(prefix, key, namespace = "WRITES") {
@@ -85,9 +85,9 @@ describe("signing in", () => {
   });
 
   test("a token that is no longer accepted leads back to the form, and no change is lost", async () => {
-    const own = folder();
-    await KV.put(`${own}a`, "before");
-    const { page, assertClean } = await open(place(own, `${own}a`), { mayFail: true });
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "before");
+    const { page, assertClean } = await open(place(folder, `${folder}a`), { mayFail: true });
     await type(page, "after");
     await page.route("**/client/v4/**", (route) => route.fulfill({ status: 401, json: { errors: [{ code: 10000, message: "Authentication error" }] } }));
     await save(page);
@@ -99,15 +99,15 @@ describe("signing in", () => {
     assert.deepEqual(await lines(page), ["after"]);
     await save(page);
     await said(page, "Saved");
-    assert.equal(await stored(`${own}a`), "after");
+    assert.equal(await stored(`${folder}a`), "after");
     assertClean();
   });
 
   test("a renewed token gets the changes back; one with another scope signs in only after they are dropped on purpose", async () => {
-    const own = folder();
-    await KV.put(`${own}a`, "before");
-    const token = (name, prefix = own) => signToken({ namespace: "WRITES", prefix, write: true, sub: name });
-    const { page, assertClean } = await open(place(own, `${own}a`), { token: token("first"), mayFail: true });
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "before");
+    const token = (name, prefix = folder) => signToken({ namespace: "WRITES", prefix, write: true, sub: name });
+    const { page, assertClean } = await open(place(folder, `${folder}a`), { token: token("first"), mayFail: true });
     const signInAgain = async (next) => {
       await page.getByLabel("Token").fill(next);
       await page.keyboard.press("Enter");
@@ -147,9 +147,9 @@ describe("looking", () => {
   });
 
   test("prefixes are folders with the number of their keys, and a filter narrows them", async () => {
-    const own = folder();
-    for (const key of ["fruit/apple", "fruit/pear", "fruit/exotic/durian", "tea", "toast"]) await KV.put(own + key, key);
-    const { page, assertClean } = await open(place(own));
+    const folder = newFolder();
+    for (const key of ["fruit/apple", "fruit/pear", "fruit/exotic/durian", "tea", "toast"]) await KV.put(folder + key, key);
+    const { page, assertClean } = await open(place(folder));
     await rows(page).nth(2).waitFor();
     assert.deepEqual(await rows(page).allInnerTexts(), ["fruit/\n3", "tea", "toast"]);
     await rows(page).first().click();
@@ -157,25 +157,25 @@ describe("looking", () => {
     await settles(() => rows(page).allInnerTexts(), ["exotic/\n1", "apple", "pear"]);
     await page.getByLabel("Keys that begin with").fill("a");
     await settles(() => rows(page).allInnerTexts(), ["apple"]);
-    await page.getByRole("link", { name: own.slice(0, -1) }).click();
+    await page.getByRole("link", { name: folder.slice(0, -1) }).click();
     await page.getByLabel("Folders").uncheck();
     await settles(() => rows(page).count(), 5);
     await page.getByLabel("Sort what is loaded").selectOption("nameDescending");
-    await settles(() => rows(page).first().innerText(), `${own}toast`);
+    await settles(() => rows(page).first().innerText(), `${folder}toast`);
     assertClean();
   });
 
   test("JSON is laid out with its numbers as they were written; text, bytes and images are shown as such", async () => {
-    const own = folder();
-    await KV.put(`${own}json`, '{"n":12345678901234567890,"a":[],"b":[1]}', { metadata: { by: "ann" }, expirationTtl: 3 * 3600 });
-    await KV.put(`${own}text`, "two\nlines");
-    await KV.put(`${own}bytes`, new Uint8Array([0, 255, 65]).buffer);
-    await KV.put(`${own}image`, readFileSync(new URL("../../static/logo.png", import.meta.url)));
+    const folder = newFolder();
+    await KV.put(`${folder}json`, '{"n":12345678901234567890,"a":[],"b":[1]}', { metadata: { by: "ann" }, expirationTtl: 3 * 3600 });
+    await KV.put(`${folder}text`, "two\nlines");
+    await KV.put(`${folder}bytes`, new Uint8Array([0, 255, 65]).buffer);
+    await KV.put(`${folder}image`, readFileSync(new URL("../../static/logo.png", import.meta.url)));
     await KV.put(
-      `${own}svg`,
+      `${folder}svg`,
       '<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)" width="9" height="9"><style>rect{fill:red}</style><script>alert(2)</script><rect width="9" height="9"/></svg>',
     );
-    const { page, assertClean } = await open(place(own, `${own}json`));
+    const { page, assertClean } = await open(place(folder, `${folder}json`));
     await editor(page).waitFor();
     assert.deepEqual(await lines(page), ["{", '  "n": 12345678901234567890,', '  "a": [],', '  "b": [', "    1", "  ]", "}"]);
     assert.deepEqual(await lines(page, "Metadata"), ["{", '  "by": "ann"', "}"]);
@@ -190,7 +190,7 @@ describe("looking", () => {
     await look("bytes", "Binary");
     assert.match(await page.locator(".hex-row").innerText(), /^00000000 {2}00 ff 41 .* \.\.A$/);
     await look("image", "PNG image");
-    const drawn = (name) => page.getByRole("img", { name: `The value of ${own}${name}` }).evaluate((image) => image.decode().then(() => image.naturalWidth));
+    const drawn = (name) => page.getByRole("img", { name: `The value of ${folder}${name}` }).evaluate((image) => image.decode().then(() => image.naturalWidth));
     assert.ok((await drawn("image")) > 10);
     await look("svg", "SVG image");
     assert.equal(await drawn("svg"), 9);
@@ -198,10 +198,10 @@ describe("looking", () => {
   });
 
   test("a value of megabytes is shown whole, be it many lines or one", async () => {
-    const own = folder();
-    await KV.put(`${own}json`, JSON.stringify(Array.from({ length: 50_000 }, (_, id) => ({ id, name: `item ${id}` }))));
-    await KV.put(`${own}line`, `${"a line ".repeat(400_000)}and its end`);
-    const { page, assertClean } = await open(place(own, `${own}json`));
+    const folder = newFolder();
+    await KV.put(`${folder}json`, JSON.stringify(Array.from({ length: 50_000 }, (_, id) => ({ id, name: `item ${id}` }))));
+    await KV.put(`${folder}line`, `${"a line ".repeat(400_000)}and its end`);
+    const { page, assertClean } = await open(place(folder, `${folder}json`));
     await editor(page).focus();
     await page.keyboard.press("Control+End");
     await settles(async () => (await lines(page)).slice(-3), ['    "name": "item 49999"', "  }", "]"]);
@@ -214,10 +214,10 @@ describe("looking", () => {
   });
 
   test("a script in key, value and metadata is text", async () => {
-    const own = folder();
+    const folder = newFolder();
     const script = "<script>alert(1)</script><img src=x onerror=alert(2)>";
-    await KV.put(own + script.replaceAll("/", ""), script, { metadata: { [script]: script } });
-    const { page, assertClean } = await open(place(own));
+    await KV.put(folder + script.replaceAll("/", ""), script, { metadata: { [script]: script } });
+    const { page, assertClean } = await open(place(folder));
     page.on("dialog", () => assert.fail("a script ran"));
     await rows(page).first().click();
     await editor(page).waitFor();
@@ -229,9 +229,9 @@ describe("looking", () => {
   });
 
   test("the list names the row that the keyboard acts on while it is drawn, and leads back to it", async () => {
-    const own = folder();
-    await Promise.all(Array.from({ length: 150 }, (_, index) => KV.put(`${own}${String(index).padStart(3, "0")}`, "")));
-    const { page, assertClean } = await open(place(own));
+    const folder = newFolder();
+    await Promise.all(Array.from({ length: 150 }, (_, index) => KV.put(`${folder}${String(index).padStart(3, "0")}`, "")));
+    const { page, assertClean } = await open(place(folder));
     const list = page.getByRole("listbox");
     /**
      * Returns the text of the row that is named, `null` if none is, and `undefined` if it does not
@@ -258,9 +258,9 @@ describe("looking", () => {
   });
 
   test("a key that is opened while the filter waits stays open, and the filter says what the address does", async () => {
-    const own = folder();
-    for (const key of ["a1", "a2", "b"]) await KV.put(own + key, key);
-    const { page, assertClean } = await open(place(own, `${own}a2`));
+    const folder = newFolder();
+    for (const key of ["a1", "a2", "b"]) await KV.put(folder + key, key);
+    const { page, assertClean } = await open(place(folder, `${folder}a2`));
     await page.locator(".key-row.active", { hasText: "a2" }).waitFor();
     await page.getByLabel("Keys that begin with").fill("a");
     await rows(page).filter({ hasText: "a1" }).click();
@@ -315,39 +315,39 @@ describe("looking", () => {
 
 describe("changing", () => {
   test("a value is saved as compact as it was, with metadata and an expiration", async () => {
-    const own = folder();
-    await KV.put(`${own}a`, '{"n":12345678901234567890,"on":false}');
-    const { page, assertClean } = await open(place(own, `${own}a`));
+    const folder = newFolder();
+    await KV.put(`${folder}a`, '{"n":12345678901234567890,"on":false}');
+    const { page, assertClean } = await open(place(folder, `${folder}a`));
     await type(page, '{\n  "n": 12345678901234567890,\n  "on": true\n}');
     await type(page, '{"by": "ann"}', "Metadata");
     await page.getByLabel("Expires").selectOption("in");
     await page.getByLabel("Amount").fill("2");
     await save(page);
     await said(page, "Saved");
-    const { value, metadata } = await KV.getWithMetadata(`${own}a`);
+    const { value, metadata } = await KV.getWithMetadata(`${folder}a`);
     assert.equal(value, '{"n":12345678901234567890,"on":true}');
     assert.deepEqual(metadata, { by: "ann" });
-    const [{ expiration }] = (await KV.list({ prefix: own })).keys;
+    const [{ expiration }] = (await KV.list({ prefix: folder })).keys;
     assert.ok(Math.abs(expiration - Date.now() / 1000 - 2 * 86400) < 120, `${expiration}`);
     assert.match(await rows(page).first().innerText(), /"by":"ann".*\s+in 2 d/);
     // A second change keeps what it does not touch.
     await type(page, '{"on": 1}');
     await save(page);
-    await settles(() => stored(`${own}a`), '{"on":1}');
-    const [again] = (await KV.list({ prefix: own })).keys;
+    await settles(() => stored(`${folder}a`), '{"on":1}');
+    const [again] = (await KV.list({ prefix: folder })).keys;
     assert.deepEqual([again.expiration, again.metadata], [expiration, { by: "ann" }]);
     assertClean();
   });
 
   test("text that is not JSON is not saved as JSON, and its place is marked", async () => {
-    const own = folder();
-    await KV.put(`${own}a`, '{"on":false}');
-    const { page, assertClean } = await open(place(own, `${own}a`));
+    const folder = newFolder();
+    await KV.put(`${folder}a`, '{"on":false}');
+    const { page, assertClean } = await open(place(folder, `${folder}a`));
     await type(page, '{"on": fals}');
     await page.locator(".cm-lintRange-error").waitFor();
     await save(page);
     await said(page, "The value is not JSON");
-    assert.equal(await stored(`${own}a`), '{"on":false}');
+    assert.equal(await stored(`${folder}a`), '{"on":false}');
     await type(page, "{", "Metadata");
     await type(page, '{"on": true}');
     await save(page);
@@ -368,10 +368,10 @@ describe("changing", () => {
   });
 
   test("a change by somebody else is noticed before it is overwritten", async () => {
-    const own = folder();
-    const key = `${own}a`;
+    const folder = newFolder();
+    const key = `${folder}a`;
     await KV.put(key, "first");
-    const { page, assertClean } = await open(place(own, key));
+    const { page, assertClean } = await open(place(folder, key));
     await type(page, "mine");
     await KV.put(key, "theirs");
     await save(page);
@@ -400,11 +400,11 @@ describe("changing", () => {
   });
 
   test("an expiration that KV cannot tell is never written as none, and an error has a way out", async () => {
-    const own = folder();
-    const key = `${own}a`;
+    const folder = newFolder();
+    const key = `${folder}a`;
     const expiration = Math.floor(Date.now() / 1000) + 7200;
     await KV.put(key, "first", { expiration });
-    const { page, assertClean } = await open(place(own), { mayFail: true });
+    const { page, assertClean } = await open(place(folder), { mayFail: true });
     const path = "**/WRITES/keys?*limit=10";
     await rows(page).first().waitFor();
     await page.route(path, (route) => route.fulfill({ status: 503, json: { errors: [{ code: 10001, message: "no list" }] } }));
@@ -426,44 +426,44 @@ describe("changing", () => {
     await type(page, "second");
     await save(page);
     await said(page, "Saved");
-    assert.deepEqual((await KV.list({ prefix: own })).keys, [{ name: key, expiration }]);
+    assert.deepEqual((await KV.list({ prefix: folder })).keys, [{ name: key, expiration }]);
     assert.equal(await stored(key), "second");
     assertClean();
   });
 
   test("an expiration that nobody touches stays, even in the hour that comes twice in autumn", async () => {
-    const own = folder();
+    const folder = newFolder();
     const expiration = Date.UTC(2037, 9, 25, 1, 30) / 1000;
-    await KV.put(`${own}a`, "first", { expiration });
-    const { page, assertClean } = await open(place(own, `${own}a`), { timezoneId: "Europe/Berlin" });
+    await KV.put(`${folder}a`, "first", { expiration });
+    const { page, assertClean } = await open(place(folder, `${folder}a`), { timezoneId: "Europe/Berlin" });
     await type(page, "second");
     await save(page);
     await said(page, "Saved");
-    assert.deepEqual((await KV.list({ prefix: own })).keys, [{ name: `${own}a`, expiration }]);
+    assert.deepEqual((await KV.list({ prefix: folder })).keys, [{ name: `${folder}a`, expiration }]);
     assertClean();
   });
 
   test("a change of the expiration alone by somebody else is noticed", async () => {
-    const own = folder();
-    await KV.put(`${own}a`, "first");
-    const { page, assertClean } = await open(place(own, `${own}a`));
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "first");
+    const { page, assertClean } = await open(place(folder, `${folder}a`));
     await type(page, "mine");
-    await KV.put(`${own}a`, "first", { expirationTtl: 3600 });
+    await KV.put(`${folder}a`, "first", { expirationTtl: 3600 });
     await save(page);
     await page.getByRole("dialog", { name: "Somebody changed this key" }).waitFor();
     assertClean();
   });
 
   test("a save changes no byte that nobody touched: line ends, indentation, one line", async () => {
-    const own = folder();
+    const folder = newFolder();
     const values = {
       crlf: '{\r\n    "a": 1\r\n}\r\n',
       python: '{"a": 1, "b": [1, 2]}\n',
       text: "1\r\n2\r\n",
       mixed: "1\r\n2\n",
     };
-    for (const [key, value] of Object.entries(values)) await KV.put(own + key, value);
-    const { page, assertClean } = await open(place(own));
+    for (const [key, value] of Object.entries(values)) await KV.put(folder + key, value);
+    const { page, assertClean } = await open(place(folder));
     for (const key of ["crlf", "python", "text"]) {
       await rows(page).filter({ hasText: key }).click();
       await page.locator(".key-title", { hasText: key }).waitFor();
@@ -473,7 +473,7 @@ describe("changing", () => {
       await button(page, "Hex").click();
       await save(page);
       await said(page, "Saved");
-      assert.equal(await stored(own + key), values[key].replace("1", "7"), key);
+      assert.equal(await stored(folder + key), values[key].replace("1", "7"), key);
     }
     await rows(page).filter({ hasText: "mixed" }).click();
     await page.getByText("An editor would change this text").waitFor();
@@ -483,31 +483,31 @@ describe("changing", () => {
   });
 
   test("what is typed for a new key is there again, and signing out asks before it drops that", async () => {
-    const own = folder();
-    await KV.put(`${own}a`, "a");
-    const { page, assertClean } = await open(place(own));
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "a");
+    const { page, assertClean } = await open(place(folder));
     await button(page, "New key").click();
-    await input(page, "Key").fill(`${own}new`);
+    await input(page, "Key").fill(`${folder}new`);
     await type(page, "[1]");
     await rows(page).filter({ hasText: "a" }).click();
     await page.locator(".key-title").waitFor();
     await button(page, "New key").click();
-    assert.equal(await input(page, "Key").inputValue(), `${own}new`);
+    assert.equal(await input(page, "Key").inputValue(), `${folder}new`);
     assert.deepEqual(await lines(page), ["[1]"]);
     await button(page, "Sign out").click();
     await button(page, "Cancel").click();
     await save(page);
     await page.locator(".key-title", { hasText: "new" }).waitFor();
-    assert.equal(await stored(`${own}new`), "[1]");
+    assert.equal(await stored(`${folder}new`), "[1]");
     await button(page, "Sign out").click();
     await page.getByLabel("Token").waitFor();
     assertClean();
   });
 
   test("nothing can be typed while a save runs, and its late reply leads nobody back", async () => {
-    const own = folder();
-    await KV.put(`${own}a`, "a");
-    const { page, assertClean } = await open(place(own));
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "a");
+    const { page, assertClean } = await open(place(folder));
     let answer;
     const isAnswered = new Promise((resolve) => {
       answer = resolve;
@@ -517,7 +517,7 @@ describe("changing", () => {
       await route.continue();
     });
     await button(page, "New key").click();
-    await input(page, "Key").fill(`${own}new`);
+    await input(page, "Key").fill(`${folder}new`);
     await type(page, "[1]");
     await save(page);
     await button(page, "Saving…").waitFor();
@@ -526,18 +526,18 @@ describe("changing", () => {
     await rows(page).filter({ hasText: "a" }).click();
     await page.locator(".key-title").waitFor();
     answer();
-    await settles(() => stored(`${own}new`), "[1]");
+    await settles(() => stored(`${folder}new`), "[1]");
     await page.waitForTimeout(200);
     assert.match(await page.locator(".key-title").innerText(), /a$/);
     await button(page, "New key").click();
-    assert.equal(await input(page, "Key").inputValue(), own);
+    assert.equal(await input(page, "Key").inputValue(), folder);
     assertClean();
   });
 
   test("a deletion that ends late leads nobody away from another key", async () => {
-    const own = folder();
-    for (const key of ["a", "b"]) await KV.put(own + key, key);
-    const { page, assertClean } = await open(place(own, `${own}a`));
+    const folder = newFolder();
+    for (const key of ["a", "b"]) await KV.put(folder + key, key);
+    const { page, assertClean } = await open(place(folder, `${folder}a`));
     let answer;
     const isAnswered = new Promise((resolve) => {
       answer = resolve;
@@ -552,19 +552,19 @@ describe("changing", () => {
     await rows(page).filter({ hasText: "b" }).click();
     await page.locator(".key-title", { hasText: /b$/ }).waitFor();
     answer();
-    await settles(() => stored(`${own}a`), null);
+    await settles(() => stored(`${folder}a`), null);
     await page.waitForTimeout(200);
     assert.match(await page.locator(".key-title").innerText(), /b$/);
     assertClean();
   });
 
   test("consent to replace a key is for that key alone, and a rename deletes only what it has copied", async () => {
-    const own = folder();
-    for (const key of ["a", "b", "c"]) await KV.put(own + key, key);
-    const { page, assertClean } = await open(place(own, `${own}a`));
+    const folder = newFolder();
+    for (const key of ["a", "b", "c"]) await KV.put(folder + key, key);
+    const { page, assertClean } = await open(place(folder, `${folder}a`));
     await choose(page, "Actions", "Rename…");
     const rename = async (name) => {
-      await page.getByLabel("New name").fill(own + name);
+      await page.getByLabel("New name").fill(folder + name);
       await button(page, "Rename").click();
     };
     await rename("b");
@@ -572,10 +572,10 @@ describe("changing", () => {
     await rename("c");
     await page.getByRole("alert").filter({ hasText: "exists there" }).waitFor();
     assert.ok(!(await page.getByLabel("Replace the key that exists").isChecked()));
-    await KV.put(`${own}a`, "theirs");
+    await KV.put(`${folder}a`, "theirs");
     await rename("d");
     await page.getByRole("alert").filter({ hasText: "Somebody else has changed or deleted this since you opened it." }).waitFor();
-    assert.deepEqual(await Promise.all(["a", "b", "c", "d"].map((key) => stored(own + key))), ["theirs", "b", "c", null]);
+    assert.deepEqual(await Promise.all(["a", "b", "c", "d"].map((key) => stored(folder + key))), ["theirs", "b", "c", null]);
     await button(page, "Cancel").click();
     await type(page, "typed");
     await page.locator("summary", { hasText: "Actions" }).click();
@@ -584,11 +584,11 @@ describe("changing", () => {
   });
 
   test("a deletion by somebody else is noticed", async () => {
-    const own = folder();
-    for (const key of ["a", "b"]) await KV.put(own + key, "first");
-    const { page, assertClean } = await open(place(own, `${own}a`), { mayFail: true });
+    const folder = newFolder();
+    for (const key of ["a", "b"]) await KV.put(folder + key, "first");
+    const { page, assertClean } = await open(place(folder, `${folder}a`), { mayFail: true });
     await type(page, "mine");
-    await KV.delete(`${own}a`);
+    await KV.delete(`${folder}a`);
     for (const key of ["b", "a"]) {
       await rows(page).filter({ hasText: key }).click();
       await page.locator(".key-title", { hasText: new RegExp(`/${key}$`) }).waitFor();
@@ -597,47 +597,47 @@ describe("changing", () => {
     await page.getByRole("dialog", { name: "Somebody deleted this key" }).waitFor();
     await button(page, "Write it again").click();
     await said(page, "Saved");
-    assert.equal(await stored(`${own}a`), "mine");
+    assert.equal(await stored(`${folder}a`), "mine");
     assert.deepEqual(await lines(page), ["mine"]);
     assertClean();
   });
 
   test("a key is made, copied into another namespace, renamed and deleted", async () => {
-    const own = folder();
-    const { page, assertClean } = await open(place(own));
+    const folder = newFolder();
+    const { page, assertClean } = await open(place(folder));
     await button(page, "New key").click();
-    await input(page, "Key").fill(`${own}new`);
+    await input(page, "Key").fill(`${folder}new`);
     await type(page, '{"a": 1}');
     await type(page, "7", "Metadata");
     await save(page);
     await rows(page).filter({ hasText: "new" }).waitFor();
-    assert.equal(await stored(`${own}new`), '{"a": 1}');
+    assert.equal(await stored(`${folder}new`), '{"a": 1}');
     await choose(page, "Actions", "Copy…");
     await page.getByLabel("Into namespace").selectOption("USER_CONFIGURATION");
-    await page.getByLabel("As key").fill(`${own}copied`);
+    await page.getByLabel("As key").fill(`${folder}copied`);
     await button(page, "Copy").click();
     await page.getByRole("heading", { name: "USER_CONFIGURATION" }).waitFor();
-    assert.deepEqual((await worker.env.USER_CONFIGURATION.getWithMetadata(`${own}copied`)).metadata, 7);
+    assert.deepEqual((await worker.env.USER_CONFIGURATION.getWithMetadata(`${folder}copied`)).metadata, 7);
     await page.goBack();
     await choose(page, "Actions", "Rename…");
-    await page.getByLabel("New name").fill(`${own}renamed`);
+    await page.getByLabel("New name").fill(`${folder}renamed`);
     await button(page, "Rename").click();
     await page.locator(".key-title", { hasText: "renamed" }).waitFor();
-    assert.deepEqual([await stored(`${own}new`), await stored(`${own}renamed`)], [null, '{"a": 1}']);
+    assert.deepEqual([await stored(`${folder}new`), await stored(`${folder}renamed`)], [null, '{"a": 1}']);
     await choose(page, "Actions", "Delete…");
     await button(page, "Delete").click();
     await page.getByText("No key begins with this prefix.").waitFor();
-    assert.equal(await stored(`${own}renamed`), null);
+    assert.equal(await stored(`${folder}renamed`), null);
     assertClean();
   });
 
   test("a new key or a renamed one does not silently replace one that exists", async () => {
-    const own = folder();
-    await KV.put(`${own}a`, "a");
-    await KV.put(`${own}b`, "b");
-    const { page, assertClean } = await open(place(own));
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "a");
+    await KV.put(`${folder}b`, "b");
+    const { page, assertClean } = await open(place(folder));
     await button(page, "New key").click();
-    await input(page, "Key").fill(`${own}a`);
+    await input(page, "Key").fill(`${folder}a`);
     await button(page, "Text").click();
     await type(page, "other");
     await save(page);
@@ -645,20 +645,20 @@ describe("changing", () => {
     await button(page, "Cancel").click();
     await rows(page).filter({ hasText: "b" }).click();
     await choose(page, "Actions", "Rename…");
-    await page.getByLabel("New name").fill(`${own}a`);
+    await page.getByLabel("New name").fill(`${folder}a`);
     await button(page, "Rename").click();
     await page.getByRole("alert").filter({ hasText: "exists there" }).waitFor();
-    assert.deepEqual([await stored(`${own}a`), await stored(`${own}b`)], ["a", "b"]);
+    assert.deepEqual([await stored(`${folder}a`), await stored(`${folder}b`)], ["a", "b"]);
     assertClean();
   });
 
   test("keys are deleted by prefix after they were counted", async () => {
-    const own = folder();
-    for (let n = 0; n < 30; n += 1) await KV.put(`${own}gone/${n}`, "x");
-    await KV.put(`${own}kept`, "x");
-    const { page, assertClean } = await open(place(own));
+    const folder = newFolder();
+    for (let n = 0; n < 30; n += 1) await KV.put(`${folder}gone/${n}`, "x");
+    await KV.put(`${folder}kept`, "x");
+    const { page, assertClean } = await open(place(folder));
     await choose(page, "More", "Delete by prefix…");
-    await input(page, "Prefix").fill(`${own}gone/`);
+    await input(page, "Prefix").fill(`${folder}gone/`);
     await button(page, "Count").click();
     await said(page, "30 keys with this prefix");
     await assertAccessible(page);
@@ -667,8 +667,8 @@ describe("changing", () => {
     await button(page, "Close").click();
     await settles(() => rows(page).allInnerTexts(), ["kept"]);
     assert.deepEqual(
-      (await KV.list({ prefix: own })).keys.map(({ name }) => name),
-      [`${own}kept`],
+      (await KV.list({ prefix: folder })).keys.map(({ name }) => name),
+      [`${folder}kept`],
     );
     assertClean();
   });
@@ -676,8 +676,8 @@ describe("changing", () => {
 
 describe("files", () => {
   test("files are uploaded as keys, and a value is downloaded byte for byte", async () => {
-    const own = folder();
-    const { page, assertClean } = await open(place(own));
+    const folder = newFolder();
+    const { page, assertClean } = await open(place(folder));
     const bytes = Buffer.from([0, 255, 13, 10, 128]);
     await choose(page, "More", "Upload files…");
     await page.locator("dialog input[type=file]").setInputFiles([
@@ -698,9 +698,9 @@ describe("files", () => {
   });
 
   test("a shorter value is shown from its start after the end of a long one was in view", async () => {
-    const own = folder();
-    await KV.put(`${own}a`, "short");
-    const { page, assertClean } = await open(place(own, `${own}a`));
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "short");
+    const { page, assertClean } = await open(place(folder, `${folder}a`));
     await editor(page).waitFor();
     const long = { name: "long", mimeType: "application/octet-stream", buffer: Buffer.alloc(1024 * 1024 + 1) };
     await page.locator("input[type=file]").setInputFiles(long);
@@ -713,13 +713,13 @@ describe("files", () => {
   });
 
   test("what is exported in either format is imported again", async () => {
-    const own = folder();
-    await KV.put(`${own}text`, 'é "\n', { metadata: { a: 1 }, expiration: 2_000_000_000 });
-    await KV.put(`${own}bytes`, new Uint8Array([0, 255]).buffer);
-    const ndjson = `{"key":"${own}bytes","value":"AP8=","base64":true}\n{"key":"${own}text","value":"é \\"\\n","metadata":{"a":1},"expiration":2000000000}\n`;
+    const folder = newFolder();
+    await KV.put(`${folder}text`, 'é "\n', { metadata: { a: 1 }, expiration: 2_000_000_000 });
+    await KV.put(`${folder}bytes`, new Uint8Array([0, 255]).buffer);
+    const ndjson = `{"key":"${folder}bytes","value":"AP8=","base64":true}\n{"key":"${folder}text","value":"é \\"\\n","metadata":{"a":1},"expiration":2000000000}\n`;
     const json = `[\n${ndjson.trimEnd().replace("\n", ",\n")}\n]\n`;
     // The bulk read refuses values that are not text, and they are read alone then.
-    const { page, assertClean } = await open(place(own), { mayFail: true });
+    const { page, assertClean } = await open(place(folder), { mayFail: true });
     for (const [format, expected] of Object.entries({ ndjson, json })) {
       await choose(page, "More", "Export…");
       await page.getByLabel("Format").selectOption(format);
@@ -728,35 +728,35 @@ describe("files", () => {
       const file = await (await arrives).path();
       assert.equal(readFileSync(file, "utf8"), expected);
       await button(page, "Close").click();
-      await KV.delete(`${own}text`);
+      await KV.delete(`${folder}text`);
       await choose(page, "More", "Import…");
       await page.locator("dialog input[type=file]").setInputFiles(file);
       await said(page, "1 of the keys exists already");
       await button(page, "Write 1 pair").click();
       await said(page, "1 pair written");
       await button(page, "Close").click();
-      assert.deepEqual(await KV.getWithMetadata(`${own}text`).then(({ value, metadata }) => [value, metadata]), ['é "\n', { a: 1 }]);
+      assert.deepEqual(await KV.getWithMetadata(`${folder}text`).then(({ value, metadata }) => [value, metadata]), ['é "\n', { a: 1 }]);
     }
     assertClean();
   });
 
   test("a file with a mistake is refused with its line, before the first write", async () => {
-    const own = folder();
-    const { page, assertClean } = await open(place(own));
+    const folder = newFolder();
+    const { page, assertClean } = await open(place(folder));
     await choose(page, "More", "Import…");
-    const text = `{"key":"${own}a","value":"1"}\n{"key":"${own}b","value":2}\n`;
+    const text = `{"key":"${folder}a","value":"1"}\n{"key":"${folder}b","value":2}\n`;
     await page.locator("dialog input[type=file]").setInputFiles({ name: "pairs.ndjson", mimeType: "text/plain", buffer: Buffer.from(text) });
     await page.getByRole("alert").filter({ hasText: "Line 2:" }).waitFor();
     assert.ok(await button(page, "Write").isDisabled());
-    assert.equal(await stored(`${own}a`), null);
+    assert.equal(await stored(`${folder}a`), null);
     assertClean();
   });
 });
 
 describe("a busy KV", () => {
   test("pairs that were not written, and keys that were not deleted, are sent again", async () => {
-    const own = folder();
-    const { page, assertClean } = await open(place(own), { mayFail: true });
+    const folder = newFolder();
+    const { page, assertClean } = await open(place(folder), { mayFail: true });
     const calls = [];
     // Workers KV takes one write a second to a key; the local KV has no limit.
     await page.route("**/bulk{,/delete}", async (route) => {
@@ -770,18 +770,18 @@ describe("a busy KV", () => {
       const result = { successful_key_count: rest.length, unsuccessful_keys: [first.key ?? first] };
       await route.fulfill({ status: 429, json: { result, success: false, errors: [{ code: 10429, message: "too many requests" }], messages: [] } });
     });
-    const buffer = Buffer.from([1, 2, 3].map((n) => JSON.stringify({ key: `${own}${n}`, value: `${n}` })).join("\n"));
+    const buffer = Buffer.from([1, 2, 3].map((n) => JSON.stringify({ key: `${folder}${n}`, value: `${n}` })).join("\n"));
     await choose(page, "More", "Import…");
     await page.locator("dialog input[type=file]").setInputFiles({ name: "pairs.ndjson", mimeType: "text/plain", buffer });
     await button(page, "Write 3 pairs").click();
     await said(page, "3 pairs written.");
     await button(page, "Close").click();
-    assert.deepEqual(await Promise.all([1, 2, 3].map((n) => stored(`${own}${n}`))), ["1", "2", "3"]);
+    assert.deepEqual(await Promise.all([1, 2, 3].map((n) => stored(`${folder}${n}`))), ["1", "2", "3"]);
     await choose(page, "More", "Delete by prefix…");
     await button(page, "Count").click();
     await button(page, "Delete 3 keys").click();
     await said(page, "3 keys deleted.");
-    assert.deepEqual((await KV.list({ prefix: own })).keys, []);
+    assert.deepEqual((await KV.list({ prefix: folder })).keys, []);
     assert.deepEqual(calls, [3, 1, 3, 1]);
     assertClean();
   });
@@ -789,9 +789,9 @@ describe("a busy KV", () => {
 
 describe("what the token may", () => {
   test("a token that only reads is offered no change, and sees the keys with its prefix alone", async () => {
-    const own = folder();
-    await KV.put(`${own}a`, '{"a":1}');
-    const { page, assertClean } = await open("", { token: signToken({ namespace: "WRITES", prefix: own }) });
+    const folder = newFolder();
+    await KV.put(`${folder}a`, '{"a":1}');
+    const { page, assertClean } = await open("", { token: signToken({ namespace: "WRITES", prefix: folder }) });
     await rows(page).first().waitFor();
     assert.deepEqual(await rows(page).allInnerTexts(), ["a"]);
     assert.deepEqual(await page.getByRole("navigation", { name: "Panels" }).getByRole("link").allInnerTexts(), ["Browse"]);
@@ -810,15 +810,15 @@ describe("what the token may", () => {
   });
 
   test("a token that writes changes keys with its prefix", async () => {
-    const own = folder();
-    const { page, assertClean } = await open("", { token: signToken({ namespace: "WRITES", prefix: own, write: true }) });
+    const folder = newFolder();
+    const { page, assertClean } = await open("", { token: signToken({ namespace: "WRITES", prefix: folder, write: true }) });
     await button(page, "New key").click();
-    assert.equal(await input(page, "Key").inputValue(), own);
-    await input(page, "Key").fill(`${own}mine`);
+    assert.equal(await input(page, "Key").inputValue(), folder);
+    await input(page, "Key").fill(`${folder}mine`);
     await type(page, "[1]");
     await save(page);
     await rows(page).filter({ hasText: "mine" }).waitFor();
-    assert.equal(await stored(`${own}mine`), "[1]");
+    assert.equal(await stored(`${folder}mine`), "[1]");
     assertClean();
   });
 
@@ -852,9 +852,9 @@ describe("what the token may", () => {
 
 describe("for everybody", () => {
   test("the keyboard alone signs in, finds a key, changes and saves it", async () => {
-    const own = folder();
-    for (const key of ["dir/a", "dir/b"]) await KV.put(own + key, '"old"');
-    const { page, assertClean } = await open(place(own), { token: null });
+    const folder = newFolder();
+    for (const key of ["dir/a", "dir/b"]) await KV.put(folder + key, '"old"');
+    const { page, assertClean } = await open(place(folder), { token: null });
     const press = async (...keys) => {
       for (const key of keys) await page.keyboard.press(key);
     };
@@ -887,7 +887,7 @@ describe("for everybody", () => {
     await tabTo("Save");
     await press("Enter");
     await said(page, "Saved");
-    assert.deepEqual([await stored(`${own}dir/a`), await stored(`${own}dir/b`)], ['"old"', '"new"']);
+    assert.deepEqual([await stored(`${folder}dir/a`), await stored(`${folder}dir/b`)], ['"old"', '"new"']);
     await tabTo("Close");
     await press("Enter");
     await page.locator('[role="listbox"]:focus').waitFor();
@@ -898,9 +898,9 @@ describe("for everybody", () => {
 
   for (const colorScheme of ["light", "dark"]) {
     test(`in a ${colorScheme} scheme each view has contrast, names and roles`, async () => {
-      const own = folder();
-      await KV.put(`${own}a`, '{"a":[1,"x",true]}', { metadata: { a: 1 }, expirationTtl: 3600 });
-      await KV.put(`${own}dir/b`, new Uint8Array([1, 255]).buffer);
+      const folder = newFolder();
+      await KV.put(`${folder}a`, '{"a":[1,"x",true]}', { metadata: { a: 1 }, expirationTtl: 3600 });
+      await KV.put(`${folder}dir/b`, new Uint8Array([1, 255]).buffer);
       const { page, assertClean } = await open("", { colorScheme, token: null });
       await assertAccessible(page);
       await page.getByLabel("Token").fill(WORKER_TOKEN);
@@ -910,10 +910,10 @@ describe("for everybody", () => {
       assert.ok(colorScheme === "dark" ? red < 64 : red > 192, `the background is ${red}`);
       for (const [key, ready] of [
         [undefined, ".key-row"],
-        [`${own}a`, ".cm-line"],
-        [`${own}dir/b`, ".hex-row"],
+        [`${folder}a`, ".cm-line"],
+        [`${folder}dir/b`, ".hex-row"],
       ]) {
-        await page.goto(`/console/${place(own, key)}`);
+        await page.goto(`/console/${place(folder, key)}`);
         await page.locator(ready).first().waitFor();
         await assertAccessible(page);
       }
@@ -924,12 +924,12 @@ describe("for everybody", () => {
   }
 
   test("at 400 px nothing is cut off, and list and value take turns", async () => {
-    const own = `${folder()}${"a-long-name-".repeat(8)}/`;
-    await KV.put(`${own}${"k".repeat(120)}`, `{"long":"${"v".repeat(300)}"}`, { metadata: { note: "m".repeat(200) }, expirationTtl: 3600 });
+    const folder = `${newFolder()}${"a-long-name-".repeat(8)}/`;
+    await KV.put(`${folder}${"k".repeat(120)}`, `{"long":"${"v".repeat(300)}"}`, { metadata: { note: "m".repeat(200) }, expirationTtl: 3600 });
     const { page, assertClean } = await open("", NARROW);
     await link(page, "WRITES").waitFor();
     await assertFits(page);
-    await page.goto(`/console/${place(own)}`);
+    await page.goto(`/console/${place(folder)}`);
     await rows(page).first().waitFor();
     await assertFits(page);
     await rows(page).first().click();
@@ -948,9 +948,9 @@ describe("for everybody", () => {
 
 describe("many keys", () => {
   test("exactly the keys that were counted are deleted, and the prefix cannot be changed meanwhile", async () => {
-    const own = folder();
-    for (const key of ["a", "b"]) await KV.put(own + key, "x");
-    const { page, assertClean } = await open(place(own));
+    const folder = newFolder();
+    for (const key of ["a", "b"]) await KV.put(folder + key, "x");
+    const { page, assertClean } = await open(place(folder));
     await choose(page, "More", "Delete by prefix…");
     let answer;
     const isAnswered = new Promise((resolve) => {
@@ -965,16 +965,16 @@ describe("many keys", () => {
     assert.ok(await input(page, "Prefix").isDisabled());
     answer();
     await button(page, "Delete 2 keys").waitFor();
-    await KV.put(`${own}later`, "x");
+    await KV.put(`${folder}later`, "x");
     await button(page, "Delete 2 keys").click();
     await said(page, "2 keys deleted.");
-    assert.deepEqual(await Promise.all(["a", "b", "later"].map((key) => stored(own + key))), [null, null, "x"]);
+    assert.deepEqual(await Promise.all(["a", "b", "later"].map((key) => stored(folder + key))), [null, null, "x"]);
     assertClean();
   });
 
   test("an upload that fails says how many files it has written, and may be tried again", async () => {
-    const own = folder();
-    const { page, assertClean } = await open(place(own), { mayFail: true });
+    const folder = newFolder();
+    const { page, assertClean } = await open(place(folder), { mayFail: true });
     let isRefused = true;
     await page.route("**/values/*", async (route) => {
       if (!isRefused || !route.request().url().includes("b.txt")) return route.continue();
@@ -989,14 +989,14 @@ describe("many keys", () => {
     await button(page, "Upload").click();
     await button(page, "Replace and upload").click();
     await said(page, "2 files uploaded.");
-    assert.deepEqual(await Promise.all(["a.txt", "b.txt"].map((name) => stored(own + name))), ["a.txt", "b.txt"]);
+    assert.deepEqual(await Promise.all(["a.txt", "b.txt"].map((name) => stored(folder + name))), ["a.txt", "b.txt"]);
     assertClean();
   });
 
   test("Escape stops what runs, shows what was done, and closes the dialog only then", async () => {
-    const own = folder();
-    await KV.put(`${own}a`, "x");
-    const { page, assertClean } = await open(place(own), { mayFail: true });
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "x");
+    const { page, assertClean } = await open(place(folder), { mayFail: true });
     await choose(page, "More", "Delete by prefix…");
     await button(page, "Count").click();
     await page.route("**/bulk/delete", () => {});
@@ -1012,8 +1012,8 @@ describe("many keys", () => {
   });
 
   test("choosing a file anew forgets the one before, so that it can be chosen again after it was corrected", async () => {
-    const own = folder();
-    const { page, assertClean } = await open(place(own));
+    const folder = newFolder();
+    const { page, assertClean } = await open(place(folder));
     await choose(page, "More", "Import…");
     const file = page.locator("dialog input[type=file]");
     await file.setInputFiles({ name: "pairs.ndjson", mimeType: "text/plain", buffer: Buffer.from("[1]") });
@@ -1027,15 +1027,15 @@ describe("many keys", () => {
   });
 
   test("a pair that has expired, and whose key exists, is left out and counted once", async () => {
-    const own = folder();
-    await KV.put(`${own}a`, "old");
-    const { page, assertClean } = await open(place(own));
-    const buffer = Buffer.from(`{"key":"${own}a","value":"1","expiration":1}\n{"key":"${own}b","value":"2"}\n`);
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "old");
+    const { page, assertClean } = await open(place(folder));
+    const buffer = Buffer.from(`{"key":"${folder}a","value":"1","expiration":1}\n{"key":"${folder}b","value":"2"}\n`);
     await choose(page, "More", "Import…");
     await page.locator("dialog input[type=file]").setInputFiles({ name: "pairs.ndjson", mimeType: "text/plain", buffer });
     await button(page, "Write 1 pair").click();
     await said(page, "1 pair written.");
-    assert.deepEqual(await Promise.all(["a", "b"].map((key) => stored(own + key))), ["old", "2"]);
+    assert.deepEqual(await Promise.all(["a", "b"].map((key) => stored(folder + key))), ["old", "2"]);
     assertClean();
   });
 });

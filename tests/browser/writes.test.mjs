@@ -18,9 +18,9 @@ async function openReport(report, options) {
   await page.route("**/writes/*", async (route) => {
     const response = await route.fetch({ method: "POST", headers: { ...bearer, accept: "text/html" } });
     const body = await response.text();
-    const own = /(?<= id="report">).*(?=<\/script>)/;
-    assert.match(body, own);
-    await route.fulfill({ response, body: report ? body.replace(own, () => JSON.stringify(report).replaceAll("<", "\\u003c")) : body });
+    const embeddedReport = /(?<= id="report">).*(?=<\/script>)/;
+    assert.match(body, embeddedReport);
+    await route.fulfill({ response, body: report ? body.replace(embeddedReport, () => JSON.stringify(report).replaceAll("<", "\\u003c")) : body });
   });
   await page.goto("/writes/drawn?n=3&strategy=backoff");
   return { page, problems };

@@ -28,8 +28,8 @@ const START_MS = 300_000;
 const BLOCK_MS = 120_000;
 
 /** These change what the demo responds, so its examples would fail. */
-const own = [".dev.vars", ".env"].find((name) => existsSync(join(ROOT, name)));
-const skip = own && `${own} may change what the demo responds; continuous integration runs the examples without it`;
+const varsFile = [".dev.vars", ".env"].find((name) => existsSync(join(ROOT, name)));
+const skip = varsFile && `${varsFile} may change what the demo responds; continuous integration runs the examples without it`;
 
 const written = pages().filter((page) => page === "README.md" || page.startsWith("docs/"));
 const examples = written

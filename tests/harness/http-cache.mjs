@@ -76,8 +76,8 @@ class Resource {
   /** Returns the KV calls for its key and the keys of its variants, in order. */
   async kvCalls(operation) {
     const response = await send(this.worker, `/.kv-calls?under=${encodeURIComponent(this.key)}`);
-    const own = response.json().filter(({ key }) => key === this.key || key.startsWith(`${this.key}#`));
-    return operation === undefined ? own : own.filter((call) => call.operation === operation);
+    const calls = response.json().filter(({ key }) => key === this.key || key.startsWith(`${this.key}#`));
+    return operation === undefined ? calls : calls.filter((call) => call.operation === operation);
   }
 
   /** Returns how often it was read from KV. */

@@ -67,8 +67,8 @@ export function makeFolder(files) {
  */
 export async function runTool(args, { env = {}, input, running } = {}) {
   // Without the developer's own credentials.
-  const { CLOUDFLARE_API_TOKEN, CLOUDFLARE_ACCOUNT_ID, TO_CLOUDFLARE_API_TOKEN, ...own } = process.env;
-  const child = spawn(CLI, args, { env: { ...own, ...env }, stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"] });
+  const { CLOUDFLARE_API_TOKEN, CLOUDFLARE_ACCOUNT_ID, TO_CLOUDFLARE_API_TOKEN, ...inherited } = process.env;
+  const child = spawn(CLI, args, { env: { ...inherited, ...env }, stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"] });
   running?.(child);
   child.stdin?.on("error", () => {}).end(input); // It may end before it has read all of it.
   const output = { stdout: "", stderr: "" };

@@ -263,8 +263,8 @@ export class Model {
     }
     if (isForOne) {
       // With its own validators, so that a cache could store it.
-      const own = [...(etag && !saysSo ? [`ETag: "only-${record.serial}"`] : []), ...(modified && !saysSo ? [`Last-Modified: ${modified}`] : [])];
-      return this.#oneOff(record, { status: record.ofStatus, headers: [...headers, ...own] });
+      const oneOffValidators = [...(etag && !saysSo ? [`ETag: "only-${record.serial}"`] : []), ...(modified && !saysSo ? [`Last-Modified: ${modified}`] : [])];
+      return this.#oneOff(record, { status: record.ofStatus, headers: [...headers, ...oneOffValidators] });
     }
     if (resource.isZipped) headers.push("Content-Encoding: gzip");
     const range = /^bytes=(\d+)-(\d+)$/.exec(request.field("range") ?? "");

@@ -76,12 +76,12 @@ async function objectOf(worker, key) {
   assert.equal(response.status, 200, response.text);
   const { alarmMs, records, tables } = response.json();
   // miniflare stores the object's name in its own table.
-  const own = tables.filter(({ name }) => !name.startsWith("__miniflare"));
+  const objectTables = tables.filter(({ name }) => !name.startsWith("__miniflare"));
   return {
     alarmMs,
     records,
-    tables: own,
-    rows: own.reduce((sum, { rows }) => sum + rows, 0),
+    tables: objectTables,
+    rows: objectTables.reduce((sum, { rows }) => sum + rows, 0),
   };
 }
 

@@ -328,8 +328,8 @@ fn a_path_that_fails_is_closed_to_its_visitor_and_once_it_fails_for_three_to_all
     for (clients, is_closed_to_all) in [(1, false), (2, false), (3, true), (9, true)] {
         let mut circuits = Circuits::new(BYTES);
         end(&mut circuits, 30, GatewayError, (clients, 1), T);
-        let own = circuits.admit(A, || of(0, 0), false, T);
-        assert_eq!(own, if clients < 9 { open(10_000) } else { Closed }, "{clients}: five times, at once");
+        let same_visitor = circuits.admit(A, || of(0, 0), false, T);
+        assert_eq!(same_visitor, if clients < 9 { open(10_000) } else { Closed }, "{clients}: five times, at once");
         assert_eq!(circuits.admit(A, || of(1000, 0), false, T), Closed, "{clients}: it has not gone on for long");
         end(&mut circuits, 30, GatewayError, (clients, 1), T + 5000);
         let other = circuits.admit(A, || of(1000, 0), false, T + 5000);

@@ -101,8 +101,8 @@ impl CacheStatus {
     #[must_use]
     pub fn of_view(page: Self, view: Self) -> Self {
         match (page, view) {
-            (Self::Forwarded { fwd, status, detail, .. }, Self::Forwarded { is_stored, ttl, detail: own, .. }) => {
-                Self::Forwarded { fwd, status, is_stored, ttl, detail: detail.or(own) }
+            (Self::Forwarded { fwd, status, detail, .. }, Self::Forwarded { is_stored, ttl, detail: of_view, .. }) => {
+                Self::Forwarded { fwd, status, is_stored, ttl, detail: detail.or(of_view) }
             }
             (page, _) => page,
         }

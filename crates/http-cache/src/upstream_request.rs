@@ -65,11 +65,11 @@ mod tests {
     #[test]
     fn a_validation_replaces_the_clients_conditions_and_range() {
         let fields = [("if-none-match", "\"a\""), ("if-range", "\"a\""), ("range", "bytes=0-1"), ("accept", "*/*")];
-        let own = ["cdn-loop: kv-edge", "via: 1.1 kv-edge"];
-        assert_eq!(changed("GET", &fields, false), (vec![], own.map(str::to_owned).to_vec()));
+        let added = ["cdn-loop: kv-edge", "via: 1.1 kv-edge"];
+        assert_eq!(changed("GET", &fields, false), (vec![], added.map(str::to_owned).to_vec()));
         let (removed, set) = changed("GET", &fields, true);
         assert_eq!(removed, ["if-none-match", "if-range", "range"]);
-        assert_eq!(set, [own[0], own[1], "if-none-match: \"stored\""]);
+        assert_eq!(set, [added[0], added[1], "if-none-match: \"stored\""]);
     }
 
     #[test]

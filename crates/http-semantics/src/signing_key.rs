@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_key_comes_from_its_own_secret_else_from_the_token_else_there_is_none() {
-        let mac = |own, token| SigningKey::of_secrets(own, token, b"a").map(|key| key.sign(&[b"id"]));
+        let mac = |own_secret, token| SigningKey::of_secrets(own_secret, token, b"a").map(|key| key.sign(&[b"id"]));
         let derived = |secret| Some(SigningKey::derive(secret, b"a").sign(&[b"id"]));
         assert_eq!(mac("own", "token"), derived("own"));
         assert_eq!(mac("", "token"), derived("token"));

@@ -9,8 +9,8 @@
 //! ```
 //! use static_assets::lease;
 //!
-//! let own = lease::key(&lease::rollback_name(5))?;
-//! let listed = [own.as_str(), "kv-edge:push:gc-7"];
+//! let rollback = lease::key(&lease::rollback_name(5))?;
+//! let listed = [rollback.as_str(), "kv-edge:push:gc-7"];
 //! assert_eq!(lease::check_no_gc(listed), Err(lease::GcRunning("gc-7".to_owned())));
 //! # Ok::<(), kv_store::limits::KeyError>(())
 //! ```

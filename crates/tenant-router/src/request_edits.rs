@@ -164,9 +164,9 @@ mod tests {
 
     #[test]
     fn the_record_has_the_last_word_on_its_own_fields() {
-        let own =
+        let record_edits =
             FieldEdits { set: vec![("x-a".into(), "1".into())], remove: vec!["cookie".into(), "authorization".into()] };
-        let (removed, set) = edited(&[("cookie", "a=1")], &own).unwrap();
+        let (removed, set) = edited(&[("cookie", "a=1")], &record_edits).unwrap();
         assert_eq!(removed, ["cookie", "authorization"]);
         assert_eq!(set.last().map(String::as_str), Some("x-a: 1"));
     }

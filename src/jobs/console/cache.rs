@@ -45,14 +45,14 @@ pub(super) async fn handle(request: &ConsoleRequest<'_>) -> Result<Response, Req
     request.require_method("GET")?;
     let [url] = request.parameters(["url"])?;
     let url = url::cached_url(&url, &request.context.vars().cache_upstreams)?;
-    let (own, page) = (url.key(), url.page_key());
-    request.check_read("CACHE_KV", &[own.as_str(), page.as_str(), KEY_PREFIX])?;
+    let (key, page) = (url.key(), url.page_key());
+    request.check_read("CACHE_KV", &[key.as_str(), page.as_str(), KEY_PREFIX])?;
     let store = request.context.env().cache_store();
     let (purges, (variants, is_complete)) =
         try_join(purges::listed(request.context), variant_keys(&store, &url)).await?;
     let now_ms = Clock.now_ms();
     let of_page = stored(&store, page, Some(DEFAULT_LIFETIME_MS), now_ms);
-    let others = std::iter::once(own).chain(variants).map(|key| stored(&store, key, None, now_ms));
+    let others = std::iter::once(key).chain(variants).map(|key| stored(&store, key, None, now_ms));
     let (mut found, page) = join(join_all(others), of_page).await;
     found.push(page);
     let found: Vec<_> = found.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();

@@ -127,9 +127,9 @@ impl GcArguments {
             // Commands that start from now on see the lease and stop. Those that started while
             // the releases were being read are either still running and have a lease, or are
             // finished and have moved the pointer.
-            let own = lease::gc_name(clock::now_ms());
-            with_lease(&namespace, &progress, &own, |namespace| {
-                self.check_leases(namespace, Some(&own))?;
+            let own_name = lease::gc_name(clock::now_ms());
+            with_lease(&namespace, &progress, &own_name, |namespace| {
+                self.check_leases(namespace, Some(&own_name))?;
                 if releases::pointer(namespace)? != pointer {
                     return Err(GcError::Switched.into());
                 }

@@ -150,25 +150,25 @@ fn a_response_just_received_has_all_fields_but_those_of_its_connection() {
         ("last-modified", MODIFIED),
     ];
     let (received, stored) = (lines(&fields), stored_response(200, &fields));
-    let own = [
+    let added = [
         "via: 1.1 kv-edge",
         "cache-status: kv-edge; fwd=uri-miss; fwd-status=200; stored; ttl=60",
         "server-timing: kv;dur=3, upstream;dur=20",
     ];
-    let theirs = [
+    let of_upstream = [
         "set-cookie: a=1",
         "set-cookie: b=2",
         "x-private: 1",
         "cache-control: private=\"x-private\"",
         "last-modified: Sun, 06 Nov 1994 08:00:00 GMT",
     ];
-    let all: Vec<&str> = theirs.iter().chain(&own).copied().collect();
+    let all: Vec<&str> = of_upstream.iter().chain(&added).copied().collect();
     let request = HeaderSection::from(&[]);
     assert_eq!(sent(&from_upstream("GET", 200, &received, &MISS)), all);
     assert_eq!(sent(&from_stored("GET", &request, &stored, Some(&received), &MISS, RECEIVED_MS)), all);
     // RFC 9111 §3.1: another client receives only what is stored.
     let hit = from_stored("GET", &request, &stored, None, &Diagnostics { kv_ms: None, ..HIT }, RECEIVED_MS);
-    let expected = [theirs[3], theirs[4], "age: 0", own[0], "cache-status: kv-edge; hit; ttl=17"];
+    let expected = [of_upstream[3], of_upstream[4], "age: 0", added[0], "cache-status: kv-edge; hit; ttl=17"];
     assert_eq!(sent(&hit), expected);
 }
 

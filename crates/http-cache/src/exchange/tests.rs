@@ -459,9 +459,9 @@ fn of_parallel_misses_of_a_page_view_one_makes_it_and_the_others_find_it_in_memo
     assert_eq!(body_of_upstream(action), Some("new"));
     let action = isolate.step_view(&mut second, Event::Waited);
     assert!(matches!(action, Action::Send { .. }), "the page may not be shared: {action:?}");
-    let mut own = second.page(isolate.url());
-    isolate.step(&mut own, &none, Event::Begin);
-    let action = isolate.step(&mut own, &none, read(Err(MissReason::Absent), None));
+    let mut page_of_second = second.page(isolate.url());
+    isolate.step(&mut page_of_second, &none, Event::Begin);
+    let action = isolate.step(&mut page_of_second, &none, read(Err(MissReason::Absent), None));
     assert!(matches!(action, Action::Send { .. }), "it has waited once, which is enough: {action:?}");
 
     let (mut third, action) = isolate.look_up_view(Err(MissReason::Absent));

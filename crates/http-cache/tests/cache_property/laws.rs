@@ -67,8 +67,8 @@ impl World {
         let is_shared = ["public", "must-revalidate", "s-maxage"].into_iter().any(said);
         let is_for_all = body.requests.iter().any(|request| !request.has("authorization"));
         prop_assert!(is_for_all || is_shared, "credentials (§3.5)");
-        let own = credentials_of(request);
-        let is_foreign = |one: &&Contribution| !one.credentials.is_empty() && one.credentials != own;
+        let credentials = credentials_of(request);
+        let is_foreign = |one: &&Contribution| !one.credentials.is_empty() && one.credentials != credentials;
         let has_leaked = body.contributions.iter().filter(is_foreign).any(|one| !one.was_fresh_for_all);
         prop_assert!(!has_leaked, "what was made for another visitor's credentials, and not said to be for all");
         if served == ServedAs::Validated {

@@ -90,8 +90,8 @@ fn a_response_that_says_nothing_of_caching_is_the_visitors_alone() {
     let control = |record: &StorefrontRecord, fields| ResponseCase { fields, ..BLUE }.set(record, "cache-control");
     assert_eq!(control(&record(""), &[]).as_deref(), Some("private"));
     assert_eq!(control(&record(""), &[("cache-control", "public, max-age=60")]), None);
-    let own = record(r#"{"set": {"Cache-Control": "max-age=5"}}"#);
-    assert_eq!(control(&own, &[]).as_deref(), Some("max-age=5"), "the record's word counts");
+    let setting = record(r#"{"set": {"Cache-Control": "max-age=5"}}"#);
+    assert_eq!(control(&setting, &[]).as_deref(), Some("max-age=5"), "the record's word counts");
     let without = record(r#"{"remove": ["Cache-Control"]}"#);
     for fields in [&[][..], &[("cache-control", "public, max-age=60")]] {
         assert_eq!(control(&without, fields).as_deref(), Some("private"), "{fields:?}");

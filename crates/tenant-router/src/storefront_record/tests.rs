@@ -243,8 +243,8 @@ fn without_a_policy_every_valid_origin_is_admitted() {
 fn a_custom_domain_names_a_storefront_and_nothing_else() {
     let stored = parsed("domain:www.a.example", r#"{"storefront": "shop"}"#);
     assert_eq!(stored, Ok(RoutingEntry::CustomDomain(Key::literal("shop"))));
-    let own = parsed("domain:www.a.example", r#"{"origin": "https://a.example"}"#);
-    assert!(matches!(own, Ok(RoutingEntry::Record(_))), "{own:?}");
+    let with_origin = parsed("domain:www.a.example", r#"{"origin": "https://a.example"}"#);
+    assert!(matches!(with_origin, Ok(RoutingEntry::Record(_))), "{with_origin:?}");
     let elsewhere =
         "storefront: only a custom domain, under a key that starts with \"domain:\", names another storefront";
     for (key, json, expected) in [

@@ -318,9 +318,10 @@ fn check_response(
         );
     }
 
-    let own = &record.response_fields;
-    let is_of_record =
-        |name: &str| own.remove.iter().chain(own.set.iter().map(|(name, _)| name)).any(|own| own == name);
+    let record_edits = &record.response_fields;
+    let is_of_record = |name: &str| {
+        record_edits.remove.iter().chain(record_edits.set.iter().map(|(name, _)| name)).any(|edited| edited == name)
+    };
     for (name, sent) in case.response.iter().filter(|(name, _)| !is_of_record(name)) {
         let rewritten = last(&edits, name);
         match name.as_str() {

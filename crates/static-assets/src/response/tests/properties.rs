@@ -209,7 +209,7 @@ proptest! {
 
     /// §15.4.5: "the client … already has a valid representation".
     #[test]
-    fn a_304_is_only_for_clients_that_have_the_representation(release in releases(), url in urls(), fields in fields(), own in 0..4_u8, same_date: bool) {
+    fn a_304_is_only_for_clients_that_have_the_representation(release in releases(), url in urls(), fields in fields(), matching_etag in 0..4_u8, same_date: bool) {
         let url = format!("https://example.com{url}");
         let target = RequestTarget::parse(&url);
         let path = AssetPath::parse(&target.path);
@@ -223,7 +223,7 @@ proptest! {
         let Ok(AssetResponse::File(whole)) = from_release(bare.served(&bare.manifest), &request) else { return Ok(()) };
         let etag = whole.fields.iter().find(|(name, _)| name == "etag").unwrap().1.to_string();
         let mut fields = fields;
-        match own {
+        match matching_etag {
             0 => {
                 fields.retain(|(name, _)| *name != "if-none-match");
                 fields.push(("if-none-match", etag.clone()));

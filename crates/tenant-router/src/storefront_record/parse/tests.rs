@@ -253,7 +253,7 @@ fn lists_have_their_limits() {
 
 #[test]
 fn a_record_does_not_touch_the_fields_that_only_kv_edge_may_set() {
-    let own = "kv-edge sets or removes this field itself";
+    let reserved = "kv-edge sets or removes this field itself";
     let both = "connection keep-alive Proxy-Authorization te trailer Transfer-Encoding upgrade content-length";
     let request =
         "Host forwarded via cdn-loop CF-Connecting-IP cf-ipcountry X-Forwarded-For x-forwarded-zork X-Force-Variant";
@@ -263,8 +263,8 @@ fn a_record_does_not_touch_the_fields_that_only_kv_edge_may_set() {
             let json = |edits: &str| format!(r#"{{"origin": "https://a.example", "headers": {{"{way}": {edits}}}}}"#);
             let set = faults("shop", &json(&format!(r#"{{"set": {{"{name}": "x"}}}}"#)));
             let removed = faults("shop", &json(&format!(r#"{{"remove": ["{name}"]}}"#)));
-            assert!(set.len() == 1 && set.iter().all(|fault| fault.ends_with(own)), "{way} {name}: {set:?}");
-            assert_eq!(removed, [format!("headers.{way}.remove[0]: {own}")], "{name}");
+            assert!(set.len() == 1 && set.iter().all(|fault| fault.ends_with(reserved)), "{way} {name}: {set:?}");
+            assert_eq!(removed, [format!("headers.{way}.remove[0]: {reserved}")], "{name}");
         }
     }
 }
