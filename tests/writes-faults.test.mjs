@@ -36,12 +36,12 @@ async function run({ strategy, faults, n = 1, status, ...options }) {
   }
   const attempts = isDirect ? response.json() : report.attempts;
   const result = { key, report, attempts, made, acknowledged: attempts.filter(({ success }) => success) };
-  if (!options.body) await assertTrue(result, n);
+  if (!options.body) await assertMatchesKv(result, n);
   return result;
 }
 
-/** Checks what holds for every run without a body of its own. */
-async function assertTrue({ key, report, attempts, made, acknowledged }, n) {
+/** Checks that KV and the report of a run agree, for a run without a `body`. */
+async function assertMatchesKv({ key, report, attempts, made, acknowledged }, n) {
   assert.deepEqual(
     attempts.map(({ attempt }) => attempt),
     oneTo(n),
