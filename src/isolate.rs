@@ -195,10 +195,9 @@ mod kv_api {
     use std::cell::RefCell;
     use std::rc::Rc;
 
-    use kv_api::known::Known;
+    use kv_api::lookup_cache::LookupCache;
     use kv_api::namespace::ApiNamespace;
     use kv_api::token::RevokedTokens;
-    use kv_store::lru::Lru;
     use kv_store::record::BrokenRecord;
     use kv_store::record_cache::RecordCache;
 
@@ -210,9 +209,9 @@ mod kv_api {
         /// The list of revoked tokens.
         revoked: RecordCache<Rc<RevokedTokens>, BrokenRecord> = RecordCache::new(128 * KIB, KIB, KIB);
         /// When keys expire, in seconds since the Unix epoch, by namespace and key.
-        expirations: Lru<Known<Option<u64>>> = Lru::new(512 * KIB);
+        expirations: LookupCache<Option<u64>> = LookupCache::new(512 * KIB);
         /// Namespaces that clients have created, by id.
-        created: Lru<Known<ApiNamespace>> = Lru::new(128 * KIB);
+        created: LookupCache<ApiNamespace> = LookupCache::new(128 * KIB);
     }
 }
 

@@ -2,6 +2,7 @@
 // before each of its keys is.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { eventually } from "./harness/eventually.mjs";
 import { kvCallsFor } from "./harness/faults.mjs";
 import { send } from "./harness/http.mjs";
 import { assertFailure, assertResult, NAMESPACES, startKvApi, valuePath } from "./harness/kv-api.mjs";
@@ -48,7 +49,20 @@ describe("KV is down", { concurrency: 8 }, () => {
     assert.deepEqual([response.status, response.text, response.headers.expiration], [200, "v", undefined]);
   });
 
-  test("a cursor that KV does not take is refused with 400", async () => {
+  test("an expiration that was listed before a write is not remembered, even if it was also listed after the write", async () => {
+    const key = uniqueName("rewritten");
+    const path = valuePath("WRITES", key);
+    assertResult(await worker.api("PUT", `${path}?expiration_ttl=600`, { body: "v" }));
+    const late = faultyApi("GET", path, { list: ["late for 700"] });
+    await eventually(async () => (await kvCallsFor(worker, key, "list")).some(({ done }) => done), "the list before the write");
+    assertResult(await worker.api("PUT", path, { body: "w" }));
+    const expirationNow = async () => (await worker.api("GET", path)).headers.expiration;
+    assert.equal(await expirationNow(), undefined);
+    await late;
+    assert.equal(await expirationNow(), undefined);
+  });
+
+  test("a cursor that KV does not accept is refused with 400", async () => {
     assertFailure(await faultyApi("GET", `${W}/keys?cursor=x`, { list: ["400"] }), 400, 10029);
   });
 });

@@ -101,6 +101,9 @@ async function injectFault(fault, call, ctx) {
     case "slow":
       await sleep(Number(ms));
       return undefined;
+    // KV's result comes so many milliseconds late.
+    case "late":
+      return { afterwards: () => sleep(Number(ms)) };
     // One put a second for each key: Workers KV enforces it, the local KV does not.
     case "limit": {
       const name = JSON.stringify([binding, key]);

@@ -57,7 +57,7 @@ pub mod envelope;
 pub mod error;
 pub mod expiration;
 pub mod form;
-pub mod known;
+pub mod lookup_cache;
 pub mod namespace;
 pub mod namespace_directory;
 pub mod namespace_keys;

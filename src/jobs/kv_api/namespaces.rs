@@ -6,7 +6,6 @@ use std::time::Duration;
 use kv_api::access::Access;
 use kv_api::call::NamespacesQuery;
 use kv_api::error::{KvApiError, Operation};
-use kv_api::known::Known;
 use kv_api::namespace::{self, ApiNamespace};
 use kv_api::namespace_directory::{NamespaceReply, NamespaceRequest};
 use kv_api::namespace_keys::NamespaceKeys;
@@ -103,15 +102,17 @@ impl OpenNamespace {
 /// never used again: a title may belong to another namespace the next moment.
 async fn created(context: &RequestContext, name: &str) -> Result<Option<ApiNamespace>, RequestError> {
     let (memory, now_ms) = (&Isolate::current().kv_api.created, Clock.now_ms());
-    if let Some(known) = memory.borrow().get(name).and_then(|known| known.fresh(now_ms)) {
-        return Ok(Some(known.clone()));
+    let cached = memory.borrow_mut().get(name, now_ms).cloned();
+    if cached.is_some() {
+        return Ok(cached);
     }
+    let lookup = memory.borrow_mut().begin(name, now_ms);
     let namespace = match call(context, &NamespaceRequest::Find(name.to_owned())).await? {
         NamespaceReply::NotFound => return Ok(None),
         found => only(found)?,
     };
-    let known = Known { value: namespace.clone(), read_ms: now_ms };
-    memory.borrow_mut().insert(&namespace.id, known, namespace.id.len() + namespace.title.len());
+    let bytes = namespace.id.len() + namespace.title.len();
+    memory.borrow_mut().finish(&lookup, &namespace.id, namespace.clone(), bytes);
     Ok(Some(namespace))
 }
 
@@ -167,7 +168,8 @@ pub(super) async fn create(context: &RequestContext, access: &Access) -> Result<
         return Err(KvApiError::FixedNamespaces.into());
     }
     let namespace = ApiNamespace::created(title(context).await?, &random_uuid());
-    change(context, &NamespaceRequest::Create(namespace)).await
+    let created = only(call(context, &NamespaceRequest::Create(namespace)).await?)?;
+    success(created.result(), None)
 }
 
 /// `PUT …/namespaces/{namespace}`
@@ -176,22 +178,26 @@ pub(super) async fn rename(context: &RequestContext, open: &OpenNamespace) -> Re
         return Err(KvApiError::FixedNamespaces.into());
     }
     let namespace = ApiNamespace { id: open.info.id.clone(), title: title(context).await? };
-    change(context, &NamespaceRequest::Rename(namespace)).await
+    let reply = call(context, &NamespaceRequest::Rename(namespace)).await;
+    forget(&open.info);
+    success(only(reply?)?.result(), None)
 }
 
 /// `DELETE …/namespaces/{namespace}`. Its keys are removed later, and cannot be reached any more.
 pub(super) async fn delete(context: &RequestContext, open: &OpenNamespace) -> Result<Response, RequestError> {
     let Some(home) = open.home.clone() else { return Err(KvApiError::FixedNamespaces.into()) };
     let reply = call(context, &NamespaceRequest::Delete { id: open.info.id.clone(), home }).await;
-    Isolate::current().kv_api.created.borrow_mut().remove(&open.info.id);
+    forget(&open.info);
     only(reply?)?;
     success((), None)
 }
 
-async fn change(context: &RequestContext, request: &NamespaceRequest) -> Result<Response, RequestError> {
-    let namespace = only(call(context, request).await?)?;
-    Isolate::current().kv_api.created.borrow_mut().remove(&namespace.id);
-    success(namespace.result(), None)
+/// Forgets a namespace, because it was changed. The change may have been made even if the reply
+/// did not arrive.
+fn forget(namespace: &ApiNamespace) {
+    let mut memory = Isolate::current().kv_api.created.borrow_mut();
+    memory.remove(&namespace.id);
+    memory.remove(&namespace.title);
 }
 
 /// Reads the title in the body. No created namespace has the name or the id of a binding.

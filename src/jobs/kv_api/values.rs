@@ -13,7 +13,6 @@ use kv_api::envelope::PageInfo;
 use kv_api::error::{KvApiError, Operation};
 use kv_api::expiration::Expiration;
 use kv_api::form::FormScanner;
-use kv_api::known::Known;
 use kv_store::limits::{Key, VALUE_BYTES_MAX};
 use kv_store::retry::{Backoff, Time};
 use kv_store::store_error::StoreError;
@@ -33,14 +32,14 @@ use crate::kv::put::{PutOptions, PutValue};
 use crate::platform::bytes::chunks;
 use crate::platform::clock::{self, Clock};
 
-/// The most bytes of a form beside the value.
+/// The most bytes of a form without its value.
 const FORM_HEADS_BYTES_MAX: u64 = 256 * 1024;
 
 /// The fields of a request that need the whole value.
-const CONDITIONS: [&str; 4] = ["if-match", "if-none-match", "if-range", "range"];
+const WHOLE_VALUE_FIELDS: [&str; 4] = ["if-match", "if-none-match", "if-range", "range"];
 
-/// `GET …/values/{key}`. The value is passed through as the runtime's own stream, unless its
-/// entity tag, its length or a part of it is asked for.
+/// `GET …/values/{key}`, and HEAD. The value is passed through as the runtime's own stream, unless
+/// its entity tag, its length or a part of it is asked for.
 pub(super) async fn get(
     context: &RequestContext,
     fields: &impl Fields,
@@ -49,7 +48,7 @@ pub(super) async fn get(
 ) -> Result<Response, RequestError> {
     let key = open.keys.key(key, Operation::Get)?;
     let started_ms = Clock.now_ms();
-    let is_whole_needed = context.method() == "HEAD" || CONDITIONS.iter().any(|name| fields.has(name));
+    let is_whole_needed = context.method() == "HEAD" || WHOLE_VALUE_FIELDS.iter().any(|name| fields.has(name));
     let options = if is_whole_needed { ReadOptions::BYTES } else { ReadOptions::STREAM };
     let (value, expiration) =
         futures_util::future::join(open.store.read_with_retry(&key, &options), expiration(context, open, &key)).await;
@@ -67,8 +66,8 @@ pub(super) async fn get(
 }
 
 /// Returns the response to a request that needs all bytes of the value: for its length, for its
-/// entity tag or for a part of it (RFC 9110 §13 and §14). A request for several parts that do not
-/// touch gets all of it.
+/// entity tag or for a part of it (RFC 9110 §13 and §14). A request for several ranges that do not
+/// touch gets the whole value.
 fn from_whole_value(
     method: &str,
     fields: &impl Fields,
@@ -94,30 +93,27 @@ fn from_whole_value(
     let [part] = parts.as_slice() else { return Ok(response::with_status(200, value, &head)?) };
     let range = content_range(part, length);
     head.push(("content-range", &range));
-    let body = js_sys::Uint8Array::new(value).subarray(bytes_of(part.start), bytes_of(part.end));
+    let body = js_sys::Uint8Array::new(value).subarray(to_u32(part.start), to_u32(part.end));
     Ok(response::with_status(206, &body, &head)?)
 }
 
-/// Returns when a key expires, in seconds since the Unix epoch. KV says so only in a list, which a
-/// value waits for, a second at most. If the list fails, the value is served without. The isolate
-/// uses the answer, and a failure, for half a minute, or until it writes or deletes the key.
+/// Returns when a key expires, in seconds since the Unix epoch. KV says so only in a list, for which
+/// the response waits a second at most. If the list fails, the response has no `Expiration`. The
+/// isolate uses the result, even of a failure, for 30 seconds, or until it writes or deletes the
+/// key.
 async fn expiration(context: &RequestContext, open: &OpenNamespace, key: &Key<'_>) -> Option<u64> {
     let (memory, now_ms) = (&Isolate::current().kv_api.expirations, Clock.now_ms());
     let name = memory_key(open, key);
-    memory.borrow_mut().touch(&name);
-    if let Some(known) = memory.borrow().get(&name).and_then(|known| known.fresh(now_ms)) {
-        return *known;
+    let cached = memory.borrow_mut().get(&name, now_ms).copied();
+    if let Some(seconds) = cached {
+        return seconds;
     }
-    // A write meanwhile removes this entry, and the list may be older than the write.
-    memory.borrow_mut().insert(&name, Known { value: None, read_ms: 0 }, name.len());
+    let lookup = memory.borrow_mut().begin(&name, now_ms);
     let seconds = open.store.expiration_of(key).await.unwrap_or_else(|error| {
         context.log().warning("kv_list_failed", &error);
         None
     });
-    let mut memory = memory.borrow_mut();
-    if memory.get(&name).is_some() {
-        memory.insert(&name, Known { value: seconds, read_ms: now_ms }, name.len());
-    }
+    memory.borrow_mut().finish(&lookup, &name, seconds, 0);
     seconds
 }
 
@@ -151,9 +147,9 @@ pub(super) async fn put(
     let (expiration, ttl) = (parameter(target, "expiration")?, parameter(target, "expiration_ttl")?);
     let expiration = Expiration::parse(expiration.as_deref(), ttl.as_deref(), clock::now_seconds(), operation)?;
     let scanner = FormScanner::of(context.header("content-type").as_deref())?;
-    // Read as a form, the body has a little more than its value.
+    // The body of a form is a little longer than its value.
     let most = if scanner.is_some() { VALUE_BYTES_MAX + FORM_HEADS_BYTES_MAX } else { VALUE_BYTES_MAX };
-    let body = match context.body_up_to(bytes_of(most)).await {
+    let body = match context.body_up_to(to_u32(most)).await {
         Err(RequestBodyError::TooLong) => return Err(KvApiError::ValueTooLong(operation).into()),
         body => body?,
     };
@@ -167,19 +163,19 @@ pub(super) async fn put(
             }
             let metadata = form.metadata.as_deref().map(|json| check_metadata(json, operation)).transpose()?;
             let metadata = metadata.filter(|json| json.trim() != "null").map(str::to_owned);
-            let value = js_sys::Uint8Array::new(&body).subarray(bytes_of(form.value.start), bytes_of(form.value.end));
+            let value = js_sys::Uint8Array::new(&body).subarray(to_u32(form.value.start), to_u32(form.value.end));
             (PutValue::bytes(value), metadata)
         }
     };
     let options = put_options(expiration, metadata.as_deref())?;
     let put = open.store.put_with_retry(&key, &value, options.as_ref(), &Backoff::PUT_OF_CLIENT, |_| {}).await;
     forget_expiration(open, &key);
-    let why = "Workers KV does not take the metadata or the expiration";
+    let why = "Workers KV does not accept the metadata or the expiration";
     put.outcome.map_err(|(error, _)| refused(error, operation, why))?;
     success(json!({}), None)
 }
 
-/// Returns the error for a call that failed: that of the client if KV does not take what it sent.
+/// Returns the error for a call that failed: a 4xx if KV does not accept what the client sent.
 /// Numbers in metadata, for example, may have more bytes in KV's form than in the client's.
 fn refused(error: StoreError, operation: Operation, why: &str) -> RequestError {
     if !error.is_refused() {
@@ -207,7 +203,7 @@ pub(super) fn put_options(
     }))
 }
 
-/// `DELETE …/values/{key}`. A key that does not exist is deleted, too.
+/// `DELETE …/values/{key}`. It succeeds for a key that does not exist, too.
 pub(super) async fn delete(open: &OpenNamespace, key: &str) -> Result<Response, RequestError> {
     let key = open.keys.key(key, Operation::Delete)?;
     let delete = open.store.delete_with_retry(&key, &Backoff::PUT_OF_CLIENT).await;
@@ -228,7 +224,7 @@ pub(super) async fn list(
     check_prefix(&prefix, open.keys.bytes_max(), Operation::List)?;
     let prefix = open.keys.stored_prefix(&prefix);
     let page = open.store.key_page(&prefix, query.limit, query.cursor.as_deref(), open.keys.prefix_bytes()).await;
-    let page = page.map_err(|error| refused(error, Operation::List, "Workers KV does not take the cursor"))?;
+    let page = page.map_err(|error| refused(error, Operation::List, "Workers KV does not accept the cursor"))?;
     let keys = RawValue::from_string(page.json).map_err(|error| RequestError::internal(&error.to_string().into()))?;
     success(keys, Some(PageInfo::of_keys(page.count, page.cursor.as_deref())))
 }
@@ -237,9 +233,9 @@ fn parameter<'a>(target: &RequestTarget<'a>, name: &str) -> Result<Option<std::b
     Ok(target.parameter(name)?)
 }
 
-/// Returns a length or a position within a body.
-#[expect(clippy::expect_used, reason = "another position would be another part of the value")]
-fn bytes_of(bytes: u64) -> u32 {
+/// Returns a length or a position within a body as JavaScript's typed arrays take it.
+#[expect(clippy::expect_used, reason = "a wrong position would return another part of the value")]
+fn to_u32(bytes: u64) -> u32 {
     u32::try_from(bytes).expect("a body has little more than 25 MiB")
 }
 
