@@ -120,10 +120,10 @@ describe("export and import", () => {
     const target = tool.namespace();
     const value = Buffer.alloc(25 * 1024 * 1024, "0123456789é");
     const file = tool.file();
-    const record = { key: `${target.prefix}long`, value: value.toString("base64"), base64: true, metadata: { a: 1 } };
-    writeFileSync(file, `${JSON.stringify(record)}\n`);
+    const pair = { key: `${target.prefix}long`, value: value.toString("base64"), base64: true, metadata: { a: 1 } };
+    writeFileSync(file, `${JSON.stringify(pair)}\n`);
     await tool.succeed(["import", file, ...target.name]);
-    await target.assertHas([{ ...record, value }]);
+    await target.assertHas([{ ...pair, value }]);
     const exported = tool.file();
     await tool.succeed(["export", ...target.name, ...target.keys, "--output", exported]);
     assert.ok(Buffer.from(exportedPairs(exported)[0].value).equals(value));
@@ -187,7 +187,7 @@ describe("import", () => {
     await run(`${lines([a, b])}{"key":"c"}`, 3, "missing field `value`");
     await run(lines([a, b, a]), 3, `the key ${JSON.stringify(a.key)} occurs twice`);
     await run(lines([a, { ...b, metadata: "m".repeat(1023) }]), 2, `${JSON.stringify(b.key)}: the metadata have 1025 bytes`);
-    await run(lines([a, b]).slice(0, -3), 2, "the record is cut off");
+    await run(lines([a, b]).slice(0, -3), 2, "the pair is cut off");
     await target.assertHas([]);
   });
 
@@ -319,14 +319,14 @@ describe("delete", () => {
 
 test("metadata keep every digit and the order of their members", async () => {
   const target = tool.namespace();
-  const record = (key) => `{"key":"${target.prefix}${key}","value":"x","metadata":{"lat":31.245270191439438,"a":[18446744073709551617,1.50],"é":"\\u00e9"}}\n`;
+  const pairOf = (key) => `{"key":"${target.prefix}${key}","value":"x","metadata":{"lat":31.245270191439438,"a":[18446744073709551617,1.50],"é":"\\u00e9"}}\n`;
   const sent = [];
   api.intercept = (call, pass) => {
     if (kindOfCall(call) === "write") sent.push(String(call.body));
     return pass();
   };
-  await tool.succeed(["import", "-", ...target.name], { input: record("a") });
-  assert.ok(sent[0].includes(record("a").split('"metadata":')[1].trim().slice(0, -1)), sent[0]);
+  await tool.succeed(["import", "-", ...target.name], { input: pairOf("a") });
+  assert.ok(sent[0].includes(pairOf("a").split('"metadata":')[1].trim().slice(0, -1)), sent[0]);
 });
 
 describe("ls, get and put", () => {

@@ -53,8 +53,8 @@ class KvTool {
   /** Returns a file with these pairs, as `export` writes it. */
   writeInput(pairs) {
     const file = this.file();
-    const record = ({ value, ...rest }) => (Buffer.isBuffer(value) ? { value: value.toString("base64"), base64: true, ...rest } : { value, ...rest });
-    writeFileSync(file, pairs.map((pair) => `${JSON.stringify(record(pair))}\n`).join(""));
+    const written = ({ value, ...rest }) => (Buffer.isBuffer(value) ? { value: value.toString("base64"), base64: true, ...rest } : { value, ...rest });
+    writeFileSync(file, pairs.map((pair) => `${JSON.stringify(written(pair))}\n`).join(""));
     return file;
   }
 
@@ -177,14 +177,14 @@ const sortedMembers = (json) =>
 /** Returns the pairs of an exported file. Checks that no key is in it twice. */
 export function exportedPairs(path) {
   const text = readFileSync(path, "utf8");
-  const records = text.startsWith("[")
+  const pairs = text.startsWith("[")
     ? JSON.parse(text)
     : text
         .split("\n")
         .filter(Boolean)
         .map((line) => JSON.parse(line));
-  assert.equal(new Set(records.map(({ key }) => key)).size, records.length, "a key occurs twice");
-  return records.map(({ base64 = false, value, ...rest }) => ({ ...rest, value: base64 ? Buffer.from(value, "base64") : value }));
+  assert.equal(new Set(pairs.map(({ key }) => key)).size, pairs.length, "a key occurs twice");
+  return pairs.map(({ base64 = false, value, ...rest }) => ({ ...rest, value: base64 ? Buffer.from(value, "base64") : value }));
 }
 
 /** Checks that a command left no other file beside its result. */

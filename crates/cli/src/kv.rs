@@ -7,7 +7,7 @@
 //! ```text
 //! key_stream ──> ordered_reads ──> export: the file
 //! pages of keys  values, several      copy ──> pair_writer ──> batches, several at a time
-//!                reads at a time,              import: record_reader ──> pair_writer
+//!                reads at a time,              import: pair_reader ──> pair_writer
 //!                in the order of the keys
 //! ```
 //!
@@ -30,9 +30,9 @@ mod key_stream;
 mod ls;
 mod ordered_reads;
 mod pair_checks;
+mod pair_reader;
 mod pair_writer;
 mod put;
-mod record_reader;
 mod state_file;
 mod value_reads;
 mod write_totals;
@@ -43,7 +43,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use self::pair_checks::PairError;
-use self::record_reader::InputRecordError;
+use self::pair_reader::InputPairError;
 use self::state_file::StateError;
 use crate::ExitStatus;
 use crate::api::{ApiError, DefaultNamespace, NamespaceArguments, OpenError, listed};
@@ -109,7 +109,7 @@ enum KvError {
     #[error(transparent)]
     State(#[from] StateError),
     #[error("{input} line {line}: {problem}", line = .error.line, problem = .error.problem)]
-    Record { input: String, error: InputRecordError },
+    InputPair { input: String, error: InputPairError },
     #[error("{key:?}: {problem}")]
     Pair { key: String, problem: PairError },
     #[error("{path}: {problem}")]

@@ -12,8 +12,8 @@ use http_semantics::content_hash::ContentHasher;
 use serde::{Deserialize, Serialize};
 
 use super::existing_keys::{ExistingKeys, ExistingKeysArguments, KeysToWrite, OnExisting};
+use super::pair_reader::{InputPair, InputPairError, InputPosition, PairReader};
 use super::pair_writer::write_pairs;
-use super::record_reader::{InputRecord, InputRecordError, RecordPosition, RecordReader};
 use super::state_file::{SavedState, StateFile};
 use super::write_totals::{WriteReport, WriteTotals};
 use super::{KvError, KvNamespaceArguments, seconds_since};
@@ -78,7 +78,7 @@ struct ImportTask {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct ImportPosition {
     #[serde(flatten)]
-    end: RecordPosition,
+    end: InputPosition,
     #[serde(flatten)]
     totals: WriteTotals,
 }
@@ -112,8 +112,8 @@ impl ImportArguments {
         InputFile::from(self.input.clone())
     }
 
-    fn record_error(&self, error: InputRecordError) -> KvError {
-        KvError::Record { input: self.input().to_string(), error }
+    fn pair_error(&self, error: InputPairError) -> KvError {
+        KvError::InputPair { input: self.input().to_string(), error }
     }
 
     fn input_error(&self, error: io::Error) -> KvError {
@@ -170,11 +170,11 @@ impl ImportArguments {
         let input = HashedInput { input: &mut *file, hasher: ContentHasher::default() };
         let mut reader = BufReader::with_capacity(BUFFER_BYTES, input);
         let (mut keys, mut offset) = (KeysToWrite::default(), 0);
-        for record in RecordReader::new(&mut reader, RecordPosition::START) {
-            let InputRecord { pair, end, line } = record.map_err(|error| self.record_error(error))?;
+        for read in PairReader::new(&mut reader, InputPosition::START) {
+            let InputPair { pair, end, line } = read.map_err(|error| self.pair_error(error))?;
             if !keys.insert(&pair.key) {
                 let problem = format!("the key {:?} occurs twice", pair.key);
-                return Err(self.record_error(InputRecordError { line, problem }));
+                return Err(self.pair_error(InputPairError { line, problem }));
             }
             phase.add(end.offset - offset);
             offset = end.offset;
@@ -211,12 +211,12 @@ impl ImportArguments {
         if is_dry_run {
             file.rewind().map_err(|error| self.input_error(error))?;
             let mut totals = WriteTotals::default();
-            for record in RecordReader::new(BufReader::with_capacity(BUFFER_BYTES, file), RecordPosition::START) {
-                totals.count(record.map_err(|error| self.record_error(error))?.pair, &existing);
+            for read in PairReader::new(BufReader::with_capacity(BUFFER_BYTES, file), InputPosition::START) {
+                totals.count(read.map_err(|error| self.pair_error(error))?.pair, &existing);
             }
             return Ok(totals);
         }
-        let start = from.unwrap_or(ImportPosition { end: RecordPosition::START, totals: WriteTotals::default() });
+        let start = from.unwrap_or(ImportPosition { end: InputPosition::START, totals: WriteTotals::default() });
         if let Some(state) = state {
             state.save(&SavedState { task: task.clone(), position: start.clone() })?;
         }
@@ -225,8 +225,8 @@ impl ImportArguments {
         phase.add(start.totals.read);
         let mut totals = start.totals;
         let reader = BufReader::with_capacity(BUFFER_BYTES, file);
-        let items = RecordReader::new(reader, start.end).map(|record| {
-            let InputRecord { pair, end, .. } = record.map_err(|error| self.record_error(error))?;
+        let items = PairReader::new(reader, start.end).map(|read| {
+            let InputPair { pair, end, .. } = read.map_err(|error| self.pair_error(error))?;
             let pair = totals.count(pair, &existing);
             Ok((pair, ImportPosition { end, totals }))
         });

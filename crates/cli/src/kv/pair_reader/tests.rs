@@ -7,14 +7,14 @@ use super::*;
 use crate::api::NamespaceKey;
 use crate::kv::export::ExportFormat;
 
-fn read(text: &[u8], buffer: usize, position: RecordPosition) -> Result<Vec<InputRecord>, InputRecordError> {
+fn read(text: &[u8], buffer: usize, position: InputPosition) -> Result<Vec<InputPair>, InputPairError> {
     let rest = &text[usize::try_from(position.offset).unwrap()..];
-    RecordReader::new(BufReader::with_capacity(buffer, Cursor::new(rest)), position).collect()
+    PairReader::new(BufReader::with_capacity(buffer, Cursor::new(rest)), position).collect()
 }
 
-fn from_start(text: &str) -> Result<Vec<KeyValuePair>, InputRecordError> {
-    let records = read(text.as_bytes(), 7, RecordPosition::START)?;
-    Ok(records.into_iter().map(|record| record.pair).collect())
+fn from_start(text: &str) -> Result<Vec<KeyValuePair>, InputPairError> {
+    let inputs = read(text.as_bytes(), 7, InputPosition::START)?;
+    Ok(inputs.into_iter().map(|input| input.pair).collect())
 }
 
 /// Returns JSON with white space between the tokens, and the same without.
@@ -55,9 +55,9 @@ fn any_pair() -> impl Strategy<Value = KeyValuePair> {
 proptest! {
     #[test]
     fn metadata_keep_every_digit_and_the_order_of_their_members((spaced, tight) in any_json()) {
-        let record = format!(r#"{{"key": "a", "value": "", "metadata": [{spaced}]}}"#);
+        let json = format!(r#"{{"key": "a", "value": "", "metadata": [{spaced}]}}"#);
         let expected = format!(r#"{{"key":"a","value":"","metadata":[{tight}]}}"#);
-        prop_assert_eq!(from_start(&record).unwrap()[0].to_readable_json(), expected);
+        prop_assert_eq!(from_start(&json).unwrap()[0].to_readable_json(), expected);
         let listed: NamespaceKey = serde_json::from_str(&format!(r#"{{"name": "a", "metadata": {spaced}}}"#)).unwrap();
         prop_assert_eq!(listed.metadata.map_or("null".to_owned(), |metadata| metadata.as_str().to_owned()), tight);
     }
@@ -68,27 +68,27 @@ proptest! {
     ) {
         for format in [ExportFormat::Ndjson, ExportFormat::Json] {
             let text = format.write_all(&pairs);
-            let records = read(&text, buffer, RecordPosition::START).unwrap();
-            let read_pairs: Vec<_> = records.iter().map(|record| &record.pair).collect();
+            let inputs = read(&text, buffer, InputPosition::START).unwrap();
+            let read_pairs: Vec<_> = inputs.iter().map(|input| &input.pair).collect();
             prop_assert_eq!(read_pairs, pairs.iter().collect::<Vec<_>>());
-            // Reading continues after each record.
-            for (at, record) in records.iter().enumerate() {
-                let rest = read(&text, buffer, record.end).unwrap();
-                prop_assert_eq!(&rest[..], &records[at + 1..]);
+            // Reading continues after each pair.
+            for (at, input) in inputs.iter().enumerate() {
+                let rest = read(&text, buffer, input.end).unwrap();
+                prop_assert_eq!(&rest[..], &inputs[at + 1..]);
             }
         }
     }
 
     #[test]
-    fn a_file_that_is_cut_off_within_a_record_or_an_array_is_an_error(
+    fn a_file_that_is_cut_off_within_a_pair_or_an_array_is_an_error(
         pairs in proptest::collection::vec(any_pair(), 1..4), cut in 1_usize..400
     ) {
         let text = ExportFormat::Json.write_all(&pairs);
         let cut = &text[..text.len().saturating_sub(2 + cut % (text.len() - 2)).max(1)];
-        prop_assert!(read(cut, 50, RecordPosition::START).is_err());
+        prop_assert!(read(cut, 50, InputPosition::START).is_err());
         let text = ExportFormat::Ndjson.write_all(&pairs);
         // Without the line feed and the closing brace.
-        prop_assert!(read(&text[..text.len() - 2], 50, RecordPosition::START).is_err());
+        prop_assert!(read(&text[..text.len() - 2], 50, InputPosition::START).is_err());
     }
 
     #[test]
@@ -120,7 +120,7 @@ fn an_error_names_the_line_and_the_problem() {
         (format!("[{good},\n]"), 2, "an item of the array must be a JSON object"),
         (format!("[{good}"), 1, "the array is not closed"),
         (format!("[{good}]\n{good}"), 2, "something follows the array"),
-        (good[..20].to_owned(), 1, "the record is cut off"),
+        (good[..20].to_owned(), 1, "the pair is cut off"),
         ("\u{FEFF}{}".to_owned(), 1, "it starts with a byte order mark"),
         (r#"{"key": "a", "value": 1}"#.to_owned(), 1, "invalid type"),
         (r#"{"key": "a", "value": "1", "ttl": 60}"#.to_owned(), 1, "unknown field `ttl`"),
@@ -144,7 +144,7 @@ fn an_error_is_the_last_item() {
         (format!("[{good}"), 2),
         (good[..20].to_owned(), 1),
     ] {
-        let records: Vec<_> = RecordReader::new(text.as_bytes(), RecordPosition::START).take(9).collect();
-        assert_eq!((records.len(), records.iter().position(Result::is_err)), (items, Some(items - 1)), "{text}");
+        let inputs: Vec<_> = PairReader::new(text.as_bytes(), InputPosition::START).take(9).collect();
+        assert_eq!((inputs.len(), inputs.iter().position(Result::is_err)), (items, Some(items - 1)), "{text}");
     }
 }

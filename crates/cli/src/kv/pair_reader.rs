@@ -10,33 +10,33 @@ use serde::{Deserialize, Serialize};
 use super::pair_checks;
 use crate::api::{KeyValuePair, MetadataJson, PairExpiration};
 
-/// The longest record, in bytes: 200 MiB. A value of 25 MiB takes 150 MiB if each byte is escaped
+/// The longest pair as JSON, in bytes: 200 MiB. A value of 25 MiB takes 150 MiB if each byte is escaped
 /// (`\u0000`).
-const RECORD_BYTES_MAX: usize = 200 << 20;
+const PAIR_BYTES_MAX: usize = 200 << 20;
 
-/// Reads records one at a time.
+/// Reads pairs one at a time.
 #[derive(Debug)]
-pub(super) struct RecordReader<R> {
+pub(super) struct PairReader<R> {
     input: R,
-    position: RecordPosition,
+    position: InputPosition,
     has_failed: bool,
 }
 
 /// A place in the input. Reading continues from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct RecordPosition {
+pub(super) struct InputPosition {
     /// The bytes before it.
     pub(super) offset: u64,
     /// Counted from 1.
     line: u64,
-    syntax: RecordSyntax,
+    syntax: InputSyntax,
 }
 
 /// What may come next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-enum RecordSyntax {
-    /// The first record, or the bracket of an array.
+enum InputSyntax {
+    /// The first pair, or the bracket of an array.
     Start,
     /// A line of NDJSON.
     Line,
@@ -52,25 +52,25 @@ enum RecordSyntax {
 
 /// A pair, and the place after it.
 #[derive(Debug, PartialEq)]
-pub(super) struct InputRecord {
+pub(super) struct InputPair {
     pub(super) pair: KeyValuePair,
-    pub(super) end: RecordPosition,
+    pub(super) end: InputPosition,
     /// The line that it begins in, counted from 1.
     pub(super) line: u64,
 }
 
 /// Why the input is not what it should be.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct InputRecordError {
+pub(super) struct InputPairError {
     /// Counted from 1.
     pub(super) line: u64,
     pub(super) problem: String,
 }
 
-/// A record as it is written in the input.
+/// A pair as it is written in the input.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WrittenRecord {
+struct WrittenPair {
     key: String,
     value: String,
     #[serde(default)]
@@ -83,12 +83,12 @@ struct WrittenRecord {
     expiration_ttl: Option<u32>,
 }
 
-impl RecordPosition {
+impl InputPosition {
     /// The start of the input.
-    pub(super) const START: Self = Self { offset: 0, line: 1, syntax: RecordSyntax::Start };
+    pub(super) const START: Self = Self { offset: 0, line: 1, syntax: InputSyntax::Start };
 }
 
-impl WrittenRecord {
+impl WrittenPair {
     fn into_pair(self) -> Result<KeyValuePair, String> {
         let Self { key, value, base64, metadata, expiration, expiration_ttl } = self;
         let value = if base64 {
@@ -104,22 +104,22 @@ impl WrittenRecord {
     }
 }
 
-impl<R: BufRead> RecordReader<R> {
+impl<R: BufRead> PairReader<R> {
     /// Reads from an input that stands at `position`.
-    pub(super) fn new(input: R, position: RecordPosition) -> Self {
+    pub(super) fn new(input: R, position: InputPosition) -> Self {
         Self { input, position, has_failed: false }
     }
 
-    fn error(&self, problem: impl Into<String>) -> InputRecordError {
-        InputRecordError { line: self.position.line, problem: problem.into() }
+    fn error(&self, problem: impl Into<String>) -> InputPairError {
+        InputPairError { line: self.position.line, problem: problem.into() }
     }
 
-    fn input_error(&self, error: &io::Error) -> InputRecordError {
+    fn input_error(&self, error: &io::Error) -> InputPairError {
         self.error(format!("it cannot be read: {error}"))
     }
 
     /// Returns the next byte, if there is one.
-    fn peek(&mut self) -> Result<Option<u8>, InputRecordError> {
+    fn peek(&mut self) -> Result<Option<u8>, InputPairError> {
         loop {
             match self.input.fill_buf() {
                 Ok(bytes) => return Ok(bytes.first().copied()),
@@ -135,9 +135,9 @@ impl<R: BufRead> RecordReader<R> {
         self.position.line += u64::from(byte == b'\n');
     }
 
-    /// Skips everything before the next record. Returns false at the end of the input.
-    fn find_record(&mut self) -> Result<bool, InputRecordError> {
-        use RecordSyntax::{AfterArray, AfterItem, FirstItem, Item, Line, Start};
+    /// Skips everything before the next pair. Returns false at the end of the input.
+    fn find_pair(&mut self) -> Result<bool, InputPairError> {
+        use InputSyntax::{AfterArray, AfterItem, FirstItem, Item, Line, Start};
         loop {
             let Some(byte) = self.peek()? else {
                 return match self.position.syntax {
@@ -172,63 +172,63 @@ impl<R: BufRead> RecordReader<R> {
         }
     }
 
-    /// Reads the bytes of a record, up to the brace that closes it.
-    fn read_record(&mut self) -> Result<Vec<u8>, InputRecordError> {
-        let mut record = Vec::new();
+    /// Reads the bytes of a pair, up to the brace that closes it.
+    fn read_pair(&mut self) -> Result<Vec<u8>, InputPairError> {
+        let mut json = Vec::new();
         let mut scan = ObjectScan::default();
         loop {
             self.peek()?;
-            let bytes = self.input.fill_buf().map_err(|error| InputRecordError {
+            let bytes = self.input.fill_buf().map_err(|error| InputPairError {
                 line: self.position.line,
                 problem: format!("it cannot be read: {error}"),
             })?;
             if bytes.is_empty() {
-                return Err(self.error("the record is cut off"));
+                return Err(self.error("the pair is cut off"));
             }
             let end = scan.end(bytes);
             let (taken, _) = bytes.split_at(end.unwrap_or(bytes.len()));
-            record.extend_from_slice(taken);
+            json.extend_from_slice(taken);
             let length = taken.len();
             self.input.consume(length);
             self.position.offset += length as u64;
             if end.is_some() {
-                return Ok(record);
+                return Ok(json);
             }
-            if record.len() > RECORD_BYTES_MAX {
-                return Err(self.error(format!("the record has more than {RECORD_BYTES_MAX} bytes")));
+            if json.len() > PAIR_BYTES_MAX {
+                return Err(self.error(format!("the pair has more than {PAIR_BYTES_MAX} bytes")));
             }
         }
     }
 
-    fn record(&mut self) -> Result<Option<InputRecord>, InputRecordError> {
-        if !self.find_record()? {
+    fn next_pair(&mut self) -> Result<Option<InputPair>, InputPairError> {
+        if !self.find_pair()? {
             return Ok(None);
         }
         let line = self.position.line;
-        let bytes = self.read_record()?;
+        let bytes = self.read_pair()?;
         self.position.line += bytes.split(|&byte| byte == b'\n').count() as u64 - 1;
-        let written: WrittenRecord = serde_json::from_slice(&bytes).map_err(|error| {
+        let written: WrittenPair = serde_json::from_slice(&bytes).map_err(|error| {
             let (inner_line, column) = (error.line(), error.column());
             let whole = error.to_string();
             let problem = whole.strip_suffix(&format!(" at line {inner_line} column {column}")).unwrap_or(&whole);
-            InputRecordError { line: line + (inner_line as u64).saturating_sub(1), problem: problem.to_owned() }
+            InputPairError { line: line + (inner_line as u64).saturating_sub(1), problem: problem.to_owned() }
         })?;
-        let pair = written.into_pair().map_err(|problem| InputRecordError { line, problem })?;
-        Ok(Some(InputRecord { pair, end: self.position, line }))
+        let pair = written.into_pair().map_err(|problem| InputPairError { line, problem })?;
+        Ok(Some(InputPair { pair, end: self.position, line }))
     }
 }
 
-/// The records. The first error is the last item.
-impl<R: BufRead> Iterator for RecordReader<R> {
-    type Item = Result<InputRecord, InputRecordError>;
+/// The pairs. The first error is the last item.
+impl<R: BufRead> Iterator for PairReader<R> {
+    type Item = Result<InputPair, InputPairError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.has_failed {
             return None;
         }
-        let record = self.record();
-        self.has_failed = record.is_err();
-        record.transpose()
+        let pair = self.next_pair();
+        self.has_failed = pair.is_err();
+        pair.transpose()
     }
 }
 
