@@ -178,7 +178,7 @@ impl<'t> SyncPass<'t> {
         let owned = self.recent.owned_keys();
         let look_ups_max = (owned / KEYS_PER_PAGE + 1).min(LOOK_UPS_MAX);
         // The number of keys is exact only after a comparison.
-        if unknown.count() as u64 > look_ups_max || self.needs_permission(gone.len() as u64, owned) {
+        if unknown.count() as u64 > look_ups_max || self.exceeds_allowed_deletions(gone.len() as u64, owned) {
             self.summary.change(|summary| {
                 // The comparison counts all rows again, those just written as unchanged. `read`
                 // begins with them, so that it stays the sum of the other counts.

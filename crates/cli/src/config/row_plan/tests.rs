@@ -142,7 +142,7 @@ fn rows_out_of_order_end_the_plan() {
 }
 
 #[test]
-fn more_than_a_fifth_needs_permission() {
+fn more_than_a_fifth_is_a_mass_delete() {
     for (deletions, owned, recent_deletions, expected) in [
         (0, 0, 0, false),
         (0, 9, 0, false),
@@ -160,7 +160,7 @@ fn more_than_a_fifth_needs_permission() {
         (0, 10, 90, false),
     ] {
         assert_eq!(
-            needs_permission(deletions, owned, recent_deletions),
+            is_mass_delete(deletions, owned, recent_deletions),
             expected,
             "{deletions} of {owned} after {recent_deletions}"
         );

@@ -10,7 +10,7 @@ use crate::clock::now_ms;
 use crate::config::merge::{self, UnmatchedKeys};
 use crate::config::pass_summary::PassError;
 use crate::config::recent_changes::RecentChange;
-use crate::config::row_plan::needs_permission;
+use crate::config::row_plan::is_mass_delete;
 use crate::config::source::PostgresSource;
 use crate::config::stored_keys;
 use crate::config::sync_target::SyncTarget;
@@ -20,8 +20,9 @@ use crate::progress::Unit;
 const IDS_PER_QUERY: usize = 1000;
 
 impl SyncPass<'_> {
-    /// Records ids that had no row, except those whose keys are to be deleted and those that
-    /// changed lately. KV's list may lack their keys, so they are checked again.
+    /// Notes ids without a row whose keys KV's list may not show yet, so that a later pass checks
+    /// them again. Those whose keys are to be deleted, and those that changed lately, are not
+    /// among them.
     pub(super) fn note_unlisted(&self, mut without_row: Vec<String>, unmatched: &UnmatchedKeys) {
         let to_delete: HashSet<&str> = unmatched.gone.iter().map(String::as_str).collect();
         without_row.retain(|id| !to_delete.contains(id.as_str()) && self.recent_change(id).is_none());
@@ -46,14 +47,14 @@ impl SyncPass<'_> {
     }
 
     /// Returns true if this many deletions need `--allow-mass-delete`, and it is not given.
-    pub(super) fn needs_permission(&self, count: u64, owned: u64) -> bool {
-        !self.target.allow_mass_delete && needs_permission(count, owned, self.recent.deleted(now_ms()))
+    pub(super) fn exceeds_allowed_deletions(&self, count: u64, owned: u64) -> bool {
+        !self.target.allow_mass_delete && is_mass_delete(count, owned, self.recent.deleted(now_ms()))
     }
 
     /// Reports deletions that need `--allow-mass-delete`, and returns true if there are any.
     pub(super) fn refuses_deletions(&self, unmatched: &UnmatchedKeys) -> bool {
         let count = unmatched.gone.len() as u64;
-        let is_refused = self.target.delete && self.needs_permission(count, unmatched.owned);
+        let is_refused = self.target.delete && self.exceeds_allowed_deletions(count, unmatched.owned);
         if is_refused {
             let recently = match self.recent.deleted(now_ms()) {
                 0 => String::new(),
@@ -86,11 +87,11 @@ impl SyncPass<'_> {
         }
         let keys: Vec<String> = gone.iter().map(|id| self.keys.key(id)).collect();
         let phase = progress.phase("deleting", count, Unit::Keys);
-        let made = self.sync_writer().delete(&keys, &phase);
+        let result = self.sync_writer().delete(&keys, &phase);
         let deleted = self.summary.change(|summary| summary.deleted);
         self.recent.note_deleted(deleted, now_ms());
         phase.done(&format!("{deleted} keys"));
-        made
+        result
     }
 
     pub(super) fn recent_change(&self, id: &str) -> Option<RecentChange> {
