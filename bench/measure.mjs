@@ -58,16 +58,21 @@ async function timeWindow(candidate, example, milliseconds) {
 }
 
 /**
- * Returns `{ windows, memory, downloads, isCut }`. `windows` are by example, in each round one per
- * candidate, by its name. `memory` is the peak memory of the processes that served only the large
- * example, in bytes; `downloads` that of kv-edge after many downloads at once. `isCut` is true if
- * the deadline has passed, after which no round begins or goes on.
+ * Returns `{ windows, memory, downloads, isCut }`. `windows` has a list for each example: the
+ * windows of a round, by candidate. `memory` is the peak memory of the processes that served only
+ * the large example, in bytes; `downloads` that of kv-edge after many downloads at once. `isCut`
+ * is true if windows are missing, because the deadline had passed.
  */
 export async function measure(candidates, examples, { sets, rounds, windowMs, deadline, random, say, ...context }) {
   const windows = Object.fromEntries(examples.map(({ name }) => [name, []]));
   const memory = Object.fromEntries(candidates.map(({ name }) => [name, []]));
   const downloads = [];
-  const isTimeUp = () => performance.now() > deadline;
+  let isCut = false;
+  /** Asked only while windows are left. */
+  const isTimeUp = () => {
+    isCut ||= performance.now() > deadline;
+    return isCut;
+  };
 
   for (let set = 1; set <= sets && !isTimeUp(); set += 1) {
     // An example without a goal is for information: one set is enough.
@@ -99,7 +104,7 @@ export async function measure(candidates, examples, { sets, rounds, windowMs, de
     }
   }
   say("");
-  return { windows, memory, downloads, isCut: isTimeUp() };
+  return { windows, memory, downloads, isCut };
 }
 
 /** Returns the milliseconds from the start of a process to its first response, by candidate. */
