@@ -76,7 +76,7 @@ describe("check", () => {
     assert.match(problem, /^not JSON: /);
   });
 
-  test("a record that is too long, and a key that KV does not take, are faults", async () => {
+  test("a record that is too long, and a key that KV does not accept, are faults", async () => {
     const { faults } = await check({ origin: at("a"), active: "a".repeat(140_000) });
     assert.match(faults[0].problem, /131072 are the most/);
     assert.match((await check({ origin: at("a") }, ".")).faults[0].problem, /"\." or "\.\."/);

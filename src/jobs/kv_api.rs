@@ -32,7 +32,7 @@ use crate::platform::js_error::message_of;
 /// No response of the API may be stored, and no compression on the way may change a value.
 const NO_STORE: (&str, &str) = ("cache-control", response::NO_STORE_NO_TRANSFORM);
 
-/// The longest index of a point of Analytics Engine, in bytes ("Limits").
+/// The longest index of a data point of Analytics Engine, in bytes ("Limits").
 const INDEX_BYTES_MAX: usize = 96;
 
 /// Returns the response to a call. Every error has the envelope of the API.

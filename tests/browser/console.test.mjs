@@ -758,7 +758,7 @@ describe("a busy KV", () => {
     const folder = newFolder();
     const { page, assertClean } = await open(place(folder), { mayFail: true });
     const calls = [];
-    // Workers KV takes one write a second to a key; the local KV has no limit.
+    // Workers KV accepts one write a second to a key; the local KV has no limit.
     await page.route("**/bulk{,/delete}", async (route) => {
       const request = route.request();
       const sent = request.postDataJSON();

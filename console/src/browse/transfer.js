@@ -16,7 +16,7 @@ const WRITE_KEYS = 400;
 const WRITE_LENGTH = 8 * 1024 * 1024;
 /** How often keys are sent at most, if calls fail or do not change them. */
 const TRIES = 6;
-/** Workers KV takes one write a second to a key. */
+/** Workers KV accepts one write a second to a key. */
 const RETRY_MS = 1100;
 /** Values or lists that are read at the same time. */
 const READS = 6;

@@ -35,7 +35,7 @@ pub enum ConfigError {
     BatchKey {
         /// The position of the id in `userIds`, from 0.
         index: usize,
-        /// Why Workers KV does not take it.
+        /// Why Workers KV does not accept it.
         error: KeyError,
     },
     /// The body of `POST /config` is not valid. The text says what is wrong.

@@ -88,7 +88,7 @@ impl OfrepError {
     pub fn too_long(bytes_max: u32) -> Self {
         Self {
             status: Status::ContentTooLarge,
-            ..Self::of_request(ErrorCode::General, format!("the body may have {bytes_max} bytes"))
+            ..Self::of_request(ErrorCode::General, format!("the body may have at most {bytes_max} bytes"))
         }
     }
 
@@ -98,7 +98,7 @@ impl OfrepError {
         Self { status: Status::RequestTimeout, ..Self::of_request(ErrorCode::General, "the body took too long") }
     }
 
-    /// Returns the error if KV holds invalid definitions and no valid ones are in memory.
+    /// Returns the error for invalid definitions in KV with no valid ones in memory.
     #[must_use]
     pub fn broken_definitions() -> Self {
         Self {
@@ -107,7 +107,7 @@ impl OfrepError {
         }
     }
 
-    /// Returns the error if reading KV fails and no definitions are in memory.
+    /// Returns the error for a failed read of KV with no definitions in memory.
     #[must_use]
     pub fn no_definitions() -> Self {
         let details = "the flags cannot be read at the moment; please try again";
@@ -127,7 +127,10 @@ impl HttpError for OfrepError {
                 Self::of_request(ErrorCode::ParseError, "the body is not JSON"),
                 "The request's body is not what the protocol asks for.",
             ),
-            (KeyError::TooLong(513).into(), "The `targetingKey` is not one that a user can have."),
+            (
+                KeyError::TooLong(513).into(),
+                "The `targetingKey` cannot be the id of a user, because it cannot be in a key of Workers KV.",
+            ),
             (
                 TargetingKeyMissing.into(),
                 "The flag goes to a share of the users, and the request does not say which user it is for.",

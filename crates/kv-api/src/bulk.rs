@@ -273,11 +273,11 @@ impl<K: Serialize, V: Serialize> Serialize for InOrder<K, V> {
     }
 }
 
-/// Checks that Workers KV takes a key: it is not empty, `.` or `..`, and has at most
+/// Checks that Workers KV accepts a key: it is not empty, `.` or `..`, and has at most
 /// `key_bytes_max` bytes. [`kv_store::limits::Key`] checks it again with its prefix.
 ///
 /// # Errors
-/// [`KvApiError::InvalidKey`] says why Workers KV does not take it.
+/// [`KvApiError::InvalidKey`] says why Workers KV does not accept it.
 pub fn check_key(key: &str, key_bytes_max: usize, operation: Operation) -> Result<(), KvApiError> {
     let why = match key {
         "" => "key cannot be empty".to_owned(),

@@ -471,7 +471,7 @@ mod tests {
             for byte in key.bytes() {
                 if byte.is_ascii_alphanumeric() { encoded.push(char::from(byte)) } else { write!(encoded, "%{byte:02X}").unwrap() }
             }
-            // The URL Standard resolves these away; Workers KV takes neither as a key.
+            // The URL Standard resolves these away; Workers KV accepts neither as a key.
             prop_assume!(key != "." && key != "..");
             prop_assert_eq!(on_namespace("GET", &format!("values/{encoded}")), format!("GetValue({key:?})"));
         }

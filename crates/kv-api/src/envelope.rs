@@ -19,7 +19,7 @@ struct JsonEnvelope<'a, T> {
 /// An error or a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Note<'a> {
-    /// A number that does not change between releases.
+    /// The error code, which does not change between releases.
     pub code: u32,
     /// A sentence for people.
     pub message: &'a str,
@@ -83,7 +83,7 @@ pub fn success_with_note(result: impl Serialize, note: Note<'_>) -> String {
 }
 
 /// Returns the JSON of a failure. `result` is what a client may use in spite of it. An error that
-/// is not this API's own, such as one of the request's body or of Workers KV, gets the number that
+/// is not this API's own, such as one of the request's body or of Workers KV, gets the code that
 /// the API's errors with its status have, and 10001 if there is none.
 #[must_use]
 pub fn failure(error: &ErrorResponse, result: impl Serialize) -> String {

@@ -1,5 +1,5 @@
-//! The errors of the API, with the numbers and words of Cloudflare's own where those are known.
-//! Scripts look for the numbers: `[code: 10009]` in what wrangler prints, for example.
+//! The errors of the API, with the codes and words of Cloudflare's own if those are known.
+//! Scripts look for the codes: `[code: 10009]` in what wrangler prints, for example.
 
 use std::fmt;
 
@@ -48,7 +48,7 @@ pub enum KvApiError {
     KeyNotFound,
     /// The URL has a broken percent-encoding.
     BadUrl,
-    /// Workers KV does not take the key; the sentence says why.
+    /// Workers KV does not accept the key; the sentence says why.
     InvalidKey(Operation, String),
     /// A parameter of the query or a member of the body is out of its range.
     InvalidArgument(Operation, String),
@@ -138,7 +138,7 @@ impl KvApiError {
         Self::InPair(index, Box::new(self))
     }
 
-    /// Returns status and number.
+    /// Returns status and error code.
     fn face(&self) -> (Status, &'static str) {
         match self {
             Self::NoCredentials => (Status::BadRequest, "9106"),
@@ -167,7 +167,7 @@ impl KvApiError {
             Self::ValueTooLong(_) | Self::BodyTooLong(_) | Self::ValuesTooLong => (Status::ContentTooLarge, "10022"),
             Self::InvalidForm(_) => (Status::BadRequest, "10047"),
             Self::InvalidBody(..) => (Status::BadRequest, "10012"),
-            // The service has no conditions and ranges, so the numbers are not its own.
+            // The service has no conditions and ranges, so the codes are not its own.
             Self::PreconditionFailed => (Status::PreconditionFailed, "10412"),
             Self::RangeNotSatisfiable(_) => (Status::RangeNotSatisfiable, "10416"),
             Self::InPair(_, error) => error.face(),
@@ -272,7 +272,7 @@ impl HttpError for KvApiError {
             Self::NoJurisdictions => Self::NoJurisdictions, "The body names a jurisdiction.";
             Self::ConditionalWrite => Self::ConditionalWrite, "A write has `If-Match` or `If-None-Match`.";
             Self::KeyNotFound => Self::KeyNotFound, "The namespace has no such key.";
-            Self::InvalidKey(..) => Self::InvalidKey(Operation::Put, "key cannot be empty".to_owned()), "Workers KV does not take the key.";
+            Self::InvalidKey(..) => Self::InvalidKey(Operation::Put, "key cannot be empty".to_owned()), "Workers KV does not accept the key.";
             Self::InvalidArgument(..) => Self::InvalidArgument(Operation::List, "limit 5 is not within 10 and 1000".to_owned()), "A parameter or the number of keys is out of its range.";
             Self::InvalidExpiration(..) => Self::InvalidExpiration(Operation::Put, "Invalid expiration of 1.".to_owned()), "`expiration` is not 60 seconds ahead.";
             Self::InvalidExpirationTtl(..) => Self::InvalidExpirationTtl(Operation::Put, "Invalid expiration_ttl of 1. Expiration TTL must be at least 60.".to_owned()), "`expiration_ttl` is less than 60 seconds.";

@@ -14,7 +14,7 @@ use crate::error::{KvApiError, Operation};
 /// The longest head of a part, in bytes.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
-/// The most bytes of all metadata fields together. Workers KV takes 1024 as JSON.
+/// The most bytes of all metadata fields together. Workers KV accepts 1024 as JSON.
 const METADATA_BYTES_MAX: usize = 64 * 1024;
 
 /// The deepest nesting of `metadata[a][b]…`.

@@ -8,7 +8,7 @@
 //! 3. The body is a value, or becomes a [`form::Form`] or a [`bulk`] batch, which is checked whole
 //!    before anything is written.
 //! 4. The result goes into an [`envelope`], unless it is a value that is read alone. So does an
-//!    [`error::KvApiError`], which has the number and the words of the service.
+//!    [`error::KvApiError`], which has the error code and the words of the service.
 //!
 //! ```text
 //!   method, path, query ──> Call ──┐

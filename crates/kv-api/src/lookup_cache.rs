@@ -39,8 +39,8 @@ enum LookupEntry<T> {
 }
 
 impl<T> LookupCache<T> {
-    /// How long a result is used, in milliseconds. The result itself may be older, since Workers KV
-    /// caches, too.
+    /// How long a result is used, in milliseconds. The result itself may be older, since Workers
+    /// KV caches, too.
     const FRESH_MS: u64 = 30_000;
 
     /// Returns an empty cache of at most `bytes_max` bytes.
@@ -78,9 +78,9 @@ impl<T> LookupCache<T> {
         PendingLookup { key: key.to_owned(), id, began_ms: now_ms }
     }
 
-    /// Stores a result of `bytes` bytes under `key`, which may be another key than the one that was
-    /// looked up. A result is not stored if the key that was looked up was removed meanwhile, or if
-    /// another lookup was faster.
+    /// Stores a result of `bytes` bytes under `key`, which may be another key than the one that
+    /// was looked up. A result is not stored if the key that was looked up was removed meanwhile,
+    /// or if another lookup was faster.
     pub fn finish(&mut self, lookup: &PendingLookup, key: &str, value: T, bytes: usize) {
         if matches!(self.entries.get(&lookup.key), Some(LookupEntry::Pending(id)) if *id == lookup.id) {
             self.entries.remove(&lookup.key);

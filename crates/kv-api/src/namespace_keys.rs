@@ -1,5 +1,5 @@
 //! Where the keys of a namespace are: those of a binding are its own, those of a namespace that a
-//! client has created are in its home, behind its id.
+//! client has created are in its home, after its id.
 
 use kv_store::limits::{KEY_BYTES_MAX, Key};
 
@@ -35,7 +35,7 @@ impl NamespaceKeys {
     /// Returns a key as it is in KV.
     ///
     /// # Errors
-    /// [`KvApiError::InvalidKey`] says why Workers KV does not take it.
+    /// [`KvApiError::InvalidKey`] says why Workers KV does not accept it.
     pub fn key(&self, key: &str, operation: Operation) -> Result<Key<'static>, KvApiError> {
         bulk::check_key(key, self.bytes_max(), operation)?;
         Key::new(self.stored_prefix(key)).map_err(|error| KvApiError::InvalidKey(operation, error.to_string()))

@@ -34,7 +34,7 @@ pub enum KeyError {
     #[error("The key is empty; Workers KV needs at least one byte.")]
     Empty,
     /// The key is `.` or `..`.
-    #[error("The key is \".\" or \"..\", which Workers KV does not take.")]
+    #[error("The key is \".\" or \"..\", which Workers KV does not accept.")]
     Dots,
     /// The key is longer than [`KEY_BYTES_MAX`].
     #[error("The key has {0} bytes; Workers KV accepts 512 at most.")]
@@ -48,8 +48,8 @@ impl HttpError for KeyError {
 
     fn examples() -> Vec<(Self, &'static str)> {
         one_of_each! {
-            Self::Empty => Self::Empty, "The request names an empty key, which Workers KV does not take.";
-            Self::Dots => Self::Dots, "The request names a key that Workers KV does not take.";
+            Self::Empty => Self::Empty, "The request names an empty key, which Workers KV does not accept.";
+            Self::Dots => Self::Dots, "The request names a key that Workers KV does not accept.";
             Self::TooLong(_) => Self::TooLong(513), "The request names a key that is too long for Workers KV.";
         }
     }

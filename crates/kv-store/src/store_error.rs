@@ -105,7 +105,7 @@ impl StoreError {
         self.kind == StoreErrorKind::Status(429)
     }
 
-    /// Returns true for 400, 413 and 414: KV does not take what it is given.
+    /// Returns true for 400, 413 and 414: KV does not accept what it is given.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         matches!(self.kind, StoreErrorKind::Status(400 | 413 | 414))

@@ -97,10 +97,10 @@ fn from_whole_value(
     Ok(response::with_status(206, &body, &head)?)
 }
 
-/// Returns when a key expires, in seconds since the Unix epoch. KV says so only in a list, for which
-/// the response waits a second at most. If the list fails, the response has no `Expiration`. The
-/// isolate uses the result, even of a failure, for 30 seconds, or until it writes or deletes the
-/// key.
+/// Returns when a key expires, in seconds since the Unix epoch. KV says so only in a list, for
+/// which the response waits a second at most. If the list fails, the response has no `Expiration`.
+/// The isolate uses the result, even of a failure, for 30 seconds, or until it writes or deletes
+/// the key.
 async fn expiration(context: &RequestContext, open: &OpenNamespace, key: &Key<'_>) -> Option<u64> {
     let (memory, now_ms) = (&Isolate::current().kv_api.expirations, Clock.now_ms());
     let name = memory_key(open, key);

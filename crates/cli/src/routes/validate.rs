@@ -156,7 +156,7 @@ mod tests {
         assert!(faults[1].starts_with("[\"shop-a\"].orgin: unknown member"), "{faults:?}");
         assert_eq!(faults[2], "[\"shop-a\"].origin: it is missing");
         assert_eq!(faults[3], "c.origin: it occurs more than once; only the last one counts");
-        assert_eq!(faults[4], "[\".\"]: The key is \".\" or \"..\", which Workers KV does not take.");
+        assert_eq!(faults[4], "[\".\"]: The key is \".\" or \"..\", which Workers KV does not accept.");
         assert!(warnings.is_empty(), "{warnings:?}");
     }
 

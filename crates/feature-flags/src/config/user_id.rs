@@ -103,7 +103,7 @@ impl UserIdFrom {
 /// Returns the key of a user's record: `prefix` (the var `CONFIG_PREFIX`) and the id.
 ///
 /// # Errors
-/// [`KeyError`] if Workers KV does not take such a key.
+/// [`KeyError`] if Workers KV does not accept such a key.
 pub fn key<'a>(prefix: &str, id: impl Into<Cow<'a, str>>) -> Result<Key<'a>, KeyError> {
     let id = id.into();
     Key::new(if prefix.is_empty() { id } else { Cow::Owned(format!("{prefix}{id}")) })

@@ -86,7 +86,7 @@ fn invalid_contexts_are_refused() {
         (json!({"targetingKey": 7}), "the targetingKey must be a string".to_owned()),
         (json!({"targetingKey": null}), "the targetingKey must be a string".to_owned()),
         (json!({"targetingKey": {}}), "the targetingKey must be a string".to_owned()),
-        (json!({"targetingKey": ".."}), format!("{key}The key is \".\" or \"..\", which Workers KV does not take.")),
+        (json!({"targetingKey": ".."}), format!("{key}The key is \".\" or \"..\", which Workers KV does not accept.")),
         (
             json!({"targetingKey": "u".repeat(513)}),
             format!("{key}The key has 513 bytes; Workers KV accepts 512 at most."),

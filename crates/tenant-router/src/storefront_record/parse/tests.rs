@@ -120,7 +120,7 @@ const MEMBER_FAULTS: &[(&str, &[&str])] = &[
     ),
     (
         r#""fallback": {"asset": ".."}"#,
-        &["fallback.asset: The key is \".\" or \"..\", which Workers KV does not take."],
+        &["fallback.asset: The key is \".\" or \"..\", which Workers KV does not accept."],
     ),
     (r#""access": ["CH"]"#, &["access: it must be an object"]),
     (r#""access": {"allow": {}}"#, &["access.allow: it lists nobody"]),
