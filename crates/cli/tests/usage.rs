@@ -1,5 +1,5 @@
-//! What people read who make a mistake, in the command line, a folder or an address, as the built
-//! program prints it. Each message says what to do.
+//! The errors of the built program for mistakes in arguments, folders, addresses and permissions.
+//! Each message says what to do.
 
 // All of this is test code; Clippy recognises only functions with `#[test]`.
 #![allow(clippy::unwrap_used)]
@@ -9,7 +9,7 @@ mod test_folder;
 use test_folder::TestFolder;
 
 #[test]
-fn a_mistake_in_the_command_line_says_what_to_do() {
+fn the_error_for_a_mistake_in_the_command_line_says_what_to_do() {
     let folder = TestFolder::new("usage", &[("site/a.txt", b"a"), ("a.json", br#"{"flags": {}}"#)]);
     let local = |address| format!("--local={address}");
     for (arguments, part) in [
@@ -85,7 +85,7 @@ fn a_folder_that_cannot_be_pushed_is_reported() {
 }
 
 #[test]
-fn an_address_without_the_api_says_what_to_do() {
+fn the_error_for_an_address_without_the_api_says_what_to_do() {
     let folder = TestFolder::new("usage-addresses", &[]);
     let (code, _, stderr) = folder.run(&["assets", "list", "--local=1"], b"");
     assert_eq!(code, 1);
@@ -112,13 +112,13 @@ fn an_empty_query_is_reported_before_any_request() {
 #[test]
 fn a_port_without_postgresql_is_reported() {
     let folder = TestFolder::new("usage-postgres", &[]);
-    for (response, modes) in [
-        (&b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"[..], &["disable", "prefer", "require"][..]),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", &["disable", "prefer", "require"]),
-        (b"J\0\0\0\n8.0.30\0", &["disable", "prefer", "require"]),
-        (b"", &["disable", "prefer", "require"]),
+    for response in [
+        &b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"[..],
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"J\0\0\0\n8.0.30\0",
+        b"",
     ] {
-        for mode in modes {
+        for mode in ["disable", "prefer", "require"] {
             let server = CannedServer::new(response);
             let url = format!("postgres://u@127.0.0.1:{}/d?sslmode={mode}&connect_timeout=2", server.0);
             let arguments = ["config", "sync", "--local=1"];
@@ -156,23 +156,33 @@ fn missing_permissions_are_reported() {
     use std::fs::{Permissions, set_permissions};
     use std::os::unix::fs::PermissionsExt;
 
-    let folder = TestFolder::new("usage-permissions", &[("closed/a.txt", b"a"), ("inner/sub/a.txt", b"a")]);
+    let folder = TestFolder::new(
+        "usage-permissions",
+        &[("closed/a.txt", b"a"), ("inner/sub/a.txt", b"a"), ("file/a.txt", b"a")],
+    );
     let set = |mode| {
-        for path in ["closed", "inner/sub"] {
+        for path in ["closed", "inner/sub", "file/a.txt"] {
             set_permissions(folder.0.join(path), Permissions::from_mode(mode)).unwrap();
         }
     };
     set(0o000);
     // Root can read everything.
     let is_root = std::fs::read_dir(folder.0.join("closed")).is_ok();
-    // The folder itself, and one in it.
-    let results = [("closed", 2), ("inner", 1)]
-        .map(|(pushed, exit_code)| (exit_code, folder.run(&["assets", "push", pushed, "--local=1"], b"")));
+    // Files are read only after the namespace was found.
+    let server = CannedServer::new(
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"success\": true, \"result\": [{\"id\": \"assets\", \"title\": \"assets\"}]}",
+    );
+    let local = format!("--local={}", server.0);
+    let results = ["closed", "inner", "file"].map(|pushed| folder.run(&["assets", "push", pushed, &local], b""));
     set(0o755);
     if !is_root {
-        for (exit_code, (code, _, stderr)) in results {
-            assert_eq!(code, exit_code, "{stderr}");
-            assert!(stderr.contains("permission denied; change its permissions (chmod -R u+rX)"), "{stderr}");
+        let expected = [
+            (2, "closed: permission denied; change its permissions (chmod -R u+rX)"),
+            (1, "sub: permission denied; change its permissions (chmod -R u+rX)"),
+            (1, "a.txt: permission denied; change its permissions (chmod u+r), or leave it out"),
+        ];
+        for ((code, _, stderr), (expected_code, part)) in results.into_iter().zip(expected) {
+            assert!(code == expected_code && stderr.contains(part), "{code}: {stderr}");
         }
     }
 }
