@@ -1,4 +1,4 @@
-// The KV REST API on the wire: statuses, numbers of errors, fields and bodies that no client sends
+// The KV REST API on the wire: statuses, error codes, fields and bodies that no client sends
 // by itself. kv-api-wrangler, kv-api-sdk, kv-api-python and kv-api-unstorage have the clients.
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -18,7 +18,7 @@ const W = `${NAMESPACES}/WRITES`;
 
 const bytesInKv = async (key) => Buffer.from((await WRITES.get(key, "arrayBuffer")) ?? assert.fail(`${key} is not in KV`));
 
-/** Sends these bytes on a connection of its own, and returns the status with the body. */
+/** Sends these bytes on a connection of its own, and returns the status of the response. */
 async function sendRaw(text) {
   const socket = net.connect(worker.directUrl.port, worker.directUrl.hostname);
   await once(socket, "connect");
@@ -27,8 +27,7 @@ async function sendRaw(text) {
   const chunks = [];
   socket.on("data", (chunk) => chunks.push(chunk));
   await once(socket, "close");
-  const received = Buffer.concat(chunks).toString();
-  return { status: Number(received.split(" ")[1]), received };
+  return Number(Buffer.concat(chunks).toString().split(" ")[1]);
 }
 
 const rawHead = (method, path, fields = []) =>
@@ -162,7 +161,7 @@ describe("paths", () => {
     }
   });
 
-  test("of a parameter that is given twice the first one counts", async () => {
+  test("if a parameter is given twice, the first one counts", async () => {
     const key = uniqueName("twice");
     assertResult(await api("PUT", `${W}/values/${key}?expiration_ttl=600&expiration_ttl=1`, { body: "v" }));
     assertFailure(await api("PUT", `${W}/values/${key}?expiration_ttl=1&expiration_ttl=600`, { body: "w" }), 400, 10034);
@@ -191,7 +190,7 @@ describe("credentials", () => {
       assert.equal(await WRITES.get("refused"), null);
     });
 
-  test("the scheme has no case, and the key of the older schemes is the token", async () => {
+  test("the scheme is case-insensitive, and the key of the older schemes is the token", async () => {
     for (const headers of [
       { Authorization: `bearer ${WORKER_TOKEN}` },
       { Authorization: `BEARER  ${WORKER_TOKEN} ` },
@@ -216,7 +215,7 @@ describe("values", () => {
       const headers = type === undefined ? {} : { "Content-Type": type };
       assertResult(await api("PUT", valuePath("WRITES", key), { body, headers }));
       assert.ok((await bytesInKv(key)).equals(Buffer.from(body)), type);
-      const { status } = await sendRaw(
+      const status = await sendRaw(
         Buffer.concat([
           Buffer.from(rawHead("PUT", valuePath("WRITES", `${key}-chunked`), ["Transfer-Encoding: chunked"])),
           ...[...Buffer.from(body)].map((byte) => Buffer.concat([Buffer.from("1\r\n"), Buffer.from([byte]), Buffer.from("\r\n")])),
@@ -229,7 +228,7 @@ describe("values", () => {
   });
 
   test("a put without a body stores an empty value", async () => {
-    const { status } = await sendRaw(rawHead("PUT", valuePath("WRITES", "no-body")));
+    const status = await sendRaw(rawHead("PUT", valuePath("WRITES", "no-body")));
     assert.equal(status, 200);
     assert.equal((await bytesInKv("no-body")).length, 0);
   });
@@ -245,7 +244,7 @@ describe("values", () => {
     assert.equal(await WRITES.get("cut"), "before");
   });
 
-  test("25 MiB pass through both ways; a byte more is refused with 413, with a length or in chunks", async () => {
+  test("25 MiB pass through both ways; a byte more is refused with 413: with a length, in chunks, or in a form", async () => {
     const bytes = manyBytes(VALUE_BYTES_MAX);
     const path = valuePath("WRITES", "longest");
     assertResult(await api("PUT", path, { body: bytes }));
@@ -253,16 +252,18 @@ describe("values", () => {
     assert.ok(got.bytes.equals(bytes));
     const more = Buffer.alloc(VALUE_BYTES_MAX + 1);
     assertFailure(await api("PUT", path, { body: more }), 413, 10022);
+    const chunk = Buffer.concat([Buffer.from(`${more.length.toString(16)}\r\n`), more, Buffer.from("\r\n0\r\n\r\n")]);
+    assert.equal(await sendRaw(Buffer.concat([Buffer.from(rawHead("PUT", path, ["Transfer-Encoding: chunked"])), chunk])), 413);
     assertFailure(await api("PUT", path, { headers: formType, body: form([['name="value"', more]]) }), 413, 10022);
     assert.ok((await bytesInKv("longest")).equals(bytes), "the value before is still there");
   });
 
-  test("a value comes as octets that nobody may store or change, and says how long KV took", async () => {
+  test("a value comes as octets that no cache may store or change, and says how long KV took", async () => {
     await WRITES.put("plain", "<h1>no page</h1>");
     const { status, headers, text } = await api("GET", valuePath("WRITES", "plain"));
     assert.deepEqual([status, text], [200, "<h1>no page</h1>"]);
     assert.equal(headers["content-type"], "application/octet-stream");
-    assert.match(headers["cache-control"], /no-store/);
+    assert.equal(headers["cache-control"], "no-store, no-transform");
     assert.match(headers["server-timing"], /^kv;dur=\d/);
     assert.equal(headers.expiration, undefined);
   });
@@ -302,7 +303,7 @@ describe("values", () => {
     assert.equal(await WRITES.get("with-body"), null);
   });
 
-  test("a write without expiration or metadata clears those before it", async () => {
+  test("a write without expiration or metadata clears the previous ones", async () => {
     const path = valuePath("WRITES", "cleared");
     assertResult(
       await api("PUT", `${path}?expiration_ttl=600`, {
@@ -538,7 +539,7 @@ describe("bulk calls", () => {
       assert.deepEqual(assertResult(await bulk([], path, method)), { successful_key_count: 0, unsuccessful_keys: [] });
   });
 
-  test("a batch takes any key, unknown members, and of equal keys the last one", async () => {
+  test("a bulk write accepts any key, ignores unknown members, and keeps the last of equal keys", async () => {
     const pairs = ODD_KEYS.map((key) => ({ key, value: `of ${key}`, other: {} }));
     const outcome = assertResult(await bulk([{ key: "same", value: "1" }, ...pairs, { key: "same", value: "2" }]));
     assert.deepEqual(outcome, { successful_key_count: ODD_KEYS.length + 1, unsuccessful_keys: [] });
@@ -559,7 +560,7 @@ describe("bulk calls", () => {
 });
 
 describe("lists and namespaces", () => {
-  test("the pages of 2,300 keys name the next one twice, and have each key once", async () => {
+  test("the pages of 2,300 keys have each key once, and the same cursor in `cursor` and `cursors.after`", async () => {
     const pairs = Array.from({ length: 2300 }, (_, number) => ({ key: `page/${String(number).padStart(4, "0")}`, value: "v" }));
     assertResult(await api("PUT", `${W}/bulk`, { body: json(pairs) }));
     const [names, counts] = [[], []];
@@ -593,7 +594,7 @@ describe("lists and namespaces", () => {
     assertFailure(await api("PUT", W, { body: '{"title":"other"}' }), 405, 10405);
   });
 
-  test("made namespaces are apart: no key of one is in another, and what a deleted one had is removed", async () => {
+  test("created namespaces are isolated: no key of one is in another, and what a deleted one had is gone", async () => {
     const make = async (title) => assertResult(await api("POST", NAMESPACES, { body: json({ title }) })).id;
     const [one, other] = [await make(uniqueName("apart")), await make(uniqueName("apart"))];
     for (const key of ["k", `${other}`, "/", "../x", "..%2F", ":"]) {
@@ -625,7 +626,7 @@ describe("lists and namespaces", () => {
     assert.equal((await api("GET", valuePath(before, "k"))).text, "of the old one");
   });
 
-  test("the keys of a deleted namespace are removed from their home, page by page", async () => {
+  test("the keys of a deleted namespace are removed from KV_NAMESPACES, page by page", async () => {
     const id = assertResult(await api("POST", NAMESPACES, { body: json({ title: uniqueName("removed") }) })).id;
     const pairs = Array.from({ length: 900 }, (_, number) => ({ key: `k${number}`, value: "v" }));
     assertResult(await api("PUT", `${NAMESPACES}/${id}/bulk`, { body: json(pairs) }));
@@ -653,7 +654,7 @@ describe("lists and namespaces", () => {
     assert.equal(total_pages, Math.ceil(total_count / 5));
   });
 
-  test("without KV_API_NAMESPACES no namespace is made, and every binding is listed", async () => {
+  test("without KV_API_NAMESPACES no namespace can be created, and every binding is listed", async () => {
     await worker.setVars({ KV_API_NAMESPACES: "", KV_API_WRITABLE: "*" });
     const message = assertFailure(await api("POST", NAMESPACES, { body: '{"title":"t"}' }), 405, 10405);
     assert.match(message, /KV_API_NAMESPACES/);
@@ -665,7 +666,7 @@ describe("lists and namespaces", () => {
   });
 
   // The local Analytics Engine drops the points, so that only a failure can be seen.
-  test("a dataset of Analytics Engine takes a point of each call", () => {
+  test("no call fails to write its data point to Analytics Engine", () => {
     assert.deepEqual(
       worker.log().filter(({ code }) => code === "analytics_failed"),
       [],

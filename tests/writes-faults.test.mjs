@@ -2,7 +2,7 @@
 // key, and on one that fails.
 //
 // The backoff waits in real time, so these tests run concurrently. They share the retry budget of
-// one isolate; tests that fail forever are in writes-outage.test.mjs.
+// one isolate; tests of a KV that fails for good are in writes-outage.test.mjs.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually } from "./harness/eventually.mjs";
@@ -143,7 +143,7 @@ describe("a put that KV refuses permanently", { concurrency: true }, () => {
     ["quota", QUOTA],
   ]) {
     for (const strategy of ["direct", "backoff"]) {
-      test(`${fault}: ${strategy} reports it after one try, with the reason`, async () => {
+      test(`${fault}: ${strategy} reports it after one try, with the message of KV`, async () => {
         const { attempts, made } = await run({ n: 4, strategy, faults: [fault] });
         assert.equal(made.length, 4);
         for (const { error, tries = 1 } of attempts) {
@@ -154,7 +154,7 @@ describe("a put that KV refuses permanently", { concurrency: true }, () => {
     }
   }
 
-  test("after a 429: backoff stops there", async () => {
+  test("after a 429 ends the retries of backoff", async () => {
     const { attempts } = await run({ strategy: "backoff", faults: ["429", "quota", "ok"] });
     assert.equal(attempts[0].tries, 2);
     assert.deepEqual(attempts[0].error, { message: QUOTA, reason: "permanent" });
@@ -162,13 +162,15 @@ describe("a put that KV refuses permanently", { concurrency: true }, () => {
 });
 
 describe("the deadline of backoff", { concurrency: true }, () => {
-  test("no try begins after timeoutMs, and the last failure is reported", async () => {
+  test("no put begins after timeoutMs, and the last failure is reported", async () => {
     const timeoutMs = 2500;
-    const { attempts, report } = await run({ n: 5, strategy: "backoff", faults: ["429"], timeoutMs });
+    const { attempts, report, made } = await run({ n: 5, strategy: "backoff", faults: ["429"], timeoutMs });
     for (const { error, startedMs } of attempts) {
       assert.deepEqual(error, { message: TOO_MANY, reason: "deadline" });
       assert.ok(startedMs <= timeoutMs);
     }
+    const [{ startedMs: firstMs }] = made;
+    for (const { startedMs } of made) assert.ok(startedMs - firstMs <= timeoutMs, `${startedMs - firstMs} ms`);
     assert.ok(report.puts > 5, "some were tried again");
   });
 
