@@ -22,14 +22,14 @@ struct Slot<V> {
     bytes: usize,
 }
 
-/// The slot of each key, and when it was used. It is not generic over the values, so its code is
-/// compiled once.
+/// The slot of each key, and when it was used. It is not generic over the type of values, so
+/// its code is compiled once.
 #[derive(Debug, Clone)]
 struct KeyIndex {
     by_key: BTreeMap<Rc<str>, SlotUse>,
     by_use: BTreeMap<u64, Rc<str>>,
     uses: u64,
-    unused: Vec<usize>,
+    free_slots: Vec<usize>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +110,7 @@ impl<V> Lru<V> {
     /// the limit by itself is dropped, with the key's previous one.
     pub fn insert(&mut self, key: &str, value: V, bytes: usize) {
         self.remove(key);
-        // A sum that is too large for a number exceeds each limit.
+        // A sum that overflows exceeds every limit.
         let bytes = bytes.checked_add(key.len() + ENTRY_BYTES).filter(|bytes| *bytes <= self.bytes_max);
         let Some(bytes) = bytes else { return };
         while self.bytes > self.bytes_max - bytes {
@@ -120,7 +120,7 @@ impl<V> Lru<V> {
         let slot = Some(Slot { value, bytes });
         let at = self.keys.insert(key, self.slots.len());
         match self.slots.get_mut(at) {
-            Some(unused) => *unused = slot,
+            Some(free) => *free = slot,
             None => self.slots.push(slot),
         }
     }
@@ -155,14 +155,14 @@ impl<V> Lru<V> {
 #[expect(clippy::expect_used, reason = "the two trees change together")]
 impl KeyIndex {
     const fn new() -> Self {
-        Self { by_key: BTreeMap::new(), by_use: BTreeMap::new(), uses: 0, unused: Vec::new() }
+        Self { by_key: BTreeMap::new(), by_use: BTreeMap::new(), uses: 0, free_slots: Vec::new() }
     }
 
-    /// Returns the slot for a new key: a free one, or `next`.
+    /// Adds a key as the most recently used one, and returns its slot: a free one, or `next`.
     fn insert(&mut self, key: &str, next: usize) -> usize {
         self.uses += 1;
         let key: Rc<str> = key.into();
-        let slot = self.unused.pop().unwrap_or(next);
+        let slot = self.free_slots.pop().unwrap_or(next);
         self.by_use.insert(self.uses, Rc::clone(&key));
         self.by_key.insert(key, SlotUse { slot, used: self.uses });
         slot
@@ -180,7 +180,7 @@ impl KeyIndex {
     fn remove(&mut self, key: &str) -> Option<usize> {
         let SlotUse { slot, used } = self.by_key.remove(key)?;
         self.by_use.remove(&used).expect("each key has a use");
-        self.unused.push(slot);
+        self.free_slots.push(slot);
         Some(slot)
     }
 }
@@ -244,12 +244,12 @@ mod tests {
         lru.insert("c", 3, usize::MAX);
         assert_eq!((lru.get("a"), lru.get("b"), lru.get("c")), (Some(&1), None, None));
         lru.insert("a", 4, 2 * ENTRY_BYTES);
-        assert_eq!(lru.get("a"), None, "it took the place of what was there");
+        assert_eq!(lru.get("a"), None, "the previous value is gone, too");
     }
 
     #[test]
     #[should_panic(expected = "the bytes are those of values")]
-    fn bytes_without_values_end_the_program_and_not_in_an_endless_eviction() {
+    fn bytes_without_values_panic_instead_of_evicting_endlessly() {
         let mut lru = Lru::new(ENTRY_BYTES);
         lru.bytes = 1;
         lru.insert("", 1, 0);
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "each key has a use")]
-    fn a_key_without_a_use_is_not_passed_over() {
+    fn a_key_without_a_use_panics() {
         let mut lru = Lru::new(ENTRY_BYTES + 1);
         lru.insert("a", 1, 0);
         lru.keys.by_use.clear();

@@ -1,13 +1,13 @@
 // Bodies of responses that are to be stored.
 
 /**
- * The most bytes of all bodies that are read at the same time; an isolate has 128 MB. Long bodies
- * have a lower limit, so that they leave room for the others.
+ * The most bytes of all bodies that are in memory at the same time; an isolate has 128 MB. A long
+ * body is refused at a smaller total, so that long ones leave room for the others.
  */
-const TOGETHER_MAX = 40 * 1024 * 1024;
+const IN_MEMORY_MAX = 40 * 1024 * 1024;
 const LONG = 1024 * 1024;
-const LONG_TOGETHER_MAX = 32 * 1024 * 1024;
-let together = 0;
+const IN_MEMORY_MAX_FOR_LONG = 32 * 1024 * 1024;
+let bytesInMemory = 0;
 
 /**
  * Reads a stream to its end. Resolves to `null` if it has more than `max` bytes, or not `length`
@@ -17,8 +17,8 @@ export async function collect(stream, length, max) {
   let taken = 0;
   const take = (bytes) => {
     taken += bytes;
-    together += bytes;
-    return taken <= max && together <= (taken > LONG ? LONG_TOGETHER_MAX : TOGETHER_MAX);
+    bytesInMemory += bytes;
+    return taken <= max && bytesInMemory <= (taken > LONG ? IN_MEMORY_MAX_FOR_LONG : IN_MEMORY_MAX);
   };
   try {
     const isKnown = length >= 0;
@@ -39,6 +39,6 @@ export async function collect(stream, length, max) {
     if (isKnown) return size === length ? whole.buffer : null;
     return await new Blob(parts).arrayBuffer();
   } finally {
-    together -= taken;
+    bytesInMemory -= taken;
   }
 }
