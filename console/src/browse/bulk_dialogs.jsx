@@ -8,15 +8,16 @@ import { Notice } from "../outcome.jsx";
 import { FORMATS, keyProblem, lengthProblem } from "./pair_file.js";
 import { checkFile, download, existingOf, exportPairs, importPairs, namesOf, removeKeys, uploadFiles } from "./transfer.js";
 
-/** Names that a dialog lists; of others it says how many there are. */
-const NAMES = 5;
+/** How many names a dialog lists; the others it counts. */
+const NAMES_MAX = 5;
 
-const named = (names) => `${names.slice(0, NAMES).join(", ")}${names.length > NAMES ? ` and ${number(names.length - NAMES)} more` : ""}`;
+const named = (names) => `${names.slice(0, NAMES_MAX).join(", ")}${names.length > NAMES_MAX ? ` and ${number(names.length - NAMES_MAX)} more` : ""}`;
 
 /**
  * Returns `{ count, problem, isRunning, run, stop }` for work that takes many calls. `run` calls
- * its argument with `{ signal, onCount }`, and returns what that returns, `undefined` if it
- * throws. Its member `error` is shown as what it throws is. The work ends with the dialog.
+ * its argument, the work, with `{ signal, onCount }`. It returns the result of the work, or
+ * `undefined` if the work throws. `problem` says what it threw, or what the `error` of its result
+ * is. The work ends with the dialog.
  */
 function useWork() {
   const [state, setState] = useState({ count: 0, problem: "", isRunning: false });
@@ -58,10 +59,13 @@ const Tally = ({ result: { count, failed, error }, noun, done, note = "" }) => (
 );
 
 /** Returns true if a change came to its end. One that did not may be tried again. */
-const isOver = (result) => result !== null && result.error === null;
+const isOver = (result) => result?.error === null;
 
-/** Empties an input, since a browser does not report the same file after it was corrected. */
-function chooseAnew(event) {
+/**
+ * Empties an input and reports that, so that choosing the same file again, after it was corrected,
+ * is a change.
+ */
+function clearFiles(event) {
   event.currentTarget.value = "";
   event.currentTarget.dispatchEvent(new Event("change"));
 }
@@ -84,7 +88,7 @@ const PrefixField = ({ value, onChange, help, disabled }) => (
   />
 );
 
-/** Deletes the keys with a prefix that were counted, and none that is new since. */
+/** Deletes the keys with a prefix that were counted, and none that was added since. */
 export function RemoveByPrefixDialog({ namespace, prefix: given, onClose, onChanged }) {
   const [prefix, setPrefix] = useState(given);
   const [names, setNames] = useState(null);
@@ -115,7 +119,7 @@ export function RemoveByPrefixDialog({ namespace, prefix: given, onClose, onChan
           {names.length === 0 ? `There is no key ${scope}.` : `${counted(names.length, "key")} ${scope}. Deleting them cannot be undone.`}
         </Notice>
       )}
-      {result && <Tally result={result} noun="key" done="deleted" note=" Lists may show them for 60 seconds." />}
+      {result && <Tally result={result} noun="key" done="deleted" note=" Lists may still show them for up to 60 seconds." />}
       <Actions work={work} onClose={onClose} isDone={isOver(result)}>
         {!isOver(result) &&
           (names === null || names.length === 0 ? (
@@ -212,7 +216,7 @@ export function ImportDialog({ namespace, onClose, onChanged }) {
           </>
         }
         control={(attributes) => (
-          <input {...attributes} type="file" accept=".ndjson,.json,.jsonl,application/json" disabled={work.isRunning} onClick={chooseAnew} onChange={choose} />
+          <input {...attributes} type="file" accept=".ndjson,.json,.jsonl,application/json" disabled={work.isRunning} onClick={clearFiles} onChange={choose} />
         )}
       />
       {work.isRunning && <Progress label={checked === null ? "Checked" : "Written"} done={work.count} total={checked === null ? undefined : total} />}
@@ -224,7 +228,9 @@ export function ImportDialog({ namespace, onClose, onChanged }) {
       )}
       {checked && !checked.fault && result === null && (
         <Notice role="status">
-          {counted(checked.count, "pair")}. {checked.expired.size > 0 && `${number(checked.expired.size)} have expired and are left out. `}
+          {counted(checked.count, "pair")}.{" "}
+          {checked.expired.size > 0 &&
+            `${number(checked.expired.size)} ${checked.expired.size === 1 ? "has expired and is" : "have expired and are"} left out. `}
           {checked.existing.size > 0
             ? `${number(checked.existing.size)} of the keys ${checked.existing.size === 1 ? "exists" : "exist"} already: ${named([...checked.existing])}.`
             : "None of the keys exists yet."}
@@ -290,7 +296,7 @@ export function UploadDialog({ namespace, prefix: given, onClose, onChanged }) {
             type="file"
             multiple
             disabled={work.isRunning}
-            onClick={chooseAnew}
+            onClick={clearFiles}
             onChange={(event) => changed(setFiles)([...event.currentTarget.files])}
           />
         )}

@@ -10,7 +10,10 @@ const UNITS = [
   ["86400", "days"],
 ];
 
-/** Returns what the fields show for an expiration that is stored, as `value` of `kv.js` has it. */
+/**
+ * Returns what the fields show for a stored expiration: seconds since the Unix epoch, `null` if
+ * the key does not expire, `undefined` if that is unknown.
+ */
 export function expirationFields(seconds) {
   if (seconds === undefined) return { mode: "unknown", ...DEFAULTS };
   return seconds === null ? { mode: "never", ...DEFAULTS } : { mode: "at", ...DEFAULTS, at: localDateTime(seconds) };
@@ -33,7 +36,7 @@ export function expirationOptions(fields, stored) {
   const { mode, amount, unit, at } = fields ?? { mode: stored === undefined ? "unknown" : stored === null ? "never" : "at" };
   if (mode === "unknown") return { problem: UNKNOWN_EXPIRATION };
   if (mode === "never") return {};
-  const problem = `An expiration must be at least ${LIFETIME_SECONDS_MIN} seconds ahead.`;
+  const problem = `The expiration must be at least ${LIFETIME_SECONDS_MIN} seconds from now.`;
   if (mode === "in") {
     const expirationTtl = Math.round(Number(amount) * Number(unit));
     return expirationTtl >= LIFETIME_SECONDS_MIN ? { expirationTtl } : { problem };

@@ -98,11 +98,11 @@ export async function* readPairs(chunks) {
     rest = rest.slice(at);
     scan.moveBack(at);
   }
-  if (scan.isOpen) throw new PairFileError(line, "The record is cut off.");
+  if (scan.isOpen) throw new PairFileError(line, "The pair is cut off.");
   if (["first", "item", "after"].includes(state)) throw new PairFileError(line, "The array is not closed; the file is cut off.");
 }
 
-/** Returns the state after a character between the records: what may come next. */
+/** Returns the state after a character between the pairs: what may come next. */
 function nextState(state, character, line) {
   if (/[ \t\r\n]/.test(character)) return state;
   const next = {
@@ -171,7 +171,7 @@ function parsePair(json, line) {
   try {
     pair = JSON.parse(json);
   } catch (error) {
-    throw new PairFileError(line, `The record is not JSON: ${error.message}.`);
+    throw new PairFileError(line, `The pair is not JSON: ${error.message}.`);
   }
   const problem = pairProblem(pair);
   if (problem) throw new PairFileError(line, `${JSON.stringify(pair.key ?? "")}: ${problem}`);
