@@ -44,7 +44,7 @@ struct SegmentSequence {
     splat: Option<(usize, usize)>,
 }
 
-/// A literal, then placeholders with a literal behind each. A literal may be empty.
+/// A literal, then placeholders with a literal after each. A literal may be empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct PatternSegment {
     first: String,
@@ -199,7 +199,7 @@ fn host_sequence(host: &str) -> Result<SegmentSequence, String> {
         return Err("The source has a port. Leave it out: any port matches.".into());
     }
     if host.is_empty() {
-        return Err("The source has no host behind `https://`.".into());
+        return Err("The source has no host after `https://`.".into());
     }
     SegmentSequence::parse('.', host, |literal| {
         let is_host = literal.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
@@ -250,11 +250,11 @@ impl SegmentSequence {
     /// Returns `Some` if the segments match the text.
     #[expect(clippy::expect_used, reason = "`splat` has the position of a segment")]
     fn match_text<'a>(&'a self, text: &'a str, capture: &mut impl FnMut(&'a str, &'a str)) -> Option<()> {
-        let (before, behind) = match self.splat {
+        let (before, from_splat) = match self.splat {
             None => (self.segments.as_slice(), None),
             Some((at, placeholder)) => {
-                let (before, behind) = self.segments.split_at(at);
-                let (segment, after) = behind.split_first().expect("the splat is in a segment");
+                let (before, from_splat) = self.segments.split_at(at);
+                let (segment, after) = from_splat.split_first().expect("the splat is in a segment");
                 (before, Some((segment, placeholder, after)))
             }
         };
@@ -265,7 +265,7 @@ impl SegmentSequence {
             (part, left) = whole.split_once(self.delimiter).map_or((whole, None), |(part, rest)| (part, Some(rest)));
             segment.match_segment(part, capture)?;
         }
-        let Some((segment, placeholder, after)) = behind else { return left.is_none().then_some(()) };
+        let Some((segment, placeholder, after)) = from_splat else { return left.is_none().then_some(()) };
         let mut left = left?;
         for segment in after.iter().rev() {
             let part;
@@ -303,7 +303,7 @@ impl PatternSegment {
     }
 
     /// Matches what is before the splat with the start of one segment of a text, and what is
-    /// behind it with the end of another. Returns the length in bytes of each.
+    /// after it with the end of another. Returns the length in bytes of each.
     fn match_ends<'a>(
         &'a self,
         placeholder: usize,
@@ -313,10 +313,10 @@ impl PatternSegment {
     ) -> Option<(usize, usize)> {
         static OPEN: Placeholder = Placeholder::Splat;
         let mut pieces = self.rest.iter().map(|(placeholder, literal)| (placeholder, literal.as_str()));
-        let behind = pieces.clone().skip(placeholder);
+        let after = pieces.clone().skip(placeholder);
         let before = pieces.by_ref().take(placeholder);
         let open = match_literals(&self.first, before.chain([(&OPEN, "")]), first, capture)?;
-        let closed = match_literals("", behind, last, capture)?;
+        let closed = match_literals("", after, last, capture)?;
         Some((first.len() - open.len(), last.len() - closed.len()))
     }
 }

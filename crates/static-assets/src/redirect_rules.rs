@@ -180,7 +180,7 @@ impl RedirectRule {
         if length > LINE_MAX {
             return Err(format!("It has {length} characters. At most {LINE_MAX} are allowed."));
         }
-        // Within a rule, a `#` starts a comment only after a space and behind the destination.
+        // Within a rule, a `#` starts a comment only after a space and after the destination.
         let mut words = line.split_whitespace().enumerate().take_while(|(at, word)| *at < 2 || !word.starts_with('#'));
         let mut word = || words.next().map(|(_, word)| word);
         let (Some(source), Some(destination), code, None) = (word(), word(), word(), word()) else {

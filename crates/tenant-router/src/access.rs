@@ -165,11 +165,11 @@ fn prefix_length(digits: &str, max: u32) -> Option<u32> {
 
 /// Returns the address with all bits after the first `length` ones set to 0.
 fn masked(address: IpAddr, length: u32) -> IpAddr {
-    let behind = bits(address) - length;
+    let host_bits = bits(address) - length;
     // Rust refuses to shift by the full width; the result is then 0.
     match address {
-        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & u32::MAX.checked_shl(behind).unwrap_or(0)).into(),
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & u128::MAX.checked_shl(behind).unwrap_or(0)).into(),
+        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & u32::MAX.checked_shl(host_bits).unwrap_or(0)).into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & u128::MAX.checked_shl(host_bits).unwrap_or(0)).into(),
     }
 }
 

@@ -172,11 +172,11 @@ fn a_percentage_that_is_reached_needs_a_targeting_key() {
         assert_eq!(chosen(&flag, None, &json!({"targetingKey": "u"})), Err(TargetingKeyMissing));
         assert_eq!(chosen(&flag, Some(""), &json!({})), Err(TargetingKeyMissing));
     }
-    let behind = flag(&json!({"rules": [
+    let after_a_match = flag(&json!({"rules": [
         {"match": [{"attribute": "plan", "eq": "pro"}], "variant": "b"},
         {"percentage": 50, "variant": "a"},
     ]}));
-    assert_eq!(chosen(&behind, None, &json!({"plan": "pro"})), Ok(("b".to_owned(), "TARGETING_MATCH")));
+    assert_eq!(chosen(&after_a_match, None, &json!({"plan": "pro"})), Ok(("b".to_owned(), "TARGETING_MATCH")));
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn an_invalid_pattern_says_why() {
         ("/%ff", "The source has a broken percent-encoding."),
         ("/a/../b", "The source has a segment `.` or `..`, which no request has."),
         ("/a/%2e", "The source has a segment `.` or `..`, which no request has."),
-        ("https:///a", "The source has no host behind `https://`."),
+        ("https:///a", "The source has no host after `https://`."),
         ("https://example.com:8443/", "The source has a port. Leave it out: any port matches."),
         (
             "https://a@example.com/",

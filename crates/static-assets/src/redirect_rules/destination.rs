@@ -22,8 +22,8 @@ pub struct Redirect {
     pub location: String,
 }
 
-/// Characters to escape in a path: fewer than [`STRICT`], because RFC 3986 §3.3 (`pchar`) allows
-/// more.
+/// Characters to escape in what a placeholder adds to a path: fewer than [`STRICT`], because RFC
+/// 3986 §3.3 (`pchar`) allows more.
 const PATH: &AsciiSet = &STRICT
     .remove(b'!')
     .remove(b'$')
@@ -43,8 +43,8 @@ const PATH: &AsciiSet = &STRICT
 /// them, so what is escaped already stays as it is.
 const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
 
-/// Characters to escape in a destination, which may have escapes already, as in [`QUERY`]. `\` is
-/// among them, because browsers read it as a slash.
+/// Characters to escape in a destination as it was written. `%` is not among them, as in
+/// [`QUERY`], because it may have escapes already. `\` is, because browsers read it as a slash.
 const URL: &AsciiSet = &QUERY.add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
 
 /// A destination and its status code.
@@ -70,7 +70,7 @@ impl Destination {
     /// Parses the destination of a rule with this status code and this source.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with it.
+    /// What is wrong with it, for the author of the rule: a sentence or two.
     pub(super) fn parse(text: &str, status: u16, source: &Pattern) -> Result<Self, String> {
         if !matches!(status, 200 | 301 | 302 | 303 | 307 | 308) {
             return Err(format!("{status} is not the code of a redirect. Use 301, 302, 303, 307, 308 or 200."));
@@ -96,7 +96,9 @@ impl Destination {
             let folder = source.literal().filter(|source| source.ends_with('/'));
             let name = folder.and_then(|folder| destination.fixed_path()?.strip_prefix(&folder).map(str::to_owned));
             if matches!(name.as_deref(), Some("index" | "index.html")) {
-                return Err("The destination redirects back to the source, under which it is shown already.".into());
+                return Err(
+                    "The destination is the page that the source shows already, and redirects back to it.".into()
+                );
             }
         }
         Ok(destination)
@@ -154,8 +156,7 @@ impl Destination {
     }
 
     fn rewritten(&self, captures: &Captures<'_>) -> Option<String> {
-        // A rewrite reaches no key that a request could not reach, such as the bytes of
-        // releases.
+        // A rewrite must not reach a key that no request can reach, such as a release's files.
         decoded(&self.text, captures).map(|path| collapse_slashes(&path).into_owned()).filter(|path| is_servable(path))
     }
 
@@ -199,11 +200,11 @@ impl Destination {
 }
 
 /// Refuses an origin that has no valid host, or one in which a visitor could choose more than a
-/// subdomain. So behind a placeholder there must be two labels or more that the rule itself names,
+/// subdomain. So after the last placeholder there must be two labels or more that the rule itself names,
 /// and not the end of an IPv4 address.
 ///
-/// It knows no list of public suffixes (<https://publicsuffix.org>): `https://:name.github.io/` is
-/// accepted, although visitors choose whose site that is.
+/// The list of public suffixes (<https://publicsuffix.org>) is not used:
+/// `https://:name.github.io/` is accepted, although visitors choose whose site that is.
 fn check_origin(origin: &str) -> Result<(), String> {
     let host = origin.strip_prefix("https://").unwrap_or(origin);
     let (host, port) = match host.rsplit_once(':') {
@@ -231,7 +232,7 @@ fn check_origin(origin: &str) -> Result<(), String> {
         }
     }
     if port == Some("") || host.is_empty() {
-        return Err("The destination has no host, or no port behind its colon.".into());
+        return Err("The destination has no host, or no port after its colon.".into());
     }
     let mut labels = end.split('.').filter(|label| !label.is_empty());
     // "The highest-level component label will be alphabetic", unlike that of an IPv4 address (RFC
@@ -240,7 +241,7 @@ fn check_origin(origin: &str) -> Result<(), String> {
     let is_fixed = end.starts_with('.') && has_top && labels.next_back().is_some();
     if names(host).next().is_some() && !is_fixed {
         return Err(
-            "Visitors could choose the domain of the destination. Behind a placeholder write the site: `.example.com`."
+            "Visitors could choose the domain of the destination. After the placeholder write the site: `.example.com`."
                 .into(),
         );
     }
@@ -275,7 +276,8 @@ fn is_servable(path: &str) -> bool {
     !name.starts_with(PREFIX) && !path.split('/').any(is_dots) && !path.contains(|c: char| c.is_control() || c == '\\')
 }
 
-/// Returns true for a valid label of a host name (RFC 1123 §2.1). An empty one counts.
+/// Returns true for a valid label of a host name (RFC 1123 §2.1), and for an empty text, because a
+/// placeholder may be only part of a label.
 fn is_label(text: &str) -> bool {
     let is_ldh = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     text.bytes().all(is_ldh) && !text.starts_with('-') && !text.ends_with('-')

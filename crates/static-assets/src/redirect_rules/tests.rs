@@ -163,8 +163,8 @@ fn errors_name_their_line() {
             "/a //example.com",
             "line 1: The destination starts with two slashes, which is another host. Write `https://`.",
         ),
-        ("/a https://", "line 1: The destination has no host, or no port behind its colon."),
-        ("/a https://example.com:/", "line 1: The destination has no host, or no port behind its colon."),
+        ("/a https://", "line 1: The destination has no host, or no port after its colon."),
+        ("/a https://example.com:/", "line 1: The destination has no host, or no port after its colon."),
         (
             "/a https://a@example.com/",
             "line 1: The host of the destination has a character that is not allowed in a host. Write international names in their ASCII form, `xn--…`.",
@@ -175,15 +175,15 @@ fn errors_name_their_line() {
         ),
         (
             "/:a https://example.com:a/",
-            "line 1: Visitors could choose the domain of the destination. Behind a placeholder write the site: `.example.com`.",
+            "line 1: Visitors could choose the domain of the destination. After the placeholder write the site: `.example.com`.",
         ),
         (
             "/:a https://:a.com/",
-            "line 1: Visitors could choose the domain of the destination. Behind a placeholder write the site: `.example.com`.",
+            "line 1: Visitors could choose the domain of the destination. After the placeholder write the site: `.example.com`.",
         ),
         (
             "/:a https://:a.0.0.1/",
-            "line 1: Visitors could choose the domain of the destination. Behind a placeholder write the site: `.example.com`.",
+            "line 1: Visitors could choose the domain of the destination. After the placeholder write the site: `.example.com`.",
         ),
         ("/a/* /b/:spalt", "line 1: The source has no `:spalt`. If no placeholder is meant, write `%3Aspalt`."),
         ("/a https://example.com/b 200", "line 1: With 200 the destination is a path: other sites are not fetched."),
@@ -202,7 +202,7 @@ fn errors_name_their_line() {
         ("/b /c\n/* /index.html", "line 2: It redirects to a path that it matches itself, without end."),
         (
             "/docs/ /docs/index.html",
-            "line 1: The destination redirects back to the source, under which it is shown already.",
+            "line 1: The destination is the page that the source shows already, and redirects back to it.",
         ),
     ] {
         let errors: Vec<String> = RedirectRules::parse(file).unwrap_err().iter().map(LineError::to_string).collect();

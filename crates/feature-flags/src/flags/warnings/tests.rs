@@ -36,27 +36,27 @@ fn rules_that_match_nobody_are_never_reached_or_deny_too_late_are_warnings() {
             vec![],
         ),
         (
-            "behind 100 %",
+            "after 100 %",
             json!([{"percentage": 100, "variant": "on"}, {"match": [pro], "variant": "off"}]),
             vec![format!("[1]{never}")],
         ),
         (
-            "behind itself",
+            "after itself",
             json!([{"match": [pro], "variant": "on"}, {"match": [pro], "variant": "off"}]),
             vec![format!("[1]{never}")],
         ),
         (
-            "behind one that asks less",
+            "after one that asks less",
             json!([{"match": [pro], "variant": "on"}, {"match": [old, pro], "variant": "on"}]),
             vec![format!("[1]{never}")],
         ),
         (
-            "behind one for more ids",
+            "after one for more ids",
             json!([{"allow": ["a", "b"], "variant": "on"}, {"allow": ["b"], "percentage": 5, "variant": "on"}]),
             vec![format!("[1]{never}")],
         ),
         (
-            "behind a deny for them",
+            "after a deny for them",
             json!([{"deny": ["a", "b"]}, {"allow": ["b"], "variant": "on"}]),
             vec![format!("[1]{never}")],
         ),
@@ -67,7 +67,7 @@ fn rules_that_match_nobody_are_never_reached_or_deny_too_late_are_warnings() {
         ),
         ("not negated", json!([{"match": [pro], "variant": "on"}, {"match": [not_pro], "variant": "on"}]), vec![]),
         (
-            "not behind a part",
+            "not after a part",
             json!([{"match": [pro], "percentage": 50, "variant": "on"}, {"match": [pro], "variant": "on"}]),
             vec![],
         ),
