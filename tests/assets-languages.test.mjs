@@ -48,32 +48,33 @@ describe("by Accept-Language", () => {
     ["", "en"],
     ["de", "de"],
     ["en", "en"],
-    // RFC 4647 §3.4: a narrower range finds the language, subtag by subtag.
+    // RFC 4647 §3.4: a more specific range is shortened from its end until it matches.
     ["de-AT", "de"],
     ["de-CH-1996", "de"],
     ["fr-Latn-CA", "fr"],
     ["en-GB", "en"],
-    // An exact region and script before a prefix.
-    ["pt-BR", "pt-BR"],
-    ["zh-Hant", "zh-Hant"],
     ["zh-Hant-TW", "zh-Hant"],
     ["zh-Hans-CN", "zh-Hans"],
+    // A range with a region or a script.
+    ["pt-BR", "pt-BR"],
+    ["zh-Hant", "zh-Hant"],
     ["es-419", "es-419"],
     // Case does not matter.
     ["DE", "de"],
     ["ZH-hant-tw", "zh-Hant"],
-    // The script that is used there (CLDR, likely subtags).
+    // The script that is used in the region (CLDR, likely subtags).
     ["zh-TW", "zh-Hant"],
     ["zh-HK,zh;q=0.9,en;q=0.8", "zh-Hant"],
     ["zh-MO, en;q=0.5", "zh-Hant"],
     ["zh-SG", "zh-Hans"],
     ["zh", "zh-Hans"],
-    // No prefix fits: the same language in another region, as accept-language-parser's loose pick.
+    // Nothing else matches: the same language in another region (as with the option `loose` of
+    // npm's accept-language-parser).
     ["pt", "pt-BR"],
     ["pt-PT", "pt-BR"],
     ["es", "es-419"],
     ["es-MX", "es-419"],
-    // That comes before the next range.
+    // Even such a match comes before the next range.
     ["pt, de;q=0.9", "pt-BR"],
     // Weights count in any order; of equal ones the first.
     ["fr;q=0.5, de;q=0.8", "de"],
@@ -98,7 +99,7 @@ describe("by Accept-Language", () => {
     [`${"xx,".repeat(3000)}`, "en"],
   ];
   for (const [field, language] of cases) {
-    test(`${field === undefined ? "none" : JSON.stringify(field.slice(0, 60))} gets ${language}`, async () => {
+    test(`${field === undefined ? "no field" : JSON.stringify(field.slice(0, 60))} gets ${language}`, async () => {
       const headers = field === undefined ? {} : { "Accept-Language": field };
       const response = await site.get("/about", headers);
       assertAboutPage(response, language);
@@ -146,7 +147,7 @@ describe("by ?lang=, then by the cookie, then by Accept-Language", () => {
   }
 });
 
-test("Content-Location names the path at which that language alone is served", async () => {
+test("Content-Location is the URL at which that language alone is served", async () => {
   for (const language of languages) {
     const { headers } = await site.get("/about", { "Accept-Language": language });
     const address = headers["content-location"];
@@ -177,10 +178,10 @@ test("each language has its own ETag, which does not match another language", as
     tags.set(headers.etag, language);
   }
   for (const [etag, language] of tags) {
-    const none = await site.get("/about", { "Accept-Language": language, "If-None-Match": etag });
-    assert.equal(none.status, 304);
+    const notModified = await site.get("/about", { "Accept-Language": language, "If-None-Match": etag });
+    assert.equal(notModified.status, 304);
     assert.deepEqual(
-      listMembers(none.headers.vary).filter((name) => name !== "Accept-Encoding"),
+      listMembers(notModified.headers.vary).filter((name) => name !== "Accept-Encoding"),
       ["Accept-Language", "Cookie"],
     );
     const other = language === "de" ? "fr" : "de";
@@ -196,7 +197,7 @@ test("the same bytes in two languages are two representations", async () => {
   await site.push(files);
 });
 
-test("a language's own path serves that language, whatever is accepted", async () => {
+test("a language's own path serves that language, whatever Accept-Language and the cookie say; that with .html redirects to it", async () => {
   for (const [path, language] of [
     ["/about.de", "de"],
     ["/about.pt-BR", "pt-BR"],
@@ -267,7 +268,7 @@ test("a file without translations is not negotiated", async () => {
   }
 });
 
-test("a range is one of the negotiated language", async () => {
+test("a byte range is part of the page in the negotiated language, and If-Range of another language gets the whole page", async () => {
   const whole = Buffer.from(files["about.zh-Hans.html"]);
   const response = await site.get("/about", { "Accept-Language": "zh-Hans", Range: "bytes=-30" });
   assert.equal(response.status, 206);

@@ -1,4 +1,4 @@
-// `GET /cache?url=U`: how an HTML page becomes `{title, content, lastUpdated}`.
+// `GET /cache?url=U`: how an HTML page becomes `title` and `content`.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
@@ -17,19 +17,20 @@ async function convert(handler) {
   return { title, content };
 }
 
-const none = { title: "No title found", content: "No content found" };
+/** What stands in for what a page does not have. */
+const placeholders = { title: "No title found", content: "No content found" };
 
 const pages = [
-  ["an empty page has neither title nor content", "", none],
-  ["a text without tags has neither title nor content", "only words", none],
-  ["a page without a body has no content", "<title>T</title>", { ...none, title: "T" }],
-  ["a page without a title has none", "<body>words</body>", { ...none, content: "words" }],
-  ["the title may stand over several lines", "<title>\n  One\n  page\n</title>", { ...none, title: "One page" }],
-  ["the title's tag may have attributes", '<title lang="en">T</title>', { ...none, title: "T" }],
+  ["an empty page gets placeholders for title and content", "", placeholders],
+  ["a text without tags gets placeholders for title and content", "only words", placeholders],
+  ["a page without a body gets the placeholder for the content", "<title>T</title>", { ...placeholders, title: "T" }],
+  ["a page without a title gets the placeholder for it", "<body>words</body>", { ...placeholders, content: "words" }],
+  ["the title may stand over several lines", "<title>\n  One\n  page\n</title>", { ...placeholders, title: "One page" }],
+  ["the title's tag may have attributes", '<title lang="en">T</title>', { ...placeholders, title: "T" }],
   ["the case of tags does not matter", "<TITLE>T</TITLE><BODY>words</BODY>", { title: "T", content: "words" }],
-  ["the first title counts", "<head><title>First</title><title>Second</title></head>", { ...none, title: "First" }],
-  ["a title in an image of the body is not the page's", "<title>Page</title><body><svg><title>Image</title></svg>words</body>", { title: "Page" }],
-  ["the body's tag may have attributes", '<body class="a" data-x="1 > 0" onload=\'go("<p>")\'>words</body>', { ...none, content: "words" }],
+  ["the first title counts", "<head><title>First</title><title>Second</title></head>", { ...placeholders, title: "First" }],
+  ["a title in an inline SVG is not the page's", "<title>Page</title><body><svg><title>Image</title></svg>words</body>", { title: "Page" }],
+  ["the body's tag may have attributes", '<body class="a" data-x="1 > 0" onload=\'go("<p>")\'>words</body>', { ...placeholders, content: "words" }],
   ["each tag is a space", "<body>a<b>b</b>c<br>d<p>e</p></body>", { content: "a b c d e" }],
   ["each comment is a space", "<body>a<!-- <p>not me</p> -->b</body>", { content: "a b" }],
   ["white space collapses", "<body>\n\t a \r\n\n  b\f c \n</body>", { content: "a b c" }],
@@ -39,29 +40,30 @@ const pages = [
   ["templates are omitted", "<body>a<template><p>no <b>no</b></p></template>b</body>", { content: "a b" }],
   ["omitted elements may be nested", "<body>a<template>no<template>no</template>no<script>no</script>no</template>b</body>", { content: "a b" }],
   ["a script that never ends is omitted", "<body>a<script>no", { content: "a" }],
-  ["a script may have <!-- <script>", "<body>a<script><!-- <script>no</script> no --></script>b</body>", { content: "a b" }],
+  ["a script may contain <!-- <script>", "<body>a<script><!-- <script>no</script> no --></script>b</body>", { content: "a b" }],
   ["no tag counts in a textarea", "<body><textarea><script>&amp;</textarea>b</body>", { content: "<script>& b" }],
-  ["CDATA is text in an image, a comment elsewhere", "<body><svg><![CDATA[a>b]]></svg><![CDATA[c>d", { content: "a>b d" }],
-  ["the text of scripts and styles in an image is omitted", "<body><svg><style>no</style><script/>a</svg>b</body>", { content: "a b" }],
-  ["the head is no content", "<head><title>T</title><style>no</style>no</head><body>a</body>", { content: "a" }],
+  ["CDATA is text in an inline SVG, a comment elsewhere", "<body><svg><![CDATA[a>b]]></svg><![CDATA[c>d", { content: "a>b d" }],
+  ["the text of scripts and styles in an inline SVG is omitted", "<body><svg><style>no</style><script/>a</svg>b</body>", { content: "a b" }],
+  ["the head is not part of the content", "<head><title>T</title><style>no</style>no</head><body>a</body>", { content: "a" }],
   ["nested elements are read", "<body><div><ul><li>a</li><li>b <em>c</em></li></ul></div></body>", { content: "a b c" }],
   ["a body that does not end is read", "<body><p>words", { content: "words" }],
   ["attribute values are not read", '<body><img alt="no" title="no">a</body>', { content: "a" }],
-  ["entities of the title are decoded", "<title>Tom &amp; Jerry &lt;3 &#39;quoted&#x27; &eacute;</title>", { title: "Tom & Jerry <3 'quoted' é" }],
+  ["character references of the title are decoded", "<title>Tom &amp; Jerry &lt;3 &#39;quoted&#x27; &eacute;</title>", { title: "Tom & Jerry <3 'quoted' é" }],
   [
-    "references are read as browsers read them: some without ;, and numbers of Windows-1252",
+    "character references are read as browsers read them: some without ;, and numbers of Windows-1252",
     "<title>A &amp B &copy2026</title><body>&lt&gt; &notit; &notin; &#128;&#146; &#x80 &NotEqualTilde;</body>",
     { title: "A & B ©2026", content: "<> ¬it; ∉ €’ € ≂̸" },
   ],
   [
-    "entities of the content are decoded",
+    "character references of the content are decoded",
     "<body>&lt;b&gt; &quot;&amp;amp;&quot; &#8364; &#x1F389; &copy; &hellip; a&nbsp;b</body>",
     { content: '<b> "&amp;" € 🎉 © … a b' },
   ],
-  ["what is no entity stays", "<body>AT&T &unknown; &; & &#; 100&percent</body>", { content: "AT&T &unknown; &; & &#; 100&percent" }],
+  ["what is no character reference stays", "<body>AT&T &unknown; &; & &#; 100&percent</body>", { content: "AT&T &unknown; &; & &#; 100&percent" }],
   ["text that looks like a tag after decoding stays text", "<body>&lt;script&gt;x&lt;/script&gt;</body>", { content: "<script>x</script>" }],
-  ["other scripts survive", "<title>日本語</title><body>مرحبا 🎉 é</body>", { title: "日本語", content: "مرحبا 🎉 é" }],
-  ["quotes, backslashes and control characters survive the JSON", '<body>"\\ \u0001 \u2028</body>', { content: '"\\ \u0001' }],
+  ["text in any script survives", "<title>日本語</title><body>مرحبا 🎉 é</body>", { title: "日本語", content: "مرحبا 🎉 é" }],
+  ["quotes, backslashes and control characters survive the JSON", '<body>"\\ \u0001</body>', { content: '"\\ \u0001' }],
+  ["a line separator is white space", "<body>a\u2028b\u2028</body>", { content: "a b" }],
 ];
 for (const [rule, html, expected] of pages) {
   test(rule, async () => {
@@ -82,7 +84,7 @@ for (const [where, parts] of splitPages) {
   });
 }
 
-test("an entity cut between two parts is decoded", async () => {
+test("a character reference cut between two parts is decoded", async () => {
   const parts = ["<title>a &am", "p; b</title><body>&#x1F", "389; &euro", "; c</body>"];
   assert.deepEqual(await convert(respondInParts(parts)), { title: "a & b", content: "🎉 € c" });
 });
@@ -107,7 +109,7 @@ test("a large page is read to its end", async () => {
 for (const [what, part] of [
   ["elements", "<li>a</li>"],
   ["unclosed elements", "<div>a"],
-  ["unclosed images and formulas", "<svg><desc><math><mi>a"],
+  ["unclosed inline SVG and MathML", "<svg><desc><math><mi>a"],
   ["titles", "<title>a</title>"],
   ["scripts", "a<script></script>"],
 ]) {

@@ -1,4 +1,4 @@
-// The npm package `cloudflare`, unmodified, in versions 7 and 5 with the KV REST API of the built
+// The npm package `cloudflare`, unmodified, versions 7 and 5, against the KV REST API of the built
 // Worker. Version 5 leaves the encoding of keys to its caller, and is the one inside wrangler.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -49,7 +49,7 @@ async function all(iterable) {
 const bytesOf = async (response) => Buffer.from(await response.arrayBuffer());
 const inKv = async (key) => Buffer.from((await WRITES.get(key, "arrayBuffer")) ?? assert.fail(`${key} is not in KV`));
 
-/** Calls that have to fail, and returns the status with the numbers of the errors. */
+/** Awaits a call that has to fail, and returns its status and error codes. */
 const failureOf = (call) =>
   call.then(
     () => assert.fail("no error"),
@@ -107,7 +107,7 @@ for (const { name, Cloudflare, of, metadataOfObject } of versions) {
       assert.deepEqual(await failureOf(values.put("metadata", { value: "v", metadata: "{" })), [400, 10147]);
     });
 
-    test("a key expires at a time or after seconds; seconds win; the field `expiration` says when", async () => {
+    test("a key expires at `expiration` or after `expiration_ttl`, which takes precedence; the field `expiration` says when", async () => {
       const now = Math.floor(Date.now() / 1000);
       const expirationOf = async (options) => {
         const key = uniqueName("expires");
@@ -202,7 +202,7 @@ for (const { name, Cloudflare, of, metadataOfObject } of versions) {
       assert.deepEqual(await failureOf(values.get("k", id)), [404, 10013]);
     });
 
-    test("errors have the classes and numbers that the client knows", async () => {
+    test("errors have the classes and codes that the client knows", async () => {
       assert.deepEqual(await failureOf(values.get("no such key")), [404, 10009]);
       assert.deepEqual(await failureOf(values.metadata("no such key")), [404, 10009]);
       await assert.rejects(values.get("no such key"), Cloudflare.NotFoundError);

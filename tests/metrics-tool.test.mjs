@@ -200,7 +200,7 @@ describe("what goes wrong", () => {
     }
   });
 
-  test("a token that may not look up a title: the id is the way out", async () => {
+  test("if the token may not look up a title, the error asks for the id, which is not looked up", async () => {
     api.namespaces = undefined;
     const { stderr } = await assertFails(["--namespace", "kv-edge-WRITES"], 1, "or give the ID of the namespace, which is not looked up");
     assert.match(stderr, /cannot list the namespaces: the API responds with 403, "Authentication error".* needs the permission "Workers KV Storage/);

@@ -18,7 +18,7 @@ import {
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
-// Each origin has a circuit, so each test has its own upstreams.
+// Each origin has a circuit breaker, so each test has its own upstreams.
 const { routingOrigins, upstreamOf } = await startRawUpstreams(130);
 const vars = { ROUTING_ORIGINS: routingOrigins, ROUTING_REFRESH: "0", UPSTREAM_TIMEOUT_MS: "5000" };
 
@@ -38,17 +38,17 @@ describe("a retry", async () => {
     });
   const asBlue = { headers: { "X-Group": "blue" } };
 
-  /** Retries are limited to a tenth of all requests: sends requests that succeed. */
-  const calm = await storefronts.add({ origin: upstreamOf(respondOk()).origin });
-  async function earnTries(tries) {
-    for (let round = 0; round < tries; round += 1) {
-      await Promise.all(Array.from({ length: 12 }, () => send(worker, `/stores/${calm}/x`)));
+  const healthy = await storefronts.add({ origin: upstreamOf(respondOk()).origin });
+  /** Sends requests that succeed, because retries are limited to a tenth of all requests. */
+  async function earnRetries(retries) {
+    for (let round = 0; round < retries; round += 1) {
+      await Promise.all(Array.from({ length: 12 }, () => send(worker, `/stores/${healthy}/x`)));
     }
   }
 
   for (const [name, failure] of Object.entries(FAILURES)) {
     test(`after ${name} of one variant goes to another one`, async () => {
-      await earnTries(1);
+      await earnRetries(1);
       const [blue, green] = [upstreamOf(failure), upstreamOf(respondOk("green"))];
       const response = await send(worker, `/stores/${await blueGreen(blue, green)}/x?y`, asBlue);
       assert.equal(response.status, 200, response.text);
@@ -65,7 +65,7 @@ describe("a retry", async () => {
     });
 
     test(`after ${name} of the only upstream goes to it again`, async () => {
-      await earnTries(1);
+      await earnRetries(1);
       const upstream = upstreamOf(inSequence(failure, respondOk()));
       const response = await send(worker, `/stores/${await storefronts.add({ origin: upstream.origin })}/x?y`);
       assert.equal(response.status, 200, response.text);
@@ -77,7 +77,7 @@ describe("a retry", async () => {
   }
 
   test("goes to the active variant again, and never to a variant of weight 0", async () => {
-    await earnTries(2);
+    await earnRetries(2);
     for (const more of [{ active: "blue" }, { green: 0 }]) {
       const [blue, green] = [upstreamOf(inSequence(respondFailure(), respondOk("blue"))), upstreamOf(respondOk("green"))];
       const { green: weight = 1, ...rest } = more;
@@ -93,17 +93,17 @@ describe("a retry", async () => {
     }
   });
 
-  // The runtime itself repeats a request without a body if a reused connection turns out to be
-  // closed.
-  const failingForGood = sendBytesThenClose("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 20\r\n\r\nthe upstream's words");
-  for (const [first, second, status, text] of [
-    [respondFailure(), respondFailure("502 Bad Gateway"), 502, "the upstream's words"],
-    [failingForGood, closeConnection, 503, "the upstream's words"],
-    [closeConnection, respondFailure(), 503, "the upstream's words"],
-    [respondFailure(), respond("404 Not Found", [], "none"), 404, "none"],
+  // Its connection is not used again: the runtime itself would repeat a request without a body if
+  // a reused connection turned out to be closed.
+  const failAndClose = sendBytesThenClose("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 20\r\n\r\nthe upstream's words");
+  for (const [what, first, second, status, text] of [
+    ["503, then 502", respondFailure(), respondFailure("502 Bad Gateway"), 502, "the upstream's words"],
+    ["503, then a closed connection", failAndClose, closeConnection, 503, "the upstream's words"],
+    ["a closed connection, then 503", closeConnection, respondFailure(), 503, "the upstream's words"],
+    ["503, then 404", respondFailure(), respond("404 Not Found", [], "none"), 404, "none"],
   ]) {
-    test(`is the only one: the last response of an upstream is passed on (${status})`, async () => {
-      await earnTries(1);
+    test(`is the only one, and the last response is passed on (${what})`, async () => {
+      await earnRetries(1);
       const upstream = upstreamOf(inSequence(first, second));
       const id = await storefronts.add({ origin: upstream.origin });
       const response = await send(worker, `/stores/${id}/x`);
@@ -113,8 +113,8 @@ describe("a retry", async () => {
     });
   }
 
-  test("that gets no response either is 502", async () => {
-    await earnTries(1);
+  test("that gets no response either ends in a 502", async () => {
+    await earnRetries(1);
     const upstream = upstreamOf(closeConnection);
     const response = await sendForJson(worker, `/stores/${await storefronts.add({ origin: upstream.origin })}/x`);
     assertProblem(response, 502, "origin_failed");
@@ -122,7 +122,8 @@ describe("a retry", async () => {
   });
 
   /**
-   * A method, the length of its body (undefined for none), its framing, and whether it is retried.
+   * A method, the length of its body in bytes (undefined for none) or "chunked", and whether it is
+   * retried.
    */
   const requests = [
     ["GET", undefined, true],
@@ -140,10 +141,10 @@ describe("a retry", async () => {
     ["POST", 10, false],
     ["PATCH", 10, false],
   ];
-  for (const [method, length, isTriedAgain] of requests) {
+  for (const [method, length, isRetried] of requests) {
     const what = length === undefined ? "without a body" : length === "chunked" ? "with a chunked body" : `with ${length} bytes`;
-    test(`${method} ${what} is ${isTriedAgain ? "" : "not "}retried, and arrives as it was sent`, async () => {
-      await earnTries(1);
+    test(`is ${isRetried ? "" : "not "}made of ${method} ${what}, which arrives as it was sent`, async () => {
+      await earnRetries(1);
       const body = length === undefined ? undefined : randomBytes(length === "chunked" ? 10 : length);
       for (const failure of [respondFailure(), closeConnection]) {
         const upstream = upstreamOf(inSequence(failure, respondOk()));
@@ -154,20 +155,20 @@ describe("a retry", async () => {
         request.end(body);
         const received = await response;
         const text = Buffer.concat(await received.toArray()).toString();
-        assert.equal(received.statusCode === 200, isTriedAgain, `${received.statusCode} ${text}`);
-        assert.equal(upstream.requests.length, isTriedAgain ? 2 : 1);
+        assert.equal(received.statusCode === 200, isRetried, `${received.statusCode} ${text}`);
+        assert.equal(upstream.requests.length, isRetried ? 2 : 1);
         for (const sent of upstream.requests) {
           assert.equal(sent.method, method);
           assert.equal(sent.field("Content-Type"), "text/x-test");
           if (sent.complete) assert.deepEqual(sent.body, body ?? Buffer.alloc(0));
         }
-        assert.ok(!isTriedAgain || upstream.requests[1].complete);
+        assert.ok(!isRetried || upstream.requests[1].complete);
       }
     });
   }
 
   for (const status of ["500 Internal Server Error", "501 Not Implemented", "404 Not Found", "429 Too Many Requests"]) {
-    test(`does not follow a ${status}, which is the application's response; no circuit opens`, async () => {
+    test(`is not made after ${status}, the application's response, which opens no circuit`, async () => {
       const upstream = upstreamOf(respondFailure(status));
       const id = await storefronts.add({ origin: upstream.origin });
       for (let requests = 1; requests <= 8; requests += 1) {
@@ -178,7 +179,7 @@ describe("a retry", async () => {
     });
   }
 
-  test("does not follow the record's timeoutMs, the deadline: 504", async () => {
+  test("is not made after the deadline, the record's timeoutMs: 504", async () => {
     for (const method of ["GET", "POST"]) {
       const upstream = upstreamOf(neverRespond);
       const id = await storefronts.add({ origin: upstream.origin, timeoutMs: 300 });
@@ -188,7 +189,7 @@ describe("a retry", async () => {
     }
   });
 
-  test("does not follow a head that is too slow: 504", async () => {
+  test("is not made after a response head that does not end in time: 504", async () => {
     const upstream = upstreamOf(({ write }) => write("HTTP/1.1 200 OK\r\nX-Own: 1\r\n"));
     const id = await storefronts.add({ origin: upstream.origin, timeoutMs: 300 });
     assertProblem(await sendForJson(worker, `/stores/${id}/x`), 504, "origin_timeout");
@@ -199,7 +200,7 @@ describe("the retry budget", async () => {
   const worker = await startWorker({ vars });
   const storefronts = storefrontsOf(worker);
 
-  test("retries are a tenth of the requests and ten more, so that an outage is not doubled", async () => {
+  test("retries are a tenth of the requests and ten more, so that an outage does not double the load", async () => {
     const broken = Array.from({ length: 60 }, () => upstreamOf(respondFailure()));
     for (const { origin } of broken) {
       assert.equal((await send(worker, `/stores/${await storefronts.add({ origin })}/x`)).status, 503);

@@ -56,8 +56,8 @@ export async function startPostgres({ tls } = {}) {
 }
 
 /**
- * Returns the user as whom the server runs: PostgreSQL refuses to run as root, so root runs it as
- * `nobody`.
+ * Returns the user to run the server as, and gives them the folder. PostgreSQL refuses to run as
+ * root, so root runs it as `nobody`.
  */
 function prepareOwner(folder) {
   if (process.getuid() !== 0) return {};
@@ -68,8 +68,8 @@ function prepareOwner(folder) {
 }
 
 /**
- * Returns the folder of the server's programs. They are copied if that user may not read them, or
- * if npm was not allowed to link their libraries.
+ * Returns the folder of the server's programs. They are copied if `owner` may not read them, or if
+ * npm was not allowed to link their libraries.
  */
 function programs(folder, owner) {
   const { platform, arch } = process;
@@ -127,7 +127,8 @@ class Postgres {
     };
     const password = file("password", PASSWORD);
     const locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=icu", "--icu-locale=en"];
-    // One round of hashing in place of 4,096, which every run of the unoptimised tool would make.
+    // One round of hashing in place of 4,096: the tests run a debug build of the tool, which
+    // hashes slowly, and hashes for each connection.
     const auth = ["--auth=scram-sha-256", "-c", "scram_iterations=1", `--username=${USER}`, `--pwfile=${password}`];
     execFileSync(join(this.#bin, "initdb"), ["-D", this.#data, "--no-sync", "--no-instructions", ...locale, ...auth], {
       ...this.#owner,
@@ -179,7 +180,7 @@ class Postgres {
     return `postgres://${USER}:${encodeURIComponent(password)}@${host}:${port}/${database}${parameters}`;
   }
 
-  /** Returns the same as a connection string of quoted keywords. */
+  /** Returns the same as a keyword/value connection string. */
   keywords({ host = "127.0.0.1", port = this.port, password = PASSWORD, database = "postgres" } = {}) {
     const quoted = (value) => `'${String(value).replace(/['\\]/g, "\\$&")}'`;
     return Object.entries({ host, port, user: USER, password, dbname: database })
@@ -187,7 +188,7 @@ class Postgres {
       .join(" ");
   }
 
-  /** Stops the server and keeps its data, until `start` and `connect`. */
+  /** Stops the server and keeps its data for a later `start` and `connect`. */
   async stopKeepingData() {
     await this.#client.end().catch(() => {});
     await this.#end("keep\n");
