@@ -56,17 +56,17 @@ extern "C" {
     pub(crate) type KvNamespace;
 
     #[wasm_bindgen(method, catch)]
-    fn get(this: &KvNamespace, key: &str, value_type: &JsValue) -> Result<js_sys::Promise, JsValue>;
+    fn get(this: &KvNamespace, key: &str, options: &JsValue) -> Result<js_sys::Promise, JsValue>;
     #[wasm_bindgen(method, catch, js_name = get)]
-    fn get_many(this: &KvNamespace, keys: &js_sys::Array, value_type: &JsValue) -> Result<js_sys::Promise, JsValue>;
+    fn get_many(this: &KvNamespace, keys: &js_sys::Array, options: &JsValue) -> Result<js_sys::Promise, JsValue>;
     #[wasm_bindgen(method, catch, js_name = getWithMetadata)]
     fn get_many_with_metadata(
         this: &KvNamespace,
         keys: &js_sys::Array,
-        value_type: &JsValue,
+        options: &JsValue,
     ) -> Result<js_sys::Promise, JsValue>;
     #[wasm_bindgen(method, catch, js_name = getWithMetadata)]
-    fn get_with_metadata(this: &KvNamespace, key: &str, value_type: &JsValue) -> Result<js_sys::Promise, JsValue>;
+    fn get_with_metadata(this: &KvNamespace, key: &str, options: &JsValue) -> Result<js_sys::Promise, JsValue>;
     #[wasm_bindgen(method, catch)]
     fn delete(this: &KvNamespace, key: &str) -> Result<js_sys::Promise, JsValue>;
 
@@ -89,7 +89,7 @@ thread_local! {
     static BYTES: JsValue = JsValue::from_str("arrayBuffer");
 }
 
-/// The options of a read.
+/// The options of a read: the type of the value, or an object that has it.
 #[cfg(feature = "reads")]
 pub(crate) struct ReadOptions(&'static std::thread::LocalKey<JsValue>);
 
@@ -117,7 +117,7 @@ pub(crate) struct Store {
     meter: Meter,
 }
 
-/// What KV promises; an error if the call could not be made.
+/// The promise of a call, or the error if the call threw.
 type KvCall = Result<js_sys::Promise, JsValue>;
 
 impl Store {
@@ -143,10 +143,11 @@ impl Store {
     pub(crate) async fn read_with_retry(
         &self,
         key: &Key<'_>,
-        form: &ReadOptions,
+        options: &ReadOptions,
     ) -> Result<Option<JsValue>, StoreError> {
         let value =
-            retry_read(|| self.counted_read(form.0.with(|options| self.namespace.get(key.as_str(), options)))).await?;
+            retry_read(|| self.counted_read(options.0.with(|options| self.namespace.get(key.as_str(), options))))
+                .await?;
         Ok((!value.is_null()).then_some(value))
     }
 
@@ -166,7 +167,7 @@ impl Store {
         let mut chunks: Vec<&[&Key<'_>]> = keys.chunks(kv_store::limits::BULK_READ_KEYS_MAX).rev().collect();
         while let Some(keys) = chunks.pop() {
             let names: js_sys::Array = keys.iter().map(|key| JsValue::from_str(key.as_str())).collect();
-            let read = || TEXT.with(|kind| self.namespace.get_many(&names, kind));
+            let read = || TEXT.with(|options| self.namespace.get_many(&names, options));
             let values = retry_read(|| self.counted(Metered::Read { keys: keys.len() }, read())).await;
             if values.as_ref().is_err_and(StoreError::is_too_large)
                 && keys.len() > 1
@@ -186,14 +187,15 @@ impl Store {
     }
 
     /// Returns values as text, each with its metadata as JSON, in the order of their keys, which
-    /// must differ: at most 100. It is one operation of KV ("Read key-value pairs", bulk).
+    /// must differ: at most 100. It is one operation of KV ("Read key-value pairs", bulk), and
+    /// another one if it is retried.
     #[cfg(feature = "kv-api")]
     pub(crate) async fn texts_with_metadata(
         &self,
         keys: &[Key<'_>],
     ) -> Result<Vec<Option<TextWithMetadata>>, StoreError> {
         let names: js_sys::Array = keys.iter().map(|key| JsValue::from_str(key.as_str())).collect();
-        let read = || TEXT.with(|kind| self.namespace.get_many_with_metadata(&names, kind));
+        let read = || TEXT.with(|options| self.namespace.get_many_with_metadata(&names, options));
         let found = retry_read(|| self.counted(Metered::Read { keys: keys.len() }, read())).await?;
         let found: js_sys::Map = found.unchecked_into();
         let of = |name: JsValue| {
@@ -206,19 +208,19 @@ impl Store {
             if value.is_null() {
                 return Ok(None);
             }
-            Ok(Some((text(value)?, json(&found.metadata())?.filter(|json| json != "null"))))
+            Ok(Some((text(value)?, json(&found.metadata())?)))
         };
         names.iter().map(of).collect()
     }
 
     /// Returns a value as a stream, `None` if the key does not exist, and its metadata as JSON,
-    /// `null` if it has none, with one retry if the read fails.
+    /// `None` if it has none, with one retry if the read fails.
     #[cfg(feature = "values")]
     pub(crate) async fn stream_with_metadata(
         &self,
         key: &Key<'_>,
     ) -> Result<(Option<web_sys::ReadableStream>, Option<String>), StoreError> {
-        let read = || STREAM.with(|kind| self.namespace.get_with_metadata(key.as_str(), kind));
+        let read = || STREAM.with(|options| self.namespace.get_with_metadata(key.as_str(), options));
         let found: WithMetadata = retry_read(|| self.counted_read(read())).await?.unchecked_into();
         let (value, metadata) = (found.value(), found.metadata());
         Ok(((!value.is_null()).then(|| value.unchecked_into()), json(&metadata)?))
@@ -256,11 +258,11 @@ async fn retry_read(read: impl Fn() -> KvCall) -> Result<JsValue, StoreError> {
     read.await.outcome.map_err(|(error, _)| error)
 }
 
-/// Returns metadata as JSON: `null` for `null`, and `None` for `undefined`.
+/// Returns metadata as JSON; `None` if there is none.
 #[cfg(feature = "puts")]
 fn json(metadata: &JsValue) -> Result<Option<String>, StoreError> {
     match js_sys::JSON::stringify(metadata) {
-        Ok(json) => Ok(json.as_string()),
+        Ok(json) => Ok(json.as_string().filter(|json| json != "null")),
         Err(thrown) => Err(StoreError::from_message(message_of(&thrown))),
     }
 }

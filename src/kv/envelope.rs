@@ -1,5 +1,6 @@
-//! Values with an envelope: a head of JSON and a body, which one read gets together. The body is
-//! a stream, or bytes if it is short.
+//! Envelopes: values with a head of JSON and a body, which one read gets together. The head is in
+//! the metadata, or before the body if it does not fit there. The body is a stream, or bytes if it
+//! is short.
 
 use kv_store::limits::{Key, METADATA_BYTES_MAX};
 use kv_store::store_error::StoreError;

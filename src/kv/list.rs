@@ -43,7 +43,7 @@ pub(crate) struct KeyPage {
 
 impl Store {
     /// Returns a page of at most `limit` keys with a prefix, from a cursor on. The first
-    /// `prefix_length` characters of each key are left out.
+    /// `prefix_length` characters of each key are left out; they must be ASCII.
     #[expect(clippy::expect_used, reason = "a page without its keys would look like an empty one")]
     pub(crate) async fn key_page(
         &self,

@@ -33,8 +33,8 @@ pub(super) async fn load(reader: &Reader, pointer: Option<&str>) -> Result<Asset
     for id in std::iter::once(&pointer.current).chain(&pointer.previous) {
         if let Some(manifest) = manifest(&reader.store, id).await? {
             if *id != pointer.current {
-                let behind = format!("{} has no manifest, {id} is served", pointer.current);
-                reader.log.warning("release_behind", &behind);
+                let detail = format!("{} has no manifest, {id} is served", pointer.current);
+                reader.log.warning("release_behind", &detail);
             }
             return Ok(AssetStore::Release(LoadedRelease { pointer, manifest }));
         }
@@ -87,10 +87,10 @@ pub(crate) async fn stored_manifest(store: &Store, id: &str) -> Result<String, R
 pub(super) async fn read_existing(
     store: &Store,
     key: &Key<'_>,
-    form: &ReadOptions,
+    options: &ReadOptions,
 ) -> Result<Option<JsValue>, StoreError> {
-    match store.read_with_retry(key, form).await? {
+    match store.read_with_retry(key, options).await? {
         Some(value) => Ok(Some(value)),
-        None => store.read_with_retry(key, form).await,
+        None => store.read_with_retry(key, options).await,
     }
 }

@@ -1,6 +1,6 @@
-//! How futures are woken. js-sys calls `queueMicrotask`, which takes workerd about 4 µs, unless
-//! the runtime has no such function when js-sys makes its executor; then js-sys calls
-//! `Promise.then`, which takes a fraction of that.
+//! How futures are woken. js-sys, which `wasm_bindgen_futures` re-exports, calls `queueMicrotask`,
+//! which takes workerd about 4 µs. If the runtime has no such function when js-sys makes its
+//! executor, it calls `Promise.then` instead, which takes a fraction of that.
 
 use js_sys::{Reflect, global};
 use wasm_bindgen::JsValue;

@@ -39,7 +39,7 @@ struct LogLine<'a> {
 enum LogLevel {
     /// The response is a 5xx: `console.error`.
     Error,
-    /// Something failed, and the job went on without it: `console.warn`.
+    /// Something failed, and the work went on without it: `console.warn`.
     Warning,
 }
 
@@ -71,7 +71,7 @@ impl RequestLog {
 
     /// Returns the id of the request: its `CF-Ray` if that looks like an id of Cloudflare's, else
     /// random bits. It need not be secret.
-    #[expect(clippy::expect_used, reason = "another id than Cloudflare's would tie the line to no request")]
+    #[expect(clippy::expect_used, reason = "with another id, Cloudflare's own logs would not lead to the line")]
     pub(crate) fn id(&self) -> &str {
         self.0.id.get_or_init(|| {
             let ray = self.0.request.headers().get("cf-ray").expect("the name is a token");
@@ -79,7 +79,7 @@ impl RequestLog {
         })
     }
 
-    /// Logs the error of a response with this status, a 5xx.
+    /// Logs the error behind a response with this status, a 5xx.
     pub(crate) fn error(&self, code: &str, status: u16, detail: &str) {
         let (level, request_id, route) = (LogLevel::Error, Some(self.id()), self.0.route);
         LogLine { level, request_id, code, status: Some(status), route, detail }.write();

@@ -23,7 +23,8 @@ fn words(command: &str) -> Vec<&str> {
     command.split_whitespace().collect()
 }
 
-/// Returns a command and all below it, each with its help text. The empty one is the program.
+/// Returns a command and all its subcommands, each with its help text. The empty one is the
+/// program.
 fn help_texts(command: &str) -> Vec<(String, String)> {
     let help = help_of(command);
     let below = subcommands(&help).flat_map(|name| help_texts(format!("{command} {name}").trim_start()));
@@ -31,7 +32,7 @@ fn help_texts(command: &str) -> Vec<(String, String)> {
     [vec![(command.to_owned(), help)], below].concat()
 }
 
-/// Returns the commands below the one that a help text is about.
+/// Returns the subcommands that a help text lists.
 fn subcommands(help: &str) -> impl Iterator<Item = &str> {
     let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     // A description that goes on in the next line is indented further.
@@ -39,8 +40,9 @@ fn subcommands(help: &str) -> impl Iterator<Item = &str> {
     names.filter(|name| !name.is_empty() && *name != "help")
 }
 
-/// Returns the commands in the first column of a page's tables, such as `config sync` and
-/// `config validate FILE…`. After the first one of a row, the group is left out.
+/// Returns the commands in the first column of a page's tables, without their arguments. A cell
+/// may have several, such as "`config sync`, `validate FILE…`", with the group before the first
+/// alone.
 fn rows(page: &str) -> BTreeSet<String> {
     let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
     let names = cells.flat_map(|cell| {
@@ -67,7 +69,7 @@ fn help_has_examples_at_each_level() {
 }
 
 #[test]
-fn a_group_without_a_command_prints_its_help_and_is_a_mistake() {
+fn a_group_without_a_command_prints_its_help_and_is_a_usage_error() {
     let groups: Vec<_> = help_texts("").into_iter().filter(|(_, help)| subcommands(help).next().is_some()).collect();
     assert!(groups.iter().any(|(group, _)| group == "routes"));
     for (group, help) in groups {

@@ -862,7 +862,7 @@ impl UpstreamHead {
 /// milliseconds. If there is such a default, a record without a head is accepted.
 ///
 /// # Errors
-/// [`MissReason::Absent`] for a record of another version, or of before an invalidation;
+/// [`MissReason::Absent`] for a record of another version, or from before an invalidation;
 /// [`MissReason::Broken`] if it does not parse, or is no response that can be sent.
 pub fn usable_record<H: Clone>(
     memory: &MemoryCache<H>,

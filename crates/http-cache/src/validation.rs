@@ -38,18 +38,20 @@ pub fn has_validator(fields: &impl Fields) -> bool {
     tag_of(fields).is_some() || modified_ms(fields).is_some()
 }
 
-/// Returns the fields of a stored response after a 304 (RFC 9111 §3.2). Those of the 304 replace
-/// the stored ones, except those that describe the stored bytes, the `ETag` if one is stored,
-/// those of the connection, and those for this client alone (`Set-Cookie`,
-/// `Proxy-Authentication-Info`). They may include some that the new `Cache-Control` forbids to
-/// store (§3.1), so the caller applies [`crate::storable::stored_fields`].
+/// Returns the fields of a stored response after a newer one, a 304 or a 200 to HEAD, that is
+/// about it (RFC 9111 §3.2, §4.3.5). Those of the newer one replace the stored ones, except those
+/// that describe the stored bytes, the `ETag` if one is stored, those of the connection, and those
+/// for this client alone (`Set-Cookie`, `Proxy-Authentication-Info`). They may include some that
+/// the new `Cache-Control` forbids to store (§3.1), so the caller applies
+/// [`crate::storable::stored_fields`].
 ///
-/// The old `Age` is dropped, and so is the old `Date`: if the 304 has none, the time at which it
-/// was received counts. A stored `Set-Cookie` is dropped if the 304 has one.
+/// The old `Age` is dropped, and so is the old `Date`: if the newer response has none, the time at
+/// which it was received counts. A stored `Set-Cookie` is dropped if the newer response has one.
 #[must_use]
-pub fn freshened(stored: &HeaderSection, not_modified: &HeaderSection) -> HeaderSection {
-    let connection = not_modified.get("connection").unwrap_or_default();
+pub fn freshened(stored: &HeaderSection, newer: &HeaderSection) -> HeaderSection {
+    let connection = newer.get("connection").unwrap_or_default();
     let is_taken = |name: &str| {
+        // The stored tag is that of the stored bytes. The newer one may match it only weakly.
         let is_stored_etag = name == "etag" && stored.has("etag");
         !(is_of_the_body(name)
             || is_stored_etag
@@ -58,18 +60,17 @@ pub fn freshened(stored: &HeaderSection, not_modified: &HeaderSection) -> Header
             || matches!(name, "proxy-authentication-info" | "set-cookie")
             || list(&connection).any(|listed| listed.eq_ignore_ascii_case(name)))
     };
-    let is_replaced = |name: &str| {
-        matches!(name, "age" | "date") || ((is_taken(name) || name == "set-cookie") && not_modified.has(name))
-    };
+    let is_replaced =
+        |name: &str| matches!(name, "age" | "date") || ((is_taken(name) || name == "set-cookie") && newer.has(name));
     let retained = stored.iter().filter(|(name, _)| !is_replaced(name));
-    retained.chain(not_modified.iter().filter(|(name, _)| is_taken(name))).collect()
+    retained.chain(newer.iter().filter(|(name, _)| is_taken(name))).collect()
 }
 
-/// Returns true for a field that describes the stored bytes: how to decode them or their length
-/// or digest. A 304 has no body, and with a weak validator its subject may have other bytes, so
-/// it cannot know. RFC 9111 §3.2: `Content-Length` is never updated; the others may be left out
-/// "to ensure integrity of the stored response". `Content-Type` is updated, because it does not
-/// change the bytes.
+/// Returns true for a field that describes the stored bytes: how to decode them or their length or
+/// digest. After a weak match, the upstream's representation may have other bytes, so the values
+/// of a 304 need not be those of the stored ones. RFC 9111 §3.2: `Content-Length` is never
+/// updated; the others may be left out "to ensure integrity of the stored response".
+/// `Content-Type` is updated, because it does not change the bytes.
 fn is_of_the_body(name: &str) -> bool {
     matches!(
         name,
@@ -96,9 +97,9 @@ pub fn is_selected_for_update(stored: &impl Fields, not_modified: &impl Fields) 
         }
         (None, Some(tag)) => {
             let is_strong = modified_ms(stored).is_some_and(|at| date_of(stored) >= Some(at.saturating_add(1000)));
-            has_same_date(stored, not_modified) && (tag.is_weak() || is_strong)
+            has_same_last_modified(stored, not_modified) && (tag.is_weak() || is_strong)
         }
-        (_, None) => modified_ms(not_modified).is_none() || has_same_date(stored, not_modified),
+        (_, None) => modified_ms(not_modified).is_none() || has_same_last_modified(stored, not_modified),
     }
 }
 
@@ -114,7 +115,7 @@ pub fn head_request_effect(
     status: u16,
     head: &HeaderSection,
 ) -> HeadRequestEffect {
-    if status == 200 && is_of_head(stored, stored_length, head) {
+    if status == 200 && matches_head(stored, stored_length, head) {
         HeadRequestEffect::Update(freshened(stored, head))
     } else {
         HeadRequestEffect::Invalidate
@@ -124,16 +125,16 @@ pub fn head_request_effect(
 /// "matching values for any received validator fields (`ETag` and `Last-Modified`) and, if the
 /// HEAD response has a Content-Length header field, the value of Content-Length matches that of
 /// the stored response".
-fn is_of_head(stored: &HeaderSection, stored_length: u64, head: &HeaderSection) -> bool {
+fn matches_head(stored: &HeaderSection, stored_length: u64, head: &HeaderSection) -> bool {
     let has_same_tag = !head.has("etag") || (tag_of(head).is_some() && tag_of(stored) == tag_of(head));
-    let has_same_modified = !head.has("last-modified") || has_same_date(stored, head);
+    let has_same_modified = !head.has("last-modified") || has_same_last_modified(stored, head);
     let has_same_length = head.get("content-length").is_none_or(|length| length.trim().parse() == Ok(stored_length));
     has_same_tag && has_same_modified && has_same_length
 }
 
-/// Returns the fields of a 304 to the client (RFC 9110 §15.4.5), `CDN-Cache-Control` included,
-/// which guides the updates of caches as `Cache-Control` does (RFC 9213), and `Via`. `Age` is
-/// left to the caller.
+/// Returns the fields of a 304 to the client (RFC 9110 §15.4.5), including `Via` and
+/// `CDN-Cache-Control`, which guides the updates of caches as `Cache-Control` does (RFC 9213).
+/// `Age` is left to the caller.
 #[must_use]
 pub fn not_modified_fields(stored: &HeaderSection) -> HeaderSection {
     let has_etag = stored.has("etag");
@@ -161,6 +162,6 @@ fn date_of(fields: &impl Fields) -> Option<u64> {
 }
 
 /// Returns true if both have the same `Last-Modified`.
-fn has_same_date(stored: &impl Fields, other: &impl Fields) -> bool {
+fn has_same_last_modified(stored: &impl Fields, other: &impl Fields) -> bool {
     modified_ms(stored).is_some_and(|at| modified_ms(other) == Some(at))
 }

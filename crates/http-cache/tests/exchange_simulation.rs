@@ -5,14 +5,14 @@
 //! Whatever the order of events, each response is one that the upstream made for such a request;
 //! it is not older than a write that the isolate knew of when the request began; and nobody gets
 //! what was made for another visitor. A hit is not older than its directives allow, or than a hard
-//! purge that the isolate knew of, and says so if a soft purge covers it. An isolate refreshes a
-//! stored response once at a time. A request that went to the upstream gets a stale response in
-//! place of an error only if there was one.
+//! purge that the isolate knew of, and says so if a soft purge covers it. An isolate runs at most
+//! one refresh of a stored response at a time. A request that went to the upstream gets a stale
+//! response in place of an error only if there was one.
 //!
 //! The same holds for the JSON of a page. After redirects, it is not used again if one of them, or
 //! the page, may not be stored, is stale, or has a tag that was purged hard since. It is not older
 //! than a write to its own URL, or a hard purge of it; the URL of a target does not count. Each
-//! redirect leads to where the upstream said. At most five are followed, in a loop as well, and
+//! redirect leads to where the upstream said. At most five are followed, even in a loop, and
 //! none to an origin that is not allowed. After a hard purge, the JSON is made of new responses,
 //! unless the upstream fails.
 //!
@@ -57,11 +57,11 @@ const KV_DELAY_MS: u64 = 60_000;
 const MEMORY_MS: u64 = 10_000;
 const WAIT_MAX_MS: u64 = 400;
 const START_MS: u64 = 1_700_000_000_000;
-/// When the isolates that a write did not go through know of it: KV shows it to them.
+/// How long after a write through one isolate the others know of it: KV shows it to them.
 const WRITE_KNOWN_MS: u64 = KV_DELAY_MS + 10_000;
 
-/// `Cache-Control`, and for how many seconds a response is fresh, and stale while it is refreshed
-/// or in place of an error.
+/// `Cache-Control`, and its seconds: those of `max-age`, `stale-while-revalidate` and
+/// `stale-if-error`.
 const POLICIES: [(&str, u64, u64, u64); 6] = [
     ("max-age=2", 2, 0, 0),
     ("max-age=30", 30, 0, 0),
@@ -71,11 +71,11 @@ const POLICIES: [(&str, u64, u64, u64); 6] = [
     ("no-cache", 0, 0, 0),
 ];
 /// The policy of variants in a single isolate. With several, one that does not know of a write may
-/// put what it has into KV again, and so variants of before the write last as long as they are
-/// fresh.
+/// put what it has into KV again, so that variants from before the write are used as long as they
+/// are fresh.
 const LONG_POLICY: (&str, u64, u64, u64) = ("max-age=600", 600, 0, 0);
 
-/// The same of resources that redirect. Nothing stated means a minute for the JSON.
+/// The same for resources that redirect. Without `Cache-Control` the view is fresh for a minute.
 const REDIRECT_POLICIES: [(&str, u64, u64, u64); 6] = [
     ("max-age=2", 2, 0, 0),
     ("max-age=40", 40, 0, 0),
@@ -132,9 +132,9 @@ fn target_of(resource: usize, version: u64) -> (Target, u16, String) {
     (Target::Resource(other), status, location)
 }
 
-/// Returns true if a version of a redirect is for one request only, because it says `private` or
+/// Returns true if no cache may store a version of a redirect, because it says `private` or
 /// `no-store`.
-fn is_for_one(resource: usize, version: u64) -> bool {
+fn is_unstorable(resource: usize, version: u64) -> bool {
     resource >= PAGES && (resource as u64 + version).is_multiple_of(11)
 }
 
@@ -170,7 +170,7 @@ struct Content {
     /// The request fields that selected it, and their values.
     selected_by: Vec<(&'static str, String)>,
     version: u64,
-    /// The exchange for which alone it was made.
+    /// The only exchange that may get it, if it was made for one.
     only_for: Option<usize>,
     length: u64,
     /// What a view was made of: the redirects, and the page.
@@ -278,11 +278,12 @@ enum Task {
         isolate: usize,
         key: Key<'static>,
     },
-    /// An isolate learns of a purge, or of a version that a write made.
+    /// An isolate learns of a purge.
     Purged {
         isolate: usize,
         purge: Purge,
     },
+    /// An isolate learns of a version that a write made.
     Written {
         isolate: usize,
         resource: usize,
@@ -319,7 +320,7 @@ fn url_of(resource: usize) -> String {
     format!("{}/{resource}", origin_of(resource))
 }
 
-/// Returns the resource of a URL, which must be one of the allowed origins.
+/// Returns the resource of a URL, whose origin must be allowed.
 fn resource_of(url: &CachedUrl) -> usize {
     let path = url.as_str().rsplit('/').next().unwrap();
     let resource = path.parse().unwrap();
@@ -415,7 +416,7 @@ impl World {
         let (first, count) = if self.chance(300) { (PAGES, RESOURCES - PAGES) } else { (0, PAGES) };
         let bound = 1 + self.index_below(count);
         let resource = first + self.index_below(bound);
-        // In a single isolate, only writes end what is fresh for long.
+        // With a single isolate, only writes are to end the use of what is fresh for long.
         if self.isolates > 1 && self.chance(10) {
             self.purge(isolate, resource);
         }
@@ -458,7 +459,7 @@ impl World {
     }
 
     fn begin(&mut self, method: &str, isolate: usize, resource: usize) {
-        // If writes in two isolates overlap, none of the two can know their order.
+        // If writes in two isolates overlap, neither of them can know the order.
         let isolate = if method == "POST" { resource % self.isolates } else { isolate };
         let variant = match self.below(100) {
             // So rare that it is not stored again soon after a write.
@@ -665,7 +666,7 @@ impl World {
         }
         let is_error = method != "POST" && self.chance(40);
         let is_written = method == "POST" && !stores_writes(resource);
-        let is_private = has_cookie || is_error || is_written || is_for_one(resource, version);
+        let is_private = has_cookie || is_error || is_written || is_unstorable(resource, version);
         let (target, redirect_status, location) = target_of(resource, version);
         let values: Vec<&str> = selected_by.iter().map(|(_, value)| value.as_str()).collect();
         let etag = format!("\"{resource}-{version}-{}\"", values.join("-"));
@@ -820,7 +821,7 @@ impl World {
                 return;
             }
             Some(Err(error)) => {
-                self.count(if running.chain.len() > 5 { "too many redirects" } else { "redirect to outside" });
+                self.count(if running.is_at_redirect_limit() { "too many redirects" } else { "redirect to outside" });
                 Err(error)
             }
             None => {
@@ -930,12 +931,21 @@ impl World {
 }
 
 impl Running {
-    /// Checks that an upstream redirects to where nobody may follow, or too many times.
+    /// Returns true if the last response of the chain must not be another redirect to follow.
+    fn is_at_redirect_limit(&self) -> bool {
+        self.chain.len() > usize::try_from(REDIRECTS_MAX).unwrap()
+    }
+
+    /// Checks that the last redirect must not be followed: its target is not allowed, or it is one
+    /// too many.
     fn assert_not_followable(&self) {
         let Some(Link { resource, version, .. }) = self.chain.last() else { panic!("no redirect") };
         let (target, ..) = target_of(*resource, *version);
-        let is_last = self.chain.len() > usize::try_from(REDIRECTS_MAX).unwrap();
-        assert!(target == Target::Outside || (is_last && target != Target::Page), "{:?}", self.chain);
+        assert!(
+            target == Target::Outside || (self.is_at_redirect_limit() && target != Target::Page),
+            "{:?}",
+            self.chain
+        );
     }
 }
 
@@ -1011,7 +1021,7 @@ fn every_response_is_right_whatever_the_order_of_events() {
 }
 
 #[test]
-fn in_one_isolate_no_variant_of_before_a_write_is_used_after_it_however_long_it_is_fresh() {
+fn in_one_isolate_no_variant_from_before_a_write_is_used_after_it_even_if_it_is_fresh() {
     let counts = run(1);
     for what in ["fwd=method stored=true", "fwd=vary-miss stored=true", "prefetch", "view hit None"] {
         assert!(counts.contains_key(what), "no {what}: {counts:?}");

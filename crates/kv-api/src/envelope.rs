@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_has_a_number_whatever_failed() {
+    fn a_failure_has_a_code_whatever_failed() {
         assert_eq!(
             failure(&KvApiError::KeyNotFound.response(), ()),
             r#"{"result":null,"success":false,"errors":[{"code":10009,"message":"get: 'key not found'"}],"messages":[]}"#

@@ -25,8 +25,8 @@ const LOST_BYTES: char = char::REPLACEMENT_CHARACTER;
 /// The value of `X-Served-By`, as documented.
 pub const SERVED_BY: &str = "Cloudflare Worker";
 
-/// The field that says that the record's fallback sent a response, or that the record may not be
-/// the one in KV.
+/// The field that says that the record's fallback sent a response, or that the record is the last
+/// valid one or stale.
 pub const ROUTING_SOURCE: &str = "routing-source";
 
 /// An upstream response, and how it came about.
@@ -53,8 +53,8 @@ impl<F: Fields> ProxiedResponse<'_, F> {
     /// 3. The record's own edits are applied.
     /// 4. Workers Cache is told to store nothing. For all other caches the record's own
     ///    `Cache-Control` counts, or else the origin's. Without either, or if the record removes
-    ///    it, the response becomes `private`. So does that of a variant, unless the record sets
-    ///    the field or the origin says what shared caches may do.
+    ///    it, the response becomes `private`. A variant's response becomes `private`, too, unless
+    ///    the record sets the field or the origin says what shared caches may do.
     /// 5. The fields that say who served it are set, and the cookie of a new visitor is added.
     #[must_use]
     pub fn edits<'e>(
@@ -90,7 +90,7 @@ impl<F: Fields> ProxiedResponse<'_, F> {
         if !is_set && let Some(cache_control) = self.cache_control(record) {
             edits.set("cache-control", cache_control);
         }
-        // That cache ignores the host and the visitor's cookie in its key.
+        // The key of Workers Cache has neither the host nor the visitor's cookie.
         let (name, no_store) = workers_cache::NO_STORE;
         edits.set(name, no_store);
         edits.set("x-served-by", SERVED_BY);
@@ -149,10 +149,10 @@ impl<F: Fields> ProxiedResponse<'_, F> {
         if self.fields.has("set-cookie") {
             let lines = self.fields.set_cookies();
             let visible: Vec<String> = lines.iter().map(|line| view.set_cookie(line)).collect();
-            // Setting the lines again destroys those that are not UTF-8. So a change of such a
-            // line is only worth it if the line has a `Domain`, and so reaches other hosts.
-            // Otherwise it keeps the server's path, but paths are not a security boundary (RFC
-            // 6265 §8.5).
+            // If one line changes, all are set again, which destroys those that are not UTF-8. So
+            // a change of such a line is only worth it if the line has a `Domain`, and so reaches
+            // other hosts. Otherwise the cookie keeps the upstream's `Path`, but paths are not a
+            // security boundary (RFC 6265 §8.5).
             let has_important_change = lines
                 .iter()
                 .zip(&visible)

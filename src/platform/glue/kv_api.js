@@ -10,14 +10,14 @@ export function namespaceNames(env) {
     .join("\n");
 }
 
-/** Writes a point of Workers Analytics Engine. */
+/** Writes a data point to Workers Analytics Engine. */
 export function writePoint(analytics, index, blobs, status, milliseconds) {
   analytics.writeDataPoint({ indexes: [index], blobs, doubles: [status, milliseconds] });
 }
 
 /**
- * Lists a page of keys with a prefix. The cursor may come from a list with another prefix, so what
- * does not begin with this one is left out: a prefix may be all that somebody may see.
+ * Lists a page of keys with a prefix. The cursor may come from a list with another prefix, so keys
+ * without this prefix are left out: the caller may be allowed to see no others.
  */
 async function pageOf(namespace, prefix, limit, cursor) {
   const page = await namespace.list({ prefix, limit, cursor });
@@ -28,7 +28,7 @@ async function pageOf(namespace, prefix, limit, cursor) {
 /**
  * Resolves to a page of keys as `[json, count, cursor]`: the keys as the API shows them, how many
  * they are, and where the next page begins (`null` on the last one). The first `prefixLength`
- * characters of each name are left out.
+ * UTF-16 code units of each name are left out.
  */
 export async function listKeys(namespace, prefix, limit, cursor, prefixLength) {
   const page = await pageOf(namespace, prefix, limit, cursor);

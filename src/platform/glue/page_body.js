@@ -1,7 +1,7 @@
 // Bodies of pages, without their content codings. This is JavaScript because each chunk of a
 // stream would be a call into WebAssembly and back.
 //
-// The runtime logs a pipe that breaks off as `Uncaught Error`, even if somebody catches it. So a
+// The runtime logs a pipe that breaks off as `Uncaught Error`, even if the error is caught. So a
 // page that is too long ends early for the decoders, and the caller gets `null`.
 
 /**
@@ -20,14 +20,15 @@ export function encodingOf(label) {
 export const decode = (bytes, encoding) => new TextDecoder(encoding).decode(bytes);
 
 /**
- * Reads a page, which is a stream or bytes, and removes its content codings. They are separated by
- * commas, the one that was applied last first. `length` is the value of `Content-Length`. Resolves
- * to `null` if the page has more than `bytesMax` bytes before or after a coding. Rejects if it
- * breaks off, or is not encoded as its codings say.
+ * Reads a page, which is a stream or bytes, and removes its content codings. `codings` has them in
+ * the order of decoding, which is the reverse of that in `Content-Encoding`, separated by commas.
+ * `length` is the value of `Content-Length`. Resolves to `null` if the page has more than
+ * `bytesMax` bytes before or after a coding. Rejects if it breaks off, or is not encoded as its
+ * codings say.
  */
 export async function readPage(body, codings, length, bytesMax) {
   // The runtime enforces a declared length, so a page that is too long need not be read. With
-  // codings the bytes are counted instead, before and after each of them.
+  // codings, only the counting below tells.
   if (codings === "" && Number(length || "NaN") > bytesMax) {
     await body.cancel?.().catch(() => {});
     return null;

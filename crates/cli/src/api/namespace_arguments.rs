@@ -10,7 +10,8 @@ use crate::progress::Progress;
 pub(crate) trait DefaultNamespace {
     /// Its title in a Cloudflare account; None if `--namespace` is required.
     const TITLE: Option<&str>;
-    /// Its title in the local KV of `wrangler dev`: the name of the binding.
+    /// Its title in the local KV of `wrangler dev`, which is the name of the binding; None if
+    /// `--namespace` is required there, too.
     const LOCAL_TITLE: Option<&str>;
     /// The help text of `--namespace`.
     const HELP: &str;
@@ -46,7 +47,7 @@ impl<D: DefaultNamespace> NamespaceArguments<D> {
     }
 }
 
-/// Parses the id or the title of a namespace.
+/// Refuses an empty id or title.
 pub(crate) fn namespace(name: &str) -> Result<String, String> {
     if name.trim().is_empty() {
         return Err("it is empty; give the ID or the title of a namespace".to_owned());

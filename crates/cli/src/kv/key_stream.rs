@@ -1,5 +1,5 @@
-//! The keys of a namespace one by one, each with its place in the list, from which `kv export` and
-//! `kv copy` continue with `--resume`.
+//! The keys of a namespace one by one, each with its position in the list, from which `kv export`
+//! and `kv copy` continue with `--resume`.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(super) struct ListedKey {
     cursor: Arc<str>,
 }
 
-/// A place in a list of keys: after this key.
+/// A position in a list of keys: after this key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct KeyPosition {
@@ -26,13 +26,13 @@ pub(super) struct KeyPosition {
 }
 
 impl ListedKey {
-    /// Returns the place after this key.
+    /// Returns the position after this key.
     pub(super) fn end(&self) -> KeyPosition {
         KeyPosition { cursor: self.cursor.as_ref().to_owned(), last_key: self.key.name.clone() }
     }
 }
 
-/// Returns the keys with a prefix in order, from a place on. The next pages are requested while
+/// Returns the keys with a prefix in order, from a position on. The next pages are requested while
 /// the caller works on one.
 pub(super) fn key_stream(
     namespace: &Namespace,
@@ -88,7 +88,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_list_continues_after_each_key_even_if_that_is_deleted(
+        fn a_list_continues_after_each_key_even_if_it_is_deleted(
             names in proptest::collection::btree_set("[a-zé/]{1,3}", 1..30), size in 1_usize..7, is_deleted: bool
         ) {
             let names: Vec<_> = names.into_iter().collect();

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::pair_checks;
 use crate::api::{KeyValuePair, MetadataJson, PairExpiration};
 
-/// The longest pair as JSON, in bytes: 200 MiB. A value of 25 MiB takes 150 MiB if each byte is escaped
-/// (`\u0000`).
+/// The longest pair as JSON, in bytes: 200 MiB. A value of 25 MiB takes 150 MiB if each byte is
+/// escaped (`\u0000`).
 const PAIR_BYTES_MAX: usize = 200 << 20;
 
 /// Reads pairs one at a time.

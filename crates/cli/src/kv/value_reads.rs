@@ -24,15 +24,15 @@ impl ListedPair {
     }
 }
 
-/// Returns the pairs of the keys, in their order. With `is_exact`, or if the API is local, each
+/// Returns the pairs of the keys, in their order. With `one_by_one`, or if the API is local, each
 /// value is read alone.
 pub(super) fn value_reads<I: Iterator<Item = Result<ListedKey, ApiError>>>(
     namespace: &Namespace,
     keys: I,
-    is_exact: bool,
+    one_by_one: bool,
 ) -> impl Iterator<Item = Result<ListedPair, KvError>> + use<I> {
     // The local API has no rate limit, and its bulk read drops byte order marks.
-    let together_max = if is_exact || namespace.is_local() { 1 } else { BULK_READ_KEYS_MAX };
+    let together_max = if one_by_one || namespace.is_local() { 1 } else { BULK_READ_KEYS_MAX };
     let namespace = namespace.clone();
     OrderedReads::new(keys.map(|key| key.map_err(KvError::from)), together_max, move |keys: &[ListedKey]| {
         if let [key] = keys {

@@ -100,8 +100,8 @@ fn a_hit_has_age_via_and_cache_status() {
 #[test]
 fn a_hit_has_its_current_age_and_a_response_just_received_the_age_that_the_upstream_sent() {
     // RFC 9111 §5.1: "The presence of an Age header field implies that the response was not
-    // generated or validated by the origin server for this request." What came just now has the
-    // upstream's own, or none.
+    // generated or validated by the origin server for this request." A response just received
+    // keeps the upstream's Age, if it has one.
     for (received_age, expected) in [(None, ""), (Some("30"), "30")] {
         let mut fields = vec![("cache-control", "max-age=60"), ("connection", "x-hop"), ("x-hop", "1"), ("x-a", "1")];
         fields.extend(received_age.map(|age| ("age", age)));
@@ -130,7 +130,7 @@ fn a_hit_has_its_current_age_and_a_response_just_received_the_age_that_the_upstr
 }
 
 #[test]
-fn a_response_just_received_has_all_fields_but_those_of_its_connection() {
+fn a_response_just_received_keeps_all_but_hop_by_hop_fields() {
     // RFC 9110 §7.6.1: "Intermediaries MUST parse a received Connection header field before a
     // message is forwarded and, for each connection-option in this field, remove any header or
     // trailer field(s) from the message with the same name".
@@ -177,7 +177,9 @@ fn a_304_has_the_fields_of_a_200_that_guide_caches() {
     // RFC 9110 §15.4.5: "The server generating a 304 response MUST generate any of the following
     // header fields that would have been sent in a 200 (OK) response to the same request:
     // Content-Location, Date, ETag, and Vary; Cache-Control and Expires … a sender SHOULD NOT
-    // generate representation metadata other than the above".
+    // generate representation metadata other than the above … unless said metadata exists for the
+    // purpose of guiding cache updates (e.g., Last-Modified might be useful if the response does
+    // not have an ETag field)".
     let fields = [
         ("date", DATE),
         ("etag", "W/\"a\""),
@@ -281,10 +283,10 @@ fn a_range_is_part_of_the_stored_response() {
     let rows: [(&str, Pairs<'_>, u16, &str, &str); 15] = [
         ("first bytes", &[("range", "bytes=0-3")], 206, "0..4", "bytes 0-3/10"),
         ("the last byte", &[("range", "bytes=9-9")], 206, "9..10", "bytes 9-9/10"),
-        ("past the end", &[("range", "bytes=8-20")], 206, "8..10", "bytes 8-9/10"),
+        ("it ends after the last byte", &[("range", "bytes=8-20")], 206, "8..10", "bytes 8-9/10"),
         ("open", &[("range", "bytes=4-")], 206, "4..10", "bytes 4-9/10"),
         ("suffix", &[("range", "bytes=-3")], 206, "7..10", "bytes 7-9/10"),
-        ("behind the end", &[("range", "bytes=10-")], 416, "", "bytes */10"),
+        ("it starts after the last byte", &[("range", "bytes=10-")], 416, "", "bytes */10"),
         ("suffix of nothing", &[("range", "bytes=-0")], 416, "", "bytes */10"),
         ("two that touch are one", &[("range", "bytes=0-1, 2-3")], 206, "0..4", "bytes 0-3/10"),
         ("one of two is there", &[("range", "bytes=0-1, 10-11")], 206, "0..2", "bytes 0-1/10"),
@@ -310,9 +312,9 @@ fn a_range_is_part_of_the_stored_response() {
 
 #[test]
 fn a_206_and_a_416_have_the_fields_of_rfc_9110() {
-    // RFC 9110 §15.3.7: "MUST generate … Date, Cache-Control, ETag, Expires, Content-Location,
-    // and Vary" in a 206, whose Content-Length is that of the part. A 416 does not carry the
-    // representation.
+    // RFC 9110 §15.3.7: "MUST generate … Date, Cache-Control, ETag, Expires, Content-Location, and
+    // Vary" in a 206. The stored Content-Length is left out, because it is not that of the part. A
+    // 416 does not carry the representation.
     let fields: Vec<_> = PART.into_iter().chain([("content-length", "10"), ("via", "1.1 a"), ("vary", "x")]).collect();
     let stored = stored_response(200, &fields);
     let of =

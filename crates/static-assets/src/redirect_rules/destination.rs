@@ -200,8 +200,8 @@ impl Destination {
 }
 
 /// Refuses an origin that has no valid host, or one in which a visitor could choose more than a
-/// subdomain. So after the last placeholder there must be two labels or more that the rule itself names,
-/// and not the end of an IPv4 address.
+/// subdomain. So after the last placeholder there must be two labels or more that the rule itself
+/// names, and not the end of an IPv4 address.
 ///
 /// The list of public suffixes (<https://publicsuffix.org>) is not used:
 /// `https://:name.github.io/` is accepted, although visitors choose whose site that is.
