@@ -257,8 +257,10 @@ mod tests {
     }
 
     proptest! {
+        // serde_json reads an integer below -2^63 as a float, and may read its digits as another
+        // one.
         #[test]
-        fn a_tree_is_the_same_json(text in r#"(-?[1-9][0-9]{0,18}|-?[1-9]\.[0-9]{1,3}|true|null|"(\\n|\\u00e9|[a-z{]){0,9}")"#) {
+        fn a_tree_is_the_same_json(text in r#"([1-9][0-9]{0,18}|-[1-9][0-9]{0,17}|-?[1-9]\.[0-9]{1,3}|true|null|"(\\n|\\u00e9|[a-z{]){0,9}")"#) {
             let json = format!(r#"{{"b": [{text}], "a": {{"x": {text}}}}}"#);
             let tree = JsonTree::parse(&json).unwrap();
             let value: Value = serde_json::from_str(&json).unwrap();
