@@ -1,6 +1,6 @@
 //! Remembers what this process wrote and deleted lately, because KV's list does not show it yet,
 //! and what the guard against mass deletions counts
-//! ([`needs_permission`](super::row_plan::needs_permission)).
+//! ([`is_mass_delete`](super::row_plan::is_mass_delete)).
 //!
 //! KV's list may show a change 60 seconds after it was made, or later (KV documentation, "How KV
 //! works"). Suppose that a row changes, is written, and changes back. As long as the list shows
