@@ -1,5 +1,5 @@
 //! The jobs, one module for each family of routes, and `key_writer`, the Durable Object of
-//! `/writes`. A job reads what its decision needs, asks its crate to decide, and renders the
+//! `/writes`. A job reads what its decision needs, lets its crate decide, and renders the
 //! response.
 
 #[cfg(feature = "assets")]
@@ -9,7 +9,7 @@ pub(crate) mod cache;
 #[cfg(feature = "flags")]
 pub(crate) mod config;
 #[cfg(feature = "console")]
-// Without a job that it looks into, it has unused parts.
+// Parts of it are unused if none of the jobs that it shows is enabled.
 #[cfg_attr(not(any(feature = "assets", feature = "cache", feature = "storefronts")), allow(dead_code))]
 pub(crate) mod console;
 #[cfg(feature = "writes")]

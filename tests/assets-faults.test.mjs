@@ -18,10 +18,7 @@ const files = {
   "404.html": "<!doctype html><p>none",
 };
 
-/**
- * The call of a request that fails is chosen by its turn: with the manifest in memory, the pointer
- * is read first, the file second.
- */
+/** In which order a request reads KV if the manifest is in memory; faults have the same order. */
 const READS = { pointer: 0, file: 1 };
 const failing = (read, ...faults) => ({ get: [...Array(READS[read]).fill("ok"), ...faults] });
 
@@ -89,7 +86,7 @@ describe("a read of KV", () => {
     assert.deepEqual([response.status, response.text], [200, "file a"]);
   });
 
-  test("that gets 429 is retried once, then 503 with Retry-After", async () => {
+  test("that gets 429 is retried once, then 503", async () => {
     await site.emptyMemory();
     const { response, reads } = await site.recordReads(() => site.get("/a.txt", json, { faults: { get: ["429"] } }));
     assertProblem(response, 503, "kv_unavailable");
@@ -120,7 +117,7 @@ describe("a read of KV", () => {
   });
 });
 
-/** Values that are neither a pointer nor a manifest. */
+/** Values that are not a valid pointer. */
 const broken = [
   "",
   "not json",
@@ -134,7 +131,7 @@ const broken = [
   '{"current":"../../x","switchedMs":1}',
   new Uint8Array([0xff, 0xfe, 0]),
 ];
-const named = (value) => (typeof value === "string" ? JSON.stringify(value) : "bytes that are no text");
+const named = (value) => (typeof value === "string" ? JSON.stringify(value) : "bytes that are not UTF-8");
 
 describe("the pointer", () => {
   let good;
@@ -176,7 +173,7 @@ describe("the pointer", () => {
     await site.kv.delete("index.html");
   });
 
-  test("names a missing release: the one in memory serves the request, without one 503", async () => {
+  test("names a missing release: the release in memory serves the request; with nothing in memory, 503", async () => {
     await site.get("/a.txt");
     await site.kv.put(POINTER, JSON.stringify({ current: "20990101T000000Z-00000000", previous: [], switchedMs: Date.now() }));
     assert.deepEqual([(await site.get("/a.txt")).text, (await site.get("/a.txt")).headers["asset-source"]], ["file a", "previous"]);
@@ -277,7 +274,7 @@ describe("bytes that the manifest names", () => {
     assert.equal((await site.get("/b.txt")).text, files["b.txt"]);
   });
 
-  test("a chunk is missing: ranges in other chunks are served, its own are 503, and the whole file breaks off", async () => {
+  test("a chunk is missing: ranges in other chunks are served, its own are 503, and the whole file is not served as complete", async () => {
     const {
       keys: [, key],
       lengths: [length],

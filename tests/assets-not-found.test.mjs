@@ -81,7 +81,7 @@ describe("a path without a file", () => {
       ["a fetch", { "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty", Accept: "*/*" }],
       ["a fetch of JSON", { "Sec-Fetch-Mode": "cors", Accept: "application/json" }],
       ["a request for an image", { "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image", Accept: "image/*" }],
-      ["a request of curl", { Accept: "*/*" }],
+      ["a request from curl", { Accept: "*/*" }],
     ]) {
       test(`${what} of a path without a file gets 404`, async () => {
         assert.equal((await site.get("/none.js", headers)).status, 404);

@@ -55,7 +55,7 @@ test("a stored response has its status, times, fields and length, and is fresh u
   const stale = await onlyVariant(one);
   assertAboutSeconds(stale.ttlSeconds, -5, "ttlSeconds");
   assert.deepEqual([stale.isFresh, stale.isReachable], [false, true]);
-  assert.equal(one.requestCount, 1, "looking asks no upstream");
+  assert.equal(one.requestCount, 1, "a look-up sends no request to the upstream");
 });
 
 test("the URL is read as /cache reads it, and shown in canonical form", async () => {
@@ -97,7 +97,7 @@ test("each variant has the fields that select it, their values hashed", async ()
   assert.equal((await stored(one)).variants.length, 3);
 });
 
-test("variants that a change of Vary has made unreachable are said to be so", async () => {
+test("variants that a change of Vary has made unreachable are reported as unreachable", async () => {
   let vary = "X-A";
   const one = resource(() => ({ headers: freshFor(10, `Vary: ${vary}`) }));
   await one.getAndStore({ "X-A": "1" });
@@ -122,7 +122,7 @@ test("variants of a URL that is too long for a key are found", async () => {
   }
 });
 
-test("of very many variants, the one under the URL itself and forty more are shown as not complete", async () => {
+test("of more than 41 variants, 41 are listed, and the list says that it is not complete", async () => {
   const one = resource({ headers: freshFor(1000, "Vary: X-A") });
   await one.getAndStore({ "X-A": "1" });
   await one.getAndStore({ "X-A": "2" });
@@ -173,7 +173,7 @@ describe("purges", () => {
     }
   });
 
-  test("after a hard purge of its URL, only variants are left, which nothing reaches", async () => {
+  test("after a hard purge of its URL, only responses under variant keys are left, which nothing reaches", async () => {
     const one = resource({ headers: freshFor(1000, "Vary: X-A") });
     for (const value of ["1", "2"]) await one.getAndStore({ "X-A": value });
     await purge({ url: one.url });
@@ -191,7 +191,7 @@ describe("purges", () => {
   }
 });
 
-test("what is described as fresh is a hit, and what is not reachable is none", async () => {
+test("what is described as fresh is a hit, and what is described as not reachable is a miss", async () => {
   const one = resource({ headers: freshFor(50) });
   await one.getAndStore();
   assert.equal((await onlyVariant(one)).isFresh, true);
@@ -201,7 +201,7 @@ test("what is described as fresh is a hit, and what is not reachable is none", a
   assertForwarded(await one.get(), "miss");
 });
 
-test("records that this build does not use are not shown", async () => {
+test("records that this build cannot read are not shown", async () => {
   const one = resource({ headers: freshFor(100) });
   for (const head of ['{"v":1,"s":200}', "{", '{"v":2}']) {
     await kv.put(one.key, "x", { metadata: { head, length: 1 } });

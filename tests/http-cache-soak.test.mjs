@@ -44,6 +44,7 @@ const agent = new http.Agent({ keepAlive: true, maxSockets: CONCURRENCY });
 const counts = new Map();
 const count = (what) => counts.set(what, (counts.get(what) ?? 0) + 1);
 
+const NEVER_DELETED = ["500"];
 const KV_FAULTS = {
   put: [["limit"], ["limit"], ["limit"], ["429", "ok"], ["429"], ["500"], ["slow for 200"], ["slow for 1500"], ["lost response"], ["pretends"]],
   get: [
@@ -58,15 +59,15 @@ const KV_FAULTS = {
     ["ok", "slow for 200"],
     ["throws a string"],
   ],
-  delete: [["500", "ok"], ["no response", "ok"], ["slow for 300"], ["lost response"], ["500"]],
+  delete: [["500", "ok"], ["no response", "ok"], ["slow for 300"], ["lost response"], NEVER_DELETED],
   list: [["500"], ["slow for 100"]],
 };
 
 /** The faults of KV for a request. */
 function kvFaults({ chance, pick }, { policy }) {
-  // If KV never accepts a delete, the deleted response is back after two minutes; nothing else is
-  // usable for so long.
-  const of = (operation) => pick(KV_FAULTS[operation].filter(([fault], at) => !(policy.isHeuristic && operation === "delete" && at === 4 && fault)));
+  // If KV refuses a delete for good, the deleted response is back after two minutes. Only
+  // responses that are heuristically fresh are usable for so long.
+  const of = (operation) => pick(KV_FAULTS[operation].filter((faults) => !(policy.isHeuristic && faults === NEVER_DELETED)));
   const faults = { put: ["limit"] };
   for (const operation of Object.keys(KV_FAULTS)) if (chance(0.1)) faults[operation] = of(operation);
   if (chance(0.0005)) faults.get = ["never"];
@@ -114,7 +115,7 @@ function sendRequest({ path, method, headers, body, leaves = false }) {
     request.on("error", reject);
     const chunks = [];
     let given;
-    const patience = setTimeout(() => {
+    const timer = setTimeout(() => {
       request.destroy();
       resolve({ status: given?.statusCode, headers: given?.headers ?? {}, bytes: Buffer.concat(chunks), isLate: true });
     }, HANGS_AFTER_MS);
@@ -126,7 +127,7 @@ function sendRequest({ path, method, headers, body, leaves = false }) {
       });
       response.on("error", () => {});
       response.on("close", () => {
-        clearTimeout(patience);
+        clearTimeout(timer);
         resolve({ status: response.statusCode, headers: response.headers, complete: response.complete, bytes: Buffer.concat(chunks) });
       });
     });
@@ -138,7 +139,10 @@ function sendRequest({ path, method, headers, body, leaves = false }) {
 /** The errors that kv-edge itself sends here. */
 const OWN_ERRORS = { 502: ["upstream_failed", "circuit_open"], 504: ["upstream_timeout", "not_cached"] };
 
-/** Returns what is wrong with a response, or undefined. */
+/**
+ * Returns what is wrong with a response, or undefined. `floor` has the oldest serial and version
+ * that may still be served.
+ */
 function findViolation(sent, response, floor, sentMs) {
   const { resource, method, headers, leaves } = sent;
   const { status, bytes, complete, isLate } = response;
@@ -156,7 +160,7 @@ function findViolation(sent, response, floor, sentMs) {
     // miniflare's Worker in front compresses uncompressed responses.
     const { code } = JSON.parse(response.headers["content-encoding"] === "gzip" ? gunzipSync(bytes) : bytes);
     count(`own error ${code}`);
-    return OWN_ERRORS[status]?.includes(code) ? undefined : "an error that is none of the upstream's";
+    return OWN_ERRORS[status]?.includes(code) ? undefined : "an unexpected error of kv-edge";
   }
 
   const record = model.records.get(Number(serial));
@@ -203,11 +207,11 @@ function findViolation(sent, response, floor, sentMs) {
     expected = whole.subarray(Number(from), Number(to) + 1);
   }
   if (complete) return bytes.equals(expected) ? undefined : `not the bytes of ${record.identity}`;
-  if (!bytes.equals(expected.subarray(0, bytes.length))) return `it broke off, and until then was not ${record.identity}`;
+  if (!bytes.equals(expected.subarray(0, bytes.length))) return `it broke off, and its beginning is not that of ${record.identity}`;
   return leaves || record.isBroken ? undefined : "it broke off, and the upstream's had not";
 }
 
-/** Returns the outcome, to count it. */
+/** Counts what happened to a request. */
 function recordOutcome(sent, { status, headers, complete }) {
   const memberText = headers["cache-status"]?.split(",").at(-1);
   if (memberText === undefined) return count(`no Cache-Status, ${status}`);
@@ -229,7 +233,7 @@ function recordOutcome(sent, { status, headers, complete }) {
   return undefined;
 }
 
-async function runVisitor(random, name) {
+async function runRequest(random, name) {
   const sent = { ...requestOf(random), name };
   const { resource, method } = sent;
   const { floor } = resource;
@@ -342,7 +346,7 @@ const MUST_HAPPEN = [
   "a purge refused",
 ];
 
-const budget = SECONDS === Number.POSITIVE_INFINITY ? "" : `, or as many as ${SECONDS} s are enough for,`;
+const budget = SECONDS === Number.POSITIVE_INFINITY ? "" : `, or as many as fit in ${SECONDS} s,`;
 test(`${REQUESTS} requests${budget} with random faults: no wrong response`, { timeout: Number.POSITIVE_INFINITY }, async () => {
   console.log(`http-cache-soak: KV_EDGE_SOAK_SEED=${seed}`);
   const startedMs = Date.now();
@@ -350,11 +354,11 @@ test(`${REQUESTS} requests${budget} with random faults: no wrong response`, { ti
   let begun = 0;
   let done = 0;
   let isOver = false;
-  const visitor = async () => {
+  const client = async () => {
     while (begun < REQUESTS && Date.now() - startedMs < SECONDS * 1000 && !isOver) {
       begun += 1;
       const [name, random] = [`request ${begun}`, randomFrom(seed + begun * 104_729)];
-      await (random.chance(0.012) ? purge(random) : runVisitor(random, name));
+      await (random.chance(0.012) ? purge(random) : runRequest(random, name));
       done += 1;
       if (done % 100 === 0) show(done);
     }
@@ -364,11 +368,11 @@ test(`${REQUESTS} requests${budget} with random faults: no wrong response`, { ti
     for (; !isOver; await sleep(random.int(500, 1500))) model.turnOutage(random);
   })();
   try {
-    await Promise.all(Array.from({ length: CONCURRENCY }, visitor));
+    await Promise.all(Array.from({ length: CONCURRENCY }, client));
   } finally {
     isOver = true;
     const seconds = (Date.now() - startedMs) / 1000;
-    console.log(`${done} of ${REQUESTS} requests in ${seconds.toFixed(1)} s, ${model.serial} of them or for them at the upstreams`);
+    console.log(`${done} of ${REQUESTS} requests in ${seconds.toFixed(1)} s; the upstreams got ${model.serial}`);
     for (const [what, times] of [...counts].sort(([one], [other]) => (one < other ? -1 : 1))) console.log(`${String(times).padStart(7)}  ${what}`);
   }
   await outages;

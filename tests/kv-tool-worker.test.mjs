@@ -12,10 +12,10 @@ for (const [count, exact] of [
   [1300, []],
   [130, ["--exact"]],
 ]) {
-  test(`any pairs are imported, copied, exported and deleted ${exact}`, async () => {
+  test(`pairs are imported, copied, exported and deleted (${exact[0] ?? "without --exact"})`, async () => {
     const source = tool.namespace();
     const target = tool.namespace("USERS_NOTIFICATION_CONFIG", source.prefix);
-    // Some servers drop the byte order mark of a text that they read with others.
+    // Without --exact, values are read in bulk, and some servers then drop a byte order mark.
     const odd = ODD_PAIRS.filter(({ key }) => exact.length > 0 || key !== "byte-order-mark");
     const pairs = source.prefixed([...odd, ...makePairs(count)]);
     const file = tool.writeInput(pairs);
@@ -33,6 +33,6 @@ for (const [count, exact] of [
   });
 }
 
-test("a namespace that is read-only there is not written", async () => {
+test("a namespace that is read-only on the Worker is not written", async () => {
   await tool.fail(["put", "key", "value", "--namespace", "CACHE_KV"], 1, "error: cannot write", onWorker);
 });

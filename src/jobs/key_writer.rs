@@ -58,7 +58,7 @@ pub struct KeyWriter(Rc<WriterObject>);
 
 #[wasm_bindgen]
 impl KeyWriter {
-    /// Returns the object. The runtime calls this when the object wakes up.
+    /// Returns the object. The runtime calls this when it starts the object.
     #[wasm_bindgen(constructor)]
     #[must_use]
     pub fn new(state: JsValue, env: JsValue) -> Self {

@@ -30,7 +30,7 @@ export function FlagsPanel({ session }) {
     <div class="stack">
       <h1>Flags</h1>
       <p class="help">
-        The definitions in the key <code>{KEY}</code> of <code>{title}</code>. An edit is seen everywhere after a minute at most, and the refresh of each
+        The definitions in the key <code>{KEY}</code> of <code>{title}</code>. An edit is seen everywhere after at most a minute plus the refresh of each
         isolate.
       </p>
       <div class="columns">

@@ -8,7 +8,7 @@ import { useAction, useLatest } from "../requests.js";
 import { bindingOf, call } from "../session.js";
 import { Table } from "../table.jsx";
 
-/** More paths than these are only counted. */
+/** The most paths that a list shows; the others are only counted. */
 const PATHS_SHOWN = 200;
 
 const changesPath = (from, to) => `/console/api/releases/changes?${new URLSearchParams({ from, to })}`;
@@ -41,7 +41,7 @@ export function ReleasesPanel({ session }) {
       </Failure>
       {rolling.result && (
         <Notice kind="good" role="status">
-          <p>{`Rolled back from ${rolling.result.from} to ${rolling.result.to}. Visitors see it after a minute at most, and ASSETS_REFRESH.`}</p>
+          <p>{`Rolled back from ${rolling.result.from} to ${rolling.result.to}. Visitors see it after at most a minute plus ASSETS_REFRESH.`}</p>
         </Notice>
       )}
       {result && <Releases {...result} isWritable={writable} isBusy={rolling.isBusy} onRollBack={rollBack} />}
@@ -54,7 +54,7 @@ function Releases({ current, previous, releases, isComplete, hasNewest, isWritab
   if (releases.length === 0) {
     return (
       <Notice>
-        There is no release. <code>kv-edge assets push FOLDER</code> makes one.
+        There is no release. <code>kv-edge assets push FOLDER</code> creates one.
       </Notice>
     );
   }
@@ -86,10 +86,10 @@ function Releases({ current, previous, releases, isComplete, hasNewest, isWritab
           { name: "Actions", cell: ({ id, isCurrent }) => !isCurrent && actionsOf(id) },
         ]}
       />
-      {!isComplete && hasNewest && <p class="help">There are more releases, which are older.</p>}
+      {!isComplete && hasNewest && <p class="help">Older releases are not listed.</p>}
       {!hasNewest && (
         <p class="help">
-          There are more than 10,000 releases. KV lists the oldest first, so newer ones are missing here, but for the served and the previous ones.{" "}
+          There are more than 10,000 releases. KV lists the oldest first, so newer ones are missing here, except the served and the previous ones.{" "}
           <code>kv-edge assets gc</code> deletes old ones.
         </p>
       )}

@@ -229,7 +229,7 @@ impl Namespace {
         Ok(all)
     }
 
-    /// Returns the value of a key ("Read key-value pair"), or None if there is no such key.
+    /// Returns the value of a key ("Read key-value pair"), or `None` if there is no such key.
     pub(crate) fn get(&self, key: &Key<'_>) -> Result<Option<Vec<u8>>, ApiError> {
         let path = self.path(&format!("values/{}", segment(key.as_str())));
         self.call(&format!("read {:?}", key.as_str()), "read a key", |client, time_left| {
@@ -266,7 +266,7 @@ impl Namespace {
         Ok(pages.collect::<Result<Vec<_>, _>>()?.into_iter().flat_map(|page| page.keys).collect())
     }
 
-    /// Returns the entry of one key in the list of keys, with its metadata, or None if there is
+    /// Returns the entry of one key in the list of keys, with its metadata, or `None` if there is
     /// no such key.
     pub(crate) fn find(&self, key: &str) -> Result<Option<NamespaceKey>, ApiError> {
         // A key comes first among the keys that it is a prefix of.

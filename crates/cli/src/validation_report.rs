@@ -76,7 +76,7 @@ impl<'r> LineLimit<'r> {
     }
 }
 
-/// Returns `… and 2880 more faults; --json shows all`, or None if there are none.
+/// Returns `… and 2880 more faults; --json shows all`, or `None` if there are none.
 pub(crate) fn more(hidden: usize, name: &str) -> Option<String> {
     let ending = if hidden == 1 { "" } else { "s" };
     (hidden > 0).then(|| format!("… and {hidden} more {name}{ending}; --json shows all"))

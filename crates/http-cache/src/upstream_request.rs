@@ -13,8 +13,8 @@ const CONDITIONS_AND_RANGES: [&str; 6] =
 /// Returns the changes to the client's header fields for a request to the upstream.
 ///
 /// If a response is stored (`is_stored`), a `GET` or `HEAD` asks for the whole representation
-/// under the cache's own `conditions`; otherwise the client's conditions and ranges are passed on
-/// (RFC 9111 §4.3.1).
+/// under the cache's own `conditions` (RFC 9111 §4.3.1); otherwise the client's conditions and
+/// ranges are passed on.
 ///
 /// Fields in which proxies state host, path, method or client are not part of the cache key. A
 /// response that depends on one would be stored for everybody, so they are all removed.
@@ -31,10 +31,10 @@ pub fn edits(
     remove_hop_by_hop(request, false, &mut edits);
     let is_get_or_head = matches!(method, "GET" | "HEAD");
     for name in request.names().split(',') {
-        // A `GET` is sent without a body (RFC 9110 §9.3.1), and so without the fields that frame
-        // one.
+        // A `GET` or `HEAD` is sent without a body (RFC 9110 §9.3.1, §9.3.2), and so without the
+        // fields that frame one.
         let is_framing = is_get_or_head && matches!(name, "content-length" | "transfer-encoding");
-        let condition_or_range = CONDITIONS_AND_RANGES.into_iter().find(|of_the_client| *of_the_client == name);
+        let condition_or_range = CONDITIONS_AND_RANGES.into_iter().find(|field| *field == name);
         if let Some(name) = condition_or_range.filter(|_| is_stored && is_get_or_head) {
             edits.remove(name);
         } else if is_framing || is_stripped(name) || is_set_by_cloudflare(name) {
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarding_fields_of_a_client_do_not_reach_the_upstream() {
+    fn fields_that_are_not_part_of_the_cache_key_do_not_reach_the_upstream() {
         for name in [
             "x-forwarded-host",
             "x-forwarded-for",

@@ -60,23 +60,23 @@ pub enum NegotiatedCoding {
     NotAcceptable,
 }
 
-/// The most members that are read; the rest is ignored. Fewer codings are registered.
+/// The most members that are read; the rest are ignored. IANA registers fewer codings.
 const CODINGS_MAX: usize = 32;
 
 impl AcceptEncoding {
     /// Parses the field. A member that is not a coding, or has an invalid weight, is ignored. If a
     /// coding is listed twice, the smaller weight counts, so that a refused coding is never sent.
     ///
-    /// Without the field every coding is acceptable (RFC 9110 §12.5.3, rule 1), but this reads it
-    /// like an empty field, which wants none: browsers send the field, and tools that do not send
-    /// it often store the bytes as they come.
+    /// Without the field every coding is acceptable (RFC 9110 §12.5.3, rule 1), but a missing
+    /// field is treated like an empty one, which accepts no coding: browsers send the field, and
+    /// tools that do not send it often store the bytes as they come.
     #[must_use]
     pub fn parse(field: Option<&str>) -> Self {
         let mut parsed = Self::default();
-        for element in field.unwrap_or_default().split(',').take(CODINGS_MAX) {
-            let (coding, weight) = match element.split_once(';') {
+        for member in field.unwrap_or_default().split(',').take(CODINGS_MAX) {
+            let (coding, weight) = match member.split_once(';') {
                 Some((coding, parameter)) => (coding.trim(), weight::parse(parameter)),
-                None => (element.trim(), Some(1000)),
+                None => (member.trim(), Some(1000)),
             };
             let listed = match coding {
                 "*" => &mut parsed.any,
@@ -97,11 +97,11 @@ impl AcceptEncoding {
     /// Selects one form of a body, given the length of each in bytes: the highest weight first,
     /// then the smallest length, then the body without a coding, then the order that is given.
     ///
-    /// A body without a coding is acceptable even if the field does not list `identity`, but then
-    /// it comes after every listed coding.
+    /// If the field lists neither `identity` nor `*`, a body without a coding is acceptable, but
+    /// it comes after every accepted coding.
     #[must_use]
     pub fn choose(&self, identity_length: u64, encoded: &[(ContentCoding, u64)]) -> NegotiatedCoding {
-        let identity = self.takes_identity().then(|| {
+        let identity = self.accepts_identity().then(|| {
             let weight = self.identity.or(self.any).unwrap_or(0);
             (NegotiatedCoding::Identity, weight, identity_length)
         });
@@ -116,10 +116,10 @@ impl AcceptEncoding {
             .map_or(NegotiatedCoding::NotAcceptable, |(chosen, ..)| chosen)
     }
 
-    /// Returns true if a body may be sent without a coding: unless the field refuses `identity` by
-    /// name, or by `*` without naming it.
+    /// Returns true if a body may be sent without a coding. It may, unless the field refuses
+    /// `identity`, either by name or by `*` without naming it.
     #[must_use]
-    pub fn takes_identity(&self) -> bool {
+    pub fn accepts_identity(&self) -> bool {
         self.identity.or(self.any) != Some(0)
     }
 
@@ -195,7 +195,7 @@ mod tests {
             ("gzip;q=0.5, identity", Identity),
             ("gzip;q=1.0, identity; q=0.5, *;q=0", Encoded(Gzip)),
             ("br;q=0.1", Encoded(Br)),
-            // An empty field wants no coding; `*` accepts all of them.
+            // An empty field accepts no coding; `*` accepts all of them.
             ("", Identity),
             (" , ", Identity),
             ("*", Encoded(Br)),
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn without_the_field_the_body_has_no_coding() {
         assert_eq!(AcceptEncoding::parse(None).choose(LENGTH, &ALL), Identity);
-        assert!(AcceptEncoding::parse(None).takes_identity());
+        assert!(AcceptEncoding::parse(None).accepts_identity());
     }
 
     #[test]
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn names_have_no_case_and_x_gzip_is_gzip() {
+    fn names_are_case_insensitive_and_x_gzip_is_gzip() {
         for field in ["GZIP", "x-gzip", "X-GZip;Q=0.5", " gzip ; q=0.5 ", "x-gzip, gzip;q=0.2"] {
             assert_eq!(choose(field, &ALL), Encoded(Gzip), "{field}");
         }
@@ -277,13 +277,13 @@ mod tests {
         ) {
             let accepted = AcceptEncoding::parse(Some(&field));
             match accepted.choose(length, &encoded) {
-                Identity => prop_assert!(accepted.takes_identity()),
+                Identity => prop_assert!(accepted.accepts_identity()),
                 Encoded(coding) => {
                     prop_assert!(encoded.iter().any(|(one, _)| *one == coding));
                     prop_assert!(accepted.weight(coding) > Some(0));
                 }
                 NotAcceptable => {
-                    prop_assert!(!accepted.takes_identity());
+                    prop_assert!(!accepted.accepts_identity());
                     prop_assert!(encoded.iter().all(|(one, _)| accepted.weight(*one).unwrap_or(0) == 0));
                 }
             }

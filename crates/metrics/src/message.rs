@@ -1,12 +1,12 @@
-//! What the Worker asks of the object: JSON in the body of a request. The body of the response is
-//! the text that was asked for.
+//! What the Worker asks of the Durable Object of the metrics: JSON in the body of a request. The
+//! body of the response is the report or the totals.
 
 use serde::{Deserialize, Serialize};
 
 use crate::collector::HandOver;
 use crate::history::Resolution;
 
-/// A request to the object.
+/// A request to the Durable Object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MetricsRequest {
     /// Adds these counts.
@@ -15,7 +15,7 @@ pub enum MetricsRequest {
     Report {
         /// The resolution of its points.
         resolution: Resolution,
-        /// The points of the last so many seconds.
+        /// How far back the points go, in seconds.
         period_seconds: u64,
     },
     /// Returns the totals as OpenMetrics.

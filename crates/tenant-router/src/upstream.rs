@@ -7,7 +7,8 @@ use http_semantics::request_target::has_dot_segments;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     origin: Origin,
-    /// The path of the address without one slash at its end: empty, or starting with `/`.
+    /// The path of the address, less one trailing slash if it has any: empty, or starting with
+    /// `/`.
     base: String,
 }
 
@@ -45,8 +46,8 @@ impl Upstream {
         &self.origin
     }
 
-    /// Returns the base path: the path of the address without one slash at its end. It is empty,
-    /// or starts with `/`.
+    /// Returns the base path: the path of the address, less one trailing slash if it has any. It
+    /// is empty, or starts with `/`.
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
@@ -57,8 +58,8 @@ impl Upstream {
     ///
     /// Both are kept byte for byte: empty segments, a trailing slash, percent-encoding; only an
     /// empty path becomes `/`. Nothing in them can change the host, because the origin ends
-    /// before the first slash, and nothing can leave the base path, because dot segments have
-    /// been resolved before ([`http_semantics::request_target`]).
+    /// before the path, which starts with `/`, and nothing can leave the base path, because dot
+    /// segments have been resolved before ([`http_semantics::request_target`]).
     #[must_use]
     pub fn join(&self, rest: &str, query: Option<&str>) -> String {
         let (mark, query) = query.map_or(("", ""), |query| ("?", query));
@@ -71,16 +72,16 @@ impl Upstream {
     }
 
     /// Returns the part of a path after the base path: empty for the base path itself, otherwise
-    /// starting with `/`. Returns `None` if the path is not below the base path.
+    /// starting with `/`. Returns `None` if the path is neither the base path nor below it.
     #[must_use]
     pub fn strip<'p>(&self, path: &'p str) -> Option<&'p str> {
         path.strip_prefix(self.base.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// Returns true if this is the upstream's origin, or its http origin if the upstream is
+    /// Returns true if `origin` is the upstream's origin, or its http origin if the upstream is
     /// https and both use the default port of their scheme. A server behind TLS termination
-    /// names itself that way. The reverse does not hold, because an http server that redirects
-    /// to https means another one.
+    /// names itself that way. The reverse does not hold: if an http server redirects to https,
+    /// the target is another origin.
     #[must_use]
     pub fn is_at(&self, origin: &Origin) -> bool {
         self.origin == *origin || (self.origin.is_secure() && same_host(&self.origin, origin))
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_path_with_a_query_a_fragment_or_dot_segments_is_a_mistake() {
+    fn an_invalid_origin_or_base_path_is_refused() {
         for url in ["/x?y", "#f", "/a/../x", "/%2e%2e/x", "/a b", "/a\\b", "/é"] {
             assert_eq!(Upstream::parse(&format!("https://a.example{url}")), Err(InvalidUpstream::Base), "{url}");
         }
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_path_below_the_base_path_is_stripped() {
+    fn the_base_path_is_stripped_only_from_itself_and_paths_below_it() {
         let shop = Upstream::parse("https://a.example/shop/").unwrap();
         for (path, rest) in
             [("/shop", Some("")), ("/shop/", Some("/")), ("/shop//x", Some("//x")), ("/shops", None), ("/", None)]

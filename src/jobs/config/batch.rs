@@ -1,5 +1,5 @@
-//! `POST /config`: the records of many users. It needs the token, because it shows whole
-//! records, while the page shows one setting.
+//! `POST /config`: the records of many users. It needs the API token, because it returns whole
+//! records; the page of `GET /config` shows one setting.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,8 @@ struct BatchResponse<'a> {
     users: BTreeMap<&'a str, BatchEntry<'a>>,
 }
 
-/// Returns the source and the record of each user. A user who is named twice is listed once.
-#[expect(clippy::expect_used, reason = "an error must name the id that it is about")]
+/// Responds with the record of each user and its source. A user who is named twice is listed once.
+#[expect(clippy::expect_used, reason = "the index is that of an id of this request")]
 pub(super) async fn handle(context: &RequestContext) -> Result<Response, RequestError> {
     context.authorize()?;
     let body = context.short_body(REQUEST_BYTES_MAX).await.map_err(|error| match error {

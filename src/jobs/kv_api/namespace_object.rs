@@ -50,7 +50,7 @@ struct ListObject {
 
 #[wasm_bindgen(js_class = NamespaceList)]
 impl NamespaceObject {
-    /// Returns the object. The runtime calls this when the object wakes up.
+    /// Returns the object. The runtime calls this when it starts the object.
     #[wasm_bindgen(constructor)]
     #[must_use]
     pub fn new(state: JsValue, env: JsValue) -> Self {

@@ -29,7 +29,7 @@ struct StoreObject {
 
 #[wasm_bindgen]
 impl MetricsStore {
-    /// Returns the object. The runtime calls this when the object wakes up.
+    /// Returns the object. The runtime calls this when it starts the object.
     #[wasm_bindgen(constructor)]
     #[must_use]
     pub fn new(state: JsValue, _env: JsValue) -> Self {
@@ -38,12 +38,12 @@ impl MetricsStore {
         Self(Rc::new(StoreObject { storage, history }))
     }
 
-    /// Does nothing. The first call into WebAssembly after a trap creates a new instance:
-    /// `entry.mjs` calls this to find out whether there is one.
+    /// Does nothing. After a trap, the first call into WebAssembly creates a new instance:
+    /// `entry.mjs` makes that call, to see whether the object belongs to an instance that trapped.
     pub fn touch() {}
 
-    /// Returns the response to a [`MetricsRequest`] in the body. The promise rejects if it cannot
-    /// be read, or the storage fails.
+    /// Returns the response to a [`MetricsRequest`] in the body. The promise rejects if the
+    /// body is no such request, or the storage fails.
     pub fn fetch(&self, request: web_sys::Request) -> js_sys::Promise {
         let object = Rc::clone(&self.0);
         future_to_promise(async move { object.handle(request).await.map(Into::into) })
@@ -57,14 +57,14 @@ impl StoreObject {
         let now_seconds = Clock.now_ms() / 1000;
         let text = match request {
             MetricsRequest::HandOver(hand_over) => {
-                self.storage.transaction(|| self.history.accept(&hand_over, now_seconds).map_err(thrown))?;
+                self.storage.transaction(|| self.history.accept(&hand_over, now_seconds).map_err(to_exception))?;
                 String::new()
             }
             MetricsRequest::Report { resolution, period_seconds } => {
-                let points = self.history.points(resolution, period_seconds, now_seconds).map_err(thrown)?;
+                let points = self.history.points(resolution, period_seconds, now_seconds).map_err(to_exception)?;
                 record::to_json(&MetricsReport::new(resolution, points))
             }
-            MetricsRequest::Totals => to_open_metrics(&self.history.totals().map_err(thrown)?),
+            MetricsRequest::Totals => to_open_metrics(&self.history.totals().map_err(to_exception)?),
         };
         response::with_status(200, &JsValue::from_str(&text), &[])
     }
@@ -98,7 +98,7 @@ impl HistoryStorage for SyncKv {
     }
 }
 
-fn thrown(error: HistoryError<JsValue>) -> JsValue {
+fn to_exception(error: HistoryError<JsValue>) -> JsValue {
     match error {
         HistoryError::Storage(thrown) => thrown,
         broken @ HistoryError::Broken { .. } => exception(&broken),

@@ -1,15 +1,15 @@
-// The timeline of a run of writes: a row for each write, and a mark at the time of each put. Times
+// The timeline of a run of writes: a row for each write, and a mark at the end of each put. Times
 // are percentages of the width, everything else is in pixels, so text and marks have the same size
 // on every screen. The page of a run and the console draw it. A change needs a new hash in
 // `POLICY` of page.rs and in static/_headers; the tests print it.
 
 const ROW = 18;
-// What stands above the rows for the time axis, and below them too where there are many.
+// The height of the time axis above the rows. If there are many rows, another is below them.
 const AXIS = 28;
 const ROWS_WITH_ONE_AXIS = 25;
-// A put that takes less of the width is no wider than its mark; in percent.
+// The shortest bar that is drawn, in percent of the width. A shorter one is hidden by its mark.
 const BAR_MIN = 0.5;
-// More figures would touch each other on a telephone.
+// More labels would overlap on a phone.
 const INTERVALS_MAX = 6;
 const STEPS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000];
 
@@ -19,7 +19,7 @@ const SHAPES = {
   "not-put": ["circle", { r: 4 }],
   "gave-up": ["path", { d: "M9-6v12" }],
 };
-/** What each entry of the legend explains, as a selector, with its line and its mark. */
+/** The entries of the legend: the selector of what each explains, its line, mark and text. */
 const LEGEND = [
   ["use.accepted", null, "accepted", "put, accepted by KV"],
   ["use.refused", null, "refused", "put, refused or without a response"],
@@ -39,7 +39,7 @@ function element(name, attributes, ...children) {
   return node;
 }
 
-/** Returns the entries of the legend for what there is to see, and no others. */
+/** Returns the legend, with entries only for what the run shows. */
 function legendOf(run) {
   const list = document.createElement("ul");
   list.className = "legend";
@@ -55,7 +55,7 @@ function legendOf(run) {
   return list;
 }
 
-/** Draws a run, as the JSON in its page describes it, in an element of the class `timeline`. */
+/** Draws a run, as the JSON in its page describes it, into an element of the class `timeline`. */
 export function drawTimeline(picture, { attempts, elapsedMs }) {
   const spanMs = Math.max(1, elapsedMs, ...attempts.flatMap(({ endedMs, puts }) => [endedMs, ...puts.map((put) => put.endedMs)]));
   const width = (ms) => Math.floor((ms * 10_000) / spanMs) / 100;
@@ -64,11 +64,11 @@ export function drawTimeline(picture, { attempts, elapsedMs }) {
   const mark = (kind, atMs, ...title) => element("use", { class: kind, href: `#${kind}`, x: percent(atMs) }, ...title);
 
   const row = ({ attempt, outcome, error, startedMs, endedMs, puts }, index) => {
-    const said = error ? `. ${error.message}` : "";
+    const message = error ? `. ${error.message}` : "";
     const group = element(
       "g",
       { class: outcome, transform: `translate(0 ${AXIS + ROW * (index + 0.5)})` },
-      element("title", {}, `Write ${attempt}: ${outcome} at ${duration(endedMs)}${said}`),
+      element("title", {}, `Write ${attempt}: ${outcome} at ${duration(endedMs)}${message}`),
       element("line", { class: "row", x1: -112, x2: "100%" }),
       element("text", { class: "number", x: -84, y: 4 }, attempt),
       element("text", { class: "word", x: -78, y: 4 }, outcome),

@@ -13,8 +13,8 @@ extern "C" {
 }
 
 impl Bindings {
-    /// Returns `USER_CONFIGURATION`: a record for each user, the definitions of flags, and the
-    /// snapshot. It also has the list of revoked tokens.
+    /// Returns `USER_CONFIGURATION`: a record for each user, their snapshot, the flag definitions,
+    /// and the list of revoked tokens.
     pub(crate) fn users(&self) -> Store {
         self.store(self.env.user_configuration())
     }

@@ -156,7 +156,7 @@ impl BatchBuilder {
         batch
     }
 
-    /// Returns the last batch, or None if it is empty.
+    /// Returns the last batch, or `None` if it is empty.
     pub(crate) fn finish(self) -> Option<Vec<KeyValuePair>> {
         (!self.pairs.is_empty()).then_some(self.pairs)
     }

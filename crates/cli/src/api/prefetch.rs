@@ -1,11 +1,11 @@
-//! An iterator that computes its next item on another thread.
+//! An iterator that computes its next items on another thread.
 
 use std::sync::mpsc::{IntoIter, sync_channel};
 use std::thread;
 
 use tokio_util::sync::CancellationToken;
 
-/// The items of an iterator that runs on a thread of its own, two items ahead of the consumer.
+/// The items of an iterator that runs on a thread of its own, up to two items ahead.
 /// Dropping it does not wait: it cancels the token and leaves the thread to end by itself.
 #[derive(Debug)]
 pub(crate) struct Prefetch<T> {
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_it_cancels_the_thread_without_waiting_for_it() {
+    fn dropping_it_cancels_the_token_without_waiting_for_the_thread() {
         let token = CancellationToken::new();
         let begun_ms = now_ms();
         let slow = std::iter::from_fn(|| {

@@ -37,7 +37,7 @@ pub(super) fn all(namespace: &Namespace) -> Result<Vec<Release>, ApiError> {
     Ok(all)
 }
 
-/// Returns the pointer to the release that is served, or None if nothing was pushed yet.
+/// Returns the pointer to the release that is served, or `None` if nothing has been pushed yet.
 pub(super) fn pointer(namespace: &Namespace) -> Result<Option<Pointer>, ReleaseError> {
     let value = namespace.get(&POINTER)?;
     Ok(value.map(|value| read_pointer(&value)).transpose()?)
@@ -47,7 +47,7 @@ fn read_pointer(value: &[u8]) -> Result<Pointer, UnreadablePointer> {
     Pointer::parse(&String::from_utf8_lossy(value)).map_err(|error| UnreadablePointer(error.to_string()))
 }
 
-/// Returns the manifest of a release, or None if there is none.
+/// Returns the manifest of a release, or `None` if there is none.
 pub(super) fn manifest(namespace: &Namespace, id: &str) -> Result<Option<Manifest>, ReleaseError> {
     namespace.get(&manifest_key(id)?)?.map(|value| read_manifest(id, &value)).transpose()
 }

@@ -85,7 +85,7 @@ impl<I: Iterator<Item = Result<StoredKey, PassError>>> KeyMerge<I> {
         Self { stored: stored.peekable(), owned: 0, gone: Vec::new() }
     }
 
-    /// Advances to the id of a row. Returns the key of KV with this id, or None.
+    /// Advances to the id of a row. Returns the key of KV with this id, or `None`.
     pub(super) fn advance_to(&mut self, id: &str) -> Result<Option<StoredKey>, PassError> {
         self.pass(|stored| stored.id.as_str() < id)?;
         match self.stored.next_if(|next| next.as_ref().is_ok_and(|stored| stored.id == id)) {

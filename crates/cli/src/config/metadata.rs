@@ -59,7 +59,7 @@ pub(super) fn of_snapshot(snapshot: &SnapshotInfo) -> MetadataJson {
     MetadataJson::of(&SnapshotMetadata { snapshot: snapshot.clone() })
 }
 
-/// Returns the description of the snapshot in this metadata, or None if it is not that of a
+/// Returns the description of the snapshot in this metadata, or `None` if it is not that of a
 /// snapshot.
 pub(super) fn snapshot_in(metadata: &MetadataJson) -> Option<SnapshotInfo> {
     metadata.read().map(|SnapshotMetadata { snapshot }| snapshot)

@@ -96,9 +96,9 @@ impl RecentChanges {
         Self { keys_max: 0, state: Mutex::default() }
     }
 
-    /// Returns None if all changes are remembered that the list may not show yet. Otherwise there
-    /// were too many, and a comparison may take a changed row for unchanged until the time that is
-    /// returned, in milliseconds since the Unix epoch.
+    /// Returns `None` if all changes are remembered that the list may not show yet. Otherwise
+    /// there were too many, and a comparison may take a changed row for unchanged until the time
+    /// that is returned, in milliseconds since the Unix epoch.
     pub(super) fn list_unreliable_until(&self, now_ms: u64) -> Option<u64> {
         self.state().list_unreliable_until.filter(|until| *until > now_ms)
     }

@@ -88,7 +88,7 @@ pub(super) struct RowPlan<'k, I: Iterator> {
 }
 
 impl KeyRules {
-    /// Returns why a row cannot have this id, or None if it can.
+    /// Returns why a row cannot have this id, or `None` if it can.
     fn fault(&self, id: &str) -> Option<Cow<'static, str>> {
         if id.is_empty() {
             return Some("its key is empty".into());

@@ -80,7 +80,7 @@ impl SnapshotBuilder {
         }
     }
 
-    /// Returns the snapshot and its description, or None if the one before has the same records.
+    /// Returns the snapshot and its description, or `None` if the one before has the same records.
     ///
     /// # Errors
     /// [`SnapshotError::TooLong`]

@@ -3,7 +3,7 @@
 /// A row of the query.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct SourceRow {
-    /// The first column as text, or None if it is NULL.
+    /// The first column as text, or `None` if it is NULL.
     pub(super) key: Option<String>,
     /// The other columns, as a JSON object.
     pub(super) value: String,

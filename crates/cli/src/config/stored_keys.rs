@@ -12,7 +12,7 @@ use crate::api::NamespaceKey;
 pub(super) struct StoredKey {
     /// The key without the prefix.
     pub(super) id: String,
-    /// The hash of the value, or None if the sync does not own the key.
+    /// The hash of the value, or `None` if the sync does not own the key.
     pub(super) hash: Option<String>,
     /// True if the key holds a snapshot, by its metadata. No run replaces or deletes it with a
     /// row, whatever its arguments.

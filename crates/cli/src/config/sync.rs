@@ -144,7 +144,7 @@ impl<'t> SyncPass<'t> {
         self.put_snapshot(records, None)
     }
 
-    /// Returns None if it is done, or the ids without a row if everything has to be compared
+    /// Returns `None` if it is done, or the ids without a row if everything has to be compared
     /// instead.
     fn apply(&self, source: &mut PostgresSource, ids: &[String]) -> Result<Option<Vec<String>>, PassError> {
         let mut found = HashSet::new();

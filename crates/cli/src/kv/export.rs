@@ -302,8 +302,8 @@ impl ExportArguments {
     }
 }
 
-/// Opens a file for writing after its first bytes and drops what follows them. Returns None if it
-/// is shorter.
+/// Opens a file for writing after its first bytes and drops what follows them. Returns `None` if
+/// it is shorter.
 fn open_at(path: &Path, length: u64) -> io::Result<Option<File>> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
     if file.metadata()?.len() < length {

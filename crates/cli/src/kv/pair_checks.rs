@@ -36,7 +36,7 @@ pub(super) fn check(pair: &KeyValuePair) -> Result<(), PairError> {
     }
 }
 
-/// Returns the pair, or None if it has expired.
+/// Returns the pair, or `None` if it has expired.
 pub(super) fn unexpired(pair: KeyValuePair, now_seconds: u64) -> Option<KeyValuePair> {
     let has_expired = matches!(pair.expiration, Some(PairExpiration::At(seconds)) if seconds <= now_seconds);
     (!has_expired).then_some(pair)

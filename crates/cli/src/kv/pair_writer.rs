@@ -12,7 +12,7 @@ struct NumberedBatch {
     pairs: Vec<KeyValuePair>,
 }
 
-/// Writes the pairs of an iterator. An item is a pair, or None for one that is not written, and
+/// Writes the pairs of an iterator. An item is a pair, or `None` for one that is not written, and
 /// the place in the input after it. `completed` is called with a place up to which everything is
 /// written, and with the number of pairs that a call wrote; never by two threads at once.
 ///

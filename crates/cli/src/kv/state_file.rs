@@ -56,7 +56,7 @@ impl StateFile {
         self.0.exists()
     }
 
-    /// Returns where the interrupted run of this task continues, or None if there is no state.
+    /// Returns where the interrupted run of this task continues, or `None` if there is no state.
     ///
     /// # Errors
     /// The file cannot be read, is no state, or is that of another task.

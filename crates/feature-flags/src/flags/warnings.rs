@@ -75,7 +75,7 @@ impl TargetingRule {
     fn covers(&self, other: &Self) -> bool {
         let allows = match (&self.allow, &other.allow) {
             (None, _) => true,
-            (Some(ids), Some(others)) => ids.has_all(others),
+            (Some(ids), Some(others)) => ids.is_superset(others),
             (Some(_), None) => false,
         };
         allows

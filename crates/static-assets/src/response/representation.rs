@@ -67,7 +67,7 @@ impl<'m, F: Fields> FileResponder<'m, '_, F> {
         if self.role != FileRole::NotFoundPage
             && self.request.method == "GET"
             && let Some(range) = self.request.fields.get("range")
-            && accepted.as_ref().is_none_or(AcceptEncoding::takes_identity)
+            && accepted.as_ref().is_none_or(AcceptEncoding::accepts_identity)
         {
             let representation = self.representation(&file.body, None);
             let if_range = self.request.fields.get("if-range");

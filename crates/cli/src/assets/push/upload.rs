@@ -115,7 +115,7 @@ impl ReleaseUpload<'_> {
         })
     }
 
-    /// Returns the pointer, or None if there is none that can be read.
+    /// Returns the pointer, or `None` if there is none that can be read.
     fn pointer(&self) -> Result<Option<Pointer>, ReleaseError> {
         match releases::pointer(self.namespace) {
             Err(ReleaseError::Pointer(_)) => Ok(None),

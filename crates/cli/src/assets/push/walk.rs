@@ -225,7 +225,7 @@ fn link_fault(root: &Path, entry: &DirEntry) -> Option<String> {
     })
 }
 
-/// Returns the file of an entry, or None if its fault was noted already.
+/// Returns the file of an entry, or `None` if its fault was noted already.
 ///
 /// # Errors
 /// Returns a sentence if the entry is not a file that can be pushed.

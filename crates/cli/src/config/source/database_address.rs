@@ -107,7 +107,7 @@ impl DatabaseAddress {
                     "DATABASE_URL is not an address of PostgreSQL; it must begin with postgres://",
                 ));
             }
-            _ => without_tls_of_words(text, &mut parameters)?,
+            _ => without_tls_of_keyword_values(text, &mut parameters)?,
         };
         let mut config: Config =
             rest.parse().map_err(|error: tokio_postgres::Error| malformed(&error, parameters.has_password))?;
@@ -280,7 +280,7 @@ fn without_tls_of_url(url: &str, parameters: &mut TlsParameters) -> Result<Strin
 
 /// Returns the keywords and values without the parameters of TLS. Values with special characters
 /// are quoted, with a backslash before quotes and backslashes.
-fn without_tls_of_words(text: &str, parameters: &mut TlsParameters) -> Result<String, SourceError> {
+fn without_tls_of_keyword_values(text: &str, parameters: &mut TlsParameters) -> Result<String, SourceError> {
     let unfinished = || {
         SourceError::new(
             "DATABASE_URL cannot be read; it is like postgres://user:password@host:5432/database, or host=… user=… dbname=…",
@@ -294,7 +294,7 @@ fn without_tls_of_words(text: &str, parameters: &mut TlsParameters) -> Result<St
         if name.contains(char::is_whitespace) {
             return Err(unfinished());
         }
-        let (value, length) = word(after).ok_or_else(unfinished)?;
+        let (value, length) = parse_value(after).ok_or_else(unfinished)?;
         rest = after[length..].trim_start();
         if !parameters.take(name, &value) {
             let value = value.replace('\\', "\\\\").replace('\'', "\\'");
@@ -304,8 +304,8 @@ fn without_tls_of_words(text: &str, parameters: &mut TlsParameters) -> Result<St
     Ok(other_parameters.join(" "))
 }
 
-/// Returns a value, and how many bytes of the text it takes.
-fn word(text: &str) -> Option<(String, usize)> {
+/// Returns the value that a text begins with, and how many bytes of the text it takes.
+fn parse_value(text: &str) -> Option<(String, usize)> {
     let quoted = text.starts_with('\'');
     let mut value = String::new();
     let mut characters = text.char_indices().skip(usize::from(quoted));

@@ -133,7 +133,7 @@ impl QueryShape {
 }
 
 impl KeyColumnType {
-    /// Returns None if values of the type are not scalars.
+    /// Returns `None` if values of the type are not scalars.
     fn of(key: &Type) -> Option<Self> {
         match *key {
             Type::TEXT | Type::VARCHAR => return Some(Self::Text),

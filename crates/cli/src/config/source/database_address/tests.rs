@@ -22,14 +22,14 @@ fn both_formats_say_how_the_server_is_trusted() {
     ] {
         let url = format!("postgresql://u:p@h/d?application_name=x&{}", settings.join("&"));
         assert_eq!(tls(&url), Ok((mode, trust.clone())), "{url}");
-        let words = format!("host=h user = u {} dbname='d'", settings.join(" "));
-        assert_eq!(tls(&words), Ok((mode, trust)), "{words}");
+        let keyword_values = format!("host=h user = u {} dbname='d'", settings.join(" "));
+        assert_eq!(tls(&keyword_values), Ok((mode, trust)), "{keyword_values}");
     }
     assert_eq!(tls("postgres:///d?host=/run/postgresql&sslmode=require"), Ok((SslMode::Disable, TlsTrust::Anything)));
 }
 
 #[test]
-fn a_word_may_be_quoted() {
+fn a_value_may_be_quoted() {
     for (text, expected) in [
         ("", Some(("", 0))),
         ("a b", Some(("a", 1))),
@@ -40,7 +40,7 @@ fn a_word_may_be_quoted() {
         ("'a", None),
         (r"a\", None),
     ] {
-        assert_eq!(word(text), expected.map(|(value, length)| (value.to_owned(), length)), "{text:?}");
+        assert_eq!(parse_value(text), expected.map(|(value, length)| (value.to_owned(), length)), "{text:?}");
     }
     let address = DatabaseAddress::parse(r"host=h user=u password='it\'s a \\' port=99").unwrap();
     assert_eq!(address.config.get_password(), Some(&br"it's a \"[..]));
@@ -48,7 +48,7 @@ fn a_word_may_be_quoted() {
 }
 
 #[test]
-fn messages_name_each_host() {
+fn the_place_names_each_host() {
     for (url, expected) in [
         ("postgres://u:secret@db.example/d", "db.example:5432"),
         ("postgres://u@a:1,b:2/d", "a:1, b:2"),
@@ -90,6 +90,11 @@ fn a_bad_address_is_reported_without_quoting_it() {
     }
 }
 
+fn assert_unreadable(url: &str, expected: &str) {
+    let sentence = DatabaseAddress::parse(url).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(sentence.starts_with(&format!("DATABASE_URL cannot be read: {expected}; ")), "{url}: {sentence}");
+}
+
 #[test]
 fn an_unknown_parameter_is_named_unless_it_may_be_a_piece_of_a_password() {
     for (url, expected) in [
@@ -97,12 +102,19 @@ fn an_unknown_parameter_is_named_unless_it_may_be_a_piece_of_a_password() {
         ("host=h user=u no_such=1", "the parameter no_such is not supported, leave it out"),
         ("postgres://u@h/d?password=p&requirepeer=x", "the parameter requirepeer is not supported, leave it out"),
         ("postgres://u@h/d?password=p&no_such=1", "it has a part that cannot be recognised"),
+    ] {
+        assert_unreadable(url, expected);
+    }
+}
+
+#[test]
+fn an_invalid_value_is_reported_by_the_name_of_its_parameter() {
+    for (url, expected) in [
         ("postgres://u:p@h/d?connect_timeout=x", "its connect_timeout is not valid"),
         ("postgres://u:p@h/d?keepalives_retries=x", "its keepalives_retries is not valid"),
         ("postgres://u:p@h:x/d", "its port is not valid"),
     ] {
-        let sentence = DatabaseAddress::parse(url).err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(sentence.starts_with(&format!("DATABASE_URL cannot be read: {expected}; ")), "{url}: {sentence}");
+        assert_unreadable(url, expected);
     }
 }
 
