@@ -1,22 +1,22 @@
 // Lints that no other linter here has: comments on lines of their own and the prose of pages end
 // before column 100 if they can be broken, a type name means one thing in the whole workspace,
-// tests excepted, and files do not import each other in circles.
+// files of tests and examples excepted, and there are no import cycles.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { linesOf as linesOfPage, pages } from "../tests/docs/markdown.mjs";
-import { importCircles } from "./import-circles.mjs";
+import { importCycles } from "./import-cycles.mjs";
 import { Failure, ROOT } from "./run.mjs";
 
 const COLUMNS = 99;
 
-/** Matches a comment that cannot be broken: one long word, or a long address. */
+/** Matches a comment of one long word, and a line with a long URL. They may be longer. */
 const UNBREAKABLE = /^\s*(\/\/[/!]?|\*)\s*\S+\s*$|https?:\/\/\S{40,}/;
 
 /** Matches the definition of a type. Associated types are indented, and belong to their trait. */
 const TYPE = /^\s*(?:pub(?:\([^)]*\))? )?(?:struct|enum|union|trait) ([A-Z]\w*)|^(?:pub(?:\([^)]*\))? )?type ([A-Z]\w*)/;
 
-/** Matches files whose types no other file sees. */
+/** Matches files of tests and examples: no other file sees their types. */
 const IN_TESTS = /(^|\/)(tests|examples)(\/|\.rs$)/;
 
 /** Throws a `Failure` that lists every place at fault. */
@@ -27,7 +27,7 @@ export function lintText() {
   const production = sources.filter((file) => file.endsWith(".rs") && !IN_TESTS.test(file));
   faults.push(...repeatedTypes(production));
   const modules = [...production, ...sources.filter((file) => !file.endsWith(".rs"))];
-  faults.push(...importCircles(new Map(modules.map((file) => [file, linesOf(file).join("\n")]))));
+  faults.push(...importCycles(new Map(modules.map((file) => [file, linesOf(file).join("\n")]))));
   if (faults.length > 0) throw new Failure(`${faults.join("\n")}\n${faults.length} faults in comments, pages, names and imports.`);
 }
 

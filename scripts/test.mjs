@@ -1,6 +1,6 @@
-// `npm test`: formatting, lints, documentation, and all tests: of units, with random input, of the
-// built Worker, in a browser. Some stages run beside others, as `STEPS` shows. The first stage
-// that fails ends it.
+// `npm test`: formatting, lints, documentation, and all tests: unit, fuzz, integration (the built
+// Worker) and browser. Some stages run in parallel, as `STEPS` shows. The first stage that fails
+// ends the run.
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { freemem } from "node:os";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import { findChromium, setUp } from "./setup.mjs";
 
 const STAGES = {
   fmt: { about: "formatting (cargo fmt --check)", component: "rustfmt", cargo: ["fmt", "--all", "--check"] },
-  "lint-text": { about: "lints, length of comments and prose, names of types, circles of imports", run: lintText },
+  "lint-text": { about: "lints, length of comments and prose, names of types, import cycles", run: lintText },
   "lint-js": { about: "lints, JavaScript (biome ci)", run: lintJavaScript },
   clippy: { about: "lints, native (cargo clippy)", component: "clippy", cargo: ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"] },
   "clippy-wasm": {
@@ -51,8 +51,8 @@ const STAGES = {
 };
 
 /**
- * The steps, one after the other. Each has one or more rows of stages: the rows run beside each
- * other, the stages of a row in turn.
+ * The steps, one after the other. Each has one or more rows of stages: the rows run in parallel,
+ * the stages of a row in turn.
  */
 const STEPS = [
   [["fmt", "lint-text", "lint-js", "clippy", "clippy-wasm", "features", "doc"]],
@@ -62,13 +62,13 @@ const STEPS = [
 
 const HELP = `npm test [-- --only STAGE[,STAGE…] [WORD…]]
 
-Stages: ${Object.keys(STAGES).join(", ")}. Without --only, all of them. \`build\` runs beside \`unit\`; those after \`integration\` run beside it. Both print when they end.
-\`integration\`, \`docs\` and \`browser\` run the build before them, and take words that a file's name must have, all of them: npm test -- --only integration http-cache purge`;
+Stages: ${Object.keys(STAGES).join(", ")}. Without --only, all of them. \`build\` runs in parallel with \`unit\`, and the stages after \`integration\` in parallel with it; their output appears when they end.
+\`integration\`, \`docs\` and \`browser\` run the build before them, and take words: they run only files whose names contain all of them: npm test -- --only integration http-cache purge`;
 
 const NO_CHROMIUM =
   "No Chromium was found on PATH: install one (Debian: `apt-get install chromium-headless-shell`; elsewhere Chromium or Google Chrome), or set CHROMIUM_BIN to the path of one.";
 
-/** What the temporary files of the tests need at most, several times over, in bytes. */
+/** The free memory that the temporary files of the tests need, with plenty to spare, in bytes. */
 const TEMPORARY_BYTES = 8 * 1024 ** 3;
 
 await main(async () => {
@@ -98,7 +98,7 @@ await main(async () => {
     await Promise.all([inTurn(first, (stage) => stage()), ...others.map((row) => inTurn(row, holdOutput))]);
   }
   for (const name of skipped) console.log(`\n── ${name} SKIPPED. ${NO_CHROMIUM}`);
-  console.log(`\nkv-edge: everything passed${skipped.length > 0 ? `, but ${skipped.join(", ")} did not run` : ""}.`);
+  console.log(`\nkv-edge: ${list ? names.join(", ") : "everything"} passed${skipped.length > 0 ? `, but ${skipped.join(", ")} did not run` : ""}.`);
 });
 
 async function runStage(name, env, words) {
@@ -147,8 +147,8 @@ async function doc(env) {
 }
 
 /**
- * Runs batches with fresh seeds for 20 seconds, or for KV_EDGE_FUZZ_SECONDS; the crate has no
- * clock.
+ * Runs batches with fresh seeds for 20 seconds, or for KV_EDGE_FUZZ_SECONDS. The loop is here,
+ * because the crate may not read a clock.
  */
 async function fuzz(env) {
   const seconds = Number(process.env.KV_EDGE_FUZZ_SECONDS ?? 20);
@@ -187,14 +187,14 @@ function documentation(env, words) {
   return nodeTests("tests/docs", words, STAGES.docs.about, ["--test-timeout=600000", "--test-concurrency=1"], env);
 }
 
-/** Runs one file at a time, since a film keeps the browser busy. */
+/** Runs one file at a time, since film.test.mjs keeps the browser busy. */
 function inBrowser(env, words) {
   return nodeTests("tests/browser", words, STAGES.browser.about, ["--test-timeout=600000", "--test-concurrency=1"], env);
 }
 
 /**
- * Runs the test files of a folder whose names have all these words. Builds the tool first, with
- * which tests push files.
+ * Runs the test files of a folder whose names contain all these words. Builds the tool first,
+ * because tests push files with it.
  */
 async function nodeTests(folder, words, doing, flags, env) {
   const names = existsSync(join(ROOT, folder))

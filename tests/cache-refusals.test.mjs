@@ -199,8 +199,8 @@ test("five redirects are followed, a sixth is not: 502", async () => {
   assert.equal(upstream.requestCount(target), 1);
 });
 
-test("redirects in a circle end: 502", async () => {
-  const path = "/circle";
+test("redirects in a loop end: 502", async () => {
+  const path = "/loop";
   upstream.serve(respondWithRedirect(upstream.origin + path), path);
   assertProblem(await cachedForJson(upstream.origin + path), 502, "upstream_redirect");
   await assertNothingStored(upstream.origin + path);

@@ -63,7 +63,7 @@ const broken = {
   "is no HTTP": (_request, response) => response.socket.end(`${PLANTED}\r\n\r\n`),
   closes: (_request, response) => response.socket.destroy(),
   "redirects elsewhere": (_request, response) => response.writeHead(302, { location: `https://${PLANTED}.elsewhere.invalid/` }).end(),
-  "redirects in a circle": (request, response) => response.writeHead(302, { location: request.url }).end(),
+  "redirects in a loop": (request, response) => response.writeHead(302, { location: request.url }).end(),
   "is too long": (_request, response) => response.writeHead(200, { "cache-control": "max-age=60" }).end(Buffer.alloc(9 * 1024 * 1024, "x")),
   "has another coding": (_request, response) => response.writeHead(200, { "content-encoding": "x-own" }).end("x"),
   "is no gzip": (_request, response) => response.writeHead(200, { "content-encoding": "gzip" }).end("x"),

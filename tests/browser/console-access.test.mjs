@@ -50,7 +50,7 @@ async function startAccessProxy(target) {
   return { origin, passed, endSessions: () => sessions.clear() };
 }
 
-/** Serves on a free port of loopback until the file's last test has ended, and returns the origin. */
+/** Serves on a free port of loopback until the last test has ended, and returns the origin. */
 async function listen(handler) {
   const server = http.createServer(handler);
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -1,26 +1,26 @@
-// Finds files that import each other in a circle: Rust files of a crate by their paths that begin
-// with `crate` or `super`, JavaScript files by their relative imports. What a module uses of the
+// Finds import cycles: among Rust files of a crate by their paths that begin with `crate` or
+// `super`, among JavaScript files by their relative imports. What a module uses of the
 // modules inside it is no import, because it contains them.
 import { posix } from "node:path";
 
 /**
- * Returns a sentence for a circle of each file that is in one, unless a sentence before names the
+ * Returns a sentence for a cycle of each file that is in one, unless a sentence before names the
  * file. `sources` has the text of each file by its path.
  */
-export function importCircles(sources) {
+export function importCycles(sources) {
   const imports = new Map([...sources].map(([file, text]) => [file, file.endsWith(".rs") ? rustImports(file, text, sources) : scriptImports(file, text)]));
   const reported = new Set();
-  const circles = [];
+  const cycles = [];
   for (const file of sources.keys()) {
-    const circle = reported.has(file) ? [] : shortestCircle(file, imports);
-    if (circle.length > 0) circles.push(`Files import each other in a circle: ${circle.map(({ from, line }) => `${from}:${line}`).join(" -> ")} -> ${file}`);
-    for (const { from } of circle) reported.add(from);
+    const cycle = reported.has(file) ? [] : shortestCycle(file, imports);
+    if (cycle.length > 0) cycles.push(`Import cycle: ${cycle.map(({ from, line }) => `${from}:${line}`).join(" -> ")} -> ${file}`);
+    for (const { from } of cycle) reported.add(from);
   }
-  return circles;
+  return cycles;
 }
 
-/** Returns the fewest imports that lead from a file back to it; none if it is in no circle. */
-function shortestCircle(start, imports) {
+/** Returns the fewest imports that lead from a file back to it; none if it is in no cycle. */
+function shortestCycle(start, imports) {
   const paths = [{ end: start, path: [] }];
   const seen = new Set();
   for (const { end, path } of paths) {

@@ -1,0 +1,35 @@
+// The check of `lint-text` that there are no import cycles.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { importCycles } from "../scripts/import-cycles.mjs";
+
+const cycles = (sources) => importCycles(new Map(Object.entries(sources)));
+
+test("a cycle is reported once, with the line of each import", () => {
+  assert.deepEqual(
+    cycles({
+      "crates/a/src/lib.rs": "pub mod x;\npub mod y;\npub mod z;",
+      "crates/a/src/x.rs": "//! Says x.\n\nuse super::y::Y;",
+      "crates/a/src/y.rs": "fn z() { crate::z::<u8>() }",
+      "crates/a/src/z.rs": "use crate::{\n    w,\n    x::{self as xs, X},\n};",
+    }),
+    ["Import cycle: crates/a/src/x.rs:3 -> crates/a/src/y.rs:1 -> crates/a/src/z.rs:1 -> crates/a/src/x.rs"],
+  );
+  assert.deepEqual(cycles({ "a/x.mjs": 'import {\n  y,\n} from "../b/y.mjs";', "b/y.mjs": 'const x = await import("../a/x.mjs");' }), [
+    "Import cycle: a/x.mjs:3 -> b/y.mjs:1 -> a/x.mjs",
+  ]);
+});
+
+test("a module's own modules, inline modules, tests, comments and texts make no cycle", () => {
+  assert.deepEqual(
+    cycles({
+      "src/lib.rs": "mod x;\nmod y;",
+      "src/x.rs": "mod inner;\nuse crate::x::inner::Inner;\nmod inline { use super::Inner; use super::super::y::Y; }",
+      "src/x/inner.rs": "use super::X;",
+      "src/y.rs":
+        '// crate::x\nconst X: &str = "crate::x::X";\n#[cfg(test)]\nmod tests {\n    use super::*;\n    use crate::x::X;\n}\n#[cfg(test)]\nuse crate::x::X;',
+    }),
+    [],
+  );
+  assert.deepEqual(cycles({ "x.js": 'import { y } from "./y.js";', "y.js": '/**\n * @param {import("./x.js").X} x\n */\n// import "./x.js"' }), []);
+});
