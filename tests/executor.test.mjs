@@ -1,4 +1,4 @@
-// How the Worker wakes its futures, and how it recovers from a WebAssembly trap.
+// How the Worker wakes its futures and sets timers, and how it recovers from a WebAssembly trap.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -14,6 +14,10 @@ const executor = async () => (await send(worker, "/.executor")).json();
 test("futures are woken by promises, not by queueMicrotask", async () => {
   assert.equal((await config()).status, 200);
   assert.equal((await executor()).queueMicrotaskCalls, 0);
+});
+
+test("a timer is a number of the platform's, not an object of Node's", async () => {
+  assert.equal((await executor()).timer, "number");
 });
 
 test("a trap fails its own request only, and the next ones get a new instance", async () => {

@@ -1,9 +1,9 @@
 // The built Worker, with a counter of calls of queueMicrotask, and with traps on request.
 //
-// `GET /.executor` returns how often queueMicrotask was called, and the number of the WebAssembly
-// instance. A request with `X-Trap` traps when it uses USER_CONFIGURATION, its only binding: that
-// throws a WebAssembly.RuntimeError, as a trap in Rust code does. `PUT /.trap` makes the next use
-// of WRITES by an object trap.
+// `GET /.executor` returns how often queueMicrotask was called, the number of the WebAssembly
+// instance, and the type of a timer. A request with `X-Trap` traps when it uses
+// USER_CONFIGURATION, its only binding: that throws a WebAssembly.RuntimeError, as a trap in Rust
+// code does. `PUT /.trap` makes the next use of WRITES by an object trap.
 import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as Built } from "../../build/entry.js";
 
@@ -70,7 +70,8 @@ export default {
       return new Response(null, { status: 204 });
     }
     if (pathname === "/.executor") {
-      return Response.json({ queueMicrotaskCalls: calls, instance: globalThis.__worker_init_state.instanceId });
+      const timer = setTimeout(() => {}, 0);
+      return Response.json({ queueMicrotaskCalls: calls, instance: globalThis.__worker_init_state.instanceId, timer: typeof timer });
     }
     return worker.fetch(request, request.headers.has("X-Trap") ? trapped : env, ctx);
   },
