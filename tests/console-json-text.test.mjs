@@ -1,9 +1,9 @@
 // JSON as the console lays it out and makes it compact: as text, without a change of its values.
-// Places and line ends in a text.
+// Places and line endings in a text.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { editableForm, indexAfterBytes, layOut, oneLine } from "../console/src/browse/json_text.js";
-import { lineEndOf } from "../console/src/browse/value_kind.js";
+import { lineEndingOf } from "../console/src/browse/value_kind.js";
 
 const TEXTS = ["", "a", '"', "\\", '\\"', "{", "}]", ":,", " \n\t", "é😀"];
 
@@ -60,7 +60,7 @@ test("a place in bytes is that of the character which begins there, or of the on
   assert.deepEqual(found, [0, 0, 0, 1, 2, 2, 3, 3, 3, 3, 5, 5, 5, 6, 7, 7]);
 });
 
-test("a text has one line end, or null if they are mixed or carriage returns alone", () => {
-  const found = ["", "a", "a\nb\n", "a\r\nb\r\n", "a\r\nb\n", "a\rb", "a\n\rb"].map(lineEndOf);
+test("a text has one line ending, or null if they are mixed or bare carriage returns", () => {
+  const found = ["", "a", "a\nb\n", "a\r\nb\r\n", "a\r\nb\n", "a\rb", "a\n\rb"].map(lineEndingOf);
   assert.deepEqual(found, ["\n", "\n", "\n", "\r\n", null, null, null]);
 });

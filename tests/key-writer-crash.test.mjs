@@ -1,5 +1,5 @@
-// `strategy=coalesce` if the key's object is evicted or crashes between the response and the put:
-// the value reaches KV without another request.
+// `strategy=coalesce` if the key's object is evicted, crashes or loses its alarm: an acknowledged
+// value still reaches KV.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -45,7 +45,7 @@ for (const [name, end] of [
       assert.equal((await puts(key)).filter(({ done }) => done).length, 1);
     });
 
-    test("has the same newest value, version and preconditions afterwards", async () => {
+    test("has the same newest value and version afterwards, and evaluates preconditions with them", async () => {
       const key = uniqueName(name);
       await setFaults(key, { put: ["429", "429", "ok"] });
       await storeAll(key, ["first", "second"]);
@@ -59,7 +59,7 @@ for (const [name, end] of [
       await waitForKv(key, "after 2");
     });
 
-    test("with nothing to do makes no difference", async () => {
+    test("with nothing to write: value and version stay", async () => {
       const key = uniqueName(name);
       await coalesce(key, { body: "first" });
       await waitUntilFlushed(key);
@@ -120,7 +120,7 @@ describe("an object that crashes at its put", { concurrency: true }, () => {
       assert.ok(made.length >= 2 && made.every(({ metadata }) => metadata.version === 1), JSON.stringify(made));
     });
 
-    test(`${fault} KV has it: an acknowledged value reaches KV`, async () => {
+    test(`${fault} KV has it: the last acknowledged value reaches KV, and no earlier one after it`, async () => {
       const key = uniqueName("crash");
       await setFaults(key, { put: [fault, fault, "ok"] });
       await storeAll(key, ["first", "last"]);

@@ -16,12 +16,12 @@ const storageOf = (options) => createStorage({ driver: cloudflareKvHttp({ accoun
 const storage = storageOf();
 
 /**
- * Keys of which unstorage changes only `/` and `\`, to `:`. In others it also drops empty
+ * Keys in which unstorage only replaces `/` and `\` with `:`. In others it also drops empty
  * segments, and a `?` with all that follows.
  */
 const keys = ODD_KEYS.filter((key) => !/^\/|\/$|\/\/|\?/.test(key));
 
-test("any key that unstorage has is written, found, read and removed", async () => {
+test("odd keys are written, found, read and removed", async () => {
   for (const key of keys) {
     const stored = key.replaceAll(/[/\\]/g, ":");
     await storage.setItem(key, `of ${key}`);
@@ -54,7 +54,7 @@ test("JSON, text that is no JSON, bytes, and a text of 25 MiB come back as they 
   assert.equal(await storage.getItem("longest"), text);
 });
 
-test("a ttl says when the key expires, at least after 60 seconds", async () => {
+test("a ttl says when the key expires, after 60 seconds at the earliest", async () => {
   for (const [ttl, seconds] of [
     [600, 600],
     [1, 60],

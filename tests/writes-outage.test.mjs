@@ -1,5 +1,5 @@
-// `POST /writes/{key}` during an outage of KV: one budget limits the retries of an isolate, and no
-// first tries.
+// `POST /writes/{key}` during an outage of KV: one budget limits the retries of an isolate, but
+// not its first tries.
 //
 // The tests run one after the other, since they share the budget.
 import assert from "node:assert/strict";
@@ -13,31 +13,31 @@ const { write, setFaults, puts, coalesce, readConsistent, kvValue } = writesOf(w
 
 const FAILED = "KV PUT failed: 500 Internal Server Error";
 /** The budget: its tokens, what a retry after a 5xx costs, and how often a token is added. */
-const [TOKENS, COST, REFILL_EACH_MS] = [500, 10, 200];
+const [TOKENS, COST, REFILL_INTERVAL_MS] = [500, 10, 200];
 
 const retriesOf = ({ puts }, n) => puts - n;
 
-test("retries do not multiply an outage: a hundred writers make about fifty retries together, then each failure is reported at once", async () => {
+test("retries do not multiply an outage: a hundred writers make about fifty retries together", async () => {
   const key = uniqueName("outage");
   await setFaults(key, { put: ["500"] });
   const report = assertReport(await write(key, { strategy: "backoff", n: 100 }), 200, 100);
   assert.equal(report.acknowledged, 0);
   for (const { error } of report.attempts) assert.deepEqual(error, { message: FAILED, reason: "budget" });
-  const allowed = (TOKENS + report.elapsedMs / REFILL_EACH_MS) / COST + 1;
+  const allowed = (TOKENS + report.elapsedMs / REFILL_INTERVAL_MS) / COST + 1;
   assert.ok(retriesOf(report, 100) <= allowed, `${report.puts} puts in ${report.elapsedMs} ms`);
   assert.ok(retriesOf(report, 100) >= TOKENS / COST - 1, `${report.puts} puts`);
   assert.equal((await puts(key)).length, report.puts);
 });
 
-test("the budget is the isolate's: another key has no retries either, and its first tries are made", async () => {
+test("the budget is the isolate's: another key has hardly any retries left, but its first tries are made", async () => {
   const key = uniqueName("outage");
   await setFaults(key, { put: ["500"] });
   const report = assertReport(await write(key, { strategy: "backoff", n: 20 }), 200, 20);
-  assert.ok(retriesOf(report, 20) <= (report.elapsedMs + 3000) / REFILL_EACH_MS / COST + 1, `${report.puts} puts`);
+  assert.ok(retriesOf(report, 20) <= (report.elapsedMs + 3000) / REFILL_INTERVAL_MS / COST + 1, `${report.puts} puts`);
   for (const { error } of report.attempts) assert.deepEqual(error, { message: FAILED, reason: "budget" });
 });
 
-test("the budget does not limit successful puts, and a value in the Durable Object survives the outage", async () => {
+test("the budget does not limit successful puts, and a value in the Durable Object can be read during the outage", async () => {
   const [well, down] = [uniqueName("outage"), uniqueName("outage")];
   const report = assertReport(await write(well, { strategy: "backoff", n: 20 }), 200, 20);
   assert.equal(report.acknowledged, 20);

@@ -107,7 +107,7 @@ function wrapped(text) {
   return EditorView.lineWrapping;
 }
 
-/** CodeMirror counts any line end as one line feed. */
+/** CodeMirror counts any line ending as one line feed. */
 const normalised = (text) => text.replace(/\r\n?/g, "\n");
 
 function diagnosticsOf(view, findings) {

@@ -13,8 +13,8 @@ export const KEY_BYTES_MAX = 512;
 export const VALUE_BYTES_MAX = 25 * 1024 * 1024;
 export const METADATA_BYTES_MAX = 1024;
 
-/** The shortest time that KV keeps a value, in seconds. */
-export const LIFETIME_SECONDS_MIN = 60;
+/** The smallest TTL that KV accepts, in seconds. */
+export const TTL_SECONDS_MIN = 60;
 
 /** Why a key whose expiration is unknown is not written. */
 export const UNKNOWN_EXPIRATION = "KV does not list this key yet, so its expiration is unknown. Read the key again in a minute.";
@@ -47,8 +47,8 @@ export const renameNamespace = (namespace, title) => call(pathOf(namespace), { m
 export const deleteNamespace = (namespace) => call(pathOf(namespace), { method: "DELETE" });
 
 /**
- * Returns `{ keys, cursor }`: keys in KV's order, as `{ name, expiration, metadata }`, and where
- * the list goes on, `null` at its end. `expiration` is in seconds since the Unix epoch.
+ * Returns `{ keys, cursor }`: keys in KV's order, as `{ name, expiration, metadata }`, and the
+ * cursor of the next page, `null` after the last. `expiration` is in seconds since the Unix epoch.
  */
 export async function keys(namespace, { prefix = "", cursor, limit = LIST_KEYS_MAX, signal } = {}) {
   const { result, result_info: info } = await call(withQuery(pathOf(namespace, "keys"), { prefix, cursor, limit }), { signal });
@@ -72,8 +72,8 @@ export async function* keyPages(namespace, { prefix, signal } = {}) {
  * serve what was there up to 60 seconds ago.
  */
 export async function value(namespace, key, { signal } = {}) {
-  // The list says when the key expires. The response with the value has a field `expiration`, but
-  // without it a key may also be one that the Worker could not list.
+  // The list says when the key expires. The response with the value may have a field `expiration`,
+  // but without it, either the key does not expire or the Worker could not list it.
   const [found, entry] = await Promise.all([content(namespace, key, { signal }), listed(namespace, key, { signal })]);
   return found && { ...found, expiration: entry && (entry.expiration ?? null) };
 }

@@ -126,7 +126,7 @@ pub(crate) async fn read_body(response: &Response, deadline: Duration) -> Result
 /// Cancels the body of a response that nobody reads, so that its connection is free again.
 pub(crate) fn discard(response: &Response) {
     if let Some(body) = response.body() {
-        stream::end(&body);
+        stream::cancel(&body);
     }
 }
 

@@ -11,13 +11,13 @@ use crate::platform::deadline;
 #[wasm_bindgen(module = "/src/platform/glue/request.js")]
 extern "C" {
     /// Reads the body of a request into an `ArrayBuffer`. Resolves to `null` if it has more than
-    /// `most` bytes; rejects if it breaks off.
-    fn bytes(request: &web_sys::Request, most: f64) -> js_sys::Promise;
+    /// `bytes_max` bytes; rejects if it breaks off.
+    fn bytes(request: &web_sys::Request, bytes_max: f64) -> js_sys::Promise;
 }
 
 impl RequestContext {
-    /// Reads a whole body that is known to have at most `length` bytes, which decide how long that
-    /// may take.
+    /// Reads a whole body that is known to have at most `length` bytes. The time limit depends on
+    /// `length`.
     #[cfg(any(feature = "cache", feature = "storefronts", feature = "writes"))]
     pub(crate) async fn body_bytes(&self, length: u64) -> Result<js_sys::ArrayBuffer, RequestBodyError> {
         let reading = self.request().array_buffer().map_err(|_| RequestBodyError::Incomplete)?;
@@ -41,8 +41,8 @@ impl RequestContext {
     }
 }
 
-/// Awaits the reading of a body of this many bytes, for as long as [`request_body::deadline`]
-/// allows.
+/// Awaits the reading of a body of at most this many bytes, for as long as
+/// [`request_body::deadline`] allows.
 async fn whole(reading: js_sys::Promise, bytes: u64) -> Result<JsValue, RequestBodyError> {
     let read = deadline::within(request_body::deadline(bytes), JsFuture::from(reading)).await;
     read.ok_or(RequestBodyError::TimedOut)?.map_err(|_| RequestBodyError::Incomplete)

@@ -12,5 +12,5 @@ extern "C" {
 #[wasm_bindgen(module = "/src/platform/glue/unread.js")]
 extern "C" {
     /// Cancels a stream that nobody reads, so that its connection is free again.
-    pub(crate) fn end(stream: &ReadableStream);
+    pub(crate) fn cancel(stream: &ReadableStream);
 }

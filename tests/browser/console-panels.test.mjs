@@ -156,7 +156,7 @@ describe("the panel of flags", () => {
     await USER_CONFIGURATION.put("flags", json(DEMO_FLAGS));
   });
 
-  test("a save changes no byte that nobody touched: one line, line ends, a byte order mark", async () => {
+  test("a save changes no byte that nobody touched: one line, line endings, a byte order mark", async () => {
     for (const [before, shown, typed, after] of [
       ['{"flags": {}}', '{\n  "flags": {}\n}', '{\n  "flags": {"a": {"default": "on"}}\n}', '{"flags": {"a": {"default": "on"}}}'],
       ['{\r\n"flags": {}}\r\n', '{\n"flags": {}}\n', '{\n"flags": {} }\n', '{\r\n"flags": {} }\r\n'],

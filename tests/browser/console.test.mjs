@@ -454,7 +454,7 @@ describe("changing", () => {
     assertClean();
   });
 
-  test("a save changes no byte that nobody touched: line ends, indentation, one line", async () => {
+  test("a save changes no byte that nobody touched: line endings, indentation, one line", async () => {
     const folder = newFolder();
     const values = {
       crlf: '{\r\n    "a": 1\r\n}\r\n',

@@ -53,7 +53,7 @@ async function client(site, options = {}) {
   page.on("response", async (response) => {
     const request = response.request();
     if (!request.url().includes("/ofrep/")) return;
-    exchanges.push({ method: request.method(), tag: (await request.allHeaders())["if-none-match"], status: response.status(), etag: response.headers().etag });
+    exchanges.push({ method: request.method(), ifNoneMatch: (await request.allHeaders())["if-none-match"], status: response.status(), etag: response.headers().etag });
   });
   await page.goto(site === base ? "/config?userId=page" : "/");
   await page.addScriptTag({ content: bundle });
@@ -104,23 +104,23 @@ for (const [what, site] of [
       const posts = (status) => polling.exchanges.filter((one) => one.method === "POST" && one.status === status);
       await eventually(() => posts(304).length >= 3, "three responses 304", DEADLINE_MS);
       assert.ok(
-        posts(304).every(({ tag, etag }) => tag === etag && /^"[0-9a-f]{32}"$/.test(tag)),
+        posts(304).every(({ ifNoneMatch, etag }) => ifNoneMatch === etag && /^"[0-9a-f]{32}"$/.test(etag)),
         JSON.stringify(polling.exchanges),
       );
       assert.deepEqual(await polling.changed(), []);
       assert.equal(posts(200).length, 1);
 
       await config.putFlags({ ...flags, plain: { default: "off" } });
-      await eventually(async () => (await polling.details("plain", true)).value === false, "the edit counts", DEADLINE_MS);
+      await eventually(async () => (await polling.details("plain", true)).value === false, "the edit takes effect", DEADLINE_MS);
       await config.putRecord(targetingKey, { plan: "pro" });
-      await eventually(async () => (await polling.details("limit", 0)).value === 1.5e9, "the record counts", DEADLINE_MS);
+      await eventually(async () => (await polling.details("limit", 0)).value === 1.5e9, "the record takes effect", DEADLINE_MS);
       assert.deepEqual(await polling.changed(), [["plain"], ["limit"]]);
       assert.deepEqual(polling.problems(), []);
       await polling.page.close();
       await putFlagsAndRecords(config);
     });
 
-    test("flags in the browser's storage are there at once, and are validated with their tag", async () => {
+    test("flags in the browser's storage are used, and revalidated with their ETag", async () => {
       const context = { targetingKey: uniqueName("kept") };
       const kept = await client(site, { context });
       assert.equal((await kept.details("plain", false)).value, true);
@@ -138,7 +138,7 @@ for (const [what, site] of [
         { baseUrl: base, context },
       );
       assert.deepEqual([cached.value, cached.variant], [true, "on"]);
-      await eventually(() => exchanges.some(({ method, status, tag }) => method === "POST" && status === 304 && tag), "the response 304", DEADLINE_MS);
+      await eventually(() => exchanges.some(({ method, status, ifNoneMatch }) => method === "POST" && status === 304 && ifNoneMatch), "the response 304", DEADLINE_MS);
       assert.deepEqual(kept.problems(), []);
     });
   });

@@ -1,14 +1,14 @@
-// Runs the shell blocks of README.md and docs/ as printed, against one `npm start`, and compares
-// what they print with the block that follows.
+// Runs the shell blocks of README.md and docs/ against one `npm start`, and compares what they
+// print with the block that follows. Only the ports and the place of the local KV differ.
 //
 //   ```sh          is run, and must end with 0. If no output is shown below it, a curl in it that
 //                  gets a status of 400 or more fails it
 //   ```sh no-run   is not run: it needs an account, a database or another terminal
 //   ```text        right after a block that is run: what it prints. `…` stands for any text within
 //                  a line, and alone on its line for any lines
-//   ```json        the same as one JSON value, whatever its layout. "…" stands for any value, as
-//                  the last item of a list for more items, and as a member ("…": "…") for more
-//                  members
+//   ```json        likewise, compared as one JSON value, whatever its layout. "…" stands for any
+//                  value, as the last item of a list for more items, and as a member ("…": "…")
+//                  for more members
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -67,7 +67,7 @@ for (const { page, blocks } of examples) {
   describe(page, { skip }, () => {
     for (const { line, text, next } of blocks) {
       const expected = ["text", "json"].includes(next?.info[0]) ? next : undefined;
-      test(`the example in line ${line} ${expected ? "prints what is shown" : "runs"}`, { timeout: BLOCK_MS }, async () => {
+      test(`the example on line ${line} ${expected ? "prints what is shown" : "runs"}`, { timeout: BLOCK_MS }, async () => {
         const { code, output } = await run(asStarted(text), expected ? "plain" : "strict");
         const shown = expected && atPort(expected.lines.join("\n"), port);
         const isShown = !expected || (expected.info[0] === "json" ? matchesJson(output, shown) : matchesText(output, shown));
@@ -98,7 +98,7 @@ function asStarted(text) {
     .join("\n");
 }
 
-/** Runs a script in the root of the project; what it prints, as a terminal shows it. */
+/** Runs a script in the root of the project. `output` is what it prints, without colours. */
 async function run(script, curl) {
   const env = { ...process.env, PATH: [join(ROOT, "node_modules", ".bin"), process.env.PATH].join(delimiter), CURL_HOME: join(folder, curl), NO_COLOR: "1" };
   const child = spawn("bash", ["-e", "-c", `exec 2>&1\n${script}`], {

@@ -36,7 +36,7 @@ export const ODD_KEYS = [
   "k".repeat(512),
 ];
 
-/** Every byte, and what a text decoder or a form would change: line ends, NUL, broken UTF-8. */
+/** Every byte, and what a text decoder or a form would change: line endings, NUL, broken UTF-8. */
 export const BINARY = Buffer.concat([
   Buffer.from(Array.from({ length: 256 }, (_, byte) => byte)),
   Buffer.from("\r\n--\n\r\u0000"),

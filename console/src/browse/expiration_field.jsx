@@ -2,7 +2,7 @@
 import { useId } from "preact/hooks";
 import { Field } from "../controls.jsx";
 import { dateTime, fromNow } from "../format.js";
-import { LIFETIME_SECONDS_MIN, UNKNOWN_EXPIRATION } from "../kv.js";
+import { TTL_SECONDS_MIN, UNKNOWN_EXPIRATION } from "../kv.js";
 
 const UNITS = [
   ["60", "minutes"],
@@ -36,13 +36,13 @@ export function expirationOptions(fields, stored) {
   const { mode, amount, unit, at } = fields ?? { mode: stored === undefined ? "unknown" : stored === null ? "never" : "at" };
   if (mode === "unknown") return { problem: UNKNOWN_EXPIRATION };
   if (mode === "never") return {};
-  const problem = `The expiration must be at least ${LIFETIME_SECONDS_MIN} seconds from now.`;
+  const problem = `The expiration must be at least ${TTL_SECONDS_MIN} seconds from now.`;
   if (mode === "in") {
     const expirationTtl = Math.round(Number(amount) * Number(unit));
-    return expirationTtl >= LIFETIME_SECONDS_MIN ? { expirationTtl } : { problem };
+    return expirationTtl >= TTL_SECONDS_MIN ? { expirationTtl } : { problem };
   }
   const expiration = fields === null ? stored : Math.floor(new Date(at).getTime() / 1000);
-  return expiration >= Date.now() / 1000 + LIFETIME_SECONDS_MIN ? { expiration } : { problem };
+  return expiration >= Date.now() / 1000 + TTL_SECONDS_MIN ? { expiration } : { problem };
 }
 
 /** When a key expires: never, after a time, or at a time. `stored` is what KV has now. */

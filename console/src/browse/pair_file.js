@@ -1,7 +1,7 @@
 // Files of key-value pairs: what `kv-edge kv export` writes and `kv-edge kv import` reads. These
 // are NDJSON, with a pair per line, or the array that `wrangler kv bulk put` takes. A file that is
 // read may have any layout.
-import { KEY_BYTES_MAX, LIFETIME_SECONDS_MIN, METADATA_BYTES_MAX, VALUE_BYTES_MAX } from "../kv.js";
+import { KEY_BYTES_MAX, TTL_SECONDS_MIN, METADATA_BYTES_MAX, VALUE_BYTES_MAX } from "../kv.js";
 
 /** What stands before, between and after the pairs of a file. */
 export const FORMATS = {
@@ -191,8 +191,8 @@ function pairProblem(pair) {
   ]) {
     if (time !== undefined && time !== null && !(Number.isInteger(time) && time >= 0)) return `"${name}" must be a whole number of seconds.`;
   }
-  if (lifetime < LIFETIME_SECONDS_MIN && lifetime !== null)
-    return `It expires ${lifetime} seconds after it is written; Workers KV accepts ${LIFETIME_SECONDS_MIN} at least.`;
+  if (lifetime < TTL_SECONDS_MIN && lifetime !== null)
+    return `It expires ${lifetime} seconds after it is written; Workers KV accepts ${TTL_SECONDS_MIN} at least.`;
   return keyProblem(key) ?? metadataProblem(metadata ?? null) ?? (isBase64 ? base64Problem(value) : lengthProblem(bytesOf(value)));
 }
 

@@ -1,17 +1,17 @@
 // How a text is shown in an editor and stored again, so that what nobody touches stays as it is.
 import { editableForm, jsonFault } from "./json_text.js";
-import { lineEndOf } from "./value_kind.js";
+import { lineEndingOf } from "./value_kind.js";
 
 /** Why an editor only shows a text. */
-export const UNEDITABLE = "An editor would change this text: its line ends are mixed or carriage returns, or it is not UTF-8. In Browse a file can replace it.";
+export const UNEDITABLE = "An editor would change this text: its line endings are mixed or bare carriage returns, or it is not UTF-8. In Browse a file can replace it.";
 
 /**
  * Returns how the text of a value is edited, as `{ isEditable, shown, retyped, stored }`. What
- * nobody touches stays as it is: the layout of JSON, and the line ends, of which an editor knows
- * only line feeds.
+ * nobody touches stays as it is: the layout of JSON, and the line endings, of which an editor
+ * knows only line feeds.
  */
 export function textForm({ text, isJson }) {
-  const lineEnd = text === null ? null : lineEndOf(text);
+  const lineEnding = text === null ? null : lineEndingOf(text);
   let json;
   const ofJson = () => {
     json ??= isJson ? editableForm(text) : { shown: text, restore: (edited) => edited };
@@ -19,9 +19,9 @@ export function textForm({ text, isJson }) {
   };
   const isTypedJson = (edit) => edit.view === "json" && jsonFault(edit.text) === null;
   const restored = (edit) => (isTypedJson(edit) ? ofJson().restore(edit.text) : edit.text);
-  const inEditor = (some) => (lineEnd === "\r\n" ? some.replaceAll("\r\n", "\n") : some);
+  const inEditor = (some) => (lineEnding === "\r\n" ? some.replaceAll("\r\n", "\n") : some);
   return {
-    isEditable: lineEnd !== null,
+    isEditable: lineEnding !== null,
     /** Returns what is stored as a view shows it. */
     shown: (view) => inEditor(view === "json" ? ofJson().shown : text),
     /** Returns a typed text as a view shows it that may be another than where it was typed. */
@@ -33,7 +33,7 @@ export function textForm({ text, isJson }) {
     /** Returns the text to store for a typed one. */
     stored(edit) {
       const typed = inEditor(restored(edit));
-      return lineEnd === "\r\n" ? typed.replaceAll("\n", "\r\n") : typed;
+      return lineEnding === "\r\n" ? typed.replaceAll("\n", "\r\n") : typed;
     },
   };
 }

@@ -41,11 +41,11 @@ export function utf8Text(bytes) {
 }
 
 /**
- * Returns the one line end of a text, a line feed if it has none. Returns `null` if they are
- * mixed, or carriage returns alone: an editor would make them one.
+ * Returns the one line ending of a text, a line feed if it has none. Returns `null` if they are
+ * mixed or bare carriage returns, because an editor would change them.
  */
-export function lineEndOf(text) {
-  const ends = new Set(text.match(/\r\n|\r|\n/g));
-  const [end = "\n"] = ends;
-  return ends.size > 1 || end === "\r" ? null : end;
+export function lineEndingOf(text) {
+  const endings = new Set(text.match(/\r\n|\r|\n/g));
+  const [ending = "\n"] = endings;
+  return endings.size > 1 || ending === "\r" ? null : ending;
 }

@@ -140,7 +140,7 @@ function Changes({ from, to, ids, onRange }) {
         <>
           <p role="status">
             {sentenceOf(result.counts)}, {number(result.unchanged)} unchanged.
-            {result.rules.length > 0 && ` The rules for all files differ, too: ${result.rules.join(", ")}.`}
+            {result.rules.length > 0 && ` Rules or settings of the site differ, too: ${result.rules.join(", ")}.`}
           </p>
           <div class="columns narrow">
             <Paths title="Added" paths={result.added} count={result.counts.added} />

@@ -48,7 +48,7 @@ pub(crate) struct FileReport {
     /// What the Worker accepts, but is probably a mistake.
     pub(crate) warnings: Vec<Finding>,
     /// True if there may be more faults: the search ends at a number of them.
-    pub(crate) is_cut: bool,
+    pub(crate) is_truncated: bool,
     /// Why the file cannot be read.
     pub(crate) error: Option<String>,
 }
@@ -109,14 +109,14 @@ impl Serialize for ValidationReport {
 
 impl Serialize for FileReportJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let FileReport { file, count, faults, warnings, is_cut, error } = self.file;
+        let FileReport { file, count, faults, warnings, is_truncated, error } = self.file;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("file", file)?;
         map.serialize_entry(&format!("{}s", self.noun), count)?;
         map.serialize_entry("faults", faults)?;
         map.serialize_entry("warnings", warnings)?;
-        if *is_cut {
-            map.serialize_entry("moreFaults", is_cut)?;
+        if *is_truncated {
+            map.serialize_entry("moreFaults", is_truncated)?;
         }
         if let Some(error) = error {
             map.serialize_entry("error", error)?;
@@ -219,7 +219,7 @@ impl ValidationReport {
     /// Writes a line per fault and per warning, up to the limits, and a line that sums up.
     fn write_lines(&self, out: &mut impl Write) -> io::Result<()> {
         let (mut fault_limit, mut warning_limit) = (LineLimit::default(), LineLimit::default());
-        for FileReport { file, faults, warnings, is_cut, .. } in &self.files {
+        for FileReport { file, faults, warnings, is_truncated, .. } in &self.files {
             for fault in faults.iter().filter(|fault| fault_limit.show(&fault.problem)) {
                 match fault.position {
                     Some(TextPosition { line, column }) => writeln!(out, "{file}:{line}:{column}: {fault}")?,
@@ -229,7 +229,7 @@ impl ValidationReport {
             for warning in warnings.iter().filter(|warning| warning_limit.show(&warning.problem)) {
                 writeln!(out, "{file}: warning: {warning}")?;
             }
-            if *is_cut {
+            if *is_truncated {
                 writeln!(out, "{file}: there may be more faults; mend these first")?;
             }
         }
@@ -249,7 +249,7 @@ impl ValidationReport {
             (0, _) if !self.valid => parts.push("no fault".to_owned()),
             (0, 1) => parts.push("valid".to_owned()),
             (0, _) => parts.push("all valid".to_owned()),
-            (faults, _) if self.files.iter().any(|file| file.is_cut) => {
+            (faults, _) if self.files.iter().any(|file| file.is_truncated) => {
                 parts.push(format!("{} or more", counted(faults, "fault")));
             }
             (faults, _) => parts.push(counted(faults, "fault")),
@@ -354,10 +354,10 @@ mod tests {
 
     #[test]
     fn a_report_says_that_faults_may_be_missing() {
-        let cut = FileReport { is_cut: true, ..with_faults(100, |n| n.to_string()) };
+        let cut = FileReport { is_truncated: true, ..with_faults(100, |n| n.to_string()) };
         let json = serde_json::to_value(ValidationReport::new("flag", vec![cut])).unwrap();
         assert_eq!(json["files"][0]["moreFaults"], true);
-        let cut = FileReport { is_cut: true, ..with_faults(100, |n| n.to_string()) };
+        let cut = FileReport { is_truncated: true, ..with_faults(100, |n| n.to_string()) };
         assert_eq!(
             &lines(vec![cut])[100..],
             ["f: there may be more faults; mend these first", "100 flags, 100 faults or more"]

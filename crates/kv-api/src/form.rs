@@ -186,7 +186,7 @@ impl FormScanner {
         }
     }
 
-    /// Returns whether what is not read begins with content, or with a delimiter. The line end
+    /// Returns whether what is not read begins with content, or with a delimiter. The line ending
     /// after a delimiter belongs to the head that follows.
     fn find_delimiter(&self, unread: &[u8]) -> Result<Found, KvApiError> {
         let needle = self.delimiter.needle();

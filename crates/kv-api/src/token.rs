@@ -18,11 +18,11 @@ const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
 /// Separates the key of tokens from other uses of the secret.
 const LABEL: &[u8] = b"kv-edge kv api token 1";
 
-/// The longest token, in bytes: a prefix has up to 512.
+/// The longest text that is verified, in bytes; its prefix alone may have 512.
 const TOKEN_BYTES_MAX: usize = 4096;
 
 /// The latest time at which a token may expire, in seconds since the Unix epoch: the end of the
-/// year 9999, the last one that a date of four digits can name.
+/// year 9999, the last year of four digits.
 const EXPIRES_MAX: u64 = 253_402_300_799;
 
 /// The longest name, in characters.
@@ -58,7 +58,7 @@ pub struct AccessToken {
     pub name: String,
     /// The id or title of the namespace that it reaches.
     pub namespace: String,
-    /// What the keys that it reaches begin with; empty for all keys.
+    /// The prefix of the keys that it reaches; empty for all keys.
     #[serde(default)]
     pub prefix: String,
     /// True if it may change keys.
@@ -86,9 +86,9 @@ impl AccessToken {
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac))
     }
 
-    /// Returns what a text says if it is a token that this key has signed, be it expired or
-    /// revoked or not. One that expires after the year 9999 is void. The comparison takes constant
-    /// time.
+    /// Returns what a text says if it is a token that this key has signed, whether or not it is
+    /// expired or revoked. One that expires after the year 9999 is refused. The comparison takes
+    /// constant time.
     #[must_use]
     pub fn verify(text: &str, key: &TokenKey) -> Option<Self> {
         if text.len() > TOKEN_BYTES_MAX {
@@ -104,14 +104,14 @@ impl AccessToken {
         (token.expires <= EXPIRES_MAX).then_some(token)
     }
 
-    /// Returns true if it no longer counts. `now` is in seconds since the Unix epoch.
+    /// Returns true if it has expired. `now` is in seconds since the Unix epoch.
     #[must_use]
     pub fn is_expired(&self, now: u64) -> bool {
         now >= self.expires
     }
 }
 
-/// The names of tokens that no longer count, as [`REVOKED_KEY`] lists them: a JSON array.
+/// The names of revoked tokens, as [`REVOKED_KEY`] lists them: a JSON array.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RevokedTokens(HashSet<String>);
 
@@ -125,12 +125,12 @@ impl RevokedTokens {
         Ok(Self(names.into_iter().collect()))
     }
 
-    /// Adds a name. Returns false if it was there.
+    /// Adds a name. Returns false if it was there already.
     pub fn add(&mut self, name: &str) -> bool {
         self.0.insert(name.to_owned())
     }
 
-    /// Returns true if this token is revoked.
+    /// Returns true if the token of this name is revoked.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.0.contains(name)
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_never_ends_is_void() {
+    fn a_token_that_expires_after_the_year_9999_is_refused() {
         let key = TokenKey::derive("secret");
         let verified = |expires| AccessToken::verify(&AccessToken { expires, ..token() }.sign(&key), &key).is_some();
         assert!(verified(EXPIRES_MAX) && !verified(EXPIRES_MAX + 1) && !verified(u64::MAX));
@@ -210,7 +210,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_changed_character_makes_a_token_void(position in 0_usize..300, replacement in "[A-Za-z0-9_.-]") {
+        fn a_token_with_a_changed_character_is_refused(position in 0_usize..300, replacement in "[A-Za-z0-9_.-]") {
             let key = TokenKey::derive("secret");
             let text = token().sign(&key);
             let position = position % text.len();

@@ -1,4 +1,4 @@
-//! The differences between two releases: files and rules.
+//! The differences between two releases: files, rules and settings.
 
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ pub struct ManifestChanges<'m> {
     pub unchanged: usize,
     /// How many files differ.
     pub counts: ChangeCounts,
-    /// Which rules for all files differ.
+    /// Which rules and settings of the site differ, by the names that its author knows.
     pub rules: Vec<&'static str>,
 }
 
@@ -39,8 +39,8 @@ pub struct ChangeCounts {
 impl<'m> ManifestChanges<'m> {
     /// Compares two manifests, the files of which are sorted by path.
     ///
-    /// How the bytes are encoded, and since when a file has them, does not count: that differs
-    /// between two pushes of one folder, too. Nor does [`File::is_immutable`], or which files are
+    /// How the bytes are encoded, and when a file got them, does not count: that differs between
+    /// two pushes of one folder, too. Nor does [`File::is_immutable`], or which files are
     /// its translations.
     #[must_use]
     pub fn between(from: &'m Manifest, to: &'m Manifest) -> Self {
@@ -73,7 +73,7 @@ fn is_same(one: &File, other: &File) -> bool {
     one.body.hash == other.body.hash && one.media_type == other.media_type && one.language == other.language
 }
 
-/// Returns the names of the rules that differ, as the author of a site knows them.
+/// Returns the names of the rules and settings that differ.
 fn changed_rules(from: &Manifest, to: &Manifest) -> Vec<&'static str> {
     let rules = [
         ("_headers", from.headers != to.headers),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_for_all_files_are_named_if_they_differ() {
+    fn rules_and_settings_are_named_if_they_differ() {
         let (from, to) = (release(&[], ""), release(&[], r#""notFound": "none", "plainKeys": false,"#));
         assert_eq!(ManifestChanges::between(&from, &to).rules, ["not-found", "plain-keys"]);
         assert!(ManifestChanges::between(&from, &from).rules.is_empty());

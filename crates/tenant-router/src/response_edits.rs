@@ -20,7 +20,7 @@ pub const RESPONSE_FIELDS: &str = "connection,proxy-authenticate,proxy-authoriza
 
 /// The character that the runtime shows in place of bytes that are not UTF-8. The bytes
 /// themselves survive only if the field is not set again.
-const LOST_BYTES: char = char::REPLACEMENT_CHARACTER;
+const INVALID_UTF_8: char = char::REPLACEMENT_CHARACTER;
 
 /// The value of `X-Served-By`, as documented.
 pub const SERVED_BY: &str = "Cloudflare Worker";
@@ -136,8 +136,8 @@ impl<F: Fields> ProxiedResponse<'_, F> {
         let view =
             VisitorView { scheme: target.scheme, host: target.authority, prefix: address.prefix, upstream, path };
         let upstreams = StorefrontUpstreams { record, served_by: upstream, is_fallback: self.is_fallback };
-        // Rewriting a URL with lost bytes would make it another URL.
-        let url_field = |name: &str| self.fields.get(name).filter(|value| !value.contains(LOST_BYTES));
+        // Rewriting a URL that is not UTF-8 would make it another URL.
+        let url_field = |name: &str| self.fields.get(name).filter(|value| !value.contains(INVALID_UTF_8));
         for name in ["location", "content-location"] {
             if let Some(field) = url_field(name).and_then(|value| view.location(&value, &upstreams)) {
                 edits.set(name, field);
@@ -156,7 +156,7 @@ impl<F: Fields> ProxiedResponse<'_, F> {
             let has_important_change = lines
                 .iter()
                 .zip(&visible)
-                .any(|(line, visible)| line != visible && (!line.contains(LOST_BYTES) || has_domain(line)));
+                .any(|(line, visible)| line != visible && (!line.contains(INVALID_UTF_8) || has_domain(line)));
             if has_important_change {
                 edits.remove("set-cookie");
                 for line in visible {

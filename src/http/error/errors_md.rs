@@ -40,7 +40,7 @@ const KV_API: &str = "
 ## The KV REST API
 
 `/client/v4/…` responds in the envelope of Cloudflare's API: `errors[0].code` is the number,
-`errors[0].message` the sentence. The numbers are those of Cloudflare where they are known. Errors of
+`errors[0].message` the sentence. The numbers are those of Cloudflare if they are known. Errors of
 the first table, such as those of a request's body and of Workers KV, keep their sentence. Their number
 is 10012 for 400, 408 and 411, 10022 for 413, 10429 for 429, and 10001 for any other status.
 
@@ -56,8 +56,8 @@ pub(super) fn rows<E: HttpError>() -> Vec<ErrorRow> {
     E::examples().iter().map(|(error, meaning)| (error.response(), *meaning)).collect()
 }
 
-/// Writes a table, sorted by status and code. Equal rows are one: an error that wraps another has
-/// the row of that.
+/// Writes a table, sorted by status and code. Rows of the same response are one: an error that
+/// wraps another responds as that one does.
 fn table(page: &mut String, mut rows: Vec<ErrorRow>) {
     page.push_str("| Status | Code | Sentence | What it means | Fields |\n|---|---|---|---|---|\n");
     rows.sort_by_key(|(error, _)| (error.status(), error.code(), error.sentence().to_owned()));
@@ -95,12 +95,13 @@ fn errors_md_is_what_the_code_says() {
 }
 
 #[test]
-fn every_error_has_the_field_that_its_status_asks_for() {
+fn every_error_has_the_field_that_goes_with_its_status() {
     for (error, _) in [super::all_rows(), rows::<OfrepError>()].concat() {
         let field = match error.status() {
             Status::Unauthorized => "WWW-Authenticate",     // RFC 9110 §15.5.2
             Status::MethodNotAllowed => "Allow",            // RFC 9110 §15.5.6
             Status::RangeNotSatisfiable => "Content-Range", // RFC 9110 §15.5.17
+            // RFC 9110 §15.6.4 and RFC 6585 §4 allow it; here it is always sent.
             Status::TooManyRequests | Status::ServiceUnavailable => "Retry-After",
             _ => continue,
         };
@@ -109,7 +110,7 @@ fn every_error_has_the_field_that_its_status_asks_for() {
 }
 
 #[test]
-fn a_sentence_never_shows_the_cause_that_is_for_the_log() {
+fn a_sentence_does_not_contain_another_text_that_is_for_the_log() {
     for (error, _) in [super::all_rows(), rows::<OfrepError>()].concat() {
         let (sentence, cause) = (error.sentence(), error.cause());
         assert!(cause == sentence || !sentence.contains(cause), "{error:?}");
@@ -117,7 +118,7 @@ fn a_sentence_never_shows_the_cause_that_is_for_the_log() {
 }
 
 #[test]
-fn codes_but_those_of_flags_are_words_of_lower_case_letters_or_numbers_of_the_kv_api() {
+fn codes_but_those_of_flags_are_snake_case_or_numbers_of_the_kv_api() {
     for (error, _) in super::all_rows() {
         let is_word = error.code().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         assert!(is_word || is_number(error.code()), "{error:?}");

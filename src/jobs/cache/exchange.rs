@@ -367,7 +367,7 @@ impl CacheResponse {
     pub(super) fn discard(&self) {
         match (&self.result.source, &self.passed_on) {
             (ResponseSource::Stored { hit, .. }, _) => response_store::discard(&hit.body),
-            (_, Some((_, body))) => body.dyn_ref::<ReadableStream>().into_iter().for_each(stream::end),
+            (_, Some((_, body))) => body.dyn_ref::<ReadableStream>().into_iter().for_each(stream::cancel),
             (_, None) => {}
         }
     }

@@ -17,6 +17,7 @@ use crate::platform::js_error::message_of;
 
 #[wasm_bindgen(module = "/src/platform/glue/page_body.js")]
 extern "C" {
+    /// Resolves to a `Uint8Array`, or to `null` if the page has more than `bytes_max` bytes.
     #[wasm_bindgen(js_name = readPage)]
     fn read_page(body: &JsValue, codings: &str, length: &str, bytes_max: u32) -> js_sys::Promise;
     #[wasm_bindgen(js_name = encodingOf)]
@@ -25,7 +26,7 @@ extern "C" {
 }
 
 /// Reads the body of a page with these header fields as text. The body is a stream, an
-/// `ArrayBuffer`, or `null`. Its encoding is what the fields or its first bytes say.
+/// `ArrayBuffer`, or `null`. The fields or its first bytes say its character encoding.
 ///
 /// # Errors
 /// [`CacheError::ContentCoding`] if a content coding is unknown, [`CacheError::TooLong`] if the
@@ -37,7 +38,7 @@ pub(super) async fn read_text(body: &JsValue, fields: &HeaderSection, timeout: D
         return Ok(String::new());
     }
     let codings = PageCoding::of_page(fields.get("content-encoding").as_deref())
-        .inspect_err(|_| body.dyn_ref::<ReadableStream>().into_iter().for_each(stream::end))?;
+        .inspect_err(|_| body.dyn_ref::<ReadableStream>().into_iter().for_each(stream::cancel))?;
     let bytes = match body.dyn_ref::<js_sys::ArrayBuffer>() {
         Some(bytes) if codings.is_empty() => js_sys::Uint8Array::new(bytes),
         _ => {

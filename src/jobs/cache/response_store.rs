@@ -228,6 +228,6 @@ pub(super) fn delete_later(context: &RequestContext, keys: Vec<Key<'static>>) {
 /// Cancels a body that is not used.
 pub(super) fn discard(body: &EnvelopeBody) {
     if let EnvelopeBody::Stream(stream) = body {
-        stream::end(stream);
+        stream::cancel(stream);
     }
 }

@@ -88,7 +88,7 @@ async fn stored(
 ) -> Result<Option<(Key<'static>, StoredResponse)>, RequestError> {
     let Some(envelope) = store.envelope(&key, Some(0)).await? else { return Ok(None) };
     if let EnvelopeBody::Stream(body) = &envelope.body {
-        stream::end(body);
+        stream::cancel(body);
     }
     let stored = StoredResponse::from_head(envelope.head.as_deref(), default_lifetime_ms, now_ms);
     Ok(stored.ok().map(|stored| (key, stored)))

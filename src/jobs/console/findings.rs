@@ -1,4 +1,4 @@
-//! What is wrong with a text that somebody types, each finding with its place.
+//! The findings about a text that is edited in the console, each with its place.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use kv_store::json_tree::{JsonSyntaxError, JsonTree};
 use kv_store::schema::Fault;
 use serde::Serialize;
 
-/// The findings of a check.
+/// What the console shows below the editor.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Findings {
     /// What keeps the text from being used as it is meant.
@@ -15,7 +15,6 @@ pub(super) struct Findings {
     pub(super) warnings: Vec<PlacedFinding>,
 }
 
-/// A finding and its place.
 #[derive(Debug, Serialize)]
 pub(super) struct PlacedFinding {
     /// The path of a value, such as `routes[1].origin`; empty for the whole.

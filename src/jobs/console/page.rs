@@ -50,7 +50,7 @@ pub(crate) async fn handle(context: &RequestContext, path: &str) -> Result<Respo
     let result = conditional::evaluate(context.method(), &context.headers("if-none-match"), &validators);
     let (status, body) = match (result, file.body()) {
         (PreconditionResult::NotModified, body) => {
-            body.iter().for_each(stream::end);
+            body.iter().for_each(stream::cancel);
             (304, JsValue::NULL)
         }
         (_, body) => (200, body.map_or(JsValue::NULL, Into::into)),

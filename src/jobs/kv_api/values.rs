@@ -129,7 +129,7 @@ fn memory_key(open: &OpenNamespace, key: &Key<'_>) -> String {
 /// `GET …/metadata/{key}`
 pub(super) async fn metadata(open: &OpenNamespace, key: &str) -> Result<Response, RequestError> {
     let (value, metadata) = open.store.stream_with_metadata(&open.keys.key(key, Operation::Get)?).await?;
-    stream::end(&value.ok_or(KvApiError::KeyNotFound)?);
+    stream::cancel(&value.ok_or(KvApiError::KeyNotFound)?);
     let metadata = metadata.map(RawValue::from_string).transpose();
     success(metadata.map_err(|error| RequestError::internal(&error.to_string().into()))?, None)
 }

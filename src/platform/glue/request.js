@@ -33,22 +33,22 @@ export function acceptEncoding(request) {
 }
 
 /**
- * Reads the body of a request into an `ArrayBuffer`; resolves to `null` if it has more than `most`
- * bytes, and rejects if it breaks off.
+ * Reads the body of a request into an `ArrayBuffer`; resolves to `null` if it has more than
+ * `bytesMax` bytes, and rejects if it breaks off.
  */
-export function bytes(request, most) {
+export function bytes(request, bytesMax) {
   const length = request.headers.get("content-length");
-  if (length === null) return bytesOf(request.body, most);
-  return Number(length) > most ? Promise.resolve(null) : request.arrayBuffer();
+  if (length === null) return bytesOf(request.body, bytesMax);
+  return Number(length) > bytesMax ? Promise.resolve(null) : request.arrayBuffer();
 }
 
 /** Reads a stream of unknown length. */
-async function bytesOf(stream, most) {
+async function bytesOf(stream, bytesMax) {
   const chunks = [];
   let length = 0;
   for await (const chunk of stream ?? []) {
     length += chunk.byteLength;
-    if (length > most) return null;
+    if (length > bytesMax) return null;
     chunks.push(chunk);
   }
   const bytes = new Uint8Array(length);

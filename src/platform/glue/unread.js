@@ -6,6 +6,6 @@
  * Cancels a stream, so that its connection is free again. A broken stream rejects, and the runtime
  * would log the rejection as `Uncaught Error`.
  */
-export function end(stream) {
+export function cancel(stream) {
   stream.cancel().catch(() => {});
 }

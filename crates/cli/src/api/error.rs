@@ -333,8 +333,10 @@ impl ApiError {
                 format!("check {namespace} and {account}; `npx wrangler kv namespace list` shows what exists")
             }
             413 => "Workers KV accepts values up to 25 MiB and metadata up to 1024 bytes".to_owned(),
-            429 => "run it again in five minutes, what was written stays: an account may make 1,200 calls in that time"
-                .to_owned(),
+            429 => {
+                "run it again in five minutes (an account may make 1,200 calls in that time), what was written stays"
+                    .to_owned()
+            }
             500.. if is_local => {
                 "check the output of `wrangler dev` and run it again: what was written stays".to_owned()
             }
@@ -348,7 +350,7 @@ impl ApiError {
                 ApiErrorKind::Status { message: Some(message), .. } if message.is_empty() => {
                     "trying again would fail too".to_owned()
                 }
-                _ => "trying again would fail too, the message says why".to_owned(),
+                _ => "trying again would fail too: the message says why".to_owned(),
             },
         }
     }

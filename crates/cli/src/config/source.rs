@@ -82,7 +82,7 @@ impl PostgresSource {
         let DatabaseSession { client, driver } = &mut session;
         let (transaction, encoding) = begin(client, driver)?;
         let shape = shape(&transaction, driver, query, &encoding)?;
-        driver.end(transaction);
+        driver.roll_back(transaction);
         let query = query.to_owned();
         Ok(Self { connector, session, query, shape, has_new_columns: false, silent_for: Duration::ZERO })
     }
@@ -117,7 +117,7 @@ impl PostgresSource {
         let DatabaseSession { client, driver } = &mut self.session;
         let transaction = begin(client, driver).ok()?.0;
         let lines = driver.run(transaction.simple_query(&explain(&self.shape)));
-        driver.end(transaction);
+        driver.roll_back(transaction);
         let lines = lines.ok()?;
         let text = lines.iter().find_map(|line| match line {
             SimpleQueryMessage::Row(row) => row.get(0),
@@ -177,7 +177,7 @@ fn read_only(
     if let Ok(ControlFlow::Continue(())) = outcome {
         driver.run(transaction.commit())
     } else {
-        driver.end(transaction);
+        driver.roll_back(transaction);
         outcome.map(drop)
     }
 }

@@ -50,10 +50,10 @@ fn check(text: &str) -> FileReport {
         Ok(tree) => tree,
         Err(error) => return FileReport { faults: vec![Finding::of_syntax(error)], ..FileReport::default() },
     };
-    let DefinitionsCheck { names, faults, warnings, is_cut } = DefinitionsCheck::of(text, &tree);
+    let DefinitionsCheck { names, faults, warnings, is_truncated } = DefinitionsCheck::of(text, &tree);
     let found = |faults: Vec<_>| faults.into_iter().map(|fault| Finding::of_fault(None, fault)).collect();
     let (faults, warnings) = (found(faults), found(warnings));
-    FileReport { count: names.len(), faults, warnings, is_cut, ..FileReport::default() }
+    FileReport { count: names.len(), faults, warnings, is_truncated, ..FileReport::default() }
 }
 
 #[cfg(test)]

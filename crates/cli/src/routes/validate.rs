@@ -115,7 +115,7 @@ fn check(text: &str, key: Option<&str>, policy: Option<&OriginPolicy>) -> FileRe
         let shown = entry.key.as_deref();
         let RecordCheck { entry: stored, faults, warnings } =
             RecordCheck::of(key.or(shown), &entry.json, &entry.repeated, policy);
-        report.is_cut |= faults.len() >= FAULTS_MAX;
+        report.is_truncated |= faults.len() >= FAULTS_MAX;
         report.faults.extend(faults.into_iter().map(|fault| Finding::of_fault(shown, fault)));
         if let Some(RoutingEntry::CustomDomain(id)) = &stored
             && shown.is_some()

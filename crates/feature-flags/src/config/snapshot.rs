@@ -24,8 +24,8 @@ pub const FORMAT: u32 = 1;
 /// holds two snapshots while it reads a new one.
 pub const BYTES_MAX: usize = 10 * 1024 * 1024;
 
-/// How many bytes are searched for `"records"` to recognize a snapshot, or to tell it from
-/// another by its hash. Parsing has no such limit.
+/// The longest head, the text before `"records"`, by which a snapshot is recognized, or told from
+/// another by its hash, in bytes. Parsing has no such limit.
 const HEAD_BYTES_MAX: usize = 512;
 
 /// Parses the var `CONFIG_SNAPSHOT`: the key of the snapshot. Returns `None` if it is empty or no
@@ -37,9 +37,9 @@ pub fn parse_key(var: &str) -> Option<Key<'static>> {
 
 /// Returns true if the text looks like a snapshot, whatever its key is.
 ///
-/// Before `records` it has the number `format` and either all of `version`, `hash` and `count`,
-/// or no other members than some of these. Only the first 512 bytes are examined, because every
-/// user's record is checked.
+/// The members before `records` must include the number `format`. Members other than `version`,
+/// `hash` and `count` are allowed only if all three are there. Only the first 512 bytes are
+/// examined, because this runs on every user's record that is read.
 #[must_use]
 pub fn is_snapshot(text: &str) -> bool {
     const SUMMARY: [&str; 3] = ["version", "hash", "count"];
@@ -54,8 +54,8 @@ pub fn is_snapshot(text: &str) -> bool {
     })
 }
 
-/// A snapshot in memory: its text, and the byte range of each record in it. Of up to 10 MiB only
-/// ids that are escaped are copied.
+/// A snapshot in memory: its text, and the byte range of each record in it. Only ids that are
+/// escaped in the text are copied.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
     text: Box<str>,
@@ -110,7 +110,7 @@ impl<'de> Visitor<'de> for SnapshotRecordsVisitor {
     }
 }
 
-/// An id that borrows from the text if it can. Serde deserializes a plain `Cow` always as
+/// An id that borrows from the text if it can. Serde always deserializes a plain `Cow` as
 /// owned.
 struct MaybeBorrowed<'a>(Cow<'a, str>);
 
@@ -173,8 +173,9 @@ impl Snapshot {
         // `kv-edge config sync` writes them sorted, but the snapshot may come from another
         // tool.
         entries.sort_unstable_by(|one, other| one.id.of(text).cmp(other.id.of(text)));
-        let has_one_id = |pair: &[SnapshotEntry]| matches!(pair, [one, other] if one.id.of(text) == other.id.of(text));
-        if entries.windows(2).any(has_one_id) {
+        let have_same_id =
+            |pair: &[SnapshotEntry]| matches!(pair, [one, other] if one.id.of(text) == other.id.of(text));
+        if entries.windows(2).any(have_same_id) {
             return Err(BrokenRecord::of_kind("a snapshot that has an id twice"));
         }
         entries.shrink_to_fit();
@@ -186,7 +187,7 @@ impl Snapshot {
     /// does that.
     #[must_use]
     pub fn record(&self, id: &str) -> Option<&str> {
-        let at = self.entries.binary_search_by(|user| user.id.of(&self.text).cmp(id)).ok()?;
+        let at = self.entries.binary_search_by(|entry| entry.id.of(&self.text).cmp(id)).ok()?;
         self.text.get(self.entries.get(at)?.record.clone())
     }
 
@@ -214,7 +215,10 @@ impl Snapshot {
 }
 
 impl SnapshotId {
-    #[expect(clippy::expect_used, reason = "the entries are sorted by their ids: one that is lost is another user's")]
+    #[expect(
+        clippy::expect_used,
+        reason = "an empty id instead would break the order, and a lookup could return another user's record"
+    )]
     fn of<'a>(&'a self, text: &'a str) -> &'a str {
         match self {
             Self::Borrowed(range) => text.get(range.clone()).expect("the id was found in this text"),
@@ -315,7 +319,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_or_refused(text in ".*") {
+        fn any_text_is_parsed_or_refused_and_begins_with_its_identity(text in ".*") {
             let _read = Snapshot::parse(text.clone());
             prop_assert!(text.starts_with(Snapshot::identity(&text)));
         }

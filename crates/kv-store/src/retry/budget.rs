@@ -19,7 +19,7 @@ impl Budget {
     const UNAVAILABLE_COST: u32 = 10;
     const RATE_LIMITED_COST: u32 = 1;
     /// Each success returns one token, and so does every fifth of a second.
-    const REFILL_EACH_MS: u64 = 200;
+    const REFILL_INTERVAL_MS: u64 = 200;
 
     /// Returns a full budget.
     #[must_use]
@@ -54,8 +54,8 @@ impl Budget {
     fn refill(&mut self, now_ms: u64) {
         // If the clock was set back, the budget does not wait until it has caught up.
         self.refilled_ms = self.refilled_ms.min(now_ms);
-        let gained = (now_ms - self.refilled_ms) / Self::REFILL_EACH_MS;
-        self.refilled_ms += gained * Self::REFILL_EACH_MS;
+        let gained = (now_ms - self.refilled_ms) / Self::REFILL_INTERVAL_MS;
+        self.refilled_ms += gained * Self::REFILL_INTERVAL_MS;
         self.add(u32::try_from(gained).unwrap_or(Self::TOKENS_MAX).min(Self::TOKENS_MAX));
     }
 

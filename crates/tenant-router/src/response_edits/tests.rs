@@ -4,7 +4,7 @@ use super::*;
 use crate::storefront_record::{Fallback, RoutingEntry};
 use http_semantics::fields::HeaderSection;
 
-/// An upstream for `/admin`, two variants, one of which shares its host, and a fallback.
+/// A route for `/admin`, two variants (`green` has the host of the route), and a fallback.
 const RECORD: &str = r#"{
     "routes": [{"path": "/admin", "origin": "https://admin.example/panel"}],
     "variants": [
@@ -81,17 +81,18 @@ impl ResponseCase<'_> {
     }
 }
 
-/// The edits for caches of a response without `Cache-Control`.
-const SILENT: &str = "=cache-control: private";
+/// The edit of a response without `Cache-Control`.
+const PRIVATE: &str = "=cache-control: private";
+/// An edit of every response.
 const NOT_IN_WORKERS_CACHE: &str = "=cloudflare-cdn-cache-control: no-store";
 
 #[test]
-fn a_response_that_says_nothing_of_caching_is_the_visitors_alone() {
+fn a_response_without_cache_control_is_private() {
     let control = |record: &StorefrontRecord, fields| ResponseCase { fields, ..BLUE }.set(record, "cache-control");
     assert_eq!(control(&record(""), &[]).as_deref(), Some("private"));
     assert_eq!(control(&record(""), &[("cache-control", "public, max-age=60")]), None);
     let setting = record(r#"{"set": {"Cache-Control": "max-age=5"}}"#);
-    assert_eq!(control(&setting, &[]).as_deref(), Some("max-age=5"), "the record's word counts");
+    assert_eq!(control(&setting, &[]).as_deref(), Some("max-age=5"), "the record's value is used");
     let without = record(r#"{"remove": ["Cache-Control"]}"#);
     for fields in [&[][..], &[("cache-control", "public, max-age=60")]] {
         assert_eq!(control(&without, fields).as_deref(), Some("private"), "{fields:?}");
@@ -132,16 +133,22 @@ fn every_response_says_who_served_it() {
     let all = record("");
     assert_eq!(
         BLUE.edits(&all),
-        [SILENT, NOT_IN_WORKERS_CACHE, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop", "=x-variant: blue"]
+        [
+            PRIVATE,
+            NOT_IN_WORKERS_CACHE,
+            "=x-served-by: Cloudflare Worker",
+            "=x-storefront-id: shop",
+            "=x-variant: blue"
+        ]
     );
     assert_eq!(
         ResponseCase { by: ServedBy::Admin, ..BLUE }.edits(&all),
-        [SILENT, NOT_IN_WORKERS_CACHE, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop"]
+        [PRIVATE, NOT_IN_WORKERS_CACHE, "=x-served-by: Cloudflare Worker", "=x-storefront-id: shop"]
     );
     assert_eq!(
         ResponseCase { by: ServedBy::Fallback, url: "https://v.example/stores/caf%C3%A9/", ..BLUE }.edits(&all),
         [
-            SILENT,
+            PRIVATE,
             NOT_IN_WORKERS_CACHE,
             "=x-served-by: Cloudflare Worker",
             "=x-storefront-id: caf%C3%A9",
@@ -173,7 +180,7 @@ fn an_origin_cannot_say_which_variant_or_source_it_is() {
         [
             "-x-variant",
             "-routing-source",
-            SILENT,
+            PRIVATE,
             NOT_IN_WORKERS_CACHE,
             "=x-served-by: Cloudflare Worker",
             "=x-storefront-id: shop"
@@ -194,17 +201,16 @@ fn fields_of_the_connection_and_alternative_services_are_removed() {
 }
 
 #[test]
-fn a_url_is_rewritten_if_a_route_a_variant_or_the_fallback_reaches_it() {
+fn a_url_is_rewritten_if_a_request_for_it_reaches_its_target_and_is_absolute_otherwise() {
     let all = record("");
     for (by, location, seen) in [
         (ServedBy::Blue, "/shop/z?q#f", Some("/stores/shop/z?q#f")),
         (ServedBy::Blue, "z", Some("/stores/shop/x/z")),
         (ServedBy::Blue, "https://blue.example/shop", Some("https://v.example/stores/shop")),
-        // A visitor of one variant who requests the URL of another one would get their own
-        // again.
+        // A visitor keeps their variant: the rewritten URL of another one would lead to their own.
         (ServedBy::Blue, "https://admin.example/green/z", None),
         (ServedBy::Admin, "https://admin.example/green/z", Some("https://v.example/stores/shop/z")),
-        // The paths of the route follow its base path.
+        // The request path, `/admin` included, follows the base path of the route.
         (ServedBy::Blue, "https://admin.example/panel/admin/z", Some("https://v.example/stores/shop/admin/z")),
         (ServedBy::Admin, "/panel/admin/z", Some("/stores/shop/admin/z")),
         (ServedBy::Admin, "https://blue.example/shop/", Some("https://v.example/stores/shop/")),
@@ -275,7 +281,7 @@ fn every_cookie_is_rewritten_on_its_own_and_the_visitors_comes_last() {
 }
 
 #[test]
-fn the_records_edits_come_after_the_rewriting_and_before_who_served_it() {
+fn the_records_edits_come_after_the_rewriting_and_before_the_fields_that_say_who_served_it() {
     let record =
         record(r#"{"set": {"Location": "/elsewhere", "X-A": "1", "ETag": ""}, "remove": ["Server", "refresh"]}"#);
     let fields = &[("location", "/shop/z"), ("refresh", "0; url=/shop/z"), ("x-variant", "spoofed")];
@@ -288,7 +294,7 @@ fn the_records_edits_come_after_the_rewriting_and_before_who_served_it() {
             "=etag: ",
             "=location: /elsewhere",
             "=x-a: 1",
-            SILENT,
+            PRIVATE,
             NOT_IN_WORKERS_CACHE,
             "=x-served-by: Cloudflare Worker",
             "=x-storefront-id: shop",
@@ -308,7 +314,7 @@ fn a_record_that_removes_cookies_removes_the_rewritten_ones_and_not_the_visitors
 }
 
 #[test]
-fn a_url_with_lost_bytes_is_passed_on_unchanged_and_so_is_a_lone_cookie_without_domain() {
+fn a_url_that_is_not_utf_8_is_passed_on_unchanged_and_so_is_a_lone_cookie_without_domain() {
     for (name, value) in [
         ("location", "/shop/caf\u{fffd}"),
         ("content-location", "https://blue.example/shop/caf\u{fffd}"),
@@ -324,7 +330,7 @@ fn a_url_with_lost_bytes_is_passed_on_unchanged_and_so_is_a_lone_cookie_without_
 }
 
 #[test]
-fn a_cookie_with_lost_bytes_is_rewritten_only_for_its_domain_or_another_cookie() {
+fn a_cookie_that_is_not_utf_8_is_rewritten_only_if_it_has_a_domain_or_another_cookie_is_rewritten() {
     for (fields, expected) in [
         (
             &[("set-cookie", "n=J\u{fffd}rgen; Domain=v.example; Path=/")] as &[_],

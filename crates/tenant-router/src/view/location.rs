@@ -29,7 +29,7 @@ impl VisitorView<'_> {
     /// URL stays as it is, as does a reference to the same document (`?page=2`, `#top`).
     ///
     /// The value is parsed as browsers do (URL Standard): `\` is `/`, `%2e` is a dot, tabs and
-    /// line ends are ignored, and `https:x` is a path. In a rewritten value, spaces and control
+    /// line endings are ignored, and `https:x` is a path. In a rewritten value, spaces and control
     /// characters are percent-encoded; the rest of the path, the query and the fragment are
     /// kept byte for byte.
     #[must_use]

@@ -205,7 +205,7 @@ fn url() -> impl Strategy<Value = String> {
     prop_oneof![30 => url, 1 => any::<String>()]
 }
 
-/// Fields as the runtime accepts them: without line ends and NUL, and without white space
+/// Fields as the runtime accepts them: without line endings and NUL, and without white space
 /// around a value.
 fn fields(
     names: &'static [&'static str],

@@ -3,7 +3,7 @@ use super::*;
 const DOWN: FailureClass = FailureClass::Unavailable { retry_after_ms: None };
 
 #[test]
-fn only_errors_that_may_pass_are_retried() {
+fn only_transient_errors_are_classed_as_retryable() {
     for (status, code, class) in [
         (400, Some(10_001), FailureClass::Permanent),
         (401, Some(10_000), FailureClass::Permanent),
@@ -24,7 +24,7 @@ fn only_errors_that_may_pass_are_retried() {
 }
 
 #[test]
-fn a_host_that_never_responded_is_a_mistake_and_a_broken_connection_an_outage() {
+fn a_failed_connection_is_permanent_until_the_host_has_responded_and_a_broken_one_is_an_outage() {
     let io = |kind: ErrorKind| ureq::Error::Io(kind.into());
     for (error, first, later) in [
         (io(ErrorKind::ConnectionRefused), FailureClass::Permanent, DOWN),
@@ -90,7 +90,7 @@ fn each_error_response_is_a_sentence_that_says_what_to_do() {
             1,
             GaveUp::Permanent,
             true,
-            "cannot write 3 keys: the API responds with 400, \"bad\" (code 10001); trying again would fail too, \
+            "cannot write 3 keys: the API responds with 400, \"bad\" (code 10001); trying again would fail too: \
              the message says why",
         ),
         (
@@ -115,7 +115,7 @@ fn each_error_response_is_a_sentence_that_says_what_to_do() {
             GaveUp::Tries,
             false,
             "cannot write 3 keys: the API responds with 429, \"slow down\", tried 8 times; run it again in five \
-             minutes, what was written stays: an account may make 1,200 calls in that time",
+             minutes (an account may make 1,200 calls in that time), what was written stays",
         ),
         (
             status(503, None, "down"),
@@ -189,7 +189,7 @@ fn each_other_failure_is_a_sentence_that_says_what_to_do() {
 }
 
 #[test]
-fn a_call_that_is_out_of_time_is_no_broken_connection_but_a_silent_one_is() {
+fn a_silent_connection_counts_as_broken_and_a_call_past_its_deadline_does_not() {
     for (timeout, expected) in [
         (Timeout::Global, "it ran out of time"),
         (Timeout::PerRead, "the connection broke (nothing was transferred for 120 s)"),
@@ -288,7 +288,7 @@ fn a_redacted_error_names_no_key() {
 }
 
 #[test]
-fn errors_that_every_call_would_get_affect_all_calls() {
+fn errors_of_token_namespace_daily_limit_or_address_affect_all_calls() {
     let of_status = |status, code| ApiAttemptError::of_status(status, code, Some("x"), None).kind;
     for (kind, expected) in [
         (of_status(401, None), true),

@@ -53,7 +53,7 @@ impl DatabaseConnector {
                 SourceError::lost(format!("PostgreSQL at {}: {slow}; {SLOW_ADVICE}", address.place()))
             }
             ConnectError::Refused(error) => self.refusal(&error),
-            ConnectError::Source(error) => error,
+            ConnectError::Stopped(error) => error,
         })
     }
 

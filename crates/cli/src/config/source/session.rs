@@ -1,6 +1,5 @@
-//! A connection to PostgreSQL for a synchronous program. Every wait ends, whatever the server
-//! does: after a signal at once, apart from the two seconds that a statement or a connection has
-//! to end. A connection that is given up leaves no socket behind.
+//! A connection to PostgreSQL for a synchronous program. Every wait can be stopped, whatever the
+//! server does; a statement or a connection then has two seconds to end.
 
 use std::future::Future;
 use std::pin::pin;
@@ -46,8 +45,8 @@ impl CancellableRuntime {
         self.stop.is_cancelled()
     }
 
-    /// Waits for a future. Returns an error if it is stopped before the result is there; a result
-    /// that is there at once is returned in any case.
+    /// Waits for a future. Returns [`SourceError::Stopped`] if `stop` is cancelled before the
+    /// result is there; a result that is there at once is returned in any case.
     pub(super) fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T, SourceError> {
         match self.runtime.block_on(select(pin!(future), pin!(self.stop.cancelled()))) {
             Either::Left((outcome, _)) => Ok(outcome),
@@ -55,7 +54,7 @@ impl CancellableRuntime {
         }
     }
 
-    /// Waits at most so long, even if it is stopped.
+    /// Waits for at most `limit`, even after `stop` is cancelled.
     fn wait_at_most<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
         // A timer has to be created within the runtime.
         self.runtime.block_on(async { timeout(limit, future).await.ok() })
@@ -70,15 +69,13 @@ pub(super) enum ConnectError {
     /// An error of the client library or of PostgreSQL.
     #[error(transparent)]
     Refused(#[from] Error),
-    /// It was stopped.
     #[error(transparent)]
-    Source(#[from] SourceError),
+    Stopped(#[from] SourceError),
 }
 
-/// A connection.
 pub(super) struct DatabaseSession {
-    /// Must be the first field: dropping the client tells the server, and `driver`, dropped next,
-    /// sends that.
+    /// Must be the first field: dropping the client queues the message Terminate, and `driver`,
+    /// dropped next, waits until it is sent.
     pub(super) client: Client,
     pub(super) driver: SessionDriver,
 }
@@ -96,7 +93,7 @@ pub(super) struct SessionDriver {
 #[derive(Debug)]
 struct NotificationQueue {
     changed: Mutex<ChangedRows>,
-    is_more: Notify,
+    arrived: Notify,
 }
 
 impl NotificationQueue {
@@ -106,10 +103,6 @@ impl NotificationQueue {
 }
 
 impl DatabaseSession {
-    /// Connects.
-    ///
-    /// # Errors
-    /// [`ConnectError`]
     pub(super) fn connect(
         config: &Config,
         tls: &MakeRustlsConnect,
@@ -120,7 +113,7 @@ impl DatabaseSession {
         let connecting = async { timeout(connect_limit, config.connect(tls.clone())).await };
         let (client, connection) = runtime.wait(connecting)?.map_err(|_| ConnectError::Slow)??;
         let notifications =
-            Arc::new(NotificationQueue { changed: Mutex::new(ChangedRows::nothing()), is_more: Notify::new() });
+            Arc::new(NotificationQueue { changed: Mutex::new(ChangedRows::nothing()), arrived: Notify::new() });
         let task = runtime.runtime.spawn(serve(connection, Arc::clone(&notifications)));
         let (runtime, token, tls) = (runtime.clone(), client.cancel_token(), tls.clone());
         Ok(Self { client, driver: SessionDriver { runtime, task, notifications, token, tls } })
@@ -162,7 +155,7 @@ impl SessionDriver {
 
     /// Ends a transaction that has changed nothing. If it were only dropped, it would stay open,
     /// with its locks, until the next statement.
-    pub(super) fn end(&self, transaction: Transaction<'_>) {
+    pub(super) fn roll_back(&self, transaction: Transaction<'_>) {
         self.runtime.wait_at_most(GOODBYE, transaction.rollback());
     }
 
@@ -170,11 +163,11 @@ impl SessionDriver {
         self.runtime.is_stopped()
     }
 
-    /// Waits for notifications, at most so long, and returns all changes that were notified.
+    /// Waits for notifications, for at most `limit`, and returns all changes that were notified.
     pub(super) fn wait_for_changes(&self, limit: Duration) -> Result<ChangedRows, SourceError> {
         self.runtime.wait(async {
             // A notification that came during other work has left a permit.
-            timeout(limit, self.notifications.is_more.notified()).await.ok();
+            timeout(limit, self.notifications.arrived.notified()).await.ok();
         })?;
         Ok(self.take_changes())
     }
@@ -202,10 +195,10 @@ where
     while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
         if let AsyncMessage::Notification(notice) = message {
             notifications.changed().add(notice.payload());
-            notifications.is_more.notify_one();
+            notifications.arrived.notify_one();
         }
     }
-    // Wakes up the waiting task, if there is one: no more notifications will come.
     drop(connection);
-    notifications.is_more.notify_one();
+    // Wakes up the waiting task, if there is one: no more notifications will come.
+    notifications.arrived.notify_one();
 }
