@@ -53,7 +53,12 @@ async function client(site, options = {}) {
   page.on("response", async (response) => {
     const request = response.request();
     if (!request.url().includes("/ofrep/")) return;
-    exchanges.push({ method: request.method(), ifNoneMatch: (await request.allHeaders())["if-none-match"], status: response.status(), etag: response.headers().etag });
+    exchanges.push({
+      method: request.method(),
+      ifNoneMatch: (await request.allHeaders())["if-none-match"],
+      status: response.status(),
+      etag: response.headers().etag,
+    });
   });
   await page.goto(site === base ? "/config?userId=page" : "/");
   await page.addScriptTag({ content: bundle });
@@ -138,7 +143,11 @@ for (const [what, site] of [
         { baseUrl: base, context },
       );
       assert.deepEqual([cached.value, cached.variant], [true, "on"]);
-      await eventually(() => exchanges.some(({ method, status, ifNoneMatch }) => method === "POST" && status === 304 && ifNoneMatch), "the response 304", DEADLINE_MS);
+      await eventually(
+        () => exchanges.some(({ method, status, ifNoneMatch }) => method === "POST" && status === 304 && ifNoneMatch),
+        "the response 304",
+        DEADLINE_MS,
+      );
       assert.deepEqual(kept.problems(), []);
     });
   });

@@ -1,7 +1,7 @@
 // Files of key-value pairs: what `kv-edge kv export` writes and `kv-edge kv import` reads. These
 // are NDJSON, with a pair per line, or the array that `wrangler kv bulk put` takes. A file that is
 // read may have any layout.
-import { KEY_BYTES_MAX, TTL_SECONDS_MIN, METADATA_BYTES_MAX, VALUE_BYTES_MAX } from "../kv.js";
+import { KEY_BYTES_MAX, METADATA_BYTES_MAX, TTL_SECONDS_MIN, VALUE_BYTES_MAX } from "../kv.js";
 
 /** What stands before, between and after the pairs of a file. */
 export const FORMATS = {

@@ -3,7 +3,8 @@ import { editableForm, jsonFault } from "./json_text.js";
 import { lineEndingOf } from "./value_kind.js";
 
 /** Why an editor only shows a text. */
-export const UNEDITABLE = "An editor would change this text: its line endings are mixed or bare carriage returns, or it is not UTF-8. In Browse a file can replace it.";
+export const UNEDITABLE =
+  "An editor would change this text: its line endings are mixed or bare carriage returns, or it is not UTF-8. In Browse a file can replace it.";
 
 /**
  * Returns how the text of a value is edited, as `{ isEditable, shown, retyped, stored }`. What
