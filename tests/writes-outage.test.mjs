@@ -1,5 +1,5 @@
-// `POST /writes/{key}` during an outage of KV: one budget limits the retries of an isolate, but
-// not its first tries.
+// `POST /writes/{key}` if the puts of a key fail: one budget limits the retries of
+// `strategy=backoff` in an isolate, but no first tries; a value of `strategy=coalesce` can be read.
 //
 // The tests run one after the other, since they share the budget.
 import assert from "node:assert/strict";

@@ -19,7 +19,8 @@ struct BatchResponse<'a> {
     users: BTreeMap<&'a str, BatchEntry<'a>>,
 }
 
-/// Responds with the record of each user and its source. A user who is named twice is listed once.
+/// Responds with the record of each user, and where it comes from: their own record, in memory or
+/// in KV, or the one in the snapshot. A user who is named twice is listed once.
 #[expect(clippy::expect_used, reason = "the index is that of an id of this request")]
 pub(super) async fn handle(context: &RequestContext) -> Result<Response, RequestError> {
     context.authorize()?;

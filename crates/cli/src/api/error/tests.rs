@@ -24,7 +24,7 @@ fn only_transient_errors_are_classed_as_retryable() {
 }
 
 #[test]
-fn a_failed_connection_is_permanent_until_the_host_has_responded_and_a_broken_one_is_an_outage() {
+fn an_unreachable_host_is_permanent_until_it_has_responded_and_a_broken_connection_is_always_an_outage() {
     let io = |kind: ErrorKind| ureq::Error::Io(kind.into());
     for (error, first, later) in [
         (io(ErrorKind::ConnectionRefused), FailureClass::Permanent, DOWN),
