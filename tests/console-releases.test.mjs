@@ -57,7 +57,7 @@ test("a manifest of another tool is listed without figures", async () => {
   assert.deepEqual(releases, [{ id: "odd", pushed: null, files: null, bytes: null, isCurrent: false }]);
 });
 
-test("more releases than are shown are said to be more", async () => {
+test("more releases than are shown make the list incomplete", async () => {
   for (let n = 0; n < 1005; n += 1) await site.kv.put(`kv-edge:release:${String(n).padStart(6, "0")}-a`, "{}");
   const { releases, isComplete, hasNewest } = assertOutcome(await call("releases"));
   assert.deepEqual([releases.length, isComplete, hasNewest], [1000, false, true]);

@@ -104,7 +104,7 @@ describe("route", () => {
     fallback: at("fallback"),
   };
 
-  test("a request of a visitor goes to their variant, then to the others, then to the fallback", async () => {
+  test("a visitor's request goes to their variant, then to the others, then to the fallback", async () => {
     const { variant, target, fallbacks, ...rest } = await explain(record, { visitor: "00000000000000ff" });
     const other = variant === "blue" ? "green" : "blue";
     assert.deepEqual([target, fallbacks], [`${at(variant)}/cart?x=1`, [`${at(other)}/cart?x=1`, `${at("fallback")}/cart?x=1`]]);

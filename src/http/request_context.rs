@@ -59,7 +59,7 @@ impl RequestContext {
         self.request.headers().get(name).expect("the name is a token")
     }
 
-    /// Returns true if the request has a body, be it an empty one.
+    /// Returns true if the request has a body, even an empty one.
     #[cfg(any(feature = "storefronts", feature = "writes"))]
     pub(crate) fn has_body(&self) -> bool {
         self.request.body().is_some()

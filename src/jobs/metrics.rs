@@ -138,7 +138,7 @@ pub(crate) async fn scrape(context: &RequestContext) -> Result<web_sys::Response
 }
 
 /// `GET /console/api/metrics?resolution=minute|hour&period=SECONDS`: the counts of each minute or
-/// hour in the last so many seconds, as JSON; without `period`, of a day or of 31 days.
+/// hour in the last `period` seconds, as JSON; without `period`, of a day or of 31 days.
 #[cfg(feature = "console")]
 pub(crate) async fn series(
     context: &RequestContext,

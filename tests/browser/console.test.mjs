@@ -197,7 +197,7 @@ describe("looking", () => {
     assertClean();
   });
 
-  test("a value of megabytes is shown whole, be it many lines or one", async () => {
+  test("a value of megabytes is shown whole, whether it has many lines or one", async () => {
     const folder = newFolder();
     await KV.put(`${folder}json`, JSON.stringify(Array.from({ length: 50_000 }, (_, id) => ({ id, name: `item ${id}` }))));
     await KV.put(`${folder}line`, `${"a line ".repeat(400_000)}and its end`);

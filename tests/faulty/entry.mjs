@@ -97,7 +97,7 @@ async function injectFault(fault, call, ctx) {
   switch (kind) {
     case "ok":
       return undefined;
-    // Takes so many milliseconds.
+    // Takes `ms` milliseconds.
     case "slow":
       await sleep(Number(ms));
       return undefined;

@@ -51,8 +51,8 @@ export function jsonFault(text) {
 }
 
 /**
- * Returns the index in a text of the character that begins after so many bytes of its UTF-8: what
- * the Worker says of the place of a fault is in bytes.
+ * Returns the index in a text of the character that begins after `bytes` bytes of its UTF-8: the
+ * Worker gives the place of a fault in bytes.
  */
 export function indexAfterBytes(text, bytes) {
   const before = new TextEncoder().encode(text).subarray(0, bytes);

@@ -59,7 +59,7 @@ impl<F: Fn(u64), G: Fn() -> bool> Time for BlockingTime<F, G> {
     }
 }
 
-/// Blocks for so long, or until it is cancelled.
+/// Blocks for this time, or until `is_cancelled` returns true.
 pub(crate) fn sleep(milliseconds: u64, is_cancelled: impl Fn() -> bool) {
     let end_ms = now_ms().saturating_add(milliseconds);
     while now_ms() < end_ms && !is_cancelled() {

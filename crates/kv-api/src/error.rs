@@ -74,7 +74,7 @@ pub enum KvApiError {
     ValuesTooLong,
     /// The value is not the one that `If-Match` names.
     PreconditionFailed,
-    /// The value has so many bytes, and none of them is in the range.
+    /// The value has this many bytes, and none of them is in the range.
     RangeNotSatisfiable(u64),
     /// The pair with this index in a bulk write, from 0, has an error.
     InPair(usize, Box<Self>),

@@ -18,7 +18,7 @@ pub enum Expiration {
 }
 
 impl Expiration {
-    /// Reads `expiration` and `expiration_ttl`. If both are given the first one is ignored, be it
+    /// Reads `expiration` and `expiration_ttl`. If both are given, the first one is ignored,
     /// valid or not ("Write key-value pairs"). `now` is in seconds since the Unix epoch.
     ///
     /// # Errors

@@ -24,7 +24,6 @@ use crate::kv::put::{PutOptions, PutValue};
 use crate::kv::release::stored_manifest;
 use crate::platform::clock::Clock;
 
-/// The binding.
 const ASSETS: &str = "assets";
 
 /// The longest body, in bytes.

@@ -27,13 +27,12 @@ use crate::isolate::Isolate;
 use crate::kv::keyspaces::Storefronts;
 use crate::platform::clock::Clock;
 
-/// The binding.
 const ROUTING_CONFIG: &str = "ROUTING_CONFIG";
 
 /// The longest body, in bytes: a record of 128 KiB as a JSON string, beside a request.
 const BODY_BYTES_MAX: u32 = 1024 * 1024;
 
-/// Repeated members are reported until their paths have so many bytes together.
+/// Repeated members are reported until their paths have this many bytes together.
 const REPEATED_BYTES_MAX: usize = 64 * 1024;
 
 /// The longest request fields, in bytes. Cloudflare accepts 128 KB.

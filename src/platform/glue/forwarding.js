@@ -75,7 +75,7 @@ function edit(headers, edits) {
 /**
  * Sends a request to a URL with the header fields of `request`, if there is one, as `edits` change
  * them, and this body, if any. Redirects are not followed. Resolves to the response, or to `null`
- * if none has begun after so many milliseconds. `encodeResponseBody` is "manual" if the body must
+ * if none has begun after `milliseconds`. `encodeResponseBody` is "manual" if the body must
  * keep its content coding.
  */
 export function send(url, request, method, body, edits, milliseconds, encodeResponseBody) {

@@ -75,7 +75,6 @@ pub(super) struct ApiRequestBody<'a> {
     pub(super) bytes: &'a [u8],
 }
 
-/// A response.
 pub(super) struct ApiResponse {
     status: u16,
     retry_after_ms: Option<u64>,

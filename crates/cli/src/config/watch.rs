@@ -145,7 +145,7 @@ impl WatchLoop<'_> {
         self.stop.is_cancelled()
     }
 
-    /// Waits for notifications, at most so long if there is a limit.
+    /// Waits for notifications, for at most `limit`.
     fn wait(&mut self, limit: Option<Duration>) {
         match self.source.wait(limit) {
             Ok(changed) => self.schedule.add_changes(changed, now_ms()),

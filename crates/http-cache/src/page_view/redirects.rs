@@ -158,7 +158,7 @@ mod tests {
         CachedUrl::of_href("https://a.example/", &upstreams()).unwrap()
     }
 
-    /// A response that was requested and received so many milliseconds ago.
+    /// A response that was requested and received `age_ms` ago.
     fn result(status: u16, fields: &[(&'static str, &str)], age_ms: u64) -> ExchangeResult<NoBody> {
         let fwd = ForwardReason::UriMiss;
         let cache_status =
@@ -192,7 +192,7 @@ mod tests {
     }
 
     /// Follows a redirect for each of these `Cache-Control`, and returns the head of the view of
-    /// a page that was requested so many milliseconds ago.
+    /// a page that was requested `age_ms` ago.
     fn head_after(redirects: &[&str], page: &[(&'static str, &str)], age_ms: u64) -> UpstreamHead {
         let mut followed = Redirects::default();
         for control in redirects {

@@ -18,7 +18,7 @@ impl<'a> Scan<'a> {
         Some(*byte)
     }
 
-    /// Moves past so many bytes, which must be there.
+    /// Moves past this many bytes, which must be there.
     pub(super) fn skip(&mut self, bytes: usize) {
         (_, self.rest) = self.rest.split_at(bytes);
     }

@@ -121,7 +121,7 @@ impl<'a> Tokenizer<'a> {
         self.take(self.rest.len())
     }
 
-    /// Moves past so many bytes, which must be there and end with a character. Returns them.
+    /// Moves past this many bytes, which must be there and end with a character. Returns them.
     fn take(&mut self, bytes: usize) -> &'a str {
         let taken;
         (taken, self.rest) = self.rest.split_at(bytes);

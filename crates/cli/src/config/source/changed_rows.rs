@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 /// The most keys whose rows are read alone. With more, everything is compared.
 pub(in crate::config) const KEYS_MAX: usize = 1000;
 
-/// The changed rows.
 #[derive(Clone, PartialEq, Eq)]
 pub(in crate::config) enum ChangedRows {
     /// The rows with these keys; the set may be empty.

@@ -29,8 +29,8 @@ impl PostgresSource {
         })
     }
 
-    /// Waits for notifications, at most so long if there is a limit, and returns all changes that
-    /// were notified. Without any it also returns after a while. An error means that the
+    /// Waits for notifications, for at most `limit`, and returns all changes that were notified.
+    /// Without any it also returns after a while. An error means that the
     /// connection is lost, or that it was stopped.
     pub(in crate::config) fn wait(&mut self, limit: Option<Duration>) -> Result<ChangedRows, SourceError> {
         let limit = limit.map_or(SILENCE, |limit| limit.min(SILENCE));
