@@ -1,7 +1,7 @@
-//! The writer of one key, as a state machine. It stores the latest value durably, puts it into
-//! Workers KV at most once a second, and does not stop before KV has it.
+//! The writer of one key, as a state machine. It decides when the latest value is put into Workers
+//! KV: at most once a second, and again until KV has it.
 //!
-//! The Durable Object `KEY_WRITER` adds storage and an alarm to it.
+//! The Durable Object `KEY_WRITER` adds the durable storage, the alarm and the puts.
 
 pub mod message;
 #[cfg(test)]
@@ -23,11 +23,11 @@ pub const WRITE_INTERVAL_MS: u64 = 1000;
 /// changes may take up to 60 seconds to be visible).
 pub const VISIBLE_WITHIN_MS: u64 = 60_000;
 
-/// How often a value that KV refuses is put again, in milliseconds. KV may refuse it because a
-/// quota is used up, and the value was acknowledged.
+/// How long after a refusal a value is put again, in milliseconds. No wait is longer. The value
+/// was acknowledged, and KV may have refused it only because a quota is used up.
 const REFUSED_RETRY_MS: u64 = 300_000;
 
-/// The waits between the puts of an object. It never gives up.
+/// The waits after failed puts. An object never gives up.
 const FLUSH: Backoff = Backoff { cap_ms: 30_000, tries_max: u32::MAX, deadline_ms: u64::MAX, ..Backoff::PUT };
 
 /// What the object knows about its key. It stores this, and the value until KV has it.
@@ -136,12 +136,16 @@ impl KeyState {
     pub fn due(&self, now_ms: u64) -> Due {
         if self.has_flushed(self.version) {
             Due::Nothing
-        } else if now_ms < self.not_before_ms {
-            // No wait is longer than this, so a clock that was set back cannot delay the put.
-            Due::Later(self.not_before_ms.min(now_ms + REFUSED_RETRY_MS))
         } else {
-            Due::Put(self.version)
+            self.wait_end_ms(now_ms).map_or(Due::Put(self.version), Due::Later)
         }
+    }
+
+    /// Returns the earliest time of the next put if it is still to come. A time that is further
+    /// ahead than the longest wait is from before the clock was set back, and does not count.
+    fn wait_end_ms(&self, now_ms: u64) -> Option<u64> {
+        let ahead_ms = self.not_before_ms.checked_sub(now_ms)?;
+        (1..=REFUSED_RETRY_MS).contains(&ahead_ms).then_some(self.not_before_ms)
     }
 
     /// Returns the metadata for the last accepted value.
@@ -194,10 +198,9 @@ impl KeyState {
         }
         match shown {
             Some(shown) if shown.version == self.version && shown.sha256 == self.sha256 => Newest::InKv(self.version),
-            // An older version of this object, which is not the newest even if KV shows it for
-            // long.
+            // An older version of this object is not the newest, however long KV shows it.
             Some(shown) if shown.version < self.version => Newest::NotVisibleYet,
-            // If the clock was set back, the value is not invisible until it has caught up.
+            // The distance counts: a clock that was set back extends the minute to two at most.
             _ if now_ms.abs_diff(self.flushed_ms) < VISIBLE_WITHIN_MS => Newest::NotVisibleYet,
             _ => Newest::Unknown,
         }
@@ -207,8 +210,8 @@ impl KeyState {
     /// the value or may still do so, so the next put keeps its distance.
     pub fn wake_up(&mut self, now_ms: u64) {
         if self.unflushed().is_some() {
-            self.not_before_ms = self.not_before_ms.max(now_ms + WRITE_INTERVAL_MS);
-            // A new value waits less than a refused one, but keeps the same distance.
+            self.not_before_ms = self.wait_end_ms(now_ms).unwrap_or(now_ms).max(now_ms + WRITE_INTERVAL_MS);
+            // A new value need not wait five minutes, but must not follow that put too closely.
             self.refused_ms = self.refused_ms.map(|_| now_ms);
         }
     }
@@ -260,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_put_is_made_again_until_kv_takes_it() {
+    fn a_failed_put_is_retried_until_kv_accepts_it() {
         let mut writer = KeyState::new("hot");
         let mut budget = Budget::new();
         accept(&mut writer, "a");
@@ -320,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn kv_may_show_the_newest_an_older_or_another_programs_value() {
+    fn the_version_that_kv_shows_tells_where_the_newest_value_is() {
         let mut writer = KeyState::new("hot");
         accept(&mut writer, "a");
         accept(&mut writer, "b");
@@ -340,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_clock_was_set_back_a_value_is_not_awaited_until_it_has_caught_up() {
+    fn a_clock_set_back_by_a_minute_ends_the_wait_for_a_value() {
         let mut writer = KeyState::new("hot");
         accept(&mut writer, "a");
         writer.put_succeeded(1, 1_000_000);
@@ -379,11 +382,28 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_does_not_hold_a_put_up_for_longer_than_the_longest_wait() {
-        let mut writer = KeyState::new("hot");
-        accept(&mut writer, "a");
-        writer.put_succeeded(1, 90_000_000);
-        accept(&mut writer, "b");
-        assert_eq!(writer.due(5), Due::Later(300_005));
+    fn a_clock_set_back_delays_a_put_by_no_more_than_the_longest_wait() {
+        const START_MS: u64 = 90_000_000;
+        for set_back_ms in [0, 500, 60_000, 299_000, 299_001, 3_600_000, START_MS] {
+            for wakes_up in [false, true] {
+                let mut writer = KeyState::new("hot");
+                accept(&mut writer, "a");
+                writer.put_succeeded(1, START_MS);
+                accept(&mut writer, "b");
+                let set_ms = START_MS - set_back_ms;
+                let mut now_ms = set_ms;
+                if wakes_up {
+                    writer.wake_up(now_ms);
+                    assert_ne!(writer.due(now_ms), Due::Put(2), "a put may be under way: {set_back_ms}");
+                }
+                let mut alarms = 0;
+                while let Due::Later(at_ms) = writer.due(now_ms) {
+                    assert!(alarms < 3, "{set_back_ms} {wakes_up}: due at {at_ms}");
+                    (now_ms, alarms) = (at_ms, alarms + 1);
+                }
+                assert_eq!(writer.due(now_ms), Due::Put(2), "{set_back_ms} {wakes_up}");
+                assert!(now_ms - set_ms <= REFUSED_RETRY_MS, "{set_back_ms} {wakes_up}: {now_ms}");
+            }
+        }
     }
 }

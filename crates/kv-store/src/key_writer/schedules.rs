@@ -25,6 +25,8 @@ enum ScheduledEvent {
     CrashAtPut,
     /// The object is evicted, and wakes up.
     Evicted,
+    /// The clock is set back by this many milliseconds.
+    ClockSetBack(u64),
 }
 
 fn events() -> impl Strategy<Value = Vec<(u64, ScheduledEvent)>> {
@@ -37,7 +39,8 @@ fn events() -> impl Strategy<Value = Vec<(u64, ScheduledEvent)>> {
         Just(ScheduledEvent::Write),
         alarm,
         Just(ScheduledEvent::CrashAtPut),
-        Just(ScheduledEvent::Evicted)
+        Just(ScheduledEvent::Evicted),
+        (0_u64..7_200_000).prop_map(ScheduledEvent::ClockSetBack)
     ];
     proptest::collection::vec((0_u64..3000, event), 0..60)
 }
@@ -54,7 +57,7 @@ proptest! {
     fn whatever_happens_kv_ends_with_the_last_accepted_value_and_never_goes_back(events in events()) {
         let mut writer = KeyState::new("hot");
         let mut budget = Budget::new();
-        let (mut now_ms, mut in_kv, mut last_put_ms) = (10_000_u64, 0_u64, None::<u64>);
+        let (mut now_ms, mut in_kv, mut last_put_ms) = (1_000_000_000_u64, 0_u64, None::<u64>);
         let mut accepted = 0;
         // After the events nothing fails, and the alarm runs until nothing is due.
         let quiet = (400_000, ScheduledEvent::Alarm { put_ms: 5, writes: 0, is_accepted: true });
@@ -67,6 +70,12 @@ proptest! {
                 }
                 ScheduledEvent::Evicted => {
                     writer = woken(&writer, now_ms);
+                    continue;
+                }
+                ScheduledEvent::ClockSetBack(by_ms) => {
+                    now_ms -= by_ms;
+                    // This clock cannot measure the distance to the last put.
+                    last_put_ms = None;
                     continue;
                 }
                 ScheduledEvent::Alarm { put_ms, writes, is_accepted } => (put_ms, writes, is_accepted, false),
