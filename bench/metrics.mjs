@@ -47,7 +47,7 @@ await main(async () => {
   const examples = allExamples(upstream).filter(({ name }) => EXAMPLES.includes(name));
   const context = { workerd: findWorkerd(), cores: chooseCores(), random: randomNumbers(1) };
   const effort = { ...(values.quick ? QUICK : FULL), deadline: performance.now() + TIME_LIMIT_MS, say: () => {} };
-  console.log(`load before: ${loadavg()[0].toFixed(1)}; ${effort.sets * effort.rounds} windows of ${effort.windowMs} ms for each`);
+  console.log(`load before: ${loadavg()[0].toFixed(1)}; ${effort.sets * effort.rounds} windows of ${effort.windowMs} ms for each example and Worker`);
   const { windows } = await measure(candidates, examples, { ...effort, ...context });
   for (const { name } of examples) {
     const cpu = (candidate) => spread(windows[name].map((window) => window[candidate].cpuUs)).median.toFixed(1);

@@ -3,7 +3,7 @@ import { spread } from "./statistics.mjs";
 
 const KINDS = { cpu: "cpuUs", perSecond: "perSecond", p50: "p50Ms" };
 
-/** Takes ratios within each round, then their median over the rounds. */
+/** Takes ratios within each round (one window of each Worker), then their median. */
 function summarise(rounds) {
   const values = (candidate, field) => spread(rounds.map((round) => round[candidate][field]));
   const ratios = (candidate, field) => spread(rounds.map((round) => round[candidate][field] / round.baseline[field]));
@@ -50,7 +50,6 @@ function table(head, rows) {
 }
 
 function number(value) {
-  if (value >= 1000) return value.toFixed(0);
   return value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 1 : 2);
 }
 
@@ -88,7 +87,7 @@ function printFeatures({ features, gzipBytes }, say) {
   ];
   const without = ["", ...candidates.map(() => "")];
   rows.push(...others.map(([name, candidate]) => [name, ...sizes(gzipBytes[candidate]), ...without]));
-  say("\nOne job alone (`npm run build -- --features NAME`): gzip of its bundle, and its first response after start, beside that of the others");
+  say("\nOne feature alone (`npm run build -- --features NAME`): gzip of its bundle, and its first response after start, with that of the other Workers");
   say("to the same request: median (middle half).");
   say(table(["feature", "WebAssembly", "JavaScript", "in all", "asked for", "first response", "all of them", "baseline", "empty Worker"], rows));
 }

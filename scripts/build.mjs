@@ -38,7 +38,7 @@ const OUTPUTS = ["entry.js", WASM];
 const WASM_FEATURES = ["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory", "multivalue", "reference-types", "exception-handling"];
 const STAMP = ".inputs";
 
-/** Returns the features of Cargo.toml that are jobs, not parts of several jobs. */
+/** Returns the default features of Cargo.toml: the jobs, not the parts that several jobs share. */
 export async function allFeatures() {
   const { features } = await readToml("Cargo.toml");
   return features.default;
@@ -132,7 +132,10 @@ function isBuilt(out) {
   return OUTPUTS.every((name) => existsSync(join(ROOT, out, name)));
 }
 
-/** Returns what was built last: kind, features, and the hash of the sources; or an empty text. */
+/**
+ * Returns what was built last: kind, features, and the hash of the sources, or `unfinished` and
+ * the features. An empty text if nothing was.
+ */
 function stamp(out) {
   const path = join(ROOT, out, STAMP);
   return existsSync(path) ? readFileSync(path, "utf8") : "";
@@ -181,7 +184,7 @@ export async function builtFeatures(out = "build") {
 
 /**
  * Runs as a script. `wrangler dev` holds back every request after its build command has failed, so
- * a failed build is only reported to it if there is a previous one, which stays.
+ * if there is a previous build, it stays, and the script prints the failure but succeeds.
  */
 async function script() {
   let options;
@@ -198,7 +201,7 @@ async function script() {
     await build({ quick: local, features });
   } catch (error) {
     if (!local || !isBuilt("build") || !(error instanceof Failure)) throw error;
-    console.error(`kv-edge: ${error.message} The Worker as it was built before goes on serving.`);
+    console.error(`kv-edge: ${error.message} The previous build keeps serving.`);
   }
 }
 

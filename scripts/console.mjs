@@ -35,5 +35,5 @@ export async function buildConsole(out = "build") {
   await run("esbuild", args, { doing: "bundling the console (esbuild)", env });
   copyFileSync(join(ROOT, "console", "index.html"), join(folder, "index.html"));
   const bytes = ["app.js", "app.css"].reduce((sum, name) => sum + gzipSync(readFileSync(join(folder, name))).length, 0);
-  if (bytes > BYTES_MAX) throw new Failure(`The console has ${bytes} bytes after gzip; ${BYTES_MAX} are the most.`);
+  if (bytes > BYTES_MAX) throw new Failure(`The console has ${bytes} bytes after gzip; at most ${BYTES_MAX} are allowed.`);
 }

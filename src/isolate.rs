@@ -1,5 +1,5 @@
 //! What one isolate remembers from one request to the next, each cache beside its bound.
-//! Constants, such as the vars, are where they are made.
+//! What never changes, such as the parsed vars, is kept by the module that makes it.
 //!
 //! An isolate has 128 MB for JavaScript and WebAssembly together, and serves several requests at
 //! once. All caches together take less than 64 MiB beside a manifest of up to some 35,000 files,
@@ -34,8 +34,8 @@ pub(crate) struct Isolate {
     pub(crate) flags_fault: RefCell<Option<kv_store::schema::Fault>>,
     #[cfg(feature = "kv-api")]
     pub(crate) kv_api: kv_api::KvApiMemory,
-    /// What was counted and not handed over: at most 60 minutes that wait, as many on their way,
-    /// and the present one, of the few routes.
+    /// The counts by route that were not handed over: of at most 60 minutes that wait, 60 minutes
+    /// on their way, and the current minute.
     #[cfg(feature = "metrics")]
     pub(crate) metrics: RefCell<Collector>,
     #[cfg(feature = "storefronts")]
@@ -123,14 +123,14 @@ mod assets {
         AssetsMemory;
         /// The release that is served, without its manifest.
         store: RecordCache<Rc<AssetStore>, BrokenRelease> = RecordCache::new(64 * KIB, KIB, 0);
-        /// The manifests of releases.
+        /// The manifest of the release that is served, of any length, and 4 MiB of previous ones.
         manifests: ManifestCache = ManifestCache::new(4 * MIB);
         /// Short file bodies by content hash, so none is ever stale.
         bodies: Lru<ArrayBuffer> = Lru::new(5 * MIB);
         /// Unversioned keys that KV does not have, with the time of the read in milliseconds since
         /// the Unix epoch.
         absent: Lru<u64> = Lru::new(512 * KIB);
-        /// The translations of the page.
+        /// The translations of the page `/hello-world`.
         translations: RecordCache<Rc<Translations>, BrokenRecord> = RecordCache::new(512 * KIB, KIB, 0);
     }
 }

@@ -215,8 +215,8 @@ describe("names in Unicode", () => {
   };
   before(() => site.push({ ...files, _headers: "/\u00fcber/*\n  X-A: 1\n" }));
 
-  for (const [form, path] of Object.entries({ C: encodeURI(`/${composed}`), D: encodeURI(`/${decomposed}`) })) {
-    test(`a file whose name is in Form D on the disk is found in Form ${form}`, async () => {
+  for (const [form, path] of Object.entries({ NFC: encodeURI(`/${composed}`), NFD: encodeURI(`/${decomposed}`) })) {
+    test(`a file whose name is in NFD on the disk is found in ${form}`, async () => {
       for (const [ending, text] of [
         ["", titledPage("cheese")],
         [".txt", "text"],
@@ -231,8 +231,8 @@ describe("names in Unicode", () => {
   }
 
   test("unversioned keys are found as they are spelled", async () => {
-    await site.kv.put("key-a\u0308.txt", "in Form D");
-    assert.equal((await site.get("/key-a%CC%88.txt")).text, "in Form D");
+    await site.kv.put("key-a\u0308.txt", "in NFD");
+    assert.equal((await site.get("/key-a%CC%88.txt")).text, "in NFD");
     assert.equal((await site.get("/key-%C3%A4.txt")).status, 404);
   });
 });
@@ -270,7 +270,7 @@ describe("unversioned keys", () => {
   });
 });
 
-test("the keys of releases themselves are not served, however they are spelled", async () => {
+test("keys that begin with kv-edge: are not served, however the path is spelled", async () => {
   await site.push(SITE_FILES, "--not-found", "none");
   const { current } = await site.pointer();
   const {

@@ -81,7 +81,7 @@ describe("without a snapshot", async () => {
     const first = await config.recordReads(() => config.getPage(id, { faults }), { background: 2 });
     assertPage(first.response, { preview: true });
     assert.deepEqual(first.reads, [id, id]); // retried once
-    await eventually(async () => (await config.getPage(id)).headers["config-source"] === "stale", "the page says so");
+    await eventually(async () => (await config.getPage(id)).headers["config-source"] === "stale", "Config-Source: stale");
     assert.deepEqual(await reads(id), []);
     await config.advanceClock(31);
     assert.deepEqual(await reads(id, { background: 1 }), [id]);
@@ -89,12 +89,12 @@ describe("without a snapshot", async () => {
   });
 
   // The limit is 60 s, twice CONFIG_REFRESH. While a test runs, the clock goes on by itself, too.
-  for (const [seconds, isWaitedFor] of [
+  for (const [seconds, isBlocking] of [
     [55, false],
     [61, true],
     [24 * 60 * 60, true],
   ]) {
-    test(`a record read ${seconds} s ago is ${isWaitedFor ? "read again before the response" : "served from memory"}`, async () => {
+    test(`a record read ${seconds} s ago is ${isBlocking ? "read again before the response" : "served from memory"}`, async () => {
       const id = uniqueName("away");
       await config.putRecord(id, on);
       await config.getPage(id);
@@ -102,7 +102,7 @@ describe("without a snapshot", async () => {
       await config.advanceClock(seconds);
       const { response, reads: made } = await config.recordReads(() => config.getPage(id), { background: 1 });
       assert.deepEqual(made, [id]);
-      assertPage(response, { preview: !isWaitedFor });
+      assertPage(response, { preview: !isBlocking });
     });
   }
 
@@ -162,19 +162,19 @@ describe("with a snapshot", async () => {
   });
 
   // The limit is 600 s, twenty times CONFIG_REFRESH. The clock goes on by itself, too.
-  for (const [seconds, isWaitedFor] of [
+  for (const [seconds, isBlocking] of [
     [61, false],
     [595, false],
     [601, true],
   ]) {
-    test(`a snapshot read ${seconds} s ago is read again ${isWaitedFor ? "before the response" : "in the background"}`, async () => {
+    test(`a snapshot read ${seconds} s ago is read again ${isBlocking ? "before the response" : "in the background"}`, async () => {
       await config.kv.put("snapshot", snapshotOf(records, 100 + seconds));
       await config.emptyMemory();
       await config.getPage("id-1");
       await config.kv.put("snapshot", snapshotOf({ ...records, "id-1": off }, 101 + seconds));
       await config.advanceClock(seconds);
       const { response, reads } = await config.recordReads(() => config.getPage("id-1"), { background: 2 });
-      assertPage(response, { preview: !isWaitedFor, source: "snapshot" });
+      assertPage(response, { preview: !isBlocking, source: "snapshot" });
       assert.deepEqual(reads.toSorted(), ["id-1", "snapshot"]);
       await eventually(async () => !(await config.getPage("id-1")).text.includes("🎉"), "the new snapshot counts");
     });
@@ -219,7 +219,7 @@ describe("CONFIG_REFRESH", async () => {
     ["-1", 30],
     ["", 30],
   ]) {
-    test(`= ${JSON.stringify(value)} keeps records fresh for ${seconds} s`, async () => {
+    test(`= ${JSON.stringify(value)} ${seconds > 10 ? "keeps records fresh for" : "refreshes records after"} ${seconds} s`, async () => {
       await config.worker.setVars({ CONFIG_REFRESH: value });
       await config.getPage("user");
       // The clock goes on by itself, too, so ten seconds are left for the requests.

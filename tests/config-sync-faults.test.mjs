@@ -19,8 +19,8 @@ describe("an API that fails for a while: the pass completes", () => {
     ["503 to every call once, with Retry-After: 0", failFirstTry(() => apiError(503, 10001, "busy", { "Retry-After": "0" }))],
     ["429 to every call once, with Retry-After", failFirstTry(() => apiError(429, 10429, "more than 1200 calls", { "Retry-After": "1" }))],
     ["a cut connection for every call once", failFirstTry(() => undefined)],
-    ["a cut connection for every call once, which was made all the same", failFirstTry(async (_call, pass) => void (await pass()))],
-    ["500 to every call once, which was made all the same", failFirstTry(async (_call, pass) => (await pass(), apiError(500, 10001, "internal error")))],
+    ["a cut connection for every call once, after the call was carried out", failFirstTry(async (_call, pass) => void (await pass()))],
+    ["500 to every call once, after the call was carried out", failFirstTry(async (_call, pass) => (await pass(), apiError(500, 10001, "internal error")))],
     ["every bulk call leaves out half of its keys once", failFirstTry((call, pass) => acceptSomeItems(api, call, pass, (_, index) => index % 2 === 0))],
     [
       "every bulk call leaves out half of its keys",
@@ -69,7 +69,7 @@ describe("an API that fails for a while: the pass completes", () => {
     await users.assertSynced();
   });
 
-  test("429 again and again without Retry-After: the write is repeated until it succeeds", async () => {
+  test("429 four times without Retry-After: the write is repeated until it succeeds", async () => {
     const users = await sync.table(makeRows(3));
     const times = [];
     api.intercept = (call, pass) => (kindOfCall(call) === "write" && times.push(Date.now()) < 5 ? apiError(429, 10429, "slow down") : pass());

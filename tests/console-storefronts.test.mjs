@@ -78,7 +78,7 @@ describe("check", () => {
 
   test("a record that is too long, and a key that KV does not accept, are faults", async () => {
     const { faults } = await check({ origin: at("a"), active: "a".repeat(140_000) });
-    assert.match(faults[0].problem, /131072 are the most/);
+    assert.match(faults[0].problem, /at most 131072 are allowed/);
     assert.match((await check({ origin: at("a") }, ".")).faults[0].problem, /"\." or "\.\."/);
   });
 

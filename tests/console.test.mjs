@@ -260,7 +260,7 @@ describe("flags/check", () => {
     const definitions = JSON.stringify({ flags: { a: { default: "on", description: "d".repeat(2 * 1024 * 1024 - 100) } } });
     assert.deepEqual((await result("flags/check", { json: { definitions } })).faults, []);
     const { faults } = await result("flags/check", { json: { definitions: " ".repeat(2 * 1024 * 1024) + DEFINITIONS } });
-    assert.match(faults[0].problem, /are the most/);
+    assert.match(faults[0].problem, /at most 2097152 are allowed/);
     assertProblem(await api("flags/check", { json: { definitions: "x".repeat(5 * 1024 * 1024) } }), 413, "body_too_large");
   });
 

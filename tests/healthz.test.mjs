@@ -124,7 +124,7 @@ describe("the flags", async () => {
     const text = (length) => JSON.stringify({ flags: good }).padEnd(length, " ");
     await config.putFlags(text(DEFINITIONS_MAX));
     assert.deepEqual(await stateOf(), { state: "current", count: 2 });
-    const problem = `it has ${DEFINITIONS_MAX + 1} bytes; ${DEFINITIONS_MAX} are the most`;
+    const problem = `it has ${DEFINITIONS_MAX + 1} bytes; at most ${DEFINITIONS_MAX} are allowed`;
     await config.putFlags(text(DEFINITIONS_MAX + 1));
     assert.deepEqual(await stateOf(), { state: "last-good", count: 2, problem });
     await config.emptyMemory();

@@ -45,7 +45,7 @@ test("a purged URL is not served from the cache any more, in this isolate at onc
 });
 
 for (const [name, refresh] of [
-  ["out of memory", 0],
+  ["from memory", 0],
   ["from KV", 11],
 ]) {
   test(`a purge applies to responses served ${name}, and not to those stored later`, async () => {
@@ -337,7 +337,7 @@ describe("a soft purge", () => {
   }
 
   for (const [name, refresh] of [
-    ["out of memory", 0],
+    ["from memory", 0],
     ["from KV", 11],
   ]) {
     test(`visitors get the old response ${name} while one request refreshes it`, async () => {

@@ -5,7 +5,7 @@ import { importCycles } from "../scripts/import-cycles.mjs";
 
 const cycles = (sources) => importCycles(new Map(Object.entries(sources)));
 
-test("a cycle is reported once, with the line of each import", () => {
+test("a cycle is reported once, with a line of each import", () => {
   assert.deepEqual(
     cycles({
       "crates/a/src/lib.rs": "pub mod x;\npub mod y;\npub mod z;",
@@ -20,7 +20,7 @@ test("a cycle is reported once, with the line of each import", () => {
   ]);
 });
 
-test("a module's own modules, inline modules, tests, comments and texts make no cycle", () => {
+test("child modules, inline modules, tests, comments and string literals make no cycle", () => {
   assert.deepEqual(
     cycles({
       "src/lib.rs": "mod x;\nmod y;",

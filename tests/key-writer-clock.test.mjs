@@ -1,5 +1,5 @@
-// What the key's object does after minutes, with the Worker's clock advanced. The tests share the
-// clock, so they run one after the other.
+// The Durable Object that writes a key: what it does minutes later, with the Worker's clock moved.
+// The tests share the clock, so they run one after the other.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { send } from "./harness/http.mjs";
@@ -53,10 +53,10 @@ test("the object's next write replaces a value of another program, with the next
   assert.equal((await readConsistent(key)).text, "b");
 });
 
-test("a permanently refused put is retried five minutes later", async () => {
+test("a put that KV refuses because a quota is used up is retried after five minutes", async () => {
   const key = uniqueName("refused");
   await setFaults(key, { put: ["quota", "ok"] });
-  // Sets the clock back, so that five minutes later is in three seconds.
+  // The put is refused at an earlier time, so that the five minutes end in three seconds.
   await setClock(-5 * MINUTE + 3000);
   assertProblem(await coalesce(key, { body: "kept" }), 503, "kv_refused");
   await setClock(0);

@@ -245,7 +245,7 @@ describe("1,000 random requests to all routes but the console's calls", () => {
     assert.equal(sum("upstreamCalls"), upstream.requests.length + shop.requests.length);
     const objectCalls = await control("/.object-calls");
     assert.equal(sum("objectCalls"), objectCalls.KEY_WRITER + objectCalls.NAMESPACE_LIST);
-    assert.ok(sum("memoryHits") > 50, `${sum("memoryHits")} values out of memory`);
+    assert.ok(sum("memoryHits") > 50, `${sum("memoryHits")} values from memory`);
 
     const minutes = await counts("minute");
     for (const route of Object.keys(counted)) assert.deepEqual(minutes[route], counted[route], route);
@@ -262,7 +262,7 @@ describe("what a route counts", () => {
     assert.deepEqual(since(before, after, "KEY_WRITER"), { writes: 1, statuses: {} });
   });
 
-  test("a storefront's record is read once, and then comes out of memory", async () => {
+  test("a storefront's record is read once, and then comes from memory", async () => {
     await env.ROUTING_CONFIG.put("coffee", JSON.stringify({ origin: shop.origin }));
     const before = await handedOver();
     for (let n = 0; n < 3; n += 1) assert.equal((await get("/stores/coffee/")).status, 200);
@@ -312,18 +312,18 @@ describe("what a route counts", () => {
     assert.equal(since(before, await handedOver(), "/{key}").reads, reads.length);
   });
 
-  test("the list of purges that a hit is checked against counts as a value out of memory, too", async () => {
+  test("the list of purges that a hit is checked against counts as a value from memory, too", async () => {
     const page = resource({ headers: freshFor(100), body: "page" });
     await page.getAndStore();
     const before = await handedOver();
     for (let n = 0; n < 3; n += 1) await page.get();
     const { requests, reads = 0, memoryHits } = since(before, await handedOver(), "/cache/{URL}");
-    // A response that is not read comes out of memory. The list may have to be read once.
+    // A response that is not read comes from memory. The list may have to be read once.
     const listHits = memoryHits - (requests - reads);
     assert.ok(listHits === requests || listHits === requests - 1, `${listHits} of ${requests}`);
   });
 
-  test("a file of a previous release counts three values out of memory: the release, its own manifest, its bytes", async () => {
+  test("a file of a previous release counts three values from memory: the release, its own manifest, its bytes", async () => {
     const old = `/old.${randomBytes(8).toString("hex")}.css`;
     await pushAssets(worker, makeFolder({ [old.slice(1)]: "old {}" }));
     await pushAssets(worker, makeFolder({ "new.css": "new {}" }));

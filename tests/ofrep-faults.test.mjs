@@ -291,20 +291,20 @@ describe("reads", async () => {
 
   // For twenty times CONFIG_REFRESH, 600 s, definitions are used while they are read again; real
   // time passes, too.
-  for (const [seconds, isWaitedFor] of [
+  for (const [seconds, isBlocking] of [
     [31, false],
     [61, false],
     [595, false],
     [601, true],
   ]) {
-    test(`definitions that were read ${seconds} s ago are read again ${isWaitedFor ? "before the response" : "in the background"}`, async () => {
+    test(`definitions that were read ${seconds} s ago are read again ${isBlocking ? "before the response" : "in the background"}`, async () => {
       await config.putFlags(on);
       await config.emptyMemory();
       await config.evaluate("plain", {});
       await config.putFlags(off);
       await config.advanceClock(seconds);
       const { response, reads } = await reading(() => config.evaluate("plain", {}), { background: 1 });
-      assertEvaluated(response, plain(isWaitedFor ? "off" : "on"));
+      assertEvaluated(response, plain(isBlocking ? "off" : "on"));
       assert.deepEqual(reads, ["flags"]);
       await eventually(async () => (await config.evaluateAll({})).json().flags[0].value === false, "the new definitions count");
       assert.deepEqual((await reading(() => config.evaluate("plain", {}))).reads, []);

@@ -42,7 +42,7 @@ function assertOpen(response, secondsMax = 10) {
   assert.ok(seconds >= 1 && seconds <= secondsMax, `Retry-After: ${response.headers["retry-after"]}`);
 }
 
-/** Returns a storefront whose upstream has failed five times, and responds by `handler` now. */
+/** Returns a storefront whose upstream has failed five times, and responds with `handler` now. */
 async function opened(handler, record = {}) {
   const upstream = upstreamOf(respondFailure());
   const id = await storefronts.add({ origin: upstream.origin, ...record });
@@ -108,7 +108,7 @@ const attacks = {
 };
 for (const [name, attack] of Object.entries(attacks)) {
   for (const method of ["GET", "POST"]) {
-    test(`a hundred times ${name} (${method}) fail no request to a healthy path, neither another visitor's nor the attacker's`, async () => {
+    test(`after a hundred times ${name} (${method}), requests to healthy paths succeed, both another visitor's and the attacker's`, async () => {
       const upstream = upstreamOf((exchange) => (exchange.request.target.startsWith("/bad") ? attack : respondOk())(exchange));
       const id = await storefronts.add({ origin: upstream.origin, timeoutMs: 1000 });
       for (let round = 0; round < 5; round += 1) {
@@ -162,7 +162,7 @@ test("an upstream that gives no response to five visitors at five paths, for ove
   for (let visitor = 0; visitor < 5; visitor += 1) {
     for (let path = 0; path < 4; path += 1) assertProblem(await ask(visitor, (visitor + path) % 5), 502, "origin_failed");
   }
-  // Twenty simultaneous failures say nothing about other requests at that time.
+  // Twenty failures within ten seconds do not block other visitors and paths yet.
   assertProblem(await ask(99, "another"), 502, "origin_failed");
   await advanceClock(11);
   assertProblem(await ask(0, 0), 502, "origin_failed");
@@ -263,7 +263,7 @@ test("a fallback upstream whose circuit ceases to be open during a slow try serv
   assert.deepEqual([response.status, response.text], [200, "backup"]);
 });
 
-test("a response of the application, even a 500, is not replaced by the fallback", async () => {
+test("a 500 is passed on, not replaced by the fallback", async () => {
   const backup = upstreamOf(respondOk("backup"));
   const id = await storefronts.add({ origin: upstreamOf(respondFailure("500 Internal Server Error")).origin, fallback: backup.origin });
   assert.equal((await send(worker, `/stores/${id}/x`)).status, 500);
@@ -286,7 +286,7 @@ test("the maintenance page responds with 503 for a failure and for an open circu
   }
 });
 
-test("without the maintenance page the failure is the response", async () => {
+test("if the maintenance page is missing, the response is the failure", async () => {
   const id = await storefronts.add({ origin: upstreamOf(closeConnection).origin, fallback: { asset: uniqueName("missing") } });
   assertProblem(await sendForJson(worker, `/stores/${id}/x`), 502, "origin_failed");
 });

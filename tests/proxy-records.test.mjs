@@ -1,4 +1,4 @@
-// A tenant's record: validation, faults, caching in memory, and access rules.
+// A storefront's record: validation, faults, caching in memory, and access rules.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually } from "./harness/eventually.mjs";
@@ -114,7 +114,7 @@ describe("records", async () => {
   ];
   for (const [place, record] of broken) {
     const shown = JSON.stringify(record).replaceAll(String(upstream.port), "PORT").slice(0, 110);
-    test(`a fault at ${place || "the whole"} causes a 502, and only the log names it: ${shown}`, async () => {
+    test(`a fault at ${place || "the top level"} causes a 502, and only the log names it: ${shown}`, async () => {
       const id = await storefronts.add(record);
       const before = upstream.requests.length;
       const response = await sendForJson(worker, `/stores/${id}/x`);
@@ -149,7 +149,7 @@ describe("records", async () => {
     assertProblem(await sendForJson(worker, `/stores/${id}/x`), 404, "storefront_not_found");
   });
 
-  test("a broken record is never replaced by another tenant's", async () => {
+  test("a broken record is never replaced by another storefront's", async () => {
     await storefronts.put("near", to("/near"));
     assert.equal((await send(worker, "/stores/near/x")).status, 200);
     for (const id of ["nea", "near2", "Near", "near%20"]) {
@@ -232,7 +232,7 @@ describe("records", async () => {
       for (const [country, address, status] of visitors) {
         const headers = { ...(country && { "CF-IPCountry": country }), ...(address && { "CF-Connecting-IP": address }) };
         const before = upstream.requests.length;
-        // Other fields of the visitor are ignored.
+        // The address and the country come from no other field.
         const claims = { "X-Forwarded-For": "10.0.0.1", "X-Real-IP": "10.0.0.1" };
         const response = await sendForJson(worker, `/stores/${id}/x`, { headers: { ...claims, ...headers } });
         if (status === 403) assertProblem(response, 403, "access_denied");
@@ -280,7 +280,7 @@ describe("records in memory", async () => {
     assert.equal(await reads(id), 3);
   });
 
-  test("a missing tenant is never remembered", async () => {
+  test("a missing record is not cached", async () => {
     const id = uniqueName("late");
     for (let requests = 1; requests <= 3; requests += 1) {
       assert.equal((await send(worker, `/stores/${id}/x`)).status, 404);
@@ -290,7 +290,7 @@ describe("records in memory", async () => {
     assert.equal(await ask(id), "/late/x");
   });
 
-  test("while KV fails the record in memory is served, and the response says so; after an hour it is 503", async () => {
+  test("while KV fails the record in memory is served, and the response says so; after an hour the response is 503", async () => {
     const id = await storefronts.add(to("/before"));
     await ask(id);
     const faults = { ROUTING_CONFIG: { get: ["500"] } };
@@ -310,7 +310,7 @@ describe("records in memory", async () => {
     assert.equal(again.headers["routing-source"], undefined);
   });
 
-  test("a tenant that is not in memory is 503 while KV fails", async () => {
+  test("while KV fails, the response is 503 if the record is not in memory", async () => {
     const id = await storefronts.add(to("/before"));
     const response = await sendWithFaults(worker, `/stores/${id}/x`, { ROUTING_CONFIG: { get: ["500"] } }, { headers: { Accept: "application/json" } });
     assertProblem(response, 503, "kv_unavailable");

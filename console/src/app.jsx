@@ -139,7 +139,7 @@ function SignedIn({ session, onLeave }) {
               <span>{reachOf(session)}</span>
               {session.expires && <span title={session.expires}>Expires {fromNow(Date.parse(session.expires) / 1000)}</span>}
             </p>
-            <ConfirmedButton action="Sign out" title="Sign out and drop your unsaved changes?" isAsked={hasDrafts} onConfirm={onLeave}>
+            <ConfirmedButton action="Sign out" title="Sign out and drop your unsaved changes?" needsConfirmation={hasDrafts} onConfirm={onLeave}>
               <p>There are changes that you have not saved.</p>
             </ConfirmedButton>
           </div>

@@ -10,8 +10,8 @@ export const Notice = ({ kind = "", role, children }) => (
 );
 
 /**
- * Shows an error of a call, and nothing if there is none. `children` are the ways out of it, such
- * as buttons.
+ * Shows an error of a call, and nothing if there is none. `children` follow the message, such as
+ * buttons.
  */
 export const Failure = ({ error, kind = "danger", children }) =>
   error ? (
@@ -24,21 +24,21 @@ export const Failure = ({ error, kind = "danger", children }) =>
 /**
  * A button that asks in a dialog before it acts. `children` say what will happen; `action` is the
  * text of both buttons, and `label` names the first one if its text alone does not say enough. It
- * acts at once if `isAsked()` returns false.
+ * acts at once if `needsConfirmation()` returns false.
  */
-export function ConfirmedButton({ action, label, title = label ?? action, isAsked = () => true, onConfirm, disabled, children }) {
-  const [isAsking, setIsAsking] = useState(false);
-  const close = () => setIsAsking(false);
+export function ConfirmedButton({ action, label, title = label ?? action, needsConfirmation = () => true, onConfirm, disabled, children }) {
+  const [isOpen, setIsOpen] = useState(false);
+  const close = () => setIsOpen(false);
   const confirm = () => {
     close();
     onConfirm();
   };
   return (
     <>
-      <button type="button" disabled={disabled} aria-label={label} onClick={() => (isAsked() ? setIsAsking(true) : onConfirm())}>
+      <button type="button" disabled={disabled} aria-label={label} onClick={() => (needsConfirmation() ? setIsOpen(true) : onConfirm())}>
         {action}
       </button>
-      {isAsking && (
+      {isOpen && (
         <Dialog title={title} onClose={close}>
           {children}
           <div class="actions">

@@ -1,6 +1,6 @@
 //! Requests to other servers, and their responses passed back. Header fields are read one by one
-//! and changed in one call; as a whole, only those of responses that the cache receives cross into
-//! WebAssembly.
+//! and changed in one call. A whole header section crosses into WebAssembly only if the cache
+//! receives the response.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -29,11 +29,11 @@ extern "C" {
         method: &str,
         body: &JsValue,
         edits: &str,
-        milliseconds: f64,
+        timeout_ms: f64,
         encode_response_body: Option<&str>,
     ) -> Result<js_sys::Promise, JsValue>;
     #[wasm_bindgen(js_name = readBody)]
-    fn read_body_of(response: &Response, milliseconds: f64) -> js_sys::Promise;
+    fn read_body_of(response: &Response, timeout_ms: f64) -> js_sys::Promise;
     fn lines(message: &Response) -> String;
     #[wasm_bindgen(js_name = respond, catch)]
     fn respond_with(status: u16, lines: &str, edits: &str, body: &JsValue) -> Result<Response, JsValue>;
@@ -69,7 +69,7 @@ impl<'a> MessageFields<'a> {
         Self { message: request, names: Cow::Owned(names(request)) }
     }
 
-    /// Returns the fields of a request whose names are known already.
+    /// Returns the fields of a request that have these names.
     #[cfg(feature = "cache")]
     pub(crate) fn with_names(request: &'a Request, names: &'a str) -> Self {
         Self { message: request, names: Cow::Borrowed(names) }
@@ -82,8 +82,8 @@ pub(crate) fn header_section(response: &Response) -> HeaderSection {
     HeaderSection::parse(lines(response))
 }
 
-/// Returns a response with these header fields, changed, and a body that has the content coding
-/// they name already.
+/// Returns a response with these header fields after the edits. The body has the content coding
+/// that they name.
 #[cfg(feature = "cache")]
 pub(crate) fn respond(
     status: u16,
@@ -94,15 +94,16 @@ pub(crate) fn respond(
     respond_with(status, fields.as_str(), &lines_of_response(edits), body)
 }
 
-/// Returns a response of another server with its own header fields, changed, and a body that has
-/// the content coding they name already. Bytes above 0x7F in fields that are not changed arrive as
+/// Returns a response of another server with its own header fields after the edits. The body has
+/// the content coding that they name. Bytes above 0x7F in fields that are not changed arrive as
 /// they are.
 #[cfg(feature = "cache")]
 pub(crate) fn pass_back(received: &Response, edits: &HeaderEdits<'_>, body: &JsValue) -> Result<Response, JsValue> {
     pass_back_with(received, &lines_of_response(edits), body)
 }
 
-/// Returns the edits of a response as text, with what every response says to Workers Cache.
+/// Returns the edits of a response as text, with the field that every response has for Workers
+/// Cache.
 #[cfg(feature = "cache")]
 fn lines_of_response(edits: &HeaderEdits<'_>) -> String {
     match response::for_workers_cache() {
@@ -184,10 +185,10 @@ impl Fields for MessageFields<'_> {
     }
 }
 
-/// A request to another server.
+/// A request to another server. Redirects are not followed, but returned.
 pub(crate) struct UpstreamRequest<'a> {
     /// The request whose header fields are forwarded; `None` for a request that kv-edge makes
-    /// itself. Redirects are not followed, but returned.
+    /// itself.
     pub(crate) request: Option<&'a Request>,
     /// The method.
     pub(crate) method: &'a str,
@@ -214,8 +215,8 @@ impl UpstreamRequest<'_> {
         Ok(response.map(|response| UpstreamResponse::new(response, fields)))
     }
 
-    /// Does the same, but returns the runtime's response, whose body keeps the content coding that
-    /// the server gave it.
+    /// Sends the request as `send` does, but returns the runtime's response, whose body keeps the
+    /// content coding that the server gave it.
     #[cfg(feature = "cache")]
     pub(crate) async fn send_encoded(&self, url: &str, deadline: Duration) -> Result<Option<Response>, JsValue> {
         self.fetch(url, deadline, Some("manual")).await

@@ -18,7 +18,7 @@ extern "C" {
         namespace: &KvNamespace,
         key: &str,
         small_max: f64,
-        milliseconds: f64,
+        timeout_ms: f64,
     ) -> Result<js_sys::Promise, JsValue>;
     #[wasm_bindgen(js_name = envelope)]
     fn envelope_to_put(head: &str, body: &js_sys::ArrayBuffer, metadata_max: usize) -> EnvelopeToPut;

@@ -31,13 +31,13 @@ extern "C" {
 
     /// A key of a page.
     type ListedKey;
-    #[wasm_bindgen(method, getter, js_name = metadata)]
-    fn listed_metadata(this: &ListedKey) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    fn metadata(this: &ListedKey) -> JsValue;
 }
 
 /// The metadata of keys.
 pub(crate) struct KeyMetadata {
-    /// As JSON: `null` of a key without metadata.
+    /// As JSON; `null` for a key without metadata.
     pub(crate) metadata: Vec<String>,
     /// False if there are more keys.
     pub(crate) is_complete: bool,
@@ -56,7 +56,7 @@ impl Store {
             let page = deadline::within(READ_DEADLINE, await_call(list));
             let page: ListPage = page.await.unwrap_or_else(|| Err(StoreError::list_timeout()))?.unchecked_into();
             for key in page.keys().iter() {
-                let of_key = json(&key.unchecked_into::<ListedKey>().listed_metadata())?;
+                let of_key = json(&key.unchecked_into::<ListedKey>().metadata())?;
                 metadata.push(of_key.unwrap_or_else(|| "null".to_owned()));
             }
             if page.is_complete() {

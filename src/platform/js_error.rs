@@ -13,8 +13,8 @@ pub(crate) fn message_of(thrown: &JsValue) -> String {
     }
 }
 
-/// Returns an error as an exception, which a Durable Object throws. Its message is for the log; no
-/// client sees it.
+/// Returns the text of an error, for a Durable Object to throw. It is for the log; no client sees
+/// it.
 #[cfg(feature = "durable-objects")]
 pub(crate) fn exception(error: &dyn Display) -> JsValue {
     JsValue::from_str(&error.to_string())

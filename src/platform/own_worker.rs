@@ -15,27 +15,26 @@ extern "C" {
     /// Sends the same request to this Worker with only these of its header fields and another
     /// body. Resolves to status and body of the response.
     #[wasm_bindgen(js_name = send, catch)]
-    fn send_to_self(request: &Request, names: &str, body: &str) -> Result<js_sys::Promise, JsValue>;
+    fn send_to_self(request: &Request, field_names: &str, body: &str) -> Result<js_sys::Promise, JsValue>;
 }
 
 /// Sends a request that this Worker received to the Worker again, with another body. The body is
-/// handed over before this returns, so the caller may drop it. `names` are the header fields that
-/// the request keeps, separated by commas. Resolves to status and body of the response. The error
-/// is the message of the runtime, or says that there was no response by the deadline.
+/// handed over before this returns, so the caller may drop it. `field_names` are the header fields
+/// that the request keeps, separated by commas. Resolves to status and body of the response. The
+/// error is the message of the runtime, or says that there was no response by the deadline.
 #[expect(clippy::expect_used, reason = "a response that is lost must not look like one that is empty")]
 pub(crate) fn send(
     request: &Request,
-    names: &str,
+    field_names: &str,
     body: &str,
     deadline: Duration,
 ) -> impl Future<Output = Result<(u16, String), String>> + use<> {
-    let sent = send_to_self(request, names, body);
+    let sent = send_to_self(request, field_names, body);
     async move {
         let reply = deadline::within(deadline, async { JsFuture::from(sent?).await });
         let reply = reply.await.ok_or("no response in time")?;
         let reply: js_sys::Array = reply.map_err(|thrown: JsValue| message_of(&thrown))?.unchecked_into();
-        // The glue returns a status and a text.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Of three digits.
         let status = reply.get(0).as_f64().expect("the glue returns a status") as u16;
         Ok((status, reply.get(1).as_string().expect("the glue returns a text")))
     }

@@ -36,20 +36,20 @@ class Endpoint {
   #messages = [];
   #parts = [];
   #pong;
-  #closes;
+  #noteClose;
 
   /** `onClosed` is called when both endpoints have sent a close frame. */
   constructor(write, masked, onClosed = () => {}) {
     const closedBy = new Set();
-    this.#closes = (peer) => {
-      if (closedBy.add(peer).size === 2) onClosed();
+    this.#noteClose = (endpoint) => {
+      if (closedBy.add(endpoint).size === 2) onClosed();
     };
     this.send = (payload) => write(frame(typeof payload === "string" ? TEXT : BINARY, payload, { masked }));
     this.ping = (payload) => write(frame(PING, payload, { masked }));
     this.#pong = (payload) => write(frame(PONG, payload, { masked }));
     this.close = (code, reason = "") => {
       write(frame(CLOSE, closeBody(code, reason), { masked }));
-      this.#closes("this");
+      this.#noteClose("this");
     };
   }
 
@@ -100,7 +100,7 @@ class Endpoint {
 
   #message(opcode, final, data) {
     if (opcode === CLOSE) {
-      this.#closes("other");
+      this.#noteClose("peer");
       const code = data.length >= 2 ? data.readUInt16BE(0) : undefined;
       return { opcode, code, reason: data.subarray(2).toString() };
     }

@@ -1,5 +1,5 @@
 // The panel "Metrics": requests, the share of values that came from memory, errors, operations of
-// KV and their cost, calls of Durable Objects and upstreams.
+// KV and their cost, calls to Durable Objects and upstreams.
 import { useEffect, useState } from "preact/hooks";
 import { Chart } from "../chart.jsx";
 import { Field } from "../controls.jsx";
@@ -62,8 +62,8 @@ export function MetricsPanel() {
           <Failure error={error} />
           {result?.range === range ? <Metrics report={result.report} range={range} /> : !error && <p class="help">Loading…</p>}
           <p class="help">
-            Each isolate hands its counts over every ten seconds. What an isolate has counted since its last hand-over that arrived is lost if it is evicted, so
-            these figures may be too low, never too high.
+            Each isolate hands its counts over every ten seconds. If an isolate is evicted, its counts since the last successful hand-over are lost, so these
+            figures may be too low, never too high.
           </p>
         </>
       )}
@@ -80,10 +80,10 @@ const MetricsAreOff = () => (
   </Notice>
 );
 
-/** Returns a point for each step of the range; one without requests has no routes. */
+/** Returns the times of the range's steps, and for each step its counts by route. */
 function gridOf({ points, seconds }, count) {
   const known = new Map(points.map(({ time, routes }) => [Date.parse(time) / 1000, routes]));
-  // The present minute or hour is shown once something of it was counted.
+  // The current minute or hour is shown as soon as it has counts.
   const now = Math.floor(Date.now() / 1000 / seconds) * seconds;
   const last = known.has(now) ? now : now - seconds;
   const times = Array.from({ length: count }, (_, index) => last - (count - 1 - index) * seconds);
@@ -115,7 +115,7 @@ function Metrics({ report, range }) {
   const figures = [
     ["requests", number(requests)],
     ["5xx", percent(shareOf(failed, requests - failed))],
-    ["values out of memory", percent(hitRatioOf(all))],
+    ["values from memory", percent(hitRatioOf(all))],
     ["KV operations", number(sumOf(all, operationsOf))],
     ["cost of KV", dollars(sumOf(all, (one) => one.costDollars))],
     ["mean time", meanTimeOf(all, requests)],
@@ -127,7 +127,7 @@ function Metrics({ report, range }) {
       <div class="charts">
         <Chart label="Requests a second, by route" times={times} series={rates} />
         <Chart
-          label="Hit ratio: values out of memory"
+          label="Hit ratio: values from memory"
           times={times}
           series={[{ label: "of all values read", values: routes.map((of) => hitRatioOf(Object.values(of))) }]}
           format={percent}
@@ -152,7 +152,7 @@ function Metrics({ report, range }) {
       </div>
       <RouteTable byRoute={byRoute} />
       <p class="help">
-        Cost by the price list of {prices.asOf}, for a million: keys read ${prices.keysRead}, writes ${prices.writes}, deletes ${prices.deletes}, lists $
+        Cost by the price list of {prices.asOf}, per million: keys read ${prices.keysRead}, writes ${prices.writes}, deletes ${prices.deletes}, lists $
         {prices.lists}. What a plan includes is not subtracted.
       </p>
     </>

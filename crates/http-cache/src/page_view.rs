@@ -56,7 +56,7 @@ impl PageView<'static> {
         }
     }
 
-    /// Returns the record in `CACHE_KV`.
+    /// Returns the JSON that is stored in `CACHE_KV`.
     #[must_use]
     pub fn to_json(&self) -> String {
         record::to_json(self)
@@ -75,7 +75,8 @@ pub fn json_from_record(record: &[u8]) -> Option<Vec<u8>> {
     is_view.then(|| [BEFORE.as_bytes(), record, AFTER_FROM_CACHE.as_bytes()].concat())
 }
 
-/// Returns where the record begins and ends in a response of `length` bytes out of the cache.
+/// Returns where the record begins and ends in a response with `"fromCache":true`, which has
+/// `length` bytes.
 #[must_use]
 #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "the two texts stand above")]
 pub fn record_in_json(length: u32) -> (u32, u32) {
@@ -83,11 +84,11 @@ pub fn record_in_json(length: u32) -> (u32, u32) {
     (before, length - after)
 }
 
-/// Returns the documented response around a view that was made just now, from a page out of the
-/// cache or from the upstream.
+/// Returns the documented response around the JSON of a view that was made just now, from a page
+/// of the cache or of the upstream.
 #[must_use]
-pub fn json_around(page: &str, is_from_cache: bool) -> String {
-    [BEFORE, page, if is_from_cache { AFTER_FROM_CACHE } else { AFTER }].concat()
+pub fn json_around(view: &str, is_from_cache: bool) -> String {
+    [BEFORE, view, if is_from_cache { AFTER_FROM_CACHE } else { AFTER }].concat()
 }
 
 #[cfg(test)]

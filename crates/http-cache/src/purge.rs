@@ -366,7 +366,7 @@ pub fn parse_request(body: &[u8], allowed: &OriginAllowList) -> Result<PurgeRequ
         targets.extend(request.member("tags", |list| list.list(TARGETS_MAX, tag)).unwrap_or_default());
         targets.extend(request.member("all", boolean).filter(|all| *all).map(PurgeTarget::All));
         if targets.len() > TARGETS_MAX {
-            return root.fault(format!("it names {} targets; {TARGETS_MAX} are the most", targets.len()));
+            return root.fault(format!("it names {} targets; at most {TARGETS_MAX} are allowed", targets.len()));
         }
         Some(PurgeRequest { targets, mode })
     });

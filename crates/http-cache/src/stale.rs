@@ -14,10 +14,10 @@ use crate::stored_response::StoredResponse;
 use crate::validation::has_validator;
 use kv_store::limits::EXPIRATION_TTL_MIN_SECONDS;
 
-/// How much longer than a response can be served KV keeps it, in seconds. With a validator it
-/// can still be validated. Without one it is useless then, and the margin only allows for
-/// differences between clocks.
+/// How long KV keeps a response after it can no longer be served, in seconds. It is useless then;
+/// this allows for differences between clocks.
 const MARGIN_SECONDS: u64 = 60;
+/// The same for a response with a validator, which can still be validated.
 const VALIDATED_MARGIN_SECONDS: u64 = 60 * 60;
 
 /// The longest time for which KV keeps a response, in seconds.
@@ -40,7 +40,7 @@ pub fn may_serve_while_revalidating(directives: &CacheControl, stale_ms: u64) ->
 /// cannot be reached or does not respond (RFC 5861 §4). `stale_ms` is how long it has been stale,
 /// in milliseconds.
 ///
-/// This takes a directive. RFC 9111 §4.2.4 lets a disconnected cache do without one, but a
+/// This requires a directive. RFC 9111 §4.2.4 lets a disconnected cache do without one, but a
 /// single failed request does not make a cache disconnected. The request may allow it, too, but
 /// only for a response that was explicitly fresh.
 #[must_use]
@@ -77,8 +77,8 @@ pub fn is_early_refresh(cost_ms: u64, ttl_ms: u64, random: impl FnOnce() -> u64)
 
 /// Returns the number of seconds for which KV keeps a response, its `expirationTtl`: as long as
 /// it is fresh, as long as it may be served stale, and a margin, between KV's minimum (KV
-/// documentation, "Write key-value pairs") and 30 days. A response that is fresh by default only
-/// has no margin.
+/// documentation, "Write key-value pairs") and 30 days. A response that is fresh only by the
+/// default lifetime gets no margin.
 #[must_use]
 pub fn expiration_ttl_seconds(stored: &StoredResponse, now_ms: u64) -> u32 {
     let directives = &stored.directives;
@@ -126,13 +126,11 @@ mod tests {
 
     #[test]
     fn stale_if_error_of_response_or_request_lasts_for_its_seconds() {
-        let directives = stored("max-age=1, stale-if-error=10");
+        let response = stored("max-age=1, stale-if-error=10");
         let request = CacheControl::parse("stale-if-error=20");
         let none = CacheControl::default();
-        assert!(may_serve_on_error(&directives, &none, 10_000) && !may_serve_on_error(&directives, &none, 10_001));
-        assert!(
-            may_serve_on_error(&directives, &request, 20_000) && !may_serve_on_error(&directives, &request, 20_001)
-        );
+        assert!(may_serve_on_error(&response, &none, 10_000) && !may_serve_on_error(&response, &none, 10_001));
+        assert!(may_serve_on_error(&response, &request, 20_000) && !may_serve_on_error(&response, &request, 20_001));
         assert!(!may_serve_on_error(&stored("max-age=1"), &none, 0), "not without a directive");
     }
 
@@ -173,17 +171,20 @@ mod tests {
     }
 
     #[test]
-    fn an_early_refresh_is_the_likelier_the_nearer_expiry_and_the_dearer_it_is() {
+    fn an_early_refresh_is_likelier_near_expiry_and_if_it_takes_long() {
         let most: u64 = (1 << 52) - 1;
         assert!(is_early_refresh(100, 0, || most), "expired");
         assert!(!is_early_refresh(100, 10, || most) && is_early_refresh(100, 10, || 0));
         assert!(!is_early_refresh(0, 1, || 0), "what costs nothing is never early");
         assert!(!is_early_refresh(100, 3001, || panic!("not drawn far from expiry")));
         // P(early) = e^(-ttl/cost).
-        let hits =
-            |ttl_ms: u64| (0..1000_u64).filter(|at| is_early_refresh(100, ttl_ms, || at * (most / 1000))).count();
-        assert!((355..=380).contains(&hits(100)), "{}", hits(100));
-        assert!((595..=617).contains(&hits(50)), "{}", hits(50));
+        let hits = |cost_ms: u64, ttl_ms: u64| {
+            (0..1000_u64).filter(|at| is_early_refresh(cost_ms, ttl_ms, || at * (most / 1000))).count()
+        };
+        for (cost_ms, ttl_ms, expected) in [(100, 100, 355..=380), (100, 50, 595..=617), (200, 100, 595..=617)] {
+            let hits = hits(cost_ms, ttl_ms);
+            assert!(expected.contains(&hits), "{cost_ms} {ttl_ms}: {hits}");
+        }
     }
 
     #[test]
@@ -208,6 +209,6 @@ mod tests {
         assert_eq!(stored("max-age=10, stale-while-revalidate=20, stale-if-error=7200", None, None, 0), 7270);
         assert_eq!(stored("max-age=10, stale-if-error=7200, must-revalidate", None, None, 0), 70);
         assert_eq!(stored("max-age=99999999999", None, None, 0), EXPIRATION_TTL_MAX_SECONDS);
-        assert_eq!(stored("", Some("\"a\""), Some(60_000), 0), 60, "by default: as documented");
+        assert_eq!(stored("", Some("\"a\""), Some(60_000), 0), 60, "a default lifetime has no margin");
     }
 }

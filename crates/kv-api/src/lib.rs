@@ -1,5 +1,5 @@
-//! The REST API of Workers KV as a protocol: what clients send, and what they expect back. It
-//! knows no runtime and makes no call itself.
+//! The REST API of Workers KV as a protocol: what clients send, and what they expect back. The
+//! crate knows no runtime and does no I/O.
 //!
 //! 1. A request becomes a [`call::Call`]: one variant for each endpoint, with its parameters read
 //!    and checked.
@@ -7,8 +7,9 @@
 //!    [`token::AccessToken`] carries. It decides what the caller may see and change.
 //! 3. The body is a value, or becomes a [`form::Form`] or a [`bulk`] batch, which is checked whole
 //!    before anything is written.
-//! 4. The result goes into an [`envelope`], unless it is a value that is read alone. So does an
-//!    [`error::KvApiError`], which has the error code and the words of the service.
+//! 4. The result goes into an [`envelope`], unless it is the value of a single key, which is
+//!    returned as it is. So does an [`error::KvApiError`], which has Cloudflare's error code and
+//!    message.
 //!
 //! ```text
 //!   method, path, query ──> Call ──┐

@@ -19,8 +19,8 @@ use crate::bulk_call::{BulkOutcome, INVOCATION_KEYS_MAX};
 /// bindings", limits).
 pub const CALLS_MAX: usize = 31;
 
-/// The most bytes of a call, unless one value alone has more. Several calls run at the same time,
-/// and an isolate has 128 MB.
+/// The most bytes of the items of a call, unless one value alone has more. Several calls run at
+/// the same time, and an isolate has 128 MB.
 const PART_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The most times that a key is sent.
@@ -110,12 +110,14 @@ impl<'a> SplitBatch<'a> {
     /// round has all items of a batch within the limits, in 30 calls at most, and a call is left
     /// for keys that fail:
     ///
-    /// - Each part before the last has no room for the item that the last one begins with, and all
-    ///   items in them are as long as that or longer. At most 22 of these parts have 450 keys.
-    /// - The others lack less than one such item of 4 MiB. A batch has 32 MiB at most, so beside
-    ///   eight of them there would be room for seven such items, and none of the parts would have
-    ///   450 keys. But any two of these have more than 4 MiB together, so there are at most 16.
-    ///   Therefore at most seven stand beside parts with 450 keys.
+    /// - Let `s` be the length of the first item of the last part. No earlier part had room for
+    ///   it: each is full by keys (450), or by bytes (more than 4 MiB - `s`). All their items have
+    ///   at least `s` bytes.
+    /// - At most 22 parts are full by keys, and if at most 7 are full by bytes, there are 30 parts
+    ///   with the last one.
+    /// - If 8 or more are full by bytes, the rest of the 32 MiB of a batch is less than 8 `s`, so
+    ///   no part is full by keys. Any two parts have more than 4 MiB together, so there are 16 at
+    ///   most.
     pub fn next_round(&mut self) -> Vec<BatchPart> {
         let mut parts: Vec<BatchPart> = Vec::new();
         if self.rounds_left == 0 {
@@ -273,7 +275,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Random lengths of all orders of magnitude, as many as the limits allow.
+        /// Random counts, and lengths of all orders of magnitude, within the limits.
         #[test]
         fn the_first_round_has_all_items_of_a_batch_within_the_limits(
             lengths in prop::collection::vec((0_u32..25, 0_usize..1000), 1..40),

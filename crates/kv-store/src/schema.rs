@@ -142,7 +142,7 @@ impl Node<'_> {
     pub fn list<T>(&self, max: usize, mut read: impl FnMut(&Node<'_>) -> Option<T>) -> Option<Vec<T>> {
         let Some(elements) = self.value.as_array() else { return self.fault("it must be an array") };
         if elements.len() > max {
-            return self.fault(format!("it has {} elements; {max} are the most", elements.len()));
+            return self.fault(format!("it has {} elements; at most {max} are allowed", elements.len()));
         }
         let of = |(index, value)| read(&self.child(value, PathStep::Element(index)));
         Some(elements.iter().enumerate().filter_map(of).collect())
@@ -153,7 +153,7 @@ impl Node<'_> {
     pub fn map<T>(&self, max: usize, mut read: impl FnMut(&str, &Node<'_>) -> Option<T>) -> Option<Vec<T>> {
         let Some(members) = self.value.as_object() else { return self.fault("it must be an object") };
         if members.len() > max {
-            return self.fault(format!("it has {} members; {max} are the most", members.len()));
+            return self.fault(format!("it has {} members; at most {max} are allowed", members.len()));
         }
         let of = |(name, value): (&String, _)| read(name, &self.child(value, PathStep::Member(name)));
         Some(members.iter().filter_map(of).collect())
@@ -293,7 +293,7 @@ mod tests {
                     "items[0].weight: it must be a whole number from 1 to 9",
                 ],
             ),
-            (r#"{"name": "a", "items": [1, 2, 3]}"#, &["items: it has 3 elements; 2 are the most"]),
+            (r#"{"name": "a", "items": [1, 2, 3]}"#, &["items: it has 3 elements; at most 2 are allowed"]),
         ] {
             assert_eq!(faults(json), expected, "{json}");
         }

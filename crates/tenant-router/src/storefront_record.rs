@@ -157,7 +157,7 @@ impl RoutingEntry {
     /// [`RecordError`] with the faults, at most 100.
     pub fn parse(key: &str, json: &str, policy: Option<&OriginPolicy>) -> Result<Self, RecordError> {
         if json.len() > RECORD_BYTES_MAX {
-            let problem = format!("it has {} bytes; {RECORD_BYTES_MAX} are the most", json.len());
+            let problem = format!("it has {} bytes; at most {RECORD_BYTES_MAX} are allowed", json.len());
             let faults = vec![Fault { path: String::new(), problem: Cow::Owned(problem) }];
             return Err(RecordError { faults, is_refused: false });
         }

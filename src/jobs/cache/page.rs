@@ -1,5 +1,5 @@
-//! `GET /cache?url={URL}`: the documented JSON of a page. It is an exchange of the same cache as
-//! the page itself, under a key of its own.
+//! `GET /cache?url={URL}`: the documented JSON of a page. It is in the same cache as the page,
+//! under its own key.
 
 use std::rc::Rc;
 
@@ -28,15 +28,15 @@ pub(crate) async fn handle(context: &Rc<RequestContext>, target: &RequestTarget<
     let response = runner.run(Exchange::of_page_view(url)).await.map_err(|failure| failure.response)?;
     let CacheResponse { result, page, .. } = response;
     let (body, cache_status): (JsValue, _) = match (result.source, result.cache_status, page) {
-        (_, view @ CacheStatus::Forwarded { .. }, Some(page)) => {
-            let cache_status = CacheStatus::of_view(page.cache_status, view);
+        (_, view_status @ CacheStatus::Forwarded { .. }, Some(page)) => {
+            let cache_status = CacheStatus::of_view(page.cache_status, view_status);
             let is_from_cache = matches!(cache_status, CacheStatus::Hit { .. });
             (response::bytes(page_view::json_around(&page.json, is_from_cache).as_bytes()), cache_status)
         }
         (ResponseSource::Stored { hit: CacheHit { body: EnvelopeBody::Bytes(body), .. }, .. }, cache_status, _) => {
             (body.into(), cache_status)
         }
-        _ => return Err(RequestError::internal(&JsValue::from_str("a page as a stream"))),
+        _ => return Err(RequestError::internal(&JsValue::from_str("the JSON of a page came as a stream"))),
     };
     let fields = [("content-type", "application/json"), ("cache-control", "no-cache"), ("via", VIA)];
     let response = response::ok(&body, &fields)?;

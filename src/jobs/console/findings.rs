@@ -33,7 +33,7 @@ impl Findings {
     /// otherwise `check` gets its tree.
     pub(super) fn of_json(text: &str, bytes_max: usize, check: impl FnOnce(&JsonTree) -> Self) -> Self {
         if text.len() > bytes_max {
-            let problem = format!("it has {} bytes; {bytes_max} are the most", text.len()).into();
+            let problem = format!("it has {} bytes; at most {bytes_max} are allowed", text.len()).into();
             let fault = Fault { path: String::new(), problem };
             return Self { faults: vec![fault.into()], warnings: Vec::new() };
         }

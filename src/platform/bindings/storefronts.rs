@@ -1,4 +1,4 @@
-//! The binding of storefronts: for `/stores`, their own hosts, and the console.
+//! The binding of storefronts: for `/stores`, the hosts of storefronts, and the console.
 
 use wasm_bindgen::prelude::*;
 
@@ -14,7 +14,7 @@ extern "C" {
 
 impl Bindings {
     /// Returns `ROUTING_CONFIG`: a record for each storefront, and for each custom domain the id
-    /// of its storefront.
+    /// of its storefront or a record of its own.
     pub(crate) fn storefronts(&self) -> Store {
         self.store(self.env.routing_config())
     }

@@ -5,16 +5,16 @@
 const utf8 = { decoder: new TextDecoder(), encoder: new TextEncoder() };
 
 /**
- * Reads a value: `{ head, length, bytes }` if its metadata says that it has at most `smallMax`
- * bytes, else `{ head, length, stream }`; `null` if there is none. There is no `head` if the
- * metadata does not say how long the body is, nor if the bytes are more or fewer than it says. A
- * stream that is longer or shorter than it says ends with an error. Rejects if KV does not respond
- * in time.
+ * Reads a value: `{ head, length, bytes }` if its metadata says that head and body have at most
+ * `smallMax` bytes, else `{ head, length, stream }`; `null` if there is none. If the metadata does
+ * not say how long the body is, there is only `bytes` or `stream`. If the value has another length
+ * than it says, the result is `{}`, and a stream ends with an error. Rejects if KV does not
+ * respond within `timeoutMs`.
  */
-export function readEnvelope(namespace, key, smallMax, milliseconds) {
+export function readEnvelope(namespace, key, smallMax, timeoutMs) {
   return new Promise((resolve, reject) => {
     // The timer ends with the request. Clearing it earlier costs more than it saves.
-    setTimeout(() => reject(new Error("KV GET did not end in time")), milliseconds);
+    setTimeout(() => reject(new Error("KV GET did not end in time")), timeoutMs);
     read(namespace, key, smallMax).then(resolve, reject);
   });
 }

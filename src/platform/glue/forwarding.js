@@ -36,8 +36,8 @@ export function lines(message) {
 }
 
 /**
- * Returns a response with these header fields, changed, and a body that has the content coding
- * they name already.
+ * Returns a response with these header fields after the edits. The body has the content coding
+ * that they name.
  */
 export function respond(status, lines, edits, body) {
   const headers = new Headers();
@@ -48,8 +48,8 @@ export function respond(status, lines, edits, body) {
 }
 
 /**
- * Returns a response of another server with its own header fields, changed, and this body, which
- * has the content coding they name already. Only the `Headers` of the received response keep bytes
+ * Returns a response of another server with its own header fields after the edits. The body has
+ * the content coding that they name. Only the `Headers` of the received response keep bytes
  * above 0x7F that are not UTF-8: as text they become U+FFFD.
  */
 export function passBack(received, edits, body) {
@@ -75,10 +75,10 @@ function edit(headers, edits) {
 /**
  * Sends a request to a URL with the header fields of `request`, if there is one, as `edits` change
  * them, and this body, if any. Redirects are not followed. Resolves to the response, or to `null`
- * if none has begun after `milliseconds`. `encodeResponseBody` is "manual" if the body must
+ * if none has begun after `timeoutMs`. `encodeResponseBody` is "manual" if the body must
  * keep its content coding.
  */
-export function send(url, request, method, body, edits, milliseconds, encodeResponseBody) {
+export function send(url, request, method, body, edits, timeoutMs, encodeResponseBody) {
   const headers = new Headers(request?.headers);
   edit(headers, edits);
   const init = { method, headers, body, redirect: "manual", encodeResponseBody };
@@ -88,19 +88,19 @@ export function send(url, request, method, body, edits, milliseconds, encodeResp
     setTimeout(() => {
       late = true;
       resolve(null);
-    }, milliseconds);
+    }, timeoutMs);
     fetch(url, init).then((response) => (late ? response.body?.cancel().catch(() => {}) : resolve(response)), reject);
   });
 }
 
 /**
- * Reads the body of a response to its end. Resolves to `null` if it has not ended after so many
- * milliseconds.
+ * Reads the body of a response to its end. Resolves to `null` if it has not ended after
+ * `timeoutMs`.
  */
-export function readBody(response, milliseconds) {
+export function readBody(response, timeoutMs) {
   return new Promise((resolve, reject) => {
     // The timer ends with the request. Clearing it earlier costs more than it saves.
-    setTimeout(() => resolve(null), milliseconds);
+    setTimeout(() => resolve(null), timeoutMs);
     response.arrayBuffer().then(resolve, reject);
   });
 }

@@ -1,9 +1,9 @@
-// Parts of streams. KV returns a value only from its beginning.
+// Parts of streams. KV has no range reads: each read begins at the first byte.
 
 /** Reads a stream once, from its beginning on, and copies parts of it. */
 export class Reader {
   #reader;
-  /** The position of the bytes at hand. */
+  /** The position of the first of `#bytes` in the stream. */
   #at = 0;
   #bytes = new Uint8Array();
 

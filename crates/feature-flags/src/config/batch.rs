@@ -35,7 +35,7 @@ pub fn parse_request(body: &[u8]) -> Result<Vec<String>, ConfigError> {
         ConfigError::InvalidBatch("The body must be JSON like {\"userIds\": [\"a\", \"b\"]}.".to_owned())
     })?;
     if user_ids.len() > USERS_MAX {
-        let sentence = format!("The body has {} userIds; {USERS_MAX} are the most.", user_ids.len());
+        let sentence = format!("The body has {} userIds; at most {USERS_MAX} are allowed.", user_ids.len());
         return Err(ConfigError::InvalidBatch(sentence));
     }
     Ok(user_ids)

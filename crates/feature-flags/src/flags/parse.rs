@@ -47,7 +47,7 @@ pub(super) const OPERATORS: [(&str, ParseOperand); 12] = [
 /// Parses the definitions, or returns the faults, at most 100.
 pub(super) fn definitions(json: &str) -> Result<Definitions, Vec<Fault>> {
     if json.len() > DEFINITIONS_BYTES_MAX {
-        let problem = format!("it has {} bytes; {DEFINITIONS_BYTES_MAX} are the most", json.len());
+        let problem = format!("it has {} bytes; at most {DEFINITIONS_BYTES_MAX} are allowed", json.len());
         return Err(vec![Fault { path: String::new(), problem: problem.into() }]);
     }
     schema::read(json, |root| {
@@ -177,8 +177,8 @@ fn rule(node: &Node<'_>, variants: VariantNames<'_>, default: Option<usize>) -> 
         }
     });
     let percentage = object.member("percentage", |percentage| {
-        let border = percentage.value().as_f64().and_then(Bucket::border);
-        border.or_else(|| percentage.fault("it must be a number from 0 to 100 with three decimals at most"))
+        let threshold = percentage.value().as_f64().and_then(Bucket::threshold);
+        threshold.or_else(|| percentage.fault("it must be a number from 0 to 100 with three decimals at most"))
     });
     let variant = if is_deny && !object.has("variant") {
         default

@@ -28,7 +28,8 @@ fn chosen(flag: &Flag, key: Option<&str>, context: &Value) -> Result<(String, &'
 
 /// Returns a user whose bucket for the flag `x` lies between these percentages.
 fn user_between(from: f64, to: f64) -> String {
-    let is_between = |user: &String| (Bucket::border(from)..Bucket::border(to)).contains(&Some(Bucket::of("x", user)));
+    let is_between =
+        |user: &String| (Bucket::threshold(from)..Bucket::threshold(to)).contains(&Some(Bucket::of("x", user)));
     (0..1000).map(|user| format!("user-{user}")).find(is_between).unwrap()
 }
 
@@ -263,10 +264,11 @@ fn flags_are_found_by_name_and_listed_in_order() {
 }
 
 #[test]
-fn a_percentage_holds_below_its_border() {
+fn a_percentage_holds_below_its_threshold() {
     let bucket = Some(Bucket::of("x", "user-1"));
-    let border = (0..100_000_u32).find(|border| Bucket::border(f64::from(*border) / 1000.0) == bucket).unwrap();
-    for (thousandths, expected) in [(border, "none"), (border + 1, "a")] {
+    let threshold =
+        (0..100_000_u32).find(|threshold| Bucket::threshold(f64::from(*threshold) / 1000.0) == bucket).unwrap();
+    for (thousandths, expected) in [(threshold, "none"), (threshold + 1, "a")] {
         let flag = flag(&json!({"rules": [{"percentage": f64::from(thousandths) / 1000.0, "variant": "a"}]}));
         assert_eq!(chosen(&flag, Some("user-1"), &json!({})), Ok((expected.to_owned(), "SPLIT")));
     }

@@ -32,7 +32,8 @@ fn flag_warnings(flag: &Flag, place: &str, warnings: &mut Vec<Fault>) {
         if let Some((path, problem)) = matches_nobody(rule) {
             warn(&path, problem.to_owned());
         } else if let Some((earlier, other)) = before().find(|(_, other)| other.covers(rule)) {
-            let is_smaller = rule.percentage.is_some() && other.percentage.is_some_and(|border| border < Bucket::ALL);
+            let is_smaller =
+                rule.percentage.is_some() && other.percentage.is_some_and(|threshold| threshold < Bucket::ALL);
             if is_smaller {
                 let problem = format!(
                     "nobody gets it: every percentage counts from 0, and rules[{earlier}] before it goes at least as far"
@@ -80,8 +81,8 @@ impl TargetingRule {
         };
         allows
             && self.conditions.iter().all(|condition| other.conditions.contains(condition))
-            && self
-                .percentage
-                .is_none_or(|border| border == Bucket::ALL || other.percentage.is_some_and(|smaller| smaller <= border))
+            && self.percentage.is_none_or(|threshold| {
+                threshold == Bucket::ALL || other.percentage.is_some_and(|smaller| smaller <= threshold)
+            })
     }
 }

@@ -244,11 +244,11 @@ fn a_request_is_bounded_in_bytes_targets_and_their_length() {
     assert_eq!(request(&format!(r#"{{"tags": [{}]}}"#, tags(30))).unwrap().len(), 30);
     assert_eq!(
         request(&format!(r#"{{"tags": [{}]}}"#, tags(31))),
-        Err("The purge is not valid: tags: it has 31 elements; 30 are the most.".to_owned())
+        Err("The purge is not valid: tags: it has 31 elements; at most 30 are allowed.".to_owned())
     );
     assert_eq!(
         request(&format!(r#"{{"tag": "x", "tags": [{}]}}"#, tags(30))),
-        Err("The purge is not valid: it names 31 targets; 30 are the most.".to_owned())
+        Err("The purge is not valid: it names 31 targets; at most 30 are allowed.".to_owned())
     );
     let longest = "x".repeat(TEXT_BYTES_MAX);
     assert_eq!(request(&format!(r#"{{"tag": "{longest}"}}"#)), Ok(vec![tagged(&longest)]));

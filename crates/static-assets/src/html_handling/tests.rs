@@ -1,4 +1,5 @@
-//! Which file or redirect a path means in each mode of `html_handling`, and pages of a 404.
+//! Which file or redirect a path means in each mode of `html_handling`, and which pages of a 404
+//! are tried.
 
 use proptest::prelude::*;
 
@@ -125,7 +126,7 @@ fn a_page_beside_a_folder_of_its_name() {
         ("/both/index.html", "> /both/"),
     ];
     check(AutoTrailingSlash, &files, &lines);
-    // One path cannot show two files: the file that it does not show has its own name.
+    // One path cannot serve two files, so the other file is served under its full name.
     let lines = [
         ("/both", "> /both/"),
         ("/both.html", "/both.html"),

@@ -128,7 +128,7 @@ fn read_variants(list: &Node<'_>, upstream: &ReadUpstream<'_>) -> Option<ListedV
             let text = node.text()?;
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
             if !(1..=64).contains(&text.len()) || !text.bytes().all(is_plain) {
-                return node.fault("a name has 1 to 64 letters, digits, dots, hyphens and underscores");
+                return node.fault("a name has 1 to 64 characters: letters, digits, dots, hyphens and underscores");
             }
             if names.iter().any(|name| name == text) {
                 return node.fault("another variant has this name");

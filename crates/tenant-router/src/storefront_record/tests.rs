@@ -149,7 +149,7 @@ fn null_is_a_fault_everywhere() {
 }
 
 #[test]
-fn an_origin_that_is_not_admitted_refuses_the_whole_record() {
+fn a_record_is_refused_as_a_whole_if_an_origin_is_not_admitted() {
     let places = [
         (r#"{"origin": "#, "}", "origin"),
         (r#"{"origin": "https://a.example", "fallback": "#, "}", "fallback"),
@@ -240,7 +240,7 @@ fn without_a_policy_every_valid_origin_is_admitted() {
 }
 
 #[test]
-fn a_custom_domain_names_a_storefront_and_nothing_else() {
+fn a_custom_domain_names_a_storefront_or_has_a_record_of_its_own() {
     let stored = parsed("domain:www.a.example", r#"{"storefront": "shop"}"#);
     assert_eq!(stored, Ok(RoutingEntry::CustomDomain(Key::literal("shop"))));
     let with_origin = parsed("domain:www.a.example", r#"{"origin": "https://a.example"}"#);
@@ -275,11 +275,12 @@ fn a_record_has_128_kib_at_most() {
     };
     assert_eq!(faults("shop", &padded(131_072)), [""; 0]);
     let error = parsed("shop", &padded(131_073)).unwrap_err();
-    assert_eq!(error.to_string(), "it has 131073 bytes; 131072 are the most");
+    assert_eq!(error.to_string(), "it has 131073 bytes; at most 131072 are allowed");
     assert!(!error.is_refused);
 }
 
-/// Returns what serves a path: host and base path of an upstream, or `variants`.
+/// Returns what serves a path: host (without `.shops.example`) and base path of an upstream,
+/// `variants`, or `none`.
 fn serving(record: &StorefrontRecord, rest: &str) -> String {
     match record.serving(rest) {
         Some(Serving::One(upstream)) => {

@@ -24,7 +24,8 @@ impl VisitorView<'_> {
     ///   the others are removed.
     /// - If that one is absent or does not start with `/`, the default path of the request to the
     ///   upstream (§5.1.4) is written out under a prefix: for `/stores/a` the browser's default
-    ///   would be `/stores`, which all storefronts share. Without a prefix, that default counts.
+    ///   would be `/stores`, which all storefronts share. Without a prefix, it is removed, and the
+    ///   browser's default counts.
     /// - Everything else stays as it is, byte for byte.
     ///
     /// A `;` in the prefix becomes `%3B`, so that it cannot begin an attribute. Browsers do not
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn under_a_prefix_every_cookie_has_a_path_below_it_and_no_domain() {
+    fn under_a_prefix_every_cookie_has_a_path_at_or_below_it_and_no_domain() {
         for (value, expected) in [
             ("a=b", "a=b; Path=/stores/a/x"),
             ("a=b; Path=/shop", "a=b; Path=/stores/a"),
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn at_a_host_of_its_own_a_storefront_sets_cookies_for_it() {
+    fn a_storefront_with_its_own_host_sets_cookies_for_that_host() {
         for (upstream, value, expected) in [
             ("https://a.example", "a=b", "a=b"),
             ("https://a.example", "a=b; path=/; HttpOnly", "a=b; path=/; HttpOnly"),
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_cannot_end_the_attribute_nor_make_the_browser_ignore_it() {
+    fn a_prefix_can_neither_end_the_attribute_nor_make_it_too_long() {
         let path = |prefix: &str, value: &str| cookie("https://a.example", prefix, "/x", value);
         assert_eq!(path("/stores/a;Domain=x\u{1}", "a=b"), "a=b; Path=/stores/a%3BDomain=x%01");
         let long = format!("a=b; Path=/{}", "x".repeat(1024));

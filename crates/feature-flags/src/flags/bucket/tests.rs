@@ -26,7 +26,7 @@ fn a_hundred_thousand_ids_are_spread_within_one_percent() {
             assert!(bucket < Bucket::ALL);
             tenths[(bucket.0 / (COUNT / 10)) as usize] += 1;
             for (percentage, count) in &mut below {
-                *count += u32::from(bucket < Bucket::border(*percentage).unwrap());
+                *count += u32::from(bucket < Bucket::threshold(*percentage).unwrap());
             }
         }
         for tenth in tenths {
@@ -80,7 +80,7 @@ fn scaling_reaches_both_ends() {
 
 #[test]
 fn a_percentage_has_three_decimals_at_most() {
-    for (percentage, border) in [
+    for (percentage, threshold) in [
         (0.0, Some(0)),
         (0.001, Some(1)),
         (0.1, Some(100)),
@@ -98,9 +98,9 @@ fn a_percentage_has_three_decimals_at_most() {
         (f64::NAN, None),
         (f64::INFINITY, None),
     ] {
-        assert_eq!(Bucket::border(percentage), border.map(Bucket), "{percentage}");
+        assert_eq!(Bucket::threshold(percentage), threshold.map(Bucket), "{percentage}");
     }
     for thousandths in 0..=COUNT {
-        assert_eq!(Bucket::border(f64::from(thousandths) / 1000.0), Some(Bucket(thousandths)));
+        assert_eq!(Bucket::threshold(f64::from(thousandths) / 1000.0), Some(Bucket(thousandths)));
     }
 }

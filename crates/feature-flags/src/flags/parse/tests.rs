@@ -249,11 +249,14 @@ fn lists_rules_variants_and_metadata_have_a_largest_length() {
     ] {
         assert!(faults_of_rule(&rule(most)).is_empty(), "{place}");
         let more = most + 1;
-        assert_eq!(faults_of_rule(&rule(more)), [format!("{place}: it has {more} elements; {most} are the most")]);
+        assert_eq!(
+            faults_of_rule(&rule(more)),
+            [format!("{place}: it has {more} elements; at most {most} are allowed")]
+        );
     }
     let rules = |count| vec![json!({"allow": ["u"], "variant": "on"}); count];
     assert!(faults_of_flag(&json!({"default": "on", "rules": rules(100)})).is_empty());
-    let fault = "flags.x.rules: it has 101 elements; 100 are the most";
+    let fault = "flags.x.rules: it has 101 elements; at most 100 are allowed";
     assert_eq!(faults_of_flag(&json!({"default": "on", "rules": rules(101)})), [fault]);
     let members = |count| many(count).map(|name| (name, json!(1))).collect::<serde_json::Map<_, _>>();
     for member in ["variants", "metadata"] {
@@ -263,7 +266,7 @@ fn lists_rules_variants_and_metadata_have_a_largest_length() {
             flag
         };
         assert!(faults_of_flag(&flag(50)).is_empty());
-        let fault = format!("flags.x.{member}: it has 51 members; 50 are the most");
+        let fault = format!("flags.x.{member}: it has 51 members; at most 50 are allowed");
         assert_eq!(faults_of_flag(&flag(51)), [fault]);
     }
     let flags = |count| {
@@ -271,5 +274,5 @@ fn lists_rules_variants_and_metadata_have_a_largest_length() {
         faults(&json!({ "flags": flags }).to_string())
     };
     assert!(flags(5000).is_empty());
-    assert_eq!(flags(5001), ["flags: it has 5001 members; 5000 are the most"]);
+    assert_eq!(flags(5001), ["flags: it has 5001 members; at most 5000 are allowed"]);
 }

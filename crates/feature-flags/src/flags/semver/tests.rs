@@ -1,4 +1,4 @@
-//! The precedence of versions, and which texts are none.
+//! The precedence of versions, and texts that are not versions.
 
 use proptest::prelude::*;
 
@@ -26,7 +26,7 @@ fn precedence_of_semantic_versioning_2_0_0_section_11() {
             "1.0.0-rc.1",
             "1.0.0",
         ],
-        // Numbers are compared numerically, whatever their length.
+        // Numbers are compared numerically; those of a pre-release may have any length.
         &["1.9.0", "1.10.0", "1.11.0", "1.18446744073709551615.0"],
         &[
             "1.0.0-2",
@@ -49,7 +49,7 @@ fn precedence_of_semantic_versioning_2_0_0_section_11() {
 }
 
 #[test]
-fn build_metadata_and_missing_zeros_do_not_change_precedence() {
+fn build_metadata_a_leading_v_and_missing_zeros_do_not_change_precedence() {
     // §10: build metadata does not count. The `v` and missing zeros are beyond the standard.
     for (one, other) in [
         ("1.0.0+20130313144700", "1.0.0"),

@@ -215,7 +215,7 @@ fn a_variants_name_and_weight_have_their_limits() {
     for (name, weight) in [("a", "1"), (&"n".repeat(64), "1000000"), ("A.b_c-9", "1")] {
         assert_eq!(variant(name, weight), [""; 0], "{name}");
     }
-    let bad_name = "variants[0].name: a name has 1 to 64 letters, digits, dots, hyphens and underscores";
+    let bad_name = "variants[0].name: a name has 1 to 64 characters: letters, digits, dots, hyphens and underscores";
     for name in ["", "a b", "é", "a/b", "a,b", "a;b", "a\\nb", &"n".repeat(65)] {
         assert_eq!(variant(name, "1"), [bad_name], "{name}");
     }
@@ -240,7 +240,7 @@ fn lists_have_their_limits() {
             format!(r#"{{"origin": "https://a.example", {before}{}{after}}}"#, elements.join(","))
         };
         assert_eq!(faults("shop", &json(most)), [""; 0], "{place}");
-        let too_many = format!("{place}: it has {} elements; {most} are the most", most + 1);
+        let too_many = format!("{place}: it has {} elements; at most {most} are allowed", most + 1);
         assert_eq!(faults("shop", &json(most + 1)), [too_many]);
     }
     let json = |count: usize| {
@@ -248,7 +248,7 @@ fn lists_have_their_limits() {
         format!(r#"{{"origin": "https://a.example", "headers": {{"response": {{"set": {{{}}}}}}}}}"#, fields.join(","))
     };
     assert_eq!(faults("shop", &json(50)), [""; 0]);
-    assert_eq!(faults("shop", &json(51)), ["headers.response.set: it has 51 members; 50 are the most"]);
+    assert_eq!(faults("shop", &json(51)), ["headers.response.set: it has 51 members; at most 50 are allowed"]);
 }
 
 #[test]
