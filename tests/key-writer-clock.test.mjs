@@ -15,7 +15,7 @@ const MINUTE = 60_000;
 
 const setClock = (offsetMs) => send(worker, `/.clock?offsetMs=${offsetMs}`, { method: "PUT" });
 
-test("a key that another program wrote: 503 for a minute after the object's put, then KV's value, without a version", async () => {
+test("a key that another program wrote: 503 until a minute after the object's last put, then KV's value, without a version", async () => {
   const key = uniqueName("other-program");
   await coalesce(key, { body: "from the object" });
   await worker.env.WRITES.put(key, "from elsewhere");

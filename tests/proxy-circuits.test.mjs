@@ -1,5 +1,6 @@
-// The circuit breaker: an upstream that keeps failing gets no requests for a while; the record's
-// fallback responds in its place.
+// Circuit breakers. A path that keeps failing for a visitor gets no more requests of that visitor
+// for a while. If the record has an alternative (another variant, a fallback), it responds to
+// everybody then. An upstream that does not respond at all gets no requests.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import net from "node:net";
@@ -21,7 +22,7 @@ import {
 import { storefrontsOf } from "./harness/storefronts.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
-// Circuits belong to origins and to paths at them, so each test has its own upstreams.
+// Circuits belong to origins, and to visitors and paths at them: each test has its own upstreams.
 const { routingOrigins, upstreamOf } = await startRawUpstreams(60);
 const vars = { ROUTING_ORIGINS: routingOrigins, ROUTING_REFRESH: "0", UPSTREAM_TIMEOUT_MS: "5000" };
 const worker = await startWorker({ faulty: true, vars });
@@ -42,7 +43,10 @@ function assertOpen(response, secondsMax = 10) {
   assert.ok(seconds >= 1 && seconds <= secondsMax, `Retry-After: ${response.headers["retry-after"]}`);
 }
 
-/** Returns a storefront whose upstream has failed five times, and responds with `handler` now. */
+/**
+ * Returns a storefront whose upstream has failed five times for one visitor, and responds with
+ * `handler` now.
+ */
 async function opened(handler, record = {}) {
   const upstream = upstreamOf(respondFailure());
   const id = await storefronts.add({ origin: upstream.origin, ...record });
@@ -53,7 +57,7 @@ async function opened(handler, record = {}) {
 }
 
 for (const [name, failure] of Object.entries(FAILURES)) {
-  test(`five times ${name} open the circuit: 502 with Retry-After, without the upstream`, async () => {
+  test(`five times ${name} for one visitor open the circuit: 502 with Retry-After, without the upstream`, async () => {
     const upstream = upstreamOf(failure);
     const id = await storefronts.add({ origin: upstream.origin });
     for (let failures = 1; failures <= 5; failures += 1) {
@@ -88,7 +92,7 @@ test("four failures do not open the circuit, nor five in more than ten seconds, 
   assert.equal(busy.requests.length, 40);
 });
 
-test("the circuit belongs to the path at the origin, not to the storefront", async () => {
+test("the circuit is that of a path at the origin, whichever storefront leads there", async () => {
   const { upstream, id } = await opened(respondOk());
   assertOpen(await post(await storefronts.add({ origin: upstream.origin })));
   assert.equal((await post(await storefronts.add({ origin: `${upstream.origin}/other` }))).status, 200);
@@ -125,7 +129,7 @@ for (const [name, attack] of Object.entries(attacks)) {
   }
 }
 
-test("failures that one visitor's body causes open the circuit for that visitor only", async () => {
+test("a path that fails for one visitor stays open to others", async () => {
   const upstream = upstreamOf(async (exchange) => {
     await exchange.request.completed;
     return (exchange.request.body.toString() === "bad" ? respondFailure() : respondOk())(exchange);

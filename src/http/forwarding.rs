@@ -1,6 +1,6 @@
 //! Requests to other servers, and their responses passed back. Header fields are read one by one
-//! and changed in one call. A whole header section crosses into WebAssembly only if the cache
-//! receives the response.
+//! and changed in one call. A whole header section crosses into WebAssembly only for the responses
+//! to requests of the cache, whether they are stored or not.
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -20,8 +20,8 @@ const RANGES = {
   month: { label: "Last 31 days", resolution: "hour", period: 2_678_400, points: 744 },
 };
 
-/** More lines cannot be told apart. */
-const ROUTES_SHOWN = 5;
+/** The most routes with a line in the chart of requests. More cannot be told apart. */
+const ROUTES_CHARTED = 5;
 
 export function MetricsPanel() {
   const [name, setName] = useState("hour");
@@ -102,13 +102,13 @@ function Metrics({ report, range }) {
   const series = (label, amount) => ({ label, values: routes.map((of) => sumOf(Object.values(of), amount)) });
   const all = routes.flatMap((of) => Object.values(of));
   const byRoute = totalsByRoute(routes);
-  const busiest = byRoute.slice(0, ROUTES_SHOWN).map(({ route }) => route);
+  const busiest = byRoute.slice(0, ROUTES_CHARTED).map(({ route }) => route);
   const rate = (label, includes) => ({
     label,
     values: routes.map((of) => sumOf(Object.entries(of), ([route, { requests }]) => (includes(route) ? requests : 0)) / seconds),
   });
   const rates = busiest.map((route) => rate(route, (other) => other === route));
-  if (byRoute.length > ROUTES_SHOWN) rates.push(rate("other routes", (route) => !busiest.includes(route)));
+  if (byRoute.length > ROUTES_CHARTED) rates.push(rate("other routes", (route) => !busiest.includes(route)));
 
   const requests = sumOf(all, (one) => one.requests);
   const failed = sumOf(all, (one) => errorsOf(one, "5"));
