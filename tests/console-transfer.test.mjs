@@ -1,7 +1,7 @@
 // What the console does in many calls, and how it waits between them.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { removeKeys } from "../console/src/browse/transfer.js";
+import { namesOf, removeKeys } from "../console/src/browse/transfer.js";
 
 /** Deletes a key, with a timer that ends at once. Returns the outcome and the waits. */
 async function removed({ mock }, respond) {
@@ -28,4 +28,15 @@ test("a Retry-After that is longer counts instead", async (context) => {
   const { outcome, waits } = await removed(context, async () => busy());
   assert.equal(outcome.error.status, 429);
   assert.deepEqual(waits, [4000, 4000, 4000, 4400, 5500]);
+});
+
+test("a key that ends one page of a list and begins the next counts once", async ({ mock }) => {
+  const pages = { "": [["a", "b"], "2"], 2: [[], "3"], 3: [["b", "c"], ""] };
+  mock.method(globalThis, "fetch", async (path) => {
+    const [names, cursor] = pages[new URL(path, "http://console").searchParams.get("cursor") ?? ""];
+    return Response.json({ success: true, result: names.map((name) => ({ name })), result_info: { cursor } });
+  });
+  const counts = [];
+  assert.deepEqual(await namesOf("demo", "", { onCount: (count) => counts.push(count) }), ["a", "b", "c"]);
+  assert.deepEqual(counts, [2, 2, 3]);
 });

@@ -330,6 +330,18 @@ test("metadata keep every digit and the order of their members", async () => {
 });
 
 describe("ls, get and put", () => {
+  test("a key that ends one page of the list and begins the next is one key", async () => {
+    const pages = { "": [["a/1", "a/2"], "2"], 2: [[], "3"], 3: [["a/2", "b"], ""] };
+    api.intercept = (call, pass) => {
+      if (kindOfCall(call) !== "list") return pass();
+      const [names, cursor] = pages[new URL(call.path, "http://api").searchParams.get("cursor") ?? ""];
+      const result = names.map((name) => ({ name }));
+      return { status: 200, body: JSON.stringify({ success: true, errors: [], messages: [], result, result_info: { cursor } }) };
+    };
+    assert.equal((await tool.succeed(["ls", ...tool.namespace().name])).stdout, "b\na/  (2 keys)\n");
+    assert.equal((await tool.succeed(["ls", "--recursive", ...tool.namespace().name])).stdout, "a/1\na/2\nb\n");
+  });
+
   test("keys are listed as folders", async () => {
     const target = tool.namespace();
     const keys = ["a/1", "a/2/x", "a/2/y", "b", "c:1", "a"];

@@ -55,12 +55,18 @@ export async function keys(namespace, { prefix = "", cursor, limit = LIST_KEYS_M
   return { keys: result, cursor: info?.cursor || null };
 }
 
-/** Yields the keys with a prefix, a page at a time. */
+/**
+ * Yields the keys with a prefix, a page at a time, each key once: the last key of a page may also
+ * be the first of the next page of the service.
+ */
 export async function* keyPages(namespace, { prefix, signal } = {}) {
   let cursor;
+  let last;
   do {
     const page = await keys(namespace, { prefix, cursor, signal });
-    yield page.keys;
+    const isRepeated = last !== undefined && page.keys[0]?.name === last;
+    yield isRepeated ? page.keys.slice(1) : page.keys;
+    last = page.keys.at(-1)?.name ?? last;
     cursor = page.cursor;
   } while (cursor);
 }

@@ -19,7 +19,8 @@ pub(crate) struct NamespaceKeyPage {
     pub(crate) keys: Vec<NamespaceKey>,
 }
 
-/// The pages of keys, in order. Ends after an error.
+/// The pages of keys, in order, each key once: the last key of a page may also be the first of the
+/// next page of the service. Ends after an error.
 #[derive(Debug)]
 pub(super) struct KeyPages {
     namespace: Namespace,
@@ -28,11 +29,12 @@ pub(super) struct KeyPages {
     limit: u32,
     /// None after the last page.
     cursor: Option<String>,
+    last_key: Option<String>,
 }
 
 impl KeyPages {
     pub(super) fn new(namespace: Namespace, prefix: &str, limit: u32) -> Self {
-        Self { namespace, prefix: prefix.to_owned(), limit, cursor: Some(String::new()) }
+        Self { namespace, prefix: prefix.to_owned(), limit, cursor: Some(String::new()), last_key: None }
     }
 
     /// Continues a list from the cursor of one of its pages.
@@ -64,7 +66,13 @@ impl Iterator for KeyPages {
 
     fn next(&mut self) -> Option<Self::Item> {
         let cursor = self.cursor.take()?;
-        Some(self.page(&cursor).map(|(keys, next)| {
+        Some(self.page(&cursor).map(|(mut keys, next)| {
+            if keys.first().is_some_and(|first| Some(&first.name) == self.last_key.as_ref()) {
+                keys.remove(0);
+            }
+            if let Some(last) = keys.last() {
+                self.last_key = Some(last.name.clone());
+            }
             // Only an empty cursor ends a list: a page in the middle may be empty.
             self.cursor = (!next.is_empty()).then_some(next);
             NamespaceKeyPage { cursor, keys }
