@@ -10,27 +10,27 @@ import { makeRows, startSync } from "./harness/config-sync.mjs";
 import { PASSWORD, startPostgres } from "./harness/postgres.mjs";
 import { makeFolder } from "./harness/site.mjs";
 
-const authority = certificate({ commonName: "authority of the tests" });
-const otherAuthority = certificate({ commonName: "another authority" });
+const ca = certificate({ commonName: "CA of the tests" });
+const otherCa = certificate({ commonName: "another CA" });
 const selfSigned = certificate({ commonName: "localhost", hosts: ["localhost", "127.0.0.1"] });
 
 /** Valid for the name, not for the address. */
-const sync = await startSync({ tls: certificate({ commonName: "localhost", hosts: ["localhost"], issuer: authority }) });
+const sync = await startSync({ tls: certificate({ commonName: "localhost", hosts: ["localhost"], issuer: ca }) });
 const plain = await startPostgres();
 const selfSignedDatabase = await startPostgres({ tls: selfSigned });
 after(() => Promise.all([plain.stop(), selfSignedDatabase.stop()]));
 
 const folder = makeFolder({
-  "authority.pem": authority.cert,
-  "other-authority.pem": otherAuthority.cert,
-  "both.pem": otherAuthority.cert + authority.cert,
+  "ca.pem": ca.cert,
+  "other-ca.pem": otherCa.cert,
+  "both.pem": otherCa.cert + ca.cert,
   "self-signed.pem": selfSigned.cert,
   "broken.pem": "no certificate",
 });
 const pem = (name) => join(folder, `${name}.pem`);
 const QUERY = "SELECT 'a' AS id, true AS x WHERE false";
 
-/** Syncs a query without rows from this database. */
+/** Syncs a query without rows from this database. `sync.run` fails if the password is printed. */
 const reach = (DATABASE_URL, env = {}) => sync.run(["sync", "--query", QUERY, "--prefix", "tls:", "--json"], { env: { DATABASE_URL, ...env } });
 
 describe("TLS", () => {
@@ -42,12 +42,12 @@ describe("TLS", () => {
     ["encrypted", "127.0.0.1", { sslmode: "require" }, true],
     ["encrypted", "localhost", { sslmode: "verify-full" }, false],
     ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: "system" }, false],
-    ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: pem("authority") }, true],
+    ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: pem("ca") }, true],
     ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: pem("both") }, true],
-    ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: pem("other-authority") }, false],
-    ["encrypted", "127.0.0.1", { sslmode: "verify-full", sslrootcert: pem("authority") }, false],
-    ["encrypted", "127.0.0.1", { sslmode: "verify-ca", sslrootcert: pem("authority") }, true],
-    ["encrypted", "127.0.0.1", { sslmode: "verify-ca", sslrootcert: pem("other-authority") }, false],
+    ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: pem("other-ca") }, false],
+    ["encrypted", "127.0.0.1", { sslmode: "verify-full", sslrootcert: pem("ca") }, false],
+    ["encrypted", "127.0.0.1", { sslmode: "verify-ca", sslrootcert: pem("ca") }, true],
+    ["encrypted", "127.0.0.1", { sslmode: "verify-ca", sslrootcert: pem("other-ca") }, false],
     ["encrypted", "127.0.0.1", { sslmode: "verify-ca" }, false],
     ["encrypted", "127.0.0.1", { sslmode: "allow" }, false],
     ["encrypted", "localhost", { sslmode: "verify-full", sslrootcert: pem("broken") }, false],
@@ -57,16 +57,16 @@ describe("TLS", () => {
     ["plain", "127.0.0.1", { sslmode: "disable" }, true],
     ["plain", "127.0.0.1", { sslmode: "prefer" }, true],
     ["plain", "127.0.0.1", { sslmode: "require" }, false],
-    ["plain", "localhost", { sslmode: "verify-full", sslrootcert: pem("authority") }, false],
+    ["plain", "localhost", { sslmode: "verify-full", sslrootcert: pem("ca") }, false],
     ["self-signed", "127.0.0.1", { sslmode: "require" }, true],
     ["self-signed", "127.0.0.1", { sslmode: "verify-full", sslrootcert: pem("self-signed") }, true],
     ["self-signed", "localhost", { sslmode: "verify-full", sslrootcert: pem("self-signed") }, true],
-    ["self-signed", "localhost", { sslmode: "verify-full", sslrootcert: pem("authority") }, false],
+    ["self-signed", "localhost", { sslmode: "verify-full", sslrootcert: pem("ca") }, false],
   ]) {
     const shown =
       Object.entries(parameters)
         .map(([name, value]) => `${name}=${value.replace(`${folder}/`, "")}`)
-        .join("&") || "nothing said";
+        .join("&") || "no parameters";
     test(`${database} at ${host}, ${shown}: ${isReached ? "reached" : "an error message"}`, async () => {
       const query = new URLSearchParams(parameters).toString();
       const url = databases[database].url({ host, parameters: query && `?${query}` });
@@ -82,15 +82,15 @@ describe("TLS", () => {
     });
   }
 
-  test("verify-ca without an own authority is refused, since any publicly signed certificate would pass", async () => {
+  test("verify-ca without sslrootcert is refused, since any publicly signed certificate would pass", async () => {
     const DATABASE_URL = sync.database.url({ parameters: "?sslmode=verify-ca" });
-    const { code, stderr } = await reach(DATABASE_URL, { SSL_CERT_FILE: pem("authority") });
+    const { code, stderr } = await reach(DATABASE_URL, { SSL_CERT_FILE: pem("ca") });
     assert.equal(code, 1);
-    assert.match(stderr, /sslmode=verify-ca without an authority to trust; .*sslrootcert=FILE/);
+    assert.match(stderr, /sslmode=verify-ca without a CA to trust; .*sslrootcert=FILE/);
   });
 
   test("a certificate for another host does not lead to the advice to check less", async () => {
-    const parameters = `?sslmode=verify-full&sslrootcert=${encodeURIComponent(pem("authority"))}`;
+    const parameters = `?sslmode=verify-full&sslrootcert=${encodeURIComponent(pem("ca"))}`;
     const { code, stderr } = await reach(sync.database.url({ host: "127.0.0.1", parameters }));
     assert.equal(code, 1);
     assert.match(stderr, /is not for this host/);
@@ -100,13 +100,13 @@ describe("TLS", () => {
   test("rows read over TLS are synced", async () => {
     const users = await sync.table(makeRows(200));
     const result = await users.run([], {
-      env: { DATABASE_URL: sync.database.url({ host: "localhost", parameters: `?sslmode=verify-full&sslrootcert=${encodeURIComponent(pem("authority"))}` }) },
+      env: { DATABASE_URL: sync.database.url({ host: "localhost", parameters: `?sslmode=verify-full&sslrootcert=${encodeURIComponent(pem("ca"))}` }) },
     });
     assert.equal(result.code, 0, result.stderr);
     await users.assertSynced();
   });
 
-  test("require: a server that refuses TLS gets nothing, not even a start-up message", async () => {
+  test("require: a server that refuses TLS gets the SSLRequest and nothing more, no start-up message", async () => {
     const seen = [];
     const server = net.createServer((socket) => socket.on("data", (bytes) => (seen.push(bytes), socket.write("N"))).on("error", () => {}));
     server.listen(0, "127.0.0.1");
@@ -151,10 +151,11 @@ describe("a database that cannot be read: exit code 1, an error message without 
     const started = Date.now();
     let timer;
     const running = (child) => (timer = setTimeout(() => child.kill("SIGKILL"), 30_000));
-    const { code, stderr } = await sync.run(["sync", "--query", QUERY, "--prefix", "tls:"], { env: { DATABASE_URL }, running });
+    const { code, stderr, calls } = await sync.run(["sync", "--query", QUERY, "--prefix", "tls:"], { env: { DATABASE_URL }, running });
     clearTimeout(timer);
     server.close();
     for (const socket of sockets) socket.destroy();
     assert.equal(code, 1, `after ${Date.now() - started} ms: ${stderr}`);
+    assert.equal(calls.length, 0);
   });
 });

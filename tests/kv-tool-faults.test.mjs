@@ -102,7 +102,7 @@ test("a list that does not say whether there are more keys ends the command: it 
 });
 
 describe("what is not resumed", () => {
-  /** Interrupts a command once it has saved how far it came. */
+  /** Interrupts a command once it has saved how far it got. */
   async function interrupted(start, count) {
     const started = await start(count);
     let process;
@@ -145,6 +145,6 @@ describe("what is not resumed", () => {
   });
 
   test("an import from stdin", async () => {
-    await tool.fail(["import", "-", "--namespace", "WRITES", "--resume"], 2, "--resume needs a file", { input: "" });
+    await tool.fail(["import", "-", "--namespace", "WRITES", "--resume"], 2, "--resume needs a regular file", { input: "" });
   });
 });

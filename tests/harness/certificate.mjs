@@ -51,7 +51,7 @@ export function certificate({ commonName, hosts, issuer, days = 30 }) {
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const altNames = hosts?.map((host) => (/^[\d.]+$/.test(host) ? der(0x87, host.split(".").map(Number)) : der(0x82, host)));
   const extensions = sequence(
-    // subjectAltName of a server, basicConstraints of an authority
+    // subjectAltName of a server, basicConstraints of a CA
     hosts ? extension("2.5.29.17", sequence(...altNames)) : extension("2.5.29.19", sequence(TRUE), TRUE),
     // extendedKeyUsage serverAuth, keyUsage keyCertSign and cRLSign
     hosts ? extension("2.5.29.37", sequence(oid("1.3.6.1.5.5.7.3.1"))) : extension("2.5.29.15", bits([0x06], 1), TRUE),

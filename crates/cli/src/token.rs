@@ -1,5 +1,5 @@
-//! `kv-edge token`: tokens that reach one namespace or prefix of a KV REST API that a Worker
-//! serves, not of Cloudflare's.
+//! `kv-edge token`: tokens for one namespace or prefix of the KV REST API that a Worker serves.
+//! Cloudflare's API does not accept them.
 
 mod create;
 mod revoke;
@@ -90,6 +90,6 @@ fn name(name: &str) -> Result<String, String> {
     if AccessToken::is_name(name) {
         Ok(name.to_owned())
     } else {
-        Err("a name has 1 to 64 letters, digits, dots, underscores and hyphens".to_owned())
+        Err("a name has 1 to 64 characters: letters, digits, dots, underscores and hyphens".to_owned())
     }
 }

@@ -1,4 +1,4 @@
-//! The snapshot: all rows that KV can hold in one value,
+//! The snapshot: all synced rows in one value of KV,
 //! `{"format":1,"version":…,"hash":"…","count":…,"records":{"<id>":{…},…}}`. It is written in one
 //! call, so its reader has the rows of one moment.
 
@@ -44,7 +44,7 @@ pub(super) enum SnapshotError {
 /// The longest snapshot that the Worker reads, in bytes.
 const LENGTH_MAX: u64 = BYTES_MAX as u64;
 
-/// The records of a snapshot, collected in the order of their ids.
+/// The records of a snapshot, which are added in the order of their ids.
 #[derive(Default)]
 pub(super) struct SnapshotBuilder {
     /// The JSON without its brackets; empty once it is too long.
@@ -136,6 +136,7 @@ pub(super) fn put(
     if !dry_run {
         let metadata = Some(metadata::of_snapshot(&snapshot));
         let written = namespace.put(key, &json, metadata, None);
+        // KV may have accepted a put that failed, so the next version must be higher all the same.
         let hash = if written.is_ok() { snapshot.hash } else { String::new() };
         recent.note_written_snapshot(SnapshotInfo { hash, ..snapshot }, clock::now_ms());
         written?;

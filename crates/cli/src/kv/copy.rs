@@ -23,7 +23,7 @@ const EXAMPLES: &str = r#"The source is what --namespace, --account, --api-base 
 leave out is that of the source. CLOUDFLARE_API_TOKEN is the token for the source, and for a destination behind the same API.
 TO_CLOUDFLARE_API_TOKEN is the token for another one.
 
-Metadata and expiration are copied too. With --state, FILE says how far an interrupted copy came, and --resume continues there. Without
+Metadata and expiration are copied too. With --state, FILE says how far an interrupted copy got, and --resume continues there. Without
 it, --skip copies what is missing.
 
 Examples:
@@ -34,7 +34,8 @@ Examples:
 
 With --json:
   {"dryRun", "read", "written", "skipped", "expired", "calls", "seconds"}
-  "skipped" counts the keys that exist already and are not replaced; with --skip --resume also those that the earlier run wrote last.
+  "skipped" counts the keys that exist already and are not replaced; with --skip --resume also those that the earlier run wrote
+  after it saved FILE.
   "expired" counts the keys that expired or were deleted meanwhile."#;
 
 /// Copies pairs to another namespace
@@ -48,7 +49,7 @@ pub(super) struct CopyArguments {
     #[command(flatten)]
     existing: ExistingKeysArguments,
 
-    /// The file that says how far the copy came
+    /// The file that says how far the copy got
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
 
@@ -81,7 +82,7 @@ struct CopyTask {
     on_existing: OnExisting,
 }
 
-/// How far a copy came.
+/// How far a copy got.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct CopyPosition {
     /// None before the first key.

@@ -30,7 +30,7 @@ const EXAMPLES: &str = r#"Each pair becomes a line, or an item of the array, wit
 "expiration" (seconds since 1970) if it has them. `kv-edge kv import` takes both formats, `wrangler kv bulk put` the array.
 
 FILE is replaced when the export is complete. Until then, the pairs are in FILE.partial; FILE.state says how far an interrupted export
-came, and --resume continues there. --dry-run reads all pairs and writes no file.
+got, and --resume continues there. --dry-run reads all pairs and writes no file.
 
 Examples:
   kv-edge kv export --namespace assets --output assets.ndjson
@@ -128,7 +128,7 @@ struct ExportTask {
     format: ExportFormat,
 }
 
-/// How far an export came.
+/// How far an export got.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct ExportPosition {
     #[serde(flatten)]

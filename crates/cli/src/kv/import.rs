@@ -31,7 +31,7 @@ put` takes the array.
   {"key": "c", "value": "text", "expiration_ttl": 3600}
 
 All of FILE is checked before the first write. Pairs that have expired are not written. FILE.state says how far an interrupted import
-came, and --resume continues there, if FILE is still the same.
+got, and --resume continues there, if FILE is still the same.
 
 Examples:
   kv-edge kv import assets.ndjson --namespace assets --dry-run
@@ -41,7 +41,8 @@ Examples:
 
 With --json:
   {"dryRun", "read", "written", "skipped", "expired", "calls", "seconds"}
-  "skipped" counts the keys that exist already and are not replaced; with --skip --resume also those that the earlier run wrote last."#;
+  "skipped" counts the keys that exist already and are not replaced; with --skip --resume also those that the earlier run wrote
+  after it saved FILE.state."#;
 
 /// Imports the pairs of a file
 #[derive(Debug, clap::Args)]
@@ -62,7 +63,7 @@ pub(super) struct ImportArguments {
     namespace: KvNamespaceArguments,
 }
 
-/// What an import does. Another one cannot be resumed.
+/// What identifies an import: `--resume` refuses the saved state of another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ImportTask {
@@ -74,7 +75,7 @@ struct ImportTask {
     on_existing: OnExisting,
 }
 
-/// How far an import came.
+/// How far an import got.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct ImportPosition {
     #[serde(flatten)]
@@ -125,7 +126,9 @@ impl ImportArguments {
         let progress = Progress::new(self.namespace.json);
         let (mut file, is_stream) = self.open()?;
         if is_stream && self.resume {
-            return Err(KvError::CommandLine("--resume needs a file: what stdin had is gone; save it in a file first"));
+            return Err(KvError::CommandLine(
+                "--resume needs a regular file: a stream, such as stdin, cannot be read again; save it in a file first",
+            ));
         }
         let checked = self.check(&mut file, &progress)?;
         let namespace = self.namespace.open(&progress)?;
@@ -163,7 +166,8 @@ impl ImportArguments {
         opened.map_err(|error| self.input_error(error))
     }
 
-    /// Reads everything once: checks each pair, that no key occurs twice, and hashes the content.
+    /// Reads everything once: checks each pair and that no key occurs twice, and hashes the
+    /// content.
     fn check(&self, file: &mut File, progress: &Progress) -> Result<CheckedInput, KvError> {
         let bytes = file.metadata().map_or(0, |metadata| metadata.len());
         let phase = progress.phase("checking", bytes, Unit::Bytes);
@@ -198,8 +202,8 @@ impl ImportArguments {
             _ => None,
         };
         let is_dry_run = self.namespace.dry_run;
-        // With `--fail`, an import only begins if none of its keys exist: those that a resumed one
-        // finds are those that it wrote.
+        // With `--fail`, an import only begins if none of its keys exist. So after `--resume` the
+        // earlier run wrote those that exist.
         let existing = match on_existing {
             OnExisting::Overwrite => ExistingKeys::default(),
             OnExisting::Fail if from.is_some() => ExistingKeys::default(),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug)]
 pub(super) struct StateFile(PathBuf);
 
-/// The content of a state file: what the command does, and how far it came. A run with another
+/// The content of a state file: what the command does, and how far it got. A run with another
 /// `task` does not resume it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SavedState<T, P> {

@@ -17,8 +17,8 @@ use super::error::SourceError;
 
 /// How long the server may take to accept a connection, unless `connect_timeout` says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// After how long without a packet TCP probes the other side, if the address does not say a minute
-/// or less: `--watch` must notice a broken network.
+/// The idle time before TCP probes the other side, unless the address sets a minute or less:
+/// `--watch` must notice a broken network.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// How often TCP repeats the probe.
 const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
@@ -43,7 +43,7 @@ pub(super) struct TlsSettings {
 /// What is checked of the server's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TlsTrust {
-    /// Nothing (`prefer`, or `require` without `sslrootcert`).
+    /// Nothing (`disable`, `prefer`, or `require` without `sslrootcert`).
     Anything,
     /// One of these authorities signed it (`verify-ca`, or `require` with `sslrootcert`).
     Signed(TrustRoots),
@@ -80,8 +80,8 @@ impl TlsParameters {
             "sslrootcert" => &mut self.root,
             "sslcert" => &mut self.cert,
             "sslkey" => &mut self.key,
-            // Ignored, because this client never does it or needs no setting for it: compression,
-            // GSSAPI, SNI.
+            // Ignored, because this client never does it (compression, GSSAPI) or needs no setting
+            // for it (SNI, UTF-8, its own name).
             "sslcompression"
             | "gssencmode"
             | "sslsni"
@@ -119,8 +119,7 @@ impl DatabaseAddress {
         let is_local = |host: &Host| !matches!(host, Host::Tcp(_));
         let all_local = !config.get_hosts().is_empty() && config.get_hosts().iter().all(is_local);
         config.ssl_mode(if all_local { SslMode::Disable } else { mode });
-        // For libpq, zero and absence mean no limit, which no program should have that someone
-        // waits for.
+        // Without a limit, as zero or no value means for libpq, someone could wait for ever.
         if config.get_connect_timeout().is_none_or(Duration::is_zero) {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
@@ -170,8 +169,9 @@ impl DatabaseAddress {
 }
 
 impl TlsParameters {
-    /// Follows libpq: `prefer` is the default, a root of one's own makes `require` check it,
-    /// `sslrootcert=system` allows only `verify-full`, and `verify-ca` needs a root of one's own.
+    /// Follows libpq: `prefer` is the default, `require` with `sslrootcert` checks the
+    /// certificate, and `sslrootcert=system` allows only `verify-full`. Without `sslrootcert`,
+    /// `verify-full` trusts the CAs of the system, and `verify-ca` is an error.
     fn mode_and_trust(&self) -> Result<(SslMode, TlsTrust), SourceError> {
         let root = self.root.as_deref().filter(|root| !root.is_empty());
         let is_system = root == Some("system");
@@ -182,10 +182,10 @@ impl TlsParameters {
         let mode = self.mode.as_deref().unwrap_or(if is_system { "verify-full" } else { "prefer" });
         let wrong = |sentence: &str| Err(SourceError::new(format!("DATABASE_URL has {sentence}")));
         match mode {
-            "disable" => Ok((SslMode::Disable, TlsTrust::Anything)),
-            "prefer" | "require" | "verify-ca" if is_system => {
+            "disable" | "prefer" | "require" | "verify-ca" if is_system => {
                 wrong("sslrootcert=system with a weaker sslmode; write sslmode=verify-full")
             }
+            "disable" => Ok((SslMode::Disable, TlsTrust::Anything)),
             // The client library cannot start without TLS and then switch to it.
             "allow" => {
                 wrong("sslmode=allow, which is not supported; write sslmode=prefer, which encrypts if the server can")
@@ -196,7 +196,7 @@ impl TlsParameters {
             // Without a check of the host name, everyone with a certificate of a public authority
             // could pose as the server.
             "verify-ca" if root.is_none() => wrong(
-                "sslmode=verify-ca without an authority to trust; name its PEM file with sslrootcert=FILE, or write sslmode=verify-full",
+                "sslmode=verify-ca without a CA to trust; name its PEM file with sslrootcert=FILE, or write sslmode=verify-full",
             ),
             "verify-ca" => Ok((SslMode::Require, TlsTrust::Signed(roots))),
             "verify-full" => Ok((SslMode::Require, TlsTrust::SignedForHost(roots))),
@@ -256,8 +256,8 @@ fn malformed(error: &tokio_postgres::Error, has_password: bool) -> SourceError {
 /// Returns the URL without the parameters of TLS.
 fn without_tls_of_url(url: &str, parameters: &mut TlsParameters) -> Result<String, SourceError> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
-    let (_, behind_scheme) = base.split_once("://").unwrap_or_default();
-    let (authority, path) = behind_scheme.split_once('/').unwrap_or((behind_scheme, ""));
+    let (_, after_scheme) = base.split_once("://").unwrap_or_default();
+    let (authority, path) = after_scheme.split_once('/').unwrap_or((after_scheme, ""));
     // Otherwise a part of the password would be taken for a host, and shown.
     if authority.matches('@').count() > 1 || path.contains('@') || query.contains('@') {
         return Err(SourceError::new(

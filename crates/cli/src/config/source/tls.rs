@@ -111,7 +111,7 @@ impl ServerVerifier {
     ) -> Result<(), Error> {
         let algorithms = self.provider.signature_verification_algorithms.all;
         match verify_server_cert_signed_by_trust_anchor(parsed, &anchors.store, between, now, algorithms) {
-            // A self-signed certificate is usually marked as one of an authority, which webpki
+            // A self-signed certificate is usually marked as one of a CA, which webpki
             // does not accept for a server (rustls has no kind for that; dates were checked
             // before). Like libpq, this accepts it if it is one of those in sslrootcert.
             Err(Error::InvalidCertificate(CertificateError::Other(_))) => {
@@ -194,7 +194,7 @@ pub(super) fn refusal(error: &Error) -> String {
         }
         other => (
             format!("cannot be used ({other})"),
-            "issue one of version 3 with a subjectAltName, signed by an authority; sslmode=disable connects \
+            "issue one of version 3 with a subjectAltName, signed by a CA; sslmode=disable connects \
              without TLS",
         ),
     };

@@ -121,10 +121,11 @@ fn an_invalid_value_is_reported_by_the_name_of_its_parameter() {
 #[test]
 fn an_sslmode_that_is_not_supported_or_would_check_less_than_it_says_is_refused() {
     for (settings, expected) in [
-        ("sslmode=verify-ca", "without an authority to trust"),
-        ("sslmode=verify-ca&sslrootcert=", "without an authority to trust"),
+        ("sslmode=verify-ca", "without a CA to trust"),
+        ("sslmode=verify-ca&sslrootcert=", "without a CA to trust"),
         ("sslmode=verify-ca&sslrootcert=system", "sslrootcert=system with a weaker sslmode"),
         ("sslmode=require&sslrootcert=system", "sslrootcert=system with a weaker sslmode"),
+        ("sslmode=disable&sslrootcert=system", "sslrootcert=system with a weaker sslmode"),
         ("sslmode=allow", "write sslmode=prefer"),
         ("sslmode=allow&sslrootcert=system", "write sslmode=prefer"),
     ] {

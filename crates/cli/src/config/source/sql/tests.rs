@@ -8,7 +8,7 @@ fn shape(columns: &[(&str, Type)]) -> Result<QueryShape, String> {
 }
 
 #[test]
-fn the_end_of_a_statement_is_removed() {
+fn trailing_semicolons_are_removed() {
     for (query, expected) in [
         ("SELECT 1", "SELECT 1"),
         ("SELECT 1;", "SELECT 1"),
@@ -100,7 +100,7 @@ fn keys_that_no_row_can_have_are_not_queried() {
 
 proptest! {
     #[test]
-    fn any_query_loses_only_its_end(query in r#"[a;'"$\\*/E \n-]{0,24}"#) {
+    fn any_query_loses_only_an_end_that_begins_with_a_semicolon(query in r#"[a;'"$\\*/E \n-]{0,24}"#) {
         let rest = without_end(&query);
         prop_assert!(query.starts_with(rest));
         prop_assert!(rest.len() == query.len() || query.as_bytes()[rest.len()] == b';');
