@@ -49,7 +49,7 @@ const shared = serve(["Cache-Control: public, max-age=60"]);
 const fresh = serve(["Cache-Control: max-age=60"]);
 const personal = serve(["Cache-Control: public", `Last-Modified: ${LONG_AGO}`]);
 const page = serve(["Content-Type: text/html"]);
-const unlisted = serve(["Connection: cache-control, vary", "Cache-Control: max-age=60", "Vary: Accept"]);
+const namedByConnection = serve(["Connection: cache-control, vary", "Cache-Control: max-age=60", "Vary: Accept"]);
 const moved = serve(["Location: /elsewhere"], { status: 301 });
 upstream.serve({ status: 503 }, "/down/x");
 const cached = (path) => `/cache/${origin}${path}`;
@@ -59,7 +59,7 @@ const FLAGS = "/ofrep/v1/evaluate/flags";
 
 /**
  * Method, path, header fields and body of a request; the status and `Cache-Control` of the
- * response, and what it says to Workers Cache alone, if anything.
+ * response, and its `Cloudflare-CDN-Cache-Control`, if any.
  */
 const requests = [
   ["GET", "/healthz", {}, undefined, 200, "no-store"],
@@ -114,7 +114,7 @@ const requests = [
   ["GET", cached(shared), { Range: "bytes=99-" }, undefined, 416, "private"],
   ["GET", cached(validated), {}, undefined, 200, "private"],
   ["GET", cached(validated), { "If-None-Match": '"a"' }, undefined, 304, "private"],
-  ["GET", cached(unlisted), {}, undefined, 200, "max-age=60"],
+  ["GET", cached(namedByConnection), {}, undefined, 200, "max-age=60"],
   ["HEAD", cached(shared), {}, undefined, 200, "public, max-age=60"],
   ["GET", cached(moved), {}, undefined, 301, "private", "no-store"],
   ["POST", cached(silent), {}, "x", 200, "private", "no-store"],
@@ -126,7 +126,7 @@ const requests = [
   ["POST", "/cache/purge", {}, json({ tag: "a" }), 401, "no-store"],
 
   ["GET", `/stores/shop${silent}`, { Cookie: "session=alice" }, undefined, 200, "private", "no-store"],
-  ["GET", `/stores/shop${unlisted}`, {}, undefined, 200, "max-age=60", "no-store"],
+  ["GET", `/stores/shop${namedByConnection}`, {}, undefined, 200, "max-age=60", "no-store"],
   ["GET", `/stores/shop${fresh}`, {}, undefined, 200, "max-age=60", "no-store"],
   ["GET", `/stores/shop${shared}`, {}, undefined, 200, "public, max-age=60", "no-store"],
   ["GET", `/stores/split${silent}`, {}, undefined, 200, "private", "no-store"],

@@ -61,7 +61,7 @@ test("killed in the middle of its batches, again and again: the last run complet
 });
 
 for (const seed of [1, 2, 3]) {
-  test(`a random schedule (${seed}): the pass completes`, async () => {
+  test(`random faults (seed ${seed}): the sync completes`, async () => {
     const users = await sync.table(makeRows(1100));
     api.intercept = randomFaults(api, randomNumbers(seed));
     const result = await users.run();
@@ -76,7 +76,7 @@ for (const seed of [1, 2, 3]) {
 }
 
 for (const seed of [11, 12, 13, 14]) {
-  test(`a random schedule with kills (${seed}), while the table changes: the last run completes the work`, async () => {
+  test(`random faults and kills (seed ${seed}), the table changing between the runs: the last run completes the work`, async () => {
     const { users, args, assertAllSynced } = await tableWithPendingChanges(sync);
     const random = randomNumbers(seed);
     for (let run = 0; run < 6; run += 1) {

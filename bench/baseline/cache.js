@@ -2,8 +2,8 @@
 // documentation converts HTML with two regular expressions, which take scripts for text, do not
 // decode entities, and do not match a <body> with attributes. `cache` reads the same text of the
 // benchmark's pages as kv-edge, with the platform's HTMLRewriter; `cacheByRegularExpression` is
-// the documented conversion, for pages that it reads correctly. `cacheResponse` stores what the
-// upstream sent, as it is.
+// the documented conversion, for pages that it reads correctly. `cacheResponse` stores the
+// upstream's body and fields unchanged, and always responds with 200.
 const EXPIRATION_TTL = 60;
 
 export const cache = (url, env, ctx) => respond(url, env, ctx, readPage);
@@ -52,7 +52,7 @@ const ENTITIES = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: "\u00
 function decode(text) {
   return text.replace(/&(#x[0-9a-f]+|#\d+|\w+);/gi, (whole, name) => {
     if (name[0] !== "#") return ENTITIES[name] ?? whole;
-    return String.fromCodePoint(name[1] === "x" ? parseInt(name.slice(2), 16) : parseInt(name.slice(1), 10));
+    return String.fromCodePoint(name[1].toLowerCase() === "x" ? parseInt(name.slice(2), 16) : parseInt(name.slice(1), 10));
   });
 }
 

@@ -174,7 +174,7 @@ async fn put(
 }
 
 /// Sends the last value of the run to the key's Durable Object. Returns its version, and the
-/// report of each write. Only the write that was sent has tries; the others were superseded.
+/// report of each write. Only the write that was sent can have tries; the others were superseded.
 async fn coalesce(
     writers: &KeyWriters,
     run: &WriteRun<'_>,

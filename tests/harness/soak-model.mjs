@@ -79,7 +79,7 @@ const POLICIES = [
   { fresh: 160, modified: true, isHeuristic: true },
 ];
 const RESOURCES = 216;
-/** How many timeouts open the circuit of a path for a visitor. */
+/** How many timeouts of a method and path open its circuit for the visitor of these requests. */
 const CIRCUIT_OPENS_AFTER = 5;
 const GROUPS = 12;
 /** Directives of responses that are for one request only. */
@@ -212,6 +212,7 @@ export class Model {
   #faults({ upstream }, { chance, pick, int }) {
     const outage = this.outages.get(upstream);
     if (outage) return outage;
+    // Not `HANGS`: only the timeouts of an outage are counted.
     if (chance(0.004)) return { hangs: true };
     if (chance(0.015)) return { breaksAt: pick(["head", "in head"]), reset: chance(0.5) };
     if (chance(0.03)) return { isError: true };

@@ -1,6 +1,6 @@
 // Files of key-value pairs: what `kv-edge kv export` writes and `kv-edge kv import` reads. These
-// are NDJSON, with a pair per line, or the array that `wrangler kv bulk put` takes. A file that is
-// read may have any layout.
+// are NDJSON, with a pair per line, or the array that `wrangler kv bulk put` takes. When a file
+// is read, white space may stand anywhere between the pairs.
 import { KEY_BYTES_MAX, METADATA_BYTES_MAX, TTL_SECONDS_MIN, VALUE_BYTES_MAX } from "../kv.js";
 
 /** What stands before, between and after the pairs of a file. */
@@ -28,8 +28,8 @@ function base64(bytes) {
 }
 
 /**
- * A mistake in a file, as a sentence, and the line of the pair that has it, counted from 1; `null`
- * if the line is unknown.
+ * A mistake in a file, as a sentence, and the line of the mistake or of its pair, counted from 1;
+ * `null` if the line is unknown.
  */
 export class PairFileError extends Error {
   constructor(line, problem) {
@@ -115,14 +115,14 @@ function nextState(state, character, line) {
   }[state][character];
   if (next) return next;
   const problem = {
-    start: 'A line must be a JSON object with the members "key" and "value".',
-    line: 'A line must be a JSON object with the members "key" and "value".',
+    start: 'A pair must be a JSON object with the members "key" and "value".',
+    line: 'A pair must be a JSON object with the members "key" and "value".',
     first: "An item of the array must be a JSON object.",
     item: "An item of the array must be a JSON object.",
     after: "A comma must stand between the items of the array.",
     end: "Something follows the array.",
   }[state];
-  throw new PairFileError(line, character === "\ufeff" ? "The file starts with a byte order mark; save it as UTF-8 without one." : problem);
+  throw new PairFileError(line, character === "\ufeff" ? "A byte order mark stands here; save the file as UTF-8 without one." : problem);
 }
 
 /** Finds the end of a JSON object in text that comes in parts. */

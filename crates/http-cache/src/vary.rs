@@ -1,8 +1,9 @@
 //! Variants: whether a stored response matches a request (RFC 9111 §4.1).
 //!
 //! `Vary` names the request fields that a response was chosen by. The cache stores a hash of
-//! their values with the response, and uses it only for requests whose values are equivalent; an
-//! `Accept-Language` need not be, if it prefers the language of the response to all others.
+//! their values with the response, and uses it only for requests whose values are equivalent, with
+//! one exception: a different `Accept-Language` that prefers the language of the response to all
+//! others also matches.
 //!
 //! ```
 //! use http_cache::vary::{Vary, matches, selecting_fields};
@@ -86,9 +87,10 @@ pub fn selecting_fields_like(selecting_fields: &SelectingFields, request: &impl 
     selecting_fields.iter().map(|(name, _)| (name.clone(), selector(name, request))).collect()
 }
 
-/// Returns true if a stored response matches a request: each of its `selecting_fields` fields
-/// has an equivalent value (RFC 9111 §4.1). A different `Accept-Language` also matches if the
-/// stored response is in the one language that the request prefers to all others.
+/// Returns true if a stored response matches a request: the request's value of each of the
+/// `selecting_fields` is equivalent to the stored one (RFC 9111 §4.1). A different
+/// `Accept-Language` also matches if the stored response is in the one language that the request
+/// prefers to all others.
 #[must_use]
 pub fn matches(selecting_fields: &SelectingFields, stored_fields: &impl Fields, request: &impl Fields) -> bool {
     selecting_fields.iter().all(|(name, hash)| {
@@ -100,7 +102,8 @@ fn selector(name: &str, request: &impl Fields) -> String {
     request.get(name).map_or_else(|| ABSENT.to_owned(), |value| hash(&normalize(name, &value)))
 }
 
-/// Returns 16 bytes of SHA-256 as 22 characters of base64url.
+/// Returns 16 bytes of SHA-256 as 22 digits of the base64url alphabet, the least significant
+/// first.
 fn hash(value: &str) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let bytes = Sha256::digest(value.as_bytes());

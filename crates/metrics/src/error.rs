@@ -13,8 +13,8 @@ pub enum MetricsError {
     /// The resolution is neither `minute` nor `hour`.
     #[error("resolution must be minute or hour.")]
     UnknownResolution,
-    /// The period is no number of seconds, or longer than points are kept.
-    #[error("period must be whole seconds, at most {0} at this resolution.")]
+    /// The period is 0, no number of seconds, or longer than points are kept.
+    #[error("period must be whole seconds from 1 to {0} at this resolution.")]
     BadPeriod(u64),
     /// The object does not respond, or has no binding. The text is for the log only.
     #[error("METRICS_STORE failed: {0}")]

@@ -1,5 +1,5 @@
-//! The price list of Workers KV, and what the paid plan includes: for what the Worker counts, and
-//! for `kv-edge metrics`.
+//! The price list of Workers KV, and the amounts that the paid plan includes. It prices the counts
+//! of the Worker and the figures of `kv-edge metrics`.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::counts::Counts;
 pub struct PriceList {
     /// The page that names the prices.
     pub source: &'static str,
-    /// The day of that page.
+    /// The date on which the page named these prices.
     pub as_of: &'static str,
     /// Per million keys read; a bulk read is charged for each of its keys.
     pub keys_read: f64,
@@ -78,12 +78,12 @@ mod tests {
     #[test]
     fn a_million_operations_cost_what_the_price_list_says() {
         let million = 1_000_000;
-        let dollars = |counts: Counts| nano_dollars(&counts).to_string();
-        assert_eq!(dollars(Counts { keys_read: million, ..Counts::default() }), "500000000");
-        assert_eq!(dollars(Counts { writes: million, ..Counts::default() }), "5000000000");
-        assert_eq!(dollars(Counts { deletes: million, ..Counts::default() }), "5000000000");
-        assert_eq!(dollars(Counts { lists: million, ..Counts::default() }), "5000000000");
-        // What is read from memory, or in bulk, is not charged as such.
-        assert_eq!(dollars(Counts { memory_hits: million, reads: million, ..Counts::default() }), "0");
+        let cost = |counts: Counts| nano_dollars(&counts).to_string();
+        assert_eq!(cost(Counts { keys_read: million, ..Counts::default() }), "500000000");
+        assert_eq!(cost(Counts { writes: million, ..Counts::default() }), "5000000000");
+        assert_eq!(cost(Counts { deletes: million, ..Counts::default() }), "5000000000");
+        assert_eq!(cost(Counts { lists: million, ..Counts::default() }), "5000000000");
+        // Memory hits are free, and of a read only its keys are charged.
+        assert_eq!(cost(Counts { memory_hits: million, reads: million, ..Counts::default() }), "0");
     }
 }

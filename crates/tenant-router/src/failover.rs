@@ -54,8 +54,8 @@ impl TryResult {
     }
 
     /// Returns true if the result of this second try is served in place of that of the first
-    /// one. A response always is, because it says more than a connection that failed. Without
-    /// one, that of the first try is kept if it is a response.
+    /// one. A response always is: it is the newer one, or the only one. Without one, that
+    /// of the first try is kept if it is a response.
     #[must_use]
     pub fn replaces(self, first: Self) -> bool {
         matches!(self, Self::Response(_)) || !matches!(first, Self::Response(_))
@@ -200,7 +200,8 @@ impl Failover {
         all.next().map(|(target, _)| (target, left))
     }
 
-    /// Records how a try ended that no other follows, and returns the circuit that it opened.
+    /// Records how a try ended, and returns the circuit that it opened. [`after`](Self::after)
+    /// does this for a first try, and [`record_second`](Self::record_second) for a second one.
     pub fn record(
         &mut self,
         plan: &RequestPlan<'_>,
@@ -214,7 +215,8 @@ impl Failover {
     }
 
     /// Records how a second try ended, as [`record`](Self::record) does. A second failure at the
-    /// same origin is not recorded: five failed requests open a circuit, not three.
+    /// same origin is not recorded, so that a circuit opens after five failed requests, not after
+    /// three that failed twice.
     pub fn record_second(
         &mut self,
         plan: &RequestPlan<'_>,
@@ -249,8 +251,9 @@ impl Failover {
         })
     }
 
-    /// Returns the upstreams that may not be sent the request at this moment, that of the fallback
-    /// among them, each with the time after which to try again, in milliseconds. Records nothing.
+    /// Returns the upstreams, that of the fallback included, whose open circuit refuses the
+    /// request at this moment, each with the time after which to try again, in milliseconds.
+    /// Records nothing.
     pub fn open_circuits<'r>(
         &self,
         plan: &RequestPlan<'r>,
@@ -578,8 +581,8 @@ mod tests {
         outlier.is_some_and(|outlier| !tries(failover, outlier).is_failure())
     }
 
-    /// How an attacker can make each of their requests end: every kind of failure, and any
-    /// response.
+    /// How an attacker can make each of their requests end: every kind of failure, a success, and
+    /// an error of the application.
     const KINDS: [TryResult; 7] = [
         TryResult::Response(200),
         TryResult::Response(500),

@@ -1,8 +1,8 @@
 //! A storefront's record in `ROUTING_CONFIG`: its upstreams, and how requests are sent to them.
 //!
-//! The documented form is `{"origin": "https://storefront-a.example.com"}`. Every other member
+//! The shortest form is `{"origin": "https://storefront-a.example.com"}`. Every other member
 //! is optional; `docs/storefronts.md` describes them. A record is parsed as a whole, and one
-//! fault refuses all of it, because a part of a record could send visitors to the wrong place.
+//! fault invalidates all of it, because a part of a record could send visitors to the wrong place.
 
 mod parse;
 #[cfg(test)]

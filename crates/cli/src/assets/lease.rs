@@ -1,6 +1,6 @@
 //! The leases under which `push`, `rollback` and `gc` work: keys that expire and say what is
-//! running ([`static_assets::lease`]). A push or a rollback stops if a gc has one, a gc if any of
-//! them has, unless it is forced.
+//! running ([`static_assets::lease`]). A push or a rollback stops if a gc has a lease. A gc
+//! stops if any other command has one, unless `--force` is given.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

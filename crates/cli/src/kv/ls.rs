@@ -10,7 +10,7 @@ use super::{KvError, KvNamespaceArguments, counted};
 use crate::api::{MetadataJson, NamespaceKey};
 use crate::progress::Progress;
 
-const EXAMPLES: &str = r#"Keys are shown as in a folder: what follows the next delimiter after PREFIX is one line, with the number of its keys.
+const EXAMPLES: &str = r#"Keys are shown as in a folder: those with the same text up to the next delimiter after PREFIX are one line, with their number.
 
 Examples:
   kv-edge kv ls --namespace assets

@@ -9,7 +9,7 @@ use super::{Subject, UserAttributes};
 /// this name.
 const TARGETING_KEY: &str = "targetingKey";
 
-/// The name of an attribute; with dots it is a path into objects.
+/// The name of an attribute. With dots it is first the name of a member, then a path into objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Attribute {
     name: Box<str>,
@@ -48,8 +48,8 @@ impl Attribute {
         &*self.name == TARGETING_KEY
     }
 
-    /// Returns the value that the user has for this attribute, or `None` if they have none or
-    /// it is an object or an array.
+    /// Returns the value that the user has for this attribute, or `None` if they have none, if it
+    /// is an object or an array, or if their record cannot be read.
     pub(super) fn value_for<'a>(&self, subject: &Subject<'a>) -> Option<Scalar<'a>> {
         if self.is_targeting_key() {
             return subject.key().map(Scalar::Text);

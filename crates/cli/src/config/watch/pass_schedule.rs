@@ -1,4 +1,4 @@
-//! Decides which pass of the sync is due when: a comparison of everything, the rows that have
+//! Decides when each pass of the sync is due: a comparison of everything, the rows that have
 //! changed, or the snapshot. It has no clock: times are parameters, in milliseconds.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ const SNAPSHOT_MS: u64 = 10_000;
 const LAG_MS: u64 = 60_000;
 /// If more keys than this are to be checked again, everything is compared instead.
 const RECHECKS_MAX: usize = 1000;
-/// The waits after failed passes: they grow to five minutes and never give up.
+/// The waits after failed passes: they grow to five minutes. The number of tries is not limited.
 const BACKOFF: Backoff =
     Backoff { first_ms: 2000, cap_ms: 300_000, retry_after_cap_ms: 0, tries_max: u32::MAX, deadline_ms: u64::MAX };
 /// The waits between attempts to reconnect: at most 30 seconds, because an attempt costs nothing.
@@ -59,8 +59,8 @@ pub(super) struct PassSchedule {
     /// When KV's list can be trusted again, if the last comparison could not rely on it.
     list_reliable_at: Option<u64>,
     snapshot_at: Option<u64>,
-    /// When the last pass ended that writes the snapshot if it has changed.
-    snapshot_written_at: u64,
+    /// When the last comparison or snapshot pass ended, whatever its result.
+    snapshot_pass_ended_at: u64,
     changed: ChangedRows,
     /// When the first of the changes was notified.
     changed_at: u64,
@@ -95,7 +95,7 @@ impl PassSchedule {
             compare_at: Some(now),
             list_reliable_at: None,
             snapshot_at: None,
-            snapshot_written_at: 0,
+            snapshot_pass_ended_at: 0,
             changed: ChangedRows::nothing(),
             changed_at: now,
             recheck: BTreeMap::new(),
@@ -146,7 +146,7 @@ impl PassSchedule {
     pub(super) fn next(&mut self, now: u64) -> ScheduledAction {
         let recheck_at = self.recheck.values().min().copied();
         let apply_at = match &self.changed {
-            // After a failure, a comparison does all the work.
+            // After a failure, the comparison that is scheduled writes the changed rows, too.
             _ if self.failures > 0 => None,
             ChangedRows::Keys(keys) if keys.is_empty() => recheck_at,
             ChangedRows::Keys(_) => Some(self.changed_at + GATHER_MS),
@@ -202,7 +202,7 @@ impl PassSchedule {
             self.last_comparison = Some((now, now - since));
         }
         if pass != PassKind::Apply {
-            (self.snapshot_at, self.snapshot_written_at) = (None, now);
+            (self.snapshot_at, self.snapshot_pass_ended_at) = (None, now);
         }
         if result == PassResult::Failed {
             self.failures += 1;
@@ -220,7 +220,7 @@ impl PassSchedule {
             PassKind::Snapshot => self.snapshot_is_behind = is_behind,
         }
         if pass == PassKind::Apply && self.has_snapshot {
-            let at = (self.snapshot_written_at + SNAPSHOT_MS).max(now);
+            let at = (self.snapshot_pass_ended_at + SNAPSHOT_MS).max(now);
             self.snapshot_at = Some(self.snapshot_at.map_or(at, |before| before.min(at)));
         }
     }
