@@ -15,8 +15,8 @@ use crate::http::response;
 use crate::kv::users;
 
 /// Returns the page, or the records for a `POST`. If a record is invalid or KV fails, the response
-/// uses the best that is available and says so: a page in `Config-Source`, the records in the
-/// member `source` of each user.
+/// uses the best that is available. `Config-Source` says so, and is absent if there is nothing
+/// to say; for a `POST` it is the member `source` of each user.
 pub(crate) async fn handle(
     context: &RequestContext,
     target: &RequestTarget<'_>,

@@ -8,7 +8,7 @@ use worker::web_sys::Response;
 use super::{ConsoleError, ConsoleRequest, json};
 use crate::http::error::RequestError;
 
-/// The jobs of this build, which the page has panels for.
+/// The jobs of this build for which the page has panels; metrics are a member of their own.
 const FEATURES: &[&str] = &[
     #[cfg(feature = "assets")]
     "assets",

@@ -22,6 +22,8 @@ fn member(name: &str) -> String {
 }
 
 fn flag_warnings(flag: &Flag, place: &str, warnings: &mut Vec<Fault>) {
+    // The variants that somebody gets: the default one, that of a flag that is off, and those of
+    // the rules that can match.
     let mut given = vec![flag.default];
     given.extend(flag.off);
     for (index, rule) in flag.rules.iter().enumerate() {

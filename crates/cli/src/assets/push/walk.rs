@@ -34,7 +34,7 @@ pub(super) struct SourceFile {
     pub(super) length: u64,
 }
 
-/// Faults of single files, collected so that all are reported at once.
+/// Faults of single files, collected so that those of all files are reported at once.
 type Faults = Arc<Mutex<Vec<String>>>;
 
 /// Returns the files of a folder, sorted by path. Hidden files are included; links are followed,
