@@ -81,6 +81,7 @@ async function read(record) {
   const response = await readConsistent(key);
   const version = versionOf(response);
   events.push(`read -> ${response.status} ${version}`);
+  assert.ok(response.status !== 404 || acknowledged === 0, `404 after ${acknowledged} was acknowledged`);
   if (response.status !== 200) return;
   assert.ok(version >= acknowledged, `read ${version} after ${acknowledged} was acknowledged`);
   if (values.has(version)) assert.equal(response.text, values.get(version));

@@ -179,7 +179,7 @@ impl<'a> ProxiedRequest<'a> {
     }
 
     /// Returns the response of the record's fallback. Returns `None` if no fallback is needed, the
-    /// record has none, or the fallback fails; then the result of the tries is served.
+    /// record has none, or the fallback gives no response.
     async fn fall_back(
         &self,
         attempt: &Result<UpstreamAttempt<'a>, RequestError>,

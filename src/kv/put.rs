@@ -118,7 +118,8 @@ impl Store {
         await_call(self.counted(Metered::Write, put)).await.map(|_| ())
     }
 
-    /// Puts a value without retries. A put that does not end by the deadline has failed.
+    /// Puts a value without retries. A put that does not end by the deadline counts as
+    /// failed, and may take effect all the same.
     pub(crate) async fn put_within(
         &self,
         deadline: Duration,

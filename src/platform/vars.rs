@@ -97,7 +97,7 @@ impl Vars {
     }
 
     /// Returns true if hosts name storefronts (`TENANT_DOMAIN`). The route of a request depends on
-    /// it, so it is known before there is a response.
+    /// it, so it is known before there is a response; before the first call of `of` it is false.
     pub(crate) fn hosts_name_storefronts() -> bool {
         #[cfg(feature = "storefronts")]
         return VARS.with(|vars| vars.get().is_some_and(|vars| vars.hosts.name_storefronts()));

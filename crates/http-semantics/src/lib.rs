@@ -40,7 +40,7 @@
 //!
 //! # Example
 //!
-//! A client that has version 7 of a file asks for its first half:
+//! A client asks for the first half of a file, unless it has the current version, 7:
 //!
 //! ```
 //! use http_semantics::conditional::{PreconditionResult, Validators, entity_tag, evaluate};

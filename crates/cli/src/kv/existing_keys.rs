@@ -1,4 +1,4 @@
-//! What happens to keys that exist already where `import` and `copy` write pairs.
+//! What `import` and `copy` do with keys that exist already.
 
 use super::KvError;
 use super::key_set::KeySet;
@@ -52,7 +52,7 @@ pub(super) struct KeysToWrite {
     keys: KeySet,
     /// What all of them begin with; None if there are none.
     prefix: Option<String>,
-    /// The first of them: one more than are looked up one by one, if there are that many.
+    /// The first that were added: one more than are looked up one by one, if there are that many.
     first: Vec<String>,
 }
 

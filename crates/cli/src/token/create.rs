@@ -19,7 +19,7 @@ const LIFETIME_MAX_SECONDS: u64 = 3650 * 24 * 60 * 60;
 
 const EXAMPLES: &str = "\
 The token is signed with the secret that the Worker has: TOKEN_SECRET in the environment, or else API_TOKEN. It carries its scope, so
-the Worker needs no list of tokens. It goes to stdout, what it allows to stderr.
+the Worker needs no list of tokens. It goes to stdout, and what it allows to stderr; with --json both are in the JSON.
 
 Examples:
   API_TOKEN=local-demo-token kv-edge token create --namespace WRITES --read --write

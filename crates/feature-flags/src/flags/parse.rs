@@ -202,8 +202,8 @@ fn ids(node: &Node<'_>) -> Option<IdSet> {
     Some(node.list(IDS_MAX, filled_text)?.into_iter().collect())
 }
 
-/// Returns a string that is not empty. A template that leaves a value empty must not define a
-/// rule for everybody.
+/// Returns a string that is not empty. An empty one, which a template may leave, is a mistake: as
+/// a prefix it would match everybody.
 fn filled_text(node: &Node<'_>) -> Option<Box<str>> {
     let text = node.text()?;
     if text.is_empty() { node.fault("it must not be empty") } else { Some(text.into()) }

@@ -1,8 +1,8 @@
 //! The title and the text of a page.
 //!
-//! Elements nest in so many ways that a browser needs a stack of them. Their text does not: what
-//! is read as text depends on the last tag, on the depth of templates, and on whether an image
-//! or a formula is open.
+//! A browser keeps a stack of all open elements. Reading text does not need it: what is text
+//! depends on the last tag, on the depth of templates, and on the images and formulas (SVG,
+//! MathML) that are open.
 
 use super::scan::Scan;
 use super::tokenizer::{StartTag, Token, Tokenizer};

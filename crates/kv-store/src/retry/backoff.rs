@@ -16,7 +16,7 @@ pub struct Backoff {
     pub retry_after_cap_ms: u32,
     /// The number of tries, including the first one.
     pub tries_max: u32,
-    /// The deadline in milliseconds from the start of the first try. No wait may end after it.
+    /// The deadline in milliseconds from the start of the first try. A wait must end before it.
     pub deadline_ms: u64,
 }
 
@@ -139,7 +139,7 @@ mod tests {
         }
 
         #[test]
-        fn no_server_makes_us_wait_longer_than_the_cap_of_retry_after(retry_after_ms: u64, random in 0.0..1.0_f64) {
+        fn a_retry_after_is_cut_to_its_cap_and_jitter_comes_on_top(retry_after_ms: u64, random in 0.0..1.0_f64) {
             let wait = BACKOFF.next_wait_ms(asked(retry_after_ms), 1, u64::MAX, random);
             prop_assert!(wait.is_ok_and(|wait_ms| wait_ms <= 30_000 + 1000));
         }

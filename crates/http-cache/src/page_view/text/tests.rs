@@ -220,7 +220,7 @@ fn outlines(page: &str) -> Vec<Outline> {
                 text.push_html(html);
                 continue;
             }
-            Token::CharacterData(_) => unreachable!("there is no image"),
+            Token::CharacterData(_) => unreachable!("`next(false)` reads no CDATA section"),
             Token::Comment => Outline::Comment,
             Token::EndTag(name) => Outline::End(name.to_ascii_lowercase()),
             Token::StartTag(StartTag { name, is_self_closing, .. }) => {
