@@ -184,7 +184,7 @@ describe("with an API_TOKEN", async () => {
     }
   });
 
-  test("blue-green: one write moves every visitor, whatever weights and cookies say", async () => {
+  test("blue-green: one write moves every visitor whose request forces no variant, whatever weights and cookies say", async () => {
     const variants = variantsOf({ blue: 1, green: 0 });
     const id = await storefronts.add({ variants });
     const { pair } = visitorCookie(await ask(id));

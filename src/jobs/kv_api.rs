@@ -124,8 +124,8 @@ async fn perform(
     }
 }
 
-/// Returns the response to a client that asks whether its token is valid. It has come this far, so
-/// it is.
+/// Returns the response to a client that asks whether its token is valid: an id, made of the
+/// token's name, and when it expires. The token is valid, because others are refused before.
 fn verified(access: &Access) -> Result<Response, RequestError> {
     let (name, expires_on) = match access {
         Access::Everything => ("API_TOKEN", None),

@@ -117,13 +117,14 @@ struct UpstreamAttempt<'a> {
 
 impl<'a> ProxiedRequest<'a> {
     /// Proxies the request: one or two tries, and the record's fallback if they fail. If neither
-    /// an upstream nor a fallback could be tried, an upstream that was passed over because it
-    /// fails often is the last resort. `now_ms` is milliseconds since the Unix epoch.
+    /// an upstream nor a fallback could be tried, the last resort is an outlier: an upstream that
+    /// was passed over only because there seemed to be an alternative. Any other open circuit
+    /// still refuses the request. `now_ms` is milliseconds since the Unix epoch.
     async fn handle(&self, now_ms: u64) -> Result<Response, RequestError> {
         let fallback = self.record.fallback.as_ref();
         let mut attempt = match failover(|failover| failover.first(self.plan, fallback, now_ms)) {
             Ok(first) => Ok(self.attempt(first, now_ms).await),
-            Err(open) => Err(self.error(self.plan.target, open)),
+            Err(refusal) => Err(self.error(self.plan.target, refusal)),
         };
         if let Some(response) = self.fall_back(&attempt, now_ms).await {
             return response;
