@@ -167,7 +167,9 @@ async function withPostgres(env) {
   const { startPostgres } = await import("../tests/harness/postgres.mjs");
   const database = await startPostgres();
   try {
-    const args = ["test", "--workspace", "--bin", "kv-edge", "config::source", "--", "--ignored", "--test-threads=1"];
+    // A test target beside the program: without one, cargo resolves other features of the packages
+    // than for the unit tests, and compiles everything once more.
+    const args = ["test", "--workspace", "--bin", "kv-edge", "--test", "help", "config::source", "--", "--ignored", "--test-threads=1"];
     await run("cargo", args, { doing: STAGES.postgres.about, env: { ...env, TEST_DATABASE_URL: database.url() } });
   } finally {
     await database.stop();

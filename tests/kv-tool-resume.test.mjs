@@ -116,7 +116,8 @@ describe("killed and resumed: nothing is lost and nothing is doubled", () => {
     await tool.run(args, { running: (child) => (process = child) });
     api.intercept = undefined;
     const rest = await tool.succeed([...args, "--resume"]);
-    assert.ok(rest.calls.length < 400, `${rest.calls.length} calls`);
+    // The position is saved once a second, during which a fast machine makes hundreds of calls.
+    assert.ok(rest.calls.length < 1000, `${rest.calls.length} calls`);
     await assertDone();
   });
 });

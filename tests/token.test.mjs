@@ -112,7 +112,7 @@ describe("kv-edge token", () => {
       [["--namespace", "assets", "--read", "--expires", "soon"], undefined, /not a duration/],
       [["--namespace", "assets", "--read", "--expires", "9999d"], undefined, /ten years/],
       [["--namespace", "assets", "--read", "--prefix", "p".repeat(4000)], undefined, /too long/],
-      [["--namespace", "assets", "--read", "--name", "a b"], undefined, /1 to 64 letters/],
+      [["--namespace", "assets", "--read", "--name", "a b"], undefined, /1 to 64 characters/],
     ]) {
       const result = await create(args, env);
       assert.equal(result.code, 2, result.stderr);
