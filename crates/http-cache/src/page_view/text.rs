@@ -2,7 +2,7 @@
 //!
 //! A browser keeps a stack of all open elements. Reading text does not need it: what is text
 //! depends on the last tag, on the depth of templates, and on the images and formulas (SVG,
-//! MathML) that are open.
+//! `MathML`) that are open.
 
 use super::scan::Scan;
 use super::tokenizer::{StartTag, Token, Tokenizer};
