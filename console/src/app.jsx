@@ -20,7 +20,7 @@ const reads = (session, role) => session.bindings.some((binding) => binding.role
 const reaches = (session, role, key = "") => reads(session, role) && key.startsWith(session.scope?.prefix ?? "");
 const has = (session, feature) => session.features.includes(feature);
 
-/** The panels, and who is offered each. "Metrics" itself says if the Worker counts nothing. */
+/** The panels, and who is offered each. "Metrics" says if they are off. */
 const PANELS = [
   { id: "browse", label: "Browse", Panel: BrowsePanel, isOffered: () => true },
   { id: "flags", label: "Flags", Panel: FlagsPanel, isOffered: (session) => has(session, "flags") && reaches(session, "configuration", "flags") },

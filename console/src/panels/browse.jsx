@@ -290,8 +290,9 @@ function loadedText({ keys, hasMore, isLoading }, order) {
   const loaded = `${counted(keys.length, "key")} loaded`;
   if (isLoading) return `${loaded}, reading…`;
   if (!hasMore) return `${loaded}, that is all`;
-  if (keys.length >= KEYS_MAX) return `${loaded}, which is as many as fit here; a prefix shows the others`;
-  return order === "name" ? `${loaded}, more follow` : `${loaded}, more follow; only those loaded are sorted`;
+  const sorted = order === "name" ? "" : "; only those loaded are sorted";
+  if (keys.length >= KEYS_MAX) return `${loaded}, which is as many as fit here; a prefix shows the others${sorted}`;
+  return `${loaded}, more follow${sorted}`;
 }
 
 /** Returns why nothing can be changed. */

@@ -23,51 +23,49 @@ const RANGES = {
 /** The most routes with a line in the chart of requests. More cannot be told apart. */
 const ROUTES_CHARTED = 5;
 
-export function MetricsPanel() {
+export const MetricsPanel = ({ session }) => (
+  <div class="stack">
+    <h1>Metrics</h1>
+    {session.metrics ? <CountedMetrics /> : <MetricsAreOff />}
+  </div>
+);
+
+function CountedMetrics() {
   const [name, setName] = useState("hour");
   const [version, setVersion] = useState(0);
   const range = RANGES[name];
   const load = async () => ({ range, report: await call(`/console/api/metrics?resolution=${range.resolution}&period=${range.period}`) });
   const { result, error } = useLatest(load, [name, version]);
-  const isOff = error?.status === 404;
   useEffect(() => {
-    if (isOff) return;
     const timer = setInterval(() => document.hidden || setVersion((before) => before + 1), REFRESH_MS);
     return () => clearInterval(timer);
-  }, [isOff]);
+  }, []);
   return (
-    <div class="stack">
-      <h1>Metrics</h1>
-      {isOff ? (
-        <MetricsAreOff />
-      ) : (
-        <>
-          <div class="row controls">
-            <Field
-              label="Range"
-              control={(attributes) => (
-                <select {...attributes} value={name} onChange={(event) => setName(event.currentTarget.value)}>
-                  {Object.entries(RANGES).map(([id, { label }]) => (
-                    <option key={id} value={id}>
-                      {label}
-                    </option>
-                  ))}
-                </select>
-              )}
-            />
-            <button type="button" onClick={() => setVersion(version + 1)}>
-              Refresh
-            </button>
-          </div>
-          <Failure error={error} />
-          {result?.range === range ? <Metrics report={result.report} range={range} /> : !error && <p class="help">Loading…</p>}
-          <p class="help">
-            Each isolate hands its counts over every ten seconds. If an isolate is evicted, its counts since the last successful hand-over are lost, so these
-            figures may be too low, never too high.
-          </p>
-        </>
-      )}
-    </div>
+    <>
+      <div class="row controls">
+        <Field
+          label="Range"
+          control={(attributes) => (
+            <select {...attributes} value={name} onChange={(event) => setName(event.currentTarget.value)}>
+              {Object.entries(RANGES).map(([id, { label }]) => (
+                <option key={id} value={id}>
+                  {label}
+                </option>
+              ))}
+            </select>
+          )}
+        />
+        <button type="button" onClick={() => setVersion(version + 1)}>
+          Refresh
+        </button>
+      </div>
+      <Failure error={error} />
+      {result?.range === range ? <Metrics report={result.report} range={range} /> : !error && <p class="help">Loading…</p>}
+      <p class="help">
+        Each isolate hands its counts over every ten seconds. If an isolate is evicted, its counts since the last successful hand-over are lost, so these
+        figures may be too low, never too high.
+      </p>
+    </>
   );
 }
 
