@@ -122,7 +122,7 @@ describe("what is shown", () => {
       "latency ms        p25        p50        p75        p90        p99      p99.9",
       ...["delete", "list", "read", "write"].map((action) => `${action.padEnd(10)}        0.5        1.2        3.0       12.0      150.0      900.5`),
       "",
-      "$3.13 for these 3 days by the price list, $0.75 for 30 like the finished ones",
+      "$3.13 for these 3 days by the price list, $0.75 per 30 finished days",
       "$0.25 of that beyond what the Workers Paid plan includes",
       "Prices of 2025-05-20: https://developers.cloudflare.com/kv/platform/pricing/",
       "Cloudflare samples these metrics adaptively, so all figures are estimates.",
@@ -207,7 +207,7 @@ describe("what goes wrong", () => {
     assert.equal((await api.run(["--namespace", WRITES])).code, 0);
   });
 
-  test("if the plan of the account does not allow the time, the error proposes another one", async () => {
+  test("if the plan of the account does not allow the time range, the error proposes another one", async () => {
     for (const status of [200, 400]) {
       api.intercept = () => graphqlError(status, "query time range is too large");
       await assertFails([], 1, "the plan of the account may allow less: try a shorter or later time, such as --since 1d");
@@ -260,12 +260,12 @@ describe("what goes wrong", () => {
     assert.match(json.error, /^cannot query the metrics: the API responds with 429, "rate limiter budget depleted"/);
   });
 
-  test("if a response is not of this API, the error names the address", async () => {
+  test("if a response is not from this API, the error names the address", async () => {
     for (const body of ["<h1>Welcome</h1>", '{"data": {"viewer"', '{"data": null, "errors": null}', '{"success": true, "result": []}']) {
       api.intercept = () => ({ status: 200, headers: {}, body });
       await assertFails([], 1, `the response, status 200, does not come from the API; check the address of the API, which is ${api.base} (--api-base)`);
     }
-    // Of Cloudflare's APIs a kv-edge serves the KV REST API alone.
+    // A kv-edge serves Cloudflare's KV REST API, but not the GraphQL API.
     api.intercept = () => apiError(404, 7003, "Could not route to /client/v4/graphql");
     await assertFails([], 1, "only Cloudflare's API has these metrics; omit --api-base");
   });

@@ -92,7 +92,7 @@ impl HttpError for WriteError {
             Self::Count => Self::Count, "The number of writes of the demonstration is out of its bounds.";
             Self::CountAndBody => Self::CountAndBody, "The request has both a value and a number of values to be made up.";
             Self::Strategy => Self::Strategy, "`strategy` is none of the three.";
-            Self::Wait => Self::Wait, "`wait` is neither of the two.";
+            Self::Wait => Self::Wait, "`wait` is neither `durable` nor `kv`.";
             Self::WaitUnused => Self::WaitUnused, "Only `strategy=coalesce` can respond before Workers KV has the value.";
             Self::Parameter(_) => Self::Parameter("strategy, n, wait, timeoutMs".to_owned()),
                 "The query has a parameter that is not known, such as one that is misspelt.";

@@ -1,4 +1,4 @@
-//! Why there are no metrics to show.
+//! The errors of reading metrics, and their responses.
 
 use http_semantics::error_response::{ErrorResponse, HttpError, UNAVAILABLE};
 use http_semantics::one_of_each;
@@ -13,10 +13,11 @@ pub enum MetricsError {
     /// The resolution is neither `minute` nor `hour`.
     #[error("resolution must be minute or hour.")]
     UnknownResolution,
-    /// The period is 0, no number of seconds, or longer than points are kept.
+    /// The period is not a whole number of seconds from 1, or is longer than points are kept.
     #[error("period must be whole seconds from 1 to {0} at this resolution.")]
     BadPeriod(u64),
-    /// The object does not respond, or has no binding. The text is for the log only.
+    /// The Durable Object `METRICS_STORE` does not respond, or has no binding. The text is for the
+    /// log only.
     #[error("METRICS_STORE failed: {0}")]
     Unavailable(String),
 }
@@ -37,9 +38,9 @@ impl HttpError for MetricsError {
     fn examples() -> Vec<(Self, &'static str)> {
         one_of_each! {
             Self::Off => Self::Off, "The var `METRICS` is not `on`, so nothing is counted.";
-            Self::UnknownResolution => Self::UnknownResolution, "`resolution` is neither of the two.";
+            Self::UnknownResolution => Self::UnknownResolution, "`resolution` is neither `minute` nor `hour`.";
             Self::BadPeriod(_) => Self::BadPeriod(86_400),
-                "`period` is 0, no number, or longer than points of the resolution are kept.";
+                "`period` is not a whole number from 1, or is longer than points of the resolution are kept.";
             Self::Unavailable(_) => Self::Unavailable("no response in time".to_owned()),
                 "The Durable Object `METRICS_STORE` does not respond, or has no binding. The log says what happened.";
         }

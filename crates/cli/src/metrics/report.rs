@@ -254,7 +254,7 @@ impl KvMetricsReport {
         let these = if days == 1 { "this day".to_owned() } else { format!("these {days} days") };
         write!(formatter, "{} for {these} by the price list", cost.period.total)?;
         match cost.per_30_days {
-            Some(sum) => writeln!(formatter, ", {sum} for {} like the finished ones", prices::MONTH_DAYS)?,
+            Some(sum) => writeln!(formatter, ", {sum} per {} finished days", prices::MONTH_DAYS)?,
             None => writeln!(formatter)?,
         }
         if let Some(sum) = cost.per_30_days_after_included {

@@ -76,7 +76,8 @@ fn flag(node: &Node<'_>) -> Option<Flag> {
         if has_own_variants { object.member("variants", variants) } else { Some(ParsedVariants::of_switch()) };
     let names = VariantNames(variants.as_ref().map(|variants| variants.names.as_slice()));
     let default = object.required("default", |name| names.index(name));
-    // A switch without `off` gives `off` if it is switched off, the first of its variants.
+    // A switch without the member `off` gives its first variant, which is named so, while `on` is
+    // false.
     let is_plain_switch = !has_own_variants && !object.has("off");
     let off = if is_plain_switch { Some(0) } else { object.member("off", |name| names.index(name)) };
     let metadata = object.member("metadata", metadata);
@@ -142,7 +143,7 @@ fn variants(node: &Node<'_>) -> Option<ParsedVariants> {
         Some(Variant { name: name.into(), json: node.value().to_string().into() })
     })?;
     if names.is_empty() {
-        return node.fault("it has no variant; leave it out for on and off");
+        return node.fault("it has no variant; leave variants out to get on and off");
     }
     Some(ParsedVariants { names, valid })
 }

@@ -1,5 +1,5 @@
-//! Warnings: what is valid in the definitions but is probably a mistake. Definitions with
-//! warnings are used.
+//! Warnings: what is valid in the definitions but is probably a mistake, such as a rule that can
+//! match nobody, or a variant that nobody gets. Definitions with warnings are used.
 
 #[cfg(test)]
 mod tests;
@@ -38,11 +38,11 @@ fn flag_warnings(flag: &Flag, place: &str, warnings: &mut Vec<Fault>) {
                 rule.percentage.is_some() && other.percentage.is_some_and(|threshold| threshold < Bucket::ALL);
             if is_smaller {
                 let problem = format!(
-                    "nobody gets it: every percentage counts from 0, and rules[{earlier}] before it goes at least as far"
+                    "nobody gets it: percentages are not added up, and rules[{earlier}] before it has at least this one"
                 );
                 warn(".percentage", problem);
             } else {
-                warn("", format!("it is never reached: rules[{earlier}] matches everybody it is for"));
+                warn("", format!("it never applies: rules[{earlier}] before it matches all users whom it matches"));
             }
         } else {
             given.push(rule.variant);
@@ -68,13 +68,13 @@ fn matches_nobody(rule: &TargetingRule) -> Option<(String, &'static str)> {
     if let Some(index) = rule.conditions.iter().position(|condition| condition.operator.is_empty()) {
         return Some((format!(".match[{index}]"), "its list is empty, so the rule matches nobody"));
     }
-    (rule.percentage == Some(Bucket::NONE)).then(|| (".percentage".to_owned(), "0 % is nobody"))
+    (rule.percentage == Some(Bucket::NONE)).then(|| (".percentage".to_owned(), "it is 0, so the rule matches nobody"))
 }
 
 impl TargetingRule {
     /// Returns true if this rule, tried first, matches all users whom the other one would
-    /// match: it has no condition that the other one lacks, and its percentage is at least as
-    /// large.
+    /// match: its list of ids, if any, has all ids of the other's, it has no condition that the
+    /// other one lacks, and its percentage is at least as large.
     fn covers(&self, other: &Self) -> bool {
         let allows = match (&self.allow, &other.allow) {
             (None, _) => true,

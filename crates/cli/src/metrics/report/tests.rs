@@ -57,7 +57,7 @@ cost           $10.00     <$0.01      $0.00      $0.00                 $0.02
 latency ms        p25        p50        p75        p90        p99      p99.9
 read              0.9        1.5        4.0       17.2      230.0          -
 
-$10.02 for these 3 days by the price list, $120.51 for 30 like the finished ones
+$10.02 for these 3 days by the price list, $120.51 per 30 finished days
 $115.00 of that beyond what the Workers Paid plan includes
 Prices of 2025-05-20: https://developers.cloudflare.com/kv/platform/pricing/
 Cloudflare samples these metrics adaptively, so all figures are estimates.

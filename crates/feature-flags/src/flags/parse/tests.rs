@@ -112,7 +112,10 @@ fn every_fault_of_a_flag_is_named_with_its_place() {
         (json!({"default": "on", "rules": {}}), &["rules: it must be an array"]),
         (json!({"default": "on", "rules": [1]}), &["rules[0]: it must be an object"]),
         (json!({"default": "a", "variants": []}), &["variants: it must be an object"]),
-        (json!({"default": "a", "variants": {}}), &["variants: it has no variant; leave it out for on and off"]),
+        (
+            json!({"default": "a", "variants": {}}),
+            &["variants: it has no variant; leave variants out to get on and off"],
+        ),
         (json!({"default": "a", "variants": {"a": null, "b": 1}}), &["variants.a: it must not be null"]),
         (
             json!({"default": "a", "variants": {"a": 1, "": 2}}),

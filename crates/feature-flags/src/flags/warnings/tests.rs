@@ -19,8 +19,8 @@ fn rules_that_match_nobody_are_never_reached_or_deny_too_late_are_warnings() {
     let pro = json!({"attribute": "plan", "eq": "pro"});
     let not_pro = json!({"attribute": "plan", "eq": "pro", "not": true});
     let old = json!({"attribute": "age", "gt": 60});
-    let smaller = "nobody gets it: every percentage counts from 0, and rules[0] before it goes at least as far";
-    let never = ": it is never reached: rules[0] matches everybody it is for";
+    let smaller = "nobody gets it: percentages are not added up, and rules[0] before it has at least this one";
+    let never = ": it never applies: rules[0] before it matches all users whom it matches";
     for (rule, rules, expected) in [
         (
             "what is well",
@@ -91,7 +91,11 @@ fn rules_that_match_nobody_are_never_reached_or_deny_too_late_are_warnings() {
             json!([{"match": [old], "percentage": 25, "variant": "on"}, {"match": [pro], "percentage": 10, "variant": "off"}]),
             vec![],
         ),
-        ("0 %", json!([{"percentage": 0, "variant": "on"}]), vec!["[0].percentage: 0 % is nobody".to_owned()]),
+        (
+            "0 %",
+            json!([{"percentage": 0, "variant": "on"}]),
+            vec!["[0].percentage: it is 0, so the rule matches nobody".to_owned()],
+        ),
         (
             "an empty list",
             json!([{"allow": [], "variant": "on"}]),
@@ -125,7 +129,7 @@ fn a_variant_that_nobody_gets_is_a_warning() {
     assert_eq!(
         warnings(&flag),
         [
-            "flags.x.rules[0].percentage: 0 % is nobody",
+            "flags.x.rules[0].percentage: it is 0, so the rule matches nobody",
             "flags.x.variants[\"c d\"]: nobody gets it",
             "flags.x.variants.e: nobody gets it",
         ]
