@@ -54,7 +54,7 @@ impl RequestContext {
     }
 
     /// Returns a header field, its lines joined with commas (RFC 9110 §5.3).
-    #[expect(clippy::expect_used, reason = "a field that the request has must not look like one that it has not")]
+    #[expect(clippy::expect_used, reason = "a failure must not look like a missing field")]
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         self.request.headers().get(name).expect("the name is a token")
     }
@@ -100,7 +100,7 @@ impl RequestContext {
         Rc::clone(&self.vars)
     }
 
-    /// Returns the runtime's own request.
+    /// Returns the runtime's `Request`.
     pub(crate) fn request(&self) -> &web_sys::Request {
         &self.request
     }

@@ -1,5 +1,6 @@
-//! The header fields of a request: some are read from JavaScript in one call in advance, any other
-//! when a decision needs it.
+//! The header fields of a request that the Worker itself answers: some are read from JavaScript in
+//! one call in advance, any other when a decision needs it. Fields of a request that may be
+//! forwarded are read as `MessageFields`.
 
 use std::cell::OnceCell;
 
@@ -11,8 +12,8 @@ use super::request_context::RequestContext;
 
 #[wasm_bindgen(module = "/src/platform/glue/request.js")]
 extern "C" {
-    /// Those of these header fields that a request has, in the form that [`HeaderSection::parse`]
-    /// reads.
+    /// Returns the fields of these names that a request has, in the form that
+    /// [`HeaderSection::parse`] reads.
     fn found(request: &web_sys::Request, names: &str) -> String;
     /// `Accept-Encoding` as the client sent it.
     #[wasm_bindgen(js_name = acceptEncoding)]
@@ -66,7 +67,7 @@ impl Fields for RequestHeaders<'_> {
     }
 
     fn set_cookies(&self) -> Vec<String> {
-        // The field is not one of requests, so there is at most a stray line.
+        // A response has this field; a request has it at most by mistake.
         self.get("set-cookie").into_iter().collect()
     }
 }

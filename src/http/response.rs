@@ -36,7 +36,8 @@ pub(crate) const NO_STORE_NO_TRANSFORM: &str = "no-store, no-transform";
 #[cfg(feature = "assets")]
 pub(crate) const NO_CACHE: (&str, &str) = ("cache-control", "no-cache");
 
-/// Returns a 200 whose fields are used again and again: the runtime's form of them is remembered.
+/// Returns a 200 with these fields and `nosniff`. The fields recur, so the runtime's form of them
+/// is remembered.
 pub(crate) fn ok(body: &JsValue, fields: &[(&str, &str)]) -> Result<web_sys::Response, JsValue> {
     let nosniff = [("x-content-type-options", "nosniff")];
     encoded(200, body, nosniff.into_iter().chain(fields.iter().copied()))
@@ -48,8 +49,8 @@ pub(crate) fn for_workers_cache() -> Option<(&'static str, &'static str)> {
     Vars::hosts_name_storefronts().then_some(workers_cache::NO_STORE)
 }
 
-/// Adds what every response says to caches. A cache stores a response without `Cache-Control` by a
-/// heuristic (RFC 9111 §4.2.2), so one that has none says `no-store`.
+/// Adds what every response says to caches. A cache may reuse a response without `Cache-Control`
+/// for a heuristic time (RFC 9111 §4.2.2), so one that has none says `no-store`.
 fn with_cache_fields<'f>(
     fields: impl Iterator<Item = (&'f str, &'f str)> + Clone,
 ) -> impl Iterator<Item = (&'f str, &'f str)> + Clone {
@@ -61,8 +62,9 @@ fn with_cache_fields<'f>(
     others.chain(no_store).chain(workers_cache_field)
 }
 
-/// Returns a response with these fields, which are used again and again, and a body that has the
-/// content coding they name already. It adds no `nosniff`: files bring their own.
+/// Returns a response with these fields, which recur and are remembered as those of [`ok`], and a
+/// body that has the content coding they name already. It adds no `nosniff`: files bring their
+/// own.
 pub(crate) fn encoded<'f>(
     status: u16,
     body: &JsValue,
@@ -100,7 +102,7 @@ fn options(status: u16, fields: &[(&str, &str)]) -> Result<ResponseOptions, JsVa
     Ok(options)
 }
 
-/// A longer list of fields, in bytes, is not remembered.
+/// The longest status and fields that are remembered, in bytes.
 const REMEMBERED_BYTES_MAX: usize = 2048;
 
 fn remembered_options<'f>(

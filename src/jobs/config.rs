@@ -1,5 +1,5 @@
-//! `GET /config`: the page that a user's configuration personalises. `POST /config`: the
-//! records of many users, for programs.
+//! `GET /config`: the regular or the preview page, as a user's configuration says. `POST /config`:
+//! the records of many users, for programs.
 
 mod batch;
 
@@ -15,8 +15,9 @@ use crate::http::response;
 use crate::kv::users;
 
 /// Returns the page, or the records for a `POST`. If a record is invalid or KV fails, the response
-/// uses the best that is available. `Config-Source` says so, and is absent if there is nothing
-/// to say; for a `POST` it is the member `source` of each user.
+/// uses the best record that is available. `Config-Source` names its source, and is absent in the
+/// usual cases: the user's own record, or none in KV. For a `POST`, each user has a member
+/// `source`.
 pub(crate) async fn handle(
     context: &RequestContext,
     target: &RequestTarget<'_>,

@@ -18,7 +18,7 @@ struct Health {
     flags: flags::FlagsHealth,
 }
 
-/// Returns 200 as long as the Worker runs, because a failure of KV does not stop its jobs.
+/// Returns 200 as long as the Worker runs: it still serves requests if KV fails.
 #[cfg_attr(not(feature = "flags"), expect(unused_variables, clippy::unused_async))]
 pub(crate) async fn handle(context: &RequestContext) -> Result<web_sys::Response, RequestError> {
     let health = Health {

@@ -75,7 +75,7 @@ impl KeyWriter {
     }
 
     /// Does nothing. The first call into WebAssembly after a trap creates a new instance:
-    /// `entry.mjs` calls this to find out whether there is one.
+    /// `entry.mjs` calls this to learn whether the instance was replaced.
     pub fn touch() {}
 
     /// Returns the response to a request of the Worker: a [`WriterRequest`] in its header and,

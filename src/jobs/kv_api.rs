@@ -1,5 +1,5 @@
 //! `/client/v4/…`: the REST API of Workers KV over the Worker's own bindings. [`kv_api`] reads the
-//! calls, checks them and words the results; this module makes the calls of KV.
+//! calls, checks them and words the results; this module performs them with KV.
 
 mod bulk;
 pub(crate) mod namespace_object;
@@ -32,7 +32,7 @@ use crate::platform::js_error::message_of;
 /// No response of the API may be stored, and no compression on the way may change a value.
 const NO_STORE: (&str, &str) = ("cache-control", response::NO_STORE_NO_TRANSFORM);
 
-/// The longest index of a data point of Analytics Engine, in bytes ("Limits").
+/// The longest index of a data point, in bytes (Analytics Engine documentation, "Limits").
 const INDEX_BYTES_MAX: usize = 96;
 
 /// Returns the response to a call. Every error has the envelope of the API.
@@ -102,7 +102,7 @@ async fn perform(
             if call.is_write() {
                 open.check_writable(context)?;
                 // KV cannot compare and swap, and a method with a condition that was not checked
-                // must not be performed (RFC 9110 §13.1.1).
+                // must not be performed (RFC 9110 §13.1.1, §13.1.2).
                 if fields.has("if-match") || fields.has("if-none-match") {
                     return Err(KvApiError::ConditionalWrite.into());
                 }
@@ -144,8 +144,8 @@ fn account_id() -> String {
     content_hash::hash(b"kv-edge account")
 }
 
-/// Returns the first page of a list of one entry, and empty pages after it: clients ask until
-/// they get one.
+/// Returns the page of a list of one entry. Pages after the first are empty: clients ask until
+/// they get an empty one.
 fn first_page(page: u64, entry: serde_json::Value) -> Result<Response, RequestError> {
     let (entries, info) = namespace::page_of(vec![entry], page, 20);
     success(entries, Some(info))

@@ -103,7 +103,7 @@ struct ProxiedRequest<'a> {
     record: &'a StorefrontRecord,
     plan: &'a RequestPlan<'a>,
     sent: UpstreamRequest<'a>,
-    /// How the record relates to the one in KV.
+    /// Whether the record is KV's current one, or an earlier one that is in memory.
     record_state: RecordState,
 }
 

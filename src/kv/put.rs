@@ -18,7 +18,7 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     fn put(this: &KvNamespace, key: &str, value: &JsValue, options: &JsValue) -> Result<js_sys::Promise, JsValue>;
 
-    /// The options of `put` ("Write key-value pairs").
+    /// The options of `put` (KV documentation, "Write key-value pairs").
     #[wasm_bindgen(extends = js_sys::Object)]
     #[derive(Clone)]
     pub(crate) type PutOptions;
@@ -46,7 +46,7 @@ impl PutOptions {
 
     /// Returns options for a value that expires after this many seconds, at least 60.
     #[cfg(feature = "kv-api")]
-    #[expect(clippy::cast_precision_loss, reason = "a time that far ahead is exact to the second below 2^53")]
+    #[expect(clippy::cast_precision_loss, reason = "whole seconds below 2^53 are exact")]
     pub(crate) fn expiring_after(seconds: u64) -> Self {
         let options = Self::new();
         options.set_expiration_ttl(seconds as f64);
@@ -55,7 +55,7 @@ impl PutOptions {
 
     /// Returns options for a value that expires at this time, in seconds since the Unix epoch.
     #[cfg(feature = "kv-api")]
-    #[expect(clippy::cast_precision_loss, reason = "a time that far ahead is exact to the second below 2^53")]
+    #[expect(clippy::cast_precision_loss, reason = "whole seconds below 2^53 are exact")]
     pub(crate) fn expiring_at(unix_seconds: u64) -> Self {
         let options = Self::new();
         options.set_expiration(unix_seconds as f64);
@@ -83,7 +83,7 @@ impl PutOptions {
 }
 
 /// A value to put. It is never a stream, because the put of a stream cannot be retried, and KV
-/// may store the part of a broken stream.
+/// may store the first part of a stream that breaks off.
 #[derive(Clone)]
 pub(crate) struct PutValue(JsValue);
 

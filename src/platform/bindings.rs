@@ -23,7 +23,7 @@ use crate::platform::durable_objects::{DurableObjectNamespace, DurableObjects};
 use crate::platform::env::RuntimeEnv;
 use crate::platform::meter::Meter;
 
-/// The bindings, for one route or object: what is called through them counts as its own.
+/// The bindings for one route or object, whose meter counts the calls made through them.
 pub(crate) struct Bindings {
     env: RuntimeEnv,
     meter: Meter,

@@ -27,8 +27,8 @@ use {
 use {http_cache::credentials::CredentialFields, http_semantics::origin::OriginAllowList};
 
 /// Declares what the Worker knows of its vars and secrets: the features that need it, the names of
-/// the vars, and a field with the parser that makes it of their texts. The text of a var that is
-/// not set is empty. A number after `or` replaces a text that is no number.
+/// the vars, and a field with its type and the parser that gets their texts. The text of a var
+/// that is not set is empty. A number after `or` replaces a text that is no number.
 macro_rules! vars {
     ($($($feature:literal),+: $($name:ident),+ $(or $default:literal)? => $field:ident: $type:ty = $parser:path;)+) => {
         /// The parsed vars and secrets. They are constant for the lifetime of an isolate.

@@ -102,8 +102,8 @@ fn selector(name: &str, request: &impl Fields) -> String {
     request.get(name).map_or_else(|| ABSENT.to_owned(), |value| hash(&normalize(name, &value)))
 }
 
-/// Returns 16 bytes of SHA-256 as 22 digits of the base64url alphabet, the least significant
-/// first.
+/// Returns the first 16 bytes of SHA-256, as a number of 22 digits of the base64url alphabet with
+/// the least significant first.
 fn hash(value: &str) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let bytes = Sha256::digest(value.as_bytes());

@@ -1,5 +1,6 @@
-//! `POST /console/api/storefronts/…`: records of storefronts, checked and tried out before they
-//! are saved. Without a record, the stored one is tried out.
+//! `POST /console/api/storefronts/…`: checks a record before it is saved (`check`), explains where
+//! a request would go (`route`), and counts the variants that visitors would get (`sample`). The
+//! last two take the stored record if the call has none.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -29,13 +30,15 @@ use crate::platform::clock::Clock;
 
 const ROUTING_CONFIG: &str = "ROUTING_CONFIG";
 
-/// The longest body, in bytes: a record of 128 KiB as a JSON string, beside a request.
+/// The longest body, in bytes: it has room for a record of 128 KiB as a JSON string, and a
+/// request.
 const BODY_BYTES_MAX: u32 = 1024 * 1024;
 
 /// Repeated members are reported until their paths have this many bytes together.
 const REPEATED_BYTES_MAX: usize = 64 * 1024;
 
-/// The longest request fields, in bytes. Cloudflare accepts 128 KB.
+/// The most bytes that the names and values of all request fields have together. Cloudflare
+/// accepts 128 KB.
 const FIELDS_BYTES_MAX: usize = 64 * 1024;
 
 /// The most visitors of a sample.
@@ -150,7 +153,7 @@ async fn sample_visitors(request: &ConsoleRequest<'_>) -> Result<Response, Reque
 /// What the storefront would do with a request.
 enum TriedPlan<R> {
     Planned(R),
-    /// It would refuse it, as this says.
+    /// The storefront would refuse the request; the explanation says why.
     Refused(Box<RouteExplanation>),
 }
 
@@ -181,7 +184,7 @@ impl From<RequestError> for PlanFailure {
 }
 
 impl TriedRequest {
-    /// Returns the id of the visitor as the number that a new visitor would have drawn.
+    /// Returns the id of the visitor as a number, to use in place of a random one.
     fn visitor_id(&self) -> Result<Option<u64>, ConsoleError> {
         let Some(visitor) = &self.visitor else { return Ok(None) };
         let is_id = visitor.len() == VISITOR_DIGITS && visitor.bytes().all(|digit| digit.is_ascii_hexdigit());
@@ -205,7 +208,8 @@ impl TriedRequest {
         Ok(lines.iter().map(|(name, value)| (name.as_str(), *value)).collect())
     }
 
-    /// Plans the request with `plan`.
+    /// Finds the record for the request, and calls `plan` with both. A refusal by the storefront
+    /// is a result, not an error.
     async fn plan<R>(
         &self,
         request: &ConsoleRequest<'_>,
@@ -262,7 +266,7 @@ impl TriedRequest {
         }
     }
 
-    /// Returns the value of a key: the record of the request if that is the one of
+    /// Returns the value of `key`: the record of the call if it has one and `key` is
     /// `key_of_record`, or else what KV has now.
     async fn entry(
         &self,

@@ -1,4 +1,4 @@
-//! The storage of a Durable Object: one record, and the value until KV has it.
+//! The storage of a key's Durable Object: one record, and the value until KV has it.
 
 use kv_store::key_writer::KeyState;
 use wasm_bindgen::prelude::*;
@@ -6,7 +6,7 @@ use wasm_bindgen::prelude::*;
 use crate::platform::durable_objects::{DurableObjectState, DurableObjectStorage, SyncKv};
 
 /// The length of a part, in bytes: the storage accepts at most 2 MB for a key with its value
-/// ("Limits" of Durable Objects), so a longer value is split.
+/// (Durable Objects documentation, "Limits"), so a longer value is split.
 const PART_BYTES: u32 = 1024 * 1024;
 
 const RECORD: &str = "record";
@@ -65,7 +65,8 @@ impl Storage {
     }
 
     /// Returns the whole value: an `ArrayBuffer`, or a `Uint8Array` if it has several parts. It
-    /// is an error if there is none, or if a part is broken: without it, the value would be cut.
+    /// is an error if there is none, or if a part is not bytes. A missing last part would not be
+    /// noticed; the transactions rule it out.
     pub(crate) fn value(&self) -> Result<JsValue, JsValue> {
         let mut parts = Vec::new();
         for number in 0.. {

@@ -30,7 +30,7 @@ const RECORD: &str = "record";
 /// The name of the class in the log and in the metrics.
 const NAME: &str = "NAMESPACE_LIST";
 
-/// The most keys that one alarm removes. An invocation may make 1000 calls of KV ("Limits").
+/// The most keys that one alarm removes. An invocation may make 1000 calls to KV ("Limits").
 const KEYS_MAX: u32 = 400;
 
 /// How many keys are deleted at the same time.
@@ -61,11 +61,11 @@ impl NamespaceObject {
     }
 
     /// Does nothing. The first call into WebAssembly after a trap creates a new instance:
-    /// `entry.mjs` calls this to find out whether there is one.
+    /// `entry.mjs` calls this to learn whether the instance was replaced.
     pub fn touch() {}
 
-    /// Returns the response to a [`NamespaceRequest`] in the body. The promise rejects if it
-    /// cannot be read, or the storage fails.
+    /// Returns the response to a [`NamespaceRequest`] in the body. The promise rejects if the body
+    /// has none, or the storage fails.
     pub fn fetch(&self, request: web_sys::Request) -> js_sys::Promise {
         let object = Rc::clone(&self.0);
         future_to_promise(async move { object.handle(request).await.map(Into::into) })

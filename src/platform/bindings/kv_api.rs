@@ -1,4 +1,5 @@
-//! The bindings of the KV REST API. The console uses those of its tokens, too.
+//! The bindings of the KV REST API. The console uses its list of namespaces and its list of
+//! revoked tokens, too.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -35,7 +36,7 @@ extern "C" {
 }
 
 impl Bindings {
-    /// Returns what the bindings are to the API.
+    /// Returns what the API knows of the bindings.
     pub(crate) fn api(&self) -> Rc<ApiBindings> {
         API.with(|api| Rc::clone(api.get_or_init(|| Rc::new(ApiBindings::read(&self.env)))))
     }
@@ -75,7 +76,7 @@ impl Bindings {
 /// The binding of the Analytics Engine dataset.
 const ANALYTICS: &str = "KV_API_ANALYTICS";
 
-/// What the bindings are to the API. They are constant for the lifetime of an isolate.
+/// What the API knows of the bindings. They are constant for the lifetime of an isolate.
 pub(crate) struct ApiBindings {
     /// True if there is the binding `KV_API_ANALYTICS`.
     pub(crate) has_analytics: bool,
@@ -89,8 +90,8 @@ pub(crate) struct ApiBindings {
 thread_local!(static API: OnceCell<Rc<ApiBindings>> = const { OnceCell::new() });
 
 impl ApiBindings {
-    /// Returns the namespaces that are bindings. The home of created ones is not among them: its
-    /// keys belong to those.
+    /// Returns the namespaces that are bindings, without the home of created ones: its keys belong
+    /// to the namespaces that clients created.
     pub(crate) fn namespaces(&self) -> impl Iterator<Item = &ApiNamespace> {
         self.all.iter().filter(|namespace| Some(&namespace.title) != self.home.as_ref())
     }

@@ -19,8 +19,8 @@ impl Bindings {
         self.objects(self.env.metrics_store_objects())
     }
 
-    /// Returns the same for handing counts over, which is not counted: each hand-over would be the
-    /// reason for another one.
+    /// Returns `METRICS_STORE` without a meter, for handing counts over: if these calls were
+    /// counted, each hand-over would be the reason for another one.
     pub(crate) fn uncounted_metrics_store(&self) -> DurableObjects {
         DurableObjects::new(self.env.metrics_store_objects(), Meter::OFF)
     }

@@ -26,7 +26,7 @@ pub(crate) struct DestinationArguments {
     )]
     api_base: Option<ApiBase>,
 
-    /// Write to the local KV of a running `wrangler dev`; another address as --to-local=8800
+    /// Write to the local KV of a running `wrangler dev`; write another address as --to-local=8800
     #[arg(
         id = "to_local", long = "to-local",
         conflicts_with = "to_api_base",
@@ -38,7 +38,8 @@ pub(crate) struct DestinationArguments {
 impl DestinationArguments {
     /// Returns the namespace, looked up by id or title.
     ///
-    /// `CLOUDFLARE_API_TOKEN` is the token of the source's API. It is never sent to another one.
+    /// The token is in `TO_CLOUDFLARE_API_TOKEN`, or else, if the API is the source's, in
+    /// `CLOUDFLARE_API_TOKEN`, which is sent to no other API. The local KV needs none.
     pub(crate) fn open<D: DefaultNamespace>(
         &self,
         source: &NamespaceArguments<D>,

@@ -1,5 +1,5 @@
-//! Reads the values of keys: texts a hundred at a time, and alone what is no text or was not
-//! found. With `--exact`, and from the local API, each is read alone.
+//! Reads the values of keys: texts a hundred at a time, and values that may be no text or were not
+//! found one by one. With `--exact`, and from the local API, all are read one by one.
 
 use super::KvError;
 use super::key_stream::ListedKey;

@@ -27,9 +27,9 @@ Examples:
   CLOUDFLARE_API_TOKEN=$(kv-edge token create --namespace assets --read) npx wrangler kv key list …
 
 With --json:
-  {\"token\", \"name\", \"namespace\", \"prefix\", \"read\", \"write\", \"expires\"} (seconds since 1970)";
+  {\"token\", \"name\", \"namespace\", \"prefix\", \"read\", \"write\", \"expires\"}; \"expires\" is in seconds since 1970";
 
-/// Makes a token for one namespace, or for the keys of one prefix
+/// Makes a token for one namespace, or for its keys with one prefix
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct CreateArguments {
@@ -85,7 +85,7 @@ impl CreateArguments {
         let key = TokenKey::derive(&secret.ok_or(TokenError::NoSecret)?);
         let token = self.token(now_ms() / 1000);
         let text = token.sign(&key);
-        // As the Worker will do.
+        // As the Worker will do. A token that was signed here fails only if it is too long.
         if AccessToken::verify(&text, &key).is_none() {
             return Err(TokenError::TooLong);
         }

@@ -2,7 +2,7 @@
 
 use crate::error::CacheError;
 
-/// The most codings that are decoded for one page: each costs as much as reading it.
+/// The most codings that are decoded for one page: each costs another pass over the page.
 const CODINGS_MAX: usize = 3;
 
 /// A content coding that is supported.
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codings_are_removed_last_first() {
+    fn up_to_three_supported_codings_are_listed_the_last_applied_first() {
         use PageCoding::{Brotli, Deflate, Gzip, Zstandard};
         for (field, codings) in [
             (None, Ok(vec![])),

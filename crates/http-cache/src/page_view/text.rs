@@ -1,8 +1,8 @@
 //! The title and the text of a page.
 //!
 //! A browser keeps a stack of all open elements. Reading text does not need it: what is text
-//! depends on the last tag, on the depth of templates, and on the images and formulas (SVG,
-//! `MathML`) that are open.
+//! depends on the last tag, on the depth of templates, and on the SVG and `MathML` elements that
+//! are open.
 
 use super::scan::Scan;
 use super::tokenizer::{StartTag, Token, Tokenizer};
@@ -10,7 +10,7 @@ use super::tokenizer::{StartTag, Token, Tokenizer};
 /// The title and the text of a page, `None` for what it does not have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PageText {
-    /// The text of the first `<title>`, which must precede `<body>`: images have titles, too.
+    /// The text of the first `<title>`, which must precede `<body>`: SVG has titles, too.
     pub title: Option<String>,
     /// The text from the tag `<body>` on, without scripts, styles, `<noscript>` and templates.
     /// Each tag and each comment is a space.
@@ -55,8 +55,8 @@ struct TextReader<'a> {
     namespaces: Vec<ElementNamespace>,
     /// How many templates are open.
     templates: usize,
-    /// How many elements without readable text are open in the image or formula. In HTML, only
-    /// templates have tags within them.
+    /// How many elements whose text is left out are open within SVG or `MathML`. Of those in HTML,
+    /// only templates have tags in them, and `templates` counts them.
     unread: usize,
     title: Option<Collapsed>,
     content: Option<Collapsed>,
@@ -188,12 +188,12 @@ impl TextReader<'_> {
     }
 }
 
-/// Returns true for elements whose text is not shown.
+/// Returns true for elements whose text is left out.
 fn is_unread(name: &[u8]) -> bool {
     matches!(name, b"noscript" | b"script" | b"style" | b"template")
 }
 
-/// Returns true for a tag that ends the image or formula that it stands in (HTML Standard, "the
+/// Returns true for a tag that ends the SVG or `MathML` that it stands in (HTML Standard, "the
 /// rules for parsing tokens in foreign content").
 fn leaves_foreign_content(name: &[u8], attributes: &str) -> bool {
     match name {

@@ -38,7 +38,7 @@ impl<'a> Tokenizer<'a> {
     }
 
     /// Returns the next token; `None` at the end. A tag that does not end is no token.
-    /// `is_foreign` is true within an image or a formula, which may have CDATA sections.
+    /// `is_foreign` is true within SVG or `MathML`, which may have CDATA sections.
     pub(super) fn next(&mut self, is_foreign: bool) -> Option<Token<'a>> {
         loop {
             let text = self.take(self.text_length());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// The most keys whose rows are read alone. With more, everything is compared.
+/// The most keys for which only their rows are read. With more, everything is compared.
 pub(in crate::config) const KEYS_MAX: usize = 1000;
 
 #[derive(Clone, PartialEq, Eq)]

@@ -29,9 +29,9 @@ impl PostgresSource {
         })
     }
 
-    /// Waits for notifications, for at most `limit`, and returns all changes that were notified.
-    /// Without any it also returns after a while. An error means that the
-    /// connection is lost, or that it was stopped.
+    /// Waits for notifications, for at most `limit` or 30 seconds, and returns the changes that
+    /// were notified, or none. An error means that the connection is lost, or that the program is
+    /// to stop.
     pub(in crate::config) fn wait(&mut self, limit: Option<Duration>) -> Result<ChangedRows, SourceError> {
         let limit = limit.map_or(SILENCE, |limit| limit.min(SILENCE));
         let changed = self.session.driver.wait_for_changes(limit)?;
@@ -56,8 +56,8 @@ impl PostgresSource {
         Ok(changed)
     }
 
-    /// Returns the changes that were notified and not taken yet, even after it was stopped. An
-    /// error means that the connection is lost.
+    /// Returns the changes that were notified and not taken yet, even if the program is to stop.
+    /// An error means that the connection is lost; it returns no changes then.
     pub(in crate::config) fn last_changes(&self) -> Result<ChangedRows, SourceError> {
         // Between two statements, PostgreSQL sends the notifications that wait before it responds
         // (manual, "NOTIFY").

@@ -45,7 +45,7 @@ pub(super) enum PassResult {
     /// Everything that the pass was about is in KV.
     Complete,
     /// Something is not in KV, and repeating the pass would not change that, such as a row that KV
-    /// cannot hold, or deletions that the guard refused.
+    /// cannot hold, or deletions that the guard against mass deletions refused.
     Incomplete,
     /// The database or the API failed.
     Failed,
@@ -64,7 +64,7 @@ pub(super) struct PassSchedule {
     changed: ChangedRows,
     /// When the first of the changes was notified.
     changed_at: u64,
-    /// Ids without a row whose key KV's list may lack, and when to check them again.
+    /// Ids for which there is no row, whose keys KV's list may lack, and when to check them again.
     recheck: BTreeMap<String, u64>,
     /// The pass that is running, and when it started.
     running: Option<(PassKind, u64)>,
@@ -122,8 +122,8 @@ impl PassSchedule {
         }
     }
 
-    /// Takes ids without a row of the pass that has just ended. KV's list lags and may lack their
-    /// keys, so they are checked once more.
+    /// Takes the ids for which the pass that has just ended found no row. KV's list lags and may
+    /// lack their keys, so they are checked once more.
     pub(super) fn recheck_later(&mut self, keys: Vec<String>, now: u64) {
         let at = now + LAG_MS;
         let last_recheck = std::mem::take(&mut self.last_recheck);
@@ -195,7 +195,7 @@ impl PassSchedule {
     }
 
     /// Records that the running pass has ended. `random` is uniformly distributed from 0 to 1.
-    #[expect(clippy::expect_used, reason = "only a pass that `next` has started ends")]
+    #[expect(clippy::expect_used, reason = "`next` has started the pass that ends")]
     pub(super) fn pass_ended(&mut self, now: u64, result: PassResult, random: f64) {
         let (pass, since) = self.running.take().expect("a pass is running");
         if pass == PassKind::Compare {
@@ -225,7 +225,8 @@ impl PassSchedule {
         }
     }
 
-    /// Schedules a comparison at once: something may have been missed.
+    /// Makes a comparison due now, because something may have been missed. Until it is complete,
+    /// KV counts as behind.
     pub(super) fn compare_now(&mut self, now: u64) {
         (self.compare_at, self.is_behind) = (Some(now), true);
     }
@@ -246,7 +247,7 @@ pub(super) fn wait_ms(tries: u32, random: f64) -> u64 {
 fn wait(backoff: &Backoff, tries: u32, random: f64) -> u64 {
     let class = FailureClass::Unavailable { retry_after_ms: None };
     let wait = backoff.next_wait_ms(class, tries, u64::MAX, random);
-    #[expect(clippy::expect_used, reason = "neither tries nor time have an end in `BACKOFF`")]
+    #[expect(clippy::expect_used, reason = "`BACKOFF` limits neither tries nor time")]
     wait.expect("it never gives up").max(u64::from(backoff.first_ms) / 4)
 }
 

@@ -83,7 +83,7 @@ fn a_comment_ends_where_it_ends_in_browsers() {
 }
 
 #[test]
-fn some_elements_have_no_tags_within_them() {
+fn raw_text_elements_have_no_tags_in_them_and_templates_are_left_out() {
     for (html, text) in [
         ("a<script>b</b><!--</script>c", "a c"),
         ("a<SCRIPT>b</scripts></SCRIPT x=y>c", "a c"),
@@ -109,7 +109,7 @@ fn some_elements_have_no_tags_within_them() {
 }
 
 #[test]
-fn images_and_formulas_have_rules_of_their_own() {
+fn svg_and_mathml_are_read_as_foreign_content() {
     for (html, text) in [
         ("<svg><![CDATA[a<b>&amp;]]>c</svg>", "a<b>&amp;c"),
         ("<svg><title><![CDATA[a]]>b</title></svg>", "b"),
@@ -139,7 +139,7 @@ fn images_and_formulas_have_rules_of_their_own() {
 }
 
 #[test]
-fn references_are_read_as_browsers_read_them() {
+fn character_references_are_read_as_browsers_read_them() {
     for (html, text) in [
         ("&amp;amp; &amp &ampx &AMP", "&amp; & &x &"),
         ("&lt&gt;&quot&copy2026", "<>\"©2026"),
@@ -161,7 +161,7 @@ fn references_are_read_as_browsers_read_them() {
     }
 }
 
-/// So many that it would take hours if the time were not linear.
+/// Each part is repeated so often that it would take hours if the time were not linear.
 #[test]
 fn any_number_of_anything_is_read_to_its_end() {
     for part in [
@@ -196,7 +196,7 @@ fn any_number_of_anything_is_read_to_its_end() {
     }
 }
 
-/// What of a token counts, with its text collapsed.
+/// What is compared of a token: of its text, the words.
 #[derive(Debug, PartialEq, Eq)]
 enum Outline {
     Text(String),
@@ -276,7 +276,7 @@ fn outlines_of_html5gum(page: &str) -> Vec<Outline> {
 }
 
 #[test]
-fn references_by_number_are_read_as_html5gum_reads_them() {
+fn numeric_character_references_are_read_as_html5gum_reads_them() {
     for number in (0..0x300).chain([0xd7ff, 0xd800, 0xdfff, 0xe000, 0xfffe, 0xffff, 0x10_ffff, 0x11_0000, u32::MAX]) {
         let html = format!("a&#{number};b&#x{number:x};c&#X{number:X} &#{number}");
         assert_eq!(outlines(&html), outlines_of_html5gum(&html), "{number}");
@@ -365,7 +365,7 @@ proptest! {
     }
 
     #[test]
-    fn no_markup_makes_it_panic(
+    fn white_space_in_the_text_of_random_markup_is_collapsed(
         parts in proptest::collection::vec(
             proptest::sample::select([
                 &MARKUP[..],
