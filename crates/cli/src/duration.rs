@@ -10,7 +10,6 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
         Some("m") => 60 * 1000,
         Some("h") => 60 * 60 * 1000,
         Some("d") => 24 * 60 * 60 * 1000,
-        // Zero needs no unit.
         Some("") if digits == "0" => 0,
         _ => return Err(problem()),
     };
@@ -21,7 +20,8 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
     count.checked_mul(unit_ms).ok_or_else(problem)
 }
 
-/// Returns a duration in words, in the largest unit of which there is at least one: `3 minutes`.
+/// Returns a duration in words, rounded down in the largest unit of which there is at least one:
+/// `3 minutes`.
 pub(crate) fn words(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     let (count, unit) = match seconds {

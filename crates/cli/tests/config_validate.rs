@@ -1,4 +1,4 @@
-//! Tests of `kv-edge config validate`, as the built program.
+//! Tests that run the built `kv-edge config validate`.
 
 mod test_folder;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use test_folder::TestFolder;
 
 #[test]
-fn each_fault_is_a_line_and_the_exit_code_is_the_result() {
+fn findings_and_a_summary_are_printed_and_the_exit_code_tells_the_result() {
     let folder = TestFolder::new(
         "flags",
         &[
@@ -33,7 +33,7 @@ fn each_fault_is_a_line_and_the_exit_code_is_the_result() {
 }
 
 #[test]
-fn standard_input_and_json() {
+fn standard_input_is_validated_and_reported_as_json() {
     let folder = TestFolder::new("flags-json", &[]);
     let input = br#"{"flags": {"a": {"default": "off", "rules": [{"percentage": 101, "variant": "on"}]}}}"#;
     let (code, stdout, _) = folder.run(&["config", "validate", "--json", "-"], input);

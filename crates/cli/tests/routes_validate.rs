@@ -1,4 +1,4 @@
-//! Tests of `kv-edge routes validate`, as the built program.
+//! Tests that run the built `kv-edge routes validate`.
 
 // All of this is test code; Clippy recognises only functions with `#[test]`.
 #![allow(clippy::unwrap_used)]
@@ -167,7 +167,7 @@ fn warnings_do_not_make_a_file_faulty() {
 }
 
 #[test]
-fn json_has_the_same_results() {
+fn json_lists_faults_warnings_and_unreadable_files() {
     let folder = TestFolder::new(
         "json",
         &[

@@ -1,7 +1,7 @@
 //! Cookies of a request (RFC 6265 §4.2.1).
 
 /// Iterates over the values of the cookies with this name in a `Cookie` field, in the order in
-/// which they were sent: a client puts the longest path first (RFC 6265 §5.4). Names are
+/// which they were sent: a client should put the longest path first (RFC 6265 §5.4). Names are
 /// case-sensitive. Quotes around a value are removed: servers may add them (RFC 6265 §4.1.1).
 /// Percent-encoding is left as it is, because only the server that set the cookie knows its
 /// meaning.

@@ -1,12 +1,12 @@
-//! The parts of HTTP that kv-edge decides with: RFC 9110 and its kin as plain functions over text
-//! and numbers. Nothing here does I/O, reads a clock or knows Workers, so all of it runs in native
-//! tests.
+//! The rules of HTTP that kv-edge decides by: RFC 9110 and related RFCs as plain functions over
+//! text and numbers. Nothing here does I/O, reads a clock or knows Workers, so all of it runs in
+//! native tests.
 //!
 //! # The concepts, in the order of a request
 //!
 //! 1. A message is a list of *header fields*. A decision reads them through the trait
 //!    [`fields::Fields`], one field at a time, because the fields of a Worker's request live in
-//!    JavaScript and each read crosses a border. [`fields::HeaderSection`] is a list of fields in
+//!    JavaScript and each read is a call into it. [`fields::HeaderSection`] is a list of fields in
 //!    memory; [`fields::HeaderEdits`] is a list of changes to make when a message is forwarded.
 //! 2. The *request target* says which resource is meant: [`request_target::RequestTarget`] splits
 //!    a URL, [`origin::Origin`] is its scheme, host and port.

@@ -1,4 +1,4 @@
-//! Keys that sign what a client keeps and shows again, such as a cookie or a token: HMAC-SHA-256
+//! Keys that sign what a client stores and sends back, such as a cookie or a token: HMAC-SHA-256
 //! (RFC 2104).
 
 use std::fmt;
@@ -38,7 +38,8 @@ impl SigningKey {
         (!secret.is_empty()).then(|| Self::derive(secret, label))
     }
 
-    /// Returns the MAC of a message that is given in parts: 32 bytes.
+    /// Returns the MAC of a message, 32 bytes. The message is the parts joined; where one of them
+    /// ends is not signed.
     #[must_use]
     pub fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
         self.mac(parts).finalize().into_bytes().into()
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mac_is_the_one_of_rfc_4231() {
+    fn the_first_half_of_a_mac_is_as_in_rfc_4231() {
         for (key, data, mac) in [
             (&[0x0b; 20][..], "Hi There", 0xb034_4c61_d8db_3853_5ca8_afce_af0b_f12b_u128),
             (b"Jefe", "what do ya want for nothing?", 0x5bdc_c146_bf60_754e_6a04_2426_0895_75c7),

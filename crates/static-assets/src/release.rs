@@ -31,8 +31,8 @@ pub struct Pointer {
     pub previous: Vec<String>,
     /// When the pointer was written, in milliseconds since the Unix epoch.
     pub switched_ms: u64,
-    /// When the rollback was that wrote the pointer, in milliseconds since the Unix epoch; `None`
-    /// if a push wrote it. No file counts as older than that: a visitor who has the newer
+    /// The time of the rollback that wrote the pointer, in milliseconds since the Unix epoch;
+    /// `None` if a push wrote it. No file counts as older than that: a visitor who has the newer
     /// release's bytes must not be told that they are up to date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_back_ms: Option<u64>,
@@ -83,8 +83,8 @@ impl Release {
     }
 }
 
-/// Sorts releases, the newest first. An id begins with its second; within a second, the metadata
-/// decides.
+/// Sorts releases, the newest first. An id begins with its time, to the second; within one second,
+/// the metadata decides.
 pub fn sort_newest_first(releases: &mut [Release]) {
     releases.sort_by(|one, other| other.pushed().cmp(&one.pushed()));
 }

@@ -503,14 +503,14 @@ mod tests {
     fn two_tries_of_a_request_at_one_origin_are_one_failure() {
         let upstreams = upstreams();
         let [a, b, same_origin] = upstreams.each_ref().map(|upstream| RouteTarget { variant: None, upstream });
-        for (second, result, noted) in
+        for (second, result, circuits) in
             [(a, TryResult::Unreached, 0), (same_origin, TryResult::Response(503), 0), (b, TryResult::Response(503), 1)]
         {
             let mut failover = Failover::new(BYTES);
             let opened = (0..5)
                 .filter(|_| failover.record_second(&plan(a, &[b]), (a, second), result, SECOND, 0).is_some())
                 .count();
-            assert_eq!(opened, noted, "{result:?}");
+            assert_eq!(opened, circuits, "{result:?}");
         }
     }
 
@@ -623,7 +623,7 @@ mod tests {
                 is_served(&mut failover, &attack, fallback, now_ms, &attacked);
 
                 let healthy = |_: &RequestPlan<'_>, target: RouteTarget<'_>| if target == a { TryResult::Response(200) } else { elsewhere };
-                // This includes paths that fail for the attacker.
+                // Its path is that of the attacker's last request.
                 let request = RequestPlan {
                     method: if is_resent { "GET" } else { "POST" },
                     rest: &paths[path],

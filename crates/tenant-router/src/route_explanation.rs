@@ -139,16 +139,16 @@ pub fn sample<'r, F: Fields>(
 ) -> Result<Vec<SampledVariant>, TenantError> {
     let names = record.variants().iter().map(|variant| Some(variant.name.clone()));
     let mut sampled: Vec<_> = names.chain([None]).map(|variant| SampledVariant { variant, visitors: 0 }).collect();
-    // Whatever refuses the request does not depend on the visitor. If no id is drawn, nothing
-    // does.
+    // Whether the request is refused does not depend on the visitor. If the plan draws no id, the
+    // choice does not either, so one choice counts for all of them.
     let mut is_drawn = false;
     let first = || {
         is_drawn = true;
         0
     };
     RequestPlan::new(request, address, record, settings, first)?;
-    let (tries, visitors_each) = if is_drawn { (visitors, 1) } else { (1, visitors) };
-    for visitor in 0..tries {
+    let (choices, visitors_each) = if is_drawn { (visitors, 1) } else { (1, visitors) };
+    for visitor in 0..choices {
         let RouteChoice { target, .. } = RouteChoice::of(request.fields, address, record, settings, || visitor.into())?;
         for sampled in sampled.iter_mut().filter(|sampled| sampled.variant.as_deref() == target.variant) {
             sampled.visitors += visitors_each;
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_that_the_visitor_does_not_change_is_made_once() {
+    fn one_choice_counts_for_all_if_it_does_not_depend_on_the_visitor() {
         /// Counts how often a field is read.
         struct Counted(HeaderSection, Cell<usize>);
         impl Fields for Counted {

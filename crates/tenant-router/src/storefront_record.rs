@@ -26,7 +26,7 @@ pub const RECORD_BYTES_MAX: usize = 128 * 1024;
 /// Which origins a record may name: the vars `ROUTING_ORIGINS` and `ROUTING_INSECURE`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OriginPolicy {
-    /// The origins that a record may name.
+    /// The origins of `ROUTING_ORIGINS`.
     pub allowed: OriginAllowList,
     /// True if http origins are admitted, as the local demo needs.
     pub insecure: bool,

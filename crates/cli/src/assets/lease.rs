@@ -44,7 +44,7 @@ pub(super) enum LeaseConflict {
 }
 
 /// Does the work under a lease, and ends the lease even if the work fails. The work gets the
-/// namespace to use: before each of its calls, the lease is renewed if it is some minutes old.
+/// namespace to use: before each of its calls, the lease is renewed if it is five minutes old.
 ///
 /// # Errors
 /// Those of the work, or that of the call if the lease cannot be written. A call fails if the
@@ -231,18 +231,18 @@ mod tests {
             namespace.list(BLOBS)
         });
         assert_eq!(held.unwrap().len(), 0);
-        let renewal = "PUT /assets/bulk kv-edge:push:2026";
+        let written = "PUT /assets/bulk kv-edge:push:2026";
         let expected = [
-            renewal,
-            renewal,
+            written,
+            written,
             "PUT /assets/values/kv-edge%3Ablob%3Ab",
-            renewal,
+            written,
             "PUT /assets/values/kv-edge%3Ablob%3Ac",
-            renewal,
+            written,
             "PUT /assets/bulk kv-edge:blob:a",
-            renewal,
+            written,
             "GET /assets/keys?limit=1000&prefix=kv-edge%3Ablob%3A",
-            renewal,
+            written,
             "GET /assets/keys?limit=1000&prefix=kv-edge%3Ablob%3A&cursor=2",
             "POST /assets/bulk/delete kv-edge:push:2026",
         ];

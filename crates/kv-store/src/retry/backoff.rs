@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn full_jitter_is_even_from_zero_to_the_ceiling() {
+    fn full_jitter_is_uniform_from_zero_to_the_ceiling() {
         let mut buckets = [0_u32; 8];
         for step in 0..8000 {
             let wait_ms = BACKOFF.next_wait_ms(BUSY, 3, 60_000, f64::from(step) / 8000.0).unwrap();

@@ -1,4 +1,4 @@
-//! Releases that are made up here get requests as the Worker makes them. The responses must be
+//! Releases in memory are asked in the order in which the Worker asks them. The responses must be
 //! what RFC 9110 and the documentation of Workers static assets say.
 
 mod conditionals;
@@ -25,7 +25,8 @@ use http_semantics::fields::HeaderSection;
 use http_semantics::fields::{is_name, is_value};
 use http_semantics::range::unsatisfied_range;
 
-/// The date of RFC 9110 §5.6.7, in seconds since the Unix epoch, and the seconds around it.
+/// `MODIFIED`, the date of RFC 9110 §5.6.7, in seconds since the Unix epoch. `BEFORE` and `AFTER`
+/// are a second away.
 const MODIFIED_SECONDS: u64 = 784_111_777;
 const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -120,8 +121,7 @@ impl TestRelease {
         self.manifest.files.iter_mut().find(|file| *file.path == *path).expect(path)
     }
 
-    /// Gives a file encodings. Their bytes are texts that name the encoding, because nobody
-    /// decodes them here.
+    /// Gives a file encodings: texts that name the coding, because no test decodes them.
     fn encoded(mut self, path: &str, codings: &[(ContentCoding, usize)]) -> Self {
         for (coding, length) in codings {
             let mut text = format!("{coding:?} {path} ");
@@ -132,7 +132,7 @@ impl TestRelease {
         self
     }
 
-    /// Makes `/about.de.html` a translation of `/about.html`.
+    /// Makes the page with each tag a translation of the page: `/about.de.html` of `/about.html`.
     fn translated(mut self, page: &str, tags: &[&str]) -> Self {
         let stem = page.strip_suffix(".html").expect("a page").to_owned();
         for tag in tags {

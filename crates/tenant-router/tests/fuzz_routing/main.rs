@@ -1,5 +1,6 @@
 //! Random requests, records and responses pass through the whole tenant router. Nothing may
-//! panic, and the properties in `laws.rs` must hold.
+//! panic, the properties in `laws.rs` must hold, and the cases together must reach every outcome
+//! that `laws::Coverage` counts.
 //!
 //! `cargo test` tries a thousand cases; `KV_EDGE_FUZZ_BATCHES=10` makes it ten thousand.
 //! `npm test -- --only fuzz` repeats it for 20 seconds, or for `KV_EDGE_FUZZ_SECONDS`. A failure

@@ -193,8 +193,8 @@ pub(super) fn check_length(manifest: &Manifest, length: usize) -> Result<(), Man
     if length as u64 > VALUE_BYTES_MAX { Err(ManifestTooLong { files, length }) } else { Ok(()) }
 }
 
-/// Returns the id of a release: the second it was pushed (UTC), and the first digits of its
-/// content hash.
+/// Returns the id of a release: the time at which it was pushed, to the second (UTC), and the
+/// first digits of its content hash.
 pub(super) fn id(now_ms: u64, content_hash: &str) -> String {
     let seconds = now_ms / 1000;
     let (year, month, day) = date(seconds / 86400);

@@ -1,6 +1,6 @@
-//! Reads files: once for the hash, then once for each encoding that is tried, then for the upload,
-//! of which each call has one value in memory. Bytes that are used are checked against the hash,
-//! so a release never mixes two states of a file.
+//! Reads files: once for the hash, then once for each encoding that is tried, then for the upload
+//! one value at a time, so that no call has more in memory. Bytes that are used are checked
+//! against the hash, so a release never mixes two states of a file.
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +21,7 @@ use super::walk::SourceFile;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// What the first pass tells about a file.
+/// What the first reading tells about a file.
 #[derive(Debug)]
 pub(super) struct HashedFile {
     pub(super) body: FileBody,
@@ -84,7 +84,8 @@ pub(super) fn hash_file(source: &SourceFile) -> Result<HashedFile, SourceFileErr
 /// Encodes a file. Returns the encodings that save at least a tenth, smallest first.
 ///
 /// # Errors
-/// If it cannot be read, the bytes that were hashed have changed, or the spool cannot be written.
+/// If it cannot be read, the bytes that were hashed have changed and an encoding is kept, or the
+/// spool cannot be written.
 pub(super) fn encode(source: &SourceFile, body: &FileBody, spool: &Spool) -> Result<Vec<EncodedFile>, SourceFileError> {
     let mut encoded_files = Vec::new();
     for coding in CODINGS {

@@ -42,7 +42,8 @@ type Faults = Arc<Mutex<Vec<String>>>;
 ///
 /// # Errors
 /// A sentence for each invalid line of `.assetsignore`, or else for each file that cannot be
-/// pushed, or else one if there is no file.
+/// pushed, or else one if there is no file, or else for each two files that would have the same
+/// path.
 pub(super) fn walk(folder: &Path) -> Result<Vec<SourceFile>, Vec<String>> {
     let root = root(folder).map_err(|fault| vec![fault])?;
     let ignore_patterns = ignore_patterns(&root)?;

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use http_semantics::conditional::{EntityTag, EntityTagComparison};
 
-/// A file: path, length, bytes of a chunk, encodings, and whether its language is known.
+/// A file: path, length and chunk size in bytes, encodings, and whether its language is known.
 type GeneratedFile = (&'static str, usize, usize, [bool; 3], bool);
 
 const PATHS: [&str; 12] = [
@@ -99,7 +99,8 @@ fn urls() -> impl Strategy<Value = String> {
         .prop_map(|(path, query)| query.map_or_else(|| path.clone(), |query| format!("{path}?{query}")))
 }
 
-/// The header fields that matter, with values that are valid, odd or missing.
+/// The header fields of negotiation and the preconditions, with values that are valid, odd or
+/// missing.
 fn fields() -> impl Strategy<Value = Vec<(&'static str, String)>> {
     let tag = "(W/)?\"[a-f0-9]{0,3}\"|\\*|[a-z]{0,3}";
     let date =
@@ -199,7 +200,8 @@ proptest! {
         let mut head = release.head(&url, &borrowed(&fields));
         prop_assert_eq!(head.status, get.status);
         prop_assert!(head.body.is_empty());
-        // Without a 404 page the Worker responds with a sentence, which these tests leave out.
+        // A 404 without `Cache-Control` has no page: the Worker adds a sentence, which these tests
+        // leave out.
         if get.status == 200 || get.status == 404 && get.field("cache-control").is_some() {
             let (name, length) = head.fields.pop().unwrap();
             prop_assert_eq!((name.as_str(), length), ("content-length", get.body.len().to_string()));
@@ -209,7 +211,7 @@ proptest! {
 
     /// §15.4.5: "the client … already has a valid representation".
     #[test]
-    fn a_304_is_only_for_clients_that_have_the_representation(release in releases(), url in urls(), fields in fields(), matching_etag in 0..4_u8, same_date: bool) {
+    fn clients_that_have_the_representation_get_a_304_and_others_do_not(release in releases(), url in urls(), fields in fields(), matching_etag in 0..4_u8, same_date: bool) {
         let url = format!("https://example.com{url}");
         let target = RequestTarget::parse(&url);
         let path = AssetPath::parse(&target.path);
@@ -322,7 +324,6 @@ proptest! {
         }
     }
 
-    /// No request makes the code panic.
     #[test]
     fn no_request_panics(
         release in releases(),

@@ -67,8 +67,7 @@ fn a_file_whose_hashed_bytes_change_is_reported() {
         let hashed = hash_file(&source).unwrap();
         fs::write(&source.file, &after).unwrap();
         // If bytes were only added after the hashing, what is pushed is still what was hashed.
-        // Only
-        // `hash_file`, which compares the length with that of the walk, fails.
+        // Only `hash_file`, which compares the length with that of the walk, fails.
         let is_longer = after.len() > before.len();
         assert_eq!(hash_file(&source).is_err(), after.len() != before.len());
         assert_eq!(encode(&source, &hashed.body, &spool).is_err(), !is_longer, "{}", after.len());

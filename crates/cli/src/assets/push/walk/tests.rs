@@ -45,7 +45,7 @@ fn all_files_are_pushed_except_those_ignored_by_default() {
 }
 
 #[test]
-fn assetsignore_is_read_as_gitignore_is() {
+fn assetsignore_has_the_patterns_of_gitignore_but_cannot_include_what_is_never_served() {
     let patterns = "\u{feff}# maps\n*.map\n!keep.map\n/drafts/\nnested/**/secret\n!node_modules\n!_headers\n!.env.example\n!.dev.vars\n\n";
     let folder = folder(&[
         (".assetsignore", patterns),
@@ -66,7 +66,7 @@ fn assetsignore_is_read_as_gitignore_is() {
     assert_eq!(paths(folder.path()), expected);
 }
 
-/// The same characters have one path, in Form C, whatever form the disk has (UAX #15).
+/// Canonically equivalent names have one path, in Form C, whatever form the disk has (UAX #15).
 #[test]
 fn names_are_in_normalization_form_c() {
     let files = [
@@ -102,7 +102,7 @@ fn names_are_in_normalization_form_c() {
 }
 
 #[test]
-fn faults_of_a_folder_are_reported_with_their_place() {
+fn each_kind_of_fault_is_reported_with_its_place() {
     let folder = folder(&[(".assetsignore", "good\n[z-a]\n{\n"), ("a.txt", "")]);
     let faults = walk(folder.path()).unwrap_err();
     assert!(faults[0].starts_with(".assetsignore line 2: "), "{faults:?}");
@@ -151,7 +151,7 @@ fn links_are_followed_within_the_folder() {
     symlink("..", folder.path().join("a/up")).unwrap();
     fs::write(folder.path().join(OsStr::from_bytes(b"\xff.txt")), "").unwrap();
     let faults = walk(folder.path()).unwrap_err();
-    // The loop is found on both ways that lead to it.
+    // The faults of all files come at once, that of the loop for `a/up` and for `b/up`.
     assert_eq!(faults.len(), 5, "{faults:?}");
     for (name, part) in [
         ("root", "the link leads out of the folder, to /;"),
