@@ -22,8 +22,8 @@ export async function buildFeatures() {
 /**
  * Measures the Worker of each feature: its size, and the time to its first response. The same
  * request is timed with the `candidates` (the full Worker and the baseline) and with a Worker that
- * does nothing. `common` holds the arguments that `prepareCandidate` gets for each, the port too,
- * because only one runs at a time.
+ * does nothing. `common` holds the arguments of `prepareCandidate` that all Workers share, the
+ * port too, because only one runs at a time.
  */
 export async function measureFeatures(features, candidates, examples, starts, common, context) {
   const empty = await prepareCandidate({ ...common, name: "empty", from: join(ROOT, "bench", "empty") });

@@ -4,8 +4,8 @@
 import { posix } from "node:path";
 
 /**
- * Returns a sentence for a cycle of each file that is in one, unless a sentence before names the
- * file. `sources` has the text of each file by its path.
+ * Returns a sentence with a shortest cycle for each file that is in a cycle and in no sentence
+ * before. `sources` has the text of each file by its path.
  */
 export function importCycles(sources) {
   const imports = new Map([...sources].map(([file, text]) => [file, file.endsWith(".rs") ? rustImports(file, text, sources) : scriptImports(file, text)]));
@@ -45,7 +45,7 @@ function scriptImports(file, text) {
   return new Map([...found].map(({ 1: path, index }) => [posix.join(posix.dirname(file), path), lineAt(code, index)]));
 }
 
-/** Matches comments, strings and characters. */
+/** Matches comments, strings and character literals. */
 const NO_CODE = /\/\/.*|\/\*[\s\S]*?\*\/|\br(#*)"[\s\S]*?"\1|"(?:\\[\s\S]|[^"\\])*"|'(?:\\.[^']*|[^'\\])'/g;
 
 /** Matches paths that begin with `crate` or `super`. In a `use` they may end with a group. */
@@ -88,7 +88,7 @@ function pathsOf(tree) {
   return paths.split(",").filter((path) => path !== "");
 }
 
-/** Returns code with blanks in place of the items that only tests compile. */
+/** Returns code with blanks in place of the items that are compiled for tests only. */
 function withoutTests(code) {
   let rest = code;
   for (const { index, 0: attribute } of code.matchAll(/#\[cfg\((?:test|all\(test\b[^\]]*)\)\]/g)) {
@@ -98,7 +98,7 @@ function withoutTests(code) {
   return rest;
 }
 
-/** Returns where the item ends that begins at a place. */
+/** Returns the index after the item that begins at `start`. */
 function endOfItem(code, start) {
   let depth = 0;
   for (let at = start; at < code.length; at++) {

@@ -9,11 +9,14 @@ import { findChromium } from "./setup.mjs";
 
 const HELP = `npm run screenshots [-- --port N] [-- --token T]
 
-Takes the pictures of docs/console.md from the demo that \`npm start\` serves at port ${PORT} (or N).`;
+Takes the pictures of docs/console.md from the demo that \`npm start\` serves at port ${PORT} (or N), signed in with its token (or T).`;
 
 const FOLDER = join(ROOT, "docs", "console");
 
-/** Makes some requests, so that the cache and the counts have something to show. */
+/**
+ * Makes some requests, so that the cache and the counts have something to show. `article` is a
+ * port.
+ */
 async function visit(base, article) {
   for (let round = 0; round < 20; round += 1) {
     const paths = [
@@ -29,7 +32,9 @@ async function visit(base, article) {
 
 const WIDE = { viewport: { width: 1280, height: 800 }, colorScheme: "light" };
 
-/** The pictures: name, place in the console, what to do there, and how to look at it. */
+/**
+ * The pictures: name, place in the console, what to do there, and options of the browser context.
+ */
 const pictures = (article) => [
   ["browse", "#/browse/USER_CONFIGURATION", async (page) => page.getByText("user-id-def", { exact: true }).click(), {}],
   ["browse-phone", "#/browse/assets", async () => {}, { viewport: { width: 400, height: 800 }, colorScheme: "dark" }],

@@ -107,7 +107,7 @@ https://:sub.many.example/*
 `;
   before(() => site.push({ ...files, _headers: rules, _redirects: "/moved /file\n" }));
 
-  test("is not served as a file", async () => {
+  test("is not served as a file, and neither is _redirects", async () => {
     assert.equal((await site.get("/_headers")).status, 404);
     assert.equal((await site.get("/_redirects")).status, 404);
   });
@@ -142,7 +142,7 @@ https://:sub.many.example/*
     assert.deepEqual([headers["x-user"], headers["x-rest"]], ["<anna>", "[posts/1.txt]"]);
   });
 
-  test("keeps out of Workers Cache what depends on the host, which its key ignores", async () => {
+  test("with rules for a host keeps files out of Workers Cache, whose key ignores the host", async () => {
     const { headers } = await site.get("/style.css", { Host: "other.example" });
     assert.equal(headers["cloudflare-cdn-cache-control"], "no-store");
   });
@@ -252,13 +252,13 @@ describe("_redirects", () => {
     ["/movies/alien/1979", 301, "/media/1979/alien?from=alien"],
     ["/with-query?other=2", 302, "/file?kept=1"],
     ["/away/a/b", 302, "https://other.example/a/b"],
-    // A rule precedes a file.
+    // A rule takes precedence over a file.
     ["/style.css", 302, "/file"],
-    // The first matching rule.
+    // The first matching rule applies.
     ["/first", 302, "/file?1"],
     ["/firth", 302, "/file?2"],
   ]) {
-    test(`${path}: ${status} ${location}`, async () => {
+    test(`${path}: ${status} ${location}, without reading a file`, async () => {
       for (const method of ["GET", "HEAD"]) {
         const { response, reads } = await site.recordReads(() => site.request(method, path));
         assert.deepEqual([response.status, response.headers.location], [status, location]);
@@ -267,7 +267,7 @@ describe("_redirects", () => {
     });
   }
 
-  test("200 serves another path of the release under this one", async () => {
+  test("200 serves the file of the target at the requested path, or a 404 if there is none", async () => {
     for (const [path, file, type] of [
       ["/app/some/route?x=1", "app.html", "text/html; charset=utf-8"],
       ["/app/", "app.html", "text/html; charset=utf-8"],
@@ -298,7 +298,7 @@ describe("_redirects", () => {
     "@evil.example",
     ".evil.example",
   ]) {
-    test(`redirects no path to a host that no rule names: ${target}`, async () => {
+    test(`redirects only to its own host or one that a rule names: ${target}`, async () => {
       for (const [path, host] of [
         [`/open/${target}`, "site.example"],
         [`/pair/${target}`, "site.example"],

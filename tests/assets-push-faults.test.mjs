@@ -99,7 +99,7 @@ describe("an API that fails", () => {
   });
 });
 
-describe("against an account of Cloudflare", () => {
+describe("with the paths of an account of Cloudflare", () => {
   const NAMESPACE = "assets";
   const env = { CLOUDFLARE_API_TOKEN: CLOUDFLARE_TOKEN, CLOUDFLARE_ACCOUNT_ID: ACCOUNT_ID };
   const account = (n, { namespace = NAMESPACE, ...options } = {}) =>

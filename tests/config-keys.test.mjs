@@ -26,7 +26,7 @@ describe("keys", async () => {
     assertPage(await config.getPage("flsam"), { preview: false });
   });
 
-  test("an id that becomes the key of the flag definitions with the prefix has no record", async () => {
+  test("an id that, after the prefix, is the key of the flag definitions has no record", async () => {
     const { response, reads } = await config.recordReads(() => config.getPage("ags"));
     assertPage(response, { preview: false });
     assert.ok(!reads.includes("flags"), `${reads}`);

@@ -1,5 +1,6 @@
-// `kv-edge config sync` under random schedules of faults, and killed at every call that it makes:
-// after it, or after another run, KV equals the table.
+// `kv-edge config sync` from PostgreSQL to local KV, under random schedules of faults of the REST
+// API, and killed at every call that it makes: after it, or after another run, KV equals the
+// table.
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { assertFigures, makeRows, startSync, tableWithPendingChanges } from "./harness/config-sync.mjs";

@@ -1,4 +1,5 @@
-// Which versions of a key the console takes for its own, and so for no change by somebody else.
+// Which versions of a key the console recognises as its own writes, and does not report as changes
+// by somebody else.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { OwnVersions } from "../console/src/own_versions.js";

@@ -20,7 +20,7 @@ console.log(`key-writer-random: SEED=${seed}`);
 const KEYS = 4;
 const STEPS = 30;
 
-/** Mulberry32: numbers from 0 to 1, the same for the same seed. */
+/** Mulberry32: numbers from 0 to below 1, the same for the same seed. */
 function randomFrom(state) {
   return () => {
     state = (state + 0x6d2b79f5) | 0;
@@ -31,8 +31,8 @@ function randomFrom(state) {
 }
 
 /**
- * Temporary faults. `runSteps` ends each list of them with one that accepts a put sooner or later,
- * so that KV has the last value in the end.
+ * Temporary faults. `runSteps` ends each list of them with `ok` or `limit`, which accept a put
+ * sooner or later, so that KV has the last value in the end.
  */
 const FAULTS = ["429", "429", "500", "no response", "lost response", "slow for 300", "slow for 1200", "crash before", "crash after"];
 

@@ -1,5 +1,5 @@
-// `strategy=coalesce` if workerd is killed and restarted on the same storage, as by a crash of the
-// machine or a deploy.
+// `strategy=coalesce` if workerd is killed and restarted on the same storage, as in a crash or a
+// deploy.
 //
 // The tests run one after the other, because a kill ends everything, the faults included: after it
 // KV accepts each put.
@@ -14,7 +14,7 @@ import { assertReport, oneTo, writesOf } from "./harness/writes.mjs";
 const worker = await startWorker({ faulty: true });
 const { readConsistent, coalesce, storeAll, kvValue, waitForKv, puts, setFaults, waitUntilFlushed } = writesOf(worker);
 
-test("killed between the response and the put: KV gets the last acknowledged value without another request", async () => {
+test("killed between the response and a put that succeeds: KV gets the last acknowledged value without another request", async () => {
   const key = uniqueName("kill");
   await setFaults(key, { put: ["429"] });
   await storeAll(key, ["first", "last"]);

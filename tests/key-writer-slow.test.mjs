@@ -12,7 +12,7 @@ const { coalesce, storeAll, puts, kvValue, readConsistent, setFaults, waitUntilF
 
 describe("a slow put", { concurrency: true }, () => {
   // An abandoned put could still arrive, and replace a later value.
-  test("delays the next one until it has ended", async () => {
+  test("delays the next one until a second after it has ended", async () => {
     const key = uniqueName("slow");
     await setFaults(key, { put: ["slow for 5000", "ok"] });
     await storeAll(key, ["first"]);

@@ -29,7 +29,7 @@ describe(`PyPI ${PACKAGE}`, { skip: missing }, async () => {
     return JSON.parse(stdout);
   };
 
-  test("any key is written, read and deleted", async () => {
+  test("unusual keys are written, read and deleted", async () => {
     assert.deepEqual(await run("keys"), Object.fromEntries(ODD_KEYS.map((key) => [key, `of ${key}`])));
     for (const key of ODD_KEYS) assert.equal(await WRITES.get(key), null, key);
   });

@@ -37,7 +37,7 @@ describe("export and import", () => {
     }
   }
 
-  test("texts are read a hundred at a time, and only values that may be no text one by one", async () => {
+  test("texts are read a hundred at a time, and only values that may be binary one by one", async () => {
     const source = tool.namespace();
     const pairs = source.prefixed(makePairs(510));
     await source.put(pairs);
@@ -205,7 +205,7 @@ describe("import", () => {
     }
   });
 
-  test("pairs that have expired are not written, and those about to get two minutes", async () => {
+  test("pairs that have expired are not written, and pairs that soon expire are kept for two minutes", async () => {
     const target = tool.namespace();
     const now = Math.floor(Date.now() / 1000);
     const [gone, soon, later] = target.prefixed([
@@ -317,7 +317,7 @@ describe("delete", () => {
   });
 });
 
-test("metadata keep every digit and the order of their members", async () => {
+test("import sends metadata with every digit and in the order of their members", async () => {
   const target = tool.namespace();
   const pairOf = (key) => `{"key":"${target.prefix}${key}","value":"x","metadata":{"lat":31.245270191439438,"a":[18446744073709551617,1.50],"é":"\\u00e9"}}\n`;
   const sent = [];
@@ -363,7 +363,7 @@ describe("ls, get and put", () => {
     );
   });
 
-  test("a key is written and read with its bytes, metadata and expiration", async () => {
+  test("put and get pass bytes, metadata and expiration, and refuse mistakes", async () => {
     const target = tool.namespace();
     const key = `${target.prefix}ü/ %2F`;
     const file = tool.file("value");

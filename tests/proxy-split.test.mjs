@@ -200,7 +200,7 @@ describe("with an API_TOKEN", async () => {
     assert.equal(variantOf(await ask(id)), "blue");
   });
 
-  test("if all weights are 0 the upstream serves, and no variant is named", async () => {
+  test("if all weights are 0 the record's own origin serves, and no variant is named", async () => {
     const id = await add({ blue: 0, green: 0 }, { origin: `${upstream.origin}/on-none` });
     const response = await ask(id);
     assert.equal(variantOf(response), undefined);
@@ -245,7 +245,7 @@ describe("with an API_TOKEN", async () => {
     });
   }
 
-  test("a missing variant cannot be forced: 400", async () => {
+  test("an unknown variant cannot be forced: 400", async () => {
     const headers = { "X-Force-Variant": "red", "X-Force-Variant-Token": WORKER_TOKEN };
     const id = await add({ blue: 1, green: 1 });
     assertProblem(await sendForJson(worker, `/stores/${id}/x`, { headers }), 400, "unknown_variant");

@@ -31,7 +31,7 @@ function stall(path, framing) {
     let text = "";
     socket.setEncoding("latin1").on("error", reject);
     socket.on("data", (data) => (text += data)).on("end", () => resolve(parsed(text)));
-    // The response is complete when its JSON is.
+    // The connection stays open, so the client ends it at the closing brace of the JSON.
     socket.on("data", () => text.endsWith("}") && socket.end());
   });
 }

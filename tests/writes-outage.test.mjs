@@ -1,5 +1,5 @@
 // `POST /writes/{key}` if the puts of a key fail: one budget limits the retries of
-// `strategy=backoff` in an isolate, but no first tries; one of `strategy=coalesce` can be read.
+// `strategy=backoff` in an isolate, but no first tries; a value in the Durable Object can be read.
 //
 // The tests run one after the other, since they share the budget.
 import assert from "node:assert/strict";

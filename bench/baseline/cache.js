@@ -1,9 +1,10 @@
 // The documented example "Cache data with Workers KV": a page as JSON, stored for a minute. The
 // documentation converts HTML with two regular expressions, which take scripts for text, do not
-// decode entities, and do not match a <body> with attributes. `cache` reads the same text of the
-// benchmark's pages as kv-edge, with the platform's HTMLRewriter; `cacheByRegularExpression` is
-// the documented conversion, for pages that it reads correctly. `cacheResponse` stores the
-// upstream's body and fields unchanged, and always responds with 200.
+// decode entities, and do not match a <body> with attributes. `cache` reads the same text as
+// kv-edge from the benchmark's pages, with the platform's HTMLRewriter; `cacheByRegularExpression`
+// is the documented conversion, for pages that it reads correctly. `cacheResponse` stores the
+// upstream's body and fields unchanged, and always responds with 200. A put runs in the
+// background.
 const EXPIRATION_TTL = 60;
 
 export const cache = (url, env, ctx) => respond(url, env, ctx, readPage);

@@ -2,7 +2,7 @@
 // outcome of a button.
 import { useEffect, useRef, useState } from "preact/hooks";
 
-/** The pause in typing after which `useLatest` calls for a check, in milliseconds. */
+/** The `pauseMs` of `useLatest` for checks of what somebody types. */
 export const TYPING_PAUSE_MS = 250;
 
 /**
@@ -35,7 +35,7 @@ export function useLatest(load, inputs, { pauseMs = 0 } = {}) {
 
 /**
  * Returns `[run, { isBusy, error, result }, reset]` for what a button starts. `run` does nothing
- * while an earlier call of it is under way.
+ * while an earlier call of it is under way; `reset` clears its outcome.
  */
 export function useAction(perform) {
   const [state, setState] = useState({ isBusy: false });

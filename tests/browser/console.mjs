@@ -7,7 +7,7 @@ import { visitor } from "./browser.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-/** What Chromium logs for an answer that is no success, and for a call that the page gave up. */
+/** What Chromium logs for a response that is an error, and for a request that the page aborted. */
 const OF_CALLS = /^console: Failed to load resource: the server responded with a status of|net::ERR_ABORTED$/;
 
 /**
@@ -40,7 +40,7 @@ export async function assertAccessible(page) {
   assert.deepEqual(lines, []);
 }
 
-/** Checks that nothing is wider than the window. */
+/** Checks that neither the page nor its panel scrolls sideways. */
 export async function assertFits(page) {
   const [content, room] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
   assert.ok(content <= room, `the page is ${content} px wide in a window of ${room} px`);

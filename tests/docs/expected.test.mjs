@@ -1,4 +1,4 @@
-// The checker of examples: if it found nothing wrong, the examples would not be checked.
+// Tests of the checker of examples: if it accepted everything, no example would be checked.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { matchesJson, matchesText } from "./expected.mjs";
@@ -10,13 +10,13 @@ describe("a text", () => {
     ["a line more", "a\nb\nc\n", "a\nb", false],
     ["a line less", "a\n", "a\nb", false],
     ["… within a line", "ttl=17; hit\n", "ttl=…; hit", true],
-    ["… is not for the end of a line that is shown", "ttl=17; miss\n", "ttl=…; hit", false],
+    ["… does not stand for the end of a line that is shown", "ttl=17; miss\n", "ttl=…; hit", false],
     ["… for lines", "a\nb\nc\n", "a\n…\nc", true],
     ["… for no line", "a\nc\n", "a\n…\nc", true],
-    ["… is not for a line that is shown", "a\nb\n", "a\n…\nc", false],
-    ["marks of regular expressions are letters", "a+b (c)\n", "a+b (c)", true],
+    ["… does not stand for a line that is shown", "a\nb\n", "a\n…\nc", false],
+    ["metacharacters of regular expressions are literal", "a+b (c)\n", "a+b (c)", true],
   ]) {
-    test(`${name}: ${isEqual ? "is what is shown" : "is not"}`, () => assert.equal(matchesText(text, shown), isEqual));
+    test(`${name}: ${isEqual ? "matches" : "does not match"}`, () => assert.equal(matchesText(text, shown), isEqual));
   }
 });
 
@@ -34,8 +34,8 @@ describe("a JSON value", () => {
     ["… for no item", "[]", '["…"]', true],
     ["an item more", "[1,2]", "[1]", false],
     ["… for more members", '{"a":1,"b":2}', '{"a":1,"…":"…"}', true],
-    ["… is not for a member that is shown", '{"b":2}', '{"a":1,"…":"…"}', false],
+    ["… does not stand for a member that is shown", '{"b":2}', '{"a":1,"…":"…"}', false],
   ]) {
-    test(`${name}: ${isEqual ? "is what is shown" : "is not"}`, () => assert.equal(matchesJson(text, shown), isEqual));
+    test(`${name}: ${isEqual ? "matches" : "does not match"}`, () => assert.equal(matchesJson(text, shown), isEqual));
   }
 });

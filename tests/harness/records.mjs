@@ -1,5 +1,5 @@
-// Stored records as files: dumps what the KV namespaces and some Durable Objects of a Worker
-// store, and restarts a Worker with such a dump. Expirations of keys are left out.
+// Stored records in JSON: dumps what the KV namespaces and some Durable Objects of a Worker store,
+// and restarts a Worker with such a dump. Expirations of keys are left out.
 import assert from "node:assert/strict";
 import { brotliCompressSync, brotliDecompressSync } from "node:zlib";
 import { send } from "./http.mjs";
@@ -50,7 +50,8 @@ async function entriesOf(kv) {
 
 /**
  * Puts a dump into a Worker whose storage is empty, and restarts it with nothing in memory and its
- * clock a minute after the dump was made. Sets the objects' alarms last, since they may be due.
+ * clock a minute after `recordedMs`, when the dump was made. Sets the objects' alarms last, since
+ * they may be due.
  */
 export async function restoreStorage(worker, { recordedMs, namespaces, objects = {} }) {
   for (const [name, entries] of Object.entries(namespaces)) {

@@ -21,8 +21,8 @@ const filler = randomFrom(1);
 for (let at = 0; at < pool.length; at += 4) pool.writeUInt32LE(Math.floor(filler.random() * 2 ** 32), at);
 
 /**
- * Returns the length of a body: from 0 to 200 KiB, and sometimes within a byte of 64 KiB, up to
- * which a body is read whole.
+ * Returns the length of a body: from 0 to 200 KiB. Some are within a byte of 64 KiB, the longest
+ * body that the cache reads whole.
  */
 function lengthOf(identity) {
   const { random, int, pick } = randomFrom(crc32(`length of ${identity}`));
@@ -60,8 +60,8 @@ export function bodyOf({ identity, isZipped }) {
 export const identityOf = (bytes) => /^http\S+ [\x20-\x7e]{0,200}(?=\n)/.exec(bytes.subarray(0, 300).toString("latin1"))?.[0] ?? "no title";
 
 /**
- * Cache directives, for how many seconds a response is fresh and may be stale (`swr`, `sie`), and
- * its validators.
+ * Each has cache directives, the seconds for which a response is fresh (`fresh`) and may be served
+ * stale (`swr`, `sie`), and its validators.
  */
 const POLICIES = [
   { control: "max-age=1", fresh: 1, etag: true },
@@ -75,7 +75,7 @@ const POLICIES = [
   { control: "s-maxage=1, max-age=100", fresh: 1, modified: true },
   { control: "max-age=2", fresh: 2 },
   { control: "no-store", cdn: "max-age=2, stale-if-error=5", fresh: 2, sie: 5, etag: true },
-  // A tenth of the time since its Last-Modified.
+  // Heuristic freshness: a tenth of some 1600 seconds since Last-Modified.
   { fresh: 160, modified: true, isHeuristic: true },
 ];
 const RESOURCES = 216;
@@ -144,9 +144,9 @@ export class Model {
   }
 
   /**
-   * Ends the outage of an upstream, or begins one at random. Only the upstream of the most
-   * requested resource hangs in an outage, and does so until that has opened a circuit, however
-   * many requests the machine makes in a second.
+   * Ends the outage, or begins one with a chance of one half. A hang is always of the upstream of
+   * the first resource, the most requested one. It lasts until its timeouts have opened a circuit,
+   * however many requests the machine makes in a second.
    */
   turnOutage({ chance, pick }) {
     if (this.#hangs !== undefined && Math.max(0, ...this.#hangs.values()) < CIRCUIT_OPENS_AFTER) return undefined;
@@ -237,8 +237,8 @@ export class Model {
     const hasAuthorization = request.field("authorization") !== undefined;
     const hasCredentials = hasAuthorization || request.field("cookie") !== undefined;
     const saysSo = !hasCredentials && chance(0.04);
-    // What credentials got is for all only if the response says explicitly that it is fresh, and
-    // for `Authorization` as RFC 9111 §3.5 has it.
+    // A response to a request with credentials is shared only if its freshness is explicit, and
+    // with `Authorization` only if a directive allows it (RFC 9111 §3.5).
     const isFreshForAll = policy.fresh > 0 && !policy.isHeuristic;
     const isForOne = saysSo || (hasCredentials && !isFreshForAll) || (hasAuthorization && !/s-maxage|must-revalidate/.test(policy.control));
     record.sharesCookies = !hasCredentials && !saysSo && isFreshForAll && (/s-maxage/.test(policy.control) || policy.cdn !== undefined);
@@ -263,7 +263,7 @@ export class Model {
       return { status: 304, headers: [...headers, ...validators] };
     }
     if (isForOne) {
-      // With its own validators, so that a cache could store it.
+      // Without a directive against it, it has validators, so that a cache could store it.
       const oneOffValidators = [...(etag && !saysSo ? [`ETag: "only-${record.serial}"`] : []), ...(modified && !saysSo ? [`Last-Modified: ${modified}`] : [])];
       return this.#oneOff(record, { status: record.ofStatus, headers: [...headers, ...oneOffValidators] });
     }
@@ -298,7 +298,8 @@ export class Model {
   }
 
   /**
-   * Returns the response to an unsafe method. Some are what a GET returns next (RFC 9110 §9.3.3).
+   * Returns the response to an unsafe method. Some to a POST may answer the next GET
+   * (`Content-Location`, RFC 9110 §9.3.3).
    */
   #written(record, { isError }, { chance, pick }) {
     const { resource, version, other, serial } = record;
@@ -332,7 +333,7 @@ export class Model {
   }
 
   /**
-   * Returns for how many seconds at most a hit may have been stored. `detail` is that of its
+   * Returns the longest time, in seconds, that a hit may have been stored. `detail` is that of its
    * Cache-Status, `asked` the request's Cache-Control.
    */
   oldestHit({ control, resource: { policy } }, detail, asked) {

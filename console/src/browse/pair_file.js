@@ -3,7 +3,10 @@
 // is read, white space may stand anywhere between the pairs.
 import { KEY_BYTES_MAX, METADATA_BYTES_MAX, TTL_SECONDS_MIN, VALUE_BYTES_MAX } from "../kv.js";
 
-/** What stands before, between and after the pairs of a file. */
+/**
+ * The formats of a file: `start`, `between` and `end` are what stands before, between and after
+ * the lines of pairs, each of which ends with a line break in NDJSON.
+ */
 export const FORMATS = {
   ndjson: { label: "NDJSON, a pair per line", extension: "ndjson", mediaType: "application/x-ndjson", start: "", between: "", end: "" },
   json: { label: "JSON, the array that wrangler takes", extension: "json", mediaType: "application/json", start: "[\n", between: ",\n", end: "\n]\n" },
@@ -51,7 +54,7 @@ export async function* textParts(file) {
       throw new PairFileError(null, "The file is not UTF-8.");
     }
   };
-  // Safari has no iterator of a stream.
+  // Safari cannot iterate over a stream with `for await`.
   const reader = file.stream().getReader();
   try {
     for (let isLast = false; !isLast; ) {
