@@ -25,7 +25,7 @@ export function textForm({ text, isJson }) {
     isEditable: lineEnding !== null,
     /** Returns what is stored as a view shows it. */
     shown: (view) => inEditor(view === "json" ? ofJson().shown : text),
-    /** Returns a typed text as a view shows it that may be another than where it was typed. */
+    /** Returns a typed text for a view, which may be another than the one it was typed in. */
     retyped(edit, view) {
       if (edit.view === view || view === "hex") return edit.text;
       const typed = inEditor(restored(edit));

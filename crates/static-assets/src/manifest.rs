@@ -30,7 +30,7 @@ const LENGTH_MAX: u64 = 1 << 50;
 pub struct Manifest {
     /// Always [`VERSION`].
     pub version: u32,
-    /// The id of the release, such as `20261121T114435Z-9f86d081`: the second of the push (UTC),
+    /// The id of the release, such as `20261121T114435Z-9f86d081`: the time of the push (UTC),
     /// and the start of a hash of the manifest.
     pub id: String,
     /// When the release was pushed, in milliseconds since the Unix epoch.

@@ -1,4 +1,4 @@
-//! How far work is done whose parts end in any order.
+//! Tells up to where work is done, if its parts end in any order.
 
 use std::collections::VecDeque;
 

@@ -174,8 +174,9 @@ impl CopyArguments {
         Ok(totals)
     }
 
-    /// Returns the keys of the destination, or only those that the source has too if its keys are
-    /// counted, and how many keys that are.
+    /// Returns the keys that exist, and how many keys the source has. To skip keys, all those of
+    /// the destination are enough, and the source's are not counted (0), unless it is a dry run.
+    /// Otherwise the keys that exist are those that both have; to overwrite, none is looked for.
     fn existing(
         &self,
         source: &Namespace,
