@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import http from "node:http";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePort } from "../scripts/ports.mjs";
 import { assertAboutSeconds, assertForwarded, assertHit, freshFor, gate, parseCacheStatus, startCache } from "./harness/http-cache.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { httpDate } from "./harness/scripted-upstream.mjs";
@@ -12,13 +13,15 @@ import { httpDate } from "./harness/scripted-upstream.mjs";
 async function startClosableUpstream() {
   const headers = () => ({ "Cache-Control": "max-age=100, stale-if-error=1000", Date: httpDate() });
   const server = http.createServer((_request, response) => response.writeHead(200, headers()).end("1"));
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  // No other test file gets the port after it was closed.
+  const port = await freePort();
+  await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
   const close = () => {
     server.close();
     server.closeAllConnections();
   };
   after(close);
-  return { origin: `http://127.0.0.1:${server.address().port}`, close };
+  return { origin: `http://127.0.0.1:${port}`, close };
 }
 
 const TIMEOUT_MS = 1000;

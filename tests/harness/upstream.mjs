@@ -2,6 +2,7 @@
 // handlers for it.
 import http from "node:http";
 import { after } from "node:test";
+import { freePort } from "../../scripts/ports.mjs";
 import { uniqueName } from "./names.mjs";
 
 /** Starts an upstream for a test file; it stops after the last test. */
@@ -56,14 +57,11 @@ export const unlistedUrls = (port, unlisted) => [
   "https://exact.invalid.unlisted.invalid/x",
 ];
 
-/** Returns an origin on which nothing listens. */
-export async function closedOrigin() {
-  const server = http.createServer();
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return `http://127.0.0.1:${port}`;
-}
+/**
+ * Returns an origin on which nothing listens. A port that a server had and gave back would go to a
+ * Worker of another test file soon.
+ */
+export const closedOrigin = async () => `http://127.0.0.1:${await freePort()}`;
 
 /** Responds with the request as JSON; the default of every path. */
 function echo(request, response, record) {
