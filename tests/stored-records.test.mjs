@@ -24,7 +24,7 @@ import { eventually } from "./harness/eventually.mjs";
 import { send } from "./harness/http.mjs";
 import { assertHit, parseCacheStatus } from "./harness/http-cache.mjs";
 import { startPostgres } from "./harness/postgres.mjs";
-import { restoreStorage } from "./harness/records.mjs";
+import { dumpStorage, restoreStorage } from "./harness/records.mjs";
 import { apiFor, runTool } from "./harness/site.mjs";
 import { startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
@@ -215,5 +215,22 @@ test("a cache record of version 1 counts as missing, and is not a fault", async 
   assert.deepEqual(
     worker.log().filter(({ code }) => code === "broken_record"),
     [],
+  );
+});
+
+test("a dump has every kind of metadata, and restores it", async () => {
+  const metadata = { zero: 0, empty: "", false: false, object: { a: 1 } };
+  const from = await startWorker({ faulty: true });
+  for (const [key, value] of Object.entries(metadata)) await from.env.WRITES.put(key, "value", { metadata: value });
+  await from.env.WRITES.put("none", "value");
+  const { namespaces } = await dumpStorage(from, []);
+  const dumped = namespaces.WRITES.map((entry) => [entry.key, entry.metadata]);
+  assert.deepEqual(Object.fromEntries(dumped), { ...metadata, none: undefined });
+  const to = await startWorker({ faulty: true });
+  await restoreStorage(to, { recordedMs: Date.now(), namespaces });
+  const { keys } = await to.env.WRITES.list();
+  assert.deepEqual(
+    keys.map(({ name, metadata }) => [name, metadata]),
+    dumped,
   );
 });

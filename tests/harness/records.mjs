@@ -2,6 +2,7 @@
 // and restarts a Worker with such a dump. Expirations of keys are left out.
 import assert from "node:assert/strict";
 import { brotliCompressSync, brotliDecompressSync } from "node:zlib";
+import { readWorkerConfig } from "../../scripts/worker-config.mjs";
 import { send } from "./http.mjs";
 
 /** Longer values are compressed. */
@@ -19,7 +20,6 @@ function decode({ text, base64, brotli }) {
   return Buffer.from(text ?? base64, text === undefined ? "base64" : "utf8");
 }
 
-const isNamespace = (binding) => typeof binding?.getWithMetadata === "function";
 const storagePath = (key) => `/.storage?key=${encodeURIComponent(key)}`;
 
 /**
@@ -28,7 +28,7 @@ const storagePath = (key) => `/.storage?key=${encodeURIComponent(key)}`;
  */
 export async function dumpStorage(worker, keys) {
   const namespaces = {};
-  for (const [name, kv] of Object.entries(worker.env)) if (isNamespace(kv)) namespaces[name] = await entriesOf(kv);
+  for (const name of (await readWorkerConfig()).kvNamespaces) namespaces[name] = await entriesOf(worker.env[name]);
   const objects = {};
   for (const key of keys) {
     const { alarmMs, values } = (await send(worker, storagePath(key))).json();
@@ -44,7 +44,11 @@ async function entriesOf(kv) {
   const { keys, list_complete: isComplete } = await kv.list();
   assert.ok(isComplete, "records on more than one page");
   return Promise.all(
-    keys.map(async ({ name, metadata }) => ({ key: name, ...encode(Buffer.from(await kv.get(name, "arrayBuffer"))), ...(metadata && { metadata }) })),
+    keys.map(async ({ name, metadata }) => ({
+      key: name,
+      ...encode(Buffer.from(await kv.get(name, "arrayBuffer"))),
+      ...(metadata !== undefined && { metadata }),
+    })),
   );
 }
 
