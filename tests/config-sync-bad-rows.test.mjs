@@ -60,7 +60,7 @@ describe("rows that the sync refuses, and the longest that it writes", () => {
 
     test(`${what} and --strict: it stops, and nothing is deleted`, async () => {
       const { users, args, except } = await set();
-      await users.run(args);
+      assert.equal((await users.run(args)).summary.written, 5);
       await users.delete(userId("00004"));
       const { code, summary, stderr, calls } = await users.run([...args, "--strict"]);
       assert.equal(code, 1, stderr);
@@ -85,7 +85,8 @@ describe("rows that the sync refuses, and the longest that it writes", () => {
     assert.equal(stored.get(users.prefix + userId("00002")).value, '{"preview_features_enabled":true,"plan":"qzx free"}');
     assert.equal(stored.get(users.prefix + userId("twice")), undefined);
     await users.assertSynced({ except: [users.prefix + userId("00002"), users.prefix + userId("twice")] });
-    await users.run();
+    const again = await users.run();
+    assert.deepEqual([again.code, again.summary.failed], [1, 5]);
     assert.deepEqual(await sync.kvEntries(users.prefix), stored);
     const strict = await users.run(["--strict"]);
     assert.equal(strict.code, 1);

@@ -152,7 +152,7 @@ describe("route", () => {
     assert.deepEqual([url, explanation.openCircuits.length], [failing, 1]);
     assert.ok(retryAfterSeconds >= 1 && retryAfterSeconds <= 10, `${retryAfterSeconds} s`);
     const tried = upstream.requestCount(failing);
-    await send(worker, `/stores/${id}/x`);
+    assert.equal((await send(worker, `/stores/${id}/x`)).status, 200);
     assert.equal(upstream.requestCount(failing), tried, "it is passed over");
   });
 

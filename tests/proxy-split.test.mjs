@@ -161,8 +161,9 @@ describe("with an API_TOKEN", async () => {
     const users = Array.from({ length: 200 }, (_, index) => `user-${index}`);
     const inCanary = async () => {
       const found = new Set();
-      await counted(worker, id, users.length, (index) => ({ headers: { "X-User-ID": users[index] } }));
+      const { canary = 0 } = await counted(worker, id, users.length, (index) => ({ headers: { "X-User-ID": users[index] } }));
       for (const user of users) if (variantOf(await ask(id, { "X-User-ID": user })) === "canary") found.add(user);
+      assert.equal(found.size, canary, "who asks again stays");
       return found;
     };
     let before = new Set();
