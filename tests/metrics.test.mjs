@@ -1,9 +1,9 @@
 // METRICS: each isolate counts what its routes do and hands its counts over to one object, whose
-// counts `GET /metrics` shows. They are compared with the statuses that clients got, the calls
-// that tests/faulty/entry.mjs recorded, and the requests that upstreams received.
+// counts `GET /metrics` shows. They are compared, route by route, with the statuses that clients
+// got, the calls that tests/faulty/entry.mjs recorded, and the requests that upstreams received.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { describe, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { eventually } from "./harness/eventually.mjs";
 import { send } from "./harness/http.mjs";
@@ -22,26 +22,39 @@ const NAMESPACES = `/client/v4${API_NAMESPACES}`;
 /** The routes that show the counts. A test does not count how often it reads them. */
 const READING = new Set(["/metrics", "/console/api/{call}"]);
 
+/** Returns the vars that say for how many seconds records in memory are fresh. */
+const refreshVars = (seconds) => Object.fromEntries(["CACHE", "CONFIG", "ROUTING", "ASSETS"].map((job) => [`${job}_REFRESH`, String(seconds)]));
+
 const shop = await startScriptedUpstream();
 shop.serveByDefault({ body: "shop" });
+/** An upstream that fails, so that its circuit opens. */
+const closedShop = await startScriptedUpstream();
+closedShop.serveByDefault({ status: 503 });
 const { worker, upstream, resource, advanceClock } = await startCache({
   restApi: true,
   vars: {
     METRICS: "on",
-    CACHE_REFRESH: "2",
-    CONFIG_REFRESH: "2",
-    ROUTING_REFRESH: "2",
-    ASSETS_REFRESH: "2",
-    ROUTING_ORIGINS: shop.origin,
+    ...refreshVars(2),
+    ROUTING_ORIGINS: `${shop.origin},${closedShop.origin}`,
     KV_API_WRITABLE: "*",
     KV_API_NAMESPACES: "KV_NAMESPACES",
   },
 });
 const { env } = worker;
 
+/** Returns options with further header fields. */
+const withFields = (fields, { headers, ...options } = {}) => ({ headers: { ...headers, ...fields }, ...options });
+const asOperator = (options) => withFields(bearer, options);
+
 const get = (path, options) => send(worker, path, options);
-const authorized = (path, { headers, ...options } = {}) => send(worker, path, { headers: { ...bearer, ...headers }, ...options });
-const control = async (path) => (await send(worker, path)).json();
+const authorized = (path, options) => get(path, asOperator(options));
+const control = async (path) => (await get(path)).json();
+
+/**
+ * The field by which tests/faulty/entry.mjs records for which request the Worker calls KV or an
+ * object. Upstreams receive it, too.
+ */
+const CAUSE = "X-Test-Cause";
 
 /** Returns the counts of each route in a resolution, added up. */
 async function counts(resolution = "hour", at = worker) {
@@ -65,7 +78,9 @@ const requestsOf = (all, route) => all[route]?.requests ?? 0;
 let healthChecks = 0;
 async function healthz() {
   healthChecks += 1;
-  assert.equal((await get("/healthz")).status, 200);
+  const response = await get("/healthz", withFields({ [CAUSE]: "/healthz" }));
+  assert.equal(response.status, 200);
+  return response;
 }
 
 /**
@@ -112,24 +127,38 @@ async function waitUntilQuiet() {
 
 const OPERATIONS = { get: "reads", getWithMetadata: "reads", bulk: "reads", put: "writes", delete: "deletes", list: "lists" };
 
-/** Adds KV calls up as the metrics do. */
-function added(calls) {
-  const sums = { reads: 0, keysRead: 0, writes: 0, deletes: 0, lists: 0 };
-  for (const { operation, keys } of calls) {
-    sums[OPERATIONS[operation]] += 1;
-    if (OPERATIONS[operation] === "reads") sums.keysRead += keys?.length ?? 1;
+/** The classes of Durable Objects whose calls are counted. */
+const CLASSES = ["KEY_WRITER", "NAMESPACE_LIST"];
+
+/** What clients, KV, objects and upstreams have seen, added up by what caused it as metrics do. */
+class Observed {
+  byCause = {};
+
+  add(cause, name, number = 1) {
+    this.byCause[cause] ??= { statuses: {} };
+    this.byCause[cause][name] = (this.byCause[cause][name] ?? 0) + number;
   }
-  return sums;
-}
 
-/** Adds the counts of KV of some routes up. */
-function kvOf(all, isMeant) {
-  const routes = Object.entries(all).filter(([route]) => isMeant(route));
-  const sum = (name) => routes.reduce((total, [, numbers]) => total + numbers[name], 0);
-  return Object.fromEntries(["reads", "keysRead", "writes", "deletes", "lists"].map((name) => [name, sum(name)]));
-}
+  response(cause, status) {
+    this.add(cause, "requests");
+    const { statuses } = this.byCause[cause];
+    statuses[status] = (statuses[status] ?? 0) + 1;
+  }
 
-const isObject = (route) => route === "KEY_WRITER" || route === "NAMESPACE_LIST";
+  kvCall({ cause, operation, keys = [null] }) {
+    this.add(cause, OPERATIONS[operation]);
+    if (OPERATIONS[operation] === "reads") this.add(cause, "keysRead", keys.length);
+  }
+
+  invocation({ cause, objectCalls }) {
+    for (const name of CLASSES.filter((name) => objectCalls[name] > 0)) this.add(cause, "objectCalls", objectCalls[name]);
+  }
+
+  /** The JSON of a page is the same for everybody, so `/cache` forwards no field of a client. */
+  upstreamRequest(request) {
+    this.add(request.field(CAUSE) ?? "/cache", "upstreamCalls");
+  }
+}
 
 /** Returns a random number generator, always the same: `pick(list)` and `below(n)`. */
 function randomness(seed) {
@@ -141,114 +170,218 @@ function randomness(seed) {
   return { below, pick: (list) => list[below(list.length)] };
 }
 
-describe("1,000 random requests to all routes but the console's calls", () => {
-  const { below, pick } = randomness(20);
+describe("random requests to all routes but the console's calls", () => {
+  const failing = (faults, options) => withFields({ "X-Kv-Faults": JSON.stringify(faults) }, options);
+  const post = (body) => ({ method: "POST", body: JSON.stringify(body) });
+  const flagsOf = (user) => withFields({ "Content-Type": "application/json" }, post({ context: { targetingKey: `user-${user}` } }));
 
-  /** Returns a random request: `[route, send]`. */
-  function randomRequest(paths, id) {
+  /**
+   * Returns a random request: `[route, needed, path, options]`. `needed` is how many values,
+   * absences of a value and pages of a list it needs of KV: each comes from memory, or is read or
+   * listed. That is known of a request by the documentation of its route, but for the cache:
+   * there, a request that waits for another one of the same URL looks again, as often as it waits.
+   */
+  function randomRequest(random, pages) {
+    const { below, pick } = random;
     const key = `key-${below(20)}`;
-    const value = `${NAMESPACES}/WRITES/values/${key}`;
-    const page = pick(paths);
+    const values = `${NAMESPACES}/WRITES/values/${key}`;
+    const page = pick(pages);
     return pick([
-      ["/healthz", healthz],
-      ["/get-started", () => get("/get-started")],
-      ["/cache/{URL}", () => get(`/cache/${page}`, { method: pick(["GET", "GET", "GET", "HEAD", "POST", "TRACE"]) })],
-      ["/cache/{URL}", () => get(`/cache/${page}?${below(30)}`)],
-      ["/cache", () => get(`/cache?url=${encodeURIComponent(page)}`)],
-      ["/cache", () => get("/cache")],
-      ["/cache/purge", () => authorized("/cache/purge", { method: "POST", body: JSON.stringify({ urls: [page], soft: below(2) === 0 }) })],
-      ["/config", () => get(`/config?userId=user-${below(9)}`)],
-      ["/config", () => authorized("/config", { method: "POST", body: JSON.stringify({ userIds: Array.from({ length: 120 }, (_, n) => `user-${n}`) }) })],
-      ["/ofrep/v1/evaluate/flags", () => evaluate("", `user-${below(9)}`)],
-      ["/ofrep/v1/evaluate/flags/{key}", () => evaluate(pick(["/a", "/missing"]), `user-${below(9)}`)],
-      ["/stores/{storefrontId}", () => get(pick([`/stores/${id}/x`, "/stores/missing", "/stores"]), { method: pick(["GET", "POST"]) })],
-      ["/{key}", () => get(pick(["/", "/page.html", "/missing", `/missing-${below(50)}`]), { method: pick(["GET", "HEAD", "PUT"]) })],
-      ["/hello-world", () => get("/hello-world", { headers: { "Accept-Language": pick(["de", "en", "fr"]) } })],
-      ["/writes/{key}", () => authorized(`/writes/${key}?strategy=${pick(["direct", "backoff"])}`, { method: "POST", body: "v" })],
-      ["/writes/{key}", () => authorized(`/writes/${key}?strategy=coalesce&wait=durable`, { method: "POST", body: "v" })],
-      ["/writes/{key}", () => authorized(`/writes/${key}${pick(["", "?consistent=1"])}`)],
-      ["/writes/{key}", () => get(`/writes/${key}`)],
-      ["/client/v4", () => authorized(value, { method: "PUT", body: "v" })],
-      ["/client/v4", () => authorized(value, { method: pick(["GET", "DELETE"]) })],
-      ["/client/v4", () => authorized(`${NAMESPACES}/WRITES/metadata/${key}`)],
-      ["/client/v4", () => authorized(`${NAMESPACES}/WRITES/keys?prefix=key-`)],
-      ["/client/v4", () => authorized(`${NAMESPACES}/WRITES/bulk/get`, { method: "POST", body: JSON.stringify({ keys: ["key-1", "key-2", "key-3"] }) })],
+      ["/healthz", 1, "/healthz"],
+      ["/get-started", 1, "/get-started"],
+      ["/get-started", 0, "/get-started", failing({ USERS_NOTIFICATION_CONFIG: { put: ["500"] } })],
+      ["/cache/{URL}", null, `/cache/${page}`, { method: pick(["GET", "GET", "GET", "HEAD", "POST", "TRACE"]) }],
+      ["/cache/{URL}", null, `/cache/${page}?${below(30)}`],
+      ["/cache/{URL}", null, `/cache/${page}?${below(30)}`, failing({ CACHE_KV: { get: ["500", "ok"], put: ["500", "ok"] } })],
+      ["/cache", null, `/cache?url=${encodeURIComponent(page)}`],
+      ["/cache", null, "/cache"],
+      ["/cache/purge", 0, "/cache/purge", asOperator(post({ urls: [page], soft: below(2) === 0 }))],
+      ["/config", 1, `/config?userId=user-${below(9)}`],
+      ["/config", 120, "/config", asOperator(post({ userIds: Array.from({ length: 120 }, (_, n) => `user-${n}`) }))],
+      // Only the flag `b` needs the user's record beside the definitions.
+      ["/ofrep/v1/evaluate/flags", 2, "/ofrep/v1/evaluate/flags", flagsOf(below(9))],
+      ["/ofrep/v1/evaluate/flags/{key}", 1, `/ofrep/v1/evaluate/flags/${pick(["a", "missing"])}`, flagsOf(below(9))],
+      ["/ofrep/v1/evaluate/flags/{key}", 2, "/ofrep/v1/evaluate/flags/b", flagsOf(below(9))],
+      ["/stores/{storefrontId}", 1, `/stores/${pick(["tea/x", "tea/broken", "closed/", "missing"])}`, { method: pick(["GET", "POST"]) }],
+      ["/stores/{storefrontId}", 0, "/stores"],
+      // The release, or that there is none, and the file or the translations.
+      ["/{key}", 2, pick(["/", "/page.html", "/missing", `/missing-${below(50)}`]), { method: pick(["GET", "HEAD"]) }],
+      ["/{key}", 0, "/page.html", { method: "PUT" }],
+      ["/hello-world", 2, "/hello-world", withFields({ "Accept-Language": pick(["de", "en", "fr"]) })],
+      ["/writes/{key}", 0, `/writes/${key}?strategy=${pick(["direct", "backoff"])}`, asOperator({ method: "POST", body: "v" })],
+      ["/writes/{key}", 0, `/writes/${key}?strategy=direct`, failing({ WRITES: { put: ["429"] } }, asOperator({ method: "POST", body: "v" }))],
+      ["/writes/{key}", 0, `/writes/${key}?strategy=coalesce&wait=durable`, asOperator({ method: "POST", body: "v" })],
+      ["/writes/{key}", 1, `/writes/${key}`, asOperator()],
+      ["/writes/{key}", 0, `/writes/${key}?consistent=1`, asOperator()],
+      ["/writes/{key}", 0, `/writes/${key}`],
+      ["/client/v4", 0, values, asOperator({ method: pick(["PUT", "DELETE"]), body: "v" })],
+      // The value, and when it expires. A signed token needs the list of revoked ones, too.
+      ["/client/v4", 2, values, asOperator()],
+      ["/client/v4", 3, values, withFields({ Authorization: `Bearer ${signToken({ namespace: "WRITES" })}` })],
+      ["/client/v4", 1, `${NAMESPACES}/WRITES/metadata/${key}`, asOperator()],
+      ["/client/v4", 1, `${NAMESPACES}/WRITES/keys?prefix=key-`, asOperator()],
+      ["/client/v4", 3, `${NAMESPACES}/WRITES/bulk/get`, asOperator(post({ keys: ["key-1", "key-2", "key-3"] }))],
       [
         "/client/v4",
-        () =>
-          authorized(`${NAMESPACES}/WRITES/bulk`, {
-            method: "PUT",
-            body: JSON.stringify([
-              { key: `${key}-a`, value: "v" },
-              { key: `${key}-b`, value: "v" },
-            ]),
-          }),
+        0,
+        `${NAMESPACES}/WRITES/bulk`,
+        asOperator({ method: "PUT", body: JSON.stringify(["a", "b"].map((end) => ({ key: `${key}-${end}`, value: "v" }))) }),
       ],
-      ["/client/v4", () => authorized(NAMESPACES)],
-      ["/client/v4", () => authorized(NAMESPACES, { method: "POST", body: JSON.stringify({ title: uniqueName("made") }) })],
-      ["/client/v4", () => get(NAMESPACES)],
-      ["/console", () => get("/console")],
-      ["/metrics", () => get("/metrics")],
+      ["/client/v4", 0, NAMESPACES, asOperator()],
+      ["/client/v4", 0, NAMESPACES, asOperator(post({ title: uniqueName("made") }))],
+      ["/client/v4", 0, NAMESPACES],
+      ["/console", 0, "/console"],
+      ["/metrics", 0, "/metrics"],
     ]);
   }
 
-  const evaluate = (flag, targetingKey) =>
-    get(`/ofrep/v1/evaluate/flags${flag}`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ context: { targetingKey } }),
-    });
-
-  test("the counts equal, exactly, what clients got, what KV saw, and what upstreams and objects received", async () => {
-    const paths = Array.from({ length: 5 }, () => resource({ headers: freshFor(5, "Cache-Control: stale-while-revalidate=60"), body: "page" }).url);
-    await env.USER_CONFIGURATION.put("flags", JSON.stringify({ flags: { a: { default: "off", rules: [{ percentage: 50, variant: "on" }] } } }));
-    for (const n of [1, 3, 5]) await env.USER_CONFIGURATION.put(`user-${n}`, JSON.stringify({ preview_features_enabled: true }));
-    await env.ROUTING_CONFIG.put("tea", JSON.stringify({ origin: shop.origin }));
-    await env.assets.put("index.html", "index");
-    await env.assets.put("page.html", "page");
-    await env.assets.put("hello-world.json", JSON.stringify([{ language_code: "en", message: "Hello World!" }]));
-
-    const received = {};
+  /**
+   * Sends 1,000 random requests, ten at a time. Returns what is counted of each route and class:
+   * `counted` by the metrics, `observed` without `memoryHits` by everybody else, and `needed` by
+   * the requests, as far as that is known.
+   */
+  async function sendRandomRequests(seed) {
+    const random = randomness(seed);
+    const pages = Array.from({ length: 5 }, () => resource({ headers: freshFor(5, "Cache-Control: stale-while-revalidate=60"), body: "page" }).url);
+    await waitUntilQuiet();
+    const before = await handedOver();
+    const upstreams = [upstream, shop, closedShop];
+    const recorded = async () => [await control("/.kv-calls?under="), await control("/.invocations"), ...upstreams.map(({ requests }) => [...requests])];
+    const known = (await recorded()).map(({ length }) => length);
+    const observed = new Observed();
+    const needed = {};
+    const note = (route, needs, { status }) => {
+      observed.response(route, status);
+      needed[route] = needs === null ? null : (needed[route] ?? 0) + needs;
+    };
     for (let batch = 0; batch < 100; batch += 1) {
-      const requests = Array.from({ length: 10 }, () => randomRequest(paths, "tea"));
+      const requests = Array.from({ length: 10 }, () => randomRequest(random, pages));
       await Promise.all(
-        requests.map(async ([route, run]) => {
-          const response = await run();
-          if (response === undefined) return;
-          received[route] ??= {};
-          received[route][response.status] = (received[route][response.status] ?? 0) + 1;
+        requests.map(async ([route, needs, path, options]) => {
+          note(route, needs, await (route === "/healthz" ? healthz() : get(path, withFields({ [CAUSE]: route }, options))));
         }),
       );
     }
     await waitUntilQuiet();
-    const all = await handedOver();
+    const after = await handedOver();
+    // Those of `handedOver`.
+    for (let n = 0; n < 2; n += 1) note("/healthz", 1, { status: 200 });
 
-    const counted = Object.fromEntries(Object.entries(all).filter(([route]) => !READING.has(route)));
-    const statuses = Object.fromEntries(Object.entries(counted).map(([route, numbers]) => [route, numbers.statuses]));
-    for (const route of Object.keys(received).filter((route) => !READING.has(route))) assert.deepEqual(statuses[route], received[route], route);
-    assert.deepEqual(statuses["/healthz"], { 200: healthChecks });
-    assert.equal(all["/metrics"].statuses[401], received["/metrics"][401]);
+    const [calls, invocations, ...requests] = (await recorded()).map((list, index) => list.slice(known[index]));
+    for (const call of calls) observed.kvCall(call);
+    for (const invocation of invocations) observed.invocation(invocation);
+    for (const request of requests.flat()) observed.upstreamRequest(request);
+    const counted = Object.fromEntries(Object.keys(after).map((name) => [name, since(before, after, name)]));
+    assert.deepEqual(counted["/metrics"].statuses[401], observed.byCause["/metrics"].statuses[401]);
+    for (const all of [counted, observed.byCause, needed]) for (const route of READING) delete all[route];
+    return { counted, observed: observed.byCause, needed };
+  }
 
-    const calls = await control("/.kv-calls?under=");
-    assert.ok(calls.length > 500, `${calls.length} calls of KV`);
-    const by = (who) => added(calls.filter((call) => call.by === who));
-    assert.deepEqual(
-      kvOf(all, (route) => !isObject(route)),
-      by("worker"),
-    );
-    assert.deepEqual(kvOf(all, isObject), by("object"));
-    const inInvocations = (await control("/.invocations")).reduce((sum, { calls }) => sum + calls, 0);
-    const { reads, writes, deletes, lists } = kvOf(all, (route) => !isObject(route));
-    assert.equal(reads + writes + deletes + lists, inInvocations);
+  const withoutMemoryHits = (counted) => Object.fromEntries(Object.entries(counted).map(([name, { memoryHits: _, ...others }]) => [name, others]));
 
-    const sum = (name) => Object.values(counted).reduce((total, numbers) => total + numbers[name], 0);
-    assert.equal(sum("upstreamCalls"), upstream.requests.length + shop.requests.length);
+  before(async () => {
+    const flags = {
+      a: { default: "off", rules: [{ percentage: 50, variant: "on" }] },
+      b: { default: "off", rules: [{ match: [{ attribute: "preview_features_enabled", eq: true }], variant: "on" }] },
+    };
+    await env.USER_CONFIGURATION.put("flags", JSON.stringify({ flags }));
+    for (const n of [1, 3, 5]) await env.USER_CONFIGURATION.put(`user-${n}`, JSON.stringify({ preview_features_enabled: true }));
+    await env.ROUTING_CONFIG.put("tea", JSON.stringify({ origin: shop.origin }));
+    await env.ROUTING_CONFIG.put("closed", JSON.stringify({ origin: closedShop.origin }));
+    shop.serve({ status: 500 }, "/broken");
+    await env.assets.put("index.html", "index");
+    await env.assets.put("page.html", "page");
+    await env.assets.put("hello-world.json", JSON.stringify([{ language_code: "en", message: "Hello World!" }]));
+  });
+
+  test("after 1,000 of them, the counts of each route equal, exactly, what clients got, and what KV, objects and upstreams saw", async () => {
+    const { counted, observed } = await sendRandomRequests(20);
+    assert.deepEqual(withoutMemoryHits(counted), observed);
+    // Each count, and each class of statuses, is of something.
+    const sum = (name) => Object.values(counted).reduce((total, numbers) => total + (numbers[name] ?? 0), 0);
+    for (const name of ["reads", "writes", "deletes", "lists", "objectCalls", "upstreamCalls", "memoryHits"])
+      assert.ok(sum(name) > 20, `${name}: ${sum(name)}`);
+    const statuses = Object.values(counted).flatMap((numbers) => Object.keys(numbers.statuses));
+    for (const first of ["2", "3", "4", "5"])
+      assert.ok(
+        statuses.some((status) => status.startsWith(first)),
+        `${first}xx`,
+      );
+
     const objectCalls = await control("/.object-calls");
     assert.equal(sum("objectCalls"), objectCalls.KEY_WRITER + objectCalls.NAMESPACE_LIST);
-    assert.ok(sum("memoryHits") > 50, `${sum("memoryHits")} values from memory`);
+    const [hours, minutes] = [await counts("hour"), await counts("minute")];
+    for (const route of Object.keys(counted)) assert.deepEqual(minutes[route], hours[route], route);
+  });
 
-    const minutes = await counts("minute");
-    for (const route of Object.keys(counted)) assert.deepEqual(minutes[route], counted[route], route);
+  describe("if no record in memory has to be refreshed", () => {
+    before(() => worker.setVars(refreshVars(3600)));
+    after(() => worker.setVars({}));
+
+    test("after 1,000 of them, each value that a request needed is counted once: from memory, read or listed", async () => {
+      const { counted, observed, needed } = await sendRandomRequests(21);
+      assert.deepEqual(withoutMemoryHits(counted), observed);
+      const found = ({ keysRead = 0, lists = 0, memoryHits = 0 }) => keysRead + lists + memoryHits;
+      const routes = Object.keys(needed).filter((route) => needed[route] !== null);
+      assert.deepEqual(
+        Object.fromEntries(routes.map((route) => [route, found(counted[route])])),
+        Object.fromEntries(routes.map((route) => [route, needed[route]])),
+      );
+    });
+
+    test("one after the other, requests to the cache need two: the stored response and the list of purges", async () => {
+      const { below, pick } = randomness(22);
+      const pages = Array.from({ length: 20 }, () => resource({ headers: freshFor(3000), body: "page" }));
+      const before = await handedOver();
+      for (let n = 0; n < 200; n += 1) {
+        const page = pick(pages);
+        if (below(20) === 0) await authorized("/cache/purge", post({ urls: [page.url] }));
+        await pick([page.get, page.head])();
+      }
+      await waitUntilQuiet();
+      const { requests, keysRead, lists, memoryHits } = since(before, await handedOver(), "/cache/{URL}");
+      assert.equal(requests, 200);
+      assert.ok(memoryHits > 200, `${memoryHits} values from memory`);
+      assert.equal(keysRead + lists + memoryHits, 2 * requests);
+    });
+
+    test("one after the other, requests for the JSON of a page need two, and two more if the page is looked for", async () => {
+      const { pick } = randomness(23);
+      const pages = Array.from({ length: 10 }, () => resource({ headers: freshFor(3000, "Content-Type: text/html"), body: "<p>page</p>" }));
+      const before = await handedOver();
+      const seen = new Set();
+      for (let n = 0; n < 100; n += 1) {
+        const { url } = pick(pages);
+        seen.add(url);
+        assert.equal((await get(`/cache?url=${encodeURIComponent(url)}`)).status, 200);
+      }
+      await waitUntilQuiet();
+      const { requests, keysRead, lists = 0, memoryHits } = since(before, await handedOver(), "/cache");
+      assert.equal(requests, 100);
+      assert.equal(keysRead + lists + memoryHits, 2 * requests + 2 * seen.size);
+    });
+
+    test("a file of a release needs two: the release with its manifest and, if it is sent, the file's bytes", async () => {
+      const { pick } = randomness(24);
+      await pushAssets(worker, makeFolder({ "style.css": "a {}", "data.json": "{}", "about.html": "about" }));
+      await worker.emptyMemory();
+      const etags = {};
+      for (const path of ["/style.css", "/data.json", "/about"]) etags[path] = (await get(path)).headers.etag;
+      const before = await handedOver();
+      const expected = { requests: 100, statuses: {}, memoryHits: 0 };
+      for (let n = 0; n < 100; n += 1) {
+        const path = pick(Object.keys(etags));
+        const [options, status, needed] = pick([
+          [{}, 200, 2],
+          [{ method: "HEAD" }, 200, 1],
+          [{ headers: { "If-None-Match": etags[path] } }, 304, 1],
+        ]);
+        assert.equal((await get(path, options)).status, status);
+        expected.statuses[status] = (expected.statuses[status] ?? 0) + 1;
+        expected.memoryHits += needed;
+      }
+      assert.deepEqual(since(before, await handedOver(), "/{key}"), expected);
+    });
   });
 });
 
@@ -276,6 +409,23 @@ describe("what a route counts", () => {
     });
   });
 
+  test("a record that is refreshed after a response counts to the route of its request: from memory, and as a read", async () => {
+    const id = uniqueName("refreshed");
+    await env.USER_CONFIGURATION.put(id, JSON.stringify({ preview_features_enabled: true }));
+    await env.ROUTING_CONFIG.put(id, JSON.stringify({ origin: shop.origin }));
+    const requests = { "/config": `/config?userId=${id}`, "/stores/{storefrontId}": `/stores/${id}/` };
+    const before = await handedOver();
+    for (const path of Object.values(requests)) assert.equal((await get(path)).status, 200);
+    await advanceClock(3);
+    for (const path of Object.values(requests)) assert.equal((await get(path)).status, 200);
+    await advanceClock(-3);
+    await waitUntilQuiet();
+    const after = await handedOver();
+    const ofRoute = { requests: 2, statuses: { 200: 2 }, reads: 2, keysRead: 2, memoryHits: 1 };
+    assert.deepEqual(since(before, after, "/config"), ofRoute);
+    assert.deepEqual(since(before, after, "/stores/{storefrontId}"), { ...ofRoute, upstreamCalls: 2 });
+  });
+
   test("what happens after a response counts to its route: storing, and refreshing in the background", async () => {
     const page = resource({ headers: freshFor(5, "Cache-Control: stale-while-revalidate=60"), body: "page" });
     const before = await handedOver();
@@ -292,10 +442,13 @@ describe("what a route counts", () => {
   test("a bulk write of 1,500 keys counts each put, and also requests that the Worker sends to itself", async () => {
     const pairs = Array.from({ length: 1500 }, (_, n) => ({ key: `bulk-${n}`, value: "v" }));
     const before = await handedOver();
+    const known = (await control("/.invocations")).length;
     assert.equal((await authorized(`${NAMESPACES}/WRITES/bulk`, { method: "PUT", body: JSON.stringify(pairs) })).status, 200);
     const { requests, writes } = since(before, await handedOver(), "/client/v4");
     const puts = (await control("/.kv-calls?under=bulk-")).filter(({ operation }) => operation === "put");
     assert.equal(writes, puts.length);
+    const isOfApi = ({ path }) => path.startsWith("/client/v4/");
+    assert.equal(requests, (await control("/.invocations")).slice(known).filter(isOfApi).length);
     assert.ok(requests > 1, `${requests} requests`);
   });
 

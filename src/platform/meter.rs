@@ -24,7 +24,7 @@ pub(crate) enum Metered {
     Delete,
     /// A page of a list.
     List,
-    /// A value of KV that is in memory, so that it is not read.
+    /// A value of KV, or what a list says, that is in memory, so that it is not read or listed.
     MemoryHit,
     /// A call of a Durable Object.
     ObjectCall,

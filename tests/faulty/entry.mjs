@@ -16,6 +16,10 @@
 // operation `bulk`; without faults of its own it has those of `get`. `injectFault` lists the
 // faults.
 //
+// Each call is recorded with its `cause`: the request header `X-Test-Cause` of the request for
+// which the Worker makes it, even after the response, or the class of the Durable Object that
+// makes it.
+//
 // A test controls and inspects it by these routes:
 // - `GET /.kv-calls?key=K` returns the calls for a key so far, `?under=P` those for all keys with
 //   the prefix P (a `list` counts by its prefix, a bulk read by each of its `keys`, a request with
@@ -23,11 +27,12 @@
 // - `GET /.object?key=K` returns the alarm of the key's object and the size of what it stores,
 //   `GET /.storage?key=K` all of its records and its alarm, and `PUT /.storage?key=K` stores such
 //   a response. `/.storage` with `&binding=B` is that of the object K of another class;
-// - `GET /.object-calls` returns how often the Worker has called each class of objects;
+// - `GET /.object-calls` returns how many calls each class of objects has received;
 // - `DELETE /.alarm?key=K` deletes the object's alarm, `POST /.crash?key=K` crashes the object;
 // - `PUT /.calls-max?calls=N` limits the KV calls of each request to the Worker from now on, as
 //   Workers KV does (1,000), and those of an object to each namespace since its start;
-//   `GET /.invocations` returns how many each request has made since;
+//   `GET /.invocations` returns how many `calls` each request has made since, its `path`, its
+//   `cause`, and its `objectCalls` by class;
 // - `PUT /.clock?offsetMs=N` sets the clock of the Worker and of its objects N milliseconds ahead;
 // - `DELETE /.memory` replaces the instance of WebAssembly, which holds all that the Worker keeps
 //   in memory. Workers KV and the objects keep what they store;
@@ -37,7 +42,7 @@ import { DurableObject } from "cloudflare:workers";
 import worker, { KeyWriter as Built, NamespaceList as BuiltList, MetricsStore as BuiltStore } from "../../build/entry.js";
 
 const calls = [];
-const objectCalls = { KEY_WRITER: 0, METRICS_STORE: 0, NAMESPACE_LIST: 0 };
+const receivedByObjects = { KEY_WRITER: 0, METRICS_STORE: 0, NAMESPACE_LIST: 0 };
 const lastPutMs = new Map();
 const faultsByKey = new Map();
 
@@ -210,9 +215,9 @@ function describeValue(value) {
 
 /**
  * Returns `kv` with the faults that `faultsFor(key)` lists. `ctx` is that of the object that makes
- * the calls, if one does; `invocation` counts them.
+ * the calls, if one does; `invocation` counts them; `cause` is recorded with them.
  */
-function withFaults(kv, binding, faultsFor, { ctx, invocation = { calls: 0 } } = {}) {
+function withFaults(kv, binding, faultsFor, { ctx, cause, invocation = { calls: 0 } }) {
   return new Proxy(kv, {
     get(target, name) {
       const method = Reflect.get(target, name);
@@ -221,7 +226,7 @@ function withFaults(kv, binding, faultsFor, { ctx, invocation = { calls: 0 } } =
         const isBulk = Array.isArray(first);
         const operation = isBulk ? "bulk" : name;
         const key = operation === "list" ? (first?.prefix ?? "") : isBulk ? null : first;
-        const call = { binding, operation, key, by: ctx ? "object" : "worker", startedMs: realNow(), done: false };
+        const call = { binding, operation, key, by: ctx ? "object" : "worker", cause, startedMs: realNow(), done: false };
         if (operation === "put") Object.assign(call, describeValue(rest[0]), { metadata: rest[1]?.metadata, ttl: rest[1]?.expirationTtl });
         if (isBulk) call.keys = [...first];
         calls.push(call);
@@ -252,13 +257,29 @@ function withFaultsInAll(env, faultsOf, by) {
   return Object.fromEntries(bindings);
 }
 
+/** Returns the bindings, of which those of classes of objects count the calls of an invocation. */
+function countingObjectCalls(env, { objectCalls }) {
+  const counting = (namespace, binding) => ({
+    getByName(name) {
+      const stub = namespace.getByName(name);
+      return {
+        fetch(request) {
+          objectCalls[binding] = (objectCalls[binding] ?? 0) + 1;
+          return stub.fetch(request);
+        },
+      };
+    },
+  });
+  return Object.fromEntries(Object.entries(env).map(([name, value]) => [name, name in receivedByObjects ? counting(value, name) : value]));
+}
+
 /** The key's Durable Object, with the faults of its key in its KV calls. */
 export class KeyWriter extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);
     this.writer = new Built(
       ctx,
-      withFaultsInAll(env, () => faultsOfKey, { ctx }),
+      withFaultsInAll(env, () => faultsOfKey, { ctx, cause: "KEY_WRITER" }),
     );
   }
 
@@ -271,7 +292,7 @@ export class KeyWriter extends DurableObject {
       await this.ctx.storage.deleteAlarm();
       return new Response(null, { status: 204 });
     }
-    objectCalls.KEY_WRITER += 1;
+    receivedByObjects.KEY_WRITER += 1;
     if (faultsOfKey(this.ctx.id.name).next("object", this.ctx.id.name) === "throws") throw new Error("a secret of the object");
     return this.writer.fetch(request);
   }
@@ -287,13 +308,13 @@ export class NamespaceList extends DurableObject {
     super(ctx, env);
     this.list = new BuiltList(
       ctx,
-      withFaultsInAll(env, () => faultsOfKey, { ctx }),
+      withFaultsInAll(env, () => faultsOfKey, { ctx, cause: "NAMESPACE_LIST" }),
     );
   }
 
   fetch(request) {
     if (new URL(request.url).pathname === "/.storage") return respondFromStorage(this.ctx, request);
-    objectCalls.NAMESPACE_LIST += 1;
+    receivedByObjects.NAMESPACE_LIST += 1;
     return this.list.fetch(request);
   }
 
@@ -311,7 +332,7 @@ export class MetricsStore extends DurableObject {
 
   async fetch(request) {
     if (new URL(request.url).pathname === "/.storage") return respondFromStorage(this.ctx, request);
-    objectCalls.METRICS_STORE += 1;
+    receivedByObjects.METRICS_STORE += 1;
     const [fault, ms] = faultsOfKey("metrics").next("object", "metrics").split(" for ");
     if (fault === "throws") throw new Error("a secret of the object");
     if (fault === "slow") await sleep(Number(ms));
@@ -388,7 +409,7 @@ const controls = {
     await emptyMemory(env, ctx);
     return new Response(null, { status: 204 });
   },
-  "GET /.object-calls": () => Response.json(objectCalls),
+  "GET /.object-calls": () => Response.json(receivedByObjects),
   "GET /.object": (request, env, key) => env.KEY_WRITER.getByName(key).fetch(request),
   "GET /.storage": (request, env, key) => objectFor(request, env, key).fetch(request),
   "PUT /.storage": (request, env, key) => objectFor(request, env, key).fetch(request),
@@ -424,7 +445,8 @@ export default {
     const header = request.headers.get("X-Kv-Faults");
     const faults = JSON.parse(header ?? "{}");
     if (header === null) await injectFetchFault(url.pathname);
-    const invocation = { calls: 0 };
+    const cause = request.headers.get("X-Test-Cause") ?? undefined;
+    const invocation = { path: url.pathname, cause, calls: 0, objectCalls: {} };
     invocations.push(invocation);
     const present = Object.entries(withReplacedVars(env)).filter(([binding]) => faults[binding] !== "missing");
     const faultsOf = (binding) => {
@@ -432,7 +454,8 @@ export default {
       const ofRequest = faultSequence(faults[binding] ?? {});
       return () => ofRequest;
     };
-    const response = await worker.fetch(request, withFaultsInAll(Object.fromEntries(present), faultsOf, { invocation }), ctx);
+    const bindings = withFaultsInAll(countingObjectCalls(Object.fromEntries(present), invocation), faultsOf, { cause, invocation });
+    const response = await worker.fetch(request, bindings, ctx);
     await drain(request);
     return response;
   },

@@ -31,6 +31,7 @@ use crate::kv::ReadOptions;
 use crate::kv::put::{PutOptions, PutValue};
 use crate::platform::bytes::chunks;
 use crate::platform::clock::{self, Clock};
+use crate::platform::meter::Metered;
 
 /// The most bytes of a form without its value.
 const FORM_HEADS_BYTES_MAX: u64 = 256 * 1024;
@@ -106,6 +107,7 @@ async fn expiration(context: &RequestContext, open: &OpenNamespace, key: &Key<'_
     let name = memory_key(open, key);
     let cached = memory.borrow_mut().get(&name, now_ms).copied();
     if let Some(seconds) = cached {
+        context.meter().count(Metered::MemoryHit);
         return seconds;
     }
     let lookup = memory.borrow_mut().begin(&name, now_ms);
