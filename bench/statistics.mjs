@@ -1,4 +1,4 @@
-// Medians, quartiles, and a seeded random order.
+// Medians, quartiles, how exact a median is, and a seeded random order.
 
 export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
@@ -11,6 +11,26 @@ export function spread(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const half = (sorted.length + 1) >> 1;
   return { median: median(sorted), low: median(sorted.slice(0, half)), high: median(sorted.slice(-half)) };
+}
+
+/**
+ * Returns `{ median, low, high }`: the median of independent values, and an interval that contains
+ * the median of what they were drawn from with a probability of at least 95 %, whatever the
+ * distribution (that of the sign test). Of fewer than six values the interval is infinite.
+ */
+export function medianWithInterval(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const count = sorted.length;
+  // How many values lie below that median is binomial with p = 1/2. The interval begins at the
+  // highest rank for which fewer lie below it in 2.5 % of all cases at most.
+  let rank = 0;
+  let chance = 0.5 ** count;
+  for (let sum = chance; sum <= 0.025; sum += chance) {
+    rank += 1;
+    chance *= (count + 1 - rank) / rank;
+  }
+  const [low, high] = rank === 0 ? [-Infinity, Infinity] : [sorted[rank - 1], sorted[count - rank]];
+  return { median: median(sorted), low, high };
 }
 
 /** Returns a generator of numbers in [0, 1): mulberry32, the same for the same seed. */
