@@ -170,7 +170,7 @@ function randomness(seed) {
   return { below, pick: (list) => list[below(list.length)] };
 }
 
-describe("random requests to all routes but the console's calls", () => {
+describe("random requests to all routes", () => {
   const failing = (faults, options) => withFields({ "X-Kv-Faults": JSON.stringify(faults) }, options);
   const post = (body) => ({ method: "POST", body: JSON.stringify(body) });
   const flagsOf = (user) => withFields({ "Content-Type": "application/json" }, post({ context: { targetingKey: `user-${user}` } }));
@@ -178,8 +178,9 @@ describe("random requests to all routes but the console's calls", () => {
   /**
    * Returns a random request: `[route, needed, path, options]`. `needed` is how many values,
    * absences of a value and pages of a list it needs of KV: each comes from memory, or is read or
-   * listed. That is known of a request by the documentation of its route, but for the cache:
-   * there, a request that waits for another one of the same URL looks again, as often as it waits.
+   * listed. That is known of a request by the documentation of its route, but for the cache: a
+   * request that waits for another one of the same URL looks again each time. The console's calls,
+   * which are for people, look past the memory.
    */
   function randomRequest(random, pages) {
     const { below, pick } = random;
@@ -231,6 +232,8 @@ describe("random requests to all routes but the console's calls", () => {
       ["/client/v4", 0, NAMESPACES, asOperator(post({ title: uniqueName("made") }))],
       ["/client/v4", 0, NAMESPACES],
       ["/console", 0, "/console"],
+      ["/console/api/{call}", null, `/console/api/cache?url=${encodeURIComponent(page)}`, asOperator()],
+      ["/console/api/{call}", null, pick(["/console/api/releases", "/console/api/session"]), asOperator()],
       ["/metrics", 0, "/metrics"],
     ]);
   }
@@ -273,9 +276,12 @@ describe("random requests to all routes but the console's calls", () => {
     for (const request of requests.flat()) observed.upstreamRequest(request);
     const counted = Object.fromEntries(Object.keys(after).map((name) => [name, since(before, after, name)]));
     assert.deepEqual(counted["/metrics"].statuses[401], observed.byCause["/metrics"].statuses[401]);
-    for (const all of [counted, observed.byCause, needed]) for (const route of READING) delete all[route];
+    for (const all of [counted, observed.byCause]) for (const route of READING) all[route] = inKv(all[route]);
     return { counted, observed: observed.byCause, needed };
   }
+
+  /** Returns the counts of KV alone: how often a test reads the counts is not compared. */
+  const inKv = (numbers) => Object.fromEntries(Object.entries(numbers).filter(([name]) => name === "keysRead" || Object.values(OPERATIONS).includes(name)));
 
   const withoutMemoryHits = (counted) => Object.fromEntries(Object.entries(counted).map(([name, { memoryHits: _, ...others }]) => [name, others]));
 
@@ -301,17 +307,13 @@ describe("random requests to all routes but the console's calls", () => {
     const sum = (name) => Object.values(counted).reduce((total, numbers) => total + (numbers[name] ?? 0), 0);
     for (const name of ["reads", "writes", "deletes", "lists", "objectCalls", "upstreamCalls", "memoryHits"])
       assert.ok(sum(name) > 20, `${name}: ${sum(name)}`);
-    const statuses = Object.values(counted).flatMap((numbers) => Object.keys(numbers.statuses));
-    for (const first of ["2", "3", "4", "5"])
-      assert.ok(
-        statuses.some((status) => status.startsWith(first)),
-        `${first}xx`,
-      );
+    const statuses = Object.values(counted).flatMap((numbers) => Object.keys(numbers.statuses ?? {}));
+    assert.deepEqual([...new Set(statuses.map(([first]) => first))].sort(), ["2", "3", "4", "5"]);
 
     const objectCalls = await control("/.object-calls");
     assert.equal(sum("objectCalls"), objectCalls.KEY_WRITER + objectCalls.NAMESPACE_LIST);
     const [hours, minutes] = [await counts("hour"), await counts("minute")];
-    for (const route of Object.keys(counted)) assert.deepEqual(minutes[route], hours[route], route);
+    for (const route of Object.keys(counted).filter((route) => !READING.has(route))) assert.deepEqual(minutes[route], hours[route], route);
   });
 
   describe("if no record in memory has to be refreshed", () => {
