@@ -31,6 +31,9 @@ mod tests {
 
     use super::*;
 
+    /// `*cookie-octet` (RFC 6265 §4.1.1).
+    const COOKIE_OCTETS: &str = r"[\x21\x23-\x2B\x2D-\x3A\x3C-\x5B\x5D-\x7E]*";
+
     #[test]
     fn every_cookie_of_the_name_is_found_in_order() {
         for (field, expected) in [
@@ -61,7 +64,7 @@ mod tests {
         }
 
         #[test]
-        fn cookies_are_read_as_the_client_sent_them(cookies in proptest::collection::vec(("[a-c]", "[!#-+./-:<-\\[\\]-~]*"), 0..9)) {
+        fn cookies_are_read_as_the_client_sent_them(cookies in proptest::collection::vec(("[a-c]", COOKIE_OCTETS), 0..9)) {
             let field = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
             for name in ["a", "b", "c"] {
                 let sent = cookies.iter().filter(|(given, _)| given == name).map(|(_, value)| value.as_str());
