@@ -2,6 +2,7 @@
 // doubled.
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { makePairs, movingCommands, refuseBinaryBulkReads, startKvTool } from "./harness/kv-tool.mjs";
 import { randomFaults, randomNumbers } from "./harness/rest-api-faults.mjs";
 
@@ -47,6 +48,11 @@ describe("killed and resumed: nothing is lost and nothing is doubled", () => {
 
     test(`${command}, killed at random times`, async () => {
       const { args, assertDone } = await start(COUNTS[command]);
+      // So that a fast machine does not finish before the first kill.
+      api.intercept = async (_call, pass) => {
+        await sleep(30);
+        return pass();
+      };
       const random = randomNumbers(command.length);
       let kills = 0;
       let last;
