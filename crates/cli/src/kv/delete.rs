@@ -1,6 +1,6 @@
 //! `kv-edge kv delete`: deletes keys, all keys with a prefix, or all keys.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 
 use kv_store::record::to_json;
 use serde::Serialize;
@@ -9,6 +9,7 @@ use super::key_set::KeySet;
 use super::{KvError, KvNamespaceArguments, counted, seconds_since};
 use crate::api::{Namespace, concurrent_calls};
 use crate::clock::now_ms;
+use crate::input_file::InputFile;
 use crate::progress::{Progress, Unit};
 
 const EXAMPLES: &str = r#"With --prefix or --all the keys are counted first. On a terminal the command then asks; elsewhere it needs --yes.
@@ -150,12 +151,38 @@ impl DeleteArguments {
 }
 
 /// Asks at the terminal.
-fn is_confirmed(count: u64, namespace: &str, prefix: &str) -> io::Result<bool> {
+fn is_confirmed(count: u64, namespace: &str, prefix: &str) -> Result<bool, KvError> {
     let which = if prefix.is_empty() { String::new() } else { format!(" that begin with {prefix:?}") };
     let mut stderr = io::stderr().lock();
     write!(stderr, "Delete {}{which} from {namespace}? [y/N] ", counted(count, "key"))?;
     stderr.flush()?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    is_yes(io::stdin().lock()).map_err(|error| KvError::Input { path: InputFile::Stdin.to_string(), error })
+}
+
+/// Reads an answer, in whatever encoding the terminal has.
+fn is_yes(mut input: impl BufRead) -> io::Result<bool> {
+    let mut answer = Vec::new();
+    input.read_until(b'\n', &mut answer)?;
+    let answer = answer.trim_ascii();
+    Ok(answer.eq_ignore_ascii_case(b"y") || answer.eq_ignore_ascii_case(b"yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yes_is_yes() {
+        for (answer, expected) in [
+            (&b"y\n"[..], true),
+            (b" Yes\r\n", true),
+            (b"", false),
+            (b"\n", false),
+            (b"yes?\n", false),
+            // Latin-1: it is an answer too.
+            (b"\xFC\n", false),
+        ] {
+            assert_eq!(is_yes(answer).unwrap(), expected, "{answer:?}");
+        }
+    }
 }
