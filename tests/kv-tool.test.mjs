@@ -5,7 +5,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { beforeEach, describe, test } from "node:test";
 import { assertNoLeftovers, exportedPairs, makePairs, ODD_PAIRS, refuseBinaryBulkReads, startKvTool, summaryOf } from "./harness/kv-tool.mjs";
 import { kindOfCall } from "./harness/rest-api-faults.mjs";
-import { apiError, runTool } from "./harness/site.mjs";
+import { apiError, makeFolder, runTool } from "./harness/site.mjs";
 
 const tool = await startKvTool();
 const { api } = tool;
@@ -203,6 +203,16 @@ describe("import", () => {
     ]) {
       assert.equal((await runTool([...args, "--local"])).code, 2, args.join(" "));
     }
+  });
+
+  test("an export that cannot replace what has the name of its file says so, and where the pairs are", async () => {
+    const source = tool.namespace();
+    await source.put(source.prefixed([{ key: "a", value: "x" }]));
+    const folder = makeFolder({});
+    const problem = `${folder}: it cannot be written: `;
+    const { stderr } = await tool.fail(["export", ...source.name, ...source.keys, "--output", folder], 1, problem);
+    assert.ok(stderr.includes(`; the pairs are in ${folder}.partial`), stderr);
+    assert.match(readFileSync(`${folder}.partial`, "utf8"), /^\{.*"x".*\}\n$/);
   });
 
   test("pairs that have expired are not written, and pairs that soon expire are kept for two minutes", async () => {

@@ -268,7 +268,10 @@ impl ExportArguments {
         checked(writer.out.get_ref().sync_all())?;
         // In this order: a state without its partial file could not be resumed.
         state.remove()?;
-        checked(fs::rename(&partial, path))?;
+        fs::rename(&partial, path).map_err(|error| KvError::File {
+            path: path.display().to_string(),
+            problem: format!("it cannot be written: {error}; the pairs are in {name}"),
+        })?;
         Ok(writer.totals)
     }
 
