@@ -49,6 +49,7 @@ use crate::ExitStatus;
 use crate::api::{ApiError, DefaultNamespace, NamespaceArguments, OpenError, listed};
 use crate::clock::now_ms;
 use crate::progress::print_line;
+use crate::temporary_file::TemporaryFileError;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -117,6 +118,8 @@ enum KvError {
     /// A file that the command line names cannot be read.
     #[error("{path}: it cannot be read: {error}")]
     Input { path: String, error: io::Error },
+    #[error(transparent)]
+    TemporaryFile(TemporaryFileError),
     #[error(
         "{} of the keys to write exist already: {}; nothing was written. Use --skip to keep them or --overwrite to replace them{}",
         .names.len() as u64 + .more, listed(.names), if *.can_resume { "; an earlier run was interrupted, and --resume continues it" } else { "" }

@@ -17,7 +17,8 @@
 //!
 //! The other modules are what the groups share: [`api`] is the client of the KV REST API,
 //! [`progress`] writes to stderr, [`validation_report`] prints what `validate` found,
-//! [`input_file`] reads files and standard input, [`clock`] is the time, and [`duration`] and
+//! [`input_file`] reads files and standard input, [`temporary_file`] names the folder that is
+//! full, [`clock`] is the time, and [`duration`] and
 //! [`number`] parse arguments.
 //!
 //! The exit code of a command that checks is 0 if everything is valid, 1 if it found faults, and 2
@@ -43,6 +44,7 @@ mod metrics;
 mod number;
 mod progress;
 mod routes;
+mod temporary_file;
 mod token;
 mod validation_report;
 

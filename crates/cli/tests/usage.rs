@@ -101,6 +101,17 @@ fn the_error_for_an_address_without_the_api_says_what_to_do() {
     assert!(stderr.contains("check that `wrangler dev` listens there"), "{stderr}");
 }
 
+/// An import reads its input twice, so it saves a stream first.
+#[test]
+fn a_temporary_folder_that_cannot_be_used_is_no_fault_of_the_input() {
+    let folder = TestFolder::new("temporary", &[]);
+    let arguments = ["kv", "import", "-", "--namespace", "WRITES", "--overwrite", "--local=9"];
+    let missing = folder.0.join("missing");
+    let (code, _, stderr) = folder.run_with(&arguments, b"{}", &[("TMPDIR", missing.to_str().unwrap())]);
+    let expected = format!("error: cannot create a temporary file in {}: ", missing.display());
+    assert!(code == 1 && stderr.starts_with(&expected) && stderr.contains("set TMPDIR"), "{code} {stderr}");
+}
+
 #[test]
 fn an_empty_query_is_reported_before_any_request() {
     let folder = TestFolder::new("usage-query", &[]);

@@ -40,6 +40,7 @@ use static_assets::manifest::{EncodedBody, NotFoundHandling};
 use static_assets::media_type::is_compressible;
 use static_assets::redirect_rules::RedirectRules;
 
+use self::digest::RELEASE_SIZES;
 pub(super) use self::error::PushError;
 use self::push_report::PushReport;
 use self::release_plan::{CurrentRelease, FileEncodings, ReleaseSettings};
@@ -195,7 +196,7 @@ impl PushArguments {
         let (current, mut warnings) = current_release(namespace)?;
         let before = current.as_ref().and_then(|current| current.manifest.as_ref());
         let in_kv = upload::blobs_in_kv(namespace)?;
-        let spool = Spool::new().map_err(PushError::NoSpool)?;
+        let spool = Spool::new(RELEASE_SIZES).map_err(PushError::NoSpool)?;
         let encodings = encode_files(&folder, &release_plan::reusable_encodings(before, &in_kv), &spool, progress)?;
 
         let now_ms = now_ms();

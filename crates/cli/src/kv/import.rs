@@ -21,6 +21,7 @@ use crate::api::Namespace;
 use crate::clock::now_ms;
 use crate::input_file::InputFile;
 use crate::progress::{Progress, Unit};
+use crate::temporary_file::{self, TemporaryFileWriter};
 
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -147,8 +148,8 @@ impl ImportArguments {
     /// returns true then.
     fn open(&self) -> Result<(File, bool), KvError> {
         let save = |stream: &mut dyn Read| {
-            let mut file = tempfile::tempfile()?;
-            io::copy(stream, &mut file)?;
+            let mut file = temporary_file::create()?;
+            io::copy(stream, &mut TemporaryFileWriter(&mut file))?;
             file.seek(SeekFrom::Start(0))?;
             Ok((file, true))
         };
@@ -163,7 +164,10 @@ impl ImportArguments {
                 }
             }),
         };
-        opened.map_err(|error| self.input_error(error))
+        opened.map_err(|error| match error.downcast() {
+            Ok(full) => KvError::TemporaryFile(full),
+            Err(error) => self.input_error(error),
+        })
     }
 
     /// Reads everything once: checks each pair and that no key occurs twice, and hashes the

@@ -30,7 +30,7 @@ pub(in crate::assets) enum PushError {
     ManifestTooLong(#[from] ManifestTooLong),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    #[error("cannot create a temporary file: {0}; free some disk space, or set TMPDIR to a folder that can be written")]
+    #[error(transparent)]
     NoSpool(io::Error),
     #[error("cannot read the temporary file of compressed files: {0}; push again")]
     SpoolUnreadable(io::Error),

@@ -18,6 +18,7 @@ use super::digest::{BodyDigest, RELEASE_SIZES};
 use super::languages::{self, HEAD_BYTES};
 use super::spool::{Spool, SpoolSegment, SpoolWriter};
 use super::walk::SourceFile;
+use crate::temporary_file::TemporaryFileError;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
@@ -53,6 +54,8 @@ pub(in crate::assets) enum SourceFileError {
     Changed(PathBuf),
     #[error("{} cannot be encoded ({}): {error}", .file.display(), .coding.as_str())]
     NotEncoded { file: PathBuf, coding: ContentCoding, error: io::Error },
+    #[error(transparent)]
+    TemporaryFile(TemporaryFileError),
 }
 
 /// Hashes a file.
@@ -89,26 +92,24 @@ pub(super) fn hash_file(source: &SourceFile) -> Result<HashedFile, SourceFileErr
 pub(super) fn encode(source: &SourceFile, body: &FileBody, spool: &Spool) -> Result<Vec<EncodedFile>, SourceFileError> {
     let mut encoded_files = Vec::new();
     for coding in CODINGS {
-        let mut from =
-            HashingReader { file: open(source)?.take(body.length), digest: BodyDigest::new(0, RELEASE_SIZES) };
-        let mut writer = SpoolWriter::new(spool, compress::length_max(body.length), RELEASE_SIZES);
+        let mut from = HashingReader {
+            file: open(source)?.take(body.length),
+            digest: BodyDigest::new(0, RELEASE_SIZES),
+            is_at_end: false,
+        };
+        let mut writer = SpoolWriter::new(spool, compress::length_max(body.length));
         let outcome = compress::encode(coding, body.length, &mut from, &mut writer);
         if !writer.is_worth_it() {
             continue;
         }
-        // A failure may only mean that the file changed: zstd fails if it became shorter.
-        let is_same = from.digest.finish().hash == body.hash;
-        if outcome.is_ok() && !is_same {
+        // Looked at before a failure: zstd fails if the file became shorter. If only a part was
+        // read, the file may be the same.
+        let is_whole = outcome.is_ok() || from.is_at_end;
+        if is_whole && from.digest.finish().hash != body.hash {
             return Err(changed(source));
         }
         let finished = outcome.and_then(|()| writer.finish());
-        let (body, segments) = finished.map_err(|error| {
-            if is_same {
-                SourceFileError::NotEncoded { file: source.file.clone(), coding, error }
-            } else {
-                changed(source)
-            }
-        })?;
+        let (body, segments) = finished.map_err(|error| not_encoded(source, coding, error))?;
         encoded_files.push(EncodedFile { encoded: EncodedBody { coding, body }, segments });
     }
     encoded_files.sort_by_key(|encoded_file| encoded_file.encoded.body.length);
@@ -140,6 +141,13 @@ fn unreadable(source: &SourceFile, error: io::Error) -> SourceFileError {
     }
 }
 
+fn not_encoded(source: &SourceFile, coding: ContentCoding, error: io::Error) -> SourceFileError {
+    match error.downcast() {
+        Ok(full) => SourceFileError::TemporaryFile(full),
+        Err(error) => SourceFileError::NotEncoded { file: source.file.clone(), coding, error },
+    }
+}
+
 fn changed(source: &SourceFile) -> SourceFileError {
     SourceFileError::Changed(source.file.clone())
 }
@@ -148,12 +156,14 @@ fn changed(source: &SourceFile) -> SourceFileError {
 struct HashingReader<R> {
     file: R,
     digest: BodyDigest,
+    is_at_end: bool,
 }
 
 impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.file.read(buffer)?;
         self.digest.update(buffer.split_at(length).0);
+        self.is_at_end = length == 0;
         Ok(length)
     }
 }

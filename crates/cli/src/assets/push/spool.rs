@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use static_assets::manifest::FileBody;
 
 use super::digest::{BodyDigest, ChunkSizes};
+use crate::temporary_file::{self, TemporaryFileWriter};
 
 /// A range of bytes in the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,19 +18,30 @@ pub(super) struct SpoolSegment {
 }
 
 /// A temporary file that bytes are appended to.
-pub(super) struct Spool(Mutex<File>);
+pub(super) struct Spool {
+    file: Mutex<File>,
+    sizes: ChunkSizes,
+}
 
 impl Spool {
+    /// Creates an empty spool. `sizes` are those of the segments of an encoded file.
+    ///
     /// # Errors
     /// If no temporary file can be created.
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self(Mutex::new(tempfile::tempfile()?)))
+    pub(super) fn new(sizes: ChunkSizes) -> io::Result<Self> {
+        Ok(Self { file: Mutex::new(temporary_file::create()?), sizes })
+    }
+
+    /// Creates a spool on a disk that is full.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(super) fn full(sizes: ChunkSizes) -> io::Result<Self> {
+        Ok(Self { file: Mutex::new(File::options().write(true).open("/dev/full")?), sizes })
     }
 
     fn append(&self, bytes: &[u8]) -> io::Result<SpoolSegment> {
-        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let offset = file.seek(SeekFrom::End(0))?;
-        file.write_all(bytes)?;
+        TemporaryFileWriter(&mut file).write_all(bytes)?;
         Ok(SpoolSegment { offset, length: bytes.len() })
     }
 
@@ -38,7 +50,7 @@ impl Spool {
     /// # Errors
     /// If the temporary file cannot be read.
     pub(super) fn read(&self, segments: &[SpoolSegment]) -> io::Result<Vec<u8>> {
-        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = Vec::with_capacity(segments.iter().map(|segment| segment.length).sum());
         for segment in segments {
             file.seek(SeekFrom::Start(segment.offset))?;
@@ -53,7 +65,6 @@ pub(super) struct SpoolWriter<'s> {
     spool: &'s Spool,
     /// The longest encoded file that still saves a tenth.
     length_max: u64,
-    sizes: ChunkSizes,
     is_worth_it: bool,
     digest: BodyDigest,
     buffer: Vec<u8>,
@@ -61,9 +72,9 @@ pub(super) struct SpoolWriter<'s> {
 }
 
 impl<'s> SpoolWriter<'s> {
-    pub(super) fn new(spool: &'s Spool, length_max: u64, sizes: ChunkSizes) -> Self {
-        let (digest, buffer) = (BodyDigest::new(length_max, sizes), Vec::new());
-        Self { spool, length_max, sizes, is_worth_it: true, digest, buffer, segments: Vec::new() }
+    pub(super) fn new(spool: &'s Spool, length_max: u64) -> Self {
+        let digest = BodyDigest::new(length_max, spool.sizes);
+        Self { spool, length_max, is_worth_it: true, digest, buffer: Vec::new(), segments: Vec::new() }
     }
 
     /// Returns false once the encoded file is longer than `length_max`.
@@ -90,11 +101,11 @@ impl Write for SpoolWriter<'_> {
             self.is_worth_it = false;
             return Err(io::Error::other("longer than `length_max`"));
         }
-        let free = self.sizes.chunk - self.buffer.len();
+        let free = self.spool.sizes.chunk - self.buffer.len();
         let (now, _) = bytes.split_at(free.min(bytes.len()));
         self.digest.update(now);
         self.buffer.extend_from_slice(now);
-        if self.buffer.len() == self.sizes.chunk {
+        if self.buffer.len() == self.spool.sizes.chunk {
             self.segments.push(self.spool.append(&self.buffer)?);
             self.buffer.clear();
         }
@@ -116,10 +127,10 @@ mod tests {
 
     #[test]
     fn bytes_come_back_chunk_by_chunk() {
-        let spool = Spool::new().unwrap();
+        let spool = Spool::new(SIZES).unwrap();
         let long: Vec<u8> = (0..30).collect();
         for bytes in [b"".as_slice(), b"abc", &long, b"def"] {
-            let mut writer = SpoolWriter::new(&spool, long.len() as u64, SIZES);
+            let mut writer = SpoolWriter::new(&spool, long.len() as u64);
             writer.write_all(bytes).unwrap();
             let (body, segments) = writer.finish().unwrap();
             assert_eq!((body.hash.as_ref(), body.length), (hash(bytes).as_str(), bytes.len() as u64));
@@ -132,8 +143,8 @@ mod tests {
 
     #[test]
     fn a_file_that_is_too_long_is_refused() {
-        let spool = Spool::new().unwrap();
-        let mut writer = SpoolWriter::new(&spool, 3, SIZES);
+        let spool = Spool::new(SIZES).unwrap();
+        let mut writer = SpoolWriter::new(&spool, 3);
         assert!(writer.write_all(b"abc").is_ok() && writer.is_worth_it());
         assert!(writer.write_all(b"d").is_err() && !writer.is_worth_it());
     }

@@ -4,6 +4,7 @@ use ignore::gitignore::GitignoreBuilder;
 use static_assets::release::WHOLE_BYTES_MAX;
 
 use super::*;
+use crate::assets::push::digest::RELEASE_SIZES;
 use crate::assets::push::source_file;
 use crate::assets::push::spool::Spool;
 use crate::assets::push::walk;
@@ -37,7 +38,7 @@ fn plan_push(files: &[(&str, String)], current: Option<&CurrentRelease>, in_kv: 
     }
     let sources = walk::walk(folder.path()).unwrap();
     let hashed: Vec<HashedFile> = sources.iter().map(|source| source_file::hash_file(source).unwrap()).collect();
-    let spool = Spool::new().unwrap();
+    let spool = Spool::new(RELEASE_SIZES).unwrap();
     let in_kv: HashSet<String> = in_kv.iter().map(|blob| blob.hash.clone().into()).collect();
     let reusable = reusable_encodings(current.and_then(|current| current.manifest.as_ref()), &in_kv);
     let compressible = |(source, _): &(&SourceFile, &HashedFile)| is_compressible(&media_type_of(&source.path));

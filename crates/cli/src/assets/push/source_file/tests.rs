@@ -4,6 +4,7 @@ use std::path::Path;
 use http_semantics::content_hash::hash;
 
 use super::*;
+use crate::assets::push::digest::ChunkSizes;
 
 fn source(folder: &Path, bytes: &[u8]) -> SourceFile {
     let file = folder.join("file.html");
@@ -28,7 +29,7 @@ fn a_file_is_hashed_and_its_language_is_read() {
 #[test]
 fn encodings_that_save_less_than_a_tenth_are_dropped() {
     let folder = tempfile::tempdir().unwrap();
-    let spool = Spool::new().unwrap();
+    let spool = Spool::new(RELEASE_SIZES).unwrap();
     let text = "<p>Grüße aus Köln</p>\n".repeat(500).into_bytes();
     let mut state = 1_u32;
     let noise: Vec<u8> = std::iter::repeat_with(|| {
@@ -60,7 +61,7 @@ fn encodings_that_save_less_than_a_tenth_are_dropped() {
 #[test]
 fn a_file_whose_hashed_bytes_change_is_reported() {
     let folder = tempfile::tempdir().unwrap();
-    let spool = Spool::new().unwrap();
+    let spool = Spool::new(RELEASE_SIZES).unwrap();
     let before = "abcdefgh".repeat(1000);
     for after in ["abcdefgx".repeat(1000), "abcdefgh".repeat(999), "abcdefgh".repeat(1001), String::new()] {
         let source = source(folder.path(), before.as_bytes());
@@ -81,4 +82,31 @@ fn a_file_whose_hashed_bytes_change_is_reported() {
     let gone = source(folder.path(), b"");
     fs::remove_file(&gone.file).unwrap();
     assert!(hash_file(&gone).unwrap_err().to_string().contains("file.html cannot be read: "));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_has_not_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::new(RELEASE_SIZES).unwrap();
+    let source = source(folder.path(), &b"abcdefgh".repeat(1000));
+    let hashed = hash_file(&source).unwrap();
+    fs::remove_file(&source.file).unwrap();
+    // A folder can be opened, but not read.
+    fs::create_dir(&source.file).unwrap();
+    let fault = encode(&source, &hashed.body, &spool).unwrap_err().to_string();
+    assert!(fault.contains("file.html cannot be encoded (br): ") && !fault.contains("changed"), "{fault}");
+}
+
+/// The spool fails before an encoder has read the whole file.
+#[test]
+#[cfg(target_os = "linux")]
+fn if_the_temporary_disk_is_full_the_file_has_not_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines: Vec<String> = (0..200_000_u32).map(|number| number.wrapping_mul(2_654_435_769).to_string()).collect();
+    let source = source(folder.path(), lines.concat().as_bytes());
+    let hashed = hash_file(&source).unwrap();
+    let spool = Spool::full(ChunkSizes { whole_max: 8, chunk: 8 }).unwrap();
+    let fault = encode(&source, &hashed.body, &spool).unwrap_err().to_string();
+    let expected = format!("cannot write a temporary file in {}: No space left", std::env::temp_dir().display());
+    assert!(fault.starts_with(&expected), "{fault}");
 }
