@@ -121,7 +121,7 @@ describe("the page", () => {
 describe("a token", () => {
   test("is asked for by every call", async () => {
     for (const token of [null, "wrong", signToken({ exp: 1 }), signToken({}, { secret: "other" })])
-      for (const path of ["session", "metrics", "cache", "flags/check", "releases", "releases/rollback", "storefronts/check", "no-such-call"])
+      for (const path of ["session", "metrics", "cache", "flags/check", "releases", "releases/rollback", "storefronts/check", "values", "no-such-call"])
         assertProblem(await api(path, { token }), 401, "unauthorized");
   });
 
@@ -178,7 +178,7 @@ describe("a token", () => {
   });
 
   test("a call that does not exist is a 404, an unknown parameter a 400, and another method a 405", async () => {
-    for (const path of ["no-such-call", "", "session/x", "session/", "metrics/", "flags", "flags/no-such-call", "flags/check/"]) {
+    for (const path of ["no-such-call", "", "session/x", "values/x", "session/", "metrics/", "flags", "flags/no-such-call", "flags/check/"]) {
       const method = path.startsWith("flags") ? "POST" : "GET";
       assertProblem(await api(path, { method }), 404, "not_found");
     }

@@ -1,6 +1,6 @@
 // The frame of the console: signing in, the navigation, and the panel in view.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { Dialog, DialogFoot } from "./controls.jsx";
+import { Button, Dialog, DialogFoot } from "./controls.jsx";
 import { forgetDrafts, hasDrafts } from "./drafts.js";
 import { fromNow } from "./format.js";
 import { fragmentOf, usePlace } from "./location.js";
@@ -184,6 +184,7 @@ function SignIn({ message, onSession }) {
   async function submit(event) {
     event.preventDefault();
     const token = input.current.value.trim();
+    input.current.focus();
     if (token === "") return setProblem("A token is needed.");
     setBusy(true);
     try {
@@ -204,9 +205,9 @@ function SignIn({ message, onSession }) {
         <p id="token-help" class="help">
           The secret <code>API_TOKEN</code>, or a token of <code>kv-edge token create</code>. It stays in this tab, and is gone when the tab closes.
         </p>
-        <button class="primary" type="submit" disabled={isBusy}>
+        <Button class="primary" type="submit" disabled={isBusy}>
           {isBusy ? "Signing in…" : "Sign in"}
-        </button>
+        </Button>
         <p class="problem" role="alert">
           {problem}
         </p>

@@ -31,15 +31,28 @@ export function Dialog({ title, onClose, children }) {
   );
 }
 
+/**
+ * A button that keeps the focus while it is `disabled`. A browser takes the focus from one with
+ * that attribute, so whoever has pressed it with the keyboard would have to find the place again.
+ */
+export function Button({ disabled = false, onClick, ...rest }) {
+  const click = (event) => {
+    // A click of a submit button would send the form.
+    if (disabled) event.preventDefault();
+    else onClick?.(event);
+  };
+  return <button type="button" {...rest} aria-disabled={disabled ? "true" : undefined} onClick={click} />;
+}
+
 /** The foot of a dialog: what went wrong, a way out, and the buttons that go on. */
-export function DialogFoot({ problem, cancel = "Cancel", onCancel, children }) {
+export function DialogFoot({ problem, cancel = "Cancel", cancelRef, onCancel, children }) {
   return (
     <>
       <p class="problem" role="alert">
         {problem}
       </p>
       <div class="actions">
-        <button type="button" onClick={onCancel}>
+        <button type="button" ref={cancelRef} onClick={onCancel}>
           {cancel}
         </button>
         {children}
@@ -88,12 +101,14 @@ export function Menu({ label, children }) {
     menu.current.firstElementChild.focus();
     event.stopPropagation();
   };
-  const onClick = (event) => {
-    // What the button does may have removed the menu.
-    if (event.target.closest("button")) event.currentTarget.open = false;
+  // Before the button acts: a dialog that it opens gives the focus back to what has it then.
+  const onClickCapture = ({ target, currentTarget }) => {
+    if (!target.closest("button")) return;
+    currentTarget.firstElementChild.focus();
+    currentTarget.open = false;
   };
   return (
-    <details class="menu" ref={menu} onKeyDown={onKeyDown} onClick={onClick}>
+    <details class="menu" ref={menu} onKeyDown={onKeyDown} onClickCapture={onClickCapture}>
       <summary>{label}</summary>
       <div>{children}</div>
     </details>

@@ -1,5 +1,6 @@
-// A client of the KV REST API at /client/v4 of this Worker.
-import { ApiError, call, send } from "./session.js";
+// Keys and values: a client of the KV REST API at /client/v4 of this Worker, and of the call that
+// reads values for the console, for which a key that does not exist is no error.
+import { call, send } from "./session.js";
 
 /** Any account id will do. */
 const NAMESPACES = "/client/v4/accounts/console/storage/kv/namespaces";
@@ -21,7 +22,7 @@ export const UNKNOWN_EXPIRATION = "KV does not list this key yet, so its expirat
 
 const pathOf = (namespace, ...rest) => [NAMESPACES, encodeURIComponent(namespace), ...rest].join("/");
 const valuePath = (namespace, key) => pathOf(namespace, "values", encodeURIComponent(key));
-const metadataPath = (namespace, key) => pathOf(namespace, "metadata", encodeURIComponent(key));
+const READS = "/console/api/values";
 
 function withQuery(path, given) {
   const query = new URLSearchParams(Object.entries(given).filter(([, value]) => value !== undefined && value !== null && value !== ""));
@@ -86,13 +87,10 @@ export async function value(namespace, key, { signal } = {}) {
 
 /** Returns `{ bytes, metadata }` of a key, or `null` if it does not exist. */
 export async function content(namespace, key, { signal } = {}) {
-  try {
-    const [response, metadata] = await Promise.all([send(valuePath(namespace, key), { signal }), call(metadataPath(namespace, key), { signal })]);
-    return { bytes: new Uint8Array(await response.arrayBuffer()), metadata: metadata.result ?? null };
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return null;
-    throw error;
-  }
+  const response = await send(withQuery(READS, { namespace, key }), { signal });
+  if (response.status === 204) return null;
+  const metadata = response.headers.get("kv-metadata");
+  return { bytes: new Uint8Array(await response.arrayBuffer()), metadata: metadata === null ? null : JSON.parse(decodeURIComponent(metadata)) };
 }
 
 /** Returns a key as `keys` does, or `undefined` if it is not listed. */
@@ -102,10 +100,7 @@ async function listed(namespace, key, { signal } = {}) {
   return found.find(({ name }) => name === key);
 }
 
-/**
- * Returns true if KV lists a key. Reading it would tell, too, but the browser's console shows a
- * failed request for each 404.
- */
+/** Returns true if KV lists a key. Its value may be long, so it is not read. */
 export const exists = async (namespace, key, options) => (await listed(namespace, key, options)) !== undefined;
 
 /**
@@ -133,10 +128,13 @@ export const putMany = (namespace, pairs, { signal } = {}) => bulk(pathOf(namesp
 /** Deletes keys, and returns those that were not deleted. */
 export const removeMany = (namespace, names, { signal } = {}) => bulk(pathOf(namespace, "bulk", "delete"), { method: "POST", json: names, signal });
 
-/** Returns the values of up to 100 keys as text, as an object; `null` for one that is missing. */
+/**
+ * Returns the values of up to 100 keys as text, as an object; `null` for one that does not exist.
+ * Values that are no text are left out, and so are all if they are too long together.
+ */
 export async function textValues(namespace, names, { signal } = {}) {
-  const { result } = await call(pathOf(namespace, "bulk", "get"), { method: "POST", json: { keys: names }, signal });
-  return result.values;
+  const { values } = await call(withQuery(READS, { namespace }), { method: "POST", json: { keys: names }, signal });
+  return values;
 }
 
 async function bulk(path, options) {

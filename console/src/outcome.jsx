@@ -1,6 +1,6 @@
 // Boxes that say what came of a request, and a button that asks before it acts.
 import { useState } from "preact/hooks";
-import { Dialog } from "./controls.jsx";
+import { Button, Dialog } from "./controls.jsx";
 
 /** A box with a sentence. `kind` is "good", "warning", "danger", or none of them. */
 export const Notice = ({ kind = "", role, children }) => (
@@ -35,9 +35,9 @@ export function ConfirmedButton({ action, label, title = label ?? action, needsC
   };
   return (
     <>
-      <button type="button" disabled={disabled} aria-label={label} onClick={() => (needsConfirmation() ? setIsOpen(true) : onConfirm())}>
+      <Button disabled={disabled} aria-label={label} onClick={() => (needsConfirmation() ? setIsOpen(true) : onConfirm())}>
         {action}
-      </button>
+      </Button>
       {isOpen && (
         <Dialog title={title} onClose={close}>
           {children}

@@ -4,6 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { jsonFault } from "./browse/json_text.js";
 import { textForm, UNEDITABLE } from "./browse/text_form.js";
 import { utf8Text } from "./browse/value_kind.js";
+import { Button } from "./controls.jsx";
 import { draftOf, keepDraft } from "./drafts.js";
 import { JsonEditor } from "./json_editor.jsx";
 import { put, UNKNOWN_EXPIRATION, value } from "./kv.js";
@@ -98,9 +99,9 @@ export function RecordEditor({ label, record, isWritable }) {
   if (reading.error) {
     return (
       <Failure error={reading.error}>
-        <button type="button" disabled={reading.isLoading} onClick={readAgain}>
+        <Button disabled={reading.isLoading} onClick={readAgain}>
           Read again
-        </button>
+        </Button>
       </Failure>
     );
   }
@@ -113,12 +114,12 @@ export function RecordEditor({ label, record, isWritable }) {
         </p>
         {isWritable && (
           <div class="row">
-            <button type="button" disabled={!isChanged || isMissing || saving.isBusy} onClick={() => discard()}>
+            <Button disabled={!isChanged || isMissing || saving.isBusy} onClick={() => discard()}>
               Discard changes
-            </button>
-            <button type="button" class="primary" disabled={!canSave} onClick={() => save()}>
+            </Button>
+            <Button class="primary" disabled={!canSave} onClick={() => save()}>
               {saving.isBusy ? "Saving…" : "Save"}
-            </button>
+            </Button>
           </div>
         )}
       </div>

@@ -1,5 +1,5 @@
-//! `/console/…`: the browser page for operators of kv-edge, and the JSON API behind it. The page
-//! reads and changes keys and values through `/client/v4`.
+//! `/console/…`: the browser page for operators of kv-edge, and the API behind it. The page lists
+//! and changes keys through `/client/v4`.
 
 #[cfg(feature = "cache")]
 mod cache;
@@ -14,8 +14,8 @@ mod releases;
 mod session;
 #[cfg(feature = "storefronts")]
 mod storefronts;
+mod values;
 
-#[cfg(any(feature = "assets", feature = "cache"))]
 use std::borrow::Cow;
 
 use http_semantics::authorization::NotAuthorized;
@@ -51,13 +51,7 @@ pub(crate) async fn api(
         return Err(ConsoleError::InvalidParameter(format!("{name:?} is unknown")).into());
     }
     let (module, call) = path.split_once('/').unwrap_or((path, ""));
-    let request = ConsoleRequest {
-        context,
-        access: &caller,
-        call,
-        #[cfg(any(feature = "assets", feature = "cache"))]
-        target,
-    };
+    let request = ConsoleRequest { context, access: &caller, call, target };
     match module {
         "session" => session::handle(&request),
         #[cfg(feature = "cache")]
@@ -74,6 +68,7 @@ pub(crate) async fn api(
         "releases" => releases::handle(&request).await,
         #[cfg(feature = "storefronts")]
         "storefronts" => storefronts::handle(&request).await,
+        "values" => values::handle(&request).await,
         _ => Err(ConsoleError::UnknownCall.into()),
     }
 }
@@ -84,6 +79,7 @@ fn parameters_of(path: &str) -> &'static [&'static str] {
         "cache" => &["url"],
         "metrics" => &["resolution", "period"],
         "releases/changes" => &["from", "to"],
+        "values" => &["namespace", "key"],
         _ => &[],
     }
 }
@@ -104,7 +100,6 @@ struct ConsoleRequest<'a> {
     /// The path after the module's name, still percent-encoded: `check` of `flags/check`.
     call: &'a str,
     /// The URL, for the parameters of the query.
-    #[cfg(any(feature = "assets", feature = "cache"))]
     target: &'a RequestTarget<'a>,
 }
 
@@ -121,7 +116,6 @@ impl ConsoleRequest<'_> {
     }
 
     /// Returns the decoded values of these parameters, which the query must have.
-    #[cfg(any(feature = "assets", feature = "cache"))]
     fn parameters<const N: usize>(&self, names: [&str; N]) -> Result<[Cow<'_, str>; N], RequestError> {
         let mut values = [const { Cow::Borrowed("") }; N];
         for (name, value) in names.into_iter().zip(&mut values) {

@@ -3,7 +3,7 @@
 
 mod bulk;
 pub(crate) mod namespace_object;
-mod namespaces;
+pub(crate) mod namespaces;
 mod values;
 
 use http_semantics::content_hash;
@@ -97,7 +97,8 @@ async fn perform(
         Call::ListNamespaces(query) => namespaces::list(context, access, query).await,
         Call::CreateNamespace => namespaces::create(context, access).await,
         Call::Namespace { namespace, call } => {
-            let open = OpenNamespace::find(context, access, namespace, call.operation()).await?;
+            let open = OpenNamespace::find(context, access, namespace).await?;
+            let open = open.ok_or_else(|| access.not_found(call.operation()))?;
             access.check(open.info(), call)?;
             if call.is_write() {
                 open.check_writable(context)?;

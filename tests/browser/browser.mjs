@@ -44,7 +44,10 @@ export async function visitor(browser, base, options = {}) {
   });
   const page = await context.newPage();
   page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) problems.push(`console: ${message.text()}`);
+    if (!["error", "warning"].includes(message.type())) return;
+    // For a response that is an error, the text has the status and not the URL.
+    const isOfCall = message.text().startsWith("Failed to load resource");
+    problems.push(`console: ${message.text()}${isOfCall ? ` ${message.location().url}` : ""}`);
   });
   page.on("pageerror", (error) => problems.push(`script: ${error.message}`));
   page.on("requestfailed", (request) => problems.push(`request: ${request.url()} ${request.failure()?.errorText}`));

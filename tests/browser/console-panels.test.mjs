@@ -1,5 +1,6 @@
 // The panels of the console for jobs, in a browser and on the built Worker: flags, storefronts,
-// releases, the cache, writes and metrics. Each fits narrow and wide windows, and is accessible.
+// releases, the cache, writes and metrics. Each fits a phone and a wide window, is accessible dark
+// and light, and works with the keyboard alone.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { before, describe, test } from "node:test";
@@ -11,7 +12,7 @@ import { startSite } from "../harness/site.mjs";
 import { startUpstream } from "../harness/upstream.mjs";
 import { bearer, startWorker } from "../harness/worker.mjs";
 import { startBrowser } from "./browser.mjs";
-import { assertAccessible, assertFits, consoleOf } from "./console.mjs";
+import { assertUsable, consoleOf, keyboardOf } from "./console.mjs";
 
 const [upstream, otherUpstream] = await Promise.all([startUpstream(), startUpstream()]);
 const site = await startSite({
@@ -98,6 +99,7 @@ describe("the panel of flags", () => {
     await page.locator(".cm-lint-marker-error").first().waitFor();
     assert.match(await findings(page).innerText(), /broken/);
     assert.ok(await button(page, "Save").isDisabled());
+    await assertUsable(page);
 
     const changed = { flags: { ...DEMO_FLAGS.flags, added: { default: "on" } } };
     await paste(page, EDITOR, json(changed));
@@ -105,6 +107,32 @@ describe("the panel of flags", () => {
     await page.getByText("Saved · no faults").waitFor();
     assert.deepEqual(JSON.parse(await USER_CONFIGURATION.get("flags")), changed);
     assertClean();
+  });
+
+  test("shows a warning beside the line, and saves all the same", async () => {
+    const { page, assertClean } = await openFlags();
+    const rules = [100, 50].map((percentage) => ({ percentage, variant: "on" }));
+    const warned = json({ flags: { twice: { default: "off", rules } } });
+    await paste(page, EDITOR, warned);
+    const marker = page.locator(".cm-lint-marker-warning");
+    await marker.waitFor();
+    assert.match(await findings(page).innerText(), /^Warning flags\.twice\.rules\[1\] it is never reached/);
+    assert.equal(
+      await findings(page)
+        .getByText(/^Fault/)
+        .count(),
+      0,
+    );
+    // The second rule begins in line 10.
+    const [line, mark] = await Promise.all([page.locator(".cm-line").nth(9), marker].map((element) => element.boundingBox()));
+    assert.ok(Math.abs(line.y + line.height / 2 - mark.y - mark.height / 2) < line.height / 2, `the line is at ${line.y}, its mark at ${mark.y}`);
+    await assertUsable(page);
+    await button(page, "Save").click();
+    await page.getByText("Saved · no faults").waitFor();
+    assert.equal(await USER_CONFIGURATION.get("flags"), warned);
+    assert.match(await findings(page).innerText(), /^Warning/);
+    assertClean();
+    await USER_CONFIGURATION.put("flags", json(DEMO_FLAGS));
   });
 
   test("names the line of text that is no JSON", async () => {
@@ -202,14 +230,14 @@ describe("the panel of flags", () => {
   });
 
   test("a first read that fails can be tried again", async () => {
-    const { page, assertClean } = await open("", { mayFail: true });
-    await page.route("**/values/flags", (route) => route.fulfill({ status: 503, json: { errors: [{ code: 1, message: "KV is away." }] } }));
+    const { page, assertClean } = await open("");
+    await page.route("**/console/api/values?*", (route) => route.fulfill({ status: 503, json: { errors: [{ code: 1, message: "KV is away." }] } }));
     await page.getByRole("link", { name: "Flags" }).click();
     await page.getByRole("alert").filter({ hasText: "KV is away." }).waitFor();
-    await page.unroute("**/values/flags");
+    await page.unroute("**/console/api/values?*");
     await button(page, "Read again").click();
     await page.getByText("As stored · no faults").waitFor();
-    assertClean();
+    assertClean([503, "/console/api/values"]);
   });
 
   test("keeps what was typed while another panel is shown", async () => {
@@ -296,13 +324,14 @@ describe("the panel of storefronts", () => {
 
   test("checks the record while somebody types, and saves a new one", async () => {
     const key = uniqueName("shop");
-    const { page, assertClean } = await open("#/storefronts", { mayFail: true });
+    const { page, assertClean } = await open("#/storefronts");
     await page.getByLabel("New storefront").fill(key);
     await page.keyboard.press("Enter");
     await page.getByRole("textbox", { name: editorOf(key) }).waitFor();
     await paste(page, editorOf(key), '{"orgin": "https://plain.example"}');
     await page.getByRole("list", { name: "Faults and warnings" }).getByText(/orgin/).first().waitFor();
     assert.ok(await button(page, "Save").isDisabled());
+    await assertUsable(page);
     await paste(page, editorOf(key), '{"origin": "https://plain.example"}');
     await button(page, "Save").click();
     await page.getByText("Saved · no faults").waitFor();
@@ -325,13 +354,22 @@ describe("the panel of storefronts", () => {
 
     await paste(page, editorOf("tea"), json({ ...TEA, active: "black" }));
     await until(async () => assert.match(await destination(), /https:\/\/black\.example\/base\/cart\?x=1/), "the active variant");
+    await assertUsable(page);
+
+    // What is still being typed is no call that fails.
+    await page.getByLabel("URL, or path of the storefront").fill("htt");
+    await page.getByText("A URL begins with https:// or http://").waitFor();
+    await page.getByLabel("URL, or path of the storefront").fill("/");
+    await page.getByLabel("Request fields").fill("a b: c");
+    await page.getByText("A header field is “name: value”").waitFor();
+    await page.waitForTimeout(500);
     assertClean();
   });
 
   test("shows whom the record refuses, and why", async () => {
     const key = uniqueName("closed");
     await ROUTING_CONFIG.put(key, json({ origin: "https://plain.example", access: { deny: { countries: ["KP"] } } }));
-    const { page, assertClean } = await openRecord(key, { mayFail: true });
+    const { page, assertClean } = await openRecord(key);
     await page.getByLabel("Country").fill("kp");
     await page.getByText(/The visitor gets 403 \(access_denied\)/).waitFor();
     assertClean();
@@ -371,10 +409,12 @@ describe("the panel of releases", () => {
     const changed = page.getByRole("region", { name: "What changed" });
     await changed.getByText("1 added, 1 changed, 1 removed, 0 unchanged").waitFor();
     assert.match(await changed.innerText(), /Added \(1\)\s+\/new\.html/i);
+    await assertUsable(page);
 
     await page.getByRole("button", { name: /^Roll back to/ }).click();
     const dialog = page.getByRole("dialog");
     await dialog.getByText("1 added, 1 changed, 1 removed").waitFor();
+    await assertUsable(page);
     await dialog.getByRole("button", { name: "Cancel" }).click();
     assert.equal(await served(), second);
 
@@ -387,7 +427,7 @@ describe("the panel of releases", () => {
   });
 
   test("replaces no release that somebody else has switched to after the list was read", async () => {
-    const { page, assertClean } = await open("#/releases", { mayFail: true });
+    const { page, assertClean } = await open("#/releases");
     const back = page.getByRole("button", { name: /^Roll back to/ }).first();
     await back.waitFor();
     await site.push({ "index.html": "<title>three</title>" });
@@ -402,7 +442,7 @@ describe("the panel of releases", () => {
     await button(page, "Read the releases again").click();
     await page.getByText(`${current} served`).waitFor();
     assert.equal(await page.getByRole("alert").count(), 0);
-    assertClean();
+    assertClean([409, "/releases/rollback"]);
   });
 });
 
@@ -433,6 +473,7 @@ describe("the panel of the cache", () => {
     await page.getByText(/^fresh for \d/).waitFor();
 
     await button(page, "Purge soft").click();
+    await assertUsable(page);
     await page.getByRole("dialog").getByRole("button", { name: "Purge soft" }).click();
     await page.getByText("purged soft: stale").waitFor();
 
@@ -452,6 +493,8 @@ describe("the panel of the cache", () => {
     const { page, assertClean } = await openCache(url);
     await page.getByText("is stored, in 2 variants.").waitFor();
     assert.equal(await page.getByText("accept-language", { exact: true }).count(), 2);
+    await page.getByText("Fields and key").first().click();
+    await assertUsable(page);
     assertClean();
   });
 
@@ -513,17 +556,18 @@ describe("the panel of writes", () => {
       await page.getByRole("img", { name: /^Timeline of the run A row for each write, from 0 to .* \d accepted\./ }).waitFor();
       await page.getByText("As a table").click();
       assert.equal((await rowsOf(page, "The writes as a table")).length, 5);
+      if (strategy === "coalesce") await assertUsable(page);
       assert.match(await WRITES.get(key), /^Write attempt #/);
       assertClean();
     });
   }
 
   test("shows why a run is refused", async () => {
-    const { page, assertClean } = await open("#/writes", { mayFail: true });
+    const { page, assertClean } = await open("#/writes");
     await page.getByLabel("Key").fill("k".repeat(513));
     await button(page, "Write").click();
     await page.getByRole("alert").getByText(/512/).waitFor();
-    assertClean();
+    assertClean([400, `/writes/${"k".repeat(513)}`]);
   });
 });
 
@@ -531,6 +575,7 @@ describe("the panel of metrics", () => {
   test("says that they are off", async () => {
     const { page, assertClean } = await open("#/metrics");
     await page.getByText("Metrics are off.").waitFor();
+    await assertUsable(page);
     assertClean();
   });
 
@@ -556,85 +601,139 @@ describe("the panel of metrics", () => {
       const counted = (await rowsOf(page, "KV operations a minute as a table")).reduce((sum, [, reads]) => sum + Number(reads), 0);
       assert.ok(counted >= 7, `${counted} reads`);
     }, "the table of a chart, which is made once it is open");
-    await assertFits(page);
-    await assertAccessible(page);
-    await page.setViewportSize({ width: 400, height: 800 });
-    await assertFits(page);
-    await page.getByLabel("Range").selectOption("Last 31 days");
+    await assertUsable(page);
+
+    // With the keyboard alone: another range, and the numbers of a chart.
+    const { press, assertFocus, shiftTabTo, tabTo } = keyboardOf(page);
+    await shiftTabTo("Range");
+    await press("End");
     await page.getByRole("img", { name: "Errors an hour" }).waitFor();
+    await assertFocus("Range");
+    await tabTo("As a table");
+    await press("Enter");
+    await tabTo("Requests a second, by route as a table");
+    await until(async () => assert.equal((await rowsOf(page, "Requests a second, by route as a table")).length, 744), "an hour a row");
     assertClean();
   });
 });
 
-describe("everybody can use them", () => {
-  const READY = {
-    flags: (page) => page.getByRole("img", { name: /a dot for each of 1,000 users/ }),
-    "storefronts/tea": (page) => page.getByRole("region", { name: "Visitors of tea" }),
-    releases: (page) => page.getByRole("region", { name: "Releases" }),
-    cache: (page) => page.getByRole("heading", { name: "Purge" }),
-    writes: (page) => page.getByLabel("Strategy"),
-    metrics: (page) => page.getByText("Metrics are off."),
+test("the keyboard alone does in each panel what a mouse does, and the focus is never lost", async (context) => {
+  const cached = upstream.serve((_request, response) => response.writeHead(200, { "cache-control": "public, max-age=300" }).end("stored"));
+  await send(worker, `/cache/${cached}`);
+  await until(async () => assert.notEqual(await CACHE_KV.get(`GET ${cached}`), null), "the response in KV");
+  const { page, assertClean } = await open();
+  const { press, type, assertFocus, tabTo, shiftTabTo } = keyboardOf(page);
+  /** Types a text in place of what the control has that has the focus. */
+  const replace = async (text) => {
+    await press("ControlOrMeta+a");
+    await type(text);
   };
+  const record = json({ ...TEA, active: "black" });
 
-  for (const [width, colorScheme] of [
-    [400, "light"],
-    [1280, "dark"],
-  ]) {
-    for (const [place, ready] of Object.entries(READY)) {
-      test(`${place} at ${width} px, ${colorScheme}: nothing is cut off, and axe-core has no serious or critical finding`, async () => {
-        const { page, assertClean } = await open(`#/${place}`, { viewport: { width, height: 800 }, colorScheme });
-        await ready(page).waitFor();
-        if (place === "writes") {
-          await button(page, "Write").click();
-          await page.getByRole("img", { name: /^Timeline/ }).waitFor();
-        }
-        await assertFits(page);
-        await assertAccessible(page);
-        assertClean();
-      });
-    }
-  }
-
-  test("with the keyboard alone: a flag is changed and saved", async () => {
-    const { page, assertClean } = await open();
-    const focused = () =>
-      page.evaluate(
-        () => (document.activeElement.shadowRoot?.activeElement ?? document.activeElement).getAttribute("aria-label") ?? document.activeElement.textContent,
-      );
-    const tabTo = async (name) => {
-      for (let presses = 0; presses < 60; presses += 1) {
-        if ((await focused()) === name) return;
-        await page.keyboard.press("Tab");
-      }
-      assert.fail(`Tab does not get to ${name}`);
-    };
-    await page.locator("body").focus();
+  await context.test("flags: they are changed and saved", async () => {
     await tabTo("Flags");
-    await page.keyboard.press("Enter");
+    await press("Enter");
     await page.getByText("· no faults").waitFor();
     await tabTo("Definitions of the flags, as JSON");
-    await page.keyboard.press("ControlOrMeta+a");
-    await page.keyboard.insertText('{"flags": {"typed": {"default": "on"}}}');
+    await replace('{"flags": {"typed": {"default": "on"}}}');
     await page.getByText("Changed · no faults").waitFor();
-    await page.keyboard.press("Shift+Tab");
-    assert.equal(await focused(), "Save");
-    await page.keyboard.press("Enter");
+    await press("Shift+Tab");
+    await assertFocus("Save");
+    await press("Enter");
     await page.getByText("Saved · no faults").waitFor();
+    await assertFocus("Save");
     assert.equal(await USER_CONFIGURATION.get("flags"), '{"flags": {"typed": {"default": "on"}}}');
     await USER_CONFIGURATION.put("flags", json(DEMO_FLAGS));
-    assertClean();
   });
 
-  test("with the keyboard alone: a dialog has the focus, Escape closes it, and gives the focus back", async () => {
-    const { page, assertClean } = await open("#/cache");
-    await page.getByLabel("What").selectOption("all");
-    await button(page, "Purge soft").focus();
-    await page.keyboard.press("Enter");
-    await page.getByRole("dialog").waitFor();
-    assert.ok(await page.evaluate(() => document.activeElement.closest("dialog") !== null));
-    await page.keyboard.press("Escape");
-    assert.equal(await page.getByRole("dialog").count(), 0);
-    assert.equal(await page.evaluate(() => document.activeElement.textContent), "Purge soft");
-    assertClean();
+  await context.test("storefronts: a record is found, changed and saved", async () => {
+    await shiftTabTo("Storefronts");
+    await press("Enter");
+    await tabTo("Prefix");
+    await type("te");
+    await page.getByText("1 record", { exact: true }).waitFor();
+    await tabTo("tea");
+    await press("Enter");
+    await page.getByText("As stored · no faults").waitFor();
+    await tabTo("Record of tea, as JSON");
+    await replace(record);
+    await page.getByText("Changed · no faults").waitFor();
+    await press("Shift+Tab");
+    await assertFocus("Save");
+    await press("Enter");
+    await page.getByText("Saved · no faults").waitFor();
+    await assertFocus("Save");
+    assert.deepEqual(JSON.parse(await ROUTING_CONFIG.get("tea")), JSON.parse(record));
+    await tabTo("Country");
+    await type("de");
+    await tabTo("Visitor");
+    await type("0123456789abcdef");
+    await page.getByLabel("Destination").waitFor();
+    await ROUTING_CONFIG.put("tea", JSON.stringify(TEA));
   });
+
+  await context.test("releases: two are compared, and one is rolled back to", async () => {
+    await shiftTabTo("Releases");
+    await press("Enter");
+    await page.getByRole("region", { name: "Releases" }).waitFor();
+    await tabTo(/^Compare/);
+    await press("Enter");
+    await page.getByRole("region", { name: "What changed" }).waitFor();
+    await assertFocus(/^Compare/);
+    await tabTo(/^Roll back to/);
+    await press("Enter");
+    await assertFocus("Cancel");
+    await press("Escape");
+    await assertFocus(/^Roll back to/);
+    await press("Enter");
+    await tabTo("Roll back");
+    await press("Enter");
+    await page.getByText(/^Rolled back from/).waitFor();
+    await assertFocus("Releases");
+  });
+
+  await context.test("the cache: a URL is looked up and purged", async () => {
+    await shiftTabTo("Cache");
+    await press("Enter");
+    await tabTo("URL");
+    await type(cached);
+    await tabTo("Look it up");
+    await press("Enter");
+    await page.getByText("is stored, in 1 variant.").waitFor();
+    await assertFocus("Look it up");
+    await tabTo("Fields and key");
+    await press("Enter");
+    await page.getByText("key in KV").waitFor();
+    await tabTo("What");
+    await tabTo(/^Soft:/);
+    await press("ArrowDown");
+    await tabTo("Purge hard");
+    await press("Enter");
+    await assertFocus("Cancel");
+    await tabTo("Purge hard");
+    await press("Enter");
+    await page.getByText(/^Purged\./).waitFor();
+    await assertFocus("Purge hard");
+  });
+
+  await context.test("writes: a run begins, and is read as a table", async () => {
+    const key = uniqueName("run");
+    await shiftTabTo("Writes");
+    await press("Enter");
+    await tabTo("Key");
+    await replace(key);
+    await tabTo("Writes");
+    await replace("5");
+    await tabTo("Strategy");
+    await press("Home");
+    await tabTo("Write");
+    await press("Enter");
+    await page.getByRole("heading", { name: `5 writes to ${key}: direct` }).waitFor();
+    await assertFocus("Write");
+    await tabTo("As a table");
+    await press("Enter");
+    await tabTo("The writes as a table");
+    assert.equal((await rowsOf(page, "The writes as a table")).length, 5);
+  });
+  assertClean();
 });

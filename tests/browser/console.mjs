@@ -1,23 +1,31 @@
-// Opens the console in a browser, signed in, and checks a page with axe-core.
+// Opens the console in a browser, signed in, checks a page with axe-core in each size and scheme,
+// and uses it with the keyboard alone.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { eventually } from "../harness/eventually.mjs";
 import { WORKER_TOKEN } from "../harness/worker.mjs";
 import { visitor } from "./browser.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-/** What Chromium logs for a response that is an error, and for a request that the page aborted. */
-const OF_CALLS = /^console: Failed to load resource: the server responded with a status of|net::ERR_ABORTED$/;
+/** The windows in which each view has to be usable, in px, and the schemes of colours. */
+const WIDTHS = [400, 1280];
+const SCHEMES = ["light", "dark"];
+
+/** The rules of axe-core that look at colours. All others find the same in the other scheme. */
+const OF_COLORS = ["color-contrast", "link-in-text-block"];
+
+/** The most presses of Tab from one control to another. */
+const TABS_MAX = 80;
 
 /**
  * Returns a function that opens the console at a place such as `#/flags` as a new visitor, who
- * signs in with `token` unless that is null. It returns
- * `{ page, problems, context, assertClean }`; with `mayFail`, assertClean ignores the problems of
- * single calls.
+ * signs in with `token` unless that is null. It returns `{ page, problems, context, assertClean
+ * }`.
  */
 export function consoleOf(browser, base) {
-  return async (place = "", { token = WORKER_TOKEN, mayFail = false, ...options } = {}) => {
+  return async (place = "", { token = WORKER_TOKEN, ...options } = {}) => {
     const { page, problems, context } = await visitor(browser, base, options);
     await page.goto(`/console/${place}`);
     if (token !== null) {
@@ -25,28 +33,123 @@ export function consoleOf(browser, base) {
       await page.keyboard.press("Enter");
       await page.getByRole("button", { name: "Sign out" }).waitFor();
     }
-    /** Checks that nothing went wrong in the page. */
-    const assertClean = () => assert.deepEqual(mayFail ? problems.filter((problem) => !OF_CALLS.test(problem)) : problems, []);
+    /**
+     * Checks that nothing went wrong in the page, except the failures of calls that the test has
+     * provoked: each is `[status, path]`, and at least one call whose path ends like that has
+     * failed with the status. "aborted" is the status of a call that the page gave up.
+     */
+    const assertClean = (...provoked) => {
+      for (const [status, path] of provoked) assert.ok(problems.some(isFailure(status, path)), `no call of ${path} has failed with ${status}`);
+      const rest = problems.filter((problem) => !provoked.some(([status, path]) => isFailure(status, path)(problem)));
+      assert.deepEqual(rest, []);
+    };
     return { page, problems, context, assertClean };
   };
 }
 
-/** Checks that axe-core has no finding that is serious or critical. */
-export async function assertAccessible(page) {
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
-  const found = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
-  const lines = found.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id}: ${target.join(" ")}: ${failureSummary}`));
-  assert.deepEqual(lines, []);
+/** Returns a function that tells whether a problem of a page is such a failure. */
+function isFailure(status, path) {
+  const pattern =
+    status === "aborted" ? /^request: (\S+) net::ERR_ABORTED$/ : new RegExp(`^console: Failed to load resource: .* status of ${status} .*? (http\\S+)$`);
+  return (problem) => {
+    const url = pattern.exec(problem)?.[1];
+    return url !== undefined && new URL(url).pathname.endsWith(path);
+  };
+}
+
+/**
+ * Checks that axe-core has no finding that is serious or critical. While a dialog is open, all
+ * else is inert, and not looked at. With `rules`, those alone are checked.
+ */
+async function assertAccessible(page, rules) {
+  if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(AXE);
+  const found = await page.evaluate(async (rules) => {
+    const shown = document.querySelector("dialog[open]") ?? document;
+    const { violations } = await globalThis.axe.run(shown, { resultTypes: ["violations"], preload: false, ...(rules && { runOnly: rules }) });
+    return violations.map(({ id, impact, nodes }) => ({
+      id,
+      impact,
+      nodes: nodes.map(({ target, failureSummary }) => `${target.join(" ")}: ${failureSummary}`),
+    }));
+  }, rules);
+  const serious = found.filter(({ impact }) => ["serious", "critical"].includes(impact));
+  assert.deepEqual(
+    serious.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node}`)),
+    [],
+  );
 }
 
 /** Checks that neither the page nor its panel scrolls sideways. */
 export async function assertFits(page) {
   const [content, room] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
   assert.ok(content <= room, `the page is ${content} px wide in a window of ${room} px`);
-  const main = await page.evaluate(() => {
-    const { scrollWidth, clientWidth } = document.querySelector("main");
-    return [scrollWidth, clientWidth];
-  });
-  assert.ok(main[0] <= main[1], `the panel is ${main[0]} px wide in ${main[1]} px`);
+  const boxes = await page.evaluate(() =>
+    [...document.querySelectorAll("main, dialog")].map(({ tagName, scrollWidth, clientWidth }) => [tagName, scrollWidth, clientWidth]),
+  );
+  for (const [name, content, room] of boxes) assert.ok(content <= room, `<${name.toLowerCase()}> is ${content} px wide in ${room} px`);
+}
+
+/**
+ * Checks that what a page shows fits a phone and a wide window and is accessible there, dark and
+ * light. The page has its own size and scheme again afterwards.
+ */
+export async function assertUsable(page) {
+  const before = page.viewportSize();
+  for (const width of WIDTHS) {
+    await page.setViewportSize({ width, height: 800 });
+    for (const [index, colorScheme] of SCHEMES.entries()) {
+      // A transition would still show the colours of the other scheme.
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      const explain = (error) => assert.fail(`at ${width} px, ${colorScheme}: ${error.message}`);
+      await assertFits(page).catch(explain);
+      await assertAccessible(page, index > 0 ? OF_COLORS : undefined).catch(explain);
+    }
+  }
+  await page.emulateMedia({ colorScheme: null, reducedMotion: null });
+  await page.setViewportSize(before);
+}
+
+/**
+ * Returns what somebody without a mouse does in a page: `press(...keys)`, `type(text)`,
+ * `tabTo(name)`, which tabs on to the control with this name, a text or a pattern, and
+ * `shiftTabTo(name)`, which tabs back. `assertFocus(name)` waits until that control has the focus.
+ */
+export function keyboardOf(page) {
+  const press = async (...keys) => {
+    for (const key of keys) await page.keyboard.press(key);
+  };
+  /** Returns the name of the control that has the focus, "" if none has it. */
+  const focused = () =>
+    page.evaluate(() => {
+      let element = document.activeElement;
+      while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
+      if (element === null || element === document.body) return "";
+      return (element.getAttribute("aria-label") ?? element.labels?.[0]?.innerText ?? element.innerText).trim();
+    });
+  const isNamed = (control, name) => (typeof name === "string" ? control === name : name.test(control));
+  const tab = async (key, name) => {
+    const passed = [];
+    for (let presses = 0; presses < TABS_MAX; presses += 1) {
+      await press(key);
+      const control = await focused();
+      if (isNamed(control, name)) return;
+      passed.push(control.slice(0, 40));
+    }
+    assert.fail(`${key} does not get to ${name}, only to ${[...new Set(passed)].join(", ")}`);
+  };
+  const assertFocus = async (name) => {
+    let control;
+    const look = async () => {
+      control = await focused();
+      return isNamed(control, name);
+    };
+    await eventually(look, "", 10_000).catch(() => assert.fail(`the focus is on ${control || "nothing"} and not on ${name}`));
+  };
+  return {
+    press,
+    type: (text) => page.keyboard.insertText(text),
+    tabTo: (name) => tab("Tab", name),
+    shiftTabTo: (name) => tab("Shift+Tab", name),
+    assertFocus,
+  };
 }

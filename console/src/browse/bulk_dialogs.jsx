@@ -2,7 +2,7 @@
 // say what they would replace or delete, if anything. After a failure or a stop they show what was
 // done, and can be run again. Export only reads, and makes a file once it has all pairs.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { Dialog, DialogFoot, Field, Progress } from "../controls.jsx";
+import { Button, Dialog, DialogFoot, Field, Progress } from "../controls.jsx";
 import { counted, number, size } from "../format.js";
 import { Notice } from "../outcome.jsx";
 import { FORMATS, keyProblem, lengthProblem } from "./pair_file.js";
@@ -42,8 +42,13 @@ function useWork() {
 
 function Actions({ work, onClose, children, isDone = false }) {
   const [cancel, onCancel] = work.isRunning ? ["Stop", work.stop] : [isDone ? "Close" : "Cancel", onClose];
+  const cancelButton = useRef(null);
+  // The button that has begun the work may be gone after it.
+  useEffect(() => {
+    if (document.activeElement === document.body) cancelButton.current.focus();
+  });
   return (
-    <DialogFoot problem={work.problem} cancel={cancel} onCancel={onCancel}>
+    <DialogFoot problem={work.problem} cancel={cancel} cancelRef={cancelButton} onCancel={onCancel}>
       {children}
     </DialogFoot>
   );
@@ -123,13 +128,13 @@ export function RemoveByPrefixDialog({ namespace, prefix: given, onClose, onChan
       <Actions work={work} onClose={onClose} isDone={isOver(result)}>
         {!isOver(result) &&
           (names === null || names.length === 0 ? (
-            <button type="button" class="primary" disabled={work.isRunning} onClick={count}>
+            <Button key="count" class="primary" disabled={work.isRunning} onClick={count}>
               Count
-            </button>
+            </Button>
           ) : (
-            <button type="button" class="danger" disabled={work.isRunning} onClick={removeAll}>
+            <Button key="delete" class="danger" disabled={work.isRunning} onClick={removeAll}>
               Delete {counted(names.length, "key")}
-            </button>
+            </Button>
           ))}
       </Actions>
     </Dialog>
@@ -177,9 +182,9 @@ export function ExportDialog({ namespace, prefix: given, onClose }) {
         </Notice>
       )}
       <Actions work={work} onClose={onClose} isDone={result !== null}>
-        <button type="button" class="primary" disabled={work.isRunning} onClick={run}>
+        <Button class="primary" disabled={work.isRunning} onClick={run}>
           Export
-        </button>
+        </Button>
       </Actions>
     </Dialog>
   );
@@ -250,9 +255,9 @@ export function ImportDialog({ namespace, onClose, onChanged }) {
       {result && <Tally result={result} noun="pair" done="written" />}
       <Actions work={work} onClose={onClose} isDone={isOver(result)}>
         {!isOver(result) && (
-          <button type="button" class="primary" disabled={work.isRunning || total === 0} onClick={run}>
+          <Button class="primary" disabled={work.isRunning || total === 0} onClick={run}>
             {total > 0 ? `Write ${counted(total, "pair")}` : "Write"}
-          </button>
+          </Button>
         )}
       </Actions>
     </Dialog>
@@ -317,14 +322,14 @@ export function UploadDialog({ namespace, prefix: given, onClose, onChanged }) {
       {result && <Tally result={result} noun="file" done="uploaded" />}
       <Actions work={work} onClose={onClose} isDone={isOver(result)}>
         {!isOver(result) && (
-          <button
-            type="button"
+          <Button
+            key={existing?.length > 0 ? "replace" : "upload"}
             class={existing?.length > 0 ? "danger" : "primary"}
             disabled={work.isRunning || files.length === 0 || fault !== undefined}
             onClick={existing?.length > 0 ? send : begin}
           >
             {existing?.length > 0 ? "Replace and upload" : "Upload"}
-          </button>
+          </Button>
         )}
       </Actions>
     </Dialog>

@@ -1,6 +1,6 @@
 // The dialog that copies or renames a key.
 import { useState } from "preact/hooks";
-import { Dialog, DialogFoot, Field } from "../controls.jsx";
+import { Button, Dialog, DialogFoot, Field } from "../controls.jsx";
 import { exists, put, remove, UNKNOWN_EXPIRATION } from "../kv.js";
 import { useAction } from "../requests.js";
 import { keyProblem } from "./pair_file.js";
@@ -79,9 +79,9 @@ export function CopyDialog({ namespace, name, stored, targets, isRename, checkUn
           </label>
         )}
         <DialogFoot problem={error?.message} onCancel={onClose}>
-          <button type="submit" class="primary" disabled={isBusy}>
+          <Button type="submit" class="primary" disabled={isBusy}>
             {isRename ? "Rename" : "Copy"}
-          </button>
+          </Button>
         </DialogFoot>
       </form>
     </Dialog>

@@ -1,5 +1,6 @@
 // The view of a value as bytes.
 import { useState } from "preact/hooks";
+import { Button } from "../controls.jsx";
 import { number } from "../format.js";
 import { VirtualRows } from "./virtual_rows.jsx";
 
@@ -25,12 +26,12 @@ export function HexView({ bytes }) {
     <div class="stack grow">
       {bytes.length > PART_BYTES && (
         <div class="row">
-          <button type="button" disabled={start === 0} onClick={() => setStart(start - PART_BYTES)}>
+          <Button disabled={start === 0} onClick={() => setStart(start - PART_BYTES)}>
             Previous
-          </button>
-          <button type="button" disabled={start + PART_BYTES >= bytes.length} onClick={() => setStart(start + PART_BYTES)}>
+          </Button>
+          <Button disabled={start + PART_BYTES >= bytes.length} onClick={() => setStart(start + PART_BYTES)}>
             Next
-          </button>
+          </Button>
           <span class="help">
             Bytes {number(start)} to {number(start + part.length)} of {number(bytes.length)}
           </span>

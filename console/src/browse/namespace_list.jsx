@@ -1,6 +1,6 @@
 // The list of namespaces, and the dialog that creates, renames or deletes one.
 import { useState } from "preact/hooks";
-import { Dialog, DialogFoot, Field } from "../controls.jsx";
+import { Button, Dialog, DialogFoot, Field } from "../controls.jsx";
 import { createNamespace, deleteNamespace, renameNamespace } from "../kv.js";
 import { fragmentOf } from "../location.js";
 
@@ -106,9 +106,9 @@ function NamespaceDialog({ action, namespace, onClose, onChanged }) {
           )}
         />
         <DialogFoot problem={problem} onCancel={onClose}>
-          <button type="submit" class={action === "delete" ? "danger" : "primary"} disabled={isBusy || title === ""}>
+          <Button type="submit" class={action === "delete" ? "danger" : "primary"} disabled={isBusy || title === ""}>
             {VERBS[action]}
-          </button>
+          </Button>
         </DialogFoot>
       </form>
     </Dialog>

@@ -131,21 +131,15 @@ export async function exportPairs(namespace, prefix, formatName, { signal, onCou
 }
 
 /**
- * Returns the pairs of listed keys that still exist. They are read with one call if all are texts
- * and short enough together, else one by one.
+ * Returns the pairs of listed keys that still exist. Texts are read with one call if they are
+ * short enough together, and all others one by one.
  */
 async function readGroup(namespace, listed, signal) {
   const names = listed.map(({ name }) => name);
-  const texts = await textValues(namespace, names, { signal }).catch((error) => {
-    // One of the values is no text, or all of them are too long together.
-    if (error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 429) return {};
-    throw error;
-  });
+  const texts = await textValues(namespace, names, { signal });
   const pairs = [];
   const read = async ({ name: key, metadata = null, expiration = null }) => {
-    const text = Object.hasOwn(texts, key) ? texts[key] : undefined;
-    // U+FFFD may stand for bytes that are not UTF-8.
-    if (typeof text === "string" && !text.includes("\ufffd")) return { key, text, metadata, expiration };
+    if (Object.hasOwn(texts, key)) return texts[key] === null ? null : { key, text: texts[key], metadata, expiration };
     const found = await content(namespace, key, { signal });
     return found && { key, ...found, text: utf8Text(found.bytes), metadata, expiration };
   };

@@ -1,10 +1,10 @@
 // A key: its value, metadata and expiration, to look at, change, copy, rename and delete.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { Dialog, DialogFoot, Field, Menu } from "../controls.jsx";
+import { Button, Dialog, DialogFoot, Field, Menu } from "../controls.jsx";
 import { draftOf, keepDraft } from "../drafts.js";
 import { dateTime, fromNow, number, size } from "../format.js";
 import { JsonEditor, TextEditor } from "../json_editor.jsx";
-import { exists, put, value as readValue, remove } from "../kv.js";
+import { put, value as readValue, remove } from "../kv.js";
 import { Failure, Notice } from "../outcome.jsx";
 import { ChangedInBetween, OwnVersions } from "../own_versions.js";
 import { useAction } from "../requests.js";
@@ -204,11 +204,7 @@ function ValueForm({
   }
 
   /** Throws a `ChangedInBetween` if somebody else has changed the key since we read it. */
-  async function checkUnchanged() {
-    // A new key is looked up in the list first: the browser logs the 404 of a read as a failure.
-    const isThere = !isNew || (await exists(namespace, name));
-    versions.current.check(isThere ? await readValue(namespace, name) : null);
-  }
+  const checkUnchanged = async () => versions.current.check(await readValue(namespace, name));
 
   const takeTheirs = () => {
     versions.current.add(conflict.theirs);
@@ -343,13 +339,13 @@ function ValueForm({
       </p>
       {isWritable && (
         <div class="row">
-          <button type="button" class="primary" disabled={isBusy || !isChanged} onClick={() => save()}>
+          <Button class="primary" disabled={isBusy || !isChanged} onClick={() => save()}>
             {isBusy ? "Saving…" : "Save"}
-          </button>
+          </Button>
           {(!isNew || !isUnchanged(edit)) && (
-            <button type="button" disabled={isBusy || !isChanged} onClick={discard}>
+            <Button disabled={isBusy || !isChanged} onClick={discard}>
               Discard changes
-            </button>
+            </Button>
           )}
           {isNew && (
             <button type="button" disabled={isBusy} onClick={() => fileInput.current.click()}>
@@ -468,9 +464,9 @@ function RemoveDialog({ namespace, name, onClose, onRemoved }) {
         <code>{name}</code> is deleted with its metadata. That cannot be undone.
       </p>
       <DialogFoot problem={error?.message} onCancel={onClose}>
-        <button type="button" class="danger" disabled={isBusy} onClick={confirm}>
+        <Button class="danger" disabled={isBusy} onClick={confirm}>
           Delete
-        </button>
+        </Button>
       </DialogFoot>
     </Dialog>
   );

@@ -5,7 +5,7 @@ import { KeyList } from "../browse/key_list.jsx";
 import { folderOf, ORDERS, rowsOf } from "../browse/key_rows.js";
 import { NamespaceList } from "../browse/namespace_list.jsx";
 import { KeyDetails, NewKey } from "../browse/value_form.jsx";
-import { Menu } from "../controls.jsx";
+import { Button, Menu } from "../controls.jsx";
 import { counted } from "../format.js";
 import { keys as listKeys, namespaces as listNamespaces } from "../kv.js";
 import { fragmentOf, go, usePlace } from "../location.js";
@@ -131,11 +131,11 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
   const folder = folderOf(prefix);
   const listBox = useRef(null);
   const details = useRef(null);
-  /** True if the next list gets the focus, because the element that had it goes. */
-  const isFocusKept = useRef(false);
+  /** What gets the focus next, because the element that had it goes: the list, or the details. */
+  const focusNext = useRef(null);
   const rows = useMemo(() => rowsOf(list.keys, prefix, { hasFolders, order }), [list.keys, prefix, hasFolders, order]);
   const openFolder = (next) => {
-    isFocusKept.current = true;
+    focusNext.current = listBox;
     setNew(false);
     go(placeOf(title, next));
   };
@@ -144,7 +144,7 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
     go(placeOf(title, prefix, key));
   };
   const close = () => {
-    isFocusKept.current = true;
+    focusNext.current = listBox;
     setNew(false);
     go(placeOf(title, prefix));
   };
@@ -153,11 +153,24 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
   const goUp = () => folder.length > root.length && openFolder(folderOf(folder.slice(0, -1)));
   const hasDetails = isNew || selected !== null;
   useEffect(() => {
-    if (isFocusKept.current) listBox.current.focus();
-    isFocusKept.current = false;
+    // The address follows a moment later, and with it the details.
+    if (focusNext.current?.current) {
+      focusNext.current.current.focus();
+      focusNext.current = null;
+    }
     // On a narrow screen the details take the place of the list.
     if (hasDetails && listBox.current.offsetParent === null && !isNew) details.current.focus();
   }, [folder, hasDetails, selected]);
+  const hasAskedForMore = useRef(false);
+  const askForMore = (load) => () => {
+    hasAskedForMore.current = true;
+    load();
+  };
+  // The buttons that load more go with the last page, and the focus goes to what it belongs to.
+  useEffect(() => {
+    if (!list.hasMore && hasAskedForMore.current && document.activeElement === document.body) listBox.current.focus();
+    hasAskedForMore.current = false;
+  }, [list.hasMore]);
   const targets = namespaces.filter((one) => one.isWritable).map((one) => one.title);
   const detailActions = {
     isWritable,
@@ -165,7 +178,9 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
     onClose: close,
     onSaved: (key, wasNew) => {
       list.change(key);
-      if (wasNew) openKey(key.name);
+      if (!wasNew) return;
+      focusNext.current = details;
+      openKey(key.name);
     },
     onRemoved: (name) => {
       list.change({ removed: name });
@@ -173,6 +188,7 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
     },
     onOpen: ({ namespace: to, ...key }) => {
       if (to === title) list.change(key);
+      focusNext.current = details;
       go(placeOf(to, to === title ? prefix : "", key.name));
     },
   };
@@ -251,20 +267,12 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
           </p>
           {list.hasMore && (
             <div class="row">
-              {list.isLoading ? (
-                <button type="button" onClick={list.stop}>
-                  Stop
-                </button>
-              ) : (
-                <>
-                  <button type="button" onClick={() => list.load()}>
-                    Load more
-                  </button>
-                  <button type="button" onClick={list.loadAll}>
-                    Load all
-                  </button>
-                </>
-              )}
+              <Button disabled={list.isLoading} onClick={askForMore(list.load)}>
+                Load more
+              </Button>
+              <button type="button" onClick={list.isLoading ? list.stop : askForMore(list.loadAll)}>
+                {list.isLoading ? "Stop" : "Load all"}
+              </button>
             </div>
           )}
         </div>

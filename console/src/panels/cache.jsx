@@ -1,7 +1,7 @@
 // The panel "Cache": whether a URL is stored, for how long each variant is fresh, and purging.
 import { Fragment } from "preact";
 import { useState } from "preact/hooks";
-import { Field } from "../controls.jsx";
+import { Button, Field } from "../controls.jsx";
 import { counted, isoTime, size, span } from "../format.js";
 import { ConfirmedButton, Failure, Notice } from "../outcome.jsx";
 import { useAction } from "../requests.js";
@@ -41,9 +41,9 @@ export function CachePanel({ session }) {
               />
             )}
           />
-          <button type="submit" class="primary" disabled={looking.isBusy}>
+          <Button type="submit" class="primary" disabled={looking.isBusy}>
             {looking.isBusy ? "Looking…" : "Look it up"}
-          </button>
+          </Button>
         </form>
         <Failure error={looking.error} />
         {looking.result && <Stored {...looking.result} />}

@@ -21,8 +21,9 @@ export function FlagsPanel({ session }) {
   const record = useRecord(id, KEY, { template: TEMPLATE, check });
   const [context, setContext] = useState('{\n  "targetingKey": "ann"\n}');
   const [userRecord, setUserRecord] = useState("");
-  const parsedContext = parseObject(context);
+  const parsedContext = parseContext(context);
   const parsedRecord = userRecord.trim() === "" ? {} : parseObject(userRecord);
+  const readsRecords = !session.scope?.prefix;
   const flags = record.checking.result?.flags ?? [];
   // Definitions with faults are evaluated by nobody.
   const definitions = record.isChecked && record.checking.result.faults.length === 0 ? record.text : undefined;
@@ -42,10 +43,19 @@ export function FlagsPanel({ session }) {
           <JsonEditor label="Evaluation context, as JSON" value={context} onChange={setContext} findings={parsedContext.findings} />
           <details>
             <summary>With another record of this user</summary>
-            <p class="help">The record of the targeting key in KV counts, unless one stands here.</p>
+            <p class="help">
+              {readsRecords
+                ? "The record of the targeting key in KV counts, unless one stands here."
+                : "The token does not read the records of users: they have none, unless one stands here."}
+            </p>
             <JsonEditor label="Record of the user, as JSON" value={userRecord} onChange={setUserRecord} findings={parsedRecord.findings ?? []} />
           </details>
-          <Evaluation definitions={definitions} context={parsedContext.object} record={parsedRecord.object} isRecordValid={!parsedRecord.findings?.length} />
+          <Evaluation
+            definitions={definitions}
+            context={parsedContext.object}
+            record={parsedRecord.object ?? (readsRecords ? undefined : null)}
+            isRecordValid={!parsedRecord.findings?.length}
+          />
         </section>
       </div>
       {flags.length > 0 && <Rollout definitions={definitions} flags={flags} context={parsedContext.object} />}
@@ -63,6 +73,13 @@ function parseObject(text) {
     problem = error.message;
   }
   return { findings: [{ path: "", problem, severity: "error" }] };
+}
+
+/** Returns what `parseObject` does for an evaluation context. */
+function parseContext(text) {
+  const { object, findings } = parseObject(text);
+  if (object === undefined || ["undefined", "string"].includes(typeof object.targetingKey)) return { object, findings };
+  return { findings: [{ path: "targetingKey", problem: "The targeting key has to be a string.", severity: "error" }] };
 }
 
 function Evaluation({ definitions, context, record, isRecordValid }) {

@@ -1,6 +1,6 @@
 // The panel "Releases": the releases of files, what changed from one to another, and the way back
 // to a previous one.
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { Field } from "../controls.jsx";
 import { isoTime, number, size } from "../format.js";
 import { ConfirmedButton, Failure, Notice } from "../outcome.jsx";
@@ -26,9 +26,17 @@ export function ReleasesPanel({ session }) {
     forget();
     setVersion(version + 1);
   };
+  const heading = useRef(null);
+  const isRolledBack = rolling.result !== undefined;
+  // The button of a release goes once that is served.
+  useEffect(() => {
+    if (isRolledBack) heading.current.focus();
+  }, [isRolledBack]);
   return (
     <div class="stack">
-      <h1>Releases</h1>
+      <h1 ref={heading} tabIndex={-1}>
+        Releases
+      </h1>
       <p class="help">
         The releases of files in <code>{title}</code>. One key names the release that is served; a rollback changes that key alone.
       </p>

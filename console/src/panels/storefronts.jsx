@@ -1,7 +1,7 @@
 // The panel "Storefronts": the records by prefix, one of them to edit, how it splits visitors, and
 // where it sends a request.
 import { useEffect, useState } from "preact/hooks";
-import { Field } from "../controls.jsx";
+import { Button, Field } from "../controls.jsx";
 import { counted, number, span } from "../format.js";
 import { keys } from "../kv.js";
 import { fragmentOf, go, usePlace } from "../location.js";
@@ -14,6 +14,10 @@ import { Shares } from "../shares.jsx";
 const PAGE_KEYS = 100;
 const SAMPLE_VISITORS = 1000;
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+/** What can be routed: a URL, or a path of the storefront. */
+const isRoutable = (url) => url.startsWith("/") || (/^https?:/i.test(url) && URL.canParse(url));
+/** A header field as HTTP allows it (RFC 9110 §5.1 and §5.5), and a line of the form with one. */
+const FIELD = /^\s*[\w!#$%&'*+.^`|~-]+\s*:[\t\x20-\x7e]*$/;
 /** The id in the cookie of a visitor. */
 const VISITOR = /^[0-9a-f]{16}$/i;
 
@@ -76,9 +80,9 @@ function RecordList({ namespace, selected, isWritable, scope }) {
         {first.isLoading ? "Loading…" : `${counted(more.names.length, "record")}${more.cursor ? " loaded, there are more" : ""}`}
       </p>
       {more.cursor && (
-        <button type="button" onClick={loadMore} disabled={loading.isBusy}>
+        <Button onClick={loadMore} disabled={loading.isBusy}>
           Load more
-        </button>
+        </Button>
       )}
       {isWritable && (
         <form
@@ -135,7 +139,9 @@ function Routing({ storefront, record }) {
   };
   const visitor = request.visitor.trim() || undefined;
   const isVisitor = visitor === undefined || VISITOR.test(visitor);
-  const isReady = record !== undefined && isVisitor;
+  const isUrl = isRoutable(request.url);
+  const areFields = request.fields.split("\n").every((line) => !line.includes(":") || FIELD.test(line));
+  const isReady = record !== undefined && isVisitor && isUrl && areFields;
   const inputs = [JSON.stringify(asked), visitor, isReady];
   const post = (path, json) => call(`/console/api/storefronts/${path}`, { method: "POST", json });
   const routed = useLatest(async () => (isReady ? post("route", { ...asked, visitor }) : undefined), inputs, { pauseMs: TYPING_PAUSE_MS });
@@ -148,6 +154,7 @@ function Routing({ storefront, record }) {
           <Field
             class="grow"
             label="URL, or path of the storefront"
+            help={isUrl ? undefined : "A URL begins with https:// or http://, a path with a slash."}
             control={(attributes) => <input {...attributes} value={request.url} onInput={set("url")} spellcheck={false} />}
           />
           <Field
@@ -184,12 +191,13 @@ function Routing({ storefront, record }) {
         />
         <Field
           label="Request fields"
+          help={areFields ? undefined : "A header field is “name: value”, in ASCII."}
           control={(attributes) => (
             <textarea {...attributes} rows={2} value={request.fields} onInput={set("fields")} placeholder="X-Group: green" spellcheck={false} />
           )}
         />
         <Failure error={routed.error} />
-        {!routed.error && (routed.result ? <Destination {...routed.result} /> : <p class="help">A record and a visitor without faults are routed.</p>)}
+        {!routed.error && (routed.result ? <Destination {...routed.result} /> : <p class="help">A record and a request without faults are routed.</p>)}
       </section>
       <section aria-label="Split">
         <h3>Split of {number(SAMPLE_VISITORS)} visitors</h3>
@@ -203,7 +211,7 @@ function Routing({ storefront, record }) {
 /** A sample of a URL that is not split has one entry, without a variant. */
 function Split({ label, variants, refused }) {
   if (refused) return <p class="help">No visitor with such a request gets to a variant.</p>;
-  if (!variants) return <p class="help">A record without faults is sampled.</p>;
+  if (!variants) return <p class="help">A record and a request without faults are sampled.</p>;
   const shares = variants.filter(({ variant }) => variant !== null).map(({ variant, visitors }) => ({ name: variant, count: visitors }));
   if (shares.length === 0) return <p class="help">This URL is not split: all visitors go to the same upstream.</p>;
   return <Shares label={label} unit="Visitors" shares={shares} />;

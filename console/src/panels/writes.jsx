@@ -1,6 +1,6 @@
 // The panel "Writes": makes up to 100 writes of one key at once, and shows the run.
 import { useState } from "preact/hooks";
-import { Field } from "../controls.jsx";
+import { Button, Field } from "../controls.jsx";
 import { Figures } from "../figures.jsx";
 import { counted, milliseconds } from "../format.js";
 import { Failure } from "../outcome.jsx";
@@ -65,9 +65,9 @@ export function WritesPanel() {
             <input type="checkbox" checked={isDurable} onChange={(event) => setIsDurable(event.currentTarget.checked)} /> Respond once stored, before KV has it
           </label>
         )}
-        <button type="submit" class="primary" disabled={writing.isBusy}>
+        <Button type="submit" class="primary" disabled={writing.isBusy}>
           {writing.isBusy ? "Writing…" : "Write"}
-        </button>
+        </Button>
       </form>
       <p class="help">
         <strong>{strategy}</strong>: {STRATEGIES[strategy]}. This overwrites the key.

@@ -24,6 +24,8 @@ pub(crate) enum ConsoleError {
     InvalidParameter(String),
     /// The manifests of two releases have more bytes together than the Worker compares: so many.
     ReleasesTooLong(usize),
+    /// No namespace has this id or title.
+    NamespaceNotFound,
     /// The token does not allow the call.
     OutOfScope,
     /// The namespace with this title is read-only.
@@ -35,6 +37,7 @@ impl ConsoleError {
     pub(super) fn of_access(error: KvApiError) -> Self {
         match error {
             KvApiError::ReadOnlyNamespace(title) => Self::ReadOnly(title),
+            KvApiError::NamespaceNotFound(_) => Self::NamespaceNotFound,
             _ => Self::OutOfScope,
         }
     }
@@ -75,6 +78,9 @@ impl HttpError for ConsoleError {
                     "The manifests of the two releases have more than {bytes_max} bytes together, too many to compare."
                 ),
             ),
+            Self::NamespaceNotFound => {
+                ErrorResponse::new(Status::NotFound, "namespace_not_found", "No namespace has this id or title.")
+            }
             Self::OutOfScope => {
                 ErrorResponse::new(Status::Forbidden, "out_of_scope", "The token does not allow this call.")
             }
@@ -96,6 +102,7 @@ impl HttpError for ConsoleError {
             Self::FlagNotFound => Self::FlagNotFound, "The definitions that the console tries out have no such flag.";
             Self::InvalidParameter(_) => Self::InvalidParameter("\"url\" is missing".to_owned()), "The query of a call of the console lacks a parameter, or has an unknown one.";
             Self::ReleasesTooLong(_) => Self::ReleasesTooLong(16_777_216), "The releases that the console compares have too many files.";
+            Self::NamespaceNotFound => Self::NamespaceNotFound, "The namespace that the console reads does not exist, or does no longer.";
             Self::OutOfScope => Self::OutOfScope, "The token's scope does not contain what the call reads or changes.";
             Self::ReadOnly(_) => Self::ReadOnly("assets".to_owned()), "`KV_API_WRITABLE` does not list the namespace.";
         }

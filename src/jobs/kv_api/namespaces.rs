@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kv_api::access::Access;
 use kv_api::call::NamespacesQuery;
-use kv_api::error::{KvApiError, Operation};
+use kv_api::error::KvApiError;
 use kv_api::namespace::{self, ApiNamespace};
 use kv_api::namespace_directory::{NamespaceReply, NamespaceRequest};
 use kv_api::namespace_keys::NamespaceKeys;
@@ -42,44 +42,38 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_BYTES_MAX: u32 = 16 * 1024;
 
 /// A namespace whose keys can be read and written.
-pub(super) struct OpenNamespace {
+pub(crate) struct OpenNamespace {
     info: ApiNamespace,
-    pub(super) store: Store,
-    pub(super) keys: NamespaceKeys,
+    pub(crate) store: Store,
+    pub(crate) keys: NamespaceKeys,
     /// The binding that has its keys if a client has created it; `None` if it is a binding.
     home: Option<String>,
 }
 
 impl OpenNamespace {
-    /// Returns the namespace with this id or title, if the caller may see it. A scoped token names
-    /// one; no other one is looked for, so that neither the time nor a failure tells whether it
-    /// exists.
-    pub(super) async fn find(
+    /// Returns the namespace with this id or title, if there is one and the caller may see it. A
+    /// scoped token names one; no other one is looked for, so that neither the time nor a failure
+    /// tells whether it exists.
+    pub(crate) async fn find(
         context: &RequestContext,
         access: &Access,
         name: &str,
-        operation: Operation,
-    ) -> Result<Self, RequestError> {
-        let Access::Scoped(token) = access else { return Self::named(context, access, name, operation).await };
-        let of_token = Self::named(context, access, &token.namespace, operation).await?;
-        if of_token.info.is_named(name) { Ok(of_token) } else { Err(access.not_found(operation).into()) }
+    ) -> Result<Option<Self>, RequestError> {
+        let Access::Scoped(token) = access else { return Self::named(context, name).await };
+        let of_token = Self::named(context, &token.namespace).await?;
+        Ok(of_token.filter(|open| open.info.is_named(name)))
     }
 
-    async fn named(
-        context: &RequestContext,
-        access: &Access,
-        name: &str,
-        operation: Operation,
-    ) -> Result<Self, RequestError> {
+    async fn named(context: &RequestContext, name: &str) -> Result<Option<Self>, RequestError> {
         let bindings = context.env().api();
         if let Some(info) = bindings.namespaces().find(|namespace| namespace.is_named(name)) {
             let store = context.env().kv(&info.title);
-            return Ok(Self { info: info.clone(), store, keys: NamespaceKeys::of_binding(), home: None });
+            return Ok(Some(Self { info: info.clone(), store, keys: NamespaceKeys::of_binding(), home: None }));
         }
-        let Some(home) = &bindings.home else { return Err(access.not_found(operation).into()) };
-        let info = created(context, name).await?.ok_or_else(|| access.not_found(operation))?;
+        let Some(home) = &bindings.home else { return Ok(None) };
+        let Some(info) = created(context, name).await? else { return Ok(None) };
         let keys = NamespaceKeys::of_created(&info.id);
-        Ok(Self { info, store: context.env().kv(home), keys, home: Some(home.clone()) })
+        Ok(Some(Self { info, store: context.env().kv(home), keys, home: Some(home.clone()) }))
     }
 
     /// Returns its id and title.
