@@ -116,7 +116,7 @@ describe("the panel of flags", () => {
     await paste(page, EDITOR, warned);
     const marker = page.locator(".cm-lint-marker-warning");
     await marker.waitFor();
-    assert.match(await findings(page).innerText(), /^Warning flags\.twice\.rules\[1\] it is never reached/);
+    assert.match(await findings(page).innerText(), /^Warning flags\.twice\.rules\[1\] it never applies/);
     assert.equal(
       await findings(page)
         .getByText(/^Fault/)
@@ -185,13 +185,16 @@ describe("the panel of flags", () => {
   });
 
   test("a save changes no byte that nobody touched: one line, line endings, a byte order mark", async () => {
+    const { page, goTo, assertClean } = await open();
     for (const [before, shown, typed, after] of [
       ['{"flags": {}}', '{\n  "flags": {}\n}', '{\n  "flags": {"a": {"default": "on"}}\n}', '{"flags": {"a": {"default": "on"}}}'],
       ['{\r\n"flags": {}}\r\n', '{\n"flags": {}}\n', '{\n"flags": {} }\n', '{\r\n"flags": {} }\r\n'],
       ['\ufeff{"flags":{}}', '{\n  "flags": {}\n}', '{"flags":{"a":{"default":"on"}}}', '\ufeff{"flags":{"a":{"default":"on"}}}'],
     ]) {
       await USER_CONFIGURATION.put("flags", Buffer.from(before));
-      const { page, assertClean } = await openFlags();
+      await goTo("#/browse");
+      await goTo("#/flags");
+      await page.getByText("As stored · no faults").waitFor();
       assert.equal((await page.getByRole("textbox", { name: EDITOR }).locator(".cm-line").allTextContents()).join("\n"), shown);
       await paste(page, EDITOR, typed);
       await button(page, "Save").click();
@@ -446,7 +449,8 @@ describe("the panel of releases", () => {
   });
 });
 
-describe("the panel of the cache", () => {
+test("the panel of the cache", async (context) => {
+  const { page, assertClean } = await open("#/cache");
   const CACHEABLE = { "cache-control": "public, max-age=300", "cache-tag": "news", "content-type": "text/plain" };
   const store = async (headers = CACHEABLE) => {
     const url = upstream.serve((_request, response) => response.writeHead(200, headers).end("stored"));
@@ -454,21 +458,19 @@ describe("the panel of the cache", () => {
     await until(async () => assert.notEqual(await CACHE_KV.get(`GET ${url}`), null), "the response in KV");
     return url;
   };
-  const openCache = async (url) => {
-    const opened = await open("#/cache");
-    await opened.page.getByLabel("URL", { exact: true }).first().fill(url);
-    await opened.page.keyboard.press("Enter");
-    return opened;
+  const lookUp = async (url) => {
+    await page.getByLabel("URL", { exact: true }).first().fill(url);
+    await page.keyboard.press("Enter");
   };
 
-  test("says that a URL is not stored", async () => {
-    const { page, assertClean } = await openCache(`${upstream.origin}/never`);
+  await context.test("says that a URL is not stored", async () => {
+    await lookUp(`${upstream.origin}/never`);
     await page.getByText("is not stored.").waitFor();
     assertClean();
   });
 
-  test("shows for how long a response is fresh, and purges it soft, then hard", async () => {
-    const { page, assertClean } = await openCache(await store());
+  await context.test("shows for how long a response is fresh, and purges it soft, then hard", async () => {
+    await lookUp(await store());
     await page.getByText("is stored, in 1 variant.").waitFor();
     await page.getByText(/^fresh for \d/).waitFor();
 
@@ -484,13 +486,13 @@ describe("the panel of the cache", () => {
     assertClean();
   });
 
-  test("shows each variant with the request fields that select it", async () => {
+  await context.test("shows each variant with the request fields that select it", async () => {
     const url = upstream.serve((request, response) =>
       response.writeHead(200, { ...CACHEABLE, vary: "Accept-Language" }).end(request.headers["accept-language"]),
     );
     for (const language of ["de", "fr"]) await send(worker, `/cache/${url}`, { headers: { "accept-language": language } });
     await until(async () => assert.equal((await CACHE_KV.list({ prefix: `GET ${url}` })).keys.length >= 2, true), "two variants in KV");
-    const { page, assertClean } = await openCache(url);
+    await lookUp(url);
     await page.getByText("is stored, in 2 variants.").waitFor();
     assert.equal(await page.getByText("accept-language", { exact: true }).count(), 2);
     await page.getByText("Fields and key").first().click();
@@ -498,7 +500,7 @@ describe("the panel of the cache", () => {
     assertClean();
   });
 
-  test("shows the page as JSON beside the variants, and does not count it as one", async () => {
+  await context.test("shows the page as JSON beside the variants, and does not count it as one", async () => {
     const url = upstream.serve((_request, response) => response.writeHead(200, { ...CACHEABLE, "content-type": "text/html" }).end("<title>A page</title>"));
     await send(worker, `/cache?url=${url}`);
     const kinds = async () => {
@@ -506,7 +508,7 @@ describe("the panel of the cache", () => {
       return variants.map(({ kind }) => kind);
     };
     await until(async () => assert.deepEqual(await kinds(), ["url", "page"]), "page and JSON in KV");
-    const { page, assertClean } = await openCache(url);
+    await lookUp(url);
     await page.getByText("is stored, in 1 variant and as JSON.").waitFor();
     assert.equal(await page.getByText("page as JSON", { exact: true }).count(), 1);
 
@@ -516,11 +518,12 @@ describe("the panel of the cache", () => {
     assertClean();
   });
 
-  test("purges a tag", async () => {
+  await context.test("purges a tag", async () => {
     const url = await store({ ...CACHEABLE, "cache-tag": "sports" });
-    const { page, assertClean } = await openCache(url);
+    await lookUp(url);
     await page.getByText("is stored").waitFor();
     await page.getByLabel("What").selectOption("tag");
+    await page.getByRole("radio", { name: /^Soft/ }).check();
     assert.ok(await button(page, "Purge soft").isDisabled(), "no tag is named");
     await page.getByLabel("Tag", { exact: true }).fill("sports");
     await button(page, "Purge soft").click();
@@ -529,7 +532,7 @@ describe("the panel of the cache", () => {
     assertClean();
   });
 
-  test("offers no purge to a token of one namespace", async () => {
+  await context.test("offers no purge to a token of one namespace", async () => {
     const { page, assertClean } = await open("#/cache", { token: signToken({ sub: "looker", namespace: "CACHE_KV" }) });
     await page.getByRole("heading", { name: "Cache" }).waitFor();
     assert.equal(await page.getByRole("heading", { name: "Purge" }).count(), 0);
@@ -537,15 +540,16 @@ describe("the panel of the cache", () => {
   });
 });
 
-describe("the panel of writes", () => {
+test("the panel of writes", async (context) => {
+  const { page, assertClean } = await open("#/writes");
+
   for (const [strategy, puts] of [
     ["direct", "5"],
     ["backoff", "5"],
     ["coalesce", "1"],
   ]) {
-    test(`draws the timeline of 5 writes with ${strategy}`, async () => {
+    await context.test(`draws the timeline of 5 writes with ${strategy}`, async () => {
       const key = uniqueName("run");
-      const { page, assertClean } = await open("#/writes");
       await page.getByLabel("Key").fill(key);
       await page.getByLabel("Writes", { exact: true }).fill("5");
       await page.getByLabel("Strategy").selectOption(strategy);
@@ -556,14 +560,14 @@ describe("the panel of writes", () => {
       await page.getByRole("img", { name: /^Timeline of the run A row for each write, from 0 to .* \d accepted\./ }).waitFor();
       await page.getByText("As a table").click();
       assert.equal((await rowsOf(page, "The writes as a table")).length, 5);
-      if (strategy === "coalesce") await assertUsable(page);
       assert.match(await WRITES.get(key), /^Write attempt #/);
       assertClean();
     });
   }
 
-  test("shows why a run is refused", async () => {
-    const { page, assertClean } = await open("#/writes");
+  await context.test("a run fits each window, as a picture and as a table", () => assertUsable(page));
+
+  await context.test("shows why a run is refused", async () => {
     await page.getByLabel("Key").fill("k".repeat(513));
     await button(page, "Write").click();
     await page.getByRole("alert").getByText(/512/).waitFor();

@@ -21,29 +21,33 @@ const TABS_MAX = 80;
 
 /**
  * Returns a function that opens the console at a place such as `#/flags` as a new visitor, who
- * signs in with `token` unless that is null. It returns `{ page, problems, context, assertClean
- * }`.
+ * signs in with `token` unless that is null. It returns `{ page, problems, context, goTo,
+ * assertClean }`. `goTo(place)` leads the visitor to another place, for a small part of the time
+ * that another visitor takes.
  */
 export function consoleOf(browser, base) {
   return async (place = "", { token = WORKER_TOKEN, ...options } = {}) => {
-    const { page, problems, context } = await visitor(browser, base, options);
+    // A transition would show axe-core a colour that is on its way to another one.
+    const { page, problems, context } = await visitor(browser, base, { reducedMotion: "reduce", ...options });
     await page.goto(`/console/${place}`);
     if (token !== null) {
       await page.getByLabel("Token").fill(token);
       await page.keyboard.press("Enter");
       await page.getByRole("button", { name: "Sign out" }).waitFor();
     }
+    const goTo = (place) => page.goto(`/console/${place}`);
     /**
-     * Checks that nothing went wrong in the page, except the failures of calls that the test has
+     * Checks that nothing went wrong in the page since the last check, except the failures of calls that the test has
      * provoked: each is `[status, path]`, and at least one call whose path ends like that has
      * failed with the status. "aborted" is the status of a call that the page gave up.
      */
     const assertClean = (...provoked) => {
       for (const [status, path] of provoked) assert.ok(problems.some(isFailure(status, path)), `no call of ${path} has failed with ${status}`);
       const rest = problems.filter((problem) => !provoked.some(([status, path]) => isFailure(status, path)(problem)));
+      problems.length = 0;
       assert.deepEqual(rest, []);
     };
-    return { page, problems, context, assertClean };
+    return { page, problems, context, goTo, assertClean };
   };
 }
 
@@ -98,14 +102,13 @@ export async function assertUsable(page) {
   for (const width of WIDTHS) {
     await page.setViewportSize({ width, height: 800 });
     for (const [index, colorScheme] of SCHEMES.entries()) {
-      // A transition would still show the colours of the other scheme.
-      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await page.emulateMedia({ colorScheme });
       const explain = (error) => assert.fail(`at ${width} px, ${colorScheme}: ${error.message}`);
       await assertFits(page).catch(explain);
       await assertAccessible(page, index > 0 ? OF_COLORS : undefined).catch(explain);
     }
   }
-  await page.emulateMedia({ colorScheme: null, reducedMotion: null });
+  await page.emulateMedia({ colorScheme: null });
   await page.setViewportSize(before);
 }
 

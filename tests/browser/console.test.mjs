@@ -137,9 +137,10 @@ describe("signing in", () => {
   });
 });
 
-describe("looking", () => {
-  test("namespaces say what they hold and whether they can be changed", async () => {
-    const { page, assertClean } = await open();
+test("looking", async (context) => {
+  const { page, goTo, assertClean } = await open("#/browse");
+  await context.test("namespaces say what they hold and whether they can be changed", async () => {
+    await goTo("#/browse");
     const row = (title) => page.getByRole("row").filter({ has: page.getByRole("link", { name: title, exact: true }) });
     assert.match(await row("WRITES").innerText(), /read and write/);
     assert.match(await row("CACHE_KV").innerText(), /Stored responses of the cache\s[0-9a-f\s]+read-only/);
@@ -147,10 +148,10 @@ describe("looking", () => {
     assertClean();
   });
 
-  test("prefixes are folders with the number of their keys, and a filter narrows them", async () => {
+  await context.test("prefixes are folders with the number of their keys, and a filter narrows them", async () => {
     const folder = newFolder();
     for (const key of ["fruit/apple", "fruit/pear", "fruit/exotic/durian", "tea", "toast"]) await KV.put(folder + key, key);
-    const { page, assertClean } = await open(place(folder));
+    await goTo(place(folder));
     await rows(page).nth(2).waitFor();
     assert.deepEqual(await rows(page).allInnerTexts(), ["fruit/\n3", "tea", "toast"]);
     await rows(page).first().click();
@@ -163,10 +164,12 @@ describe("looking", () => {
     await settles(() => rows(page).count(), 5);
     await page.getByLabel("Sort what is loaded").selectOption("nameDescending");
     await settles(() => rows(page).first().innerText(), `${folder}toast`);
+    await page.getByLabel("Folders").check();
+    await page.getByLabel("Sort what is loaded").selectOption("name");
     assertClean();
   });
 
-  test("JSON is laid out with its numbers as they were written; text, bytes and images are shown as such", async () => {
+  await context.test("JSON is laid out with its numbers as they were written; text, bytes and images are shown as such", async () => {
     const folder = newFolder();
     await KV.put(`${folder}json`, '{"n":12345678901234567890,"a":[],"b":[1]}', { metadata: { by: "ann" }, expirationTtl: 3 * 3600 });
     await KV.put(`${folder}text`, "two\nlines");
@@ -176,7 +179,7 @@ describe("looking", () => {
       `${folder}svg`,
       '<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)" width="9" height="9"><style>rect{fill:red}</style><script>alert(2)</script><rect width="9" height="9"/></svg>',
     );
-    const { page, assertClean } = await open(place(folder, `${folder}json`));
+    await goTo(place(folder, `${folder}json`));
     await editor(page).waitFor();
     assert.deepEqual(await lines(page), ["{", '  "n": 12345678901234567890,', '  "a": [],', '  "b": [', "    1", "  ]", "}"]);
     assert.deepEqual(await lines(page, "Metadata"), ["{", '  "by": "ann"', "}"]);
@@ -201,11 +204,11 @@ describe("looking", () => {
     assertClean();
   });
 
-  test("a value of megabytes is shown whole, whether it has many lines or one", async () => {
+  await context.test("a value of megabytes is shown whole, whether it has many lines or one", async () => {
     const folder = newFolder();
     await KV.put(`${folder}json`, JSON.stringify(Array.from({ length: 50_000 }, (_, id) => ({ id, name: `item ${id}` }))));
     await KV.put(`${folder}line`, `${"a line ".repeat(400_000)}and its end`);
-    const { page, assertClean } = await open(place(folder, `${folder}json`));
+    await goTo(place(folder, `${folder}json`));
     await editor(page).focus();
     await page.keyboard.press("Control+End");
     await settles(async () => (await lines(page)).slice(-3), ['    "name": "item 49999"', "  }", "]"]);
@@ -217,9 +220,9 @@ describe("looking", () => {
     assertClean();
   });
 
-  test("a key that does not exist is said to be so, and is no failure for the browser", async () => {
+  await context.test("a key that does not exist is said to be so, and is no failure for the browser", async () => {
     const folder = newFolder();
-    const { page, assertClean } = await open(place(folder, `${folder}gone`));
+    await goTo(place(folder, `${folder}gone`));
     await page.getByText("This key does not exist.").waitFor();
     await KV.put(`${folder}gone`, "back");
     await button(page, "Read again").click();
@@ -228,11 +231,11 @@ describe("looking", () => {
     assertClean();
   });
 
-  test("a script in key, value and metadata is text", async () => {
+  await context.test("a script in key, value and metadata is text", async () => {
     const folder = newFolder();
     const script = "<script>alert(1)</script><img src=x onerror=alert(2)>";
     await KV.put(folder + script.replaceAll("/", ""), script, { metadata: { [script]: script } });
-    const { page, assertClean } = await open(place(folder));
+    await goTo(place(folder));
     page.on("dialog", () => assert.fail("a script ran"));
     await rows(page).first().click();
     await editor(page).waitFor();
@@ -243,10 +246,10 @@ describe("looking", () => {
     assertClean();
   });
 
-  test("the list names the row that the keyboard acts on while it is drawn, and leads back to it", async () => {
+  await context.test("the list names the row that the keyboard acts on while it is drawn, and leads back to it", async () => {
     const folder = newFolder();
     await Promise.all(Array.from({ length: 150 }, (_, index) => KV.put(`${folder}${String(index).padStart(3, "0")}`, "")));
-    const { page, assertClean } = await open(place(folder));
+    await goTo(place(folder));
     const list = page.getByRole("listbox");
     /**
      * Returns the text of the row that is named, `null` if none is, and `undefined` if it does not
@@ -272,10 +275,10 @@ describe("looking", () => {
     assertClean();
   });
 
-  test("a key that is opened while the filter waits stays open, and the filter says what the address does", async () => {
+  await context.test("a key that is opened while the filter waits stays open, and the filter says what the address does", async () => {
     const folder = newFolder();
     for (const key of ["a1", "a2", "b"]) await KV.put(folder + key, key);
-    const { page, assertClean } = await open(place(folder, `${folder}a2`));
+    await goTo(place(folder, `${folder}a2`));
     await page.locator(".key-row.active", { hasText: "a2" }).waitFor();
     await page.getByLabel("Keys that begin with").fill("a");
     await rows(page).filter({ hasText: "a1" }).click();
@@ -287,8 +290,8 @@ describe("looking", () => {
     assertClean();
   });
 
-  test("with 100,000 keys loaded the list has only the rows in view, and scrolls at once", async () => {
-    const { page, assertClean } = await open();
+  await context.test("with 100,000 keys loaded the list has only the rows in view, and scrolls at once", async () => {
+    await goTo("#/browse");
     // The list of KV, without the minutes that it takes to write as many keys.
     await page.route("**/WRITES/keys?*", (route) => {
       const from = Number(new URL(route.request().url()).searchParams.get("cursor") ?? 0);
@@ -339,6 +342,7 @@ describe("looking", () => {
       assert.ok(added < 500 && rows < 100, `a step has added ${added} nodes, and the list has ${rows} rows`);
       assert.ok(Math.abs(shown) <= 1, `the first row in view is ${shown} rows away from its place`);
     }
+    await page.unroute("**/WRITES/keys?*");
     assertClean();
   });
 });
@@ -708,10 +712,11 @@ describe("changing", () => {
   });
 });
 
-describe("files", () => {
-  test("files are uploaded as keys, and a value is downloaded byte for byte", async () => {
+test("files", async (context) => {
+  const { page, goTo, assertClean } = await open("#/browse");
+  await context.test("files are uploaded as keys, and a value is downloaded byte for byte", async () => {
     const folder = newFolder();
-    const { page, assertClean } = await open(place(folder));
+    await goTo(place(folder));
     const bytes = Buffer.from([0, 255, 13, 10, 128]);
     await choose(page, "More", "Upload files…");
     await page.locator("dialog input[type=file]").setInputFiles([
@@ -732,10 +737,10 @@ describe("files", () => {
     assertClean();
   });
 
-  test("a shorter value is shown from its start after the end of a long one was in view", async () => {
+  await context.test("a shorter value is shown from its start after the end of a long one was in view", async () => {
     const folder = newFolder();
     await KV.put(`${folder}a`, "short");
-    const { page, assertClean } = await open(place(folder, `${folder}a`));
+    await goTo(place(folder, `${folder}a`));
     await editor(page).waitFor();
     const long = { name: "long", mimeType: "application/octet-stream", buffer: Buffer.alloc(1024 * 1024 + 1) };
     await page.locator("input[type=file]").setInputFiles(long);
@@ -747,13 +752,13 @@ describe("files", () => {
     assertClean();
   });
 
-  test("what is exported in either format is imported again", async () => {
+  await context.test("what is exported in either format is imported again", async () => {
     const folder = newFolder();
     await KV.put(`${folder}text`, 'é "\n', { metadata: { a: 1 }, expiration: 2_000_000_000 });
     await KV.put(`${folder}bytes`, new Uint8Array([0, 255]).buffer);
     const ndjson = `{"key":"${folder}bytes","value":"AP8=","base64":true}\n{"key":"${folder}text","value":"é \\"\\n","metadata":{"a":1},"expiration":2000000000}\n`;
     const json = `[\n${ndjson.trimEnd().replace("\n", ",\n")}\n]\n`;
-    const { page, assertClean } = await open(place(folder));
+    await goTo(place(folder));
     for (const [format, expected] of Object.entries({ ndjson, json })) {
       await choose(page, "More", "Export…");
       await page.getByLabel("Format").selectOption(format);
@@ -775,9 +780,9 @@ describe("files", () => {
     assertClean();
   });
 
-  test("a file with a mistake is refused with its line, before the first write", async () => {
+  await context.test("a file with a mistake is refused with its line, before the first write", async () => {
     const folder = newFolder();
-    const { page, assertClean } = await open(place(folder));
+    await goTo(place(folder));
     await choose(page, "More", "Import…");
     const text = `{"key":"${folder}a","value":"1"}\n{"key":"${folder}b","value":2}\n`;
     await page.locator("dialog input[type=file]").setInputFiles({ name: "pairs.ndjson", mimeType: "text/plain", buffer: Buffer.from(text) });
@@ -951,16 +956,9 @@ describe("for everybody", () => {
     assertClean();
   });
 
-  test("the form to sign in and the list of keys fit each window, in the colours of the system", async () => {
-    const folder = newFolder();
-    await KV.put(`${folder}a`, '{"a":[1,"x",true]}', { metadata: { a: 1 }, expirationTtl: 3600 });
-    await KV.put(`${folder}dir/b`, "b");
-    const { page, assertClean } = await open(place(folder), { token: null });
+  test("the form to sign in fits each window, and the page has the colours of the system", async () => {
+    const { page, assertClean } = await open("", { token: null });
     await page.getByLabel("Token").waitFor();
-    await assertUsable(page);
-    await page.getByLabel("Token").fill(WORKER_TOKEN);
-    await page.keyboard.press("Enter");
-    await rows(page).first().waitFor();
     await assertUsable(page);
     for (const colorScheme of ["light", "dark"]) {
       await page.emulateMedia({ colorScheme });
@@ -970,8 +968,9 @@ describe("for everybody", () => {
     assertClean();
   });
 
-  test("at 400 px nothing is cut off, and list and value take turns", async () => {
+  test("long names fit each window, and at 400 px list and value take turns", async () => {
     const folder = `${newFolder()}${"a-long-name-".repeat(8)}/`;
+    await KV.put(`${folder}dir/${"k".repeat(120)}`, "in a folder");
     await KV.put(`${folder}${"k".repeat(120)}`, `{"long":"${"v".repeat(300)}"}`, { metadata: { note: "m".repeat(200) }, expirationTtl: 3600 });
     const { page, assertClean } = await open("", NARROW);
     await link(page, "WRITES").waitFor();
@@ -979,7 +978,7 @@ describe("for everybody", () => {
     await page.goto(`/console/${place(folder)}`);
     await rows(page).first().waitFor();
     await assertUsable(page);
-    await rows(page).first().click();
+    await rows(page).last().click();
     await editor(page).waitFor();
     assert.ok(!(await page.getByRole("listbox").isVisible()));
     await assertUsable(page);
@@ -992,11 +991,12 @@ describe("for everybody", () => {
   });
 });
 
-describe("many keys", () => {
-  test("exactly the keys that were counted are deleted, and the prefix cannot be changed meanwhile", async () => {
+test("many keys", async (context) => {
+  const { page, goTo, assertClean } = await open("#/browse");
+  await context.test("exactly the keys that were counted are deleted, and the prefix cannot be changed meanwhile", async () => {
     const folder = newFolder();
     for (const key of ["a", "b"]) await KV.put(folder + key, "x");
-    const { page, assertClean } = await open(place(folder));
+    await goTo(place(folder));
     await choose(page, "More", "Delete by prefix…");
     let answer;
     const isAnswered = new Promise((resolve) => {
@@ -1015,12 +1015,14 @@ describe("many keys", () => {
     await button(page, "Delete 2 keys").click();
     await said(page, "2 keys deleted.");
     assert.deepEqual(await Promise.all(["a", "b", "later"].map((key) => stored(folder + key))), [null, null, "x"]);
+    await page.unrouteAll();
+    await button(page, "Close").click();
     assertClean();
   });
 
-  test("an upload that fails says how many files it has written, and may be tried again", async () => {
+  await context.test("an upload that fails says how many files it has written, and may be tried again", async () => {
     const folder = newFolder();
-    const { page, assertClean } = await open(place(folder));
+    await goTo(place(folder));
     let isRefused = true;
     await page.route("**/values/*", async (route) => {
       if (!isRefused || !route.request().url().includes("b.txt")) return route.continue();
@@ -1036,13 +1038,15 @@ describe("many keys", () => {
     await button(page, "Replace and upload").click();
     await said(page, "2 files uploaded.");
     assert.deepEqual(await Promise.all(["a.txt", "b.txt"].map((name) => stored(folder + name))), ["a.txt", "b.txt"]);
+    await page.unrouteAll();
+    await button(page, "Close").click();
     assertClean([400, "b.txt"]);
   });
 
-  test("Escape stops what runs, shows what was done, and closes the dialog only then", async () => {
+  await context.test("Escape stops what runs, shows what was done, and closes the dialog only then", async () => {
     const folder = newFolder();
     await KV.put(`${folder}a`, "x");
-    const { page, assertClean } = await open(place(folder));
+    await goTo(place(folder));
     await choose(page, "More", "Delete by prefix…");
     await button(page, "Count").click();
     await page.route("**/bulk/delete", () => {});
@@ -1054,12 +1058,14 @@ describe("many keys", () => {
     await page.getByRole("dialog").waitFor({ state: "detached" });
     await choose(page, "More", "Delete by prefix…");
     await button(page, "Count").waitFor();
+    await page.unrouteAll({ behavior: "ignoreErrors" });
+    await button(page, "Cancel").click();
     assertClean(["aborted", "/bulk/delete"]);
   });
 
-  test("choosing a file anew forgets the one before, so that it can be chosen again after it was corrected", async () => {
+  await context.test("choosing a file anew forgets the one before, so that it can be chosen again after it was corrected", async () => {
     const folder = newFolder();
-    const { page, assertClean } = await open(place(folder));
+    await goTo(place(folder));
     await choose(page, "More", "Import…");
     const file = page.locator("dialog input[type=file]");
     await file.setInputFiles({ name: "pairs.ndjson", mimeType: "text/plain", buffer: Buffer.from("[1]") });
@@ -1069,13 +1075,14 @@ describe("many keys", () => {
     await chooser;
     assert.equal(await file.inputValue(), "");
     assert.equal(await page.getByRole("alert").filter({ hasText: "Line 1:" }).count(), 0);
+    await button(page, "Cancel").click();
     assertClean();
   });
 
-  test("a pair that has expired, and whose key exists, is left out and counted once", async () => {
+  await context.test("a pair that has expired, and whose key exists, is left out and counted once", async () => {
     const folder = newFolder();
     await KV.put(`${folder}a`, "old");
-    const { page, assertClean } = await open(place(folder));
+    await goTo(place(folder));
     const buffer = Buffer.from(`{"key":"${folder}a","value":"1","expiration":1}\n{"key":"${folder}b","value":"2"}\n`);
     await choose(page, "More", "Import…");
     await page.locator("dialog input[type=file]").setInputFiles({ name: "pairs.ndjson", mimeType: "text/plain", buffer });
