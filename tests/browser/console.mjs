@@ -37,9 +37,10 @@ export function consoleOf(browser, base) {
     }
     const goTo = (place) => page.goto(`/console/${place}`);
     /**
-     * Checks that nothing went wrong in the page since the last check, except the failures of calls that the test has
-     * provoked: each is `[status, path]`, and at least one call whose path ends like that has
-     * failed with the status. "aborted" is the status of a call that the page gave up.
+     * Checks that nothing went wrong in the page since the last check, except the failures of
+     * calls that the test has provoked: each is `[status, path]`, and at least one call whose path
+     * ends like that has failed with the status. "aborted" is the status of a call that the page
+     * gave up.
      */
     const assertClean = (...provoked) => {
       for (const [status, path] of provoked) assert.ok(problems.some(isFailure(status, path)), `no call of ${path} has failed with ${status}`);
