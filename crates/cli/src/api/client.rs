@@ -23,8 +23,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Shorter waits before a retry are not reported, in milliseconds.
 const REPORTED_WAIT_MS: u64 = 2000;
 
-/// `Retry-After` is respected up to five minutes: an account that made its 1,200 calls has to
-/// wait that long.
+/// `Retry-After` is respected up to five minutes: an account may make 1,200 calls in that time,
+/// and one that has made them may have to wait that long.
 const BACKOFF: Backoff =
     Backoff { first_ms: 1000, cap_ms: 30_000, retry_after_cap_ms: 300_000, tries_max: 8, deadline_ms: 0 };
 
@@ -122,7 +122,8 @@ impl ApiClient {
     pub(super) fn new(endpoint: ApiEndpoint, deadline: Duration, progress: Progress) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            // The API does not redirect. Whatever does must not get the token.
+            // The API does not redirect, so a redirect comes from something else, and where it
+            // leads must not get the token.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
@@ -184,17 +185,11 @@ impl ApiClient {
         };
         let time = BlockingTime::new(report_wait, || cancellation.is_cancelled(true));
         let is_retry = Cell::new(false);
-        // Every call has a retry budget of its own, so the shared budget of an isolate does not
-        // apply.
+        // Each call has a retry budget of its own; the calls of an isolate of the Worker, which
+        // also uses `retry`, share one.
         let budget = RefCell::new(Budget::new());
         let retried = clock::run(retry(&backoff, &budget, &time, async |time_left_ms| {
-            if cancellation.is_cancelled(is_retry.replace(true)) {
-                return Err(ApiAttemptError::cancelled());
-            }
-            let time_left_ms = self.wait_for_rate_limit(what, time_left_ms, || cancellation.is_cancelled(true));
-            if time_left_ms == 0 {
-                return Err(ApiAttemptError::out_of_time());
-            }
+            let time_left_ms = self.begin_attempt(what, time_left_ms, cancellation, is_retry.replace(true))?;
             // Messages are cleaned here, before anything can show them.
             let outcome = attempt(self, Duration::from_millis(time_left_ms))
                 .map_err(|failed| ApiAttemptError { kind: failed.kind.printable(self.endpoint.token()), ..failed });
@@ -215,31 +210,45 @@ impl ApiClient {
         })
     }
 
-    /// Waits until the rate limit allows a call. Does not wait if that takes longer than the time
-    /// that is left, or once the call is cancelled. Returns the time that is left then.
-    fn wait_for_rate_limit(&self, what: &str, time_left_ms: u64, is_cancelled: impl Fn() -> bool) -> u64 {
+    /// Waits until the rate limit allows an attempt, and returns the time that is left then. An
+    /// attempt that must still be made although retries are cancelled, or for which the wait would
+    /// take longer than the time that is left, does not wait. The error is that the attempt must
+    /// not be made, or that no time is left.
+    fn begin_attempt(
+        &self,
+        what: &str,
+        time_left_ms: u64,
+        cancellation: &Cancellation,
+        is_retry: bool,
+    ) -> Result<u64, ApiAttemptError> {
         let started_ms = clock::now_ms();
         loop {
+            if cancellation.is_cancelled(is_retry) {
+                return Err(ApiAttemptError::cancelled());
+            }
             let now_ms = clock::now_ms();
             let left_ms = time_left_ms.saturating_sub(now_ms - started_ms);
+            if left_ms == 0 {
+                return Err(ApiAttemptError::out_of_time());
+            }
             let wait_ms = self.rate_limit.begin_call(now_ms);
             if wait_ms == 0 {
-                return left_ms;
+                return Ok(left_ms);
             }
-            if wait_ms >= left_ms || is_cancelled() {
+            if wait_ms >= left_ms || cancellation.is_cancelled(true) {
                 self.rate_limit.begin_call_anyway();
-                return left_ms;
+                return Ok(left_ms);
             }
             if wait_ms >= REPORTED_WAIT_MS {
                 let seconds = wait_ms.div_ceil(1000);
                 self.progress.note(&format!("the rate limit of the API is reached: waiting {seconds} s to {what}"));
             }
-            clock::sleep(wait_ms, &is_cancelled);
+            clock::sleep(wait_ms, || cancellation.is_cancelled(true));
         }
     }
 
-    /// Sends a request once, within the time that is left. A response with an error status is no
-    /// error here.
+    /// Sends a request once, within the time that is left. A response with an error status is not
+    /// an error here.
     pub(super) fn send(&self, request: ApiRequest<'_>, time_left: Duration) -> Result<ApiResponse, ApiAttemptError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let sent = self.request_once(request, time_left);
@@ -338,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_call_is_not_retried_or_not_made_at_all() {
+    fn a_cancelled_call_is_not_retried_and_one_cancelled_before_it_begins_is_not_made() {
         let base = ApiBase { url: "http://127.0.0.1:9".to_owned(), is_loopback: true };
         let client = client(base);
         for (calls, retries, expected) in [(true, false, 0), (false, true, 1), (true, true, 0)] {
@@ -360,6 +369,28 @@ mod tests {
             assert_eq!(tries, expected, "{sentence}");
             assert!(sentence.starts_with("cannot list the keys: it was cancelled"), "{sentence}");
             assert!(sentence.ends_with("; a signal stopped it; run it again, what was written stays"), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn a_call_cancelled_while_it_waits_for_the_rate_limit_is_not_made_and_one_without_retries_is_made_at_once() {
+        for (cancels_calls, expected) in [(true, 0), (false, 1)] {
+            let client = client(ApiBase { url: "http://127.0.0.1:9".to_owned(), is_loopback: true });
+            client.rate_limit.begin_call_anyway();
+            client.rate_limit.end_call(Some(r#""default";r=0;t=300"#), clock::now_ms());
+            let cancellation = Cancellation::default();
+            let token = if cancels_calls { &cancellation.calls } else { &cancellation.retries }.clone();
+            let cancelling = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(50));
+                token.cancel();
+            });
+            let mut tries = 0;
+            let called = client.call("list the keys", &cancellation, |_, _| {
+                tries += 1;
+                Ok(())
+            });
+            cancelling.join().unwrap();
+            assert_eq!((tries, called.is_ok()), (expected, !cancels_calls));
         }
     }
 
