@@ -16,7 +16,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::database_address::{TlsSettings, TlsTrust, TrustRoots};
 use super::error::SourceError;
 
-/// Returns what makes TLS connections, if the server supports them.
+/// Returns the TLS connector for the settings.
 pub(super) fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, SourceError> {
     let provider = Arc::new(ring::default_provider());
     let (anchors, for_host) = match &settings.trust {
@@ -41,12 +41,20 @@ pub(super) fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, Sou
                     key.display()
                 ))
             };
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(&error))?;
-            config.with_client_auth_cert(certificates_of(certificates)?, key).map_err(|error| unusable(&error))?
+            let parsed = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(&error))?;
+            config.with_client_auth_cert(certificates_of(certificates)?, parsed).map_err(|error| match error {
+                Error::InconsistentKeys(_) => SourceError::new(format!(
+                    "the key in {} (sslkey) is not the one of the certificate in {} (sslcert); give the two that \
+                     belong together in DATABASE_URL",
+                    key.display(),
+                    certificates.display()
+                )),
+                error => unusable(&error),
+            })?
         }
     };
     if settings.direct {
-        // PostgreSQL requires ALPN (RFC 7301) if TLS comes first.
+        // PostgreSQL requires ALPN (RFC 7301) if the connection begins with TLS.
         config.alpn_protocols = vec![b"postgresql".to_vec()];
     }
     Ok(MakeRustlsConnect::new(config))
@@ -90,8 +98,8 @@ fn certificates_of(path: &Path) -> Result<Vec<CertificateDer<'static>>, SourceEr
     if certificates.is_empty() { Err(unusable(&"there is none in it")) } else { Ok(certificates) }
 }
 
-/// Checks as much of the server's certificate as `sslmode` asks for. That the server has the
-/// private key is always checked.
+/// Checks of the server's certificate what `sslmode` asks for: nothing, its chain, or chain and
+/// host. That the server has its private key is checked in every mode.
 #[derive(Debug)]
 struct ServerVerifier {
     /// None if any certificate is accepted.
@@ -104,19 +112,19 @@ impl ServerVerifier {
     fn verify_signed(
         &self,
         anchors: &TrustAnchors,
-        shown: &CertificateDer<'_>,
+        end_entity: &CertificateDer<'_>,
         parsed: &ParsedCertificate<'_>,
-        between: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
         let algorithms = self.provider.signature_verification_algorithms.all;
-        match verify_server_cert_signed_by_trust_anchor(parsed, &anchors.store, between, now, algorithms) {
+        match verify_server_cert_signed_by_trust_anchor(parsed, &anchors.store, intermediates, now, algorithms) {
             // A self-signed certificate is usually marked as one of a CA, which webpki
             // does not accept for a server (rustls has no kind for that; dates were checked
-            // before). Like libpq, this accepts it if it is one of those in sslrootcert.
+            // before). Like libpq, this accepts it if it is itself one of the trusted ones.
             Err(Error::InvalidCertificate(CertificateError::Other(_))) => {
-                let is_named = anchors.certificates.iter().any(|one| one == shown);
-                if is_named { Ok(()) } else { Err(CertificateError::UnknownIssuer.into()) }
+                let is_trusted = anchors.certificates.iter().any(|one| one == end_entity);
+                if is_trusted { Ok(()) } else { Err(CertificateError::UnknownIssuer.into()) }
             }
             other => other,
         }
@@ -165,7 +173,7 @@ impl ServerCertVerifier for ServerVerifier {
     }
 }
 
-/// Returns what a failed handshake means, and what people can do.
+/// Returns the message about a failed handshake: what it means, and what people can do.
 pub(super) fn refusal(error: &Error) -> String {
     if matches!(error, Error::InvalidMessage(_)) {
         return format!(
@@ -199,4 +207,50 @@ pub(super) fn refusal(error: &Error) -> String {
         ),
     };
     format!("the server's certificate {what}; {advice}")
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+
+    use super::*;
+
+    /// A certificate for [`private_key`] of 1, valid until 2126.
+    const CERTIFICATE: &str = "\
+        MIIBGzCBzqADAgECAgEBMAUGAytlcDAMMQowCAYDVQQDDAFjMCAXDTI2MTEzMDAzMzkxM1oYDzIxMjYxMTA2MDMzOT\
+        EzWjAMMQowCAYDVQQDDAFjMCowBQYDK2VwAyEAiojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1yjUzBRMB0G\
+        A1UdDgQWBBSa0Z4PFu73FMuQxvGV285m6UWA+TAfBgNVHSMEGDAWgBSa0Z4PFu73FMuQxvGV285m6UWA+TAPBgNVHR\
+        MBAf8EBTADAQH/MAUGAytlcANBALa6Jlg9tNnJcgSCs8qjgEQzmvWieDAmhUrw6ta75rKZ3Wg4cTxyGYoLEFvXRj75\
+        tohBvUq3ivISAL3z4/jo3AY=";
+
+    fn pem(label: &str, base64: &str) -> String {
+        format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n")
+    }
+
+    /// Returns an Ed25519 key whose bytes all have this value (RFC 8410 §7).
+    fn private_key(byte: u8) -> String {
+        let algorithm = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+        pem("PRIVATE KEY", &BASE64_STANDARD.encode([&algorithm[..], &[byte; 32]].concat()))
+    }
+
+    #[test]
+    fn a_client_key_that_cannot_be_used_is_reported_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = (folder.path().join("client.crt"), folder.path().join("client.key"));
+        fs::write(&certificate, pem("CERTIFICATE", CERTIFICATE)).unwrap();
+        for (text, expected) in [
+            (private_key(1), ""),
+            (private_key(2), "(sslkey) is not the one of the certificate in "),
+            ("no key".to_owned(), "it must be a PEM file without a passphrase"),
+            (pem("PRIVATE KEY", "AAAA"), "it must be a PEM file without a passphrase"),
+        ] {
+            fs::write(&key, &text).unwrap();
+            let client = Some((certificate.clone(), key.clone()));
+            let settings = TlsSettings { trust: TlsTrust::Anything, client, direct: false };
+            let sentence = connector(&settings).err().map(|error| error.to_string()).unwrap_or_default();
+            assert_eq!(sentence.is_empty(), expected.is_empty(), "{sentence}");
+            assert!(sentence.contains(expected), "{sentence}");
+        }
+    }
 }
