@@ -1,6 +1,9 @@
-// Lints that no other linter here has: comments on lines of their own and the prose of pages end
-// before column 100 if they can be broken, a type name means one thing in the whole workspace,
-// files of tests and examples excepted, and there are no import cycles.
+// Checks what no other linter here does:
+//
+// - Comments on lines of their own and the prose of pages end before column 100 if they can be
+//   broken.
+// - No two types have the same name, except in files of tests and examples.
+// - There are no import cycles.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -23,7 +26,7 @@ const IN_TESTS = /(^|\/)(tests|examples)(\/|\.rs$)/;
 export function lintText() {
   const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { cwd: ROOT, encoding: "utf8" }).trim().split("\n");
   const sources = files.filter((file) => /\.(rs|mjs|jsx?)$/.test(file));
-  const faults = [...sources.flatMap(longComments), ...pages().filter(isWritten).flatMap(longProse)];
+  const faults = [...sources.flatMap(longComments), ...pages().filter(isHandwritten).flatMap(longProse)];
   const production = sources.filter((file) => file.endsWith(".rs") && !IN_TESTS.test(file));
   faults.push(...repeatedTypes(production));
   const modules = [...production, ...sources.filter((file) => !file.endsWith(".rs"))];
@@ -31,23 +34,24 @@ export function lintText() {
   if (faults.length > 0) throw new Failure(`${faults.join("\n")}\n${faults.length} faults in comments, pages, names and imports.`);
 }
 
+const columnsOf = (line) => [...line].length;
 const linesOf = (file) => readFileSync(join(ROOT, file), "utf8").split("\n");
 
 function longComments(file) {
   return linesOf(file).flatMap((line, index) => {
     const isComment = (file.endsWith(".rs") ? /^\s*\/\// : /^\s*(\/\/|\/?\*)/).test(line);
-    if (!isComment || line.length <= COLUMNS || UNBREAKABLE.test(line)) return [];
-    return [`${file}:${index + 1}: the comment ends at column ${line.length}; ${COLUMNS} at most.`];
+    if (!isComment || columnsOf(line) <= COLUMNS || UNBREAKABLE.test(line)) return [];
+    return [`${file}:${index + 1}: the comment ends at column ${columnsOf(line)}; ${COLUMNS} at most.`];
   });
 }
 
-/** Returns false for the page that is generated. */
-const isWritten = (page) => page !== "docs/errors.md";
+/** Returns false for the one page that is generated. */
+const isHandwritten = (page) => page !== "docs/errors.md";
 
 /** A table's row cannot be broken, nor can a line with a long link. */
 function longProse(page) {
-  const long = linesOfPage(page).filter(({ text }) => [...text].length > COLUMNS && !text.startsWith("|") && !/\]\(\S{30,}\)/.test(text));
-  return long.map(({ number, text }) => `${page}:${number}: the line ends at column ${[...text].length}; ${COLUMNS} at most.`);
+  const long = linesOfPage(page).filter(({ text }) => columnsOf(text) > COLUMNS && !text.startsWith("|") && !/\]\(\S{30,}\)/.test(text));
+  return long.map(({ number, text }) => `${page}:${number}: the line ends at column ${columnsOf(text)}; ${COLUMNS} at most.`);
 }
 
 function repeatedTypes(files) {

@@ -37,8 +37,8 @@ const NETWORK =
 const held = new AsyncLocalStorage();
 
 /**
- * Runs `body`, and shows its output and that of its programs when it ends, so that it does not mix
- * with the output of what runs beside it.
+ * Runs `body`, and shows its output and that of its programs when it ends, so that the outputs of
+ * parallel steps do not mix.
  */
 export async function holdOutput(body) {
   const chunks = [];
@@ -57,8 +57,8 @@ export function show(line) {
 }
 
 /**
- * Runs a program to its end and shows its output. Throws a `Failure` if it does not start or
- * fails; `doing` names the step in its message.
+ * Runs a program to its end and shows its output. Throws a `Failure` if it cannot be started
+ * or fails; `doing` names the step in its message.
  */
 export function run(command, args, { doing, ...options } = {}) {
   const chunks = held.getStore();
@@ -66,10 +66,10 @@ export function run(command, args, { doing, ...options } = {}) {
   return new Promise((resolve, reject) => {
     let tail = "";
     const child = start(command, args, { ...options, stdio });
-    child.stdout?.on("data", (chunk) => chunks.push(chunk));
+    const showOn = (stream, chunk) => (chunks ? chunks.push(chunk) : stream.write(chunk));
+    child.stdout?.on("data", (chunk) => showOn(process.stdout, chunk));
     child.stderr?.on("data", (chunk) => {
-      if (chunks) chunks.push(chunk);
-      else process.stderr.write(chunk);
+      showOn(process.stderr, chunk);
       tail = (tail + chunk).slice(-20000);
     });
     child.on("error", (error) => reject(new Failure(`${command} did not start (${error.code ?? error.message}), so ${doing} failed.`)));
@@ -82,15 +82,15 @@ export function run(command, args, { doing, ...options } = {}) {
   });
 }
 
-/** Returns the output of a program, or undefined if it does not exist or fails. */
+/** Returns the output of a program, or undefined if it cannot be started or fails. */
 export function outputOf(command, args, env = process.env) {
   const { status, stdout } = spawnSync(command, args, { cwd: ROOT, env, encoding: "utf8" });
   return status === 0 ? stdout.trim() : undefined;
 }
 
 /**
- * Makes Cargo show its progress bar, which it does by itself only on a terminal; here it writes to
- * a pipe.
+ * Environment variables that make Cargo show its progress bar although it writes to a pipe; none
+ * if this process has no terminal.
  */
 export const cargoProgress = process.stderr.isTTY
   ? { CARGO_TERM_COLOR: "always", CARGO_TERM_PROGRESS_WHEN: "always", CARGO_TERM_PROGRESS_WIDTH: String(Math.min(process.stderr.columns ?? 80, 100)) }
@@ -120,8 +120,8 @@ export async function main(body, { signalExitCode } = {}) {
 
 let ending = false;
 
-// If the reader of the output goes away, as in `npm start | head`, this ends as other programs of
-// a shell do (128 + SIGPIPE). A closed stderr ends nothing.
+// If the reader of the output goes away, as in `npm start | head`, the exit code is that of a
+// shell for a program that SIGPIPE ended (128 + 13). A closed stderr ends nothing.
 const CLOSED_PIPE = 141;
 process.stdout.on("error", (error) => (error.code === "EPIPE" ? void end(CLOSED_PIPE) : void fail(`the output cannot be written: ${error.message}`)));
 process.stderr.on("error", () => {});

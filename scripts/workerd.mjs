@@ -7,17 +7,17 @@
 //   our own would test our idea of KV: miniflare's is that of `wrangler dev`. miniflare also has
 //   the REST API over it, static assets, and the eviction of Durable Objects.
 // - For the benchmark, `startWorkerd` starts it. miniflare simulates KV with a Durable Object in
-//   the same process: a read costs ten times what is timed here, and would count as the Worker's
-//   CPU time; the time to the first response would include miniflare's own start.
+//   the same process: a read would cost ten times what the benchmark times, and count as the
+//   Worker's CPU time; the time to the first response would include miniflare's own start.
 //
 // So these things differ in the benchmark:
 //
 // - Each KV namespace is a service of its own, a folder or a server.
 // - There are no static assets: the binding `CONSOLE` is missing.
 // - There are no datasets of Analytics Engine. miniflare's take points and drop them.
-// - There is no Worker in front. miniflare's adds what Cloudflare adds to a request; tests pass it
-//   by if they use `directUrl`.
-// - All vars are texts. miniflare gives a var of wrangler.toml that is no text as JSON, as
+// - There is no Worker in front. miniflare's adds what Cloudflare adds to a request; tests
+//   bypass it with `directUrl`.
+// - All vars are strings. miniflare passes a var of wrangler.toml that is not a string as JSON, as
 //   `wrangler dev` does.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -81,18 +81,18 @@ export function findWorkerd() {
         .trim()
         .replace(/^workerd /, ""),
     };
-  } catch {
-    throw new Failure("workerd is not installed: run `npm install`.");
+  } catch (error) {
+    throw new Failure(`workerd is not installed or does not run (${error.code ?? error.message}): run \`npm install\`.`);
   }
 }
 
 /**
- * Starts the workerd of `findWorkerd` with a file that has the text of `workerdConfig`, on this
+ * Starts the workerd of `findWorkerd` with a configuration file (see `workerdConfig`), on this
  * core if one is given, and waits until it accepts connections on the port. `errors` of the
- * process that it returns is the end of its standard error.
+ * returned process is the end of its standard error.
  */
-export async function startWorkerd({ binary }, config, port, core) {
-  const command = [binary, "serve", config];
+export async function startWorkerd({ binary }, configPath, port, core) {
+  const command = [binary, "serve", configPath];
   if (core !== undefined) command.unshift("taskset", "-c", String(core));
   const child = spawn(command[0], command.slice(1), { stdio: ["ignore", "ignore", "pipe"] });
   const workerd = new WorkerdProcess(child);
@@ -121,7 +121,7 @@ const list = (items) => `[\n      ${items.join(",\n      ")}\n    ]`;
  *   the main module first.
  * - `vars` are all vars and secrets.
  * - `kv` are its KV namespaces by the names of their bindings: each the path of a folder with a
- *   file for each key, or the `socket` of a server that speaks workerd's protocol of KV.
+ *   file for each key, or the `socket` of a server that speaks workerd's KV protocol.
  * - `objectsPath` is the folder for the storage of its Durable Objects.
  */
 export function workerdConfig({ worker, modules, vars, kv, objectsPath, port }) {
