@@ -14,7 +14,7 @@ const worker = await startWorker({ vars: { CACHE_UPSTREAMS: upstream.origin } })
 const { CACHE_KV } = worker.env;
 
 const html = "<html><head><title>A page</title></head><body><p>Its text</p></body></html>";
-const cached = (url, options) => send(worker, `/cache?url=${encodeURIComponent(url)}`, options);
+const requestPage = (url, options) => send(worker, `/cache?url=${encodeURIComponent(url)}`, options);
 const stored = (url) => eventually(() => CACHE_KV.get(`page:${url}`, "json"), `the page of ${url} in CACHE_KV`);
 
 function assertMiss(response, { status = 200, isStored = status === 200, detail } = {}) {
@@ -35,7 +35,7 @@ function assertHit(response) {
 test("a miss is fetched, returned and stored; a hit is the same page, and is not fetched", async () => {
   const url = upstream.serve(respondWithPage(html));
   const before = Date.now();
-  const miss = await cached(url);
+  const miss = await requestPage(url);
   assertMiss(miss);
   const { data, ...rest } = miss.json();
   assert.deepEqual(rest, { fromCache: false });
@@ -47,7 +47,7 @@ test("a miss is fetched, returned and stored; a hit is the same page, and is not
 
   assert.deepEqual(await stored(url), data);
   for (let hits = 0; hits < 3; hits += 1) {
-    const hit = await cached(url);
+    const hit = await requestPage(url);
     assertHit(hit);
     assert.deepEqual(hit.json(), { data, fromCache: true });
   }
@@ -57,7 +57,7 @@ test("a miss is fetched, returned and stored; a hit is the same page, and is not
 test("a stored page without Cache-Control expires 60 seconds after the put", async () => {
   const url = upstream.serve(respondWithPage(html));
   const before = Math.floor(Date.now() / 1000);
-  await cached(url);
+  await requestPage(url);
   await stored(url);
   const after = Math.ceil(Date.now() / 1000);
   const { keys } = await CACHE_KV.list({ prefix: `page:${url}` });
@@ -70,7 +70,7 @@ test("the page is served from the record, no matter who wrote it", async () => {
   const url = `${upstream.origin}/${uniqueName("seeded")}`;
   const data = { title: "Seeded", content: 'quotes " and \\ and 日本 & <b>', lastUpdated: "2026-01-02T03:04:05.678Z" };
   await CACHE_KV.put(`page:${url}`, JSON.stringify(data));
-  const hit = await cached(url);
+  const hit = await requestPage(url);
   assertHit(hit);
   assert.deepEqual(hit.json().data, data);
   assert.equal(upstream.requestCount(url), 0);
@@ -94,9 +94,9 @@ for (const record of [
   test(`the broken record ${JSON.stringify(record)} is a miss, and is replaced`, async () => {
     const url = upstream.serve(respondWithPage(html));
     await CACHE_KV.put(`page:${url}`, record);
-    assertMiss(await cached(url), { detail: "broken-record" });
+    assertMiss(await requestPage(url), { detail: "broken-record" });
     await eventually(async () => (await CACHE_KV.get(`page:${url}`)) !== record, "a new record");
-    assertHit(await cached(url));
+    assertHit(await requestPage(url));
     assert.equal(upstream.requestCount(url), 1);
   });
 }
@@ -104,9 +104,9 @@ for (const record of [
 for (const status of [201, 203, 299]) {
   test(`a page of status ${status} is stored`, async () => {
     const url = upstream.serve(respondWithPage(html, { status }));
-    assertMiss(await cached(url), { status, isStored: true });
+    assertMiss(await requestPage(url), { status, isStored: true });
     await stored(url);
-    assertHit(await cached(url));
+    assertHit(await requestPage(url));
   });
 }
 
@@ -115,7 +115,7 @@ for (const status of [304, 400, 401, 403, 404, 410, 429, 500, 503]) {
     const body = status === 304 ? "" : html;
     const url = upstream.serve(respondWithPage(body, { status }));
     for (let fetches = 1; fetches <= 2; fetches += 1) {
-      const miss = await cached(url);
+      const miss = await requestPage(url);
       assertMiss(miss, { status });
       assert.equal(miss.json().data.title, status === 304 ? "No title found" : "A page");
       assert.equal(upstream.requestCount(url), fetches);
@@ -132,13 +132,13 @@ test("each URL has its own page, the query included", async () => {
     upstream.serve(respondWithPage(`<title>${target.replaceAll("&", "&amp;")}</title>`), target);
   }
   for (const url of urls) {
-    const miss = await cached(url);
+    const miss = await requestPage(url);
     assertMiss(miss);
     assert.equal(miss.json().data.title, url.replace(upstream.origin, ""));
     await stored(url);
   }
   for (const url of urls) {
-    const hit = await cached(url);
+    const hit = await requestPage(url);
     assertHit(hit);
     assert.equal(hit.json().data.title, url.replace(upstream.origin, ""));
   }
@@ -146,43 +146,43 @@ test("each URL has its own page, the query included", async () => {
 
 test("the fragment is not part of the page's URL", async () => {
   const url = upstream.serve(respondWithPage(html));
-  assertMiss(await cached(`${url}#one`));
+  assertMiss(await requestPage(`${url}#one`));
   await stored(url);
-  assertHit(await cached(`${url}#two`));
-  assertHit(await cached(url));
+  assertHit(await requestPage(`${url}#two`));
+  assertHit(await requestPage(url));
   assert.equal(upstream.requestCount(url), 1);
 });
 
-test("a page's key contains the URL if it is 512 bytes at most, else the URL's SHA-256", async () => {
+test("a page's key contains the URL, or its SHA-256 if the key would be longer than 512 bytes", async () => {
   const base = upstream.serve(respondWithPage(html));
   const filled = (bytes) => `${base}?${"q".repeat(bytes - "page:".length - base.length - 1)}`;
   const fits = filled(512);
-  const isTooLong = filled(513);
-  assertMiss(await cached(fits));
+  const tooLong = filled(513);
+  assertMiss(await requestPage(fits));
   await stored(fits);
-  assertHit(await cached(fits));
+  assertHit(await requestPage(fits));
 
-  assertMiss(await cached(isTooLong));
-  const digest = createHash("sha256").update(isTooLong).digest("hex");
+  assertMiss(await requestPage(tooLong));
+  const digest = createHash("sha256").update(tooLong).digest("hex");
   await eventually(() => CACHE_KV.get(`page:sha256:${digest}`), "the page under its hash");
-  assertHit(await cached(isTooLong));
+  assertHit(await requestPage(tooLong));
 });
 
 test("long URLs that differ only at their end have their own pages", async () => {
   const base = upstream.serve(respondWithPage(html));
   const urls = ["x", "y"].map((end) => `${base}?${"q".repeat(3000)}${end}`);
-  for (const url of urls) assertMiss(await cached(url));
+  for (const url of urls) assertMiss(await requestPage(url));
   for (const url of urls) {
     const digest = createHash("sha256").update(url).digest("hex");
     await eventually(() => CACHE_KV.get(`page:sha256:${digest}`), "the page under its hash");
   }
-  for (const url of urls) assertHit(await cached(url));
+  for (const url of urls) assertHit(await requestPage(url));
 });
 
 test("nothing of the visitor reaches the upstream, since the page is for everybody", async () => {
   const url = upstream.serve(respondWithPage(html));
   const headers = { Cookie: "session=secret", Authorization: "Bearer secret", "X-Custom": "secret" };
-  assertMiss(await cached(url, { headers }));
+  assertMiss(await requestPage(url, { headers }));
   const received = upstream.requests.find((request) => request.url === new URL(url).pathname);
   assert.equal(received.method, "GET");
   assert.ok(!JSON.stringify(received.headers).includes("secret"));
@@ -190,7 +190,7 @@ test("nothing of the visitor reaches the upstream, since the page is for everybo
 
 test("concurrent visitors all get the page", async () => {
   const url = upstream.serve(respondWithPage(html));
-  const responses = await Promise.all(Array.from({ length: 8 }, () => cached(url)));
+  const responses = await Promise.all(Array.from({ length: 8 }, () => requestPage(url)));
   for (const response of responses) {
     assert.equal(response.status, 200);
     assert.equal(response.json().data.title, "A page");
@@ -202,9 +202,9 @@ test("a request that waits for its upstream does not delay others", async () => 
   const slow = upstream.serve((_request, response) => {
     finish = () => response.end(html);
   });
-  const waiting = cached(slow);
+  const waiting = requestPage(slow);
   await eventually(() => finish, "the request at the upstream");
-  assertMiss(await cached(upstream.serve(respondWithPage(html))));
+  assertMiss(await requestPage(upstream.serve(respondWithPage(html))));
   assert.equal((await send(worker, "/config?userId=somebody")).status, 200);
   finish();
   assertMiss(await waiting);

@@ -1,4 +1,5 @@
-// Editors of text on CodeMirror 6, and where in a JSON text a path leads.
+// Two editors on CodeMirror 6: one of any text, and one of JSON, which shows findings at their
+// line or path.
 //
 // CodeMirror brings its own styles. In a shadow root it adopts them as constructed style sheets,
 // so the page's policy needs neither 'unsafe-inline' nor a nonce. Custom properties of style.css
@@ -27,7 +28,7 @@ import { indexAfterBytes } from "./browse/json_text.js";
 /** A longer line is not wrapped: a browser takes seconds to lay it out. */
 const WRAPPED_CHARACTERS = 50_000;
 
-/** How long nobody types before faults are looked for, in milliseconds. */
+/** How long after the last change the text is checked, in milliseconds. */
 const TYPING_MS = 150;
 
 /** For how long the parser may read on to place the findings, in milliseconds. */
@@ -40,10 +41,10 @@ const PARSE_MS = 200;
  * a finding of its own, unless it is empty or `findings` have an error already. `onChange` gets
  * the new text.
  */
-export const JsonEditor = (given) => <Editor language="json" {...given} />;
+export const JsonEditor = (props) => <Editor language="json" {...props} />;
 
 /** An editor of any text, without findings. */
-export const TextEditor = (given) => <Editor language="text" {...given} />;
+export const TextEditor = (props) => <Editor language="text" {...props} />;
 
 function Editor({ language, label, value, onChange, readOnly = false, findings = [] }) {
   const host = useRef(null);
@@ -51,7 +52,8 @@ function Editor({ language, label, value, onChange, readOnly = false, findings =
   const changed = useRef(onChange);
   changed.current = onChange;
   /**
-   * The text that `onChange` got last; it needs no comparison with the editor's when it returns.
+   * The text that `onChange` got last. If it comes back as `value`, it need not be compared with
+   * the editor's.
    */
   const told = useRef(null);
   const [writable, wrapping] = useRef([new Compartment(), new Compartment()]).current;
@@ -64,13 +66,13 @@ function Editor({ language, label, value, onChange, readOnly = false, findings =
       // Explicit, because axe does not count what is editable as focusable.
       EditorView.contentAttributes.of({ "aria-label": label, tabindex: "0" }),
       EditorView.updateListener.of((update) => {
-        const isOwn = update.transactions.every((transaction) => transaction.isUserEvent("outside"));
-        if (!update.docChanged || isOwn) return;
+        const areFromProps = update.transactions.every((transaction) => transaction.isUserEvent("props"));
+        if (!update.docChanged || areFromProps) return;
         told.current = update.state.doc.toString();
         changed.current?.(told.current);
       }),
       writable.of(EditorState.readOnly.of(readOnly)),
-      wrapping.of(wrapped(value)),
+      wrapping.of(wrappingFor(value)),
     ];
     view.current = new EditorView({ root, parent: root, state: EditorState.create({ doc: value, extensions }) });
     return () => view.current.destroy();
@@ -80,7 +82,7 @@ function Editor({ language, label, value, onChange, readOnly = false, findings =
     const { state } = view.current;
     if (value === told.current || state.doc.toString() === normalised(value)) return;
     const changes = { from: 0, to: state.doc.length, insert: value };
-    view.current.dispatch({ changes, userEvent: "outside", effects: wrapping.reconfigure(wrapped(value)) });
+    view.current.dispatch({ changes, userEvent: "props", effects: wrapping.reconfigure(wrappingFor(value)) });
   }, [value]);
 
   useEffect(() => {
@@ -97,7 +99,7 @@ function Editor({ language, label, value, onChange, readOnly = false, findings =
   return <div class="editor" ref={host} />;
 }
 
-function wrapped(text) {
+function wrappingFor(text) {
   let start = 0;
   while (text.length - start > WRAPPED_CHARACTERS) {
     const end = text.lastIndexOf("\n", start + WRAPPED_CHARACTERS);
@@ -115,11 +117,11 @@ function diagnosticsOf(view, findings) {
   // An empty text is a beginning, not a mistake.
   const ofSyntax = state.doc.toString().trim() === "" ? [] : jsonParseLinter()(view).map((fault) => ({ ...fault, ...visible(state, fault) }));
   const placed = findings.map((finding) => ({ ...rangeOf(state, finding), severity: finding.severity, message: finding.problem }));
-  // A fault of the syntax that the Worker reports too is shown once.
+  // If the Worker has found an error, the syntax errors are left out, which it reports, too.
   return (placed.some(({ severity }) => severity === "error") ? placed : [...ofSyntax, ...placed]).toSorted((a, b) => a.from - b.from);
 }
 
-/** Returns a place of one character at least, so that it can be underlined. */
+/** Returns a range of one character at least, so that it can be underlined. */
 function visible(state, { from, to }) {
   if (from < to) return { from, to };
   const line = state.doc.lineAt(from);
@@ -241,7 +243,8 @@ const BASE = [
   search({ top: true }),
   THEME,
   syntaxHighlighting(COLOURS),
-  // Tab moves on to the next control, so that the keyboard gets out of the editor.
+  // Without a binding for Tab, it moves on to the next control, so the keyboard gets out of the
+  // editor.
   keymap.of([...defaultKeymap, ...searchKeymap, ...historyKeymap, ...foldKeymap, ...lintKeymap]),
 ];
 

@@ -1,8 +1,9 @@
-// Which versions of a key are no change of somebody else. KV may serve for a minute what a key had
-// before, so for that long the versions before our own write are not a conflict.
+// Tells other people's changes of a key from the versions that this page read or wrote. KV may
+// serve the old version for a minute after a write, so for that long one that the page replaced is
+// not a conflict.
 
 /** How long KV may serve a version after its successor was written, in milliseconds. */
-const SPREAD_MS = 60_000;
+const PROPAGATION_MS = 60_000;
 
 /** Somebody else has changed a key since the page has read it. `theirs` is what it is now. */
 export class ChangedInBetween extends Error {
@@ -25,9 +26,9 @@ export class OwnVersions {
     this.#current = version;
   }
 
-  /** Adds a newer version, after which the one before is known for a minute. */
+  /** Adds a newer version. The one before it counts as known for a minute. */
   add(version, nowMs = Date.now()) {
-    this.#replaced.push({ version: this.#current, endMs: nowMs + SPREAD_MS });
+    this.#replaced.push({ version: this.#current, endMs: nowMs + PROPAGATION_MS });
     this.#current = version;
   }
 
@@ -51,7 +52,7 @@ function areSame(one, other) {
   return areEqual(one.bytes, other.bytes) && JSON.stringify(one.metadata) === JSON.stringify(other.metadata) && areSameTimes(one.expiration, other.expiration);
 }
 
-/** An expiration that is unknown, `undefined`, may be any. */
+/** An unknown expiration (`undefined`) equals any other. */
 const areSameTimes = (one, other) => one === undefined || other === undefined || one === other;
 
 const areEqual = (a, b) => a.length === b.length && a.every((byte, index) => byte === b[index]);

@@ -1,5 +1,6 @@
-//! `/client/v4/…`: the REST API of Workers KV over the Worker's own bindings. [`kv_api`] reads the
-//! calls, checks them and words the results; this module performs them with KV.
+//! `/client/v4/…`: the REST API of Workers KV over the Worker's own bindings. [`kv_api`] parses
+//! and checks the calls and makes the JSON of the responses; this module performs the calls with
+//! KV.
 
 mod bulk;
 pub(crate) mod namespace_object;
@@ -57,8 +58,8 @@ pub(crate) async fn handle(context: &RequestContext, target: &RequestTarget<'_>)
     outcome.map_err(|failure| failure.or_json(|error| envelope::failure(error, ())))
 }
 
-/// Writes one point of Analytics Engine for a call with a valid token: which namespace, which
-/// endpoint, whose token, the status, and how long it took.
+/// Writes one point of Analytics Engine for a call with a valid token, also if it is refused or
+/// fails: which namespace, which endpoint, whose token, the status, and how long it took.
 fn write_statistics(
     context: &RequestContext,
     (call, namespace): (&str, &str),
@@ -88,10 +89,12 @@ async fn perform(
     match call {
         Call::VerifyToken => verified(access),
         Call::User => success(json!({ "id": account_id(), "email": "kv-edge@localhost" }), None),
-        Call::Accounts(page) => first_page(*page, json!({ "id": account_id(), "name": "kv-edge", "type": "standard" })),
+        Call::Accounts(page) => {
+            page_of_one(*page, json!({ "id": account_id(), "name": "kv-edge", "type": "standard" }))
+        }
         Call::Memberships(page) => {
             let account = json!({ "id": account_id(), "name": "kv-edge" });
-            first_page(*page, json!({ "id": account_id(), "status": "accepted", "account": account }))
+            page_of_one(*page, json!({ "id": account_id(), "status": "accepted", "account": account }))
         }
         Call::ScriptSettings => namespaces::script_settings(context, access),
         Call::ListNamespaces(query) => namespaces::list(context, access, query).await,
@@ -125,7 +128,7 @@ async fn perform(
     }
 }
 
-/// Returns the response to a client that asks whether its token is valid: an id, made of the
+/// Returns the response to a client that asks whether its token is valid: an id, a hash of the
 /// token's name, and when it expires. The token is valid, because others are refused before.
 fn verified(access: &Access) -> Result<Response, RequestError> {
     let (name, expires_on) = match access {
@@ -145,9 +148,9 @@ fn account_id() -> String {
     content_hash::hash(b"kv-edge account")
 }
 
-/// Returns the page of a list of one entry. Pages after the first are empty: clients ask until
-/// they get an empty one.
-fn first_page(page: u64, entry: serde_json::Value) -> Result<Response, RequestError> {
+/// Returns a page of a list of one entry. Pages after the first are empty: clients ask until they
+/// get an empty one.
+fn page_of_one(page: u64, entry: serde_json::Value) -> Result<Response, RequestError> {
     let (entries, info) = namespace::page_of(vec![entry], page, 20);
     success(entries, Some(info))
 }

@@ -1,4 +1,5 @@
-// The panel "Writes": makes up to 100 writes of one key at once, and shows the run.
+// The panel "Writes": one request has the Worker make up to 100 writes of one key at once; shows
+// the run.
 import { useState } from "preact/hooks";
 import { Button, Field } from "../controls.jsx";
 import { Figures } from "../figures.jsx";
@@ -79,9 +80,9 @@ export function WritesPanel() {
 }
 
 /**
- * Returns the report in the page of a run: the JSON response has no times of the puts. A `<` in it
- * is escaped, so the script element ends at the first one. No parser of HTML reads the page,
- * because its styles would count against the policy of this one.
+ * Returns the report in the page of a run: the JSON response has no times of the puts. The report
+ * escapes each `<`, so the first `</script>` ends it. The page is not parsed as HTML, because its
+ * inline styles would violate the policy of this one.
  */
 function reportOf(html) {
   const report = /(?<= id="report">).*?(?=<\/script>)/s.exec(html);

@@ -1,5 +1,5 @@
-//! Namespaces, found, listed, created, renamed and deleted: the KV bindings of the Worker, and
-//! those that clients have created. Only the latter can be renamed or deleted.
+//! Finds, lists, creates, renames and deletes namespaces. A namespace is a KV binding of the
+//! Worker, or a client has created it; only the latter can be renamed or deleted.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ extern "C" {
     fn random_uuid() -> String;
 }
 
-/// The name of the one object.
+/// The name of the Durable Object that lists the created namespaces.
 const OBJECT: &str = "namespaces";
 
 /// How long the object may take.
@@ -46,7 +46,8 @@ pub(crate) struct OpenNamespace {
     info: ApiNamespace,
     pub(crate) store: Store,
     pub(crate) keys: NamespaceKeys,
-    /// The binding that has its keys if a client has created it; `None` if it is a binding.
+    /// The KV binding that stores the keys of a namespace that a client has created; `None` if the
+    /// namespace is itself a binding.
     home: Option<String>,
 }
 
@@ -71,7 +72,7 @@ impl OpenNamespace {
             return Ok(Some(Self { info: info.clone(), store, keys: NamespaceKeys::of_binding(), home: None }));
         }
         let Some(home) = &bindings.home else { return Ok(None) };
-        let Some(info) = created(context, name).await? else { return Ok(None) };
+        let Some(info) = find_created(context, name).await? else { return Ok(None) };
         let keys = NamespaceKeys::of_created(&info.id);
         Ok(Some(Self { info, store: context.env().kv(home), keys, home: Some(home.clone()) }))
     }
@@ -92,9 +93,9 @@ impl OpenNamespace {
     }
 }
 
-/// Returns the created namespace with this id or title. It is remembered by its id alone, which is
-/// never used again: a title may belong to another namespace the next moment.
-async fn created(context: &RequestContext, name: &str) -> Result<Option<ApiNamespace>, RequestError> {
+/// Returns the created namespace with this id or title. It is remembered by its id alone: no other
+/// namespace ever gets the id, but a title may belong to another one the next moment.
+async fn find_created(context: &RequestContext, name: &str) -> Result<Option<ApiNamespace>, RequestError> {
     let (memory, now_ms) = (&Isolate::current().kv_api.created, Clock.now_ms());
     let cached = memory.borrow_mut().get(name, now_ms).cloned();
     if cached.is_some() {
@@ -187,7 +188,7 @@ pub(super) async fn delete(context: &RequestContext, open: &OpenNamespace) -> Re
 }
 
 /// Forgets a namespace, because it was changed. The change may have been made even if the reply
-/// did not arrive.
+/// did not arrive. A lookup by its title that is under way is not remembered, either.
 fn forget(namespace: &ApiNamespace) {
     let mut memory = Isolate::current().kv_api.created.borrow_mut();
     memory.remove(&namespace.id);

@@ -1,4 +1,5 @@
-//! The laws of reuse. They interpret the fields on their own, by a few simple rules.
+//! The laws of reuse. They parse the fields themselves, by a few simple rules, not with the code
+//! that is tested.
 
 use http_cache::cache_status::CacheStatus;
 use http_cache::client_response::{BodyPart, Diagnostics, from_stored};
@@ -21,7 +22,7 @@ pub(crate) struct UpstreamBody {
     pub(crate) times: ExchangeTimes,
     /// The requests that it is meant for, as the upstream said.
     pub(crate) requests: Vec<HeaderSection>,
-    pub(crate) is_secret: bool,
+    pub(crate) must_not_be_stored: bool,
     /// Who contributed to it: the visitor it was made for, and those whose validations changed
     /// its fields.
     pub(crate) contributions: Vec<Contribution>,
@@ -38,7 +39,7 @@ pub(crate) struct Contribution {
     pub(crate) was_fresh_for_all: bool,
 }
 
-/// In which circumstances a stored body is served.
+/// Why a stored body may be served.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum ServedAs {
     /// Without asking the upstream.
@@ -51,8 +52,8 @@ pub(crate) enum ServedAs {
 
 pub(crate) type LawResult = Result<(), TestCaseError>;
 impl World {
-    /// Checks the laws of reuse.
-    pub(crate) fn serve(
+    /// Checks the laws of reuse for a stored body that is served.
+    pub(crate) fn check_reuse(
         &mut self,
         step: &RequestStep,
         stored: &StoredResponse,
@@ -62,7 +63,7 @@ impl World {
         self.hits += 1;
         let (body, request, now_ms) = (&self.bodies[id], &step.request, self.now_ms);
         let said = |directive: &str| has(&body.fields, directive);
-        prop_assert!(!body.is_secret, "private or no-store (RFC 9111 §5.2.2.5, §5.2.2.7)");
+        prop_assert!(!body.must_not_be_stored, "private, no-store or a 206 (RFC 9111 §5.2.2.5, §5.2.2.7)");
         prop_assert_eq!(body.url, step.url);
         let is_shared = ["public", "must-revalidate", "s-maxage"].into_iter().any(said);
         let is_for_all = body.requests.iter().any(|request| !request.has("authorization"));
@@ -76,7 +77,7 @@ impl World {
         }
         prop_assert!(body.stores_cookies || !stored.metadata.fields.has("set-cookie"), "another visitor's cookie");
         let vary = body.fields.get("vary").unwrap_or_default().to_lowercase();
-        let is_list = vary.split(", ").all(|name| name != "*" && !name.contains(' '));
+        let names_only_fields = vary.split(", ").all(|name| name != "*" && !name.contains(' '));
         let is_wanted = |name: &str| {
             name == "accept-language"
                 && body.fields.has("content-language")
@@ -86,7 +87,7 @@ impl World {
             vary.split(", ")
                 .all(|name| name.is_empty() || sorted(given, name) == sorted(request, name) || is_wanted(name))
         };
-        prop_assert!(is_list && body.requests.iter().any(|given| is_like(&given)), "Vary (§4.1)");
+        prop_assert!(names_only_fields && body.requests.iter().any(|given| is_like(&given)), "Vary (§4.1)");
         if !is_wanted("accept-language")
             && let Some(newest) = self.newest.get(&(step.url, who(request)))
         {
@@ -97,17 +98,17 @@ impl World {
         prop_assert!(!said("no-cache"), "not without validation (§5.2.2.4)");
         prop_assert!(is_error || !has(request, "no-cache"), "the request demands validation (§5.2.1.4)");
         prop_assert!(
-            is_error || seconds(request, "max-age").is_none_or(|most_ms| age_ms <= most_ms),
+            is_error || directive_ms(request, "max-age").is_none_or(|most_ms| age_ms <= most_ms),
             "too old (§5.2.1.1)"
         );
         prop_assert!(!has(request, "no-store"));
         if let Some(stale_ms) = age_ms.checked_sub(lifetime_ms) {
             let forbidden = ["must-revalidate", "proxy-revalidate", "s-maxage"];
             prop_assert!(!forbidden.into_iter().any(said), "never stale (§4.2.4)");
-            let within = |fields, directive| seconds(fields, directive).is_some_and(|most_ms| stale_ms <= most_ms);
+            let within = |fields, directive| directive_ms(fields, directive).is_some_and(|most_ms| stale_ms <= most_ms);
             let is_if_error = within(&body.fields, "stale-if-error") || within(request, "stale-if-error");
-            let is_accepted =
-                within(request, "max-stale") || (has(request, "max-stale") && seconds(request, "max-stale").is_none());
+            let is_accepted = within(request, "max-stale")
+                || (has(request, "max-stale") && directive_ms(request, "max-stale").is_none());
             let is_failing = is_error || step.is_backing_off;
             let is_allowed =
                 is_accepted || within(&body.fields, "stale-while-revalidate") || (is_failing && is_if_error);
@@ -140,7 +141,7 @@ pub(crate) fn has(fields: &HeaderSection, name: &str) -> bool {
     })
 }
 
-fn seconds(fields: &HeaderSection, name: &str) -> Option<u64> {
+fn directive_ms(fields: &HeaderSection, name: &str) -> Option<u64> {
     let found = directives(fields)
         .into_iter()
         .find_map(|directive| directive.strip_prefix(&format!("{name}="))?.parse::<u64>().ok());
@@ -158,8 +159,8 @@ pub(crate) fn is_fresh_for_all(fields: &HeaderSection) -> bool {
     explicit_ms(fields).is_some_and(|lifetime_ms| lifetime_ms > 0) && !has(fields, "no-cache")
 }
 
-/// Returns true if the upstream addresses shared caches, in a response that it made for nobody
-/// in particular.
+/// Returns true if the `Set-Cookie` of a response may be stored: the request is anonymous, and the
+/// upstream says explicitly that the response is fresh for shared caches.
 pub(crate) fn stores_cookies(request: &HeaderSection, fields: &HeaderSection) -> bool {
     let speaks = fields.has("cdn-cache-control") || has(fields, "public") || has(fields, "s-maxage");
     credentials_of(request).is_empty() && speaks && is_fresh_for_all(fields)
@@ -174,12 +175,12 @@ fn explicit_ms(fields: &HeaderSection) -> Option<u64> {
         let at_ms = http_date::parse_ms(&expires?).unwrap_or(0);
         Some(at_ms.saturating_sub(date("date").expect("all responses are dated")))
     };
-    seconds(fields, "s-maxage").or_else(|| seconds(fields, "max-age")).or_else(until_expiry)
+    directive_ms(fields, "s-maxage").or_else(|| directive_ms(fields, "max-age")).or_else(until_expiry)
 }
 
 /// Returns true if the response must not be stored. `must-understand` overrides `no-store` (RFC
 /// 9111 §5.2.2.3), because all statuses here are understood.
-pub(crate) fn is_secret(status: u16, request: &HeaderSection, fields: &HeaderSection) -> bool {
+pub(crate) fn must_not_be_stored(status: u16, request: &HeaderSection, fields: &HeaderSection) -> bool {
     let is_no_store = has(fields, "no-store") && !has(fields, "must-understand");
     status == 206 || has(fields, "private") || is_no_store || has(request, "no-store")
 }

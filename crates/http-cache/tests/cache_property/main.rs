@@ -28,8 +28,8 @@ use proptest::prelude::*;
 
 use input::{RequestStep, steps};
 use laws::{
-    Contribution, LawResult, ServedAs, UpstreamBody, credentials_of, has, is_fresh_for_all, is_secret, stores_cookies,
-    who,
+    Contribution, LawResult, ServedAs, UpstreamBody, credentials_of, has, is_fresh_for_all, must_not_be_stored,
+    stores_cookies, who,
 };
 
 /// Cookies, API keys, and a field that a site configured.
@@ -76,7 +76,7 @@ impl World {
         match decide(&cache_request, selected, ForwardReason::UriMiss, self.now_ms, random) {
             Decision::Serve { refresh, .. } => {
                 let (key, stored, body) = hit.expect("something is selected");
-                self.serve(step, &stored, body, ServedAs::FromStore)?;
+                self.check_reuse(step, &stored, body, ServedAs::FromStore)?;
                 let again = RequestStep { method: "GET", ..step.clone() };
                 let validators = conditions(&stored.metadata.fields);
                 if refresh {
@@ -124,7 +124,7 @@ impl World {
         if let (None, Some((_, stored, body))) = (status, &hit)
             && stale::may_serve_on_error(stored, &request, stored.stale_ms(self.now_ms))
         {
-            return self.serve(step, stored, *body, ServedAs::InPlaceOfError);
+            return self.check_reuse(step, stored, *body, ServedAs::InPlaceOfError);
         }
         let Some(status) = step.status else { return Ok(()) };
         let fields = with_date(step.response.clone(), self.now_ms);
@@ -132,7 +132,7 @@ impl World {
             && (step.validates && step.method == "GET" && !conditions.is_empty())
             && is_selected_for_update(&stored.metadata.fields, &fields)
         {
-            self.serve(step, &stored, body, ServedAs::Validated)?;
+            self.check_reuse(step, &stored, body, ServedAs::Validated)?;
             self.renew(step, &key, &stored, body, &freshened(&stored.metadata.fields, &fields), times);
             return Ok(());
         }
@@ -199,7 +199,8 @@ impl World {
         };
         self.newest.insert((step.url, who(&step.request)), self.bodies.len());
         self.stored.insert((step.url, key), (StoredResponse::new(metadata, None), self.bodies.len()));
-        let (is_secret, requests) = (is_secret(status, &step.request, &fields), vec![step.request.clone()]);
+        let (must_not_be_stored, requests) =
+            (must_not_be_stored(status, &step.request, &fields), vec![step.request.clone()]);
         let contributions = vec![contribution(step, &fields)];
         let stores_cookies = stores_cookies(&step.request, &fields);
         let url = step.url;
@@ -209,7 +210,7 @@ impl World {
             fields,
             times,
             requests,
-            is_secret,
+            must_not_be_stored,
             contributions,
             stores_cookies,
         });
@@ -251,7 +252,7 @@ impl World {
             .collect();
         body_record.times = times;
         body_record.requests.push(step.request.clone());
-        body_record.is_secret |= is_secret(body_record.status, &step.request, &body_record.fields);
+        body_record.must_not_be_stored |= must_not_be_stored(body_record.status, &step.request, &body_record.fields);
         // What counts is what this visitor was told, not what is inherited from a response to
         // another.
         body_record.contributions.push(contribution(step, &response));
