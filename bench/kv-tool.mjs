@@ -1,5 +1,5 @@
-// The peak memory and the time of `kv-edge kv export` from an API with a million generated keys,
-// or KEYS, and of `kv-edge kv import` of 10,000 pairs into it: node bench/kv-tool.mjs [KEYS]
+// The peak memory and the time of `kv-edge kv export` from an API with KEYS generated keys (by
+// default a million), and of `kv-edge kv import` of 10,000 pairs: node bench/kv-tool.mjs [KEYS]
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -16,7 +16,7 @@ const TOKEN = "token-of-the-benchmark";
 const nameOf = (number) => `key/${String(number).padStart(9, "0")}`;
 const textOf = (name) => `${name} ${"x".repeat(200)}`;
 
-/** Returns the result of a call as the API does, for keys that exist only as numbers. */
+/** Returns the result of a call as the API does. Names and values are computed from numbers. */
 function resultOf(url, body) {
   if (url.pathname.endsWith("/keys")) {
     const prefix = url.searchParams.get("prefix") ?? "";
@@ -40,7 +40,10 @@ const server = http.createServer(async (request, response) => {
 server.listen(0, "127.0.0.1");
 await once(server, "listening");
 
-/** Runs the tool: `{ seconds, peakMb, json }`. Linux keeps the peak of the memory in /proc. */
+/**
+ * Runs the tool and returns `{ seconds, peakMb, json }`. Linux has the peak of the memory in
+ * /proc; elsewhere it is 0.
+ */
 async function run(args) {
   const started = performance.now();
   const child = spawn(

@@ -1,8 +1,8 @@
-// The Worker that `npm start` serves: the built one, with a limit that Workers KV has and the
-// local KV has not. Workers KV accepts one write a second to a key and responds with 429 to the
-// others. Here that holds for the keys of WRITES that begin with `limited-`, which the switch of
-// the demo page uses; nothing else changes. `npm run deploy` takes build/entry.js, so it never
-// contains this file.
+// The Worker that `npm start` serves: the built one, with a limit of Workers KV that the local KV
+// does not enforce. Workers KV accepts one write a second to a key and responds with 429 to the
+// others. Here that holds for the keys of WRITES that begin with `limited-`, which the demo page
+// uses if its switch is on; nothing else changes. `npm run deploy` takes build/entry.js, so it
+// never contains this file.
 //
 // https://developers.cloudflare.com/kv/platform/limits/
 import { DurableObject } from "cloudflare:workers";
@@ -16,7 +16,7 @@ const INTERVAL_MS = 1000;
 /** When each limited key was last put. The Worker and its objects run in one isolate. */
 const lastPutMs = new Map();
 
-/** Throws the error of Workers KV if the key was put less than a second ago. */
+/** Records a put, or throws the error of Workers KV if the key was put less than a second ago. */
 function requireInterval(key) {
   const now = Date.now();
   for (const [other, ms] of lastPutMs) if (now - ms >= INTERVAL_MS) lastPutMs.delete(other);

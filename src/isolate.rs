@@ -1,10 +1,10 @@
-//! What one isolate remembers from one request to the next, each cache beside its bound.
+//! What one isolate remembers from one request to the next, each cache with its bound.
 //! What never changes, such as the parsed vars, is kept by the module that makes it.
 //!
 //! An isolate has 128 MB for JavaScript and WebAssembly together, and serves several requests at
-//! once. All caches together take less than 64 MiB beside a manifest of up to some 35,000 files,
-//! and less than 96 MiB with the largest manifest that Workers KV can store; a test adds their
-//! bounds up.
+//! once. All caches together, that of the manifest included, take less than 64 MiB if the manifest
+//! has up to some 35,000 files, and less than 96 MiB with the largest manifest that Workers KV can
+//! store; a test adds their bounds up.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -17,11 +17,11 @@ use metrics::collector::Collector;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// What one isolate remembers, by job.
+/// What one isolate remembers, by feature.
 pub(crate) struct Isolate {
     /// The budget of retries, shared by everything that calls KV again.
     pub(crate) retry_budget: Rc<RefCell<Budget>>,
-    /// The runtime's form of response heads, by status and fields.
+    /// Objects of the runtime (`ResponseInit`), by the status and fields that they have.
     pub(crate) response_heads: RefCell<Lru<js_sys::Object>>,
     #[cfg(feature = "assets")]
     pub(crate) assets: assets::AssetsMemory,
@@ -34,8 +34,8 @@ pub(crate) struct Isolate {
     pub(crate) flags_fault: RefCell<Option<kv_store::schema::Fault>>,
     #[cfg(feature = "kv-api")]
     pub(crate) kv_api: kv_api::KvApiMemory,
-    /// The counts by route that were not handed over: of at most 60 minutes that wait, 60 minutes
-    /// on their way, and the current minute.
+    /// The counts by route that were not handed over: of the current minute, at most 60 minutes
+    /// that wait, and at most 60 that are on their way.
     #[cfg(feature = "metrics")]
     pub(crate) metrics: RefCell<Collector>,
     #[cfg(feature = "storefronts")]
@@ -72,8 +72,8 @@ impl Isolate {
     }
 }
 
-/// Declares the caches of a job: each field with its initial value, which sets its bound in bytes.
-/// A test adds the bounds up.
+/// Declares the caches of a feature: each field with its initial value, which sets its bound in
+/// bytes. A test adds the bounds up.
 #[cfg(feature = "memory")]
 macro_rules! caches {
     (

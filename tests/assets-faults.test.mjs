@@ -24,7 +24,7 @@ const files = {
 const READS = { pointer: 0, file: 1 };
 const failing = (read, ...faults) => ({ get: [...Array(READS[read]).fill("ok"), ...faults] });
 
-/** Checks a 503 with Retry-After, as JSON and as text. */
+/** Checks a 503: as JSON, with Retry-After, and as text. */
 async function assertUnavailable(ask, code = "kv_unavailable") {
   const problem = await ask(json);
   assertProblem(problem, 503, code);
@@ -95,7 +95,7 @@ describe("a read of KV", () => {
     assert.deepEqual(reads, [POINTER, POINTER]);
   });
 
-  test("of an unversioned key fails: 503, not 404", async () => {
+  test("of an unversioned key keeps failing: 503, not 404", async () => {
     await site.kv.put("plain.txt", "plain");
     await site.get("/a.txt");
     await assertUnavailable((headers) => site.get("/plain.txt", headers, { faults: failing("file", "500") }));
@@ -207,7 +207,7 @@ describe("the manifest", () => {
   const cut = () => good.slice(0, -20);
   for (const [name, make] of [
     ...["", "not json", "null", "{}"].map((value) => [named(value), () => value]),
-    ["a manifest of a later version", later],
+    ["a manifest of a later version of the format", later],
     ["a manifest that is cut off", cut],
     ["a manifest with a media type of two lines", () => changed((file) => ({ ...file, t: "text/plain\nX-A: b" }))],
     ["a manifest with a language of two lines", () => changed((file) => ({ ...file, l: "d\ne" }))],
@@ -233,7 +233,7 @@ describe("the manifest", () => {
   });
 });
 
-describe("bytes that the manifest names", () => {
+describe("a file that the manifest names", () => {
   before(() => site.push({ ...files, "film.mp4": film }));
   beforeEach(async () => {
     await site.emptyMemory();

@@ -17,7 +17,7 @@ async function convert(handler) {
   return { title, content };
 }
 
-/** What stands in for what a page does not have. */
+/** What the response has if the page has no title or no content. */
 const placeholders = { title: "No title found", content: "No content found" };
 
 const pages = [
@@ -25,7 +25,7 @@ const pages = [
   ["a text without tags gets placeholders for title and content", "only words", placeholders],
   ["a page without a body gets the placeholder for the content", "<title>T</title>", { ...placeholders, title: "T" }],
   ["a page without a title gets the placeholder for it", "<body>words</body>", { ...placeholders, content: "words" }],
-  ["the title may stand over several lines", "<title>\n  One\n  page\n</title>", { ...placeholders, title: "One page" }],
+  ["the title may span several lines", "<title>\n  One\n  page\n</title>", { ...placeholders, title: "One page" }],
   ["the title's tag may have attributes", '<title lang="en">T</title>', { ...placeholders, title: "T" }],
   ["the case of tags does not matter", "<TITLE>T</TITLE><BODY>words</BODY>", { title: "T", content: "words" }],
   ["the first title counts", "<head><title>First</title><title>Second</title></head>", { ...placeholders, title: "First" }],
@@ -41,7 +41,7 @@ const pages = [
   ["omitted elements may be nested", "<body>a<template>no<template>no</template>no<script>no</script>no</template>b</body>", { content: "a b" }],
   ["a script that never ends is omitted", "<body>a<script>no", { content: "a" }],
   ["a script may contain <!-- <script>", "<body>a<script><!-- <script>no</script> no --></script>b</body>", { content: "a b" }],
-  ["no tag counts in a textarea", "<body><textarea><script>&amp;</textarea>b</body>", { content: "<script>& b" }],
+  ["tags in a textarea are text", "<body><textarea><script>&amp;</textarea>b</body>", { content: "<script>& b" }],
   ["CDATA is text in an inline SVG, a comment elsewhere", "<body><svg><![CDATA[a>b]]></svg><![CDATA[c>d", { content: "a>b d" }],
   ["the text of scripts and styles in an inline SVG is omitted", "<body><svg><style>no</style><script/>a</svg>b</body>", { content: "a b" }],
   ["the head is not part of the content", "<head><title>T</title><style>no</style>no</head><body>a</body>", { content: "a" }],
@@ -50,7 +50,7 @@ const pages = [
   ["attribute values are not read", '<body><img alt="no" title="no">a</body>', { content: "a" }],
   ["character references of the title are decoded", "<title>Tom &amp; Jerry &lt;3 &#39;quoted&#x27; &eacute;</title>", { title: "Tom & Jerry <3 'quoted' é" }],
   [
-    "character references are read as browsers read them: some without ;, and numbers of Windows-1252",
+    "character references are decoded as browsers do: some need no semicolon, and &#128; to &#159; are Windows-1252",
     "<title>A &amp B &copy2026</title><body>&lt&gt; &notit; &notin; &#128;&#146; &#x80 &NotEqualTilde;</body>",
     { title: "A & B ©2026", content: "<> ¬it; ∉ €’ € ≂̸" },
   ],
@@ -59,7 +59,7 @@ const pages = [
     "<body>&lt;b&gt; &quot;&amp;amp;&quot; &#8364; &#x1F389; &copy; &hellip; a&nbsp;b</body>",
     { content: '<b> "&amp;" € 🎉 © … a b' },
   ],
-  ["what is no character reference stays", "<body>AT&T &unknown; &; & &#; 100&percent</body>", { content: "AT&T &unknown; &; & &#; 100&percent" }],
+  ["what is not a character reference stays", "<body>AT&T &unknown; &; & &#; 100&percent</body>", { content: "AT&T &unknown; &; & &#; 100&percent" }],
   ["text that looks like a tag after decoding stays text", "<body>&lt;script&gt;x&lt;/script&gt;</body>", { content: "<script>x</script>" }],
   ["text in any script survives", "<title>日本語</title><body>مرحبا 🎉 é</body>", { title: "日本語", content: "مرحبا 🎉 é" }],
   ["quotes, backslashes and control characters survive the JSON", '<body>"\\ \u0001</body>', { content: '"\\ \u0001' }],
@@ -89,7 +89,7 @@ test("a character reference cut between two parts is decoded", async () => {
   assert.deepEqual(await convert(respondInParts(parts)), { title: "a & b", content: "🎉 € c" });
 });
 
-test("a character cut between two parts survives", async () => {
+test("characters survive if a page arrives byte by byte", async () => {
   const bytes = Buffer.from("<title>é</title><body>日本🎉</body>");
   const parts = Array.from(bytes, (byte) => Buffer.of(byte));
   assert.deepEqual(await convert(respondInParts(parts)), { title: "é", content: "日本🎉" });
@@ -127,7 +127,7 @@ test("a compressed page is read", async () => {
 });
 
 for (const type of ["text/plain", "application/json", "application/octet-stream"]) {
-  test(`a page sent as ${type} is read alike`, async () => {
+  test(`a page sent as ${type} is read as HTML, too`, async () => {
     const headers = { "content-type": type };
     const converted = await convert(respondWithPage("<title>T</title><body>words</body>", { headers }));
     assert.deepEqual(converted, { title: "T", content: "words" });

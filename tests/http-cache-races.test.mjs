@@ -10,8 +10,8 @@ import { WORKER_TOKEN } from "./harness/worker.mjs";
 const { resource, advanceClock } = await startCache();
 
 /**
- * A page with a variant for each `X-Variant`: `a` is fresh for a second, the others for long. A
- * `POST` makes version 2 of all but `a`.
+ * A page with a variant for each `X-Variant`: `a` is fresh for one second, the others for 1000. A
+ * `POST` changes all but `a` to version 2.
  */
 async function variants() {
   let version = 1;
@@ -48,8 +48,8 @@ test("a new variant that was requested before a write does not bring back the ot
 for (const method of ["GET", "HEAD"]) {
   test(`a variant that a ${method} validates does not bring back the others`, async () => {
     const page = await variants();
-    // After a purge of another page, the next request reads the list of purges again, for which it
-    // waits a second. It has read the stored response before the write.
+    // After a purge of another page, the next request lists the purges again. The fault delays
+    // that list, so the request has read the stored response before the write below.
     const body = JSON.stringify({ url: `${page.upstream.origin}/other` });
     const purge = { method: "POST", headers: { Authorization: `Bearer ${WORKER_TOKEN}` }, body };
     assert.equal((await send(page.worker, "/cache/purge", purge)).status, 200);

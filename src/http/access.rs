@@ -15,7 +15,7 @@ use crate::kv::keyspace::Keyspace;
 use crate::kv::keyspaces::Revocations;
 use crate::platform::clock::{self, Clock};
 
-/// Why it is not known what the sender may do.
+/// Why the sender gets no access.
 pub(crate) enum AccessError {
     /// The Worker has no secret to check a token with.
     NotConfigured,
@@ -36,7 +36,7 @@ impl From<AccessError> for RequestError {
 }
 
 /// Returns what the sender of these fields may do. A signed token costs no read of KV while the
-/// list of revoked ones is in memory.
+/// list of revoked tokens is in memory.
 pub(crate) async fn access(context: &RequestContext, fields: &impl Fields) -> Result<Access, AccessError> {
     let vars = context.vars();
     let (secret, key) = (vars.token.as_deref(), vars.token_key.as_ref());

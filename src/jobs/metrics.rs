@@ -1,6 +1,6 @@
-//! What the Worker counts of itself: it hands its counts over to the object `METRICS_STORE`, and
-//! `GET /metrics` and the console show what the object has. [`metrics`] says how nothing is
-//! counted twice.
+//! The Worker's own metrics: each isolate hands its counts over to a Durable Object (the binding
+//! `METRICS_STORE`), and `GET /metrics` and the console show what the object has. [`metrics`] says
+//! how nothing is counted twice.
 
 pub(crate) mod store_object;
 
@@ -32,15 +32,15 @@ use crate::platform::durable_objects::DurableObjects;
 use crate::platform::js_error::message_of;
 use crate::platform::log;
 
-/// The name of the one object.
+/// The name of the one Durable Object.
 const OBJECT: &str = "metrics";
 
-/// How long the object may take. Two hand-overs may follow each other, and both end before the
-/// next time.
+/// How long the object may take for a request. A hand-over makes two in a row at most, and both
+/// end before the next one is due.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Returns the response that a future makes, and counts it if metrics are on. If it is time, the
-/// counts of this isolate are handed over after it.
+/// Returns the response that a future makes, and counts it if metrics are on. Unless the next
+/// hand-over of this isolate's counts is scheduled already, it is made after this response.
 pub(crate) async fn counted(
     context: &RequestContext,
     mut responding: Pin<&mut impl Future<Output = worker::Result<web_sys::Response>>>,
@@ -62,8 +62,8 @@ pub(crate) async fn counted(
     Ok(response)
 }
 
-/// Returns the work that hands the counts of this isolate over when it is time; `None` if somebody
-/// else does it. `now_ms` is milliseconds since the Unix epoch.
+/// Returns the work that hands the counts of this isolate over when that is due; `None` if it is
+/// scheduled already. `now_ms` is milliseconds since the Unix epoch.
 fn hand_over_in_time(env: &Bindings, now_ms: u64) -> Option<impl Future<Output = ()> + use<>> {
     let time = Isolate::current().metrics.borrow_mut().hand_over_time(now_ms);
     if time == HandOverTime::Scheduled {
@@ -101,7 +101,7 @@ pub(crate) fn hand_over_after_object(env: &Bindings) {
 }
 
 /// Hands over what the object is not known to have, and then what was counted since. If that
-/// fails, the log says so, and it is done at the next time.
+/// fails, the log says so, and the next hand-over does it.
 async fn hand_over(objects: &DurableObjects) {
     let collector = &Isolate::current().metrics;
     let random_id = || format!("{:013x}{:013x}", Clock.random_bits(), Clock.random_bits());
@@ -138,7 +138,8 @@ pub(crate) async fn scrape(context: &RequestContext) -> Result<web_sys::Response
 }
 
 /// `GET /console/api/metrics?resolution=minute|hour&period=SECONDS`: the counts of each minute or
-/// hour in the last `period` seconds, as JSON; without `period`, of a day or of 31 days.
+/// hour in the last `period` seconds, as JSON; without `period`, as long as they are kept: minutes
+/// for a day, hours for 31 days.
 #[cfg(feature = "console")]
 pub(crate) async fn series(
     context: &RequestContext,
@@ -164,6 +165,6 @@ async fn respond(
     }
     let answer = ask(&context.env().metrics_store(), request).await.map_err(MetricsError::Unavailable)?;
     let fields = [("content-type", content_type), ("cache-control", "no-store")];
-    // The text may be megabytes: it streams through, past the memory of WebAssembly.
+    // The text may be megabytes: it is streamed through without a copy in WebAssembly's memory.
     Ok(response::ok(&answer.body().into(), &fields)?)
 }

@@ -18,8 +18,8 @@ use crate::platform::log::RequestLog;
 use crate::platform::meter::Metered;
 use crate::platform::vars::Vars;
 
-/// A kind of record that is parsed and kept in memory by its key. `keyspaces.rs` has them, but for
-/// the purges.
+/// A kind of record that is parsed and kept in memory by its key. All are in `keyspaces.rs`,
+/// except the purges.
 pub(crate) trait Keyspace: Sized + 'static {
     /// The record, parsed.
     type Value: 'static;
@@ -58,9 +58,11 @@ pub(crate) trait Keyspace: Sized + 'static {
         json
     }
 
-    /// Returns the record of a key; `None` if there is none. If the read fails or the record does
-    /// not parse, that is the last one in memory, which says so, or an error if none may be used.
-    /// `now_ms` is milliseconds since the Unix epoch.
+    /// Returns the record of a key; `None` if there is none. One in memory that is no longer fresh
+    /// is returned and refreshed in the background while it is usable; after that the request
+    /// waits for KV. If the read fails or the record does not parse, returns the last record in
+    /// memory, marked as such, or an error if none may be used. `now_ms` is milliseconds since the
+    /// Unix epoch.
     async fn get(self, context: &RequestContext, key: &Key<'_>, now_ms: u64) -> RecordRead<Self> {
         let lifetime = self.lifetime(&context.vars());
         let look = Self::cache().borrow_mut().look_up(key.as_str(), lifetime, now_ms);

@@ -1,7 +1,7 @@
-//! The log: one line of JSON for each event, with the id of its request, or none if it belongs to
-//! no request, such as an alarm of a Durable Object. It contains no secret, and of what a visitor
-//! sent only a `CF-Ray` that looks like an id of Cloudflare's: without Cloudflare in front, the
-//! visitor may have made it up.
+//! The log: one line of JSON for each event. An event outside of a request, such as an alarm of a
+//! Durable Object, has no request id. The callers put no secret into a line and nothing that a
+//! visitor sent; the request id is the `CF-Ray` if that looks like one of Cloudflare's, which the
+//! visitor may have made up if Cloudflare is not in front.
 
 use std::cell::OnceCell;
 use std::fmt::Display;

@@ -22,7 +22,7 @@ const video = page.locator("video");
 
 /** The responses for the film. */
 const responses = [];
-/** The bytes received of the film. */
+/** How many bytes of the film were received. */
 let received = 0;
 let film;
 

@@ -1,5 +1,5 @@
-// The pages of static/ in a browser: in three languages, and under their policy. demo.test.mjs has
-// the start page.
+// The pages of static/ in a browser: in three languages, and under their Content-Security-Policy.
+// demo.test.mjs has the start page.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -31,10 +31,10 @@ describe("a page in three languages", () => {
     ["a browser in Canadian French", { locale: "fr-CA" }, "/about", "fr"],
     ["a browser in British English", { locale: "en-GB" }, "/about", "en"],
     ["a browser in Japanese, which the page is not in", { locale: "ja" }, "/about", "en"],
-    ["the address comes before the browser", { locale: "de" }, "/about?lang=fr", "fr"],
-    ["the address names the language of the plain file", { locale: "de" }, "/about?lang=en", "en"],
-    ["the cookie comes before the browser", { locale: "de", cookie: "fr" }, "/about", "fr"],
-    ["the address comes before the cookie", { locale: "de", cookie: "fr" }, "/about?lang=en", "en"],
+    ["?lang comes before the browser's language", { locale: "de" }, "/about?lang=fr", "fr"],
+    ["?lang with the language of about.html itself", { locale: "de" }, "/about?lang=en", "en"],
+    ["the cookie comes before the browser's language", { locale: "de", cookie: "fr" }, "/about", "fr"],
+    ["?lang comes before the cookie", { locale: "de", cookie: "fr" }, "/about?lang=en", "en"],
     ["the address of the German file itself", { locale: "fr" }, "/about.de", "de"],
     ["the redirect of _redirects", { locale: "fr" }, "/de/about", "de"],
   ];
@@ -48,7 +48,7 @@ describe("a page in three languages", () => {
   }
 
   // The browser's cached `/about` must not outlive the choice.
-  test("a choice on the page lasts until the browser is to choose again", async () => {
+  test("a choice on the page lasts until the visitor goes back to the browser's language", async () => {
     const { page, problems } = await visitor(browser, base, { locale: "de" });
     const follow = async (link) => (await Promise.all([page.waitForNavigation(), page.locator(link).click()]))[0];
     await assertShown(page, await page.goto("/about"), "de");
@@ -75,7 +75,7 @@ test("the 404 page has its style and its picture at a deep path, too", async () 
   );
 });
 
-test("the policy of a page is enforced: only scripts that are files of the site run", async () => {
+test("the Content-Security-Policy is enforced: an inline script does not run, one in a file of the site does", async () => {
   const page = (body) => `<!doctype html><html lang="en"><title>before</title>${body}</html>`;
   await site.push({
     "inline.html": page(`<script>document.title = "after"</script>`),

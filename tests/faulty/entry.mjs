@@ -1,4 +1,5 @@
-// The built Worker behind bindings that fail as a test says. The bindings below are the real ones.
+// The built Worker with bindings that fail as a test says. If no fault applies, they call the
+// real ones.
 //
 // Faults are named in two ways, both as JSON; the list of an operation is used in order, its last
 // entry again and again:
@@ -9,8 +10,8 @@
 //   WRITES by requests without that header, and in any namespace by Durable Objects, until it is
 //   set again. {"object":["throws"]} makes the key's object itself fail. The key `metrics` is that
 //   of the object METRICS_STORE, which can also be slow or lose its response:
-//   {"object":["slow for 50","lost response"]}. A key that is a path is for the requests to it
-//   without that header, which may be the Worker's own: {"fetch":["slow for 50"]}.
+//   {"object":["slow for 50","lost response"]}. If K is a path, {"fetch":["slow for 50"]} is for
+//   the requests to it without that header, the Worker's own included.
 //
 // `getWithMetadata` has the faults of `get`. A `get` of several keys at once (a bulk read) is the
 // operation `bulk`; without faults of its own it has those of `get`. `injectFault` lists the
@@ -60,10 +61,10 @@ let clockOffsetMs = 0;
 let replacedVars = {};
 Date.now = () => realNow.call(Date) + clockOffsetMs;
 
-/** Of longer bytes only the length is recorded; texts are recorded whole. */
+/** Of longer bytes only the length is recorded; strings are recorded whole. */
 const RECORDED_BYTES_MAX = 4096;
 
-/** The most KV calls of an invocation, and those that each has made since that was set. */
+/** The most KV calls of an invocation, and the invocations since that was set. */
 let callsMax = Number.POSITIVE_INFINITY;
 let invocations = [];
 
@@ -191,7 +192,7 @@ function withReplacedVars(env) {
 
 /** Empties the memory of the Worker: its instance traps, and the next call makes a new one. */
 async function emptyMemory(env, ctx) {
-  // Lets the calls end that the instance began, but for those that the runtime has cancelled.
+  // Waits until the calls under way have ended, for a second at most: a cancelled one never ends.
   for (let turn = 0; turn < 200 && calls.some(({ endedMs }) => endedMs === undefined); turn += 1) await sleep(5);
   await sleep(0);
   await new Promise((resolve) => {
@@ -286,7 +287,7 @@ export class KeyWriter extends DurableObject {
   async fetch(request) {
     const { pathname } = new URL(request.url);
     if (pathname === "/.object") return Response.json(await summarizeStorage(this.ctx.storage));
-    if (pathname === "/.storage") return respondFromStorage(this.ctx, request);
+    if (pathname === "/.storage") return handleStorage(this.ctx, request);
     if (pathname === "/.crash") await crash(this.ctx);
     if (pathname === "/.alarm") {
       await this.ctx.storage.deleteAlarm();
@@ -313,7 +314,7 @@ export class NamespaceList extends DurableObject {
   }
 
   fetch(request) {
-    if (new URL(request.url).pathname === "/.storage") return respondFromStorage(this.ctx, request);
+    if (new URL(request.url).pathname === "/.storage") return handleStorage(this.ctx, request);
     receivedByObjects.NAMESPACE_LIST += 1;
     return this.list.fetch(request);
   }
@@ -331,7 +332,7 @@ export class MetricsStore extends DurableObject {
   }
 
   async fetch(request) {
-    if (new URL(request.url).pathname === "/.storage") return respondFromStorage(this.ctx, request);
+    if (new URL(request.url).pathname === "/.storage") return handleStorage(this.ctx, request);
     receivedByObjects.METRICS_STORE += 1;
     const [fault, ms] = faultsOfKey("metrics").next("object", "metrics").split(" for ");
     if (fault === "throws") throw new Error("a secret of the object");
@@ -343,8 +344,8 @@ export class MetricsStore extends DurableObject {
 }
 
 /**
- * Returns what an object costs: its alarm, its records with their lengths, and its tables with
- * their row counts.
+ * Returns a summary of what an object stores: its alarm, its records with their lengths, and its
+ * tables with their row counts.
  */
 async function summarizeStorage(storage) {
   const records = [...(await storage.list())].map(([name, value]) => ({ name, bytes: length(value) }));
@@ -357,13 +358,13 @@ async function summarizeStorage(storage) {
 }
 
 /** Responds to `GET /.storage` or `PUT /.storage`. */
-async function respondFromStorage(ctx, request) {
+async function handleStorage(ctx, request) {
   if (request.method === "GET") return Response.json(await storageOf(ctx));
   await store(ctx, await request.json());
   return new Response(null, { status: 204 });
 }
 
-/** Returns everything that an object stores, bytes in base64. */
+/** Returns the records of an object, bytes in base64, and its alarm; not its tables. */
 async function storageOf({ storage }) {
   const values = [...(await storage.list())];
   const shown = (value) => (typeof value === "string" ? { text: value } : { base64: new Uint8Array(value).toBase64() });
@@ -375,7 +376,7 @@ async function store({ storage }, { alarmMs, values }) {
   if (alarmMs !== null) await storage.setAlarm(alarmMs);
 }
 
-const length = (value) => value?.byteLength ?? (typeof value === "string" ? value.length : JSON.stringify(value).length);
+const length = (value) => value?.byteLength ?? new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value)).length;
 
 /** Returns the object of the class that the request names. */
 const objectFor = (request, env, key) => env[new URL(request.url).searchParams.get("binding") ?? "KEY_WRITER"].getByName(key);

@@ -5,8 +5,8 @@ import { WORKER_TOKEN } from "./worker.mjs";
 
 /**
  * Returns a function that calls the API of a Worker: `call(path, { token, json, body, method,
- * headers })`. With `json` or `body` it is a POST. `token` is `API_TOKEN` unless it is given;
- * `null` sends none.
+ * headers })`. With `json` or `body` it is a POST, unless `method` says otherwise. `token` is
+ * `API_TOKEN` unless it is given; `null` sends none.
  */
 export function consoleApi(worker) {
   return (
@@ -24,7 +24,7 @@ export function consoleApi(worker) {
     });
 }
 
-/** Checks a success, and returns its JSON. */
+/** Checks that a response is a success in JSON that no cache stores, and returns the JSON. */
 export function assertOutcome(response) {
   assert.equal(response.status, 200, response.text);
   assert.equal(response.headers["content-type"], "application/json");

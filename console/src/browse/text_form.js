@@ -2,14 +2,13 @@
 import { editableForm, jsonFault } from "./json_text.js";
 import { lineEndingOf } from "./value_kind.js";
 
-/** Why an editor only shows a text. */
+/** Why an editor shows a text without letting it be edited. */
 export const UNEDITABLE =
   "An editor would change this text: its line endings are mixed or bare carriage returns, or it is not UTF-8. In Browse a file can replace it.";
 
 /**
- * Returns how the text of a value is edited, as `{ isEditable, shown, retyped, stored }`. What
- * nobody touches stays as it is: the layout of JSON, and the line endings, of which an editor
- * knows only line feeds.
+ * Returns how the text of a value is edited, as `{ isEditable, shown, retyped, stored }`. An edit
+ * keeps the layout of JSON that nobody touches, and CRLF: an editor knows only line feeds.
  */
 export function textForm({ text, isJson }) {
   const lineEnding = text === null ? null : lineEndingOf(text);
@@ -20,12 +19,14 @@ export function textForm({ text, isJson }) {
   };
   const isTypedJson = (edit) => edit.view === "json" && jsonFault(edit.text) === null;
   const restored = (edit) => (isTypedJson(edit) ? ofJson().restore(edit.text) : edit.text);
-  const inEditor = (some) => (lineEnding === "\r\n" ? some.replaceAll("\r\n", "\n") : some);
+  const inEditor = (content) => (lineEnding === "\r\n" ? content.replaceAll("\r\n", "\n") : content);
   return {
     isEditable: lineEnding !== null,
-    /** Returns what is stored as a view shows it. */
+    /** Returns the stored text in the form that a view (`json` or `text`) shows. */
     shown: (view) => inEditor(view === "json" ? ofJson().shown : text),
-    /** Returns a typed text for a view, which may be another than the one it was typed in. */
+    /**
+     * Returns a typed text in the form of a view, which may differ from the one it was typed in.
+     */
     retyped(edit, view) {
       if (edit.view === view || view === "hex") return edit.text;
       const typed = inEditor(restored(edit));

@@ -5,7 +5,7 @@
 //! evaluated them, or the cache asked for the whole response to replace a stored one.
 
 use std::borrow::Cow;
-use std::ops::Range as Bytes;
+use std::ops;
 
 use crate::cache_status::{CacheStatus, SOFT_PURGE, server_timing};
 use crate::stored_response::StoredResponse;
@@ -39,7 +39,7 @@ pub enum BodyPart {
     /// Nothing.
     Nothing,
     /// These bytes of it.
-    Bytes(Bytes<u64>),
+    Bytes(ops::Range<u64>),
 }
 
 /// A response to the client.
@@ -55,11 +55,11 @@ pub struct ClientResponse<'a> {
     pub part: BodyPart,
 }
 
-/// Returns the response that a stored response gives to a request. The request's conditions and
+/// Returns the response to a request that a stored response answers. The request's conditions and
 /// ranges are evaluated (RFC 9111 §4, §4.3.2), so it may be a 304, 206 or 416.
 ///
-/// `received` are all fields of a response that has only just been stored or validated. It may
-/// have fields that are not stored, such as a cookie for this client.
+/// `received` has all fields of a response that has only just been stored or validated, also those
+/// that are not stored, such as a cookie for this client.
 #[must_use]
 pub fn from_stored<'a>(
     method: &str,
@@ -178,8 +178,8 @@ impl ClientResponse<'_> {
     }
 }
 
-/// Removes the fields of the connection to the upstream. A response built here has no framing of
-/// its own yet; the runtime adds it.
+/// Removes the fields of the connection to the upstream, also the three that
+/// [`remove_hop_by_hop`] leaves: the runtime frames a response that is built here anew.
 fn remove_connection(fields: &HeaderSection, edits: &mut HeaderEdits<'_>) {
     remove_hop_by_hop(fields, false, edits);
     for name in ["connection", "keep-alive", "transfer-encoding"] {

@@ -2,7 +2,7 @@
 //!
 //! The Worker performs each [`Action`] and passes the result back as an [`Event`], until the
 //! action is a response or an error. What need not be waited for is an [`Effect`]. So the whole
-//! flow, races and faults included, is a native test.
+//! flow, races and faults included, can be tested natively.
 //!
 //! ```text
 //!   Begin ──> Read ──> (variant) Read ──> Respond                          a hit
@@ -16,7 +16,7 @@
 //!                      │                   │
 //!                      └─────────┬─────────┘
 //!                                v
-//! (ReadBody) ──> Respond, Fail       not of a 304, a stream or a failure
+//! (ReadBody) ──> Respond, Fail       a 304, a stream and a failure need no ReadBody
 //! ```
 //!
 //! A request that no stored response can answer, such as a write, begins with Send.
@@ -135,7 +135,7 @@ pub struct UpstreamHead {
     pub has_body: bool,
     /// When the request was sent, and when the response began.
     pub times: ExchangeTimes,
-    /// True if it is made of a stored page that was served in place of an error.
+    /// True if it is made from a stored page that was served in place of an error.
     pub is_in_place_of_error: bool,
 }
 
@@ -632,7 +632,7 @@ impl<B: StoredBody> Exchange<B> {
         }
     }
 
-    #[expect(clippy::expect_used, reason = "without its response, the hit would look like one that is not cached")]
+    #[expect(clippy::expect_used, reason = "the decision is to serve only if it was given a hit")]
     fn serve<F: Fields>(
         &mut self,
         lookup: Lookup<B>,
@@ -702,7 +702,7 @@ impl<B: StoredBody> Exchange<B> {
         self.send(lookup, fwd, Vec::new(), cx)
     }
 
-    /// Sends the request to the upstream, a `GET` under these conditions.
+    /// Sends the request to the upstream. Only a `GET` gets these conditions.
     fn send<F: Fields>(
         &mut self,
         lookup: Lookup<B>,
@@ -783,8 +783,8 @@ impl<B: StoredBody> Exchange<B> {
         if let Some((key, began_ms)) = self.fetch.take() {
             cx.memory.record_fetch_end(key.as_str(), began_ms);
         }
-        // Not before the new response is in memory: until then, visitors get the old one, and must
-        // not refresh it again.
+        // The refresh ends only here, with the new response in memory: until then, visitors get
+        // the old one, and must not refresh it again.
         let has_failed = self.has_failed || !is_refreshed;
         match (self.refreshed_key.take(), self.forwarded_key.take()) {
             (Some(key), _) => cx.memory.record_refresh_outcome(key.as_str(), has_failed, cx.now_ms),

@@ -55,8 +55,8 @@ impl Vary {
     }
 }
 
-/// The selecting fields of a request: names, each with a hash of the normalized value, because
-/// values can be secrets, or `-` if the request does not have the field.
+/// The selecting fields of a request: names, each with its selector, which is a hash of the
+/// normalized value, because values can be secrets, or `-` if the request does not have the field.
 pub type SelectingFields = Vec<(String, String)>;
 
 /// Returns true if two lists have the same names, whatever their values are.
@@ -68,11 +68,11 @@ pub fn have_same_names(one: &SelectingFields, other: &SelectingFields) -> bool {
 /// Returns the hash of each value by name; `None` if the request does not have the field.
 #[must_use]
 pub fn selectors(selecting_fields: &SelectingFields) -> BTreeMap<String, Option<String>> {
-    let hash = |hash: &String| Some(hash.clone()).filter(|hash| hash != ABSENT);
-    selecting_fields.iter().map(|(name, selector)| (name.clone(), hash(selector))).collect()
+    let hash_of = |selector: &String| (selector != ABSENT).then(|| selector.clone());
+    selecting_fields.iter().map(|(name, selector)| (name.clone(), hash_of(selector))).collect()
 }
 
-/// Replaces the hash of the value if the field is missing. No hash is as short.
+/// The selector of a field that is missing. No hash is as short.
 const ABSENT: &str = "-";
 
 /// Returns the selecting fields of a request for these names.
@@ -93,8 +93,9 @@ pub fn selecting_fields_like(selecting_fields: &SelectingFields, request: &impl 
 /// prefers to all others.
 #[must_use]
 pub fn matches(selecting_fields: &SelectingFields, stored_fields: &impl Fields, request: &impl Fields) -> bool {
-    selecting_fields.iter().all(|(name, hash)| {
-        selector(name, request) == *hash || (name == "accept-language" && is_in_wanted_language(stored_fields, request))
+    selecting_fields.iter().all(|(name, stored)| {
+        selector(name, request) == *stored
+            || (name == "accept-language" && is_in_wanted_language(stored_fields, request))
     })
 }
 
@@ -102,8 +103,8 @@ fn selector(name: &str, request: &impl Fields) -> String {
     request.get(name).map_or_else(|| ABSENT.to_owned(), |value| hash(&normalize(name, &value)))
 }
 
-/// Returns the first 16 bytes of SHA-256, as a number of 22 digits of the base64url alphabet with
-/// the least significant first.
+/// Returns the first 16 bytes of SHA-256 as a number of 22 digits, the least significant first, in
+/// the alphabet of base64url. That is not the encoding base64url.
 fn hash(value: &str) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let bytes = Sha256::digest(value.as_bytes());
@@ -117,9 +118,9 @@ fn hash(value: &str) -> String {
     digits.take(22).collect()
 }
 
-/// Returns the value in a form that equivalent values share (RFC 9111 §4.1): of `Accept`,
-/// `Accept-Encoding`, `Accept-Charset` and `Accept-Language`, by their specification; of any other
-/// field, without optional white space.
+/// Returns the value in a form that equivalent values share (RFC 9111 §4.1). `Accept`,
+/// `Accept-Encoding`, `Accept-Charset` and `Accept-Language` are normalized by their
+/// specification; any other field only loses its optional white space.
 fn normalize(name: &str, value: &str) -> String {
     // RFC 9110 §12.5.1 to §12.5.4: only the weights define an order. Names of media types,
     // charsets, codings and languages are case-insensitive (§8.3.1, §8.3.2, §8.4.1, §8.5.1).
@@ -181,7 +182,8 @@ fn coding(member: &str) -> Option<String> {
     Some(written(name, weight))
 }
 
-/// Returns a name in lower case and its weight; `None` if there are other parameters.
+/// Returns a name in lower case and its weight; `None` if the member is malformed or has other
+/// parameters.
 fn weighted(member: &str) -> Option<(String, u16)> {
     let (name, weight) = match member.split_once(';') {
         Some((name, parameter)) => (name.trim(), weight::parse(parameter)?),

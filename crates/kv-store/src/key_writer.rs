@@ -19,8 +19,8 @@ use http_semantics::conditional::{PreconditionFailed, Preconditions};
 /// second to a key ("Limits to KV writes to the same key").
 pub const WRITE_INTERVAL_MS: u64 = 1000;
 
-/// How long KV may still show the previous value after a put, in milliseconds ("How KV works":
-/// changes may take up to 60 seconds to be visible).
+/// How long KV usually may still show the previous value after a put, in milliseconds ("How KV
+/// works": changes may take up to 60 seconds or more to be visible).
 pub const VISIBLE_WITHIN_MS: u64 = 60_000;
 
 /// How long after a refusal a value is put again, in milliseconds. No wait is longer. The value
@@ -36,7 +36,7 @@ const FLUSH: Backoff = Backoff { cap_ms: 30_000, tries_max: u32::MAX, deadline_m
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct KeyState {
-    /// The key in `WRITES`.
+    /// The key in the namespace `WRITES`.
     key: String,
     /// The number of the last accepted write. The first one is 1.
     version: u64,
@@ -85,8 +85,8 @@ pub enum Newest {
     InKv(u64),
     /// Nowhere that can be read: KV does not show the value yet that the object has put.
     NotVisibleYet,
-    /// In KV, as far as the object knows: it never wrote the key, or another writer wrote it
-    /// directly.
+    /// In KV, as far as the object knows: it never wrote the key, or another writer wrote or
+    /// deleted it directly.
     Unknown,
 }
 
@@ -97,7 +97,7 @@ impl KeyState {
         Self { key: key.to_owned(), ..Self::default() }
     }
 
-    /// Returns the key in `WRITES`.
+    /// Returns the key in the namespace `WRITES`.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
@@ -206,8 +206,8 @@ impl KeyState {
         }
     }
 
-    /// Records that the object woke up. If it went away during a put, KV may have just accepted
-    /// the value or may still do so, so the next put keeps its distance.
+    /// Records that the object woke up. If it was evicted or crashed during a put, KV may have
+    /// just accepted the value or may still do so, so the next put keeps its distance.
     pub fn wake_up(&mut self, now_ms: u64) {
         if self.unflushed().is_some() {
             self.not_before_ms = self.wait_end_ms(now_ms).unwrap_or(now_ms).max(now_ms + WRITE_INTERVAL_MS);
@@ -329,7 +329,7 @@ mod tests {
         accept(&mut writer, "b");
         writer.put_succeeded(2, 1000);
         let shown = |version, sha256: &str| Metadata { version, sha256: sha256.into() };
-        for (metadata, now_ms, seen) in [
+        for (metadata, now_ms, expected) in [
             (Some(shown(2, "b")), 1001, Newest::InKv(2)),
             (Some(shown(2, "b")), 999_999, Newest::InKv(2)),
             (Some(shown(1, "a")), 60_999, Newest::NotVisibleYet),
@@ -338,7 +338,7 @@ mod tests {
             (None, 61_000, Newest::Unknown),
             (Some(shown(2, "x")), 61_000, Newest::Unknown),
         ] {
-            assert_eq!(writer.newest(metadata.as_ref(), now_ms), seen, "{metadata:?} {now_ms}");
+            assert_eq!(writer.newest(metadata.as_ref(), now_ms), expected, "{metadata:?} {now_ms}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! The limits of Workers KV ("Limits" and "Write key-value pairs" in the KV documentation),
-//! which are checked before KV is asked.
+//! The limits of Workers KV ("Limits" and "Write key-value pairs" in the KV documentation), and
+//! the type of a key that is checked against them before KV is called.
 
 use std::borrow::Cow;
 
@@ -22,8 +22,8 @@ pub const BULK_READ_KEYS_MAX: usize = 100;
 /// The shortest `expirationTtl` of a put, in seconds.
 pub const EXPIRATION_TTL_MIN_SECONDS: u32 = 60;
 
-/// A valid key of Workers KV: 1 to 512 bytes of UTF-8, and neither `.` nor `..`. The KV port
-/// accepts no other type as a key.
+/// A valid key of Workers KV: 1 to 512 bytes of UTF-8, and neither `.` nor `..`. The
+/// functions that call KV accept no other type as a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key<'a>(Cow<'a, str>);
 

@@ -6,7 +6,6 @@ use std::cell::RefCell;
 use kv_store::retry::{Backoff, Budget, Classify, FailureClass, GaveUp, Time, retry};
 use simulation::virtual_time::{VirtualTime, block_on};
 
-/// An error of this class.
 struct TestError(FailureClass);
 
 impl Classify for TestError {
@@ -104,7 +103,7 @@ fn an_operation_receives_the_milliseconds_until_the_deadline() {
 fn retries_stop_when_the_budget_of_the_isolate_is_exhausted() {
     let budget = RefCell::new(Budget::new());
     let tries: u32 = (0..1000).map(|_| run(&Backoff { first_ms: 0, ..Backoff::PUT }, &budget, &[DOWN; 99]).1).sum();
-    // The first tries, and the retries that a full budget allows.
+    // The first tries, and the 50 retries that a full budget allows.
     assert!(tries <= 1000 + 50, "{tries}");
     assert_eq!(run(&Backoff::PUT, &budget, &[DOWN]).0, Err(GaveUp::Budget));
 }

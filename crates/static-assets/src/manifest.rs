@@ -1,8 +1,9 @@
 //! The manifest of a release: its files, what is known of each, and its rules. `kv-edge assets
 //! push` writes it; the Worker and the tool read it.
 //!
-//! What becomes a header field or a key of KV is checked as it is parsed: the runtime would refuse
-//! it later, for each visitor.
+//! Parsing checks what becomes a header field or a key of KV, and refuses the whole manifest if a
+//! value is invalid: the release in memory is served then, or a 503. Without the check, the
+//! runtime would refuse each response that has the value.
 
 use serde::de::{Deserializer, Error, Unexpected};
 use serde::{Deserialize, Serialize};
@@ -20,8 +21,8 @@ use kv_store::record::{self, BrokenRecord};
 /// The version of the record format that this code writes and reads.
 pub const VERSION: u32 = 1;
 
-/// The longest body, in bytes: more than the chunks of any manifest have together. The runtime
-/// counts the bytes of a stream below 2^53, and a response may have several ranges of a body.
+/// The longest body, in bytes. No push makes so many chunks, and several ranges of a body in one
+/// response stay below 2^53, up to which the runtime counts the bytes of a stream.
 const LENGTH_MAX: u64 = 1 << 50;
 
 /// The record that describes a release.
@@ -35,7 +36,7 @@ pub struct Manifest {
     pub id: String,
     /// When the release was pushed, in milliseconds since the Unix epoch.
     pub created_ms: u64,
-    /// How paths and HTML files go together.
+    /// How paths of URLs map to HTML files.
     #[serde(default)]
     pub html_handling: HtmlHandling,
     /// What serves a path that has no file.
@@ -83,8 +84,8 @@ pub struct File {
     /// Its media type, for `Content-Type`.
     #[serde(rename = "t", deserialize_with = "media_type")]
     pub media_type: Box<str>,
-    /// Since when each release has had these bytes under this path, in seconds since the Unix
-    /// epoch; a rollback in between counts as a change. For `Last-Modified`.
+    /// When this path got its current bytes, or, if that is later, the last rollback before the
+    /// push; in seconds since the Unix epoch. For `Last-Modified`.
     #[serde(rename = "m")]
     pub modified_seconds: u64,
     /// True if its name changes with its bytes, so that caches may store it for a year.
@@ -194,9 +195,7 @@ impl Manifest {
         let at = self.files.binary_search_by(|file| file.path.as_ref().cmp(path)).ok()?;
         self.files.get(at)
     }
-}
 
-impl Manifest {
     /// Returns what a decoded path means: a file, a redirect to where it is shown, or nothing.
     #[must_use]
     pub fn resolve(&self, path: &str) -> PathResolution {
@@ -294,7 +293,7 @@ fn length<'de, D: Deserializer<'de>>(json: D) -> Result<u64, D::Error> {
     Ok(length)
 }
 
-/// Their positions in a body are sums of their lengths.
+/// Refuses chunks that are longer together than a body: their positions are sums of their lengths.
 fn chunks<'de, D: Deserializer<'de>>(json: D) -> Result<Vec<Chunk>, D::Error> {
     let chunks = Vec::<Chunk>::deserialize(json)?;
     let mut lengths = chunks.iter().map(|chunk| chunk.length);

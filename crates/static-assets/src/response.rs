@@ -37,14 +37,14 @@ pub struct AssetRequest<'a, F> {
     pub target: &'a RequestTarget<'a>,
     /// The path of the URL.
     pub path: &'a AssetPath<'a>,
-    /// The header fields, `Accept-Encoding` as the client sent it: the platform replaces it.
+    /// The header fields, with the client's own `Accept-Encoding`: the platform replaces it.
     pub fields: &'a F,
 }
 
 /// A release that files are served from.
 #[derive(Debug, Clone, Copy)]
 pub struct ServedRelease<'m> {
-    /// The pointer, which knows when a rollback was.
+    /// The pointer, which has the time of the last rollback.
     pub pointer: &'m Pointer,
     /// The manifest of the release.
     pub manifest: &'m Manifest,
@@ -93,8 +93,8 @@ pub enum ContentPart {
     Bytes(ops::Range<u64>),
 }
 
-/// Returns the response from a release: the one that is served, or the one before it if KV does
-/// not give the bytes.
+/// Returns the response from a release. The caller passes the current one, or the one before it if
+/// KV does not return the bytes.
 ///
 /// # Errors
 /// [`AssetError`] if a precondition fails, or no representation fits the range or
@@ -161,9 +161,9 @@ pub fn may_be_in_previous_release(path: &AssetPath<'_>) -> bool {
 }
 
 /// Returns the response from a previous release, so that pages that are still open find their
-/// scripts and styles. Only files that have, or may have, a content hash in their name are
-/// served: another file that a release removes, such as a service worker, must disappear
-/// immediately.
+/// scripts and styles. Only files that are immutable (by their name or by an option of the push)
+/// or may have a content hash in their name are served: another file that a release removes, such
+/// as a service worker, must disappear immediately.
 ///
 /// # Errors
 /// As [`from_release`].
@@ -181,7 +181,7 @@ pub fn from_previous_release<'m, F: Fields>(
 /// Why this file is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FileRole {
-    /// The path of the request means it.
+    /// The path of the request resolves to it.
     Requested,
     /// It is the page of a single-page application, for a path that has no file.
     Fallback,

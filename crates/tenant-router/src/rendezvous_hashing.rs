@@ -1,6 +1,6 @@
 //! Traffic splitting by weighted rendezvous hashing: which variant of a storefront a visitor
-//! gets. It stores nothing for a visitor, and a change of weights moves no more visitors than
-//! it must.
+//! gets. It stores nothing for a visitor. More weight moves visitors only into that variant, less
+//! weight only out of it, so no more move than the new weights demand.
 
 use sha2::{Digest, Sha256};
 
@@ -31,8 +31,8 @@ fn with_part(hash: Sha256, part: &str) -> Sha256 {
     hash.chain_update((part.len() as u64).to_be_bytes()).chain_update(part)
 }
 
-/// Returns the first 64 bits of the hash as a number above 0, which has a logarithm, and up to
-/// 1.
+/// Returns the first 64 bits of the hash as a number above 0 and up to 1, so that its logarithm is
+/// finite.
 fn unit(hash: Sha256) -> f64 {
     let [h0, h1, h2, h3, l0, l1, l2, l3, ..]: [u8; 32] = hash.finalize().into();
     let high = f64::from(u32::from_be_bytes([h0, h1, h2, h3]));
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_thousand_visitors_are_split_within_one_percent_of_the_weights() {
+    fn a_hundred_thousand_visitors_are_split_within_one_percentage_point_of_the_weights() {
         const VISITORS: u32 = 100_000;
         let sets: [&[(&str, u32)]; 3] = [
             &[("blue", 90), ("green", 10)],
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_visitor_keeps_the_variant_from_release_to_release() {
+    fn a_new_version_of_kv_edge_moves_no_visitors() {
         let variants = [("blue", 50), ("green", 50)];
         let group: String = (0..16).map(|visitor| &chosen("shop", visitor, &variants).unwrap()[..1]).collect();
         assert_eq!(group, "ggggbbggbgbbggbg");
@@ -104,9 +104,10 @@ mod tests {
 
     #[test]
     fn the_borders_between_tenant_visitor_and_name_count() {
-        let one = unit(with_part(with_part(with_part(Sha256::new(), "ab"), "c"), "d"));
-        let other = unit(with_part(with_part(with_part(Sha256::new(), "a"), "bc"), "d"));
-        assert!((one - other).abs() > f64::EPSILON);
+        let of = |parts: [&str; 3]| unit(parts.into_iter().fold(Sha256::new(), with_part));
+        for moved in [["a", "bc", "d"], ["ab", "", "cd"]] {
+            assert!((of(["ab", "c", "d"]) - of(moved)).abs() > f64::EPSILON, "{moved:?}");
+        }
     }
 
     const NAMES: [&str; 4] = ["a", "b", "c", "d"];

@@ -1,11 +1,12 @@
 //! The storage of a key's Durable Object: one record, and the value until KV has it.
 
 use kv_store::key_writer::KeyState;
+use kv_store::record;
 use wasm_bindgen::prelude::*;
 
 use crate::platform::durable_objects::{DurableObjectState, DurableObjectStorage, SyncKv};
 
-/// The length of a part, in bytes: the storage accepts at most 2 MB for a key with its value
+/// The longest part, in bytes: the storage accepts at most 2 MB for a key with its value
 /// (Durable Objects documentation, "Limits"), so a longer value is split.
 const PART_BYTES: u32 = 1024 * 1024;
 
@@ -25,7 +26,7 @@ impl Storage {
     }
 
     /// Returns the record; `None` if nothing was ever accepted. It is an error if the record is
-    /// not a text, or not valid JSON; the error says where.
+    /// not a string, or does not parse; then the error gives the position.
     pub(crate) fn state(&self) -> Result<Option<KeyState>, JsValue> {
         let Some(record) = self.kv.text(RECORD)? else { return Ok(None) };
         serde_json::from_str(&record).map(Some).map_err(|error| invalid_record(&error))
@@ -33,8 +34,7 @@ impl Storage {
 
     /// Stores the record and leaves the value as it is.
     pub(crate) fn store(&self, state: &KeyState) -> Result<(), JsValue> {
-        let record = serde_json::to_string(state).map_err(|error| invalid_record(&error))?;
-        self.kv.put(RECORD, &JsValue::from_str(&record))
+        self.kv.put(RECORD, &JsValue::from_str(&record::to_json(state)))
     }
 
     /// Stores the record and replaces the value.

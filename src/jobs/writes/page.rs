@@ -10,7 +10,7 @@ use crate::http::error::RequestError;
 
 /// The Content-Security-Policy of the page. It allows inline styles and one script, by the
 /// SHA-256 of `timeline.js` and `page.js`.
-pub(super) const POLICY: &str = "default-src 'none'; script-src 'sha256-it4wJ2r9apP6FpfGrfYsPEMpD6fe9vq+G+YACKqOseA='; style-src 'unsafe-inline'; frame-ancestors 'none'";
+pub(super) const POLICY: &str = "default-src 'none'; script-src 'sha256-FPt/Bq0y/UNsPCgJpEsbBnSDBUE8jZLaR+wzIBGmHCg='; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
 /// The JSON that `timeline.js` reads.
 #[derive(Debug, Serialize)]

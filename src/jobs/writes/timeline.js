@@ -7,7 +7,8 @@ const ROW = 18;
 // The height of the time axis above the rows. If there are many rows, another is below them.
 const AXIS = 28;
 const ROWS_WITH_ONE_AXIS = 25;
-// The shortest bar that is drawn, in percent of the width. A shorter one is hidden by its mark.
+// The shortest bar of a put or a wait that is drawn, in percent of the width. Its mark hides a
+// shorter one.
 const BAR_MIN = 0.5;
 // More labels would overlap on a phone.
 const INTERVALS_MAX = 6;
@@ -55,7 +56,7 @@ function legendOf(run) {
   return list;
 }
 
-/** Draws a run, as the JSON in its page describes it, into an element of the class `timeline`. */
+/** Draws a run, given as the JSON in its page, into an element of the class `timeline`. */
 export function drawTimeline(picture, { attempts, elapsedMs }) {
   const spanMs = Math.max(1, elapsedMs, ...attempts.flatMap(({ endedMs, puts }) => [endedMs, ...puts.map((put) => put.endedMs)]));
   const width = (ms) => Math.floor((ms * 10_000) / spanMs) / 100;

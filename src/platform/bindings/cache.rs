@@ -13,7 +13,8 @@ extern "C" {
 }
 
 impl Bindings {
-    /// Returns `CACHE_KV`, with the stored responses and views of `/cache`, and the purges.
+    /// Returns `CACHE_KV`, which holds the stored responses of `/cache`, the views (pages as
+    /// JSON), and the purges.
     pub(crate) fn cache_store(&self) -> Store {
         self.store(self.env.cache_kv())
     }

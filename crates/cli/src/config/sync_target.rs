@@ -1,11 +1,11 @@
-//! Where a sync writes, and with which options.
+//! The target and the options of a sync.
 
 use std::cell::Cell;
 
 use crate::api::Namespace;
 use crate::progress::Progress;
 
-/// Where a sync writes, and with which options.
+/// Where a sync writes, with which options, and what it has reported.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // Flags of a command line.
 pub(super) struct SyncTarget {
@@ -18,6 +18,6 @@ pub(super) struct SyncTarget {
     pub(super) strict: bool,
     pub(super) dry_run: bool,
     pub(super) progress: Progress,
-    /// Calls that an earlier summary has counted.
+    /// Calls of the API that an earlier summary has counted.
     pub(super) summed_calls: Cell<u64>,
 }

@@ -1,4 +1,5 @@
-//! Checks definitions before they are used: faults, repeated members, and warnings.
+//! Checks the text of definitions before they are used: for faults, which include repeated
+//! members, and for probable mistakes.
 
 use kv_store::json_tree::JsonTree;
 use kv_store::schema::{FAULTS_MAX, Fault};

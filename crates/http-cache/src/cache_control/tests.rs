@@ -1,4 +1,5 @@
-//! Both fields as RFC 9111, RFC 9213 and RFC 8941 have them, and malformed ones.
+//! `Cache-Control` (RFC 9111) and targeted fields (RFC 9213, dictionaries of RFC 8941),
+//! well-formed and malformed.
 
 use proptest::prelude::*;
 
@@ -68,7 +69,7 @@ fn a_malformed_lifetime_is_stale() {
         let directives = CacheControl { s_maxage: Some(seconds), ..CacheControl::default() };
         assert_eq!(CacheControl::parse(&format!("s-maxage{argument}")), directives, "{argument}");
     }
-    // No directive at all.
+    // No known directive.
     for field in
         ["", ",", " , ,\t", "max-age3600", "max age=3600", "x-max-age=3600", "=3600", "\"max-age=3600\"", "é=1"]
     {
@@ -93,7 +94,7 @@ fn the_first_of_duplicates_counts() {
 }
 
 #[test]
-fn directives_without_an_argument_are_read_in_any_case() {
+fn directives_without_an_argument_are_case_insensitive() {
     // RFC 9111 §5.2: "Cache directives are identified by a token, to be compared
     // case-insensitively".
     let field = "No-Store,\tPUBLIC ,must-revalidate,, proxy-revalidate, must-understand, only-if-cached, immutable";
@@ -137,7 +138,7 @@ fn no_store_no_cache_and_private_are_found_in_malformed_fields() {
 #[test]
 fn no_cache_and_private_apply_to_the_message_or_to_fields() {
     // RFC 9111 §5.2.2.4: "The qualified form … with an argument that lists one or more field
-    // names"; a sender SHOULD NOT, so may, use the token form.
+    // names"; a sender SHOULD NOT use the token form, so some do.
     for (argument, expected) in [
         ("", Qualified::All),
         ("=\"Set-Cookie\"", named(&["set-cookie"])),
@@ -230,8 +231,8 @@ fn a_targeted_field_overrides_cache_control_if_it_is_valid_and_not_empty() {
 
 #[test]
 fn a_value_of_another_type_makes_a_targeted_field_invalid() {
-    // RFC 9213 §2.1: no value is "mapped to a Boolean", "a quoted-string … to a String", a token
-    // to "a Token, an Integer or a Decimal"; "no-store … always has a Boolean true value".
+    // RFC 9213 §2.1: an absent value is "mapped to a Boolean", "a quoted-string … to a String", a
+    // token to "a Token, an Integer or a Decimal"; "no-store … always has a Boolean true value".
     // "Implementations SHOULD NOT consume values that violate these inferred constraints."
     for wrong in [
         "max-age",
@@ -258,7 +259,7 @@ fn a_value_of_another_type_makes_a_targeted_field_invalid() {
 }
 
 #[test]
-fn a_targeted_field_has_the_same_directives_of_responses() {
+fn a_targeted_field_has_the_response_directives_of_cache_control() {
     let field = "max-age=1;p=\"x\", s-maxage=2, stale-while-revalidate=3, stale-if-error=4, no-cache=\"A, b\", private=c, no-store, \
                  public, must-revalidate, proxy-revalidate, must-understand, only-if-cached, max-stale=5, min-fresh=6";
     let directives = CacheControl {
@@ -292,7 +293,7 @@ fn a_targeted_field_has_the_same_directives_of_responses() {
 }
 
 #[test]
-fn dictionaries_are_parsed_as_rfc_8941_has_it() {
+fn dictionaries_are_parsed_as_in_rfc_8941() {
     use dictionary::MemberValue::{Boolean, Integer, Other, Text};
     let text = |text: &str| Text(text.to_owned());
     for (field, value) in [
@@ -365,8 +366,8 @@ fn dictionaries_are_parsed_as_rfc_8941_has_it() {
 
 proptest! {
     #[test]
-    fn parsing_never_panics(field in "\\PC*", like in "[a-z0-9=\"\\\\,;:?()*@. \t-]{0,40}") {
-        for field in [field, like] {
+    fn parsing_never_panics(field in "\\PC*", directive_like in "[a-z0-9=\"\\\\,;:?()*@. \t-]{0,40}") {
+        for field in [field, directive_like] {
             let _ = CacheControl::parse(&field);
             let _ = CacheControl::parse_targeted(&field);
         }

@@ -24,8 +24,8 @@ pub(super) fn select<'m, F: Fields>(
     if file.translations.is_empty() {
         return SelectedFile { file, tag: None, varies: false };
     }
-    // The page itself comes first, so that `*` selects it. If its language is unknown, no other
-    // language range matches it.
+    // The page itself comes first, so that `*` selects it. If its language is unknown, its tag
+    // is empty and no other range matches it.
     let tags: Vec<&str> = std::iter::once(file.language.as_deref().unwrap_or_default())
         .chain(file.translations.iter().map(|translation| translation.language.as_ref()))
         .collect();
@@ -40,9 +40,10 @@ pub(super) fn select<'m, F: Fields>(
     }
 }
 
-/// Adds `Content-Language` if the language is known and, for a page with translations,
-/// `Content-Location` if the language was selected (RFC 9110 §8.5, §8.7), and `Link`, which names
-/// the page in each language (RFC 8288; HTML, "hreflang").
+/// Adds `Content-Language` if the language is known and, for a page with translations, `Link`,
+/// which names the page in each language (RFC 8288; HTML, "hreflang"), and `Content-Location`, if
+/// a translation was selected or the fields of the request decided, and the result has an address
+/// of its own (RFC 9110 §8.5, §8.7).
 pub(super) fn describe<'m>(
     release: ServedRelease<'m>,
     page: &File,

@@ -36,7 +36,7 @@ struct Representation<'m> {
 
 /// Returns the response with the file at a path, or with one of its translations. For the page
 /// of a 404 only language and encoding are negotiated: preconditions and ranges are ignored (RFC
-/// 9110 §13.2.1).
+/// 9110 §13.2.1, §14.2).
 pub(super) fn respond<'m, F: Fields>(
     release: ServedRelease<'m>,
     path: &str,
@@ -165,9 +165,9 @@ impl<'m, F: Fields> FileResponder<'m, '_, F> {
             fields.push(("content-range".into(), content_range(range, body.length).into()));
             (vec![ContentPart::Bytes(range.clone())], length(range))
         } else {
-            // That the bytes contain their own hash has a chance of 2^-128.
+            // The chance that the bytes contain their own hash is 2^-128.
             let boundary = format!("kv-edge-{}", body.hash);
-            // After `_headers` was applied.
+            // The parts have the media type that `_headers` may have set.
             let media_type = fields.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.clone());
             fields.retain(|(name, _)| name != "content-type");
             fields.push(("content-type".into(), format!("multipart/byteranges; boundary={boundary}").into()));

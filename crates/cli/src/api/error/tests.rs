@@ -24,7 +24,7 @@ fn only_transient_errors_are_classed_as_retryable() {
 }
 
 #[test]
-fn an_unreachable_host_is_permanent_until_it_has_responded_and_a_broken_connection_is_always_an_outage() {
+fn a_failed_connect_is_permanent_before_the_first_response_only_and_a_broken_connection_never() {
     let io = |kind: ErrorKind| ureq::Error::Io(kind.into());
     for (error, first, later) in [
         (io(ErrorKind::ConnectionRefused), FailureClass::Permanent, DOWN),
@@ -249,7 +249,7 @@ fn a_message_of_the_api_is_bounded_and_one_line() {
 }
 
 #[test]
-fn a_token_in_a_response_is_not_shown_even_if_the_message_is_cut_within_it() {
+fn a_token_in_a_response_is_not_shown_even_if_truncation_cuts_it() {
     const TOKEN: &str = "sekrit-token-123";
     let cut = format!("{}Bearer {TOKEN}", "x".repeat(MESSAGE_MAX - 12));
     for message in [format!("proxy refused Bearer {TOKEN}"), cut, format!("{TOKEN}{TOKEN}")] {

@@ -15,8 +15,8 @@ pub(super) const HEAD_BYTES: usize = 4096;
 
 const HTML: &str = ".html";
 
-/// Pages have translations into their own language, one sentence each: it would be undefined
-/// which of the two a visitor gets.
+/// Pages that have a translation into their own language, with a sentence for each: it would be
+/// undefined which of the two a visitor gets.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub(in crate::assets) struct DuplicateLanguage(Vec<String>);
@@ -24,7 +24,7 @@ pub(in crate::assets) struct DuplicateLanguage(Vec<String>);
 /// Sets the language and the translations of each page. `declared` has the languages that the
 /// pages declare, in the order of the files; `default_language` is the language of pages that
 /// declare none. A translation has the language of its file name, whatever it declares. The files
-/// are sorted by path.
+/// must be sorted by path.
 ///
 /// # Errors
 /// [`DuplicateLanguage`]

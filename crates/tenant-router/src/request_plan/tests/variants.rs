@@ -4,10 +4,10 @@ use super::*;
 
 /// Visitor 7 and user u1 get blue; visitor 2 and user u2 get green.
 #[test]
-fn the_split_decides_and_if_it_cannot_the_cookie_does() {
+fn the_split_rule_comes_before_the_cookie_of_the_visitor() {
     let cookie = Visitor::new(2).set_cookie("shop", "/", &key());
     let greens = cookie.split_once(';').unwrap().0;
-    let twice = format!("uid=1; {greens}");
+    let both_cookies = format!("uid=1; {greens}");
     for (split, fields, variant, sets_cookie) in [
         (r#"{"by": "cookie"}"#, &[] as FieldSlice<'_>, "blue", true),
         (r#"{"by": "cookie"}"#, &[("cookie", greens)], "green", false),
@@ -28,7 +28,7 @@ fn the_split_decides_and_if_it_cannot_the_cookie_does() {
         (r#"{"by": "user", "cookie": "uid"}"#, &[("cookie", "a=b; uid=u2")], "green", false),
         (r#"{"by": "user", "cookie": "uid"}"#, &[("cookie", "uid=; uid=\"u2\"")], "green", false),
         (r#"{"by": "user", "cookie": "uid"}"#, &[("cookie", "UID=u2")], "blue", true),
-        (r#"{"by": "user", "cookie": "uid"}"#, &[("cookie", &twice)], "blue", false),
+        (r#"{"by": "user", "cookie": "uid"}"#, &[("cookie", &both_cookies)], "blue", false),
         (r#"{"by": "user", "cookie": "uid"}"#, &[("cookie", greens)], "green", false),
     ] {
         let record = record(&format!(r#""split": {split}, {SPLIT}"#));
@@ -42,7 +42,7 @@ fn the_split_decides_and_if_it_cannot_the_cookie_does() {
 }
 
 #[test]
-fn the_others_are_those_with_a_weight_and_not_the_chosen_one() {
+fn the_others_are_the_variants_with_a_weight_above_0_without_the_chosen_one() {
     let weights = |red| SPLIT.replace("https://red.example\"", &format!("https://red.example\", \"weight\": {red}"));
     let by_header = r#""split": {"by": "header", "name": "x-group"}"#;
     for (members, fields, chosen, others) in [
@@ -80,7 +80,7 @@ fn the_others_are_ranked_as_if_the_chosen_one_had_no_weight() {
 }
 
 #[test]
-fn the_active_variant_serves_all_visitors_without_a_cookie() {
+fn the_active_variant_serves_all_visitors_and_sets_no_cookie() {
     for active in ["blue", "green", "red"] {
         let record = record(&format!(r#""active": "{active}", {SPLIT}"#));
         let cookie = Visitor::new(2).set_cookie("shop", "/", &key());
@@ -92,7 +92,7 @@ fn the_active_variant_serves_all_visitors_without_a_cookie() {
 }
 
 #[test]
-fn a_variant_is_forced_with_the_token_only() {
+fn a_variant_is_forced_only_with_the_token() {
     let (split, active) = (record(SPLIT), record(&format!(r#""active": "blue", {SPLIT}"#)));
     let routed = record(r#""origin": "https://a.example""#);
     let right = ("x-force-variant-token", TOKEN);
@@ -140,7 +140,7 @@ fn a_variant_is_forced_with_the_token_only() {
 }
 
 #[test]
-fn a_visitor_with_a_cookie_keeps_its_variant_and_gets_no_new_one() {
+fn a_visitor_with_a_cookie_keeps_the_variant_and_gets_no_new_cookie() {
     let record = record(SPLIT);
     for random in 0..64 {
         let first = TestRequest { random, ..GET }.planned(&record).unwrap();

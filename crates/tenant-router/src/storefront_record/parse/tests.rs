@@ -1,4 +1,4 @@
-//! The faults of records: each one's place and text, and limits.
+//! Invalid records: the path and the text of each fault, and the limits.
 
 use super::super::tests::{faults, parsed};
 
@@ -193,7 +193,7 @@ fn each_fault_of_a_whole_record_is_reported() {
 }
 
 #[test]
-fn a_path_that_no_request_has_is_no_route() {
+fn a_route_with_a_path_that_no_request_can_have_is_refused() {
     let unclean = "routes[0].path: it has a query, a fragment, a dot segment, a backslash, a space, or a character that is not printable ASCII";
     for path in ["/a?b", "/a#b", "/a b", "/a/../b", "/.", "/%2e%2E/a", "/a\\\\b", "/é", "/a\\nb", "/a\\u0000"] {
         let route = format!(r#"{{"path": "{path}", "origin": "https://a.example"}}"#);
@@ -252,7 +252,7 @@ fn lists_have_their_limits() {
 }
 
 #[test]
-fn a_record_does_not_touch_the_fields_that_only_kv_edge_may_set() {
+fn a_record_can_neither_set_nor_remove_the_fields_that_kv_edge_sets_itself() {
     let reserved = "kv-edge sets or removes this field itself";
     let both = "connection keep-alive Proxy-Authorization te trailer Transfer-Encoding upgrade content-length";
     let request =

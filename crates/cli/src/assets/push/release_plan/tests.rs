@@ -23,7 +23,7 @@ fn settings() -> ReleaseSettings {
     }
 }
 
-/// The plan of a push.
+/// What a push would store: the manifest, and the values of its files.
 struct PlannedPush {
     manifest: Manifest,
     blobs: Vec<Blob>,
@@ -72,24 +72,24 @@ fn the_same_folder_gives_the_same_content_hash_and_values_at_any_time() {
     let later = plan_push(&files, None, &[], 9_000_000);
     assert_eq!(content_hash(&first.manifest), content_hash(&later.manifest));
     assert_eq!(first.blobs, later.blobs);
-    // The same if parts of the current release are reused.
+    // The manifest is the same if encodings of the current release are reused.
     let again = plan_push(&files, Some(&current_release(&first.manifest, None)), &first.blobs, 9_000_000);
     assert_eq!(content_hash(&first.manifest), content_hash(&again.manifest));
     assert_eq!(first.manifest.files, again.manifest.files);
     let other = plan_push(&[("index.html", page("b"))], None, &[], 1_000_000);
     assert_ne!(content_hash(&first.manifest), content_hash(&other.manifest));
-    let round: Manifest = serde_json::from_slice(&json(&first.manifest)).unwrap();
-    assert_eq!(round, first.manifest);
+    let parsed: Manifest = serde_json::from_slice(&json(&first.manifest)).unwrap();
+    assert_eq!(parsed, first.manifest);
 }
 
 #[test]
-fn a_file_is_as_old_as_its_bytes_at_its_path() {
+fn a_file_was_modified_when_its_path_got_its_bytes_or_at_a_later_rollback() {
     let before = plan_push(&[("a.txt", "a".to_owned()), ("b.txt", "b".to_owned())], None, &[], 100_000);
     let files = [("a.txt", "a".to_owned()), ("b.txt", "B".to_owned()), ("c.txt", "b".to_owned())];
     for (rolled_back_ms, expected) in [
         (None, [("/a.txt", 100), ("/b.txt", 300), ("/c.txt", 300)]),
         // No file counts as older than a rollback: visitors may have the bytes of the release that
-        // was served before it.
+        // the rollback replaced.
         (Some(200_000), [("/a.txt", 200), ("/b.txt", 300), ("/c.txt", 300)]),
     ] {
         let now = plan_push(&files, Some(&current_release(&before.manifest, rolled_back_ms)), &[], 300_000);
@@ -128,7 +128,7 @@ fn encodings_in_kv_are_reused() {
 }
 
 #[test]
-fn each_value_is_uploaded_once_from_where_its_bytes_are() {
+fn the_plan_has_each_value_once_with_the_location_of_its_bytes() {
     let long = "0123456789abcdefghijklmnopq".repeat(1_000_000);
     assert!(long.len() as u64 > WHOLE_BYTES_MAX);
     let pushed = plan_push(&[("a.bin", long.clone()), ("b.html", page("c")), ("c.html", page("c"))], None, &[], 1);

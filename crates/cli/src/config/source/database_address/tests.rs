@@ -6,7 +6,7 @@ fn tls(url: &str) -> Result<(SslMode, TlsTrust), String> {
 }
 
 #[test]
-fn both_formats_say_how_the_server_is_trusted() {
+fn sslmode_and_sslrootcert_mean_the_same_in_a_url_and_in_keywords_and_values() {
     let file = || TrustRoots::File("/ca.pem".into());
     for (settings, mode, trust) in [
         (&[][..], SslMode::Prefer, TlsTrust::Anything),

@@ -100,7 +100,7 @@ fn keys_that_no_row_can_have_are_not_queried() {
 
 proptest! {
     #[test]
-    fn any_query_loses_only_an_end_that_begins_with_a_semicolon(query in r#"[a;'"$\\*/E \n-]{0,24}"#) {
+    fn any_query_loses_only_a_suffix_that_begins_with_a_semicolon(query in r#"[a;'"$\\*/E \n-]{0,24}"#) {
         let rest = without_end(&query);
         prop_assert!(query.starts_with(rest));
         prop_assert!(rest.len() == query.len() || query.as_bytes()[rest.len()] == b';');
@@ -113,7 +113,7 @@ fn a_row_is_found_by_its_number_whatever_its_columns_are_called() {
     for (names, is_utf8, expected) in [
         (&["id", "a"][..], true, r#"AS q ORDER BY (q."id")::text COLLATE "C" OFFSET 3 LIMIT 1"#),
         (&["i\"d", "a"], true, r#"AS q ORDER BY (q."i""d")::text COLLATE "C" OFFSET 3 LIMIT 1"#),
-        // The other column of this name keeps it.
+        // A later column has the name of the first one and keeps it.
         (&["id", "id", "id_"], true, r#"AS q("id__") ORDER BY (q."id__")::text COLLATE "C" OFFSET 3 LIMIT 1"#),
         (&["id", "a"], false, r#"AS q ORDER BY convert_to((q."id")::text, 'UTF8') OFFSET 3 LIMIT 1"#),
     ] {
