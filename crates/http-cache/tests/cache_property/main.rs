@@ -9,7 +9,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing)] // All of it is a test.
 
 mod input;
-mod laws;
+mod properties;
 
 use std::collections::BTreeMap;
 
@@ -27,8 +27,8 @@ use http_semantics::fields::{Fields, HeaderSection};
 use proptest::prelude::*;
 
 use input::{RequestStep, steps};
-use laws::{
-    Contribution, LawResult, ServedAs, UpstreamBody, credentials_of, has, is_fresh_for_all, must_not_be_stored,
+use properties::{
+    Contribution, ReuseResult, ServedAs, UpstreamBody, credentials_of, has, is_fresh_for_all, must_not_be_stored,
     stores_cookies, who,
 };
 
@@ -63,7 +63,7 @@ struct World {
 
 impl World {
     /// Handles one request as the Worker does, but without purges and without a cache in memory.
-    fn take_step(&mut self, step: &RequestStep) -> LawResult {
+    fn take_step(&mut self, step: &RequestStep) -> ReuseResult {
         self.now_ms += step.wait_ms;
         let cache_request = CacheRequest::of(step.method, &step.request);
         let (hit, primary) = if cache_request.permits_lookup() { self.lookup(step) } else { (None, None) };
@@ -115,7 +115,7 @@ impl World {
         hit: Option<Hit>,
         primary: Option<&StoredResponse>,
         conditions: &[(&'static str, String)],
-    ) -> LawResult {
+    ) -> ReuseResult {
         let requested_ms = self.now_ms;
         self.now_ms += step.takes_ms;
         let times = ExchangeTimes { requested_ms, received_ms: self.now_ms };

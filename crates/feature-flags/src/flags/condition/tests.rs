@@ -125,7 +125,7 @@ fn any_scalar() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// The law of the warning "its list is empty, so the rule matches nobody".
+    /// The property behind the warning "its list is empty, so the rule matches nobody".
     #[test]
     fn an_empty_list_matches_nobody_negated_or_not(attribute in proptest::option::of(any_scalar())) {
         let mut with_lists = Vec::new();

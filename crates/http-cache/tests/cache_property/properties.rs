@@ -1,5 +1,5 @@
-//! The laws of reuse. They parse the fields themselves, by a few simple rules, not with the code
-//! that is tested.
+//! The properties of reuse. They parse the fields themselves, by a few simple rules, not with the
+//! code that is tested.
 
 use http_cache::cache_status::CacheStatus;
 use http_cache::client_response::{BodyPart, Diagnostics, from_stored};
@@ -50,16 +50,16 @@ pub(crate) enum ServedAs {
     Validated,
 }
 
-pub(crate) type LawResult = Result<(), TestCaseError>;
+pub(crate) type ReuseResult = Result<(), TestCaseError>;
 impl World {
-    /// Checks the laws of reuse for a stored body that is served.
+    /// Checks the properties of reuse for a stored body that is served.
     pub(crate) fn check_reuse(
         &mut self,
         step: &RequestStep,
         stored: &StoredResponse,
         id: usize,
         served: ServedAs,
-    ) -> LawResult {
+    ) -> ReuseResult {
         self.hits += 1;
         let (body, request, now_ms) = (&self.bodies[id], &step.request, self.now_ms);
         let said = |directive: &str| has(&body.fields, directive);
