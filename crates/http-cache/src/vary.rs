@@ -128,9 +128,9 @@ fn normalize(name: &str, value: &str) -> String {
         "accept" => media_range,
         "accept-encoding" => coding,
         "accept-charset" | "accept-language" => |member| weighted(member).map(|(name, weight)| written(name, weight)),
-        _ => return joined(value),
+        _ => return without_optional_white_space(value),
     };
-    let Some(members) = split(value, ',') else { return joined(value) };
+    let Some(members) = split(value, ',') else { return without_optional_white_space(value) };
     let members = members.into_iter().map(trimmed).filter(|member| !member.is_empty());
     // A malformed member stays as it is.
     let mut members: Vec<String> = members.map(|raw| member(raw).unwrap_or_else(|| raw.to_owned())).collect();
@@ -140,7 +140,7 @@ fn normalize(name: &str, value: &str) -> String {
 }
 
 /// Removes white space at the ends and around commas, except in quoted strings.
-fn joined(value: &str) -> String {
+fn without_optional_white_space(value: &str) -> String {
     match split(trimmed(value), ',') {
         Some(members) => members.into_iter().map(trimmed).collect::<Vec<_>>().join(","),
         None => trimmed(value).to_owned(),
