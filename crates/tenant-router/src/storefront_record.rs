@@ -135,7 +135,7 @@ pub struct RecordError {
     pub faults: Vec<Fault>,
     /// True if the only faults are origins that `ROUTING_ORIGINS` or `ROUTING_INSECURE` does
     /// not admit.
-    pub is_refused: bool,
+    pub only_origins_not_admitted: bool,
 }
 
 impl std::error::Error for RecordError {}
@@ -159,11 +159,11 @@ impl RoutingEntry {
         if json.len() > RECORD_BYTES_MAX {
             let problem = format!("it has {} bytes; at most {RECORD_BYTES_MAX} are allowed", json.len());
             let faults = vec![Fault { path: String::new(), problem: Cow::Owned(problem) }];
-            return Err(RecordError { faults, is_refused: false });
+            return Err(RecordError { faults, only_origins_not_admitted: false });
         }
         schema::read(json, |root| parse::stored(key, root, policy)).map_err(|faults| {
-            let is_refused = faults.iter().all(|fault| fault.problem == parse::NOT_ADMITTED);
-            RecordError { faults, is_refused }
+            let only_origins_not_admitted = faults.iter().all(|fault| fault.problem == parse::NOT_ADMITTED);
+            RecordError { faults, only_origins_not_admitted }
         })
     }
 }
@@ -236,6 +236,10 @@ impl OriginPolicy {
 
 impl From<RecordError> for TenantError {
     fn from(error: RecordError) -> Self {
-        if error.is_refused { Self::NotAllowed(error.to_string()) } else { Self::BrokenRecord(error.to_string()) }
+        if error.only_origins_not_admitted {
+            Self::NotAllowed(error.to_string())
+        } else {
+            Self::BrokenRecord(error.to_string())
+        }
     }
 }

@@ -180,7 +180,7 @@ fn a_record_is_refused_as_a_whole_if_an_origin_is_not_admitted() {
             "https://metadata.internal",
         ] {
             let error = parsed("shop", &format!("{before}\"{origin}\"{after}")).unwrap_err();
-            assert!(error.is_refused, "{origin}: {error}");
+            assert!(error.only_origins_not_admitted, "{origin}: {error}");
             let text = format!("{place}: ROUTING_ORIGINS and ROUTING_INSECURE do not admit this origin");
             assert_eq!(error.to_string(), text, "{origin}");
             assert_eq!(TenantError::from(error), TenantError::NotAllowed(text));
@@ -221,7 +221,7 @@ fn http_is_admitted_with_routing_insecure_only() {
 #[test]
 fn a_record_with_other_faults_too_is_broken_and_not_refused() {
     let error = parsed("shop", r#"{"origin": "https://evil.example", "timeoutMs": 0}"#).unwrap_err();
-    assert!(!error.is_refused);
+    assert!(!error.only_origins_not_admitted);
     assert_eq!(
         TenantError::from(error),
         TenantError::BrokenRecord(
@@ -236,7 +236,9 @@ fn a_record_with_other_faults_too_is_broken_and_not_refused() {
 fn without_a_policy_every_valid_origin_is_admitted() {
     let json = r#"{"origin": "http://127.0.0.1:1", "fallback": "https://[::1]"}"#;
     assert!(RoutingEntry::parse("shop", json, None).is_ok());
-    assert!(!RoutingEntry::parse("shop", r#"{"origin": "ftp://a.example"}"#, None).unwrap_err().is_refused);
+    assert!(
+        !RoutingEntry::parse("shop", r#"{"origin": "ftp://a.example"}"#, None).unwrap_err().only_origins_not_admitted
+    );
 }
 
 #[test]
@@ -276,7 +278,7 @@ fn a_record_has_128_kib_at_most() {
     assert_eq!(faults("shop", &padded(131_072)), [""; 0]);
     let error = parsed("shop", &padded(131_073)).unwrap_err();
     assert_eq!(error.to_string(), "it has 131073 bytes; at most 131072 are allowed");
-    assert!(!error.is_refused);
+    assert!(!error.only_origins_not_admitted);
 }
 
 /// Returns what serves a path: host (without `.shops.example`) and base path of an upstream,
