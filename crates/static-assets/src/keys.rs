@@ -10,7 +10,7 @@ pub const BLOBS: &str = "kv-edge:blob:";
 pub const MANIFESTS: &str = "kv-edge:release:";
 /// The prefix of the keys of leases ([`lease`](crate::lease)): of pushes, rollbacks and `assets
 /// gc` that are under way.
-pub const PUSHES: &str = "kv-edge:push:";
+pub const LEASES: &str = "kv-edge:push:";
 /// The key of the [`Pointer`](crate::release::Pointer).
 pub const POINTER: Key<'static> = Key::literal("kv-edge:current");
 

@@ -18,7 +18,7 @@
 use kv_store::limits::{Key, KeyError};
 use serde_json::json;
 
-use crate::keys::PUSHES;
+use crate::keys::LEASES;
 
 /// The prefix of the names of `assets gc`; all other names belong to pushes and rollbacks.
 pub const GC_PREFIX: &str = "gc-";
@@ -54,13 +54,13 @@ pub fn rollback_name(now_ms: u64) -> String {
 /// # Errors
 /// [`KeyError`] if the name is too long for a key of Workers KV.
 pub fn key(name: &str) -> Result<Key<'static>, KeyError> {
-    Key::new(format!("{PUSHES}{name}"))
+    Key::new(format!("{LEASES}{name}"))
 }
 
 /// Returns the name of the lease under a key.
 #[must_use]
 pub fn name(key: &str) -> &str {
-    key.strip_prefix(PUSHES).unwrap_or(key)
+    key.strip_prefix(LEASES).unwrap_or(key)
 }
 
 /// Returns the value of a lease, JSON. `started_ms` is milliseconds since the Unix epoch.

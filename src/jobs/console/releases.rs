@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use static_assets::FileError;
 use static_assets::changes::ManifestChanges;
-use static_assets::keys::{MANIFESTS, POINTER, PUSHES};
+use static_assets::keys::{LEASES, MANIFESTS, POINTER};
 use static_assets::lease;
 use static_assets::release::{self, Pointer, Release};
 use static_assets::rollback::{self, RollbackError};
@@ -147,7 +147,7 @@ struct RollbackResult<'a> {
 async fn roll_back(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     request.require_method("POST")?;
     request.check_read(ASSETS, &[MANIFESTS])?;
-    request.check_change(ASSETS, &[POINTER.as_str(), PUSHES])?;
+    request.check_change(ASSETS, &[POINTER.as_str(), LEASES])?;
     let RollbackBody { to, from } = request.body(BODY_BYTES_MAX).await?;
     let store = request.context.env().files();
     let now_ms = Clock.now_ms();
@@ -170,7 +170,7 @@ async fn roll_back(request: &ConsoleRequest<'_>) -> Result<Response, RequestErro
 async fn switch(store: &Store, believed: Option<&str>, to: &str, now_ms: u64) -> Result<Pointer, RequestError> {
     let mut cursor = None;
     loop {
-        let (leases, next) = store.key_names(PUSHES, PAGE_KEYS, cursor.as_deref()).await?;
+        let (leases, next) = store.key_names(LEASES, PAGE_KEYS, cursor.as_deref()).await?;
         lease::check_no_gc(leases.iter().map(String::as_str)).map_err(RollbackError::from)?;
         cursor = next;
         if cursor.is_none() {

@@ -11,7 +11,7 @@ use std::io::Write;
 
 use kv_store::record::to_json;
 use serde::Serialize;
-use static_assets::keys::{BLOBS, MANIFESTS, PUSHES};
+use static_assets::keys::{BLOBS, LEASES, MANIFESTS};
 use static_assets::lease;
 use static_assets::manifest::{File, FileBody, Manifest};
 use static_assets::release::{BlobMetadata, Pointer, Release};
@@ -144,7 +144,7 @@ impl GcArguments {
     /// Fails if a push, a rollback or another gc is running, unless `--force` is given: no release
     /// reaches the blobs of a running push yet, and the push relies on those that it found in KV.
     fn check_leases(&self, namespace: &Namespace, own_name: Option<&str>) -> Result<(), AssetsError> {
-        let leases = if self.force { Vec::new() } else { namespace.list(PUSHES)? };
+        let leases = if self.force { Vec::new() } else { namespace.list(LEASES)? };
         Ok(check_no_other(&leases, own_name)?)
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kv_store::limits::{Key, KeyError};
-use static_assets::keys::PUSHES;
+use static_assets::keys::LEASES;
 use static_assets::lease::{self, GcRunning};
 
 use crate::api::{ApiError, BeforeCall, Namespace, NamespaceKey};
@@ -70,7 +70,7 @@ pub(super) fn with_lease_unless_gc<T, E: From<ApiError> + From<KeyError> + From<
     work: impl FnOnce(&Namespace) -> Result<T, E>,
 ) -> Result<T, E> {
     with_lease(namespace, progress, name, |namespace| {
-        let leases = namespace.list(PUSHES)?;
+        let leases = namespace.list(LEASES)?;
         lease::check_no_gc(leases.iter().map(|lease| lease.name.as_str())).map_err(LeaseConflict::from)?;
         work(namespace)
     })
@@ -252,7 +252,7 @@ mod tests {
     fn leases(names: &[&str]) -> Vec<NamespaceKey> {
         names
             .iter()
-            .map(|name| NamespaceKey { name: format!("{PUSHES}{name}"), metadata: None, expiration: None })
+            .map(|name| NamespaceKey { name: format!("{LEASES}{name}"), metadata: None, expiration: None })
             .collect()
     }
 
