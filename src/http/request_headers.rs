@@ -26,24 +26,24 @@ extern "C" {
 }
 
 impl RequestContext {
-    /// Returns the header fields. Those that `at_once` lists, separated by commas, are read in one
-    /// call; any other is read when a decision asks for it.
-    pub(crate) fn headers(&self, at_once: &'static str) -> RequestHeaders<'_> {
-        let lines = if at_once.is_empty() {
+    /// Returns the header fields. Those that `prefetched` lists, separated by commas, are read in
+    /// one call; any other is read when a decision asks for it.
+    pub(crate) fn headers(&self, prefetched: &'static str) -> RequestHeaders<'_> {
+        let lines = if prefetched.is_empty() {
             HeaderSection::default()
         } else {
-            HeaderSection::parse(found(self.request(), at_once))
+            HeaderSection::parse(found(self.request(), prefetched))
         };
-        RequestHeaders { context: self, at_once, lines, names: OnceCell::new() }
+        RequestHeaders { context: self, prefetched, lines, names: OnceCell::new() }
     }
 }
 
 /// The header fields of a request. `Accept-Encoding` is the one that the client sent, because the
-/// platform replaces the field; it is never one of `at_once`.
+/// platform replaces the field; it is never one of `prefetched`.
 pub(crate) struct RequestHeaders<'a> {
     context: &'a RequestContext,
-    at_once: &'static str,
-    /// Those of `at_once` that the request has.
+    prefetched: &'static str,
+    /// Those of `prefetched` that the request has.
     lines: HeaderSection,
     /// The names of all fields, if a caller asked for them.
     names: OnceCell<String>,
@@ -60,7 +60,7 @@ impl Fields for RequestHeaders<'_> {
 
     fn get(&self, name: &str) -> Option<String> {
         match name {
-            _ if self.at_once.split(',').any(|listed| listed == name) => self.lines.get(name),
+            _ if self.prefetched.split(',').any(|listed| listed == name) => self.lines.get(name),
             "accept-encoding" => accept_encoding(self.context.request()),
             _ => self.context.header(name),
         }

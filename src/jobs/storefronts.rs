@@ -109,7 +109,7 @@ struct ProxiedRequest<'a> {
 
 /// One try and its result. A 502, 503 or 504 is a failure in `result`, but a response in
 /// `response`.
-struct UpstreamAttempt<'a> {
+struct UpstreamTry<'a> {
     target: RouteTarget<'a>,
     result: TryResult,
     response: Result<UpstreamResponse, RequestError>,
@@ -122,20 +122,20 @@ impl<'a> ProxiedRequest<'a> {
     /// still refuses the request. `now_ms` is milliseconds since the Unix epoch.
     async fn handle(&self, now_ms: u64) -> Result<Response, RequestError> {
         let fallback = self.record.fallback.as_ref();
-        let mut attempt = match failover(|failover| failover.first(self.plan, fallback, now_ms)) {
-            Ok(first) => Ok(self.attempt(first, now_ms).await),
+        let mut tried = match failover(|failover| failover.first(self.plan, fallback, now_ms)) {
+            Ok(first) => Ok(self.with_retry(first, now_ms).await),
             Err(refusal) => Err(self.error(self.plan.target, refusal)),
         };
-        if let Some(response) = self.fall_back(&attempt, now_ms).await {
+        if let Some(response) = self.fall_back(&tried, now_ms).await {
             return response;
         }
-        if attempt.is_err() {
+        if tried.is_err() {
             let now_ms = Clock.now_ms();
             if let Some(outlier) = failover(|failover| failover.outlier_of_last_resort(self.plan, now_ms)) {
-                attempt = Ok(self.attempt(outlier, now_ms).await);
+                tried = Ok(self.with_retry(outlier, now_ms).await);
             }
         }
-        let UpstreamAttempt { target, response, .. } = attempt?;
+        let UpstreamTry { target, response, .. } = tried?;
         match response {
             Ok(received) => self.rewritten(&received, target, false),
             Err(failure) => Err(failure),
@@ -143,31 +143,31 @@ impl<'a> ProxiedRequest<'a> {
     }
 
     /// Makes one try, and a second one if [`Failover::after`] chooses an upstream for it.
-    async fn attempt(&self, first: RouteTarget<'a>, began_ms: u64) -> UpstreamAttempt<'a> {
-        let attempt = self.send(first, self.plan.timeout).await;
+    async fn with_retry(&self, first: RouteTarget<'a>, began_ms: u64) -> UpstreamTry<'a> {
+        let earlier = self.send(first, self.plan.timeout).await;
         // The clock is read only if there is something to record.
-        if failover(|failover| failover.is_uneventful(first, attempt.result)) {
-            return attempt;
+        if failover(|failover| failover.is_uneventful(first, earlier.result)) {
+            return earlier;
         }
         let now_ms = Clock.now_ms();
         // The clock may have been set back in the meantime.
         let spent = Duration::from_millis(now_ms.saturating_sub(began_ms));
-        let after = failover(|failover| failover.after(self.plan, first, attempt.result, spent, now_ms));
+        let after = failover(|failover| failover.after(self.plan, first, earlier.result, spent, now_ms));
         self.warn_of_opened(after.opened, first);
-        let Some((second, left)) = after.second else { return attempt };
-        self.warn("tried_again", &attempt);
+        let Some((second, left)) = after.second else { return earlier };
+        self.warn("tried_again", &earlier);
         let later = self.send(second, left).await;
         let now_ms = Clock.now_ms();
         let targets = (first, second);
         let opened = failover(|failover| failover.record_second(self.plan, targets, later.result, left, now_ms));
         self.warn_of_opened(opened, second);
-        let (served, other) = if later.result.replaces(attempt.result) { (later, attempt) } else { (attempt, later) };
+        let (served, other) = if later.result.replaces(earlier.result) { (later, earlier) } else { (earlier, later) };
         other.discard();
         served
     }
 
     /// Sends the request to one upstream.
-    async fn send(&self, target: RouteTarget<'a>, deadline: Duration) -> UpstreamAttempt<'a> {
+    async fn send(&self, target: RouteTarget<'a>, deadline: Duration) -> UpstreamTry<'a> {
         let url = target.upstream.join(self.address.rest, self.target.query);
         let (result, response) = match self.sent.send(&url, deadline, RESPONSE_FIELDS).await {
             Ok(Some(received)) => (TryResult::Response(received.status), Ok(received)),
@@ -176,17 +176,17 @@ impl<'a> ProxiedRequest<'a> {
                 (TryResult::Unreached, Err(self.error(target, TenantError::UpstreamFailed(message_of(&thrown)))))
             }
         };
-        UpstreamAttempt { target, result, response }
+        UpstreamTry { target, result, response }
     }
 
     /// Returns the response of the record's fallback. Returns `None` if no fallback is needed, the
     /// record has none, or the fallback gives no response.
     async fn fall_back(
         &self,
-        attempt: &Result<UpstreamAttempt<'a>, RequestError>,
+        tried: &Result<UpstreamTry<'a>, RequestError>,
         now_ms: u64,
     ) -> Option<Result<Response, RequestError>> {
-        let result = attempt.as_ref().ok().map(|attempt| attempt.result);
+        let result = tried.as_ref().ok().map(|tried| tried.result);
         let fallback = self.record.fallback.as_ref();
         // The tries that failed may have taken longer than the fallback's circuit is open.
         let now_ms = if result.is_some_and(TryResult::is_failure) { Clock.now_ms() } else { now_ms };
@@ -195,10 +195,10 @@ impl<'a> ProxiedRequest<'a> {
             Fallback::Page(key) => self.maintenance(key).await?,
         };
         // The visitor does not see the failure, so it goes to the log.
-        match attempt {
-            Ok(attempt) => {
-                self.warn("fallback", attempt);
-                attempt.discard();
+        match tried {
+            Ok(tried) => {
+                self.warn("fallback", tried);
+                tried.discard();
             }
             Err(failure) => self.context.log().warning("fallback", &failure.cause()),
         }
@@ -208,14 +208,14 @@ impl<'a> ProxiedRequest<'a> {
     async fn fall_back_to(&self, upstream: &'a Upstream) -> Option<Result<Response, RequestError>> {
         let target = RouteTarget { variant: None, upstream };
         let timeout = self.plan.timeout;
-        let attempt = self.send(target, timeout).await;
+        let tried = self.send(target, timeout).await;
         let now_ms = Clock.now_ms();
-        let opened = failover(|failover| failover.record(self.plan, target, attempt.result, timeout, now_ms));
+        let opened = failover(|failover| failover.record(self.plan, target, tried.result, timeout, now_ms));
         self.warn_of_opened(opened, target);
-        if attempt.response.is_err() {
-            self.warn("fallback_failed", &attempt);
+        if tried.response.is_err() {
+            self.warn("fallback_failed", &tried);
         }
-        attempt.response.ok().map(|received| self.rewritten(&received, target, true))
+        tried.response.ok().map(|received| self.rewritten(&received, target, true))
     }
 
     /// Returns the maintenance page in `assets` with status 503 (RFC 9110 §15.6.4), or `None`
@@ -282,11 +282,11 @@ impl<'a> ProxiedRequest<'a> {
         format!("{}: {}", self.address.key.as_str(), target.upstream.origin().as_str())
     }
 
-    fn warn(&self, code: &'static str, attempt: &UpstreamAttempt<'_>) {
+    fn warn(&self, code: &'static str, tried: &UpstreamTry<'_>) {
         let log = self.context.log();
-        match &attempt.response {
+        match &tried.response {
             Ok(received) => {
-                let place = self.place(attempt.target);
+                let place = self.place(tried.target);
                 log.warning(code, &format!("{place}: the upstream responded {}", received.status));
             }
             Err(failure) => log.warning(code, &failure.cause()),
@@ -301,7 +301,7 @@ impl<'a> ProxiedRequest<'a> {
     }
 }
 
-impl UpstreamAttempt<'_> {
+impl UpstreamTry<'_> {
     /// Cancels a response that is not served.
     fn discard(&self) {
         if let Ok(received) = &self.response {

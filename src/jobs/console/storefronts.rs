@@ -86,10 +86,10 @@ async fn check(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     json(&findings)
 }
 
-/// A request to try out.
+/// The request of a dry run: it is planned, and not sent.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TriedRequest {
+struct DryRunRequest {
     key: String,
     /// The value of the key; without one, that in KV.
     record: Option<String>,
@@ -105,17 +105,17 @@ struct TriedRequest {
 }
 
 async fn route(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
-    let tried: TriedRequest = request.body(BODY_BYTES_MAX).await?;
-    let visitor = tried.visitor_id()?;
-    let planned = tried.plan(request, |routed, address, record, settings| {
+    let dry_run: DryRunRequest = request.body(BODY_BYTES_MAX).await?;
+    let visitor = dry_run.visitor_id()?;
+    let planned = dry_run.plan(request, |routed, address, record, settings| {
         let random = || visitor.unwrap_or_else(|| Clock.random_bits());
         let plan = RequestPlan::new(routed, address, record, settings, random)?;
         let failover = Isolate::current().storefronts.failover.borrow();
         Ok(RouteExplanation::of_plan(&plan, address, record, &failover, Clock.now_ms()))
     });
     match planned.await? {
-        TriedPlan::Planned(explanation) => json(&explanation),
-        TriedPlan::Refused(explanation) => json(&explanation),
+        DryRunPlan::Planned(explanation) => json(&explanation),
+        DryRunPlan::Refused(explanation) => json(&explanation),
     }
 }
 
@@ -123,7 +123,7 @@ async fn route(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
 struct VisitorSampleBody {
     visitors: u32,
     #[serde(flatten)]
-    tried: BTreeMap<String, serde_json::Value>,
+    dry_run: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -134,30 +134,30 @@ struct SampleResult {
 }
 
 async fn sample_visitors(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
-    let VisitorSampleBody { visitors, tried } = request.body(BODY_BYTES_MAX).await?;
+    let VisitorSampleBody { visitors, dry_run } = request.body(BODY_BYTES_MAX).await?;
     let invalid = |error: serde_json::Error| ConsoleError::InvalidBody(error.to_string());
-    let tried: TriedRequest = serde_json::from_value(tried.into_iter().collect()).map_err(invalid)?;
+    let dry_run: DryRunRequest = serde_json::from_value(dry_run.into_iter().collect()).map_err(invalid)?;
     if !(1..=VISITORS_MAX).contains(&visitors) {
         let why = format!("`visitors` must be a whole number from 1 to {VISITORS_MAX}");
         return Err(ConsoleError::InvalidBody(why).into());
     }
-    tried.visitor_id()?;
+    dry_run.visitor_id()?;
     let planned =
-        tried.plan(request, |routed, address, record, settings| sample(routed, address, record, settings, visitors));
+        dry_run.plan(request, |routed, address, record, settings| sample(routed, address, record, settings, visitors));
     json(&match planned.await? {
-        TriedPlan::Planned(variants) => SampleResult { variants, refused: None },
-        TriedPlan::Refused(explanation) => SampleResult { variants: Vec::new(), refused: explanation.refused },
+        DryRunPlan::Planned(variants) => SampleResult { variants, refused: None },
+        DryRunPlan::Refused(explanation) => SampleResult { variants: Vec::new(), refused: explanation.refused },
     })
 }
 
 /// What the storefront would do with a request.
-enum TriedPlan<R> {
+enum DryRunPlan<R> {
     Planned(R),
     /// The storefront would refuse the request; the explanation says why.
     Refused(Box<RouteExplanation>),
 }
 
-impl<R> TriedPlan<R> {
+impl<R> DryRunPlan<R> {
     fn refused(error: &TenantError, address: Option<&StorefrontAddress<'_>>) -> Self {
         Self::Refused(Box::new(RouteExplanation::of_error(error, address)))
     }
@@ -183,7 +183,7 @@ impl From<RequestError> for PlanFailure {
     }
 }
 
-impl TriedRequest {
+impl DryRunRequest {
     /// Returns the id of the visitor as a number, to use in place of a random one.
     fn visitor_id(&self) -> Result<Option<u64>, ConsoleError> {
         let Some(visitor) = &self.visitor else { return Ok(None) };
@@ -219,7 +219,7 @@ impl TriedRequest {
             &StorefrontRecord,
             &RoutingSettings<'_>,
         ) -> Result<R, TenantError>,
-    ) -> Result<TriedPlan<R>, RequestError> {
+    ) -> Result<DryRunPlan<R>, RequestError> {
         let vars = request.context.vars();
         let key = Key::new(self.key.as_str())?.to_static();
         request.check_read(ROUTING_CONFIG, &[key.as_str()])?;
@@ -243,7 +243,7 @@ impl TriedRequest {
         let host = if is_path { HostMatch::Storefront(key.clone()) } else { vars.hosts.match_host(target.authority) };
         let mut address = match StorefrontAddress::of(&host, &target) {
             Ok(address) => address,
-            Err(error) => return Ok(TriedPlan::refused(&error, None)),
+            Err(error) => return Ok(DryRunPlan::refused(&error, None)),
         };
         let settings = RoutingSettings {
             token: vars.token.as_deref(),
@@ -260,8 +260,8 @@ impl TriedRequest {
             RoutingEntry::CustomDomain(_) => Err(address.not_found().into()),
         });
         match planned {
-            Ok(planned) => Ok(TriedPlan::Planned(planned)),
-            Err(PlanFailure::Refused(error)) => Ok(TriedPlan::refused(&error, Some(&address))),
+            Ok(planned) => Ok(DryRunPlan::Planned(planned)),
+            Err(PlanFailure::Refused(error)) => Ok(DryRunPlan::refused(&error, Some(&address))),
             Err(PlanFailure::Failed(failure)) => Err(failure),
         }
     }
