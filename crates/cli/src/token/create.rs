@@ -50,7 +50,7 @@ pub(super) struct CreateArguments {
     write: bool,
 
     /// How long it is valid
-    #[arg(long, value_name = "AGE", default_value = "30d", value_parser = lifetime)]
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = lifetime)]
     expires: u64,
 
     /// The name by which it is revoked [default: a random one]
