@@ -36,11 +36,11 @@ function shortestCycle(start, imports) {
 
 const lineAt = (text, index) => text.slice(0, index).split("\n").length;
 
-const withoutText = (code) => code.replace(/[^\n]/g, " ");
+const blanked = (code) => code.replace(/[^\n]/g, " ");
 
 /** Returns the files that a JavaScript file imports, each with the line of an import. */
 function scriptImports(file, text) {
-  const code = text.replace(/^\s*(\/\/|\/?\*).*$/gm, withoutText);
+  const code = text.replace(/^\s*(\/\/|\/?\*).*$/gm, blanked);
   const found = code.matchAll(/(?:\bfrom |^import |\bimport\()"(\.{1,2}\/[^"]+)"/gm);
   return new Map([...found].map(({ 1: path, index }) => [posix.join(posix.dirname(file), path), lineAt(code, index)]));
 }
@@ -57,7 +57,7 @@ function rustImports(file, text, sources) {
   const module = ["lib", "main"].includes(name) ? [] : name.split("/");
   const root = sources.has(`${folder}lib.rs`) ? `${folder}lib.rs` : `${folder}main.rs`;
   const fileOf = (names) => (names.length === 0 ? root : `${folder}${names.join("/")}.rs`);
-  const code = withoutTests(text.replace(NO_CODE, withoutText));
+  const code = withoutTests(text.replace(NO_CODE, blanked));
   const inlineModules = [...code.matchAll(/\bmod (\w+)\s*\{/g)].map(({ 1: inline, index }) => ({ inline, start: index, end: endOfItem(code, index) }));
   const imports = new Map();
   for (const { 1: base, 2: tree, index } of code.matchAll(PATH)) {
@@ -93,7 +93,7 @@ function withoutTests(code) {
   let rest = code;
   for (const { index, 0: attribute } of code.matchAll(/#\[cfg\((?:test|all\(test\b[^\]]*)\)\]/g)) {
     const end = endOfItem(code, index + attribute.length);
-    rest = rest.slice(0, index) + withoutText(rest.slice(index, end)) + rest.slice(end);
+    rest = rest.slice(0, index) + blanked(rest.slice(index, end)) + rest.slice(end);
   }
   return rest;
 }

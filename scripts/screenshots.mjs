@@ -13,15 +13,12 @@ Takes the pictures of docs/console.md from the demo that \`npm start\` serves at
 
 const FOLDER = join(ROOT, "docs", "console");
 
-/**
- * Makes some requests, so that the cache and the counts have something to show. `article` is a
- * port.
- */
-async function visit(base, article) {
+/** Makes some requests, so that the cache and the counts have something to show. */
+async function visit(base, articlePort) {
   for (let round = 0; round < 20; round += 1) {
     const paths = [
-      `/cache/http://127.0.0.1:${article}/clock`,
-      `/cache?url=http://127.0.0.1:${article}/article`,
+      `/cache/http://127.0.0.1:${articlePort}/clock`,
+      `/cache?url=http://127.0.0.1:${articlePort}/article`,
       "/",
       "/hello-world",
       "/config?userId=user-id-def",
@@ -35,7 +32,7 @@ const WIDE = { viewport: { width: 1280, height: 800 }, colorScheme: "light" };
 /**
  * The pictures: name, place in the console, what to do there, and options of the browser context.
  */
-const pictures = (article) => [
+const pictures = (articlePort) => [
   ["browse", "#/browse/USER_CONFIGURATION", async (page) => page.getByText("user-id-def", { exact: true }).click(), {}],
   ["browse-phone", "#/browse/assets", async () => {}, { viewport: { width: 400, height: 800 }, colorScheme: "dark" }],
   ["flags", "#/flags", async () => {}, {}],
@@ -45,7 +42,7 @@ const pictures = (article) => [
     "cache",
     "#/cache",
     async (page) => {
-      await page.getByPlaceholder("https://example.com/").fill(`http://127.0.0.1:${article}/clock`);
+      await page.getByPlaceholder("https://example.com/").fill(`http://127.0.0.1:${articlePort}/clock`);
       await page.keyboard.press("Enter");
     },
     {},
@@ -74,12 +71,12 @@ await main(async () => {
   await fetch(base).catch((error) => {
     throw new Failure(`Nothing serves ${base}: run \`npm start\` in another terminal first.`, { cause: error });
   });
-  const article = Number(port) + 1;
-  await visit(base, article);
+  const articlePort = Number(port) + 1;
+  await visit(base, articlePort);
   mkdirSync(FOLDER, { recursive: true });
   const browser = await chromium.launch({ executablePath: findChromium(), headless: true, args: ["--no-sandbox"] });
   try {
-    for (const [name, place, prepare, look] of pictures(article)) {
+    for (const [name, place, prepare, look] of pictures(articlePort)) {
       const page = await open(browser, base, token, { ...WIDE, ...look });
       await page.goto(`${base}/console/${place}`);
       await prepare(page);

@@ -43,7 +43,7 @@ describe("a push that is killed", () => {
           child.kill("SIGKILL");
           return undefined;
         };
-        const { signal } = await pushRelease(next, { running: (process) => (child = process) });
+        const { signal } = await pushRelease(next, { running: (started) => (child = started) });
         api.intercept = undefined;
         assert.equal(signal, "SIGKILL", `${when} call ${at}`);
         const now = await assertServes(old, next);
@@ -72,7 +72,7 @@ describe("a push that is killed", () => {
         if (number === at) child.kill("SIGKILL");
         return response;
       };
-      await pushRelease(1, { running: (process) => (child = process) });
+      await pushRelease(1, { running: (started) => (child = started) });
       api.intercept = undefined;
       await assertServes(1, 404);
       assert.equal((await pushRelease(1)).code, 0);

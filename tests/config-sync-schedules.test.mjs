@@ -18,16 +18,16 @@ for (const when of ["before", "after"]) {
     let kills = 0;
     for (let nth = 1; ; nth += 1) {
       const { users, args, assertAllSynced } = await tableWithPendingChanges(sync);
-      let process;
+      let child;
       let calls = 0;
       api.intercept = async (_call, pass) => {
         calls += 1;
         if (calls !== nth) return pass();
         if (when === "after") await pass();
-        process.kill("SIGKILL");
+        child.kill("SIGKILL");
         return undefined;
       };
-      const { signal, code } = await users.run(args, { json: false, running: (child) => (process = child) });
+      const { signal, code } = await users.run(args, { json: false, running: (started) => (child = started) });
       api.intercept = undefined;
       if (signal === null) {
         assert.equal(code, 0);
@@ -45,15 +45,15 @@ for (const when of ["before", "after"]) {
 test("killed in the middle of its batches, again and again: the last run completes the work", async () => {
   const users = await sync.table(makeRows(2100));
   for (const nth of [1, 2, 3]) {
-    let process;
+    let child;
     let writes = 0;
     api.intercept = async (call, pass) => {
       if (changingCalls([call]).length === 0) return pass();
       writes += 1;
-      if (writes === nth) setImmediate(() => process.kill("SIGKILL"));
+      if (writes === nth) setImmediate(() => child.kill("SIGKILL"));
       return writes <= nth ? pass() : undefined;
     };
-    await users.run([], { json: false, running: (child) => (process = child) });
+    await users.run([], { json: false, running: (started) => (child = started) });
   }
   api.intercept = undefined;
   const last = await users.sync([], { read: 2100, failed: 0 });
@@ -82,12 +82,12 @@ for (const seed of [11, 12, 13, 14]) {
     const random = randomNumbers(seed);
     for (let run = 0; run < 6; run += 1) {
       const fail = randomFaults(api, random);
-      let process;
+      let child;
       api.intercept = (call, pass) => {
-        if (random(6) === 0) process.kill("SIGKILL");
+        if (random(6) === 0) child.kill("SIGKILL");
         return fail(call, pass);
       };
-      await users.run(args, { json: false, running: (child) => (process = child) });
+      await users.run(args, { json: false, running: (started) => (child = started) });
       await users.set(makeRows(1 + random(3), { from: random(25), plan: `plan ${run}` }));
       await users.delete([...users.rows.keys()][random(users.rows.size)]);
     }

@@ -29,7 +29,7 @@ const lateListing = (async () => {
   };
   let child;
   after(() => child.kill("SIGKILL"));
-  const ended = late.run(["--watch", "--channel", "late", "--full-every", "0"], { running: (process) => (child = process) });
+  const ended = late.run(["--watch", "--channel", "late", "--full-every", "0"], { running: (started) => (child = started) });
   await waitUntilSynced(late);
   const value = JSON.stringify({ preview_features_enabled: true, plan: "written by another" });
   await lagging.put([{ key, value, metadata: { sync: { prefix: late.prefix, hash: hashOf(value) } } }]);

@@ -17,7 +17,7 @@ const unnotifiedUsers = await separateSync.table(makeRows(5));
 const unnotifiedRun = (async () => {
   let child;
   after(() => child.kill("SIGKILL"));
-  const ended = unnotifiedUsers.run(["--watch", "--channel", "nobody_notifies", "--full-every", "1"], { running: (process) => (child = process) });
+  const ended = unnotifiedUsers.run(["--watch", "--channel", "nobody_notifies", "--full-every", "1"], { running: (started) => (child = started) });
   await waitUntilSynced(unnotifiedUsers);
   await unnotifiedUsers.set(makeRows(2, { from: 3, plan: "pro" }));
   await waitUntilSynced(unnotifiedUsers, {}, 90_000);

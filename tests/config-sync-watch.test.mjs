@@ -86,7 +86,7 @@ test("a row whose id is a number is synced on its notification", async () => {
   );
   let child;
   const args = ["sync", "--query", `SELECT * FROM ${name}`, "--prefix", `${name}:`, "--watch", "--channel", users.channel, "--full-every", "0", "--json"];
-  const ended = sync.run(args, { running: (process) => (child = process) });
+  const ended = sync.run(args, { running: (started) => (child = started) });
   const holds = (count, plan) =>
     eventually(async () => {
       const stored = await sync.kvEntries(`${name}:`);

@@ -105,12 +105,12 @@ describe("what is not resumed", () => {
   /** Interrupts a command once it has saved how far it got. */
   async function interrupted(start, count) {
     const started = await start(count);
-    let process;
+    let child;
     api.intercept = async (call, pass) => {
-      if (changingCalls([call]).length > 0 || existsSync(`${started.args.at(-1)}.state`)) process.kill("SIGKILL");
+      if (changingCalls([call]).length > 0 || existsSync(`${started.args.at(-1)}.state`)) child.kill("SIGKILL");
       return pass();
     };
-    const { signal } = await tool.run(started.args, { account: true, running: (child) => (process = child) });
+    const { signal } = await tool.run(started.args, { account: true, running: (started) => (child = started) });
     assert.equal(signal, "SIGKILL");
     api.intercept = undefined;
     return started;

@@ -25,16 +25,16 @@ describe("killed and resumed: nothing is lost and nothing is doubled", () => {
         const refuse = refuseBinaryBulkReads(namespace);
         let kills = 0;
         for (let nth = 1; ; nth = Math.ceil(nth * 1.6) + 1) {
-          let process;
+          let child;
           let calls = 0;
           api.intercept = async (call, pass) => {
             calls += 1;
             if (calls < nth) return refuse(call, pass);
             if (when === "after") await pass();
-            process.kill("SIGKILL");
+            child.kill("SIGKILL");
             return undefined;
           };
-          const { signal, code, stdout, stderr } = await tool.run([...args, "--resume"], { account: true, running: (child) => (process = child) });
+          const { signal, code, stdout, stderr } = await tool.run([...args, "--resume"], { account: true, running: (started) => (child = started) });
           if (signal === null) {
             assert.equal(code, 0, stdout + stderr);
             break;
@@ -76,12 +76,12 @@ describe("killed and resumed: nothing is lost and nothing is doubled", () => {
         let last;
         for (let run = 0; run < 6 && last?.code !== 0; run += 1) {
           const fail = randomFaults(api, random);
-          let process;
+          let child;
           api.intercept = (call, pass) => {
-            if (random(12) === 0) process.kill("SIGKILL");
+            if (random(12) === 0) child.kill("SIGKILL");
             return fail(call, pass);
           };
-          last = await tool.run([...args, "--resume"], { account: true, running: (child) => (process = child) });
+          last = await tool.run([...args, "--resume"], { account: true, running: (started) => (child = started) });
         }
         api.intercept = undefined;
         if (last.code !== 0) await tool.succeed([...args, "--resume"], { account: true });
@@ -95,14 +95,14 @@ describe("killed and resumed: nothing is lost and nothing is doubled", () => {
     await target.put(target.prefixed(makePairs(1100)));
     let kills = 0;
     for (let nth = 3; ; nth += 2) {
-      let process;
+      let child;
       let calls = 0;
       api.intercept = (_call, pass) => {
         calls += 1;
-        if (calls >= nth) process.kill("SIGKILL");
+        if (calls >= nth) child.kill("SIGKILL");
         return pass();
       };
-      const { signal } = await tool.run(["delete", ...target.name, ...target.keys, "--yes"], { running: (child) => (process = child) });
+      const { signal } = await tool.run(["delete", ...target.name, ...target.keys, "--yes"], { running: (started) => (child = started) });
       if (signal === null) break;
       kills += 1;
     }
@@ -112,14 +112,14 @@ describe("killed and resumed: nothing is lost and nothing is doubled", () => {
 
   test("a resumed export reads what is missing, not all again", async () => {
     const { args, assertDone } = await COMMANDS.export(1250);
-    let process;
+    let child;
     let calls = 0;
     api.intercept = (_call, pass) => {
       calls += 1;
-      if (calls === 1150) process.kill("SIGKILL");
+      if (calls === 1150) child.kill("SIGKILL");
       return pass();
     };
-    await tool.run(args, { running: (child) => (process = child) });
+    await tool.run(args, { running: (started) => (child = started) });
     api.intercept = undefined;
     const rest = await tool.succeed([...args, "--resume"]);
     // The position is saved once a second, during which a fast machine makes hundreds of calls.

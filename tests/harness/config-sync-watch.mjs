@@ -43,7 +43,7 @@ export async function startWatch() {
   async function startTool(users, args = [], { json = true, env } = {}) {
     let child;
     let said = "";
-    const ended = users.run(["--watch", "--channel", users.channel, "--full-every", "0", ...args], { json, env, running: (process) => (child = process) });
+    const ended = users.run(["--watch", "--channel", users.channel, "--full-every", "0", ...args], { json, env, running: (started) => (child = started) });
     child.stderr.setEncoding("utf8").on("data", (text) => (said += text));
     let isOver = false;
     ended.then(

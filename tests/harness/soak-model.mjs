@@ -236,14 +236,14 @@ export class Model {
     if (resource.names.length > 0) headers.push(`Vary: ${resource.names.join(", ")}`);
     const hasAuthorization = request.field("authorization") !== undefined;
     const hasCredentials = hasAuthorization || request.field("cookie") !== undefined;
-    const saysSo = !hasCredentials && chance(0.04);
+    const isMarkedOneOff = !hasCredentials && chance(0.04);
     // A response to a request with credentials is shared only if its freshness is explicit, and
     // with `Authorization` only if a directive allows it (RFC 9111 §3.5).
     const isFreshForAll = policy.fresh > 0 && !policy.isHeuristic;
-    const isForOne = saysSo || (hasCredentials && !isFreshForAll) || (hasAuthorization && !/s-maxage|must-revalidate/.test(policy.control));
-    record.sharesCookies = !hasCredentials && !saysSo && isFreshForAll && (/s-maxage/.test(policy.control) || policy.cdn !== undefined);
-    record.control = saysSo ? pick(ONE_OFF) : policy.control;
-    if (saysSo) headers.push(`${policy.cdn ? "CDN-Cache-Control" : "Cache-Control"}: ${record.control}`);
+    const isForOne = isMarkedOneOff || (hasCredentials && !isFreshForAll) || (hasAuthorization && !/s-maxage|must-revalidate/.test(policy.control));
+    record.sharesCookies = !hasCredentials && !isMarkedOneOff && isFreshForAll && (/s-maxage/.test(policy.control) || policy.cdn !== undefined);
+    record.control = isMarkedOneOff ? pick(ONE_OFF) : policy.control;
+    if (isMarkedOneOff) headers.push(`${policy.cdn ? "CDN-Cache-Control" : "Cache-Control"}: ${record.control}`);
     else {
       if (policy.control) headers.push(`Cache-Control: ${policy.control}`);
       if (policy.cdn) headers.push(`CDN-Cache-Control: ${policy.cdn}`);
@@ -264,7 +264,10 @@ export class Model {
     }
     if (isForOne) {
       // Without a directive against it, it has validators, so that a cache could store it.
-      const oneOffValidators = [...(etag && !saysSo ? [`ETag: "only-${record.serial}"`] : []), ...(modified && !saysSo ? [`Last-Modified: ${modified}`] : [])];
+      const oneOffValidators = [
+        ...(etag && !isMarkedOneOff ? [`ETag: "only-${record.serial}"`] : []),
+        ...(modified && !isMarkedOneOff ? [`Last-Modified: ${modified}`] : []),
+      ];
       return this.#oneOff(record, { status: record.ofStatus, headers: [...headers, ...oneOffValidators] });
     }
     if (resource.isZipped) headers.push("Content-Encoding: gzip");
