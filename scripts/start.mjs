@@ -67,7 +67,7 @@ await main(
 
     const server = await startWrangler(port, env);
     console.log(`Serving at http://localhost:${port}; the demo's files and records follow`);
-    const records = await seed(port, await buildTool(env, { quick: true }));
+    const records = await seed(port, process.env.KV_EDGE_CLI || (await buildTool(env, { quick: true })));
     console.log(`Put ${records} records of users and storefronts\n`);
     printAddresses(port);
     server.showOutput();

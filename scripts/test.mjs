@@ -37,7 +37,7 @@ const STAGES = {
   features: { about: "lints of each feature alone, and of none (cargo clippy)", run: lintFeatures },
   doc: { about: "documentation, warnings as errors (cargo doc)", run: doc },
   unit: { about: "unit tests (cargo test)", cargo: ["test", "--workspace"] },
-  build: { about: "the build", run: () => build({ quick: false }) },
+  build: { about: "the Worker and the tool", run: buildAll },
   integration: { about: "integration tests (node --test)", needs: "build", takesWords: true, run: integration },
   postgres: { about: "unit tests on a PostgreSQL (cargo test -- --ignored)", run: withPostgres },
   fuzz: { about: "20 seconds of random requests and records (cargo test --test fuzz_routing)", run: fuzz },
@@ -55,14 +55,13 @@ const STAGES = {
  * the stages of a row in turn.
  */
 const STEPS = [
-  [["fmt", "lint-text", "lint-js", "clippy", "clippy-wasm", "features", "doc"]],
-  [["unit"], ["build"]],
-  [["integration"], ["postgres", "fuzz", "docs"], ["browser"]],
+  [["fmt", "lint-text", "lint-js", "clippy", "clippy-wasm", "features", "doc"], ["build"]],
+  [["integration"], ["unit", "postgres", "fuzz", "docs"], ["browser"]],
 ];
 
 const HELP = `npm test [-- --only STAGE[,STAGE…] [WORD…]]
 
-Stages: ${Object.keys(STAGES).join(", ")}. Without --only, all of them. \`build\` runs in parallel with \`unit\`, and the stages after \`integration\` in parallel with it; their output appears when they end.
+Stages: ${Object.keys(STAGES).join(", ")}. Without --only, all of them. \`build\` runs in parallel with the lints, and the unit tests and all stages after \`integration\` in parallel with it; their output appears when they end.
 \`integration\`, \`docs\` and \`browser\` run the build before them, and take words: they run only files whose names contain all of them: npm test -- --only integration http-cache purge`;
 
 const NO_CHROMIUM =
@@ -123,6 +122,11 @@ function lintJavaScript(env) {
   return run("biome", args, { doing: STAGES["lint-js"].about, env, stdio: ["ignore", "inherit", "inherit"] });
 }
 
+async function buildAll(env) {
+  await build({ quick: false });
+  await buildTool(env, { forTests: true });
+}
+
 /**
  * Lints each feature of Cargo.toml alone: code that several jobs share may contain nothing that
  * only an absent job uses.
@@ -168,7 +172,7 @@ async function withPostgres(env) {
   const database = await startPostgres();
   try {
     // A test target beside the program: without one, cargo resolves other features of the packages
-    // than for the unit tests, and compiles everything once more.
+    // than for the unit tests, and compiles them once more.
     const args = ["test", "--workspace", "--bin", "kv-edge", "--test", "help", "config::source", "--", "--ignored", "--test-threads=1"];
     await run("cargo", args, { doing: STAGES.postgres.about, env: { ...env, TEST_DATABASE_URL: database.url() } });
   } finally {
@@ -195,8 +199,8 @@ function inBrowser(env, words) {
 }
 
 /**
- * Runs the test files of a folder whose names contain all these words. Builds the tool first,
- * because tests push files with it.
+ * Runs the test files of a folder whose names contain all these words. Tests push files with the
+ * tool, so it is built first.
  */
 async function nodeTests(folder, words, doing, flags, env) {
   const names = existsSync(join(ROOT, folder))
@@ -206,7 +210,7 @@ async function nodeTests(folder, words, doing, flags, env) {
     : [];
   const files = names.filter((name) => words.every((word) => name.includes(word)));
   if (files.length === 0) throw new Failure(`No test fits: ${folder}/ has ${names.join(", ") || "no *.test.mjs"}.`);
-  const tool = await buildTool(env, { quick: true });
+  const tool = await buildTool(env, { forTests: true });
   await run("node", ["--test", ...flags, ...files.map((name) => join(folder, name))], {
     doing,
     env: { ...env, KV_EDGE_CLI: tool, ...temporaryFiles() },
