@@ -6,7 +6,8 @@ import { cargoProgress, run, targetFolder } from "./run.mjs";
 /**
  * Builds the tool if it is out of date, and returns its path. `log` is called before the first
  * build, which takes long. `quick` compiles twice as fast, and the tool runs slower: fine for the
- * few files of the demo. `forTests` does the same, and shares what it compiles with the unit tests.
+ * few files of the demo. `forTests` does the same, but what it compiles is shared with the unit
+ * tests.
  */
 export async function buildTool(env, { log = console.log, quick = false, forTests = false } = {}) {
   const { CARGO_BUILD_TARGET, RUSTFLAGS, ...envOfHost } = env; // meant for the Worker
