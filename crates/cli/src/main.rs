@@ -48,11 +48,12 @@ mod temporary_file;
 mod token;
 mod validation_report;
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde_json::json;
 
 use crate::progress::print_line;
 
@@ -111,17 +112,18 @@ fn main() -> ExitCode {
         && let Some(folder) = std::env::var_os("INIT_CWD")
         && let Err(error) = std::env::set_current_dir(&folder)
     {
-        print_line(&format!(
-            "error: {} cannot be opened: {error}; check INIT_CWD, which npm sets",
-            Path::new(&folder).display()
-        ));
-        return ExitCode::from(2);
+        let folder = Path::new(&folder).display();
+        return refuse(&format!("{folder} cannot be opened: {error}; check INIT_CWD, which npm sets"));
     }
     if let Some(sentence) = api::misplaced_address(std::env::args_os().skip(1)) {
-        print_line(&format!("error: {sentence}"));
-        return ExitCode::from(2);
+        return refuse(&sentence);
     }
-    let command_line = CommandLine::parse();
+    let command_line = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        Err(mistake) if mistake.use_stderr() && wants_json() => return refuse(&sentence_of(&mistake)),
+        // Help is no mistake. Without `--json`, the usage follows the mistake.
+        Err(other) => other.exit(),
+    };
     let mut stdout = io::stdout().lock();
     let exit_status = match command_line.group {
         CommandGroup::Assets(assets) => assets.run(&mut stdout),
@@ -144,4 +146,27 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Reports that the command line cannot be executed: on stderr and, with `--json`, on stdout too.
+fn refuse(sentence: &str) -> ExitCode {
+    print_line(&format!("error: {sentence}"));
+    if wants_json() {
+        // Whoever cannot read this has the exit code.
+        writeln!(io::stdout(), "{}", json!({ "error": sentence })).ok();
+    }
+    ExitCode::from(2)
+}
+
+/// Returns true if the command line asks for JSON, whatever else it says.
+fn wants_json() -> bool {
+    std::env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json")
+}
+
+/// Returns what `clap` says of a mistake, in one line and without the usage.
+fn sentence_of(mistake: &clap::Error) -> String {
+    let message = mistake.render().to_string();
+    let paragraphs = message.trim_start_matches("error: ").split("\n\n").take_while(|text| !text.starts_with("Usage:"));
+    let lines = paragraphs.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.collect::<Vec<_>>().join("; ")
 }

@@ -6,6 +6,7 @@
 
 mod test_folder;
 
+use serde_json::{Value, json};
 use test_folder::TestFolder;
 
 #[test]
@@ -80,7 +81,7 @@ fn a_folder_that_cannot_be_pushed_is_reported() {
         assert!(stderr.lines().count() <= 23, "{pushed}: {stderr}");
     }
     let (_, stdout, _) = folder.run(&["assets", "push", "redirects", "--local=1", "--json"], b"");
-    let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let json: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(json["faults"].as_array().map(Vec::len), Some(2900));
 }
 
@@ -196,4 +197,28 @@ fn missing_permissions_are_reported() {
             assert!(code == expected_code && stderr.contains(part), "{code}: {stderr}");
         }
     }
+}
+
+#[test]
+fn with_json_a_mistake_in_the_command_line_is_json_too() {
+    let folder = TestFolder::new("usage-json", &[]);
+    for (arguments, sentence) in [
+        (
+            &["kv", "ls", "--json", "--oops"][..],
+            "unexpected argument '--oops' found; tip: to pass '--oops' as a value, use '-- --oops'",
+        ),
+        (&["config", "validate", "--json"], "the following required arguments were not provided: <FILE>..."),
+        (&["kv", "list", "--json"], "unrecognized subcommand 'list'; tip: a similar subcommand exists: 'ls'"),
+        (
+            &["kv", "ls", "--json", "--local", "localhost:8800"],
+            "--local needs its address after an equals sign: --local=localhost:8800",
+        ),
+    ] {
+        let (code, stdout, stderr) = folder.run(arguments, b"");
+        assert_eq!((code, stderr), (2, format!("error: {sentence}\n")));
+        assert_eq!(serde_json::from_str::<Value>(&stdout).unwrap(), json!({ "error": sentence }));
+    }
+    let (code, stdout, stderr) = folder.run(&["kv", "ls", "--oops"], b"");
+    assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
+    assert!(stderr.contains("\nUsage: kv-edge kv ls "), "{stderr}");
 }
