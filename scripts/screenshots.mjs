@@ -1,15 +1,19 @@
 // `npm run screenshots`: takes the pictures of docs/console.md from a started demo (`npm start`).
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { chromium } from "playwright-core";
 import { PORT } from "../demo/upstreams.mjs";
-import { Failure, main, ROOT } from "./run.mjs";
-import { findChromium } from "./setup.mjs";
+import { buildTool } from "./cli.mjs";
+import { Failure, main, ROOT, run } from "./run.mjs";
+import { withStatic } from "./seed.mjs";
+import { findChromium, nodeEnvironment } from "./setup.mjs";
 
 const HELP = `npm run screenshots [-- --port N] [-- --token T]
 
-Takes the pictures of docs/console.md from the demo that \`npm start\` serves at port ${PORT} (or N), signed in with its token (or T).`;
+Takes the pictures of docs/console.md from the demo that \`npm start\` serves at port ${PORT} (or N), signed in with its token (or T).
+Meanwhile it pushes two releases with changed files to the demo, and then the demo's own files again.`;
 
 const FOLDER = join(ROOT, "docs", "console");
 
@@ -27,6 +31,32 @@ async function visit(base, articlePort) {
   }
 }
 
+/**
+ * Calls `look` while the demo serves the third of three releases, so that there is something to
+ * compare and to roll back to. Afterwards it serves its own files again.
+ */
+async function withReleases(port, look) {
+  const tool = process.env.KV_EDGE_CLI ?? (await buildTool(nodeEnvironment(), { quick: true }));
+  const push = (folder) => run(tool, ["assets", "push", folder, `--local=http://127.0.0.1:${port}`], { doing: "pushing a release" });
+  await withStatic(port, async (demo) => {
+    const folder = mkdtempSync(join(tmpdir(), "kv-edge-releases-"));
+    try {
+      cpSync(resolve(ROOT, demo), folder, { recursive: true });
+      mkdirSync(join(folder, "guide"));
+      writeFileSync(join(folder, "guide", "index.html"), "<!doctype html><title>Guide</title><p>How it works.");
+      await push(folder);
+      for (const name of ["tea.html", "coffee.html"]) writeFileSync(join(folder, "guide", name), `<!doctype html><title>${name}</title>`);
+      appendFileSync(join(folder, "style.css"), "p { text-wrap: pretty; }\n");
+      rmSync(join(folder, "maintenance.html"));
+      await push(folder);
+      await look();
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+      await push(demo);
+    }
+  });
+}
+
 const WIDE = { viewport: { width: 1280, height: 800 }, colorScheme: "light" };
 
 /**
@@ -37,12 +67,24 @@ const pictures = (articlePort) => [
   ["browse-phone", "#/browse/assets", async () => {}, { viewport: { width: 400, height: 800 }, colorScheme: "dark" }],
   ["flags", "#/flags", async () => {}, {}],
   ["storefronts", "#/storefronts", async (page) => page.getByText("tea", { exact: true }).first().click(), { colorScheme: "dark" }],
-  ["releases", "#/releases", async () => {}, {}],
+  [
+    "releases",
+    "#/releases",
+    async (page) =>
+      page
+        .getByRole("button", { name: /^Compare/ })
+        .last()
+        .click(),
+    {},
+  ],
   [
     "cache",
     "#/cache",
     async (page) => {
-      await page.getByPlaceholder("https://example.com/").fill(`http://127.0.0.1:${articlePort}/clock`);
+      const url = `http://127.0.0.1:${articlePort}/clock`;
+      // It is fresh for five seconds.
+      await page.evaluate(async (path) => (await fetch(path)).arrayBuffer(), `/cache/${url}`);
+      await page.getByPlaceholder("https://example.com/").fill(url);
       await page.keyboard.press("Enter");
     },
     {},
@@ -75,7 +117,7 @@ await main(async () => {
   await visit(base, articlePort);
   mkdirSync(FOLDER, { recursive: true });
   const browser = await chromium.launch({ executablePath: findChromium(), headless: true, args: ["--no-sandbox"] });
-  try {
+  const take = async () => {
     for (const [name, place, prepare, look] of pictures(articlePort)) {
       const page = await open(browser, base, token, { ...WIDE, ...look });
       await page.goto(`${base}/console/${place}`);
@@ -86,6 +128,9 @@ await main(async () => {
       await page.context().close();
       console.log(`docs/console/${name}.png`);
     }
+  };
+  try {
+    await withReleases(Number(port), take);
   } finally {
     await browser.close();
   }

@@ -104,8 +104,6 @@ function SignedIn({ session, onLeave }) {
   const main = useRef(null);
   useEffect(() => {
     document.title = `${label} – kv-edge console`;
-    // On a narrow screen the navigation scrolls.
-    document.querySelector(".sidebar [aria-current]").scrollIntoView({ block: "nearest", inline: "nearest" });
   }, [label]);
   return (
     <Shell

@@ -3,6 +3,8 @@ import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 /** Rows above and below those in view, so that a quick scroll shows no gap. */
 const MARGIN_ROWS = 12;
+/** The rows are made again once somebody has scrolled by so many. */
+const STEP_ROWS = 4;
 
 /**
  * A list of `count` rows of one height, of which only those in view, and a few around them, exist.
@@ -15,19 +17,23 @@ export function VirtualRows({ count, height, row, onEnd, scroller, active, ...at
   const ownScroller = useRef(null);
   const element = scroller ?? ownScroller;
   const [{ top, room }, setView] = useState({ top: 0, room: 800 });
+  const update = () => {
+    const { scrollTop, clientHeight: room } = element.current;
+    // Rounded down to whole steps, so that most frames of a scroll change nothing.
+    const top = scrollTop - (scrollTop % (STEP_ROWS * height));
+    setView((before) => (before.top === top && before.room === room ? before : { top, room }));
+  };
   useLayoutEffect(() => {
-    const { current } = element;
-    const update = () => setView({ top: current.scrollTop, room: current.clientHeight });
     const observer = new ResizeObserver(update);
-    observer.observe(current);
+    observer.observe(element.current);
     return () => observer.disconnect();
   }, []);
   const onScroll = ({ currentTarget: { scrollTop, clientHeight, scrollHeight } }) => {
-    setView({ top: scrollTop, room: clientHeight });
+    update();
     if (scrollTop + clientHeight > scrollHeight - 10 * height) onEnd?.();
   };
   const first = Math.max(0, Math.floor(top / height) - MARGIN_ROWS);
-  const end = Math.min(count, Math.ceil((top + room) / height) + MARGIN_ROWS);
+  const end = Math.min(count, Math.ceil((top + room) / height) + STEP_ROWS + MARGIN_ROWS);
   const rows = [];
   for (let index = first; index < end; index += 1) rows.push(row(index));
   const named = active?.index >= first && active.index < end ? { "aria-activedescendant": active.id } : {};

@@ -150,7 +150,7 @@ function Routing({ storefront, record }) {
     <div class="columns">
       <section aria-label="Where a request goes">
         <h3>Where a request goes</h3>
-        <div class="row controls">
+        <div class="row controls labelled">
           <Field
             class="grow"
             label="URL, or path of the storefront"
@@ -253,6 +253,7 @@ function Destination({ storefront, variant, target, fallbacks, page, openCircuit
 /** A URL at an upstream. `circuit` is that of the isolate that answered, if it is open. */
 const Upstream = ({ url, circuit }) => (
   <>
-    <code>{url}</code> {circuit && <span class="chip warning">circuit open, tried again in {span(circuit.retryAfterSeconds)}</span>}
+    <code>{url}</code>
+    {circuit && <span class="chip warning">circuit open, tried again in {span(circuit.retryAfterSeconds)}</span>}
   </>
 );
