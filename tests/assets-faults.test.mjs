@@ -1,6 +1,6 @@
 // What is served if KV fails, or if records of a release are broken or missing: the release in
-// memory, a 503, a body that breaks off, or, without a pointer, unversioned keys alone; never a
-// 500.
+// memory, a 503, a body that breaks off, without a pointer unversioned keys alone, and for
+// /hello-world the English text; never a 500.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { after, before, beforeEach, describe, test } from "node:test";

@@ -78,6 +78,11 @@ test("`npm test` refuses words for a stage that has no files to choose from", as
   assert.match(stderr, /^\nkv-edge: The stage fmt takes no words such as "config"\./);
 });
 
+test("a script shows what a program writes to a pipe", async () => {
+  const script = `import { run } from "./scripts/run.mjs"; await run("echo", ["shown"], { doing: "the test", stdio: ["ignore", "pipe", "pipe"] });`;
+  assert.deepEqual(await run("node", ["--input-type=module", "--eval", script]), { code: 0, stdout: "shown\n", stderr: "" });
+});
+
 describe("a closed pipe", () => {
   test("ends a script as it ends other programs, without a stack", async () => {
     assert.deepEqual(await run("node", ["scripts/start.mjs", "--help"], { closed: ["stdout"] }), { code: 141, stdout: "", stderr: "" });
