@@ -291,6 +291,20 @@ describe("the panel of flags", () => {
     assertClean();
   });
 
+  test("a token that reads the definitions alone tries them out for users without a record, and no call is refused", async () => {
+    const { page, assertClean } = await openFlags({ token: signToken({ sub: "definitions", namespace: "USER_CONFIGURATION", prefix: "flags" }) });
+    await paste(page, CONTEXT, json({ targetingKey: "user-id-def", screen: "wide", appVersion: "1.0.0" }));
+    await until(async () => {
+      const rows = Object.fromEntries((await rowsOf(page, "What this context gets")).map(([name, ...cells]) => [name, cells]));
+      assert.match(rows["page-size"]?.[2] ?? "", /^TARGETING_MATCH/);
+      // With the stored record, the second rule holds.
+      assert.doesNotMatch(rows["new-checkout"][2], /Rule 2/);
+    }, "the evaluation without a record");
+    await page.getByText("With another record of this user").click();
+    await page.getByText("The token does not read the records of users").waitFor();
+    assertClean();
+  });
+
   test("offers no saving to a token that only reads, and no panel of other namespaces", async () => {
     const token = signToken({ sub: "reader", namespace: "USER_CONFIGURATION" });
     const { page, assertClean } = await openFlags({ token });
