@@ -26,6 +26,8 @@ pub(crate) mod keyspace;
 pub(crate) mod keyspaces;
 #[cfg(feature = "kv-api")]
 pub(crate) mod list;
+#[cfg(feature = "kv-api")]
+pub(crate) mod namespaces;
 #[cfg(feature = "cache")]
 pub(crate) mod purges;
 #[cfg(feature = "puts")]

@@ -4,7 +4,7 @@
 
 mod bulk;
 pub(crate) mod namespace_object;
-pub(crate) mod namespaces;
+mod namespaces;
 mod values;
 
 use http_semantics::content_hash;
@@ -26,7 +26,7 @@ use crate::http::access::access;
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
-use crate::jobs::kv_api::namespaces::OpenNamespace;
+use crate::kv::namespaces::OpenNamespace;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 

@@ -16,7 +16,7 @@ use worker::web_sys::Response;
 use super::{ConsoleError, ConsoleRequest, json};
 use crate::http::error::RequestError;
 use crate::http::response;
-use crate::jobs::kv_api::namespaces::OpenNamespace;
+use crate::kv::namespaces::OpenNamespace;
 use crate::routes::MethodNotAllowed;
 
 /// The longest list of keys, in bytes: 100 keys of 512 bytes as JSON, in which a control character

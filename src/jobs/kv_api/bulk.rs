@@ -21,12 +21,12 @@ use kv_store::store_error::StoreError;
 use wasm_bindgen::prelude::*;
 use worker::web_sys::Response;
 
-use super::namespaces::OpenNamespace;
 use super::success;
 use super::values::{forget_expiration, put_options};
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::kv::ReadOptions;
+use crate::kv::namespaces::OpenNamespace;
 use crate::kv::put::PutValue;
 use crate::platform::clock::{self, Clock};
 use crate::platform::js_error::message_of;

@@ -21,13 +21,13 @@ use serde_json::value::RawValue;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::web_sys::Response;
 
-use super::namespaces::OpenNamespace;
 use super::{NO_STORE, success};
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::{response, stream};
 use crate::isolate::Isolate;
 use crate::kv::ReadOptions;
+use crate::kv::namespaces::OpenNamespace;
 use crate::kv::put::{PutOptions, PutValue};
 use crate::platform::bytes::chunks;
 use crate::platform::clock::{self, Clock};
