@@ -128,9 +128,9 @@ export function RecordEditor({ label, record, isWritable }) {
           <button type="button" onClick={() => discard(saving.error.theirs)}>
             Load theirs, drop mine
           </button>
-          <button type="button" class="danger" onClick={() => save({ overwrite: true })}>
+          <Button class="danger" disabled={!canSave} onClick={() => save({ overwrite: true })}>
             Overwrite theirs
-          </button>
+          </Button>
         </Failure>
       ) : (
         <Failure error={saving.error} />

@@ -170,6 +170,12 @@ describe("the panel of flags", () => {
     await button(page, "Save").click();
     await page.getByText("Somebody else has changed or deleted this").waitFor();
     assert.deepEqual(JSON.parse(await USER_CONFIGURATION.get("flags")), theirs);
+    // What is typed while the choice is open is checked like everything else.
+    await paste(page, EDITOR, json({ flags: { mine: { defalt: "on" } } }));
+    await page.getByText(/faults?, cannot be saved/).waitFor();
+    assert.ok(await button(page, "Overwrite theirs").isDisabled());
+    await paste(page, EDITOR, json(mine));
+    await page.getByText("Changed · no faults").waitFor();
     await button(page, "Overwrite theirs").click();
     await page.getByText("Saved · no faults").waitFor();
     assert.deepEqual(JSON.parse(await USER_CONFIGURATION.get("flags")), mine);
@@ -272,6 +278,10 @@ describe("the panel of flags", () => {
       assert.match(byName.search[2], /^(DEFAULT|STATIC)$/);
     }, "the evaluation");
 
+    // What cannot be the key of a record is no call that fails.
+    await paste(page, CONTEXT, json({ targetingKey: ".", screen: "wide" }));
+    await page.getByText("A context without faults is evaluated.").waitFor();
+    await paste(page, CONTEXT, json({ targetingKey: "user-id-def", screen: "wide", appVersion: "1.0.0" }));
     await page.getByText("With another record of this user").click();
     await paste(page, "Record of the user, as JSON", json({ preview_features_enabled: false }));
     await until(async () => {
@@ -379,7 +389,16 @@ describe("the panel of storefronts", () => {
     await page.getByLabel("URL, or path of the storefront").fill("/");
     await page.getByLabel("Request fields").fill("a b: c");
     await page.getByText("A header field is “name: value”").waitFor();
+    await page.getByLabel("Request fields").fill("X-Group green");
+    await page.getByText("A header field is “name: value”").waitFor();
+    await page.getByLabel("Request fields").fill("X-Group: green\nx-group: large");
+    await page.getByLabel("Country").fill("Ö");
+    await page.getByText("A country is two letters").waitFor();
     await page.waitForTimeout(500);
+    const routed = page.waitForRequest("**/console/api/storefronts/route");
+    await page.getByLabel("Country").fill("de");
+    const { fields, country } = (await routed).postDataJSON();
+    assert.deepEqual({ fields, country }, { fields: { "x-group": "green, large" }, country: "DE" });
     assertClean();
   });
 
@@ -598,16 +617,21 @@ describe("the panel of metrics", () => {
   });
 
   test("draws requests, hit ratio, errors, operations of KV and their cost, with the numbers in tables", async () => {
-    const counting = await startWorker({ vars: { METRICS: "on" } });
+    const counting = await startWorker({ vars: { METRICS: "on", CACHE_UPSTREAMS: upstream.origin } });
+    const cachedUrl = upstream.serve((_request, response) => response.writeHead(200, { "cache-control": "max-age=300" }).end("stored"));
+    for (let requests = 0; requests < 4; requests += 1) await send(counting, `/cache/${cachedUrl}`);
     await counting.env.WRITES.put("known", "value");
     for (let requests = 0; requests < 6; requests += 1) await send(counting, "/writes/known", { headers: bearer });
     await send(counting, "/writes/missing", { headers: bearer });
     const { page, assertClean } = await consoleOf(browser, counting.directUrl.origin)("#/metrics");
     // Counts arrive ten seconds after they were made, and the panel asks every ten seconds.
-    const writes = async () => (await rowsOf(page, "Counts of each route")).find(([route]) => route === "/writes/{key}");
+    const counts = async (path) => (await rowsOf(page, "Counts of each route")).find(([route]) => route === path);
+    const writes = () => counts("/writes/{key}");
     await until(async () => assert.deepEqual((await writes())?.slice(1, 4), ["7", "1", "0"]), "requests, 4xx and 5xx");
     const [, , , , , , reads, ...rest] = await writes();
     assert.deepEqual([reads, ...rest], ["7", "0", "0", "0", "$0.0000035"]);
+    // The first request reads the response and lists the purges; the others find both in memory.
+    await until(async () => assert.deepEqual((await counts("/cache/{URL}"))?.slice(5, 7), ["75 %", "1"]), "the hit ratio, and the reads");
     for (const name of ["Requests a second, by route", "Hit ratio", "Errors a minute", "KV operations a minute", "Cost of KV a minute"]) {
       const chart = page.getByRole("img", { name });
       await chart.scrollIntoViewIfNeeded();
@@ -685,8 +709,10 @@ test("the keyboard alone does in each panel what a mouse does, and the focus is 
     await tabTo("Country");
     await type("de");
     await tabTo("Visitor");
+    const routed = page.waitForResponse((response) => response.url().endsWith("/storefronts/route") && response.request().postDataJSON().visitor !== undefined);
     await type("0123456789abcdef");
-    await page.getByLabel("Destination").waitFor();
+    assert.equal((await (await routed).json()).variant, "black");
+    await page.getByLabel("Destination").getByText("https://black.example/base/").waitFor();
     await ROUTING_CONFIG.put("tea", JSON.stringify(TEA));
   });
 

@@ -381,6 +381,10 @@ describe("changing", () => {
     await page.locator(".cm-lintRange-error").waitFor();
     await save(page);
     await said(page, "The value is not JSON");
+    await button(page, "Hex").click();
+    await save(page);
+    await said(page, "The value is not JSON");
+    await button(page, "JSON").click();
     assert.equal(await stored(`${folder}a`), '{"on":false}');
     await type(page, "{", "Metadata");
     await type(page, '{"on": true}');

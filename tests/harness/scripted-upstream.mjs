@@ -79,7 +79,7 @@ async function play({ request, write, end, reset }, scripted, turn) {
   const isCutInHead = [response.breaksAt, response.stallsAt].includes("in head");
   const sent = isCutInHead || !hasBody(response, request) ? Buffer.alloc(0) : body.subarray(0, response.breaksAt ?? response.stallsAt);
   // In one write: a second one would wait until the first is acknowledged (Nagle).
-  const pieces = [isCutInHead ? head.slice(0, head.length / 2) : head, ...framed(sent, response)];
+  const pieces = [isCutInHead ? head.slice(0, head.length / 2) : head, ...(hasBody(response, request) ? framed(sent, response) : [])];
   write(Buffer.concat(pieces.map((piece) => Buffer.from(piece, "latin1"))));
   if (response.breaksAt === undefined && response.framing !== "close" && !response.closes) return;
   await sleep(ARRIVAL_MS);
@@ -101,7 +101,7 @@ function headOf(response, request, body) {
 const CHUNK_BYTES = 64 * 1024;
 
 /** Yields the bytes of a body on the wire; without the last chunk if it breaks off or stalls. */
-function* framed(body, { framing, breaksAt, stallsAt, ...response }) {
+function* framed(body, { framing, breaksAt, stallsAt }) {
   if (framing !== "chunked") {
     yield body;
     return;
@@ -112,5 +112,5 @@ function* framed(body, { framing, breaksAt, stallsAt, ...response }) {
     yield chunk;
     yield "\r\n";
   }
-  if ((breaksAt ?? stallsAt) === undefined && ![204, 304].includes(response.status)) yield "0\r\n\r\n";
+  if ((breaksAt ?? stallsAt) === undefined) yield "0\r\n\r\n";
 }

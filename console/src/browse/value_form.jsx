@@ -158,7 +158,9 @@ function ValueForm({
     const problem = isNew && keyProblem(name);
     if (problem) return { problem };
     if (edit.text !== null || isNew) {
-      const fault = shown === "json" && jsonFault(text);
+      // Hex and image only show what was typed.
+      const typed = edit.view !== null && !["json", "text"].includes(shown) ? edit : { view: shown, text };
+      const fault = typed.view === "json" && jsonFault(typed.text);
       if (fault) return { problem: `The value is not JSON: ${fault}. If it is meant as text, choose Text.` };
     }
     const metadataFault = metadataText.trim() !== "" && jsonFault(metadataText);

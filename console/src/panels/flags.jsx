@@ -1,5 +1,6 @@
 // The panel "Flags": the definitions, what a context gets, and how a rollout divides users.
 import { useState } from "preact/hooks";
+import { keyProblem } from "../browse/pair_file.js";
 import { Field } from "../controls.jsx";
 import { number } from "../format.js";
 import { JsonEditor } from "../json_editor.jsx";
@@ -78,8 +79,15 @@ function parseObject(text) {
 /** Returns what `parseObject` does for an evaluation context. */
 function parseContext(text) {
   const { object, findings } = parseObject(text);
-  if (object === undefined || ["undefined", "string"].includes(typeof object.targetingKey)) return { object, findings };
-  return { findings: [{ path: "targetingKey", problem: "The targeting key has to be a string.", severity: "error" }] };
+  if (object === undefined) return { findings };
+  const problem = targetingKeyProblem(object.targetingKey);
+  return problem === null ? { object, findings } : { findings: [{ path: "targetingKey", problem, severity: "error" }] };
+}
+
+/** Returns what is wrong with a targeting key, as the key of the user's record, or `null`. */
+function targetingKeyProblem(key) {
+  if (key === undefined || key === "") return null;
+  return typeof key === "string" ? keyProblem(key) : "The targeting key has to be a string.";
 }
 
 function Evaluation({ definitions, context, record, isRecordValid }) {

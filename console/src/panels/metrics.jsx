@@ -113,7 +113,7 @@ function Metrics({ report, range }) {
   const figures = [
     ["requests", number(requests)],
     ["5xx", percent(shareOf(failed, requests - failed))],
-    ["values from memory", percent(hitRatioOf(all))],
+    ["hit ratio", percent(hitRatioOf(all))],
     ["KV operations", number(sumOf(all, operationsOf))],
     ["cost of KV", dollars(sumOf(all, (one) => one.costDollars))],
     ["mean time", meanTimeOf(all, requests)],
@@ -125,9 +125,9 @@ function Metrics({ report, range }) {
       <div class="charts">
         <Chart label="Requests a second, by route" times={times} series={rates} />
         <Chart
-          label="Hit ratio: values from memory"
+          label="Hit ratio: values and lists from memory"
           times={times}
-          series={[{ label: "of all values read", values: routes.map((of) => hitRatioOf(Object.values(of))) }]}
+          series={[{ label: "of all that were needed", values: routes.map((of) => hitRatioOf(Object.values(of))) }]}
           format={percent}
         />
         <Chart label={`Errors ${per}`} times={times} series={[series("4xx", (one) => errorsOf(one, "4")), series("5xx", (one) => errorsOf(one, "5"))]} />
@@ -158,10 +158,12 @@ function Metrics({ report, range }) {
 }
 
 const meanTimeOf = (counts, requests) => (requests > 0 ? milliseconds(sumOf(counts, (one) => one.milliseconds) / requests) : "–");
+
+/** Of all values and lists that were needed, the share that was in memory. */
 const hitRatioOf = (counts) =>
   shareOf(
     sumOf(counts, (one) => one.memoryHits),
-    sumOf(counts, (one) => one.keysRead),
+    sumOf(counts, (one) => one.keysRead + one.lists),
   );
 
 /** Returns the sums of each route, the busiest first. */

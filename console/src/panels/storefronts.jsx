@@ -18,6 +18,8 @@ const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 const isRoutable = (url) => url.startsWith("/") || (/^https?:/i.test(url) && URL.canParse(url));
 /** A header field as HTTP allows it (RFC 9110 §5.1 and §5.5), and a line of the form with one. */
 const FIELD = /^\s*[\w!#$%&'*+.^`|~-]+\s*:[\t\x20-\x7e]*$/;
+/** A country as `CF-IPCountry` names it: ISO 3166-1, or `T1` for Tor. */
+const COUNTRY = /^[a-z\d]{0,2}$/i;
 /** The id in the cookie of a visitor. */
 const VISITOR = /^[0-9a-f]{16}$/i;
 
@@ -140,8 +142,9 @@ function Routing({ storefront, record }) {
   const visitor = request.visitor.trim() || undefined;
   const isVisitor = visitor === undefined || VISITOR.test(visitor);
   const isUrl = isRoutable(request.url);
-  const areFields = request.fields.split("\n").every((line) => !line.includes(":") || FIELD.test(line));
-  const isReady = record !== undefined && isVisitor && isUrl && areFields;
+  const areFields = linesOf(request.fields).every((line) => FIELD.test(line));
+  const isCountry = COUNTRY.test(request.country.trim());
+  const isReady = record !== undefined && isVisitor && isUrl && areFields && isCountry;
   const inputs = [JSON.stringify(asked), visitor, isReady];
   const post = (path, json) => call(`/console/api/storefronts/${path}`, { method: "POST", json });
   const routed = useLatest(async () => (isReady ? post("route", { ...asked, visitor }) : undefined), inputs, { pauseMs: TYPING_PAUSE_MS });
@@ -170,6 +173,7 @@ function Routing({ storefront, record }) {
           <Field
             class="short"
             label="Country"
+            help={isCountry ? undefined : "A country is two letters."}
             control={(attributes) => (
               <input {...attributes} value={request.country} onInput={set("country")} placeholder="DE" maxLength={2} autocomplete="off" />
             )}
@@ -217,9 +221,17 @@ function Split({ label, variants, refused }) {
   return <Shares label={label} unit="Visitors" shares={shares} />;
 }
 
+const linesOf = (text) => text.split("\n").filter((line) => line.trim() !== "");
+
+/** Returns the fields by name; the lines of one name are joined with commas (RFC 9110 §5.3). */
 function parseFields(text) {
-  const lines = text.split("\n").filter((line) => line.includes(":"));
-  return Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf(":")).trim().toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]));
+  const fields = {};
+  for (const line of linesOf(text)) {
+    const end = line.indexOf(":");
+    const [name, value] = [line.slice(0, end).trim().toLowerCase(), line.slice(end + 1).trim()];
+    fields[name] = Object.hasOwn(fields, name) ? `${fields[name]}, ${value}` : value;
+  }
+  return fields;
 }
 
 function Destination({ storefront, variant, target, fallbacks, page, openCircuits, refused }) {
