@@ -1,6 +1,6 @@
 // `npm test`: formatting, lints, documentation, and all tests: unit, fuzz, integration (the built
-// Worker) and browser. Some stages run in parallel, as `STEPS` shows. The first stage that fails
-// ends the run.
+// Worker) and browser. Stages run in parallel, as `ROWS` shows. The first stage that fails ends
+// the run.
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { freemem } from "node:os";
 import { join } from "node:path";
@@ -38,30 +38,31 @@ const STAGES = {
   doc: { about: "documentation, warnings as errors (cargo doc)", run: doc },
   unit: { about: "unit tests (cargo test)", cargo: ["test", "--workspace"] },
   build: { about: "the Worker and the tool", run: buildAll },
-  integration: { about: "integration tests (node --test)", needs: "build", takesWords: true, run: integration },
+  integration: { about: "integration tests (node --test)", needsBuild: true, takesWords: true, run: integration },
   postgres: { about: "unit tests on a PostgreSQL (cargo test -- --ignored)", run: withPostgres },
   fuzz: { about: "20 seconds of random requests and records (cargo test --test fuzz_routing)", run: fuzz },
   docs: {
     about: "links and examples of the documentation (node --test)",
-    needs: "build",
+    needsBuild: true,
     takesWords: true,
     run: documentation,
   },
-  browser: { about: "tests in headless Chromium (node --test)", needs: "build", takesWords: true, run: inBrowser },
+  browser: { about: "tests in headless Chromium (node --test)", needsBuild: true, takesWords: true, run: inBrowser },
 };
 
 /**
- * The steps, one after the other. Each has one or more rows of stages: the rows run in parallel,
- * the stages of a row in turn.
+ * The rows run in parallel, the stages of a row in turn. A stage that needs the build waits for
+ * it. The output of the first row is shown as it comes, that of another stage when the stage ends.
  */
-const STEPS = [
-  [["fmt", "lint-text", "lint-js", "clippy", "clippy-wasm", "features", "doc"], ["build"]],
-  [["integration"], ["unit", "postgres", "fuzz", "docs"], ["browser"]],
+const ROWS = [
+  ["build", "integration"],
+  ["fmt", "lint-text", "lint-js", "clippy", "clippy-wasm", "features", "doc", "unit", "postgres", "fuzz", "docs"],
+  ["browser"],
 ];
 
 const HELP = `npm test [-- --only STAGE[,STAGE…] [WORD…]]
 
-Stages: ${Object.keys(STAGES).join(", ")}. Without --only, all of them. \`build\` runs in parallel with the lints, and the unit tests and all stages after \`integration\` in parallel with it; their output appears when they end.
+Stages: ${Object.keys(STAGES).join(", ")}. Without --only, all of them. Three rows of stages run in parallel: the build and \`integration\`; lints, unit tests and \`docs\`; \`browser\`. The output of the second and third row appears when a stage ends.
 \`integration\`, \`docs\` and \`browser\` run the build before them, and take words: they run only files whose names contain all of them: npm test -- --only integration http-cache purge`;
 
 const NO_CHROMIUM =
@@ -85,17 +86,21 @@ await main(async () => {
     // Now, not after everything else has passed.
     if (list && !env.CHROMIUM_BIN) throw new Failure(NO_CHROMIUM);
   }
-  const isNeeded = (name) => selected.includes(name) || selected.some((other) => STAGES[other].needs === name);
+  const isNeeded = (name) => selected.includes(name) || (name === "build" && selected.some((other) => STAGES[other].needsBuild));
   const names = Object.keys(STAGES).filter(isNeeded);
   const skipped = names.filter((name) => name === "browser" && !env.CHROMIUM_BIN);
   const running = names.filter((name) => !skipped.includes(name));
-  for (const rows of STEPS) {
-    const [first, ...others] = rows.map((row) => row.filter((name) => running.includes(name))).filter((row) => row.length > 0);
-    const inTurn = async (row, runIt) => {
-      for (const name of row ?? []) await runIt(() => runStage(name, env, words));
-    };
-    await Promise.all([inTurn(first, (stage) => stage()), ...others.map((row) => inTurn(row, holdOutput))]);
-  }
+  const [first, ...others] = ROWS.map((row) => row.filter((name) => running.includes(name))).filter((row) => row.length > 0);
+  let markBuilt;
+  const built = new Promise((resolve) => (markBuilt = resolve));
+  const inTurn = async (row, runIt) => {
+    for (const name of row) {
+      if (STAGES[name].needsBuild) await built;
+      await runIt(() => runStage(name, env, words));
+      if (name === "build") markBuilt();
+    }
+  };
+  await Promise.all([inTurn(first, (stage) => stage()), ...others.map((row) => inTurn(row, holdOutput))]);
   for (const name of skipped) console.log(`\n── ${name} SKIPPED. ${NO_CHROMIUM}`);
   console.log(`\nkv-edge: ${list ? names.join(", ") : "everything"} passed${skipped.length > 0 ? `, but ${skipped.join(", ")} did not run` : ""}.`);
 });
@@ -122,9 +127,10 @@ function lintJavaScript(env) {
   return run("biome", args, { doing: STAGES["lint-js"].about, env, stdio: ["ignore", "inherit", "inherit"] });
 }
 
+/** Builds the Worker, and the tool, with which tests push files. */
 async function buildAll(env) {
   await build({ quick: false });
-  await buildTool(env, { forTests: true });
+  env.KV_EDGE_CLI = await buildTool(env, { forTests: true });
 }
 
 /**
@@ -198,10 +204,7 @@ function inBrowser(env, words) {
   return nodeTests("tests/browser", words, STAGES.browser.about, ["--test-timeout=600000", "--test-concurrency=1"], env);
 }
 
-/**
- * Runs the test files of a folder whose names contain all these words. Tests push files with the
- * tool, so it is built first.
- */
+/** Runs the test files of a folder whose names contain all these words. */
 async function nodeTests(folder, words, doing, flags, env) {
   const names = existsSync(join(ROOT, folder))
     ? readdirSync(join(ROOT, folder))
@@ -210,10 +213,10 @@ async function nodeTests(folder, words, doing, flags, env) {
     : [];
   const files = names.filter((name) => words.every((word) => name.includes(word)));
   if (files.length === 0) throw new Failure(`No test fits: ${folder}/ has ${names.join(", ") || "no *.test.mjs"}.`);
-  const tool = await buildTool(env, { forTests: true });
   await run("node", ["--test", ...flags, ...files.map((name) => join(folder, name))], {
     doing,
-    env: { ...env, KV_EDGE_CLI: tool, ...temporaryFiles() },
+    // Each file runs in its own process, which loads miniflare: reuse what Node has compiled.
+    env: { ...env, NODE_COMPILE_CACHE: join(ROOT, "node_modules", ".cache", "compiled"), ...temporaryFiles() },
     stdio: ["ignore", "inherit", "inherit"],
   });
 }
