@@ -7,14 +7,14 @@ import { Failure, ROOT } from "../scripts/run.mjs";
 import { prepareCandidate } from "./candidates.mjs";
 import { timeFirstResponses } from "./measure.mjs";
 
-/** Features that show what the other jobs do. The examples have no request for them. */
-const OF_OTHER_JOBS = ["console", "metrics"];
+/** Features that only show what the others do: the examples have no request for them. */
+const NOT_MEASURED = ["console", "metrics"];
 
 const folder = (feature) => join("target", "features", feature);
 
 /** Builds each of the measured jobs alone, and returns the names of their features. */
 export async function buildFeatures() {
-  const features = (await allFeatures()).filter((feature) => !OF_OTHER_JOBS.includes(feature));
+  const features = (await allFeatures()).filter((feature) => !NOT_MEASURED.includes(feature));
   for (const feature of features) await build({ quick: false, features: [feature], out: folder(feature) });
   return features;
 }

@@ -115,8 +115,9 @@ for (const [signal, code] of [
 main().then(
   () => process.exit(0),
   (error) => {
-    const isFault = error instanceof Failure || error.code === "ENOSPC" || error.code === "EACCES";
-    console.error(isFault ? error.message : error);
+    // The message of these says what users need; anything else is printed with its stack.
+    const isExplained = error instanceof Failure || error.code === "ENOSPC" || error.code === "EACCES";
+    console.error(isExplained ? error.message : error);
     process.exit(1);
   },
 );

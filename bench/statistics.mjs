@@ -16,13 +16,13 @@ export function spread(values) {
 /**
  * Returns `{ median, low, high }`: the median of independent values, and an interval that contains
  * the median of what they were drawn from with a probability of at least 95 %, whatever the
- * distribution (that of the sign test). Of fewer than six values the interval is infinite.
+ * distribution: the interval of the sign test. Of fewer than six values the interval is infinite.
  */
 export function medianWithInterval(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const count = sorted.length;
   // How many values lie below that median is binomial with p = 1/2. The interval begins at the
-  // highest rank for which fewer lie below it in 2.5 % of all cases at most.
+  // highest rank r for which the chance that fewer than r values lie below it is at most 2.5 %.
   let rank = 0;
   let chance = 0.5 ** count;
   for (let sum = chance; sum <= 0.025; sum += chance) {

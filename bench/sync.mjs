@@ -136,7 +136,7 @@ function readUsage(pid) {
     const peakKib = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
     if (peakKib === undefined) return undefined;
     // Behind the name, which may hold anything: utime and stime are the 14th and 15th field, in
-    // hundredths of a second (proc(5)).
+    // clock ticks (proc(5)), of which Linux has 100 a second.
     const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
       .replace(/^.*\) /s, "")
       .split(" ");
@@ -166,7 +166,7 @@ async function startKv(folder, env) {
   });
   const stop = async () => {
     const exit = once(child, "exit");
-    process.kill(child.target, "SIGTERM");
+    process.kill(child.target, "SIGTERM"); // `start` sets `target`: the child and its own children
     await exit;
   };
   return { base: `http://127.0.0.1:${port}`, stop };

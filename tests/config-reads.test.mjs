@@ -94,7 +94,7 @@ describe("without a snapshot", async () => {
     [61, true],
     [24 * 60 * 60, true],
   ]) {
-    test(`a record read ${seconds} s ago is ${isBlocking ? "read again before the response" : "served from memory"}`, async () => {
+    test(`a record read ${seconds} s ago is read again ${isBlocking ? "before the response" : "in the background"}`, async () => {
       const id = uniqueName("away");
       await config.putRecord(id, on);
       await config.getPage(id);

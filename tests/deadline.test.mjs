@@ -66,6 +66,7 @@ for (const method of ["GET", "POST"]) {
 }
 
 test("/stores: an upload that takes longer than the deadline is not cut off", async () => {
+  // The upstream echoes requests for which it has no handler.
   const { request, response } = openRequest(worker, "/stores/shop/upload", { method: "POST" });
   request.write("first half, ");
   await sleep(2 * DEADLINE_MS);

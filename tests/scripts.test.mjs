@@ -1,5 +1,5 @@
-// `npm start`, `npm test` and `npx kv-edge` before anything runs: ports in use, words of the
-// command line, closed pipes, JSON.
+// `npm start` and `npm test` before anything runs: ports in use, words of the command line, closed
+// pipes. `npx kv-edge`: it passes on output, exit code and signals.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -53,7 +53,7 @@ describe("the ports of `npm start`", () => {
     });
   }
 
-  test("the records and the page of the demo use the same ports", () => {
+  test("atPort moves every port in the records and in the page of the demo", () => {
     const written = (path) => readFileSync(join(ROOT, path), "utf8");
     for (const path of ["demo/storefronts.json", "static/index.html"]) {
       assert.equal(atPort(written(path), 8787), written(path));
@@ -84,8 +84,11 @@ test("a script shows what a program writes to a pipe", async () => {
 });
 
 describe("a closed pipe", () => {
-  test("ends a script as it ends other programs, without a stack", async () => {
+  test("at stdout ends a script as it ends other programs, without a stack", async () => {
     assert.deepEqual(await run("node", ["scripts/start.mjs", "--help"], { closed: ["stdout"] }), { code: 141, stdout: "", stderr: "" });
+  });
+
+  test("at stderr keeps the exit code of the script", async () => {
     assert.equal((await run("node", ["scripts/start.mjs", "--port", "x"], { closed: ["stderr"] })).code, 1);
   });
 });
@@ -101,7 +104,7 @@ describe("`npx kv-edge`", () => {
     assert.equal((await run("npx", ["kv-edge", "config", "validate", "no-such-file.json"], { cwd })).code, 2);
   });
 
-  test("has the exit code of the signal that ended the tool, which gets each signal once", async () => {
+  test("has the exit code of the tool, or of the signal that ended it; the tool gets each signal once", async () => {
     const folder = mkdtempSync(join(tmpdir(), "kv-edge-"));
     const tool = join(folder, "tool");
     for (const [signal, trap, expected] of [
@@ -109,7 +112,7 @@ describe("`npx kv-edge`", () => {
       ["SIGINT", "", [130, ""]],
       ["SIGTERM", "", [143, ""]],
     ]) {
-      // It sends the signal itself, as its first act: as early as any program could.
+      // The tool signals its parent, the wrapper, as its first act: as early as anybody could.
       writeFileSync(tool, `#!/bin/sh\n${trap}\nkill -${signal.slice(3)} $PPID\nwhile :; do sleep 0.1; done\n`, { mode: 0o755 });
       // Detached: it belongs to no terminal.
       const child = spawn("node", ["scripts/kv-edge.mjs"], { cwd: ROOT, detached: true, env: { ...process.env, KV_EDGE_CLI: tool } });

@@ -12,7 +12,7 @@ import { MetricsPanel } from "./panels/metrics.jsx";
 import { ReleasesPanel } from "./panels/releases.jsx";
 import { StorefrontsPanel } from "./panels/storefronts.jsx";
 import { WritesPanel } from "./panels/writes.jsx";
-import { hasToken, onSignedOut, restoreSession, signIn, signOut } from "./session.js";
+import { hasToken, onTokenRefused, restoreSession, signIn, signOut } from "./session.js";
 
 /** Returns true if the token reads the namespace with this role. */
 const reads = (session, role) => session.bindings.some((binding) => binding.role === role);
@@ -55,7 +55,7 @@ export function App() {
       .then(enter)
       .catch((error) => setMessage(error.message))
       .finally(() => setRestoring(false));
-    return onSignedOut((sentence) => {
+    return onTokenRefused((sentence) => {
       setSession(null);
       setMessage(sentence);
     });

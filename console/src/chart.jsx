@@ -1,5 +1,6 @@
 // A chart over time on uPlot. Its stylesheet goes into the bundle's, and what it sets itself are
-// properties of elements, so the page's policy needs no inline styles.
+// properties of elements, so the page's policy need not allow inline
+// styles.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
@@ -45,7 +46,7 @@ export function Chart({ label, times, series, format = roundedTo3 }) {
 
   useEffect(() => plot.current?.setData(dataOf(latest.current)), [times, series]);
 
-  // A day has 1,440 rows, which the pointer must not draw again.
+  // The table of a day has 1,440 rows: a move of the pointer must not render them again.
   const table = useMemo(
     () =>
       isTableShown && (
@@ -99,13 +100,13 @@ const dataOf = ({ times, series }) => [times, ...series.map((one) => one.values)
 const formatted = (value, format) => (value === null || value === undefined ? "–" : format(value));
 
 /** The largest distance of two ticks that are told apart by their hour and minute, in seconds. */
-const TIME_TICKS_MAX = 43_200;
+const TIME_TICK_DISTANCE_MAX_SECONDS = 43_200;
 
 const TIME = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
-const TIME_OF_DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const DAY_AND_TIME = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 
-const localTime = (seconds) => TIME_OF_DAY.format(seconds * 1000);
+const localTime = (seconds) => DAY_AND_TIME.format(seconds * 1000);
 
 /** Returns the indices of values without a neighbour, which no line shows. */
 function isolatedPoints({ data }, number) {
@@ -115,7 +116,7 @@ function isolatedPoints({ data }, number) {
 }
 
 function timeTicks(_plot, ticks, _axis, _space, distance) {
-  const format = distance > TIME_TICKS_MAX ? DAY : TIME;
+  const format = distance > TIME_TICK_DISTANCE_MAX_SECONDS ? DAY : TIME;
   return ticks.map((seconds) => format.format(seconds * 1000));
 }
 

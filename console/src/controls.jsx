@@ -85,7 +85,7 @@ export function Menu({ label, children }) {
   const menu = useRef(null);
   useEffect(() => {
     const close = (event) => {
-      // Removing what has the focus is an event, too.
+      // Removing the menu while it has the focus moves the focus: `menu` is null by then.
       if (menu.current && !menu.current.contains(event.target)) menu.current.open = false;
     };
     addEventListener("pointerdown", close);

@@ -21,10 +21,10 @@ export class ApiError extends Error {
 const listeners = new Set();
 
 /**
- * Calls `listener` with a sentence if the token stops being accepted. Returns a function that
- * removes the listener.
+ * Calls `listener` with a sentence if the token of the tab stops being accepted. Returns a
+ * function that removes the listener.
  */
-export function onSignedOut(listener) {
+export function onTokenRefused(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);
 }
@@ -84,7 +84,7 @@ export async function send(path, { method = "GET", json, body, headers, signal, 
   }
   if (response.ok) return response;
   const error = await errorOf(response);
-  if (error.status === 401 && token === sessionStorage.getItem(STORED)) {
+  if (error.status === 401 && token !== null && token === sessionStorage.getItem(STORED)) {
     signOut();
     for (const listener of listeners) listener("The token is no longer accepted: it has expired, or was revoked.");
   }
@@ -104,5 +104,5 @@ async function errorOf(response) {
   return error;
 }
 
-/** Returns the namespace of the Worker with this role, as `GET /console/api/session` lists it. */
+/** Returns the binding with this role, of those that `GET /console/api/session` lists. */
 export const bindingOf = (session, role) => session.bindings.find((binding) => binding.role === role);

@@ -393,7 +393,7 @@ describe("the panel of storefronts", () => {
     await page.getByText("A header field is “name: value”").waitFor();
     await page.getByLabel("Request fields").fill("X-Group: green\nx-group: large");
     await page.getByLabel("Country").fill("Ö");
-    await page.getByText("A country is two letters").waitFor();
+    await page.getByText("A country is two letters, or T1 for Tor").waitFor();
     await page.waitForTimeout(500);
     const routed = page.waitForRequest("**/console/api/storefronts/route");
     await page.getByLabel("Country").fill("de");

@@ -64,9 +64,7 @@ export function manyBytes(length) {
 export async function startKvApi({ vars, ...options } = {}) {
   const worker = await startWorker({ vars: { KV_API_WRITABLE: "WRITES", KV_API_NAMESPACES: "KV_NAMESPACES", ...vars }, ...options });
   return Object.assign(worker, {
-    get baseUrl() {
-      return new URL("/client/v4", worker.directUrl).href;
-    },
+    baseUrl: new URL("/client/v4", worker.directUrl).href,
     api: (method, path, { token = WORKER_TOKEN, headers, ...rest } = {}) =>
       send({ url: worker.directUrl }, `/client/v4${path}`, {
         method,

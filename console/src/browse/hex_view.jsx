@@ -9,7 +9,10 @@ const ROW_HEIGHT = 20;
 /** The most bytes that are in the list at once: browsers limit how tall an element may be. */
 const PART_BYTES = 1024 * 1024;
 
-/** The bytes of a value in hexadecimal, sixteen a row, and beside them those that are ASCII. */
+/**
+ * The bytes of a value in hexadecimal, sixteen a row, and beside them as ASCII, with a dot for
+ * what ASCII cannot print.
+ */
 export function HexView({ bytes }) {
   const [wanted, setStart] = useState(0);
   // A shorter value may have taken the place of the one whose end was in view.
@@ -33,7 +36,7 @@ export function HexView({ bytes }) {
             Next
           </Button>
           <span class="help">
-            Bytes {number(start)} to {number(start + part.length)} of {number(bytes.length)}
+            Bytes {number(start + 1)} to {number(start + part.length)} of {number(bytes.length)}
           </span>
         </div>
       )}

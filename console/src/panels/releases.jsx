@@ -28,7 +28,7 @@ export function ReleasesPanel({ session }) {
   };
   const heading = useRef(null);
   const isRolledBack = rolling.result !== undefined;
-  // The button of a release goes once that is served.
+  // The release that is served has no button, so the one that was pressed is gone.
   useEffect(() => {
     if (isRolledBack) heading.current.focus();
   }, [isRolledBack]);
@@ -117,7 +117,8 @@ function RollbackQuestion({ from, to }) {
   const counts = result && sentenceOf(result.counts);
   return (
     <p>
-      Serve <code>{to}</code> instead of <code>{from}</code>? For visitors: {error ? error.message : (counts ?? "counting…")}.
+      Serve <code>{to}</code> instead of <code>{from}</code>?{" "}
+      {error ? `What changes for visitors cannot be counted. ${error.message}` : `For visitors: ${counts ?? "counting…"}.`}
     </p>
   );
 }

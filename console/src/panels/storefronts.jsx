@@ -16,10 +16,10 @@ const SAMPLE_VISITORS = 1000;
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /** What can be routed: a URL, or a path of the storefront. */
 const isRoutable = (url) => url.startsWith("/") || (/^https?:/i.test(url) && URL.canParse(url));
-/** A header field as HTTP allows it (RFC 9110 §5.1 and §5.5), and a line of the form with one. */
+/** A line of the form: a field name, a colon and a value (RFC 9110 §5.1 and §5.5), in ASCII. */
 const FIELD = /^\s*[\w!#$%&'*+.^`|~-]+\s*:[\t\x20-\x7e]*$/;
-/** A country as `CF-IPCountry` names it: ISO 3166-1, or `T1` for Tor. */
-const COUNTRY = /^[a-z\d]{0,2}$/i;
+/** No country, or one as `CF-IPCountry` names it: ISO 3166-1, or `T1` for Tor. */
+const COUNTRY = /^(?:[a-z]{2}|T1)?$/i;
 /** The id in the cookie of a visitor. */
 const VISITOR = /^[0-9a-f]{16}$/i;
 
@@ -48,17 +48,17 @@ export function StorefrontsPanel({ session }) {
 
 function RecordList({ namespace, selected, isWritable, scope }) {
   const [prefix, setPrefix] = useState(scope?.prefix ?? "");
-  const [added, setAdded] = useState("");
-  const [more, setMore] = useState({ prefix, names: [], cursor: null });
+  const [newName, setNewName] = useState("");
+  const [listed, setListed] = useState({ prefix, names: [], cursor: null });
   const readFirst = async () => ({ prefix, ...(await keys(namespace, { prefix, limit: PAGE_KEYS })) });
   const first = useLatest(readFirst, [namespace, prefix], { pauseMs: TYPING_PAUSE_MS });
   useEffect(() => {
-    if (first.result) setMore({ prefix: first.result.prefix, names: first.result.keys.map(({ name }) => name), cursor: first.result.cursor });
+    if (first.result) setListed({ prefix: first.result.prefix, names: first.result.keys.map(({ name }) => name), cursor: first.result.cursor });
   }, [first.result]);
   const [loadMore, loading] = useAction(async () => {
-    const page = await keys(namespace, { prefix: more.prefix, cursor: more.cursor, limit: PAGE_KEYS });
+    const page = await keys(namespace, { prefix: listed.prefix, cursor: listed.cursor, limit: PAGE_KEYS });
     // Meanwhile there may be another list.
-    setMore((list) => (list === more ? { ...list, names: [...list.names, ...page.keys.map(({ name }) => name)], cursor: page.cursor } : list));
+    setListed((list) => (list === listed ? { ...list, names: [...list.names, ...page.keys.map(({ name }) => name)], cursor: page.cursor } : list));
   });
   return (
     <nav class="record-list" aria-label="Storefronts">
@@ -70,7 +70,7 @@ function RecordList({ namespace, selected, isWritable, scope }) {
       />
       <Failure error={first.error ?? loading.error} />
       <ul>
-        {more.names.map((name) => (
+        {listed.names.map((name) => (
           <li key={name}>
             <a href={fragmentOf("storefronts", [name])} aria-current={name === selected ? "page" : undefined}>
               {name}
@@ -79,9 +79,9 @@ function RecordList({ namespace, selected, isWritable, scope }) {
         ))}
       </ul>
       <p class="help" role="status">
-        {first.isLoading ? "Loading…" : `${counted(more.names.length, "record")}${more.cursor ? " loaded, there are more" : ""}`}
+        {first.isLoading ? "Loading…" : `${counted(listed.names.length, "record")}${listed.cursor ? " loaded, there are more" : ""}`}
       </p>
-      {more.cursor && (
+      {listed.cursor && (
         <Button onClick={loadMore} disabled={loading.isBusy}>
           Load more
         </Button>
@@ -91,14 +91,21 @@ function RecordList({ namespace, selected, isWritable, scope }) {
           class="new-record"
           onSubmit={(event) => {
             event.preventDefault();
-            go(fragmentOf("storefronts", [added]));
-            setAdded("");
+            go(fragmentOf("storefronts", [newName]));
+            setNewName("");
           }}
         >
           <Field
             label="New storefront"
             control={(attributes) => (
-              <input {...attributes} required value={added} onInput={(event) => setAdded(event.currentTarget.value)} autocomplete="off" spellcheck={false} />
+              <input
+                {...attributes}
+                required
+                value={newName}
+                onInput={(event) => setNewName(event.currentTarget.value)}
+                autocomplete="off"
+                spellcheck={false}
+              />
             )}
           />
           <button type="submit">Begin its record</button>
@@ -173,7 +180,7 @@ function Routing({ storefront, record }) {
           <Field
             class="short"
             label="Country"
-            help={isCountry ? undefined : "A country is two letters."}
+            help={isCountry ? undefined : "A country is two letters, or T1 for Tor."}
             control={(attributes) => (
               <input {...attributes} value={request.country} onInput={set("country")} placeholder="DE" maxLength={2} autocomplete="off" />
             )}
@@ -201,7 +208,7 @@ function Routing({ storefront, record }) {
           )}
         />
         <Failure error={routed.error} />
-        {!routed.error && (routed.result ? <Destination {...routed.result} /> : <p class="help">A record and a request without faults are routed.</p>)}
+        {!routed.error && (routed.result ? <Destination {...routed.result} /> : <p class="help">Routed once the record and the request have no faults.</p>)}
       </section>
       <section aria-label="Split">
         <h3>Split of {number(SAMPLE_VISITORS)} visitors</h3>
@@ -215,7 +222,7 @@ function Routing({ storefront, record }) {
 /** A sample of a URL that is not split has one entry, without a variant. */
 function Split({ label, variants, refused }) {
   if (refused) return <p class="help">No visitor with such a request gets to a variant.</p>;
-  if (!variants) return <p class="help">A record and a request without faults are sampled.</p>;
+  if (!variants) return <p class="help">Sampled once the record and the request have no faults.</p>;
   const shares = variants.filter(({ variant }) => variant !== null).map(({ variant, visitors }) => ({ name: variant, count: visitors }));
   if (shares.length === 0) return <p class="help">This URL is not split: all visitors go to the same upstream.</p>;
   return <Shares label={label} unit="Visitors" shares={shares} />;

@@ -1,5 +1,5 @@
 //! What the Worker asks of the Durable Object of the metrics: JSON in the body of a request. The
-//! body of the response is the report or the totals.
+//! response to `HandOver` is empty; the body of the others is the report or the totals.
 
 use serde::{Deserialize, Serialize};
 

@@ -68,7 +68,7 @@ impl fmt::Display for BrokenRelease {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Record(key, broken) => write!(formatter, "{}: {broken}", key.as_str()),
-            Self::NoManifest(id) => write!(formatter, "the release {id} has no manifest"),
+            Self::NoManifest(id) => write!(formatter, "neither the release {id} nor a previous one has a manifest"),
         }
     }
 }

@@ -4,7 +4,8 @@
 //! [`has_content_hash`], which `assets push` asks, prefers false negatives: a hash that is missed
 //! costs a revalidation (304), and a name that is taken for a hash keeps an old file in caches
 //! for a year. [`may_have_content_hash`], which the Worker asks before it looks in a previous
-//! release, prefers false positives.
+//! release, prefers false positives. The Worker asks it only of files that the push did not mark
+//! as immutable, so it leaves out names that are a hash alone.
 
 use super::media_type::name;
 

@@ -91,8 +91,9 @@ impl RedirectRules {
     }
 
     /// Returns the redirect for a path: that of the first rule that matches, rules without
-    /// placeholders before the others. [`RedirectRules::parse`] ensures that the file has no other
-    /// order. `None` if no rule matches, or the first one that does must not be used with what its
+    /// placeholders before the others. This is the first of the file, too:
+    /// [`RedirectRules::parse`] refuses a rule behind one with placeholders that matches its path.
+    /// `None` if no rule matches, or the first one that does must not be used with what its
     /// placeholders matched.
     ///
     /// The query of the request is appended to a redirect whose destination has none. In a

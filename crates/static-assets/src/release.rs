@@ -15,9 +15,8 @@ pub const WHOLE_BYTES_MAX: u64 = 24 * 1024 * 1024;
 /// The length of a chunk, in bytes: short, so that seeking in a film reads little.
 pub const CHUNK_BYTES: usize = 8 * 1024 * 1024;
 
-/// The number of previous releases whose hashed files are still served after a rollback, unless
-/// the pointer already lists more.
-const PREVIOUS_MIN: usize = 3;
+/// The most previous releases that a pointer has after a rollback, unless it had more before.
+const PREVIOUS_MAX_AFTER_ROLLBACK: usize = 3;
 
 /// The record that names the release that is served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,8 +77,8 @@ impl Release {
 
     /// Returns when the release was pushed, as a key to sort by.
     fn pushed(&self) -> (&str, u64, &str) {
-        let second = self.id.split_once('-').map_or(self.id.as_str(), |(second, _)| second);
-        (second, self.metadata.as_ref().map_or(0, |metadata| metadata.created_ms), &self.id)
+        let timestamp = self.id.split_once('-').map_or(self.id.as_str(), |(timestamp, _)| timestamp);
+        (timestamp, self.metadata.as_ref().map_or(0, |metadata| metadata.created_ms), &self.id)
     }
 }
 
@@ -115,7 +114,7 @@ impl Pointer {
     /// Returns the pointer that rolls back to an earlier release.
     #[must_use]
     pub fn rolled_back(before: &Self, to: &str, now_ms: u64) -> Self {
-        let previous_max = before.previous.len().max(PREVIOUS_MIN);
+        let previous_max = before.previous.len().max(PREVIOUS_MAX_AFTER_ROLLBACK);
         Self { rolled_back_ms: Some(now_ms), ..Self::switched(Some(before), to, previous_max, now_ms) }
     }
 

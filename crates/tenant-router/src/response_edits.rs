@@ -47,8 +47,8 @@ impl<F: Fields> ProxiedResponse<'_, F> {
     /// Returns the edits of the response, in this order:
     ///
     /// 1. Hop-by-hop fields ([`remove_hop_by_hop`] has the exceptions) and `Alt-Svc` are removed;
-    ///    the latter would lead around kv-edge (RFC 7838 §3). At a host that storefronts share, so
-    ///    are `Service-Worker-Allowed` and `Clear-Site-Data`.
+    ///    the latter would lead around kv-edge (RFC 7838 §3). At a host that storefronts share,
+    ///    `Service-Worker-Allowed` and `Clear-Site-Data` are removed, too.
     /// 2. URLs and cookies become those of the visitor.
     /// 3. The record's own edits are applied.
     /// 4. Workers Cache is told to store nothing. For all other caches the record's own
@@ -69,7 +69,7 @@ impl<F: Fields> ProxiedResponse<'_, F> {
             edits.remove("alt-svc");
         }
         // Both would affect all storefronts at the same host, because they apply to paths
-        // outside of this one.
+        // outside of this one's prefix.
         for name in ["service-worker-allowed", "clear-site-data"] {
             if !address.prefix.is_empty() && self.fields.has(name) {
                 edits.remove(name);
@@ -197,7 +197,7 @@ struct StorefrontUpstreams<'a> {
 
 impl StorefrontUpstreams<'_> {
     /// Returns true if the visitor's next request can reach this upstream as a variant. If a
-    /// variant served this one, only that variant will serve the next: a redirect to another
+    /// variant served this request, only that variant will serve the next: a redirect to another
     /// variant would lead the visitor back to their own. Otherwise it is the active variant, or
     /// any that has a share of the visitors.
     fn reaches_variant(&self, upstream: &Upstream) -> bool {

@@ -17,7 +17,7 @@ const DAILY_LIMIT: u64 = 10_048;
 pub(super) const KEY_NOT_FOUND: u64 = 10_009;
 /// The error codes for a malformed token: "Invalid request headers", "Invalid format for
 /// Authorization header".
-const NO_TOKEN: [u64; 2] = [6003, 6111];
+const MALFORMED_TOKEN: [u64; 2] = [6003, 6111];
 /// The I/O errors that end an established connection.
 const CUT: [ErrorKind; 7] = [
     ErrorKind::ConnectionReset,
@@ -250,7 +250,9 @@ impl ApiError {
     /// would fail too.
     pub(crate) fn affects_all_calls(&self) -> bool {
         match self.kind {
-            ApiErrorKind::Status { code: Some(code), .. } if code == DAILY_LIMIT || NO_TOKEN.contains(&code) => true,
+            ApiErrorKind::Status { code: Some(code), .. } if code == DAILY_LIMIT || MALFORMED_TOKEN.contains(&code) => {
+                true
+            }
             ApiErrorKind::Status { status, .. } => matches!(status, 300..=399 | 401 | 403 | 404),
             ApiErrorKind::NotTheApi(status) => !matches!(status, 408 | 413 | 429 | 500..),
             ApiErrorKind::Unreachable(_) | ApiErrorKind::Tls(_) => true,
@@ -285,7 +287,7 @@ impl ApiError {
             ApiErrorKind::Status { code: Some(DAILY_LIMIT), .. } => {
                 return "continue after 00:00 UTC, or upgrade to the paid plan".to_owned();
             }
-            ApiErrorKind::Status { code: Some(code), .. } if NO_TOKEN.contains(&code) => 401,
+            ApiErrorKind::Status { code: Some(code), .. } if MALFORMED_TOKEN.contains(&code) => 401,
             ApiErrorKind::NotTheApi(status) if status < 500 && is_local => {
                 return format!("check that `wrangler dev` listens there, or give its address: {local}=URL ({base})");
             }

@@ -16,7 +16,7 @@ use kv_store::limits::Key;
 const TOKEN: &str = "token of the deployment";
 
 /// Of ten visitors, nine get blue, one gets green, and none gets red.
-const SPLIT: &str = r#""variants": [
+const VARIANTS: &str = r#""variants": [
     {"name": "blue", "origin": "https://blue.example", "weight": 90},
     {"name": "green", "origin": "https://green.example", "weight": 10},
     {"name": "red", "origin": "https://red.example"}
@@ -35,7 +35,7 @@ fn key() -> VisitorKey {
     VisitorKey::derive("secret")
 }
 
-/// One request to `/stores/shop/x`.
+/// One request. `planned` sends it to `/stores/shop/x`.
 struct TestRequest<'a> {
     method: &'a str,
     fields: FieldSlice<'a>,
@@ -114,7 +114,7 @@ fn a_record_with_one_origin_needs_neither_cookie_nor_key() {
 
 #[test]
 fn a_route_comes_before_the_variants_and_sets_no_cookie() {
-    let record = record(&format!(r#""routes": [{{"path": "/x", "origin": "https://a.example"}}], {SPLIT}"#));
+    let record = record(&format!(r#""routes": [{{"path": "/x", "origin": "https://a.example"}}], {VARIANTS}"#));
     let summary = GET.planned(&record).unwrap();
     assert_eq!((summary.target.as_str(), summary.others.len(), summary.set_cookie), ("https://a.example", 0, None));
     assert!(GET.planned_at("https://v.example/stores/shop/y", &record).unwrap().set_cookie.is_some());
@@ -122,7 +122,7 @@ fn a_route_comes_before_the_variants_and_sets_no_cookie() {
 
 #[test]
 fn the_cookie_is_for_the_storefront_as_the_visitor_addresses_it() {
-    let record = record(SPLIT);
+    let record = record(VARIANTS);
     for (url, path) in [
         ("https://v.example/stores/shop/x", "; Path=/stores/shop;"),
         ("https://v.example/stores/sh%6fp", "; Path=/stores/sh%6fp;"),
@@ -143,9 +143,9 @@ fn the_cookie_is_for_the_storefront_as_the_visitor_addresses_it() {
 
 #[test]
 fn without_a_key_the_cookie_cannot_decide() {
-    let by = |split: &str| record(&format!(r#""split": {split}, {SPLIT}"#));
+    let by = |split: &str| record(&format!(r#""split": {split}, {VARIANTS}"#));
     for (record, fields, expected) in [
-        (record(SPLIT), &[] as FieldSlice<'_>, Err(TenantError::NoVisitorKey)),
+        (record(VARIANTS), &[] as FieldSlice<'_>, Err(TenantError::NoVisitorKey)),
         (by(r#"{"by": "header", "name": "x-group"}"#), &[], Err(TenantError::NoVisitorKey)),
         (by(r#"{"by": "header", "name": "x-group"}"#), &[("x-group", "green")], Ok("green".to_owned())),
         (by(r#"{"by": "user", "header": "x-user"}"#), &[], Err(TenantError::NoVisitorKey)),
@@ -162,8 +162,8 @@ fn only_a_new_visitor_needs_a_random_number() {
     let (address, key) = (StorefrontAddress::by_path(&target.path).unwrap(), key());
     let cookie = Visitor::new(2).set_cookie("shop", "/", &key);
     for (members, fields, drawn) in [
-        (SPLIT, &[] as FieldSlice<'_>, 1),
-        (SPLIT, &[("cookie", cookie.as_str())], 0),
+        (VARIANTS, &[] as FieldSlice<'_>, 1),
+        (VARIANTS, &[("cookie", cookie.as_str())], 0),
         (r#""origin": "https://a.example""#, &[], 0),
     ] {
         let (record, fields, count) = (record(members), HeaderSection::from(fields), Cell::new(0));
@@ -284,9 +284,9 @@ fn a_refused_request_says_why() {
 }
 
 #[test]
-fn twenty_thousand_new_visitors_are_split_within_one_percent_of_the_weights() {
+fn twenty_thousand_new_visitors_are_split_within_one_percentage_point_of_the_weights() {
     const VISITORS: u32 = 20_000;
-    let record = record(SPLIT);
+    let record = record(VARIANTS);
     let target = RequestTarget::parse("https://v.example/stores/shop/x");
     let (address, key, fields) = (StorefrontAddress::by_path(&target.path).unwrap(), key(), HeaderSection::from(&[]));
     let request = RoutedRequest { method: "GET", target: &target, fields: &fields, has_body: false };
@@ -303,21 +303,21 @@ fn twenty_thousand_new_visitors_are_split_within_one_percent_of_the_weights() {
 
 proptest! {
     #[test]
-    fn a_planned_request_stays_at_the_servers_host_below_its_base_path_and_keeps_its_path(
+    fn a_planned_request_stays_at_the_upstreams_origin_below_its_base_path_and_keeps_its_path(
         path in "(/(\\.\\.?|%2[eEfF]|%2e%2e|@|:|;|\\\\|admin|%61dmin|[!-~]{0,4})?){0,6}",
         query in proptest::option::of("[!-\"$-~]{0,9}"),
         base in "(/[a-z%@:;.]{1,4}){0,2}/?",
         host_mode in any::<bool>(),
     ) {
-        let Ok(route) = Upstream::parse(&format!("https://admin.example{base}")) else { return Ok(()) };
+        let Ok(admin_upstream) = Upstream::parse(&format!("https://admin.example{base}")) else { return Ok(()) };
         let members = format!(
             r#""origin": "https://a.example:8443{base}", "routes": [{{"path": "/admin", "origin": "https://admin.example{base}"}}]"#
         );
         let record = record(&members);
         let path = path.replace(['?', '#'], "");
         let prefix = if host_mode { "" } else { "/stores/shop" };
-        let mark = query.as_ref().map_or(String::new(), |query| format!("?{query}"));
-        let url = format!("https://v.example{prefix}{path}{mark}");
+        let query_part = query.as_ref().map_or(String::new(), |query| format!("?{query}"));
+        let url = format!("https://v.example{prefix}{path}{query_part}");
         let target = RequestTarget::parse(&url);
         let host = if host_mode { HostMatch::Storefront(Key::literal("shop")) } else { HostMatch::Platform };
         let Ok(address) = StorefrontAddress::of(&host, &target) else { return Ok(()) };
@@ -340,8 +340,8 @@ proptest! {
         let rest = upstream.strip(&again.path).unwrap();
         prop_assert_eq!(rest, if address.rest.is_empty() { "/" } else { address.rest });
         prop_assert_eq!([address.prefix, address.rest].concat(), &*target.path);
-        let is_admin = http_semantics::request_target::normalize_escapes(rest);
-        let is_admin = is_admin == "/admin" || is_admin.starts_with("/admin/");
-        prop_assert_eq!(is_admin, *upstream == route);
+        let normalized = http_semantics::request_target::normalize_escapes(rest);
+        let is_admin = normalized == "/admin" || normalized.starts_with("/admin/");
+        prop_assert_eq!(is_admin, *upstream == admin_upstream);
     }
 }

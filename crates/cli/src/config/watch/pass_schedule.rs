@@ -197,7 +197,7 @@ impl PassSchedule {
     /// Records that the running pass has ended. `random` is uniformly distributed from 0 to 1.
     #[expect(clippy::expect_used, reason = "`next` has started the pass that ends")]
     pub(super) fn pass_ended(&mut self, now: u64, result: PassResult, random: f64) {
-        let (pass, since) = self.running.take().expect("a pass is running");
+        let (pass, since) = self.running.take().expect("a pass was started");
         if pass == PassKind::Compare {
             self.last_comparison = Some((now, now - since));
         }

@@ -31,7 +31,7 @@ fn the_split_rule_comes_before_the_cookie_of_the_visitor() {
         (r#"{"by": "user", "cookie": "uid"}"#, &[("cookie", &both_cookies)], "blue", false),
         (r#"{"by": "user", "cookie": "uid"}"#, &[("cookie", greens)], "green", false),
     ] {
-        let record = record(&format!(r#""split": {split}, {SPLIT}"#));
+        let record = record(&format!(r#""split": {split}, {VARIANTS}"#));
         let summary = TestRequest { fields, ..GET }.planned(&record).unwrap();
         assert_eq!(
             (summary.target.as_str(), summary.set_cookie.is_some()),
@@ -43,7 +43,7 @@ fn the_split_rule_comes_before_the_cookie_of_the_visitor() {
 
 #[test]
 fn the_others_are_the_variants_with_a_weight_above_0_without_the_chosen_one() {
-    let weights = |red| SPLIT.replace("https://red.example\"", &format!("https://red.example\", \"weight\": {red}"));
+    let weights = |red| VARIANTS.replace("https://red.example\"", &format!("https://red.example\", \"weight\": {red}"));
     let by_header = r#""split": {"by": "header", "name": "x-group"}"#;
     for (members, fields, chosen, others) in [
         (weights(0), &[] as FieldSlice<'_>, "blue", &["green"] as &[_]),
@@ -82,7 +82,7 @@ fn the_others_are_ranked_as_if_the_chosen_one_had_no_weight() {
 #[test]
 fn the_active_variant_serves_all_visitors_and_sets_no_cookie() {
     for active in ["blue", "green", "red"] {
-        let record = record(&format!(r#""active": "{active}", {SPLIT}"#));
+        let record = record(&format!(r#""active": "{active}", {VARIANTS}"#));
         let cookie = Visitor::new(2).set_cookie("shop", "/", &key());
         for fields in [&[] as FieldSlice<'_>, &[("cookie", cookie.as_str())], &[("x-group", "green")]] {
             let summary = TestRequest { fields, has_key: false, token: None, ..GET }.planned(&record).unwrap();
@@ -93,7 +93,7 @@ fn the_active_variant_serves_all_visitors_and_sets_no_cookie() {
 
 #[test]
 fn a_variant_is_forced_only_with_the_token() {
-    let (split, active) = (record(SPLIT), record(&format!(r#""active": "blue", {SPLIT}"#)));
+    let (split, active) = (record(VARIANTS), record(&format!(r#""active": "blue", {VARIANTS}"#)));
     let routed = record(r#""origin": "https://a.example""#);
     let right = ("x-force-variant-token", TOKEN);
     for (record, fields, token, expected) in [
@@ -141,7 +141,7 @@ fn a_variant_is_forced_only_with_the_token() {
 
 #[test]
 fn a_visitor_with_a_cookie_keeps_the_variant_and_gets_no_new_cookie() {
-    let record = record(SPLIT);
+    let record = record(VARIANTS);
     for random in 0..64 {
         let first = TestRequest { random, ..GET }.planned(&record).unwrap();
         let line = first.set_cookie.unwrap();
@@ -153,7 +153,7 @@ fn a_visitor_with_a_cookie_keeps_the_variant_and_gets_no_new_cookie() {
 
 #[test]
 fn a_forged_cookie_is_ignored_and_replaced() {
-    let record = record(SPLIT);
+    let record = record(VARIANTS);
     let of = |tenant: &str, key: &VisitorKey| {
         Visitor::new(2).set_cookie(tenant, "/", key).split_once(';').unwrap().0.to_owned()
     };
