@@ -12,7 +12,10 @@ import { makeFolder } from "./harness/site.mjs";
 
 const ca = certificate({ commonName: "CA of the tests" });
 const otherCa = certificate({ commonName: "another CA" });
+const limitedCa = certificate({ commonName: "CA for another domain", permitted: "example.com" });
 const selfSigned = certificate({ commonName: "localhost", hosts: ["localhost", "127.0.0.1"] });
+/** As `openssl req -x509` makes it. */
+const selfSignedCa = certificate({ commonName: "localhost", hosts: ["localhost"], isAuthority: true });
 
 /** Valid for the name, not for the address. */
 const sync = await startSync({ tls: certificate({ commonName: "localhost", hosts: ["localhost"], issuer: ca }) });
@@ -24,8 +27,11 @@ const folder = makeFolder({
   "ca.pem": ca.cert,
   "other-ca.pem": otherCa.cert,
   "both.pem": otherCa.cert + ca.cert,
+  "limited-ca.pem": limitedCa.cert,
   "self-signed.pem": selfSigned.cert,
+  "self-signed-ca.pem": selfSignedCa.cert,
   "broken.pem": "no certificate",
+  "garbage.pem": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
 });
 const pem = (name) => join(folder, `${name}.pem`);
 const QUERY = "SELECT 'a' AS id, true AS x WHERE false";
@@ -89,12 +95,49 @@ describe("TLS", () => {
     assert.match(stderr, /sslmode=verify-ca without a CA to trust; .*sslrootcert=FILE/);
   });
 
+  test("a file without a certificate that can be parsed is what the error is about", async () => {
+    const parameters = `?sslmode=verify-full&sslrootcert=${encodeURIComponent(pem("garbage"))}`;
+    const { code, stderr } = await reach(sync.database.url({ host: "localhost", parameters }));
+    assert.equal(code, 1);
+    assert.match(stderr, /garbage\.pem \(in DATABASE_URL\) contains no usable certificates: /);
+  });
+
   test("a certificate for another host does not lead to the advice to check less", async () => {
     const parameters = `?sslmode=verify-full&sslrootcert=${encodeURIComponent(pem("ca"))}`;
     const { code, stderr } = await reach(sync.database.url({ host: "127.0.0.1", parameters }));
     assert.equal(code, 1);
     assert.match(stderr, /is not for this host/);
     assert.doesNotMatch(stderr, /verify-ca|require|disable/);
+  });
+
+  describe("a certificate that is refused: the error names the reason", () => {
+    const hosts = ["localhost"];
+    const sameName = certificate({ commonName: ca.commonName });
+    const server = certificate({ commonName: "a server", hosts, issuer: ca });
+    for (const [what, settings, trusted, message] of [
+      ["signed by another authority", { issuer: otherCa }, "ca", /is not signed by a trusted authority; .*sslrootcert=FILE/],
+      ["signed by an authority of the same name", { issuer: sameName }, "ca", /is not signed by the trusted authority of that name, which has another key;/],
+      ["signed by a server", { issuer: server }, "ca", /cannot be used \(EndEntityUsedAsCa\);/],
+      ["for a name that its authority may not sign", { issuer: limitedCa }, "limited-ca", /cannot be used \(NameConstraintViolation\);/],
+      ["marked as one of an authority", { issuer: ca, isAuthority: true }, "ca", /is marked as one of an authority \(CA:TRUE\), and is not itself/],
+      ["for clients", { issuer: ca, purpose: "client" }, "ca", /is not for servers \(its extendedKeyUsage lacks serverAuth\);/],
+      ["expired", { issuer: ca, days: -1 }, "ca", /has expired;/],
+    ]) {
+      test(what, async () => {
+        const { cert, key } = certificate({ commonName: "localhost", hosts, ...settings });
+        await selfSignedDatabase.useCertificate({ cert: cert + settings.issuer.cert, key });
+        const parameters = `?sslmode=verify-full&sslrootcert=${encodeURIComponent(pem(trusted))}`;
+        const { code, stderr } = await reach(selfSignedDatabase.url({ host: "localhost", parameters }));
+        assert.equal(code, 1);
+        assert.match(stderr, message);
+      });
+    }
+
+    test("one that is marked as one of an authority is accepted if it is itself trusted", async () => {
+      await selfSignedDatabase.useCertificate(selfSignedCa);
+      const parameters = `?sslmode=verify-full&sslrootcert=${encodeURIComponent(pem("self-signed-ca"))}`;
+      assert.equal((await reach(selfSignedDatabase.url({ host: "localhost", parameters }))).code, 0);
+    });
   });
 
   test("rows read over TLS are synced", async () => {

@@ -40,21 +40,27 @@ const pem = (what, bytes) =>
 const ECDSA_WITH_SHA256 = sequence(oid("1.2.840.10045.4.3.2"));
 const DAY_MS = 86_400_000;
 
+/** The values of extendedKeyUsage. */
+const PURPOSES = { server: "1.3.6.1.5.5.7.3.1", client: "1.3.6.1.5.5.7.3.2" };
+
 /**
  * Returns a key and its certificate, `{ commonName, privateKey, cert, key }`; the last two are
  * PEM.
  *
- * Without `hosts` (names and IPv4 addresses) it is a certificate authority. `issuer`, the result
- * of another call, signs it; without one it is self-signed.
+ * Without `hosts` (names and IPv4 addresses) it is a certificate authority, which signs only for
+ * the domain `permitted` if there is one. `issuer`, the result of another call, signs it; without
+ * one it is self-signed. With `hosts`, `isAuthority` marks it as one of an authority, too.
  */
-export function certificate({ commonName, hosts, issuer, days = 30 }) {
+export function certificate({ commonName, hosts, issuer, days = 30, isAuthority = !hosts, purpose = "server", permitted }) {
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const altNames = hosts?.map((host) => (/^[\d.]+$/.test(host) ? der(0x87, host.split(".").map(Number)) : der(0x82, host)));
   const extensions = sequence(
-    // subjectAltName of a server, basicConstraints of a CA
-    hosts ? extension("2.5.29.17", sequence(...altNames)) : extension("2.5.29.19", sequence(TRUE), TRUE),
-    // extendedKeyUsage serverAuth, keyUsage keyCertSign and cRLSign
-    hosts ? extension("2.5.29.37", sequence(oid("1.3.6.1.5.5.7.3.1"))) : extension("2.5.29.15", bits([0x06], 1), TRUE),
+    // subjectAltName and extendedKeyUsage of a server
+    ...(hosts ? [extension("2.5.29.17", sequence(...altNames)), extension("2.5.29.37", sequence(oid(PURPOSES[purpose])))] : []),
+    // basicConstraints, and keyUsage keyCertSign and cRLSign of an authority
+    ...(isAuthority ? [extension("2.5.29.19", sequence(TRUE), TRUE), extension("2.5.29.15", bits([0x06], 1), TRUE)] : []),
+    // nameConstraints
+    ...(permitted ? [extension("2.5.29.30", sequence(explicit(0, sequence(der(0x82, permitted)))), TRUE)] : []),
   );
   const now = Date.now();
   const signed = sequence(

@@ -117,15 +117,17 @@ class Postgres {
     return join(this.#folder, "data");
   }
 
+  /** Writes a file that only the server can read, and returns its path. */
+  #file(name, text) {
+    const path = join(this.#folder, name);
+    writeFileSync(path, text);
+    chmodSync(path, 0o600);
+    if (this.#owner.uid !== undefined) chownSync(path, this.#owner.uid, this.#owner.gid);
+    return path;
+  }
+
   initialise(tls) {
-    const file = (name, text) => {
-      const path = join(this.#folder, name);
-      writeFileSync(path, text);
-      chmodSync(path, 0o600);
-      if (this.#owner.uid !== undefined) chownSync(path, this.#owner.uid, this.#owner.gid);
-      return path;
-    };
-    const password = file("password", PASSWORD);
+    const password = this.#file("password", PASSWORD);
     const locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=icu", "--icu-locale=en"];
     // One round of hashing in place of 4,096: the tests run a debug build of the tool, which
     // hashes slowly, and hashes for each connection.
@@ -137,8 +139,8 @@ class Postgres {
     });
     this.settings = [...SETTINGS, "timezone=America/St_Johns"];
     if (tls) {
-      this.settings.push("ssl=on", `ssl_cert_file=${file("server.crt", tls.cert)}`, `ssl_key_file=${file("server.key", tls.key)}`);
-      file("data/pg_hba.conf", "hostssl all all 127.0.0.1/32 scram-sha-256\n");
+      this.settings.push("ssl=on", `ssl_cert_file=${this.#file("server.crt", tls.cert)}`, `ssl_key_file=${this.#file("server.key", tls.key)}`);
+      this.#file("data/pg_hba.conf", "hostssl all all 127.0.0.1/32 scram-sha-256\n");
     }
     this.tls = tls !== undefined;
   }
@@ -168,6 +170,15 @@ class Postgres {
     this.#client = new pg.Client({ host: "127.0.0.1", port: this.port, user: USER, password: PASSWORD, database: "postgres", ssl });
     this.#client.on("error", () => {}); // The server is stopping, or a query reports the error.
     await this.#client.connect();
+  }
+
+  /** Restarts a server that was started with `tls` with another key and certificate. */
+  async useCertificate({ key, cert }) {
+    await this.stopKeepingData();
+    this.#file("server.crt", cert);
+    this.#file("server.key", key);
+    await this.start();
+    await this.connect();
   }
 
   /** Runs SQL and returns its rows. */

@@ -49,6 +49,7 @@ pub(super) fn connector(settings: &TlsSettings) -> Result<MakeRustlsConnect, Sou
                     key.display(),
                     certificates.display()
                 )),
+                Error::InvalidCertificate(error) => no_certificates(certificates, &error),
                 error => unusable(&error),
             })?
         }
@@ -75,27 +76,33 @@ fn anchors(roots: &TrustRoots) -> Result<TrustAnchors, SourceError> {
     };
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(certificates.iter().cloned());
-    if store.is_empty() && *roots == TrustRoots::System {
-        return Err(SourceError::new(
-            "this machine trusts no certificate authorities; install them (ca-certificates), or give a PEM file \
-             with sslrootcert=FILE in DATABASE_URL",
-        ));
+    if store.is_empty() {
+        return Err(match roots {
+            TrustRoots::File(path) => no_certificates(path, &"what is in it is not X.509"),
+            TrustRoots::System => SourceError::new(
+                "this machine trusts no certificate authorities; install them (ca-certificates), or give a PEM file \
+                 with sslrootcert=FILE in DATABASE_URL",
+            ),
+        });
     }
     Ok(TrustAnchors { store, certificates })
 }
 
 fn certificates_of(path: &Path) -> Result<Vec<CertificateDer<'static>>, SourceError> {
-    let unusable = |error: &dyn std::fmt::Display| {
-        SourceError::new(format!(
-            "{} (in DATABASE_URL) contains no usable certificates: {error}; it must be a PEM file, -----BEGIN \
-             CERTIFICATE-----",
-            path.display()
-        ))
-    };
+    let unusable = |error: &dyn std::fmt::Display| no_certificates(path, error);
     let pem = fs::read(path).map_err(|error| unusable(&error))?;
     let certificates: Vec<_> =
         CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| unusable(&error))?;
     if certificates.is_empty() { Err(unusable(&"there is none in it")) } else { Ok(certificates) }
+}
+
+/// Returns the error for a file without certificates that can be used.
+fn no_certificates(path: &Path, reason: &dyn std::fmt::Display) -> SourceError {
+    SourceError::new(format!(
+        "{} (in DATABASE_URL) contains no usable certificates: {reason}; it must be a PEM file, -----BEGIN \
+         CERTIFICATE-----",
+        path.display()
+    ))
 }
 
 /// Checks of the server's certificate what `sslmode` asks for: nothing, its chain, or chain and
@@ -119,12 +126,13 @@ impl ServerVerifier {
     ) -> Result<(), Error> {
         let algorithms = self.provider.signature_verification_algorithms.all;
         match verify_server_cert_signed_by_trust_anchor(parsed, &anchors.store, intermediates, now, algorithms) {
-            // A self-signed certificate is usually marked as one of a CA, which webpki
-            // does not accept for a server (rustls has no kind for that; dates were checked
-            // before). Like libpq, this accepts it if it is itself one of the trusted ones.
-            Err(Error::InvalidCertificate(CertificateError::Other(_))) => {
-                let is_trusted = anchors.certificates.iter().any(|one| one == end_entity);
-                if is_trusted { Ok(()) } else { Err(CertificateError::UnknownIssuer.into()) }
+            // A self-signed certificate is usually marked as one of a CA, which webpki does not
+            // accept for a server (it has checked the dates before). Like libpq, this accepts it
+            // if it is itself one of the trusted ones.
+            Err(Error::InvalidCertificate(error))
+                if is_of_authority(&error) && anchors.certificates.iter().any(|one| one == end_entity) =>
+            {
+                Ok(())
             }
             other => other,
         }
@@ -173,6 +181,13 @@ impl ServerCertVerifier for ServerVerifier {
     }
 }
 
+/// Returns true if the certificate is refused because it is marked as one of a CA. rustls has no
+/// kind for that.
+fn is_of_authority(error: &CertificateError) -> bool {
+    let CertificateError::Other(other) = error else { return false };
+    other.0.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity)
+}
+
 /// Returns the message about a failed handshake: what it means, and what people can do.
 pub(super) fn refusal(error: &Error) -> String {
     if matches!(error, Error::InvalidMessage(_)) {
@@ -184,12 +199,33 @@ pub(super) fn refusal(error: &Error) -> String {
     let Error::InvalidCertificate(certificate) = error else {
         return format!("TLS fails: {error}; check the server's log");
     };
+    let unusable = |reason: &dyn std::fmt::Display| {
+        (
+            format!("cannot be used ({reason})"),
+            "issue one of version 3 with a subjectAltName, signed by a CA that may sign it; sslmode=disable connects \
+             without TLS",
+        )
+    };
     let (what, advice) = match certificate {
         CertificateError::UnknownIssuer => (
             "is not signed by a trusted authority".to_owned(),
             "give the file with its authority: sslrootcert=FILE in DATABASE_URL (or sslmode=require to encrypt \
              without this check)",
         ),
+        // The chain is meant, not the handshake: PostgreSQL does not start with a key that is not
+        // the one of its certificate.
+        CertificateError::BadSignature => (
+            "is not signed by the trusted authority of that name, which has another key".to_owned(),
+            "give the file with the authority that signed it: sslrootcert=FILE in DATABASE_URL",
+        ),
+        error if is_of_authority(error) => (
+            "is marked as one of an authority (CA:TRUE), and is not itself among the trusted ones".to_owned(),
+            "give the file with the certificate itself: sslrootcert=FILE in DATABASE_URL, or issue one without that \
+             mark",
+        ),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            ("is not for servers (its extendedKeyUsage lacks serverAuth)".to_owned(), "issue one for servers")
+        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
             "is not for this host (its subjectAltName counts, not its common name)".to_owned(),
             "use the name that it is for in DATABASE_URL, or issue one for this host",
@@ -200,11 +236,8 @@ pub(super) fn refusal(error: &Error) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             ("is not valid yet".to_owned(), "check the clock of this machine")
         }
-        other => (
-            format!("cannot be used ({other})"),
-            "issue one of version 3 with a subjectAltName, signed by a CA; sslmode=disable connects \
-             without TLS",
-        ),
+        CertificateError::Other(reason) => unusable(reason),
+        reason => unusable(reason),
     };
     format!("the server's certificate {what}; {advice}")
 }
@@ -234,6 +267,13 @@ mod tests {
         pem("PRIVATE KEY", &BASE64_STANDARD.encode([&algorithm[..], &[byte; 32]].concat()))
     }
 
+    /// Returns the error for a client with these files; empty if there is none.
+    fn refusal_of(certificate: &Path, key: &Path) -> String {
+        let client = Some((certificate.to_owned(), key.to_owned()));
+        let settings = TlsSettings { trust: TlsTrust::Anything, client, direct: false };
+        connector(&settings).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
     #[test]
     fn a_client_key_that_cannot_be_used_is_reported_with_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
@@ -246,11 +286,19 @@ mod tests {
             (pem("PRIVATE KEY", "AAAA"), "it must be a PEM file without a passphrase"),
         ] {
             fs::write(&key, &text).unwrap();
-            let client = Some((certificate.clone(), key.clone()));
-            let settings = TlsSettings { trust: TlsTrust::Anything, client, direct: false };
-            let sentence = connector(&settings).err().map(|error| error.to_string()).unwrap_or_default();
+            let sentence = refusal_of(&certificate, &key);
             assert_eq!(sentence.is_empty(), expected.is_empty(), "{sentence}");
             assert!(sentence.contains(expected), "{sentence}");
         }
+    }
+
+    #[test]
+    fn a_client_certificate_that_cannot_be_used_is_not_reported_as_a_fault_of_the_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certificate, key) = (folder.path().join("client.crt"), folder.path().join("client.key"));
+        fs::write(&certificate, pem("CERTIFICATE", "AAAA")).unwrap();
+        fs::write(&key, private_key(1)).unwrap();
+        let sentence = refusal_of(&certificate, &key);
+        assert!(sentence.contains("client.crt (in DATABASE_URL) contains no usable certificates: "), "{sentence}");
     }
 }
