@@ -10,8 +10,9 @@ import { hashOf, makeRows, startSync, userId } from "./harness/config-sync.mjs";
 import { startWatch } from "./harness/config-sync-watch.mjs";
 import { eventually } from "./harness/eventually.mjs";
 import { kindOfCall } from "./harness/rest-api-faults.mjs";
+import { apiError } from "./harness/site.mjs";
 
-const { sync, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();
+const { sync, api, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();
 
 // Runs beside the other tests, on its own database and KV: another process writes a key, and KV's
 // list has it later.
@@ -74,25 +75,43 @@ test("deletions that the guard refuses do not delay other changes", async () => 
   assert.deepEqual([code, summary.behind, summary.deleted], [1, true, 0], stderr);
 });
 
+/** Waits until the records of all users have exactly these members. */
+const hold = (users, members) =>
+  eventually(
+    async () => {
+      const stored = await sync.kvEntries(users.prefix + userId(""));
+      return [...users.rows.keys()].every((name) => Object.keys(JSON.parse(stored.get(users.prefix + name).value)).join() === members);
+    },
+    members,
+    20_000,
+  );
+
+test("an added column changes all rows, even if the comparison that it calls for fails at first", async () => {
+  const users = await createNotifyingTable(makeRows(5));
+  users.query = `SELECT * FROM ${users.name}`;
+  const tool = await startTool(users, ["--deadline", "1"]);
+  let isDown = true;
+  api.intercept = (call, pass) => (isDown && kindOfCall(call) === "list" ? apiError(503, 10001, "out of order") : pass());
+  await sync.database.query(`ALTER TABLE ${users.name} ADD COLUMN tier text DEFAULT 'free'`);
+  await sync.database.query(`UPDATE ${users.name} SET tier = 'more' WHERE id = '${userId("00001")}'`);
+  await eventually(() => /^error: /m.test(tool.stderr()), "the comparison fails");
+  isDown = false;
+  await hold(users, "preview_features_enabled,plan,tier");
+  const { code, passes, stderr } = await tool.end();
+  assert.equal(code, 0, stderr);
+  assert.ok(passes.some(({ error }) => error !== undefined));
+});
+
 test("an added or removed column changes all rows", async () => {
   const users = await createNotifyingTable(makeRows(5));
   users.query = `SELECT * FROM ${users.name}`;
   const tool = await startTool(users);
-  const hold = (columns) =>
-    eventually(
-      async () => {
-        const stored = await sync.kvEntries(users.prefix + userId(""));
-        return [...users.rows.keys()].every((name) => Object.keys(JSON.parse(stored.get(users.prefix + name).value)).join() === columns);
-      },
-      columns,
-      20_000,
-    );
   await sync.database.query(`ALTER TABLE ${users.name} ADD COLUMN tier text DEFAULT 'free'`);
   await sync.database.query(`UPDATE ${users.name} SET tier = 'more' WHERE id = '${userId("00001")}'`);
-  await hold("preview_features_enabled,plan,tier");
+  await hold(users, "preview_features_enabled,plan,tier");
   await sync.database.query(`ALTER TABLE ${users.name} DROP COLUMN plan`);
   await sync.database.query(`SELECT pg_notify('${users.channel}', '')`);
-  await hold("preview_features_enabled,tier");
+  await hold(users, "preview_features_enabled,tier");
   const { code, stderr } = await tool.end();
   assert.equal(code, 0, stderr);
 });

@@ -57,7 +57,8 @@ pub(super) struct PostgresSource {
     session: DatabaseSession,
     query: String,
     shape: QueryShape,
-    /// True if the columns differ from those when all rows were last read.
+    /// True if [`rows_of`](Self::rows_of) has found other columns than before since
+    /// [`rows`](Self::rows) was last called, whether or not that succeeded.
     has_new_columns: bool,
     /// How long no notification has come.
     silent_for: Duration,
@@ -99,8 +100,10 @@ impl PostgresSource {
         self.shape.names()
     }
 
-    /// Returns true if [`rows_of`](Self::rows_of) found other columns than when all rows were
-    /// last read. Then rows that it did not read have changed too, without a notification.
+    /// Returns true if [`rows_of`](Self::rows_of) has found other columns, and
+    /// [`rows`](Self::rows) was not called since. Then rows that it did not read have changed too,
+    /// without a notification, and a comparison is due. One that fails is repeated anyway, after a
+    /// wait.
     pub(super) fn has_new_columns(&self) -> bool {
         self.has_new_columns
     }
