@@ -1,9 +1,10 @@
 // `kv-edge token`: a token that the tool signs reaches its namespace and prefix through the KV
 // REST API, and nothing else, until it is revoked.
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { afterEach, before, describe, test } from "node:test";
 import { send } from "./harness/http.mjs";
-import { runTool } from "./harness/site.mjs";
+import { changingCalls, kindOfCall } from "./harness/rest-api-faults.mjs";
+import { apiFor, runTool } from "./harness/site.mjs";
 import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 
 const NAMESPACES = "/client/v4/accounts/0123456789abcdef0123456789abcdef/storage/kv/namespaces";
@@ -17,7 +18,7 @@ async function tokenOf(...args) {
   return stdout.trim();
 }
 
-const worker = await startWorker({ vars: { KV_API_WRITABLE: "WRITES,USER_CONFIGURATION", CONFIG_REFRESH: "0" } });
+const worker = await startWorker({ restApi: true, vars: { KV_API_WRITABLE: "WRITES,USER_CONFIGURATION", CONFIG_REFRESH: "0" } });
 for (const key of ["site/a", "site/b", "other"]) await worker.env.WRITES.put(key, key);
 
 test("with --json, a command of `token` or `routes` that fails writes its error as JSON", async () => {
@@ -98,6 +99,44 @@ describe("kv-edge token", () => {
 
     const { stdout } = await create(["--namespace", "WRITES", "--read"], { API_TOKEN: "another secret" });
     assert.equal((await call(stdout.trim(), "GET", "/WRITES/keys")).status, 401);
+  });
+
+  describe("revocations at the same time", () => {
+    const revoke = ({ base }, name) => runTool(["token", "revoke", name, "--api-base", base]);
+    let api;
+    before(async () => (api = await apiFor(worker)));
+    afterEach(() => (api.intercept = undefined));
+
+    test("none is lost if several read the same list before one of them writes", async () => {
+      const names = ["first", "second", "third"];
+      await worker.env.USER_CONFIGURATION.put("kv-edge:revoked-tokens", '["earlier"]');
+      const { promise: allHaveRead, resolve } = Promise.withResolvers();
+      let readers = 0;
+      api.intercept = async (call, pass) => {
+        const reply = await pass();
+        if (kindOfCall(call) === "read") {
+          readers += 1;
+          if (readers === names.length) resolve();
+          await allHaveRead;
+        }
+        return reply;
+      };
+      for (const { code, stderr } of await Promise.all(names.map((name) => revoke(api, name)))) assert.equal(code, 0, stderr);
+      assert.deepEqual(await worker.env.USER_CONFIGURATION.get("kv-edge:revoked-tokens", "json"), ["earlier", ...names]);
+    });
+
+    test("if KV keeps showing another list, the command fails after four writes and says what to do", async () => {
+      let writes = 0;
+      api.intercept = async (call, pass) => {
+        if (kindOfCall(call) === "read") return { status: 200, body: '["other"]' };
+        writes += changingCalls([call]).length;
+        return pass();
+      };
+      const { code, stdout, stderr } = await revoke(api, "hidden");
+      assert.deepEqual([code, stdout, writes], [1, "", 4]);
+      assert.match(stderr, /was written 4 times, .*run this again in a minute/);
+      assert.deepEqual(await worker.env.USER_CONFIGURATION.get("kv-edge:revoked-tokens", "json"), ["hidden", "other"]);
+    });
   });
 
   test("--json says what the token allows; the error for a wrong argument says what to do", async () => {

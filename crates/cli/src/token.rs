@@ -52,6 +52,12 @@ enum TokenError {
         "the list of revoked tokens is broken ({0}); write a JSON array of names to the key kv-edge:revoked-tokens"
     )]
     BrokenList(kv_store::record::BrokenRecord),
+    #[error(
+        "the list was written {} times, and KV still shows one without all of its names: other revocations replace it, \
+         or KV shows it late; run this again in a minute",
+        revoke::WRITES_MAX
+    )]
+    NotShown,
     #[error(transparent)]
     Output(#[from] io::Error),
 }

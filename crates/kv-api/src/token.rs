@@ -130,6 +130,13 @@ impl RevokedTokens {
         self.0.insert(name.to_owned())
     }
 
+    /// Adds the names of another list. Returns false if that list has all names of this one.
+    pub fn merge(&mut self, other: Self) -> bool {
+        let lacks_some = !self.0.is_subset(&other.0);
+        self.0.extend(other.0);
+        lacks_some
+    }
+
     /// Returns true if the token of this name is revoked.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
@@ -204,6 +211,12 @@ mod tests {
         assert!(revoked.add("a") && !revoked.add("b"));
         assert!(revoked.contains("a") && !revoked.contains("c"));
         assert_eq!(revoked.to_json(), r#"["a","b"]"#);
+        let list = |json| RevokedTokens::parse(Some(json)).unwrap();
+        for (other, is_lacking, merged) in
+            [(r#"["c"]"#, true, r#"["a","b","c"]"#), (r#"["a","d","c","b"]"#, false, r#"["a","b","c","d"]"#)]
+        {
+            assert_eq!((revoked.merge(list(other)), revoked.to_json().as_str()), (is_lacking, merged));
+        }
         assert_eq!(RevokedTokens::parse(None).unwrap(), RevokedTokens::default());
         assert!(RevokedTokens::parse(Some("{}")).is_err());
     }
