@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { makePairs, movingCommands, refuseBinaryBulkReads, startKvTool } from "./harness/kv-tool.mjs";
-import { randomFaults, randomNumbers } from "./harness/rest-api-faults.mjs";
+import { changingCalls, randomFaults, randomNumbers } from "./harness/rest-api-faults.mjs";
 
 const tool = await startKvTool();
 const { api } = tool;
@@ -109,6 +109,35 @@ describe("killed and resumed: nothing is lost and nothing is doubled", () => {
     assert.ok(kills > 0);
     await target.assertHas([]);
   });
+
+  for (const command of ["import", "copy"]) {
+    test(`${command} --skip: what an interrupted run wrote counts as written, not as skipped`, async () => {
+      const { args, assertDone, namespace, figures } = await COMMANDS[command](3200);
+      const existing = namespace.prefixed(makePairs(3200)).filter((_pair, at) => at % 8 === 0);
+      await tool.namespace(command === "copy" ? "USERS_NOTIFICATION_CONFIG" : namespace.binding, namespace.prefix).put(existing);
+      const refuse = refuseBinaryBulkReads(namespace);
+      for (const writes of [1, 2]) {
+        let child;
+        let left = writes;
+        api.intercept = async (call, pass) => {
+          if (changingCalls([call]).length === 0) return refuse(call, pass);
+          left -= 1;
+          if (left < 0) return undefined;
+          const reply = await pass();
+          if (left > 0) return reply;
+          child.kill("SIGKILL");
+          return undefined;
+        };
+        const { signal } = await tool.run([...args, "--skip", "--resume"], { account: true, running: (started) => (child = started) });
+        assert.equal(signal, "SIGKILL");
+      }
+      api.intercept = refuse;
+      const { json } = await tool.succeed([...args, "--skip", "--resume", "--json"], { account: true });
+      const { read, written, skipped, expired } = json;
+      assert.deepEqual({ read, written, skipped, expired }, { ...figures, written: 2800, skipped: 400 });
+      await assertDone();
+    });
+  }
 
   test("a resumed export reads what is missing, not all again", async () => {
     const { args, assertDone } = await COMMANDS.export(1250);

@@ -34,8 +34,7 @@ Examples:
 
 With --json:
   {"dryRun", "read", "written", "skipped", "expired", "calls", "seconds"}
-  "skipped" counts the keys that exist already and are not replaced; with --skip --resume also those that the earlier run wrote
-  after it saved FILE.
+  "skipped" counts the keys that exist already and are not replaced.
   "expired" counts the keys that expired or were deleted meanwhile."#;
 
 /// Copies pairs to another namespace
@@ -88,6 +87,10 @@ struct CopyPosition {
     /// None before the first key.
     keys: Option<KeyPosition>,
     totals: WriteTotals,
+    /// How many keys the destination had when the copy began; None in a state that an earlier
+    /// build saved.
+    #[serde(default)]
+    existing: Option<u64>,
 }
 
 impl CopyArguments {
@@ -135,7 +138,10 @@ impl CopyArguments {
         if on_existing == OnExisting::Fail {
             existing.check_empty(state.as_ref().is_some_and(StateFile::exists))?;
         }
-        let start = from.unwrap_or(CopyPosition { keys: None, totals: WriteTotals::default() });
+        let start =
+            from.unwrap_or(CopyPosition { keys: None, totals: WriteTotals::default(), existing: Some(existing.len()) });
+        // What the destination has gained is what the copy has written, more than its state says.
+        let own = start.existing.map_or(0, |before| existing.len().saturating_sub(before + start.totals.written));
         if let Some(state) = &state {
             state.save(&SavedState { task: task.clone(), position: start.clone() })?;
         }
@@ -156,7 +162,7 @@ impl CopyArguments {
             let pair = pair.into_pair().and_then(|pair| unexpired(pair, now_ms() / 1000));
             *(if pair.is_some() { &mut totals.written } else { &mut totals.expired }) += 1;
             totals.skipped = totals.read - totals.written - totals.expired;
-            Ok((pair, CopyPosition { keys, totals }))
+            Ok((pair, CopyPosition { keys, totals, existing: start.existing }))
         });
         write_pairs(destination, items, |position, count| {
             phase.add(count);
@@ -167,6 +173,7 @@ impl CopyArguments {
         })?;
         totals.read = read.get();
         totals.skipped = totals.read - totals.written - totals.expired;
+        totals.count_as_written(own);
         phase.done(&counted(totals.written, "pair"));
         if let Some(state) = &state {
             state.remove()?;

@@ -42,8 +42,7 @@ Examples:
 
 With --json:
   {"dryRun", "read", "written", "skipped", "expired", "calls", "seconds"}
-  "skipped" counts the keys that exist already and are not replaced; with --skip --resume also those that the earlier run wrote
-  after it saved FILE.state."#;
+  "skipped" counts the keys that exist already and are not replaced."#;
 
 /// Imports the pairs of a file
 #[derive(Debug, clap::Args)]
@@ -83,6 +82,10 @@ struct ImportPosition {
     end: InputPosition,
     #[serde(flatten)]
     totals: WriteTotals,
+    /// How many keys of the input existed when the import began; None in a state that an earlier
+    /// build saved. Of those that exist later, the import wrote the others.
+    #[serde(default)]
+    existing: Option<u64>,
 }
 
 /// What the first reading has found.
@@ -224,7 +227,11 @@ impl ImportArguments {
             }
             return Ok(totals);
         }
-        let start = from.unwrap_or(ImportPosition { end: InputPosition::START, totals: WriteTotals::default() });
+        let start = from.unwrap_or(ImportPosition {
+            end: InputPosition::START,
+            totals: WriteTotals::default(),
+            existing: Some(existing.len()),
+        });
         if let Some(state) = state {
             state.save(&SavedState { task: task.clone(), position: start.clone() })?;
         }
@@ -236,7 +243,7 @@ impl ImportArguments {
         let items = PairReader::new(reader, start.end).map(|read| {
             let InputPair { pair, end, .. } = read.map_err(|error| self.pair_error(error))?;
             let pair = totals.count(pair, &existing);
-            Ok((pair, ImportPosition { end, totals }))
+            Ok((pair, ImportPosition { end, totals, existing: start.existing }))
         });
         write_pairs(namespace, items, |position, count| {
             phase.add(count);
@@ -245,6 +252,7 @@ impl ImportArguments {
                 _ => Ok(()),
             }
         })?;
+        totals.count_as_written(start.existing.map_or(0, |existing| totals.skipped.saturating_sub(existing)));
         phase.done(&format!("{} pairs", totals.written));
         if let Some(state) = state {
             state.remove()?;

@@ -45,6 +45,14 @@ impl WriteTotals {
         *(if pair.is_some() { &mut self.written } else { &mut self.expired }) += 1;
         pair
     }
+
+    /// Counts this many of the skipped pairs as written: an interrupted run wrote them after it
+    /// saved its state.
+    pub(super) fn count_as_written(&mut self, own: u64) {
+        let own = own.min(self.skipped);
+        self.skipped -= own;
+        self.written += own;
+    }
 }
 
 impl WriteReport {
