@@ -96,9 +96,24 @@ test("a token reads its namespace and its prefix alone, and does not learn what 
   assertProblem(await readTexts("WRITES", [`${folder}a`, "other"], { token }), 403, "out_of_scope");
 });
 
+test("HEAD has the status and the metadata of GET, and no body", async () => {
+  const key = uniqueName("head");
+  await KV.put(key, "a value", { metadata: { by: "ann" } });
+  for (const [name, status] of [
+    [key, 200],
+    [`${key}-gone`, 204],
+    ["k".repeat(513), 400],
+  ]) {
+    const [head, get] = [await read("WRITES", name, { method: "HEAD" }), await read("WRITES", name)];
+    assert.deepEqual([head.status, head.bytes.length], [status, 0], name);
+    for (const field of ["content-type", "cache-control", "kv-metadata"]) assert.equal(head.headers[field], get.headers[field], field);
+  }
+  assert.equal((await read("WRITES", key, { method: "HEAD", token: signToken({ namespace: "assets" }) })).status, 403);
+});
+
 test("other methods are refused", async () => {
-  for (const method of ["PUT", "DELETE", "HEAD"]) {
+  for (const method of ["PUT", "DELETE", "OPTIONS"]) {
     const response = await call("values?namespace=WRITES&key=a", { method });
-    assert.deepEqual([response.status, response.headers.allow], [405, "GET, POST"]);
+    assert.deepEqual([response.status, response.headers.allow], [405, "GET, HEAD, POST"]);
   }
 });

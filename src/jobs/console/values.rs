@@ -29,14 +29,15 @@ const METADATA_FIELD: &str = "kv-metadata";
 
 pub(super) async fn handle(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     match (request.call, request.context.method()) {
-        ("", "GET") => value(request).await,
+        ("", "GET" | "HEAD") => value(request).await,
         ("", "POST") => texts(request).await,
-        ("", _) => Err(MethodNotAllowed { allow: "GET, POST" }.into()),
+        ("", _) => Err(MethodNotAllowed { allow: "GET, HEAD, POST" }.into()),
         _ => Err(ConsoleError::UnknownCall.into()),
     }
 }
 
-/// `GET …&key={KEY}`: the bytes of a value, and its metadata; a 204 if there is no such key.
+/// `GET …&key={KEY}`, and HEAD, for which the runtime drops the body: the bytes of a value, and
+/// its metadata; a 204 if there is no such key.
 async fn value(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     let [key] = request.parameters(["key"])?;
     let open = namespace(request, iter::once(&*key)).await?;
