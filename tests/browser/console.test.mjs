@@ -673,6 +673,23 @@ describe("changing", () => {
     assertClean();
   });
 
+  test("a new key stands where KV lists it, also if it begins with an emoji", async () => {
+    const folder = newFolder();
+    // UTF-16 has the surrogates of an emoji before U+FB00.
+    const names = ["a", "\ufb00", "\u{1f600}", "\u{1f601}"];
+    for (const name of names.filter((name) => name !== "\u{1f600}")) await KV.put(folder + name, "1");
+    const { page, assertClean } = await open(place(folder));
+    await rows(page).nth(2).waitFor();
+    await button(page, "New key").click();
+    await input(page, "Key").fill(`${folder}\u{1f600}`);
+    await type(page, "1");
+    await save(page);
+    await settles(() => rows(page).allInnerTexts(), names);
+    await page.reload();
+    await settles(() => rows(page).allInnerTexts(), names);
+    assertClean();
+  });
+
   test("a new key or a renamed one does not silently replace one that exists", async () => {
     const folder = newFolder();
     await KV.put(`${folder}a`, "a");

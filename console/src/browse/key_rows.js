@@ -7,6 +7,17 @@ export const ORDERS = {
   expiration: "Expires soonest",
 };
 
+/**
+ * Compares two keys by the bytes of their UTF-8, as KV lists them: negative, zero or positive, as
+ * `sort` takes it. That is the order of code points. JavaScript's own is that of UTF-16 units, in
+ * which an emoji comes before U+FB00.
+ */
+export function compareKeys(one, other) {
+  let at = 0;
+  while (at < one.length && one[at] === other[at]) at += 1;
+  return (one.codePointAt(at) ?? -1) - (other.codePointAt(at) ?? -1);
+}
+
 /** Returns the part of a prefix up to its last slash: the folder that is in view. */
 export const folderOf = (prefix) => prefix.slice(0, prefix.lastIndexOf("/") + 1);
 

@@ -2,7 +2,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ExportDialog, ImportDialog, RemoveByPrefixDialog, UploadDialog } from "../browse/bulk_dialogs.jsx";
 import { KeyList } from "../browse/key_list.jsx";
-import { folderOf, ORDERS, rowsOf } from "../browse/key_rows.js";
+import { compareKeys, folderOf, ORDERS, rowsOf } from "../browse/key_rows.js";
 import { NamespaceList } from "../browse/namespace_list.jsx";
 import { KeyDetails, NewKey } from "../browse/value_form.jsx";
 import { Button, Menu } from "../controls.jsx";
@@ -110,7 +110,7 @@ function useKeys(namespace, prefix) {
     if (removed) list.current.keys = keys.filter((key) => key.name !== removed);
     if (name?.startsWith(prefix)) {
       const others = list.current.keys.filter((key) => key.name !== name);
-      const at = others.findIndex((key) => key.name > name);
+      const at = others.findIndex((key) => compareKeys(key.name, name) > 0);
       // What follows the loaded keys comes with its own page.
       const isLoaded = at !== -1 || list.current.cursor === null || keys.some((key) => key.name === name);
       if (isLoaded) others.splice(at === -1 ? others.length : at, 0, { name, ...rest });
