@@ -128,7 +128,7 @@ describe("a token", () => {
   test("API_TOKEN may do everything that KV_API_WRITABLE allows", async () => {
     const { bindings, version, ...session } = await result("session");
     const features = ["assets", "cache", "flags", "storefronts", "writes"];
-    assert.deepEqual(session, { name: "API_TOKEN", everything: true, scope: null, expires: null, features, metrics: false });
+    assert.deepEqual(session, { name: "API_TOKEN", everything: true, scope: null, expires: null, features, createsNamespaces: true, metrics: false });
     assert.match(version, /^\d+\.\d+\.\d+$/);
     // KV_NAMESPACES holds the namespaces that clients make, and is not listed itself.
     assert.deepEqual(
@@ -153,10 +153,22 @@ describe("a token", () => {
       const token = signToken({ sub: "reader", namespace, prefix: "site/", write, exp: 4e9 });
       const { name, everything, scope, expires, bindings } = await result("session", { token });
       assert.deepEqual({ name, everything, expires }, { name: "reader", everything: false, expires: "2096-10-02T07:06:40Z" });
-      assert.deepEqual(scope, { namespace, prefix: "site/", write });
+      assert.deepEqual(scope, { namespace, prefix: "site/", write, readOnlyKeys: ["kv-edge:revoked-tokens"] });
       const readable = bindings.map(({ title }) => title);
       const writables = bindings.filter((binding) => binding.writable).map(({ title }) => title);
       assert.deepEqual([readable, writables], [[namespace], writable ? [namespace] : []]);
+    }
+  });
+
+  test("API_TOKEN alone creates namespaces, and only if the Worker has a home for them", async () => {
+    const token = signToken({ namespace: "assets", prefix: "", write: true });
+    const creates = async (token) => (await result("session", { token })).createsNamespaces;
+    assert.deepEqual([await creates(WORKER_TOKEN), await creates(token)], [true, false]);
+    await worker.setVars({ KV_API_NAMESPACES: "" });
+    try {
+      assert.equal(await creates(WORKER_TOKEN), false);
+    } finally {
+      await worker.setVars({});
     }
   });
 

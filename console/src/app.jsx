@@ -12,12 +12,12 @@ import { MetricsPanel } from "./panels/metrics.jsx";
 import { ReleasesPanel } from "./panels/releases.jsx";
 import { StorefrontsPanel } from "./panels/storefronts.jsx";
 import { WritesPanel } from "./panels/writes.jsx";
-import { hasToken, onTokenRefused, restoreSession, signIn, signOut } from "./session.js";
+import { hasToken, onTokenRefused, reachProblem, restoreSession, signIn, signOut } from "./session.js";
 
 /** Returns true if the token reads the namespace with this role. */
 const reads = (session, role) => session.bindings.some((binding) => binding.role === role);
 /** Returns true if it reads this key there, or the whole namespace. */
-const reaches = (session, role, key = "") => reads(session, role) && key.startsWith(session.scope?.prefix ?? "");
+const reaches = (session, role, key = "") => reads(session, role) && reachProblem(session, key) === null;
 const has = (session, feature) => session.features.includes(feature);
 
 /** The panels, and who is offered each. "Metrics" says if they are off. */

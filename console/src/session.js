@@ -106,3 +106,16 @@ async function errorOf(response) {
 
 /** Returns the binding with this role, of those that `GET /console/api/session` lists. */
 export const bindingOf = (session, role) => session.bindings.find((binding) => binding.role === role);
+
+/** Returns why a prefix or key is out of the token's reach, as a sentence, or `null`. */
+export function reachProblem({ scope }, key) {
+  return key.startsWith(scope?.prefix ?? "") ? null : `The token reaches only keys that begin with “${scope.prefix}”.`;
+}
+
+/**
+ * Returns why the token may not change a key of a namespace that it may change, as a sentence, or
+ * `null` if it may.
+ */
+export function changeProblem(session, key) {
+  return reachProblem(session, key) ?? (session.scope?.readOnlyKeys.includes(key) ? `The token may not change “${key}”.` : null);
+}

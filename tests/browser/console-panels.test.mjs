@@ -366,6 +366,28 @@ describe("the panel of storefronts", () => {
     assertClean();
   });
 
+  test("a token with a prefix is offered new storefronts with that prefix alone", async () => {
+    const prefix = `${uniqueName("crew")}-`;
+    const token = signToken({ sub: "crew", namespace: "ROUTING_CONFIG", prefix, write: true });
+    const { page, assertClean } = await open("#/storefronts", { token });
+    const name = page.getByLabel("New storefront");
+    const refused = page.getByText(`The token reaches only keys that begin with “${prefix}”.`);
+    await refused.waitFor();
+    await name.fill("tea");
+    assert.ok(await button(page, "Begin its record").isDisabled());
+    await page.keyboard.press("Enter");
+    assert.equal(await page.getByRole("heading", { name: "tea" }).count(), 0);
+    await assertUsable(page);
+    await name.fill(`${prefix}tea`);
+    await refused.waitFor({ state: "detached" });
+    await page.keyboard.press("Enter");
+    await paste(page, editorOf(`${prefix}tea`), '{"origin": "https://plain.example"}');
+    await button(page, "Save").click();
+    await page.getByText("Saved · no faults").waitFor();
+    assert.equal(await ROUTING_CONFIG.get(`${prefix}tea`), '{"origin": "https://plain.example"}');
+    assertClean();
+  });
+
   test("shows how 1,000 visitors are split, and where a URL leads", async () => {
     const { page, assertClean } = await openRecord("tea");
     const split = async () => Object.fromEntries((await rowsOf(page, "Visitors of tea")).map(([name, visitors]) => [name, Number(visitors)]));

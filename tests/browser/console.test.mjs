@@ -884,6 +884,106 @@ describe("what the token may", () => {
     assertClean();
   });
 
+  test("a token with a prefix is offered no other name: the field says why as somebody types", async () => {
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "1");
+    const { page, assertClean } = await open("", { token: signToken({ namespace: "WRITES", prefix: folder, write: true }) });
+    const reason = `The token reaches only keys that begin with “${folder}”.`;
+    const refused = page.getByText(reason, { exact: true });
+    /** Types into a field what the token may and may not, and checks that the button follows. */
+    const assertFollows = async (field, action, { allowed = `${folder}b`, others = [folder.slice(0, -1), "other", ""] } = {}) => {
+      for (const name of others) {
+        await field.fill(name);
+        await refused.waitFor();
+        assert.ok(await button(page, action).isDisabled(), `${action} with "${name}"`);
+      }
+      await field.fill(allowed);
+      await refused.waitFor({ state: "detached" });
+      assert.ok(await button(page, action).isEnabled(), `${action} with "${allowed}"`);
+    };
+    await button(page, "New key").click();
+    await assertFollows(input(page, "Key"), "Save");
+    await input(page, "Key").fill("other");
+    await assertUsable(page);
+    await button(page, "Close").click();
+
+    await rows(page).first().click();
+    await choose(page, "Actions", "Copy…");
+    await assertFollows(input(page, "As key"), "Copy");
+    await input(page, "As key").fill("other");
+    await assertUsable(page);
+    await button(page, "Cancel").click();
+    await choose(page, "Actions", "Rename…");
+    await assertFollows(input(page, "New name"), "Rename");
+    await button(page, "Cancel").click();
+    await button(page, "Close").click();
+
+    await choose(page, "More", "Upload files…");
+    await page.locator("dialog input[type=file]").setInputFiles({ name: "a.txt", mimeType: "text/plain", buffer: Buffer.from("1") });
+    await assertFollows(input(page, "Prefix"), "Upload", { allowed: folder, others: ["other/", ""] });
+    await button(page, "Cancel").click();
+    await choose(page, "More", "Delete by prefix…");
+    await assertFollows(input(page, "Prefix"), "Count");
+    await button(page, "Cancel").click();
+    await choose(page, "More", "Export…");
+    await assertFollows(input(page, "Prefix"), "Export");
+    await button(page, "Cancel").click();
+    await choose(page, "More", "Import…");
+    const pairs = [`${folder}b`, "other"].map((key) => JSON.stringify({ key, value: "1" })).join("\n");
+    await page.locator("dialog input[type=file]").setInputFiles({ name: "pairs.ndjson", mimeType: "text/plain", buffer: Buffer.from(pairs) });
+    await page
+      .getByRole("alert")
+      .filter({ hasText: `Line 2: "other": ${reason}` })
+      .waitFor();
+    assert.ok(await button(page, "Write").isDisabled());
+    assertClean();
+  });
+
+  test("above its prefix a token is offered names with the prefix all the same", async () => {
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "1");
+    const { page, assertClean } = await open(place(""), { token: signToken({ namespace: "WRITES", prefix: folder, write: true }) });
+    await rows(page).first().waitFor();
+    await button(page, "New key").click();
+    assert.equal(await input(page, "Key").inputValue(), folder);
+    for (const action of ["Upload files…", "Delete by prefix…", "Export…"]) {
+      await choose(page, "More", action);
+      assert.equal(await input(page, "Prefix").inputValue(), folder, action);
+      await button(page, "Cancel").click();
+    }
+    assertClean();
+  });
+
+  test("the list of revoked tokens is read-only for a token that writes, and is left out of a deletion", async () => {
+    const { USER_CONFIGURATION } = worker.env;
+    await USER_CONFIGURATION.put("kv-edge:revoked-tokens", '["nobody"]');
+    await USER_CONFIGURATION.put("kv-edge:other", "1");
+    const token = signToken({ namespace: "USER_CONFIGURATION", prefix: "kv-edge:", write: true });
+    const { page, assertClean } = await open(place("kv-edge:", "kv-edge:revoked-tokens", "USER_CONFIGURATION"), { token });
+    await page.getByText("The token may not change “kv-edge:revoked-tokens”.").waitFor();
+    assert.equal(await button(page, "Save").count(), 0);
+    await button(page, "New key").click();
+    await input(page, "Key").fill("kv-edge:revoked-tokens");
+    assert.ok(await button(page, "Save").isDisabled());
+    await button(page, "Close").click();
+    await choose(page, "More", "Delete by prefix…");
+    await button(page, "Count").click();
+    await said(page, "1 key with this prefix. Deleting them cannot be undone. The token may not delete kv-edge:revoked-tokens.");
+    await button(page, "Delete 1 key").click();
+    await said(page, "1 key deleted.");
+    assert.deepEqual(await Promise.all(["revoked-tokens", "other"].map((name) => stored(`kv-edge:${name}`, USER_CONFIGURATION))), ['["nobody"]', null]);
+    await USER_CONFIGURATION.delete("kv-edge:revoked-tokens");
+    assertClean();
+  });
+
+  test("no new namespace is offered by a Worker without a home for it", async () => {
+    const fixed = await startWorker({ vars: { KV_API_WRITABLE: "*" } });
+    const { page, assertClean } = await consoleOf(browser, fixed.directUrl.origin)("#/browse");
+    await link(page, "KV_NAMESPACES").waitFor();
+    assert.equal(await button(page, "New namespace").count(), 0);
+    assertClean();
+  });
+
   test("a binding that KV_API_WRITABLE does not list is read-only for everybody", async () => {
     const { page, assertClean } = await open(place("", undefined, "CACHE_KV"));
     await page.getByText("KV_API_WRITABLE does not list").waitFor();

@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Button, Dialog, DialogFoot, Field, Progress } from "../controls.jsx";
 import { counted, number, size } from "../format.js";
 import { Notice } from "../outcome.jsx";
+import { changeProblem, reachProblem } from "../session.js";
 import { FORMATS, keyProblem, lengthProblem } from "./pair_file.js";
 import { checkFile, download, existingOf, exportPairs, importPairs, namesOf, removeKeys, uploadFiles } from "./transfer.js";
 
@@ -94,12 +95,19 @@ const PrefixField = ({ value, onChange, help, disabled }) => (
 );
 
 /** Deletes the keys with a prefix that were counted, and none that was added since. */
-export function RemoveByPrefixDialog({ namespace, prefix: given, onClose, onChanged }) {
+export function RemoveByPrefixDialog({ session, namespace, prefix: given, onClose, onChanged }) {
   const [prefix, setPrefix] = useState(given);
   const [names, setNames] = useState(null);
+  const [kept, setKept] = useState([]);
   const [result, setResult] = useState(null);
   const work = useWork();
-  const count = async () => setNames((await work.run((options) => namesOf(namespace, prefix, options))) ?? null);
+  const refusal = reachProblem(session, prefix);
+  const count = async () => {
+    const found = await work.run((options) => namesOf(namespace, prefix, options));
+    const mayChange = (name) => changeProblem(session, name) === null;
+    setKept(found?.filter((name) => !mayChange(name)) ?? []);
+    setNames(found?.filter(mayChange) ?? null);
+  };
   const removeAll = async () => {
     setResult(null);
     setResult(await work.run((options) => removeKeys(namespace, names, options)));
@@ -115,20 +123,23 @@ export function RemoveByPrefixDialog({ namespace, prefix: given, onClose, onChan
           setNames(null);
           setResult(null);
         }}
-        help={prefix === "" ? `Without a prefix, all keys of ${namespace} are deleted.` : undefined}
+        help={refusal ?? (prefix === "" ? `Without a prefix, all keys of ${namespace} are deleted.` : undefined)}
         disabled={work.isRunning}
       />
       {work.isRunning && <Progress label={names === null ? "Counted" : "Deleted"} done={work.count} total={names?.length} />}
       {names !== null && !work.isRunning && result === null && (
         <Notice kind={names.length > 0 ? "warning" : ""} role="status">
-          {names.length === 0 ? `There is no key ${scope}.` : `${counted(names.length, "key")} ${scope}. Deleting them cannot be undone.`}
+          {names.length === 0
+            ? `There is no ${kept.length > 0 ? "other " : ""}key ${scope}.`
+            : `${counted(names.length, "key")} ${scope}. Deleting them cannot be undone.`}
+          {kept.length > 0 && ` The token may not delete ${named(kept)}.`}
         </Notice>
       )}
       {result && <Tally result={result} noun="key" done="deleted" note=" Lists may still show them for up to 60 seconds." />}
       <Actions work={work} onClose={onClose} isDone={isOver(result)}>
         {!isOver(result) &&
           (names === null || names.length === 0 ? (
-            <Button key="count" class="primary" disabled={work.isRunning} onClick={count}>
+            <Button key="count" class="primary" disabled={work.isRunning || refusal !== null} onClick={count}>
               Count
             </Button>
           ) : (
@@ -142,11 +153,12 @@ export function RemoveByPrefixDialog({ namespace, prefix: given, onClose, onChan
 }
 
 /** Exports the keys with a prefix as a file. */
-export function ExportDialog({ namespace, prefix: given, onClose }) {
+export function ExportDialog({ session, namespace, prefix: given, onClose }) {
   const [prefix, setPrefix] = useState(given);
   const [format, setFormat] = useState("ndjson");
   const [result, setResult] = useState(null);
   const work = useWork();
+  const refusal = reachProblem(session, prefix);
   const run = async () => {
     setResult(null);
     const done = await work.run((options) => exportPairs(namespace, prefix, format, options));
@@ -157,7 +169,12 @@ export function ExportDialog({ namespace, prefix: given, onClose }) {
   };
   return (
     <Dialog title="Export" onClose={work.isRunning ? work.stop : onClose}>
-      <PrefixField value={prefix} onChange={setPrefix} help={prefix === "" ? "Without a prefix, all keys." : undefined} disabled={work.isRunning} />
+      <PrefixField
+        value={prefix}
+        onChange={setPrefix}
+        help={refusal ?? (prefix === "" ? "Without a prefix, all keys." : undefined)}
+        disabled={work.isRunning}
+      />
       <Field
         label="Format"
         help={
@@ -182,7 +199,7 @@ export function ExportDialog({ namespace, prefix: given, onClose }) {
         </Notice>
       )}
       <Actions work={work} onClose={onClose} isDone={result !== null}>
-        <Button class="primary" disabled={work.isRunning} onClick={run}>
+        <Button class="primary" disabled={work.isRunning || refusal !== null} onClick={run}>
           Export
         </Button>
       </Actions>
@@ -191,7 +208,7 @@ export function ExportDialog({ namespace, prefix: given, onClose }) {
 }
 
 /** Imports a file, after all of it was checked. */
-export function ImportDialog({ namespace, onClose, onChanged }) {
+export function ImportDialog({ session, namespace, onClose, onChanged }) {
   const [file, setFile] = useState(null);
   const [checked, setChecked] = useState(null);
   const [onExisting, setOnExisting] = useState("skip");
@@ -202,7 +219,8 @@ export function ImportDialog({ namespace, onClose, onChanged }) {
     setFile(chosen ?? null);
     setChecked(null);
     setResult(null);
-    if (chosen) setChecked((await work.run((options) => checkFile(namespace, chosen, options))) ?? null);
+    if (chosen)
+      setChecked((await work.run((options) => checkFile(namespace, chosen, { problemOf: (key) => changeProblem(session, key), ...options }))) ?? null);
   };
   const skipped = onExisting === "skip" ? checked?.existing : new Set();
   const total = checked && !checked.fault ? checked.count - new Set([...checked.expired, ...skipped]).size : 0;
@@ -265,13 +283,15 @@ export function ImportDialog({ namespace, onClose, onChanged }) {
 }
 
 /** Uploads files: each becomes the value of a key with its name after the prefix. */
-export function UploadDialog({ namespace, prefix: given, onClose, onChanged }) {
+export function UploadDialog({ session, namespace, prefix: given, onClose, onChanged }) {
   const [prefix, setPrefix] = useState(given);
   const [files, setFiles] = useState([]);
   const [existing, setExisting] = useState(null);
   const [result, setResult] = useState(null);
   const work = useWork();
   const keyOf = (file) => `${prefix}${file.name}`;
+  const keys = files.length > 0 ? files.map(keyOf) : [prefix];
+  const refusal = keys.map((key) => changeProblem(session, key)).find((problem) => problem !== null);
   const fault = files.map((file) => keyProblem(keyOf(file)) ?? lengthProblem(file.size)).find((problem) => problem !== null);
   const send = async () => {
     setResult(null);
@@ -306,7 +326,7 @@ export function UploadDialog({ namespace, prefix: given, onClose, onChanged }) {
           />
         )}
       />
-      <PrefixField value={prefix} onChange={changed(setPrefix)} help="It stands before the name of each file." disabled={work.isRunning} />
+      <PrefixField value={prefix} onChange={changed(setPrefix)} help={refusal ?? "It stands before the name of each file."} disabled={work.isRunning} />
       {files.length > 0 && (
         <p class="help">
           {counted(files.length, "file")}, {size(files.reduce((sum, file) => sum + file.size, 0))}: {named(files.map(keyOf))}
@@ -325,7 +345,7 @@ export function UploadDialog({ namespace, prefix: given, onClose, onChanged }) {
           <Button
             key={existing?.length > 0 ? "replace" : "upload"}
             class={existing?.length > 0 ? "danger" : "primary"}
-            disabled={work.isRunning || files.length === 0 || fault !== undefined}
+            disabled={work.isRunning || files.length === 0 || fault !== undefined || refusal !== undefined}
             onClick={existing?.length > 0 ? send : begin}
           >
             {existing?.length > 0 ? "Replace and upload" : "Upload"}

@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import { Button, Dialog, DialogFoot, Field } from "../controls.jsx";
 import { exists, put, remove, UNKNOWN_EXPIRATION } from "../kv.js";
 import { useAction } from "../requests.js";
+import { changeProblem } from "../session.js";
 import { keyProblem } from "./pair_file.js";
 
 /**
@@ -10,12 +11,13 @@ import { keyProblem } from "./pair_file.js";
  * page shows, and what is copied. A rename first calls `checkUnchanged()`, which throws if
  * somebody has changed it since.
  */
-export function CopyDialog({ namespace, name, stored, targets, isRename, checkUnchanged, onClose, onDone }) {
+export function CopyDialog({ session, namespace, name, stored, targets, isRename, checkUnchanged, onClose, onDone }) {
   const [target, setTarget] = useState(targets.includes(namespace) ? namespace : targets[0]);
   const [newName, setNewName] = useState(name);
   const [mayReplace, setMayReplace] = useState(false);
   const [isTaken, setTaken] = useState(false);
   const to = isRename ? namespace : target;
+  const refusal = changeProblem(session, newName);
   /** Consent to replace a key is for that key alone. */
   const changed = (set) => (event) => {
     set(event.currentTarget.value);
@@ -64,9 +66,10 @@ export function CopyDialog({ namespace, name, stored, targets, isRename, checkUn
         <Field
           label={isRename ? "New name" : "As key"}
           help={
-            isRename
+            refusal ??
+            (isRename
               ? "KV has no rename: the new key is written first, with metadata and expiration, and then the old one is deleted."
-              : "Metadata and expiration are copied, too."
+              : "Metadata and expiration are copied, too.")
           }
           control={(attributes) => (
             <input {...attributes} class="mono" spellcheck={false} autocomplete="off" readOnly={isBusy} value={newName} onInput={changed(setNewName)} />
@@ -79,7 +82,7 @@ export function CopyDialog({ namespace, name, stored, targets, isRename, checkUn
           </label>
         )}
         <DialogFoot problem={error?.message} onCancel={onClose}>
-          <Button type="submit" class="primary" disabled={isBusy}>
+          <Button type="submit" class="primary" disabled={isBusy || refusal !== null}>
             {isRename ? "Rename" : "Copy"}
           </Button>
         </DialogFoot>

@@ -21,7 +21,7 @@ export function NamespaceList({ namespaces, session, onChanged }) {
     <div class="stack">
       <div class="row spread">
         <h1>Namespaces</h1>
-        {session.everything && (
+        {session.createsNamespaces && (
           <button type="button" onClick={() => setOpen({ action: "create" })}>
             New namespace
           </button>

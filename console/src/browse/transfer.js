@@ -150,16 +150,18 @@ async function readGroup(namespace, listed, signal) {
 /**
  * Reads a whole file of pairs before the first write. Returns `{ count, expired, existing, fault:
  * null }`: `expired` has the keys of pairs that have expired, `existing` those that the namespace
- * has already. A file with a mistake has a `PairFileError` as `fault`, and nothing else.
+ * has already. A file with a mistake has a `PairFileError` as `fault`, and nothing else; so has
+ * one with a key that `problemOf(key)` does not return `null` for, but a sentence.
  */
-export async function checkFile(namespace, file, { signal, onCount }) {
+export async function checkFile(namespace, file, { problemOf, signal, onCount }) {
   const names = new Set();
   const expired = new Set();
   let shared = null;
   try {
     for await (const { pair, line } of readPairs(textParts(file))) {
       signal.throwIfAborted();
-      if (names.has(pair.key)) throw new PairFileError(line, `${JSON.stringify(pair.key)}: The file has this key twice.`);
+      const problem = names.has(pair.key) ? "The file has this key twice." : problemOf(pair.key);
+      if (problem !== null) throw new PairFileError(line, `${JSON.stringify(pair.key)}: ${problem}`);
       names.add(pair.key);
       if (hasExpired(pair)) expired.add(pair.key);
       shared = shared === null ? pair.key : sharedPrefix(shared, pair.key);

@@ -8,6 +8,7 @@ import { put, value as readValue, remove } from "../kv.js";
 import { Failure, Notice } from "../outcome.jsx";
 import { ChangedInBetween, OwnVersions } from "../own_versions.js";
 import { useAction } from "../requests.js";
+import { changeProblem } from "../session.js";
 import { CopyDialog } from "./copy_dialog.jsx";
 import { ExpirationField, expirationFields, expirationOptions } from "./expiration_field.jsx";
 import { HexView } from "./hex_view.jsx";
@@ -88,12 +89,13 @@ export function NewKey({ namespace, prefix, ...rest }) {
 }
 
 function ValueForm({
+  session,
   namespace,
   name: givenName,
   stored: found,
   draft,
   isNew = false,
-  isWritable,
+  isWritable: isNamespaceWritable,
   targets,
   onStored,
   onSaved,
@@ -107,6 +109,9 @@ function ValueForm({
   const [edit, setEditState] = useState(draft?.edit ?? UNCHANGED);
   const [name, setName] = useState(givenName);
   const [message, setMessage] = useState({ kind: "", text: draft ? "Your unsaved changes are back." : "" });
+  const refusal = isNamespaceWritable ? changeProblem(session, name) : null;
+  // The name of a new key may be corrected.
+  const isWritable = isNamespaceWritable && (isNew || refusal === null);
   const [isBusy, setBusy] = useState(false);
   const [open, setOpen] = useState(null);
   const [conflict, setConflict] = useState(null);
@@ -284,6 +289,7 @@ function ValueForm({
       {isNew && (
         <Field
           label="Key"
+          help={refusal}
           control={(attributes) => (
             <input
               {...attributes}
@@ -310,6 +316,7 @@ function ValueForm({
           {!isWritable && <span class="chip warning">read-only</span>}
         </div>
       )}
+      {!isNew && refusal && <p class="help">{refusal}</p>}
       <div class="row spread">
         <h3>Value</h3>
         <fieldset class="tabs" aria-label="View of the value">
@@ -341,7 +348,7 @@ function ValueForm({
       </p>
       {isWritable && (
         <div class="row">
-          <Button class="primary" disabled={isBusy || !isChanged} onClick={() => save()}>
+          <Button class="primary" disabled={isBusy || !isChanged || refusal !== null} onClick={() => save()}>
             {isBusy ? "Saving…" : "Save"}
           </Button>
           {(!isNew || !isUnchanged(edit)) && (
@@ -369,6 +376,7 @@ function ValueForm({
       )}
       {(open === "copy" || open === "rename") && (
         <CopyDialog
+          session={session}
           namespace={namespace}
           name={name}
           stored={stored}

@@ -150,6 +150,7 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
   };
   // Nothing above the token's own prefix is in its reach.
   const root = session.scope?.prefix ?? "";
+  const withinReach = (wanted) => (wanted.startsWith(root) ? wanted : root);
   const goUp = () => folder.length > root.length && openFolder(folderOf(folder.slice(0, -1)));
   const hasDetails = isNew || selected !== null;
   useEffect(() => {
@@ -173,6 +174,7 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
   }, [list.hasMore]);
   const targets = namespaces.filter((one) => one.isWritable).map((one) => one.title);
   const detailActions = {
+    session,
     isWritable,
     targets,
     onClose: close,
@@ -192,7 +194,7 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
       go(placeOf(to, to === title ? prefix : "", key.name));
     },
   };
-  const dialogActions = { namespace: title, prefix, onClose: () => setDialog(null), onChanged: list.restart };
+  const dialogActions = { session, namespace: title, prefix: withinReach(prefix), onClose: () => setDialog(null), onChanged: list.restart };
 
   return (
     <div class={`browse${hasDetails ? " has-details" : ""}`}>
@@ -280,7 +282,7 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
       {hasDetails && (
         <section class="key-details" aria-label="Details of the key" ref={details} tabIndex={-1}>
           {isNew ? (
-            <NewKey namespace={title} prefix={prefix || root} {...detailActions} />
+            <NewKey namespace={title} prefix={withinReach(prefix)} {...detailActions} />
           ) : (
             <KeyDetails key={`${title}\n${selected}`} namespace={title} name={selected} {...detailActions} />
           )}
@@ -288,7 +290,7 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
       )}
       {dialog === "export" && <ExportDialog {...dialogActions} />}
       {dialog === "import" && <ImportDialog {...dialogActions} />}
-      {dialog === "upload" && <UploadDialog {...dialogActions} prefix={folder || root} />}
+      {dialog === "upload" && <UploadDialog {...dialogActions} prefix={withinReach(folder)} />}
       {dialog === "remove" && <RemoveByPrefixDialog {...dialogActions} />}
     </div>
   );

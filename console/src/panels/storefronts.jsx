@@ -1,6 +1,7 @@
 // The panel "Storefronts": the records by prefix, one of them to edit, how it splits visitors, and
 // where it sends a request.
 import { useEffect, useState } from "preact/hooks";
+import { keyProblem } from "../browse/pair_file.js";
 import { Button, Field } from "../controls.jsx";
 import { counted, number, span } from "../format.js";
 import { keys } from "../kv.js";
@@ -8,7 +9,7 @@ import { fragmentOf, go, usePlace } from "../location.js";
 import { Failure, Notice } from "../outcome.jsx";
 import { RecordEditor, useRecord } from "../record.jsx";
 import { TYPING_PAUSE_MS, useAction, useLatest } from "../requests.js";
-import { bindingOf, call } from "../session.js";
+import { bindingOf, call, changeProblem } from "../session.js";
 import { Shares } from "../shares.jsx";
 
 const PAGE_KEYS = 100;
@@ -35,7 +36,7 @@ export function StorefrontsPanel({ session }) {
         A record for each storefront in <code>{title}</code>.
       </p>
       <div class="with-list">
-        <RecordList namespace={id} selected={key} isWritable={writable} scope={session.scope} />
+        <RecordList namespace={id} selected={key} isWritable={writable} session={session} />
         {key ? (
           <Storefront key={key} namespace={id} storefront={key} isWritable={writable} />
         ) : (
@@ -46,9 +47,10 @@ export function StorefrontsPanel({ session }) {
   );
 }
 
-function RecordList({ namespace, selected, isWritable, scope }) {
-  const [prefix, setPrefix] = useState(scope?.prefix ?? "");
+function RecordList({ namespace, selected, isWritable, session }) {
+  const [prefix, setPrefix] = useState(session.scope?.prefix ?? "");
   const [newName, setNewName] = useState("");
+  const problem = changeProblem(session, newName) ?? (newName === "" ? null : keyProblem(newName));
   const [listed, setListed] = useState({ prefix, names: [], cursor: null });
   const readFirst = async () => ({ prefix, ...(await keys(namespace, { prefix, limit: PAGE_KEYS })) });
   const first = useLatest(readFirst, [namespace, prefix], { pauseMs: TYPING_PAUSE_MS });
@@ -97,6 +99,7 @@ function RecordList({ namespace, selected, isWritable, scope }) {
         >
           <Field
             label="New storefront"
+            help={problem}
             control={(attributes) => (
               <input
                 {...attributes}
@@ -108,7 +111,9 @@ function RecordList({ namespace, selected, isWritable, scope }) {
               />
             )}
           />
-          <button type="submit">Begin its record</button>
+          <Button type="submit" disabled={problem !== null}>
+            Begin its record
+          </Button>
         </form>
       )}
     </nav>

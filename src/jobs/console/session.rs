@@ -2,6 +2,7 @@
 
 use http_semantics::timestamp::rfc_3339;
 use kv_api::access::Access;
+use kv_api::token::REVOKED_KEY;
 use serde::Serialize;
 use worker::web_sys::Response;
 
@@ -23,6 +24,7 @@ const FEATURES: &[&str] = &[
 ];
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Session<'a> {
     name: &'a str,
     /// True if the token may do everything.
@@ -31,6 +33,8 @@ struct Session<'a> {
     expires: Option<String>,
     features: &'static [&'static str],
     bindings: Vec<Binding<'a>>,
+    /// True if the token may create namespaces, and the Worker has a home for their keys.
+    creates_namespaces: bool,
     /// True if the Worker counts its requests.
     metrics: bool,
     version: &'static str,
@@ -38,10 +42,13 @@ struct Session<'a> {
 
 /// What a signed token reaches.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Scope<'a> {
     namespace: &'a str,
     prefix: &'a str,
     write: bool,
+    /// The keys that the token never changes, although they may have the prefix.
+    read_only_keys: [&'a str; 1],
 }
 
 /// A KV namespace that is a binding of the Worker.
@@ -58,11 +65,16 @@ pub(super) fn handle(request: &ConsoleRequest<'_>) -> Result<Response, RequestEr
         return Err(ConsoleError::UnknownCall.into());
     }
     request.require_method("GET")?;
-    let (access, vars) = (request.access, request.context.vars());
+    let (access, vars, revoked) = (request.access, request.context.vars(), REVOKED_KEY);
     let (scope, expires) = match access {
         Access::Everything => (None, None),
         Access::Scoped(token) => {
-            let scope = Scope { namespace: &token.namespace, prefix: &token.prefix, write: token.write };
+            let scope = Scope {
+                namespace: &token.namespace,
+                prefix: &token.prefix,
+                write: token.write,
+                read_only_keys: [revoked.as_str()],
+            };
             (Some(scope), Some(rfc_3339(token.expires)))
         }
     };
@@ -79,6 +91,7 @@ pub(super) fn handle(request: &ConsoleRequest<'_>) -> Result<Response, RequestEr
         expires,
         features: FEATURES,
         bindings: bindings.collect(),
+        creates_namespaces: access.check_administration().is_ok() && api.home.is_some(),
         metrics: request.context.meter().is_on(),
         version: env!("CARGO_PKG_VERSION"),
     })
