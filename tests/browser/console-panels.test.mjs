@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { before, describe, test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import { eventually } from "../harness/eventually.mjs";
 import { send } from "../harness/http.mjs";
 import { signToken } from "../harness/kv-api.mjs";
@@ -12,7 +13,7 @@ import { startSite } from "../harness/site.mjs";
 import { startUpstream } from "../harness/upstream.mjs";
 import { bearer, startWorker } from "../harness/worker.mjs";
 import { startBrowser } from "./browser.mjs";
-import { assertUsable, consoleOf, keyboardOf } from "./console.mjs";
+import { assertUsable, consoleOf, drawnIn, keyboardOf } from "./console.mjs";
 
 const [upstream, otherUpstream] = await Promise.all([startUpstream(), startUpstream()]);
 const site = await startSite({
@@ -77,6 +78,20 @@ async function until(check, what) {
 }
 
 const button = (page, name) => page.getByRole("button", { name, exact: true });
+
+/** Returns the colours of the swatches in an element, in their order. */
+const colorsOf = (element) => element.locator(".swatch").evaluateAll((swatches) => swatches.map((swatch) => getComputedStyle(swatch).backgroundColor));
+
+const assertNear = (actual, expected, within, what) => assert.ok(Math.abs(actual - expected) <= within, `${what}: ${actual}, not ${expected}`);
+
+/** Checks that the bar of a split is divided as the table below it says. */
+async function assertBarDivided(page, label) {
+  const picture = page.getByRole("figure", { name: label, exact: true });
+  const counts = (await rowsOf(page, label)).map(([, count]) => Number(count.replaceAll(",", "")));
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  const drawn = await drawnIn(picture.locator(".shares-bar"), await colorsOf(picture));
+  for (const [index, { inMiddle }] of drawn.entries()) assertNear(inMiddle, counts[index] / total, 0.02, `the share of row ${index} in the bar`);
+}
 
 describe("the panel of flags", () => {
   const EDITOR = "Definitions of the flags, as JSON";
@@ -298,6 +313,20 @@ describe("the panel of flags", () => {
     const rows = Object.fromEntries((await rowsOf(page, "Variants of new-checkout")).map(([name, users]) => [name, Number(users.replace(",", ""))]));
     assert.equal(rows.on + rows.off, 1000);
     assert.ok(Math.abs(rows.on - 250) < 50, `${rows.on} of 1,000 at 25 %`);
+    await assertBarDivided(page, "Variants of new-checkout");
+
+    const dots = page.getByRole("img", { name: "Variants of new-checkout" });
+    const paths = await dots
+      .locator("path")
+      .evaluateAll((drawn) => drawn.map((path) => [getComputedStyle(path).fill, path.getAttribute("d").match(/M/g).length]));
+    const colors = await colorsOf(page.getByRole("figure", { name: "Variants of new-checkout" }));
+    const users = Object.values(rows);
+    assert.deepEqual(Object.fromEntries(paths), Object.fromEntries(users.map((count, index) => [colors[index], count])));
+    const areas = (await drawnIn(dots, colors)).map(({ share }) => share);
+    const area = areas.reduce((sum, one) => sum + one, 0);
+    // A dot has 7 of the 9 px of its cell in each direction, and the edges are smoothed.
+    assert.ok(area > 0.35, `${area} of the picture are dots`);
+    for (const [index, count] of users.entries()) assertNear(areas[index] / area, count / 1000, 0.02, `the share of row ${index} in the dots`);
     assertClean();
   });
 
@@ -396,6 +425,7 @@ describe("the panel of storefronts", () => {
       assert.equal(green + black, 1000);
       assert.ok(Math.abs(green - 800) < 60, `${green} of 1,000 at 80 %`);
     }, "the split");
+    await assertBarDivided(page, "Visitors of tea");
 
     const destination = () => page.getByLabel("Destination").innerText();
     await page.getByLabel("URL, or path of the storefront").fill("https://kv-edge.example.workers.dev/stores/tea/cart?x=1");
@@ -630,6 +660,24 @@ test("the panel of writes", async (context) => {
   });
 });
 
+/**
+ * Checks that a chart, whose table is open, shows each of its lines, unless a later one covers it,
+ * and that the highest value is near the top.
+ */
+async function assertCharted(page, name) {
+  const chart = page.getByRole("figure").filter({ hasText: name });
+  const rows = await rowsOf(page, `${name} as a table`);
+  const columns = rows[0].slice(1).map((_, index) => rows.map((cells) => Number(cells[index + 1].replaceAll(/[^\d.]/g, ""))));
+  const highest = columns.map((values) => Math.max(...values));
+  assert.ok(Math.max(...highest) > 0, `${name} has no value above 0`);
+  const drawn = await drawnIn(chart.getByRole("img", { name }), await colorsOf(chart.locator(".legend")));
+  for (const [index, { share, top }] of drawn.entries()) {
+    const isCovered = columns.slice(index + 1).some((later) => isDeepStrictEqual(later, columns[index]));
+    if (!isCovered) assert.ok(share > 0, `the line ${index} of ${name} is not drawn`);
+    if (!isCovered && highest[index] === Math.max(...highest)) assert.ok(top < 0.2, `the line ${index} of ${name} ends at ${top} of the height`);
+  }
+}
+
 describe("the panel of metrics", () => {
   test("says that they are off", async () => {
     const { page, assertClean } = await open("#/metrics");
@@ -654,13 +702,18 @@ describe("the panel of metrics", () => {
     assert.deepEqual([reads, ...rest], ["7", "0", "0", "0", "$0.0000035"]);
     // The first request reads the response and lists the purges; the others find both in memory.
     await until(async () => assert.deepEqual((await counts("/cache/{URL}"))?.slice(5, 7), ["75 %", "1"]), "the hit ratio, and the reads");
-    for (const name of ["Requests a second, by route", "Hit ratio", "Errors a minute", "KV operations a minute", "Cost of KV a minute"]) {
-      const chart = page.getByRole("img", { name });
-      await chart.scrollIntoViewIfNeeded();
-      assert.ok(await chart.locator("canvas").isVisible(), name);
+    for (const name of [
+      "Requests a second, by route",
+      "Hit ratio: values and lists from memory",
+      "Errors a minute",
+      "KV operations a minute",
+      "Cost of KV a minute",
+      "Other calls a minute",
+    ]) {
+      await page.getByRole("figure").filter({ hasText: name }).getByText("As a table").click();
+      await until(() => assertCharted(page, name), `the chart of ${name}`);
     }
     await page.getByText("may be too low, never too high").waitFor();
-    await page.getByRole("figure").filter({ hasText: "KV operations a minute" }).getByText("As a table").click();
     await until(async () => {
       const counted = (await rowsOf(page, "KV operations a minute as a table")).reduce((sum, [, reads]) => sum + Number(reads), 0);
       assert.ok(counted >= 7, `${counted} reads`);

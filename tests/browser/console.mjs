@@ -94,6 +94,40 @@ export async function assertFits(page) {
   for (const [name, content, room] of boxes) assert.ok(content <= room, `<${name.toLowerCase()}> is ${content} px wide in ${room} px`);
 }
 
+/** How far a channel of a pixel may be from that of a colour, because edges are smoothed. */
+const SMOOTHED = 24;
+
+/**
+ * Returns how much of an element's picture has each of these colours, which are what
+ * `getComputedStyle` returns, as `{ share, inMiddle, top }`: the shares of all pixels and of those
+ * in the middle row, and the share of the height above the first one, which is 1 if there is none.
+ */
+export async function drawnIn(locator, colors) {
+  const png = (await locator.screenshot()).toString("base64");
+  const look = async ({ png, colors, smoothed }) => {
+    const bytes = Uint8Array.from(atob(png), (character) => character.charCodeAt(0));
+    const image = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
+    const { width, height } = image;
+    const context = new OffscreenCanvas(width, height).getContext("2d");
+    context.drawImage(image, 0, 0);
+    const { data } = context.getImageData(0, 0, width, height);
+    return colors.map((color) => {
+      const channels = color.match(/\d+/g).slice(0, 3).map(Number);
+      const inRows = Array(height).fill(0);
+      for (let pixel = 0; pixel < width * height; pixel += 1) {
+        if (channels.every((channel, index) => Math.abs(data[pixel * 4 + index] - channel) <= smoothed)) inRows[Math.floor(pixel / width)] += 1;
+      }
+      const top = inRows.findIndex((inRow) => inRow > 0);
+      return {
+        share: inRows.reduce((sum, inRow) => sum + inRow, 0) / (width * height),
+        inMiddle: inRows[Math.floor(height / 2)] / width,
+        top: top === -1 ? 1 : top / height,
+      };
+    });
+  };
+  return locator.page().evaluate(look, { png, colors, smoothed: SMOOTHED });
+}
+
 /**
  * Checks that what a page shows fits a phone and a wide window and is accessible there, dark and
  * light. The page has its own size and scheme again afterwards.

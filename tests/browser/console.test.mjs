@@ -8,7 +8,7 @@ import { signToken } from "../harness/kv-api.mjs";
 import { uniqueName } from "../harness/names.mjs";
 import { startWorker, WORKER_TOKEN } from "../harness/worker.mjs";
 import { startBrowser } from "./browser.mjs";
-import { assertFits, assertUsable, consoleOf, keyboardOf } from "./console.mjs";
+import { assertFits, assertUsable, consoleOf, drawnIn, keyboardOf } from "./console.mjs";
 
 const worker = await startWorker({ vars: { KV_API_WRITABLE: "WRITES,USER_CONFIGURATION", KV_API_NAMESPACES: "KV_NAMESPACES" } });
 const browser = await startBrowser();
@@ -793,6 +793,7 @@ test("files", async (context) => {
       await choose(page, "More", "Import…");
       await page.locator("dialog input[type=file]").setInputFiles(file);
       await said(page, "1 of the keys exists already");
+      if (format === "json") await assertUsable(page);
       await button(page, "Write 1 pair").click();
       await said(page, "1 pair written");
       await button(page, "Close").click();
@@ -995,9 +996,11 @@ describe("what the token may", () => {
     const { page, assertClean } = await open();
     await button(page, "New namespace").click();
     await input(page, "Title").fill("made");
+    await assertUsable(page);
     await button(page, "Create").click();
     await link(page, "made").waitFor();
     await button(page, "Rename…").click();
+    await assertUsable(page);
     await input(page, "Title").fill("renamed");
     await button(page, "Rename").click();
     await link(page, "renamed").waitFor();
@@ -1141,6 +1144,58 @@ test("many keys", async (context) => {
     assertClean();
   });
 
+  await context.test("bars show how far an import, an upload and a deletion are", async () => {
+    const folder = newFolder();
+    await goTo(place(folder));
+    /** Holds the calls of these paths. Returns a function that waits for one, and lets it pass. */
+    const hold = async (paths) => {
+      const held = [];
+      await page.route(paths, async (route) => {
+        if (route.request().method() !== "GET") await new Promise((resolve) => held.push(resolve));
+        await route.continue();
+      });
+      return async () => (await eventually(() => held.shift(), `a call of ${paths}`))();
+    };
+    /** Checks how much of the bar is filled at each count, and lets a call pass after each. */
+    const assertFills = async (label, counts, total, pass) => {
+      const bar = page.getByRole("progressbar", { name: label });
+      for (const count of counts) {
+        await said(page, `${label}: ${count} of ${total}`);
+        const color = await bar.evaluate((element) => getComputedStyle(element).accentColor);
+        const [{ inMiddle }] = await drawnIn(bar, [color]);
+        assert.ok(Math.abs(inMiddle - count / total) < 0.03, `${label} ${count} of ${total}: ${inMiddle} of the bar is filled`);
+        await pass();
+      }
+    };
+    await choose(page, "More", "Import…");
+    const pairs = Array.from({ length: 900 }, (_, index) => JSON.stringify({ key: `${folder}${index}`, value: "x" })).join("\n");
+    await page.locator("dialog input[type=file]").setInputFiles({ name: "pairs.ndjson", mimeType: "text/plain", buffer: Buffer.from(pairs) });
+    const passWrite = await hold("**/bulk");
+    await button(page, "Write 900 pairs").click();
+    await assertFills("Written", [0, 400, 800], 900, passWrite);
+    await said(page, "900 pairs written.");
+    await button(page, "Close").click();
+
+    await choose(page, "More", "Upload files…");
+    const files = ["a", "b", "c"].map((name) => ({ name, mimeType: "text/plain", buffer: Buffer.from("x") }));
+    await page.locator("dialog input[type=file]").setInputFiles(files);
+    const passUpload = await hold("**/values/*");
+    await button(page, "Upload").click();
+    await assertFills("Uploaded", [0, 1, 2], 3, passUpload);
+    await said(page, "3 files uploaded.");
+    await button(page, "Close").click();
+
+    await choose(page, "More", "Delete by prefix…");
+    await button(page, "Count").click();
+    const passDelete = await hold("**/bulk/delete");
+    await button(page, "Delete 903 keys").click();
+    await assertFills("Deleted", [0, 400, 800], 903, passDelete);
+    await said(page, "903 keys deleted.");
+    await page.unrouteAll();
+    await button(page, "Close").click();
+    assertClean();
+  });
+
   await context.test("an upload that fails says how many files it has written, and may be tried again", async () => {
     const folder = newFolder();
     await goTo(place(folder));
@@ -1156,6 +1211,8 @@ test("many keys", async (context) => {
     await said(page, "At least 1 file uploaded.");
     isRefused = false;
     await button(page, "Upload").click();
+    await said(page, "1 key would be replaced");
+    await assertUsable(page);
     await button(page, "Replace and upload").click();
     await said(page, "2 files uploaded.");
     assert.deepEqual(await Promise.all(["a.txt", "b.txt"].map((name) => stored(folder + name))), ["a.txt", "b.txt"]);
