@@ -60,6 +60,31 @@ pub struct ClientResponse<'a> {
 ///
 /// `received` has all fields of a response that has only just been stored or validated, also those
 /// that are not stored, such as a cookie for this client.
+///
+/// # Examples
+///
+/// ```
+/// use http_cache::cache_status::CacheStatus;
+/// use http_cache::client_response::{BodyPart, Diagnostics, from_stored};
+/// use http_cache::stored_response::{StoredMetadata, StoredResponse};
+/// use http_semantics::fields::HeaderSection;
+///
+/// let fields = HeaderSection::from(&[("cache-control", "max-age=60"), ("etag", "\"v1\"")]);
+/// let metadata = StoredMetadata { fields, length: 1000, ..StoredMetadata::unknown(0) };
+/// let stored = StoredResponse::new(metadata, None);
+/// let now_ms = 30_000;
+/// let cache_status = CacheStatus::hit(&stored, false, None, now_ms);
+/// let diagnostics = Diagnostics { cache_status, kv_ms: None, upstream_ms: None };
+///
+/// let request = HeaderSection::from(&[("range", "bytes=0-99")]);
+/// let response = from_stored("GET", &request, &stored, None, &diagnostics, now_ms);
+/// assert_eq!((response.status, response.part), (206, BodyPart::Bytes(0..100)));
+/// assert!(response.edits.set.contains(&("age".into(), "30".into())));
+///
+/// let request = HeaderSection::from(&[("if-none-match", "\"v1\"")]);
+/// let response = from_stored("GET", &request, &stored, None, &diagnostics, now_ms);
+/// assert_eq!((response.status, response.part), (304, BodyPart::Nothing));
+/// ```
 #[must_use]
 pub fn from_stored<'a>(
     method: &str,
@@ -110,6 +135,24 @@ pub fn from_stored<'a>(
 }
 
 /// Returns the upstream's response as it is passed on.
+///
+/// # Examples
+///
+/// ```
+/// use http_cache::cache_status::{CacheStatus, ForwardReason};
+/// use http_cache::client_response::{Diagnostics, from_upstream};
+/// use http_semantics::fields::HeaderSection;
+///
+/// let (fwd, status) = (ForwardReason::UriMiss, Some(200));
+/// let cache_status =
+///     CacheStatus::Forwarded { fwd, status, is_stored: false, ttl: None, detail: None };
+/// let diagnostics = Diagnostics { cache_status, kv_ms: Some(4), upstream_ms: Some(90) };
+/// let fields = HeaderSection::from(&[("etag", "\"v1\""), ("keep-alive", "timeout=5")]);
+/// let response = from_upstream("GET", 200, &fields, &diagnostics);
+/// assert_eq!(response.edits.remove, ["keep-alive"]);
+/// // Without `Cache-Control`, a cache in front could store the response for everybody.
+/// assert!(response.edits.set.contains(&("cache-control".into(), "private".into())));
+/// ```
 #[must_use]
 pub fn from_upstream<'a>(
     method: &str,

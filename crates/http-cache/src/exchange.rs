@@ -383,6 +383,8 @@ struct Lookup<B> {
 
 impl<B: StoredBody> Exchange<B> {
     /// Begins an exchange for a client's request.
+    ///
+    /// [`step`](Self::step) has an example.
     #[must_use]
     pub fn new(method: &str, url: CachedUrl, fields: &impl Fields) -> Self {
         Self {
@@ -471,6 +473,75 @@ impl<B: StoredBody> Exchange<B> {
     ///
     /// # Panics
     /// If the event is not the result of the last action.
+    ///
+    /// # Examples
+    ///
+    /// The first request for a URL. `cx` is the [`Context`]; the body of the response is a stream.
+    ///
+    /// ```
+    /// # use http_cache::credentials::CredentialFields;
+    /// # use http_cache::exchange::{Context, StoredBody};
+    /// # use http_cache::memory_cache::MemoryCache;
+    /// # use http_semantics::origin::OriginAllowList;
+    /// #
+    /// # #[derive(Debug)]
+    /// # struct Body(&'static str);
+    /// #
+    /// # impl StoredBody for Body {
+    /// #     type Bytes = &'static str;
+    /// #     fn bytes(&self) -> Option<&&'static str> {
+    /// #         Some(&self.0)
+    /// #     }
+    /// #     fn from_bytes(bytes: &'static str) -> Self {
+    /// #         Self(bytes)
+    /// #     }
+    /// # }
+    /// #
+    /// # let upstreams = OriginAllowList::parse("https://example.com", &[]);
+    /// # let fields = HeaderSection::default();
+    /// # let mut cx = Context {
+    /// #     fields: &fields,
+    /// #     upstreams: &upstreams,
+    /// #     credentials: &CredentialFields::default(),
+    /// #     memory_ms: 0,
+    /// #     wait_max_ms: 1000,
+    /// #     memory: &mut MemoryCache::new(4096, 4096, 4096),
+    /// #     now_ms: 1000,
+    /// #     random: &mut || 0,
+    /// #     resolve: &|_, _| None,
+    /// # };
+    /// use std::rc::Rc;
+    ///
+    /// use http_cache::cached_url::CachedUrl;
+    /// use http_cache::exchange::{Action, Event, Exchange, MissReason, UpstreamHead};
+    /// use http_cache::freshness::ExchangeTimes;
+    /// use http_semantics::fields::HeaderSection;
+    ///
+    /// let url = CachedUrl::of_href("https://example.com/tea", &upstreams)?;
+    /// let mut exchange: Exchange<Body> = Exchange::new("GET", url, &fields);
+    /// let Action::Read { key, .. } = exchange.step(Event::Begin, &mut cx) else { panic!() };
+    /// assert_eq!(key.as_str(), "GET https://example.com/tea");
+    ///
+    /// // KV has nothing under the key, so the upstream is asked.
+    /// let (found, purges) = (Err(MissReason::Absent), Some(Rc::default()));
+    /// let read = Event::Read { found, variant: None, purges, kv_ms: Some(4) };
+    /// assert!(matches!(exchange.step(read, &mut cx), Action::Send { .. }));
+    ///
+    /// // Its response is passed on, and stored meanwhile.
+    /// let head = UpstreamHead {
+    ///     status: 200,
+    ///     fields: HeaderSection::from(&[("cache-control", "max-age=60")]),
+    ///     has_date: false,
+    ///     has_body: true,
+    ///     times: ExchangeTimes { requested_ms: 1000, received_ms: 1090 },
+    ///     is_in_place_of_error: false,
+    /// };
+    /// let received = Event::Received(Ok(head));
+    /// let Action::Respond(result) = exchange.step(received, &mut cx) else { panic!() };
+    /// let cache_status = "kv-edge; fwd=uri-miss; fwd-status=200; stored; ttl=60";
+    /// assert_eq!(result.cache_status.to_string(), cache_status);
+    /// # Ok::<(), http_cache::error::CacheError>(())
+    /// ```
     #[expect(clippy::panic, reason = "the loop that calls this turns each action into its own event")]
     pub fn step<F: Fields>(&mut self, event: Event<B>, cx: &mut Context<'_, B, F>) -> Action<B> {
         match (mem::replace(&mut self.state, State::Done), event) {

@@ -43,6 +43,27 @@ pub struct MemoryEntry<B> {
 
 /// The in-memory cache of one isolate, bounded in bytes; the least recently used entries are
 /// evicted first. `B` is a handle to a body, and its clones share the bytes.
+///
+/// # Examples
+///
+/// ```
+/// use http_cache::memory_cache::{MemoryCache, MemoryEntry};
+/// use http_cache::stored_response::{StoredMetadata, StoredResponse};
+///
+/// let response = |requested_ms| {
+///     let stored = StoredResponse::new(StoredMetadata::unknown(requested_ms), None);
+///     MemoryEntry { stored: stored.into(), body: "<p>Tea</p>" }
+/// };
+/// let mut memory = MemoryCache::new(65_536, 4096, 4096);
+/// let (key, lifetime_ms) = ("GET https://example.com/", 5000);
+/// memory.insert(key, response(1000), 1100);
+/// assert!(memory.get(key, lifetime_ms, 6099).is_some());
+///
+/// // A write to the URL succeeds. KV still shows the older response, which is not used.
+/// memory.invalidate(key, 6100);
+/// memory.insert(key, response(6000), 6200);
+/// assert!(memory.get(key, lifetime_ms, 6200).is_none());
+/// ```
 #[derive(Debug)]
 pub struct MemoryCache<B> {
     entries: Lru<TimedEntry<B>>,

@@ -70,6 +70,21 @@ impl<'a> PageInfo<'a> {
 }
 
 /// Returns the JSON of a success.
+///
+/// # Examples
+///
+/// ```
+/// use kv_api::envelope::{PageInfo, success};
+/// use serde_json::{Value, json};
+///
+/// let page = PageInfo::of_keys(1, Some("next"));
+/// let json = success([json!({"name": "users/ann"})], Some(page));
+/// let envelope: Value = serde_json::from_str(&json)?;
+/// assert_eq!(envelope["success"], true);
+/// assert_eq!(envelope["result"][0]["name"], "users/ann");
+/// assert_eq!(envelope["result_info"]["cursor"], "next");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[must_use]
 pub fn success(result: impl Serialize, result_info: Option<PageInfo<'_>>) -> String {
     to_json(&JsonEnvelope { result, success: true, errors: &[], messages: &[], result_info })
@@ -85,6 +100,22 @@ pub fn success_with_note(result: impl Serialize, note: Note<'_>) -> String {
 /// Returns the JSON of a failure. `result` is what a client may use in spite of it. An error that
 /// is not this API's own, such as one of the request's body or of Workers KV, gets the code that
 /// the API's errors with its status have, and 10001 if there is none.
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::error_response::HttpError;
+/// use http_semantics::request_body::RequestBodyError;
+/// use kv_api::envelope::failure;
+/// use kv_api::error::KvApiError;
+///
+/// let json = failure(&KvApiError::KeyNotFound.response(), ());
+/// assert!(json.starts_with(r#"{"result":null,"success":false,"errors":[{"code":10009,"#));
+///
+/// // Not an error of the API: it gets the code that the API has for 413.
+/// let json = failure(&RequestBodyError::TooLong.response(), ());
+/// assert!(json.contains(r#""code":10022"#));
+/// ```
 #[must_use]
 pub fn failure(error: &ErrorResponse, result: impl Serialize) -> String {
     let code = error.code().parse().unwrap_or(match error.status().code() {

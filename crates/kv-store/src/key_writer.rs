@@ -33,6 +33,27 @@ const FLUSH: Backoff = Backoff { cap_ms: 30_000, tries_max: u32::MAX, deadline_m
 /// What the object knows about its key. It stores this, and the value until KV has it.
 ///
 /// A later version of the Worker may add fields. A missing field has its default.
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::conditional::Preconditions;
+/// use kv_store::key_writer::{Due, KeyState, Newest};
+///
+/// let mut state = KeyState::new("users/ann");
+/// let always = Preconditions::default();
+/// state.accept("hash of a".to_owned(), &always)?;
+/// assert_eq!(state.due(0), Due::Put(1));
+/// state.put_succeeded(1, 5);
+///
+/// // Two writes less than a second later become one put of the last.
+/// state.accept("hash of b".to_owned(), &always)?;
+/// let version = state.accept("hash of c".to_owned(), &always)?;
+/// assert_eq!((state.due(10), state.due(1005)), (Due::Later(1005), Due::Put(version)));
+/// // Until then, a reader gets the newest value from the object.
+/// assert_eq!(state.newest(None, 10), Newest::InStorage(version));
+/// # Ok::<(), http_semantics::conditional::PreconditionFailed>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct KeyState {

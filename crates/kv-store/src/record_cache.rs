@@ -19,6 +19,26 @@ const FAILURE_MS: u64 = 5000;
 
 /// The records of one kind by key, bounded in bytes. Those whose last read of KV is the oldest
 /// are evicted first.
+///
+/// # Examples
+///
+/// A record that is fresh for ten seconds:
+///
+/// ```
+/// use kv_store::record_cache::{Lifetime, ReadFailure, RecordCache, RecordLookup, RecordState};
+///
+/// let mut cache: RecordCache<u32, &str> = RecordCache::new(65_536, 4096, 4096);
+/// let lifetime = Lifetime::of_rare(10_000);
+/// assert_eq!(cache.look_up("limit", lifetime, 0), RecordLookup::Read);
+/// cache.store("limit", Some("7".to_owned()), 7, 1, 0);
+/// assert!(matches!(cache.look_up("limit", lifetime, 9_999), RecordLookup::Fresh(_)));
+///
+/// // One request refreshes it in the background. KV now has a text that is no number, so 7 stays.
+/// assert!(matches!(cache.look_up("limit", lifetime, 10_000), RecordLookup::Refresh(_)));
+/// let broken = ReadFailure::Broken("not a number");
+/// let kept = cache.read_failed("limit", broken, lifetime.fresh_ms, 10_000..10_004).unwrap();
+/// assert_eq!((kept.value, kept.record_state), (7, RecordState::LastKnownGood));
+/// ```
 #[derive(Debug)]
 pub struct RecordCache<T, E> {
     records: Lru<CacheEntry<T>>,

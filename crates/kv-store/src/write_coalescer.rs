@@ -38,6 +38,28 @@ impl<V, O: Clone> WriteCoalescer<V, O> {
     /// Writes a value with `send`, or with the `send` of a concurrent caller. Returns the
     /// outcome of the write that had the value or replaced it; `None` if the sending caller was
     /// dropped before its end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::pin::pin;
+    /// use std::task::{Context, Poll, Waker};
+    ///
+    /// use kv_store::write_coalescer::{CoalescedPut, WriteCoalescer};
+    ///
+    /// let coalescer = WriteCoalescer::new();
+    /// let put = async |value: &str| format!("KV has {value}");
+    /// let mut first = pin!(coalescer.put("a", put));
+    /// let mut second = pin!(coalescer.put("b", put));
+    /// let mut cx = Context::from_waker(Waker::noop());
+    /// // The first caller lets others come before it sends.
+    /// assert!(first.as_mut().poll(&mut cx).is_pending());
+    /// assert!(second.as_mut().poll(&mut cx).is_pending());
+    /// let superseded = CoalescedPut::Superseded("KV has b".to_owned());
+    /// assert_eq!(first.poll(&mut cx), Poll::Ready(Some(superseded)));
+    /// let sent = CoalescedPut::Sent("KV has b".to_owned());
+    /// assert_eq!(second.poll(&mut cx), Poll::Ready(Some(sent)));
+    /// ```
     #[expect(clippy::missing_panics_doc, reason = "each value has a caller")]
     pub async fn put(&self, value: V, send: impl AsyncFn(V) -> O) -> Option<CoalescedPut<O>> {
         let (sender, outcome) = oneshot::channel();

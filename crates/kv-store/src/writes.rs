@@ -173,6 +173,18 @@ impl<'a> ValueRead<'a> {
     ///
     /// # Errors
     /// [`WriteError`] names the part that is wrong.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_semantics::request_target::RequestTarget;
+    /// use kv_store::writes::ValueRead;
+    ///
+    /// let target = RequestTarget::parse("https://edge.example/writes/hot?consistent=1");
+    /// let read = ValueRead::parse("hot", &target)?;
+    /// assert_eq!((read.key.as_str(), read.is_consistent), ("hot", true));
+    /// # Ok::<(), kv_store::writes::WriteError>(())
+    /// ```
     pub fn parse(encoded_key: &'a str, target: &RequestTarget<'_>) -> Result<Self, WriteError> {
         let key = key(encoded_key)?;
         no_other_parameters(target, &["consistent"])?;
@@ -226,6 +238,27 @@ impl<'a> WriteRun<'a> {
     ///
     /// # Errors
     /// [`WriteError`] names the part that is wrong.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_semantics::request_target::RequestTarget;
+    /// use kv_store::writes::{Wait, WriteError, WriteFields, WriteRun, WriteStrategy};
+    ///
+    /// let mut fields = WriteFields::default();
+    /// (fields.content_length, fields.has_body) = (Some("5"), true);
+    /// let url = "https://edge.example/writes/users%2Fann?strategy=coalesce&wait=durable";
+    /// let run = WriteRun::parse("users%2Fann", &RequestTarget::parse(url), &fields)?;
+    /// assert_eq!((run.key.as_str(), run.value_bytes), ("users/ann", Some(5)));
+    /// assert_eq!(run.strategy, WriteStrategy::Coalesce(Wait::Durable));
+    ///
+    /// // Only the key's Durable Object can compare before it writes.
+    /// fields.if_match = Some("\"7\"");
+    /// let url = "https://edge.example/writes/users%2Fann?strategy=direct";
+    /// let refused = WriteRun::parse("users%2Fann", &RequestTarget::parse(url), &fields);
+    /// assert_eq!(refused, Err(WriteError::Conditional));
+    /// # Ok::<(), WriteError>(())
+    /// ```
     pub fn parse(
         encoded_key: &'a str,
         target: &RequestTarget<'_>,

@@ -138,6 +138,56 @@ struct LastHandOver {
 }
 
 /// The counts of all isolates.
+///
+/// # Examples
+///
+/// ```
+/// # use metrics::history::HistoryStorage;
+/// # use std::cell::RefCell;
+/// # use std::collections::BTreeMap;
+/// # use std::convert::Infallible;
+/// #
+/// # #[derive(Default)]
+/// # struct Memory(RefCell<BTreeMap<String, String>>);
+/// #
+/// # impl HistoryStorage for Memory {
+/// #     type Error = Infallible;
+/// #     fn get(&self, key: &str) -> Result<Option<String>, Infallible> {
+/// #         Ok(self.0.borrow().get(key).cloned())
+/// #     }
+/// #     fn put(&self, key: &str, json: &str) -> Result<(), Infallible> {
+/// #         self.0.borrow_mut().insert(key.to_owned(), json.to_owned());
+/// #         Ok(())
+/// #     }
+/// #     fn delete(&self, key: &str) -> Result<(), Infallible> {
+/// #         self.0.borrow_mut().remove(key);
+/// #         Ok(())
+/// #     }
+/// #     fn range(&self, from: &str, to: &str) -> Result<Vec<(String, String)>, Infallible> {
+/// #         let (records, range) = (self.0.borrow(), from.to_owned()..to.to_owned());
+/// #         Ok(records.range(range).map(|(key, json)| (key.clone(), json.clone())).collect())
+/// #     }
+/// # }
+/// use metrics::collector::{HandOver, MinuteCounts};
+/// use metrics::counts::Counts;
+/// use metrics::history::{History, Resolution};
+///
+/// let counts = Counts { writes: 3, ..Counts::default() };
+/// let routes = [("/cache".into(), counts)].into();
+/// let minute = MinuteCounts { unix_seconds: 1_764_424_860, routes };
+/// let hand_over = HandOver { isolate: "a".into(), sequence: 1, minutes: vec![minute] };
+///
+/// // `Memory` implements `HistoryStorage` with a map.
+/// let history = History(Memory::default());
+/// let now_seconds = 1_764_424_925;
+/// history.accept(&hand_over, now_seconds)?;
+/// // The isolate saw a failure and hands the same counts over again: they count once.
+/// history.accept(&hand_over, now_seconds)?;
+/// assert_eq!(history.totals()?["/cache"].writes, 3);
+/// let minutes = history.points(Resolution::Minute, 3600, now_seconds)?;
+/// assert_eq!((minutes.len(), minutes[0].0), (1, 1_764_424_860));
+/// # Ok::<(), metrics::history::HistoryError<Infallible>>(())
+/// ```
 #[derive(Debug)]
 pub struct History<S>(pub S);
 

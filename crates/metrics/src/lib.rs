@@ -47,3 +47,8 @@ pub mod report;
 pub fn is_on(var: &str) -> bool {
     var.trim().eq_ignore_ascii_case("on")
 }
+
+// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -30,6 +30,49 @@ pub enum TryResult {
 }
 
 /// The state of failover in one isolate, for all storefronts.
+///
+/// # Examples
+///
+/// `plan` is the [`RequestPlan`] of a `GET`, and [`TryResult`] is how a try ended.
+///
+/// ```
+/// # use http_semantics::fields::HeaderSection;
+/// # use http_semantics::request_target::RequestTarget;
+/// # use http_semantics::upstream_timeout::UpstreamTimeout;
+/// # use tenant_router::request_plan::{RequestPlan, RoutedRequest, RoutingSettings};
+/// # use tenant_router::storefront_address::{Hosts, StorefrontAddress};
+/// # use tenant_router::storefront_record::RoutingEntry;
+/// #
+/// use std::time::Duration;
+///
+/// use tenant_router::failover::{Failover, TryResult};
+///
+/// let json = r#"{"origin": "https://tea.example", "fallback": "https://backup.example"}"#;
+/// # let entry = RoutingEntry::parse("tea", json, None).unwrap();
+/// # let RoutingEntry::Record(record) = entry else { panic!("it is a storefront") };
+/// # let target = RequestTarget::parse("https://shops.example/stores/tea/cart");
+/// # let host = Hosts::parse("", "").match_host(target.authority);
+/// # let address = StorefrontAddress::of(&host, &target).unwrap();
+/// # let fields = HeaderSection::default();
+/// # let (method, has_body) = ("GET", false);
+/// # let request = RoutedRequest { method, target: &target, fields: &fields, has_body };
+/// # let timeout = UpstreamTimeout::from_milliseconds(10_000);
+/// # let settings = RoutingSettings { token: None, visitor_key: None, timeout };
+/// # let plan = RequestPlan::new(&request, &address, &record, &settings, || 0).unwrap();
+/// let mut failover = Failover::new(65_536);
+/// let fallback = record.fallback.as_ref();
+/// let first = failover.first(&plan, fallback, 1000)?;
+///
+/// // It is overloaded, and says so after 80 ms. It is tried once more, for the time that is left.
+/// let (failed, spent) = (TryResult::Response(503), Duration::from_millis(80));
+/// let (second, time_left) = failover.after(&plan, first, failed, spent, 1080).second.unwrap();
+/// assert_eq!((second, time_left.as_millis()), (first, 9920));
+///
+/// // That fails, too, so the fallback serves the request.
+/// failover.record_second(&plan, (first, second), failed, time_left, 1160);
+/// assert_eq!(failover.fallback(fallback, &plan, Some(failed), 1160), fallback);
+/// # Ok::<(), tenant_router::TenantError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Failover {
     circuits: Circuits,

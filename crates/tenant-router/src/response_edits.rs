@@ -56,6 +56,40 @@ impl<F: Fields> ProxiedResponse<'_, F> {
     ///    it, the response becomes `private`. A variant's response becomes `private`, too, unless
     ///    the record sets the field or the origin says what shared caches may do.
     /// 5. The fields that say who served it are set, and the cookie of a new visitor is added.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use http_semantics::request_target::RequestTarget;
+    /// # use tenant_router::storefront_address::{Hosts, StorefrontAddress};
+    /// # use tenant_router::storefront_record::RoutingEntry;
+    /// #
+    /// use http_semantics::fields::HeaderSection;
+    /// use kv_store::record_cache::RecordState;
+    /// use tenant_router::request_plan::RouteTarget;
+    /// use tenant_router::response_edits::ProxiedResponse;
+    ///
+    /// let url = "https://shops.example/stores/tea/order";
+    /// let json = r#"{"origin": "https://tea.example/shop"}"#;
+    /// # let target = RequestTarget::parse(url);
+    /// # let host = Hosts::parse("", "").match_host(target.authority);
+    /// # let address = StorefrontAddress::of(&host, &target).unwrap();
+    /// # let entry = RoutingEntry::parse("tea", json, None).unwrap();
+    /// # let RoutingEntry::Record(record) = entry else { panic!("it is a storefront") };
+    /// let upstream = record.upstreams().next().unwrap();
+    /// let fields = HeaderSection::from(&[("location", "https://tea.example/shop/cart")]);
+    /// let response = ProxiedResponse {
+    ///     fields: &fields,
+    ///     target: RouteTarget { variant: None, upstream },
+    ///     is_fallback: false,
+    ///     record_state: RecordState::Current,
+    ///     set_cookie: None,
+    /// };
+    /// let edits = response.edits(&target, &address, &record);
+    /// let location = ("location".into(), "https://shops.example/stores/tea/cart".into());
+    /// assert!(edits.set.contains(&location));
+    /// assert!(edits.set.contains(&("cache-control".into(), "private".into())));
+    /// ```
     #[must_use]
     pub fn edits<'e>(
         &'e self,

@@ -16,6 +16,21 @@ use kv_store::record;
 /// [`ErrorCode::ParseError`] if the body is not a JSON object, and
 /// [`ErrorCode::InvalidContext`] if the context is not an object or its targeting key cannot be
 /// a user id.
+///
+/// # Examples
+///
+/// ```
+/// use feature_flags::ofrep::{ErrorCode, parse_request};
+///
+/// let body = br#"{"context": {"targetingKey": "ann", "plan": "pro"}}"#;
+/// let context = parse_request(body, "users/")?;
+/// assert_eq!(context.targeting_key.as_deref(), Some("ann"));
+/// assert_eq!(context.attributes["plan"], "pro");
+///
+/// let error = parse_request(br#"{"context": {"targetingKey": 7}}"#, "users/").unwrap_err();
+/// assert_eq!(error.code, ErrorCode::InvalidContext);
+/// # Ok::<(), feature_flags::ofrep::OfrepError>(())
+/// ```
 pub fn parse_request(body: &[u8], prefix: &str) -> Result<EvaluationContext, OfrepError> {
     if body.trim_ascii().is_empty() {
         return Ok(EvaluationContext::default());

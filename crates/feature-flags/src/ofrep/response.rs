@@ -23,6 +23,26 @@ pub struct BulkEvaluation {
 /// # Errors
 /// [`ErrorCode::FlagNotFound`] if there is no such flag, and [`ErrorCode::TargetingKeyMissing`]
 /// if a percentage must be decided and the context has no targeting key.
+///
+/// # Examples
+///
+/// ```
+/// use feature_flags::flags::{Definitions, Subject, UserAttributes};
+/// use feature_flags::ofrep::{OfrepError, parse_request, single};
+///
+/// let json = r#"{"flags": {"new-checkout": {"default": "on"}}}"#;
+/// let definitions = Definitions::parse(json).unwrap();
+/// let context = parse_request(br#"{"context": {"targetingKey": "ann"}}"#, "")?;
+/// let subject = Subject {
+///     targeting_key: context.targeting_key.as_deref(),
+///     context: &context.attributes,
+///     record: UserAttributes::NoRecord,
+/// };
+/// let json = single("new-checkout", &definitions, &subject)?;
+/// assert!(json.starts_with(r#"{"key":"new-checkout","value":true,"variant":"on""#));
+/// assert_eq!(single("checkout", &definitions, &subject), Err(OfrepError::flag_not_found()));
+/// # Ok::<(), OfrepError>(())
+/// ```
 pub fn single(flag: &str, definitions: &Definitions, subject: &Subject<'_>) -> Result<String, OfrepError> {
     let Some(found) = definitions.get(flag) else {
         return Err(OfrepError::flag_not_found());
@@ -35,6 +55,25 @@ pub fn single(flag: &str, definitions: &Definitions, subject: &Subject<'_>) -> R
 
 /// Evaluates all flags. One that cannot be evaluated is listed with its error, as the schema
 /// `evaluationFailure`.
+///
+/// # Examples
+///
+/// ```
+/// use feature_flags::flags::{Definitions, Subject, UserAttributes};
+/// use feature_flags::ofrep::{bulk, is_not_modified};
+/// use serde_json::{Map, Value};
+///
+/// let json = r#"{"flags": {"new-checkout": {"default": "on"}}}"#;
+/// let definitions = Definitions::parse(json).unwrap();
+/// let (context, record) = (Map::new(), UserAttributes::NoRecord);
+/// let subject = Subject { targeting_key: None, context: &context, record };
+/// let evaluation = bulk(&definitions, &subject);
+/// let json: Value = serde_json::from_str(&evaluation.json)?;
+/// assert_eq!(json["flags"][0]["value"], true);
+/// // A client that polls sends the tag, and gets a 304 until a flag has another value.
+/// assert!(is_not_modified(Some(&evaluation.etag), &evaluation.etag));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[must_use]
 pub fn bulk(definitions: &Definitions, subject: &Subject<'_>) -> BulkEvaluation {
     let mut json = String::with_capacity(definitions.len() * 128);

@@ -89,6 +89,23 @@ pub struct RunReport {
 
 impl RunReport {
     /// Returns the report of these results.
+    ///
+    /// # Examples
+    ///
+    /// One write, whose second put KV accepted:
+    ///
+    /// ```
+    /// use kv_store::writes::{Attempt, RetriedAttempt, RunReport, Try};
+    ///
+    /// let tries = vec![
+    ///     Try { started_ms: 0, ended_ms: 4, is_accepted: false },
+    ///     Try { started_ms: 700, ended_ms: 704, is_accepted: true },
+    /// ];
+    /// let attempt = Attempt::retried(1, &Ok(()));
+    /// let write = RetriedAttempt { attempt, tries, started_ms: 0, ended_ms: 704 };
+    /// let report = RunReport::new(vec![write], 704);
+    /// assert_eq!((report.acknowledged, report.puts), (1, 2));
+    /// ```
     #[must_use]
     pub fn new(attempts: Vec<RetriedAttempt>, elapsed_ms: u64) -> Self {
         let acknowledged = attempts.iter().filter(|write| write.attempt.success).count();
