@@ -6,6 +6,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { join, posix } from "node:path";
 import { describe, test } from "node:test";
 import { ROOT } from "../../scripts/run.mjs";
+import { readToml } from "../../scripts/toml.mjs";
 import { anchorsOf, blocksOf, pages, proseOf, read } from "./markdown.mjs";
 
 const README_WORDS = 700;
@@ -86,6 +87,20 @@ describe("files that pages name", () => {
     assert.equal(paragraphs.length, 5);
     for (const [number, text] of paragraphs) assert.equal([...text.matchAll(FILE)].length, Number(number), text);
   });
+});
+
+test("ARCHITECTURE.md: the tables of dependencies have the packages of every Cargo.toml and of package.json", async () => {
+  const manifests = execFileSync("git", ["ls-files", "Cargo.toml", "*/Cargo.toml"], { cwd: ROOT, encoding: "utf8" }).trim().split("\n");
+  const crates = (await Promise.all(manifests.map(readToml)))
+    .flatMap((manifest) => Object.entries({ ...manifest.dependencies, ...manifest["dev-dependencies"], ...manifest["build-dependencies"] }))
+    .filter(([, { path }]) => path === undefined)
+    .map(([name]) => name);
+  const { dependencies, devDependencies } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+  const [, section] = read("ARCHITECTURE.md").split("\n## Dependencies\n");
+  const rows = section.split("\n## ")[0].matchAll(/^\| (`.+?) \| /gm);
+  const named = [...rows].flatMap(([, cell]) => [...cell.matchAll(/`([^`]+)`/g)].map(([, name]) => name));
+  const sorted = (names) => [...new Set(names)].sort();
+  assert.deepEqual(sorted(named), sorted([...crates, ...Object.keys({ ...dependencies, ...devDependencies })]));
 });
 
 test("console/README.md names every file of the page but its panels", () => {
