@@ -3,12 +3,12 @@
 // - Comments on lines of their own and the prose of pages end before column 100 if they can be
 //   broken.
 // - No two types have the same name, except in files of tests and examples.
-// - There are no import cycles.
+// - There are no import cycles, and no job imports another.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { linesOf as linesOfPage, pages } from "../tests/docs/markdown.mjs";
-import { importCycles } from "./import-cycles.mjs";
+import { importCycles, importsBetweenJobs } from "./imports.mjs";
 import { Failure, ROOT } from "./run.mjs";
 
 const COLUMNS = 99;
@@ -30,7 +30,8 @@ export function lintText() {
   const production = sources.filter((file) => file.endsWith(".rs") && !IN_TESTS.test(file));
   faults.push(...repeatedTypes(production));
   const modules = [...production, ...sources.filter((file) => !file.endsWith(".rs"))];
-  faults.push(...importCycles(new Map(modules.map((file) => [file, linesOf(file).join("\n")]))));
+  const texts = new Map(modules.map((file) => [file, linesOf(file).join("\n")]));
+  faults.push(...importCycles(texts), ...importsBetweenJobs(texts));
   if (faults.length > 0) throw new Failure(`${faults.join("\n")}\n${faults.length} faults in comments, pages, names and imports.`);
 }
 

@@ -17,6 +17,8 @@ mod http;
 mod isolate;
 mod jobs;
 mod kv;
+#[cfg(feature = "metrics")]
+mod metering;
 mod platform;
 mod routes;
 
@@ -84,7 +86,7 @@ async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> worker::Res
     let context = Rc::new(RequestContext::new(request, method.to_owned(), env, vars.clone(), ctx, route.name()));
     let responding = pin!(respond(&context, &route, &target));
     #[cfg(feature = "metrics")]
-    let responding = jobs::metrics::counted(&context, responding);
+    let responding = metering::counted(&context, responding);
     responding.await
 }
 

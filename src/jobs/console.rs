@@ -8,6 +8,8 @@ pub(crate) mod error;
 mod findings;
 #[cfg(feature = "flags")]
 mod flags;
+#[cfg(feature = "metrics")]
+mod metrics;
 pub(crate) mod page;
 #[cfg(feature = "assets")]
 mod releases;
@@ -32,8 +34,6 @@ use crate::http::access::{AccessError, access};
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
-#[cfg(feature = "metrics")]
-use crate::jobs;
 use crate::routes::MethodNotAllowed;
 
 /// Returns the response to a call of the API. `path` is what follows `/console/api/`, still
@@ -59,11 +59,7 @@ pub(crate) async fn api(
         #[cfg(feature = "flags")]
         "flags" => flags::handle(&request).await,
         #[cfg(feature = "metrics")]
-        "metrics" if call.is_empty() => {
-            request.require_method("GET")?;
-            caller.check_administration().map_err(ConsoleError::of_access)?;
-            jobs::metrics::series(context, target).await
-        }
+        "metrics" => metrics::handle(&request).await,
         #[cfg(feature = "assets")]
         "releases" => releases::handle(&request).await,
         #[cfg(feature = "storefronts")]

@@ -31,9 +31,9 @@ use worker::web_sys;
 
 use crate::http::response;
 use crate::isolate::Isolate;
-#[cfg(feature = "metrics")]
-use crate::jobs::metrics::hand_over_after_object;
 use crate::kv::put::{PutOptions, PutValue};
+#[cfg(feature = "metrics")]
+use crate::metering::hand_over_after_object;
 use crate::platform::bindings::Bindings;
 use crate::platform::bytes::chunks;
 use crate::platform::clock::Clock;

@@ -17,7 +17,7 @@ use worker::web_sys;
 
 use crate::http::response;
 #[cfg(feature = "metrics")]
-use crate::jobs::metrics::hand_over_after_object;
+use crate::metering::hand_over_after_object;
 use crate::platform::bindings::Bindings;
 use crate::platform::clock::Clock;
 use crate::platform::durable_objects::{DurableObjectState, DurableObjectStorage, text_of};

@@ -1,6 +1,6 @@
-// Finds import cycles: among Rust files of a crate by their paths that begin with `crate` or
-// `super`, among JavaScript files by their relative imports. What a module uses of the
-// modules inside it is no import, because it contains them.
+// Finds import cycles and imports of one job by another. Imports of a Rust file are its paths that
+// begin with `crate` or `super`, those of a JavaScript file its relative imports. What a module
+// uses of the modules inside it is no import, because it contains them.
 import { posix } from "node:path";
 
 /**
@@ -8,7 +8,7 @@ import { posix } from "node:path";
  * before. `sources` has the text of each file by its path.
  */
 export function importCycles(sources) {
-  const imports = new Map([...sources].map(([file, text]) => [file, file.endsWith(".rs") ? rustImports(file, text, sources) : scriptImports(file, text)]));
+  const imports = importsOf(sources);
   const reported = new Set();
   const cycles = [];
   for (const file of sources.keys()) {
@@ -17,6 +17,21 @@ export function importCycles(sources) {
     for (const { from } of cycle) reported.add(from);
   }
   return cycles;
+}
+
+/** Returns a sentence for each import of one job's file by another's. `sources` as above. */
+export function importsBetweenJobs(sources) {
+  const jobOf = (file) => /^src\/jobs\/(\w+)/.exec(file)?.[1];
+  return [...importsOf(sources)].flatMap(([file, imports]) =>
+    [...imports]
+      .filter(([to]) => jobOf(file) && jobOf(to) && jobOf(to) !== jobOf(file))
+      .map(([to, line]) => `${file}:${line}: the job ${jobOf(file)} imports ${to}, of another job.`),
+  );
+}
+
+/** Returns the imports of each file: the line of one by the file that it names. */
+function importsOf(sources) {
+  return new Map([...sources].map(([file, text]) => [file, file.endsWith(".rs") ? rustImports(file, text, sources) : scriptImports(file, text)]));
 }
 
 /** Returns the fewest imports that lead from a file back to it; none if it is in no cycle. */

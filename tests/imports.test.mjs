@@ -1,7 +1,7 @@
-// The check of `lint-text` that there are no import cycles.
+// The checks of `lint-text` that there are no import cycles, and that no job imports another.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { importCycles } from "../scripts/import-cycles.mjs";
+import { importCycles, importsBetweenJobs } from "../scripts/imports.mjs";
 
 const cycles = (sources) => importCycles(new Map(Object.entries(sources)));
 
@@ -32,4 +32,19 @@ test("child modules, inline modules, tests, comments and string literals make no
     [],
   );
   assert.deepEqual(cycles({ "x.js": 'import { y } from "./y.js";', "y.js": '/**\n * @param {import("./x.js").X} x\n */\n// import "./x.js"' }), []);
+});
+
+test("an import of one job by another is reported, one within a job or of what jobs share is not", () => {
+  const sources = {
+    "src/lib.rs": "mod jobs;\nmod kv;\nuse crate::jobs::a;",
+    "src/jobs.rs": "pub mod a;\npub mod b;",
+    "src/jobs/a.rs": "mod inner;\nuse super::b::B;",
+    "src/jobs/a/inner.rs": "use super::A;\nuse crate::kv::Kv;\nfn f() { crate::jobs::b::f() }",
+    "src/jobs/b.rs": "use crate::kv::Kv;",
+    "src/kv.rs": "",
+  };
+  assert.deepEqual(importsBetweenJobs(new Map(Object.entries(sources))), [
+    "src/jobs/a.rs:2: the job a imports src/jobs/b.rs, of another job.",
+    "src/jobs/a/inner.rs:3: the job a imports src/jobs/b.rs, of another job.",
+  ]);
 });
