@@ -6,18 +6,25 @@
 // - There are no import cycles, and no job imports another.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import { linesOf as linesOfPage, pages } from "../tests/docs/markdown.mjs";
 import { importCycles, importsBetweenJobs } from "./imports.mjs";
 import { Failure, ROOT } from "./run.mjs";
 
 const COLUMNS = 99;
 
+/** Match comments on lines of their own; in TOML, also behind a value. */
+const SCRIPT_COMMENT = /^\s*(\/\/|\/?\*)/;
+const COMMENT = { ".rs": /^\s*\/\//, ".toml": /(^|\s)#\s/, ".mjs": SCRIPT_COMMENT, ".js": SCRIPT_COMMENT, ".jsx": SCRIPT_COMMENT };
+
 /** Matches a comment of one long word, and a line with a long URL. They may be longer. */
 const UNBREAKABLE = /^\s*(\/\/[/!]?|\*)\s*\S+\s*$|https?:\/\/\S{40,}/;
 
 /** Matches the definition of a type. Associated types are indented, and belong to their trait. */
 const TYPE = /^\s*(?:pub(?:\([^)]*\))? )?(?:struct|enum|union|trait) ([A-Z]\w*)|^(?:pub(?:\([^)]*\))? )?type ([A-Z]\w*)/;
+
+/** Matches the definition of a type of JavaScript, in a block of the bindings to it. */
+const EXTERN_TYPE = /^\s*(?:pub(?:\([^)]*\))? )?type ([A-Z]\w*);/;
 
 /** Matches files of tests and examples: no other file sees their types. */
 const IN_TESTS = /(^|\/)(tests|examples)(\/|\.rs$)/;
@@ -26,7 +33,8 @@ const IN_TESTS = /(^|\/)(tests|examples)(\/|\.rs$)/;
 export function lintText() {
   const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { cwd: ROOT, encoding: "utf8" }).trim().split("\n");
   const sources = files.filter((file) => /\.(rs|mjs|jsx?)$/.test(file));
-  const faults = [...sources.flatMap(longComments), ...pages().filter(isHandwritten).flatMap(longProse)];
+  const settings = files.filter((file) => file.endsWith(".toml"));
+  const faults = [...[...sources, ...settings].flatMap(longComments), ...pages().filter(isHandwritten).flatMap(longProse)];
   const production = sources.filter((file) => file.endsWith(".rs") && !IN_TESTS.test(file));
   faults.push(...repeatedTypes(production));
   const modules = [...production, ...sources.filter((file) => !file.endsWith(".rs"))];
@@ -40,7 +48,7 @@ const linesOf = (file) => readFileSync(join(ROOT, file), "utf8").split("\n");
 
 function longComments(file) {
   return linesOf(file).flatMap((line, index) => {
-    const isComment = (file.endsWith(".rs") ? /^\s*\/\// : /^\s*(\/\/|\/?\*)/).test(line);
+    const isComment = COMMENT[extname(file)].test(line);
     if (!isComment || columnsOf(line) <= COLUMNS || UNBREAKABLE.test(line)) return [];
     return [`${file}:${index + 1}: the comment ends at column ${columnsOf(line)}; ${COLUMNS} at most.`];
   });
@@ -58,9 +66,11 @@ function longProse(page) {
 function repeatedTypes(files) {
   const places = new Map();
   for (const file of files) {
+    let isInExtern = false;
     linesOf(file).forEach((line, index) => {
+      if (/^\S.*\{$/.test(line)) isInExtern = line.includes('extern "C"');
       const [, name, alias] = TYPE.exec(line) ?? [];
-      const type = name ?? alias;
+      const type = name ?? alias ?? (isInExtern ? EXTERN_TYPE.exec(line)?.[1] : undefined);
       if (type) places.set(type, [...(places.get(type) ?? []), `${file}:${index + 1}`]);
     });
   }
