@@ -45,13 +45,13 @@ const KINDS = {
   missing: { status: 404 },
 };
 
-/** Responds with the marks of those for whom the response is made, as JSON. */
+/** Responds with those for whom the response is made, as JSON. */
 function respond({ target, field }) {
   const [, site, path] = /^\/([^/?]*)\/?([^?]*)/.exec(target);
   const { personal, status = 200, ...fields } = KINDS[path.split("/").at(-1)] ?? KINDS.public;
-  const marks = { site, path, language: fields.Vary ? (field("accept-language") ?? null) : null, user: personal ? (field(personal) ?? null) : null };
-  const headers = Object.entries({ "Content-Type": "application/json", "X-Marks": "1", ...fields }).map(([name, value]) => `${name}: ${value}`);
-  return { status, headers, body: JSON.stringify(marks) };
+  const audience = { site, path, language: fields.Vary ? (field("accept-language") ?? null) : null, user: personal ? (field(personal) ?? null) : null };
+  const headers = Object.entries({ "Content-Type": "application/json", "X-Audience": "1", ...fields }).map(([name, value]) => `${name}: ${value}`);
+  return { status, headers, body: JSON.stringify(audience) };
 }
 
 const upstream = await startScriptedUpstream();
@@ -155,9 +155,9 @@ const bodyOf = ({ bytes }) => bytes.toString("latin1").replace(/"lastUpdated":"[
 function mistakeIn(given, expected) {
   const differs = ["content-type", "content-language", "content-encoding"].find((name) => given.headers[name] !== expected.headers[name]);
   if (given.status !== expected.status || differs) return `${differs ?? "status"} is another one`;
-  if (given.headers["x-marks"] === undefined) return bodyOf(given) === bodyOf(expected) ? undefined : "the body is another one";
-  const [{ user, ...marks }, { user: expectedUser, ...expectedMarks }] = [given.json(), expected.json()];
-  if (JSON.stringify(marks) !== JSON.stringify(expectedMarks)) return "it is of another site, path or language";
+  if (given.headers["x-audience"] === undefined) return bodyOf(given) === bodyOf(expected) ? undefined : "the body is another one";
+  const [{ user, ...audience }, { user: expectedUser, ...expectedAudience }] = [given.json(), expected.json()];
+  if (JSON.stringify(audience) !== JSON.stringify(expectedAudience)) return "it is of another site, path or language";
   // A response to a visitor without credentials is one for everybody.
   return user === null || user === expectedUser ? undefined : `it was made for ${user}`;
 }

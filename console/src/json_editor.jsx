@@ -55,7 +55,7 @@ function Editor({ language, label, value, onChange, readOnly = false, findings =
    * The text that `onChange` got last. If it comes back as `value`, it need not be compared with
    * the editor's.
    */
-  const told = useRef(null);
+  const reported = useRef(null);
   const [writable, wrapping] = useRef([new Compartment(), new Compartment()]).current;
 
   useLayoutEffect(() => {
@@ -68,8 +68,8 @@ function Editor({ language, label, value, onChange, readOnly = false, findings =
       EditorView.updateListener.of((update) => {
         const areFromProps = update.transactions.every((transaction) => transaction.isUserEvent("props"));
         if (!update.docChanged || areFromProps) return;
-        told.current = update.state.doc.toString();
-        changed.current?.(told.current);
+        reported.current = update.state.doc.toString();
+        changed.current?.(reported.current);
       }),
       writable.of(EditorState.readOnly.of(readOnly)),
       wrapping.of(wrappingFor(value)),
@@ -80,7 +80,7 @@ function Editor({ language, label, value, onChange, readOnly = false, findings =
 
   useLayoutEffect(() => {
     const { state } = view.current;
-    if (value === told.current || state.doc.toString() === normalised(value)) return;
+    if (value === reported.current || state.doc.toString() === normalised(value)) return;
     const changes = { from: 0, to: state.doc.length, insert: value };
     view.current.dispatch({ changes, userEvent: "props", effects: wrapping.reconfigure(wrappingFor(value)) });
   }, [value]);

@@ -39,8 +39,8 @@ impl KeyWriters {
     }
 
     /// Returns the object's reply, with the newest value of the key as a stream if it says that
-    /// there is one. It asks a second time after an error, because a deploy restarts the object.
-    /// The error is that of the second time.
+    /// there is one. After an error it asks once more, because a deploy restarts the object, and
+    /// returns the second error if that fails, too.
     pub(crate) async fn read(&self, key: &Key<'_>) -> Result<(WriterReply, JsValue), String> {
         let request = WriterRequest::Read { key: key.as_str().to_owned() };
         match self.call(key, &request, None, REPLY_TIMEOUT).await {

@@ -27,7 +27,7 @@ export const read = (page) => readFileSync(join(ROOT, page), "utf8");
 /**
  * Returns the page's lines, each as `{ number, text, fence }`. `fence` is undefined for prose;
  * the lines of one code block share one object, `{ info, line, lines }`, with the words after
- * the opening marks, the number of that line and the lines of code.
+ * the opening backticks, the number of that line and the lines of code.
  */
 export function linesOf(page) {
   let fence;
@@ -35,14 +35,14 @@ export function linesOf(page) {
     .split("\n")
     .map((text, index) => {
       const number = index + 1;
-      const marks = text.match(/^\s*(`{3,})(.*)$/);
-      if (fence === undefined && marks) {
-        fence = { marks: marks[1], info: marks[2].trim().split(/\s+/), line: number, lines: [] };
+      const opening = text.match(/^\s*(`{3,})(.*)$/);
+      if (fence === undefined && opening) {
+        fence = { backticks: opening[1], info: opening[2].trim().split(/\s+/), line: number, lines: [] };
         return { number, text, fence };
       }
       const line = { number, text, fence };
       if (fence !== undefined) {
-        if (text.trim() === fence.marks) fence = undefined;
+        if (text.trim() === fence.backticks) fence = undefined;
         else fence.lines.push(text);
       }
       return line;

@@ -46,7 +46,7 @@ export function CachePanel({ session }) {
           </Button>
         </form>
         <Failure error={looking.error} />
-        {looking.result && <Stored {...looking.result} />}
+        {looking.result && <StoredVariants {...looking.result} />}
         <p class="help">This reads KV, which may be a minute behind. An isolate may have another state in its memory for a few seconds.</p>
       </section>
       {session.everything && <Purge url={url} onPurged={() => looking.result && look(looking.result.url)} />}
@@ -54,7 +54,7 @@ export function CachePanel({ session }) {
   );
 }
 
-function Stored({ url, isStored, variants, isComplete }) {
+function StoredVariants({ url, isStored, variants, isComplete }) {
   return (
     <div role="status">
       <Notice kind={isStored ? "good" : ""}>

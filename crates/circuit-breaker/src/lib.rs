@@ -19,15 +19,15 @@
 //!
 //! # Four circuits
 //!
-//! A circuit protects an upstream, but no stranger may use it to close an upstream to others. A
+//! A circuit protects an upstream, but no stranger may use it to keep others from an upstream. A
 //! visitor chooses the path, the fields and the body, and so can make requests fail as often as
 //! they like. So there are four circuits. The words are Envoy's (outlier detection, minimum
 //! request volume, panic threshold):
 //!
-//! | what is closed | failures | of one visitor at most | at one path at most | condition |
+//! | circuit of | failures | of one visitor at most | at one path at most | condition |
 //! |---|---|---|---|---|
-//! | a path, from one visitor | 5 in 10 s | 5 | 5 | none |
-//! | a path, from everybody | 5 in 10 s | 2 | 5 | it has failed for 5 s |
+//! | a path, for one visitor | 5 in 10 s | 5 | 5 | none |
+//! | a path, for everybody | 5 in 10 s | 2 | 5 | it has failed for 5 s |
 //! | an upstream that is an outlier | 5 in 10 s | 5 | 5 | there is an alternative to it |
 //! | an upstream that does not respond | 20 in 30 s | 4 | 4 | it has failed for 10 s |
 //!
@@ -37,8 +37,8 @@
 //! or at one path replace their older ones: twenty failures come from at least five visitors and
 //! five paths.
 //!
-//! A visitor is an IPv4 address or an IPv6 /48. A path is a method and a URL: with the query if
-//! the path is closed, and without it if its failures are limited.
+//! A visitor is an IPv4 address or an IPv6 /48. A path is a method and a URL. The
+//! circuits of a path tell queries apart; the limit of failures at one path does not.
 //!
 //! # Time
 //!
@@ -80,10 +80,10 @@ pub use request_key::{RequestKey, client_address};
 
 use kv_store::lru::Lru;
 
-/// A path that fails for one visitor is closed to that visitor.
+/// The circuit of a path that fails for one visitor is open for that visitor alone.
 const PATH_OF_CLIENT: Threshold =
     Threshold { failures: 5, client_max: 5, path_max: 5, window_ms: 10_000, sustained_ms: 0, probes: 1 };
-/// A path that fails for three visitors is closed to everybody.
+/// The circuit of a path that fails for three visitors is open for everybody.
 const PATH: Threshold =
     Threshold { failures: 5, client_max: 2, path_max: 5, window_ms: 10_000, sustained_ms: 5_000, probes: 3 };
 /// An upstream that fails, even at one path only, is an outlier: alternatives are preferred.

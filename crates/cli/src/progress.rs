@@ -44,7 +44,8 @@ pub(crate) struct Phase {
 }
 
 impl Progress {
-    /// Nothing is reported with `json`, because a program reads the output.
+    /// Returns the progress of a command. With `json` it shows nothing, because a program reads
+    /// the output.
     pub(crate) fn new(json: bool) -> Self {
         Self(match json {
             true => ProgressOutput::Silent,

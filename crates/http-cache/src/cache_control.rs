@@ -80,9 +80,10 @@ pub struct CacheControl {
     pub must_understand: bool,
     /// `only-if-cached` (§5.2.1.7).
     pub only_if_cached: bool,
-    /// `max-age` (§5.2.1.1, §5.2.2.1); 0 if it is invalid.
+    /// `max-age` (§5.2.1.1, §5.2.2.1). In `Cache-Control`, an invalid one is 0 (§4.2.1); in a
+    /// targeted field it is ignored (RFC 9213 §2.1).
     pub max_age: Option<u64>,
-    /// `s-maxage` (§5.2.2.10); 0 if it is invalid.
+    /// `s-maxage` (§5.2.2.10). An invalid one as for `max_age`.
     pub s_maxage: Option<u64>,
     /// `min-fresh` (§5.2.1.3). An invalid one is ignored, as caches may do with request
     /// directives (§5.2.1).

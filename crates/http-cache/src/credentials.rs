@@ -1,7 +1,8 @@
 //! Which request fields identify the client.
 //!
-//! The response to such a request may be made for that visitor alone, even if the upstream does
-//! not say so: a page that reads a session cookie but sends no `Cache-Control`, for example.
+//! The response to a request with such fields may be made for that visitor alone, even if the
+//! upstream does not say so: a page that reads a session cookie but sends no `Cache-Control`, for
+//! example.
 
 use http_semantics::fields::{self, Fields};
 

@@ -413,9 +413,9 @@ impl<B: StoredBody> Exchange<B> {
     /// Returns the exchange for the page of this view, or for the URL that the page redirects to.
     /// It waits for no other request if this one has.
     ///
-    /// It asks the upstream even if a fresh response is stored, if this one is a refresh, or if a
-    /// hard purge covers the stored view: a new one is as old as the oldest of its responses, and
-    /// that must not be from before the purge.
+    /// In two cases it asks the upstream even if a fresh response is stored: this exchange is a
+    /// refresh, or a hard purge covers the stored view. A new view is as old as the oldest of its
+    /// responses, which must not be from before the purge.
     #[must_use]
     pub fn page(&self, url: CachedUrl) -> Self {
         let mut page = Self::new("GET", url, &HeaderSection::default());

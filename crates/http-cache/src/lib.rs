@@ -25,7 +25,7 @@
 //!    stale response is still current. A 304 makes it fresh again ([`validation`]).
 //!    [`upstream_request`] writes that request.
 //! 8. A new response is stored only if nothing forbids it ([`storable`]): `no-store`, `private`,
-//!    or credentials in the request ([`credentials`]), unless the response says that it is fresh.
+//!    or credentials in the request ([`credentials`]), unless the response allows that.
 //! 9. The client receives the whole response, a range of it, or a 304 ([`client_response`]), with
 //!    a `Cache-Status` that says what happened ([`cache_status`]).
 //!

@@ -88,8 +88,9 @@ pub enum PurgeMode {
     /// They are not used any more.
     #[default]
     Hard,
-    /// They count as stale. They are served while they are refreshed, and as long as that fails,
-    /// to requests that do not ask for a fresh one, but not for longer than without the purge.
+    /// They count as stale: they are served while one request refreshes them, and as long as that
+    /// fails. A request that asks for a fresh response does not get them, and none gets them for
+    /// longer than without the purge.
     Soft,
 }
 
@@ -98,7 +99,7 @@ pub enum PurgeMode {
 pub struct Purge {
     /// What is purged.
     pub target: PurgeTarget,
-    /// What that means for the responses.
+    /// Whether the stored responses are unusable or stale afterwards.
     pub mode: PurgeMode,
     /// When, in milliseconds since the Unix epoch. A response that was requested later is not
     /// covered.
@@ -333,7 +334,7 @@ fn sentence(faults: &[Fault]) -> String {
 pub struct PurgeRequest {
     /// What is purged, without duplicates.
     pub targets: Vec<PurgeTarget>,
-    /// What that means for the responses.
+    /// Whether the stored responses are unusable or stale afterwards.
     pub mode: PurgeMode,
 }
 

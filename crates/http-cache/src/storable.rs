@@ -250,8 +250,8 @@ fn is_never_stored(status: u16) -> bool {
     matches!(status, 428 | 429 | 431 | 511)
 }
 
-/// Returns true for the status of a response to a range or a condition, which no other request
-/// has.
+/// Returns true for a status that answers a range or a condition, and so suits no request without
+/// them.
 fn is_partial(status: u16) -> bool {
     matches!(status, 206 | 304 | 412 | 416)
 }

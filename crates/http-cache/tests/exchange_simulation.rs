@@ -165,7 +165,7 @@ fn value_of(request: &HeaderSection, name: &str) -> String {
 
 /// What an upstream sent, or what was made of that for the view of a page.
 #[derive(Debug, Clone)]
-struct Content {
+struct UpstreamContent {
     resource: usize,
     /// The request fields that selected it, and their values.
     selected_by: Vec<(&'static str, String)>,
@@ -187,13 +187,13 @@ struct Link {
 
 #[derive(Debug)]
 enum SimulatedBody {
-    Short(Rc<Content>),
-    Stream(Rc<Content>),
+    Short(Rc<UpstreamContent>),
+    Stream(Rc<UpstreamContent>),
 }
 
 impl SimulatedBody {
     /// A view is read whole, however long it is.
-    fn of(content: Rc<Content>, view: StoredView) -> Self {
+    fn of(content: Rc<UpstreamContent>, view: StoredView) -> Self {
         if view == StoredView::Page || content.length <= u64::from(BODY_BYTES_MAX) {
             Self::Short(content)
         } else {
@@ -201,23 +201,23 @@ impl SimulatedBody {
         }
     }
 
-    fn content(&self) -> &Rc<Content> {
+    fn content(&self) -> &Rc<UpstreamContent> {
         let (Self::Short(content) | Self::Stream(content)) = self;
         content
     }
 }
 
 impl StoredBody for SimulatedBody {
-    type Bytes = Rc<Content>;
+    type Bytes = Rc<UpstreamContent>;
 
-    fn bytes(&self) -> Option<&Rc<Content>> {
+    fn bytes(&self) -> Option<&Rc<UpstreamContent>> {
         match self {
             Self::Short(content) => Some(content),
             Self::Stream(_) => None,
         }
     }
 
-    fn from_bytes(bytes: Rc<Content>) -> Self {
+    fn from_bytes(bytes: Rc<UpstreamContent>) -> Self {
         Self::Short(bytes)
     }
 }
@@ -225,7 +225,7 @@ impl StoredBody for SimulatedBody {
 /// A write to a key of KV, and when each isolate sees it.
 struct KvWrite {
     seen_ms: [u64; ISOLATES],
-    value: Option<(String, Rc<Content>)>,
+    value: Option<(String, Rc<UpstreamContent>)>,
 }
 
 /// A request on its way.
@@ -244,7 +244,7 @@ struct Running {
     /// The exchange for the view of the page that this one fetches.
     view: Option<usize>,
     /// The upstream's last response.
-    received: Option<Rc<Content>>,
+    received: Option<Rc<UpstreamContent>>,
     /// How many requests it sent to the upstream, or for pages to the cache.
     sent: u32,
     /// True if an upstream failed, or a page was served in place of an error.
@@ -267,12 +267,12 @@ enum Task {
         isolate: usize,
         key: Key<'static>,
         stored: Rc<StoredResponse>,
-        content: Rc<Content>,
+        content: Rc<UpstreamContent>,
     },
     StoreStream {
         isolate: usize,
         store: Box<StreamToStore>,
-        content: Rc<Content>,
+        content: Rc<UpstreamContent>,
     },
     Delete {
         isolate: usize,
@@ -292,13 +292,13 @@ enum Task {
     NewRequest,
 }
 
-struct World {
+struct Simulation {
     isolates: usize,
     now_ms: u64,
     random: u64,
     tasks: BTreeMap<(u64, u64), Task>,
     serial: u64,
-    memory: Vec<MemoryCache<Rc<Content>>>,
+    memory: Vec<MemoryCache<Rc<UpstreamContent>>>,
     purges: Vec<Rc<PurgeList>>,
     versions: [u64; RESOURCES],
     version_min: [[u64; RESOURCES]; ISOLATES],
@@ -328,7 +328,7 @@ fn resource_of(url: &CachedUrl) -> usize {
     resource
 }
 
-impl World {
+impl Simulation {
     fn new(seed: u64, isolates: usize) -> Self {
         Self {
             isolates,
@@ -710,7 +710,7 @@ impl World {
             is_in_place_of_error: false,
         };
         let only_for = is_private.then_some(id);
-        let content = Rc::new(Content { resource, selected_by, version, only_for, length, chain: Vec::new() });
+        let content = Rc::new(UpstreamContent { resource, selected_by, version, only_for, length, chain: Vec::new() });
         self.running.get_mut(&id).unwrap().received = Some(content);
         self.after(delay_ms, Task::Step(id, Event::Received(Ok(head))));
     }
@@ -743,12 +743,12 @@ impl World {
         }
     }
 
-    fn store_later(&mut self, isolate: usize, store: StreamToStore, content: &Rc<Content>) {
+    fn store_later(&mut self, isolate: usize, store: StreamToStore, content: &Rc<UpstreamContent>) {
         let (delay_ms, content) = (self.below(500), Rc::clone(content));
         self.after(delay_ms, Task::StoreStream { isolate, store: Box::new(store), content });
     }
 
-    fn store_stream(&mut self, isolate: usize, store: StreamToStore, content: Rc<Content>) {
+    fn store_stream(&mut self, isolate: usize, store: StreamToStore, content: Rc<UpstreamContent>) {
         let StreamToStore { key, metadata, .. } = store;
         let stored = Rc::new(StoredResponse::new(StoredMetadata { length: content.length, ..metadata }, None));
         self.memory[isolate].remove_older(key.as_str(), stored.metadata.times.requested_ms);
@@ -756,7 +756,7 @@ impl World {
     }
 
     /// Puts a response into KV as the Worker does.
-    fn put(&mut self, isolate: usize, key: &Key<'static>, stored: &StoredResponse, content: Rc<Content>) {
+    fn put(&mut self, isolate: usize, key: &Key<'static>, stored: &StoredResponse, content: Rc<UpstreamContent>) {
         let requested_ms = stored.metadata.times.requested_ms;
         if self.memory[isolate].is_outdated(key.as_str(), requested_ms) || self.chance(20) {
             return;
@@ -767,7 +767,7 @@ impl World {
         }
     }
 
-    fn write_kv(&mut self, isolate: usize, key: &Key<'static>, value: Option<(String, Rc<Content>)>) {
+    fn write_kv(&mut self, isolate: usize, key: &Key<'static>, value: Option<(String, Rc<UpstreamContent>)>) {
         let mut seen_ms = [0; ISOLATES];
         for (other, seen_ms) in seen_ms.iter_mut().enumerate() {
             let delay_ms = if other == isolate { self.below(1000) } else { self.below(KV_DELAY_MS) };
@@ -831,7 +831,7 @@ impl World {
                 let only_for = running.only_for_view.then_some(view);
                 let (chain, first) = (running.chain.clone(), &running.chain[0]);
                 self.count(format!("view of {} responses", chain.len()));
-                running.received = Some(Rc::new(Content {
+                running.received = Some(Rc::new(UpstreamContent {
                     resource: first.resource,
                     version: first.version,
                     only_for,
@@ -977,7 +977,7 @@ fn run(isolates: usize) -> BTreeMap<String, usize> {
         (&raw const steps).addr() as u64
     });
     println!("KV_EDGE_EXCHANGE_SEED={seed}");
-    let mut world = World::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), isolates);
+    let mut world = Simulation::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), isolates);
     world.run(steps);
     println!("{:#?}", world.counts);
     world.counts

@@ -38,8 +38,8 @@ impl SigningKey {
         (!secret.is_empty()).then(|| Self::derive(secret, label))
     }
 
-    /// Returns the MAC of a message, 32 bytes. The message is the parts joined; where one of them
-    /// ends is not signed.
+    /// Returns the MAC of a message, 32 bytes. The message is the parts joined, so the MAC does
+    /// not show at which byte a part ends.
     #[must_use]
     pub fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
         self.mac(parts).finalize().into_bytes().into()

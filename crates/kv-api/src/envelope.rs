@@ -1,5 +1,5 @@
-//! The JSON around results and errors: `{result, success, errors, messages, result_info}`. Only a
-//! value that is read alone has none around it.
+//! The JSON around results and errors: `{result, success, errors, messages, result_info}`. Only
+//! the value of a single key is returned without it.
 
 use http_semantics::error_response::ErrorResponse;
 use kv_store::record::to_json;

@@ -58,7 +58,7 @@ enum ScanState {
 }
 
 /// What comes next in the content of a part.
-enum Found {
+enum ContentScan {
     /// So many bytes of content for certain; 0 if more bytes are needed to tell.
     Content(usize),
     /// A delimiter of this length.
@@ -170,12 +170,12 @@ impl FormScanner {
                 Ok(read)
             }
             ScanState::Preamble | ScanState::Content { .. } => match self.find_delimiter(unread)? {
-                Found::Content(0) => Ok(0),
-                Found::Content(length) => {
+                ContentScan::Content(0) => Ok(0),
+                ContentScan::Content(length) => {
                     self.read_content(unread.split_at(length).0)?;
                     Ok(length)
                 }
-                Found::Delimiter { length, is_last } => {
+                ContentScan::Delimiter { length, is_last } => {
                     let next = if is_last { ScanState::End } else { ScanState::Head };
                     if let ScanState::Content { part, start, bytes } = std::mem::replace(&mut self.state, next) {
                         self.end_part(part, start..self.rest_at, bytes)?;
@@ -188,27 +188,27 @@ impl FormScanner {
 
     /// Returns whether what is not read begins with content, or with a delimiter. The line ending
     /// after a delimiter belongs to the head that follows.
-    fn find_delimiter(&self, unread: &[u8]) -> Result<Found, KvApiError> {
+    fn find_delimiter(&self, unread: &[u8]) -> Result<ContentScan, KvApiError> {
         let needle = self.delimiter.needle();
         let Some(start) = self.delimiter.find(unread) else {
             // The end may be the beginning of a delimiter.
-            return Ok(Found::Content(unread.len().saturating_sub(needle.len() - 1)));
+            return Ok(ContentScan::Content(unread.len().saturating_sub(needle.len() - 1)));
         };
         if start > 0 {
-            return Ok(Found::Content(start));
+            return Ok(ContentScan::Content(start));
         }
         let length = needle.len();
         let (_, after) = unread.split_at(length);
         // Padding (RFC 2046 §5.1.1).
         let padding = after.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         match after.split_at(padding).1 {
-            [b'-', b'-', ..] if padding == 0 => Ok(Found::Delimiter { length: length + 2, is_last: true }),
-            [b'\r', b'\n', ..] => Ok(Found::Delimiter { length: length + padding, is_last: false }),
+            [b'-', b'-', ..] if padding == 0 => Ok(ContentScan::Delimiter { length: length + 2, is_last: true }),
+            [b'\r', b'\n', ..] => Ok(ContentScan::Delimiter { length: length + padding, is_last: false }),
             _ if padding > HEAD_BYTES_MAX => Err(MALFORMED),
-            [] | [b'\r'] => Ok(Found::Content(0)),
-            [b'-'] if padding == 0 => Ok(Found::Content(0)),
+            [] | [b'\r'] => Ok(ContentScan::Content(0)),
+            [b'-'] if padding == 0 => Ok(ContentScan::Content(0)),
             // The boundary begins a longer line of the content.
-            _ => Ok(Found::Content(length)),
+            _ => Ok(ContentScan::Content(length)),
         }
     }
 

@@ -7,9 +7,8 @@
 //!    [`token::AccessToken`] carries. It decides what the caller may see and change.
 //! 3. The body is a value, or becomes a [`form::Form`] or a [`bulk`] batch, which is checked whole
 //!    before anything is written.
-//! 4. The result goes into an [`envelope`], unless it is the value of a single key, which is
-//!    returned as it is. So does an [`error::KvApiError`], which has Cloudflare's error code and
-//!    message.
+//! 4. A result goes into an [`envelope`], and so does an [`error::KvApiError`] with Cloudflare's
+//!    error code and message. Only the value of a single key is returned as it is.
 //!
 //! ```text
 //!   method, path, query ──> Call ──┐

@@ -20,7 +20,7 @@ const ISOLATE_SECONDS: u64 = 2 * 86_400;
 
 const HOUR_SECONDS: u64 = 3600;
 
-/// How exact a point in time is.
+/// How far apart the points of a series are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resolution {

@@ -45,8 +45,8 @@ pub enum PathResolution {
 const FOLDERS_MAX: usize = 64;
 
 impl HtmlHandling {
-    /// Returns what a decoded path means, which starts with a slash. `exists` returns true if
-    /// there is a file at a path.
+    /// Returns what a decoded path means. It starts with a slash. `exists` returns true if there
+    /// is a file at a path.
     ///
     /// A redirect leads to a path that shows a file, never to another redirect. A path with runs
     /// of slashes means what the path with single slashes means, and redirects to it if it shows a
@@ -73,7 +73,8 @@ impl HtmlHandling {
         }
     }
 
-    /// Returns the path under which a file is shown, unless that path shows another file.
+    /// Returns the path under which a file is shown. If another file has that path, the path shows
+    /// that one.
     #[must_use]
     pub fn canonical(self, file: &str) -> String {
         if self == Self::None {

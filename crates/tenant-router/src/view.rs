@@ -173,7 +173,7 @@ mod tests {
             let meant = RequestTarget::parse(&format!("https://a.example{merged}")).path.into_owned();
             let rewritten = view(&routed, &prefix).location(&value, &routed).unwrap_or(value);
             let (origin, path) = visited(&rewritten).unwrap();
-            let reached = if origin == "https://v.example" {
+            let requested = if origin == "https://v.example" {
                 let rest = path.strip_prefix(&prefix).unwrap();
                 routed.route(rest).join(rest, None)
             } else {
@@ -181,7 +181,7 @@ mod tests {
             };
             // A request for the base path itself gets a trailing slash.
             let slash = if meant == "/shop" { "/" } else { "" };
-            prop_assert_eq!(reached, format!("https://a.example{meant}{slash}"));
+            prop_assert_eq!(requested, format!("https://a.example{meant}{slash}"));
         }
     }
 }

@@ -67,9 +67,9 @@ pub(super) struct FetchedPage {
     pub(super) cache_status: CacheStatus,
 }
 
-/// What was received in an exchange.
+/// What an exchange has fetched.
 #[derive(Default)]
-pub(super) struct Received {
+pub(super) struct FetchedResponses {
     /// The upstream's response.
     response: Option<Response>,
     /// The page of a view.
@@ -93,7 +93,7 @@ impl ExchangeRunner {
     /// Responds with a stored response if one may be used, or else with the upstream's.
     pub(super) async fn run(&self, mut exchange: Exchange<EnvelopeBody>) -> Result<CacheResponse, ExchangeFailure> {
         let view = exchange.view();
-        let mut received = Received::default();
+        let mut received = FetchedResponses::default();
         let (mut event, mut now_ms) = (Event::Begin, Clock.now_ms());
         loop {
             let action = self.step(&mut exchange, event, now_ms);
@@ -168,7 +168,7 @@ impl ExchangeRunner {
     }
 
     #[expect(clippy::panic, reason = "a response that is not stored, as it was decided, would stay out of date")]
-    fn perform(&self, effect: Effect<EnvelopeBody>, exchange: &Exchange<EnvelopeBody>, received: &Received) {
+    fn perform(&self, effect: Effect<EnvelopeBody>, exchange: &Exchange<EnvelopeBody>, received: &FetchedResponses) {
         match effect {
             Effect::Put { key, stored, bytes } => {
                 let record = response_store::record_of(bytes, exchange.view());
@@ -209,7 +209,7 @@ impl ExchangeRunner {
         exchange: &Exchange<EnvelopeBody>,
         edits: &HeaderEdits<'_>,
         has_stale: bool,
-        received: &mut Received,
+        received: &mut FetchedResponses,
     ) -> Result<UpstreamHead, CacheError> {
         let requested_ms = Clock.now_ms();
         let (method, url) = (exchange.method(), exchange.url());
@@ -259,7 +259,7 @@ impl ExchangeRunner {
 
     /// Reads a short body to its end. Fails if it breaks off or does not have the declared
     /// length.
-    async fn read_body(&self, received: &Received, length: u64) -> Result<js_sys::ArrayBuffer, CacheError> {
+    async fn read_body(&self, received: &FetchedResponses, length: u64) -> Result<js_sys::ArrayBuffer, CacheError> {
         if let Some(page) = &received.page {
             return Ok(page.body.clone());
         }
@@ -280,7 +280,7 @@ impl ExchangeRunner {
     async fn fetch_page(
         &self,
         view: &Exchange<EnvelopeBody>,
-        received: &mut Received,
+        received: &mut FetchedResponses,
     ) -> Result<UpstreamHead, CacheError> {
         let (mut url, mut redirects) = (view.url().clone(), Redirects::default());
         loop {
@@ -324,7 +324,7 @@ impl ExchangeRunner {
     }
 
     /// Returns the response, and begins to store its body if that is a stream to be stored.
-    fn respond_with(&self, mut result: ExchangeResult<EnvelopeBody>, received: Received) -> CacheResponse {
+    fn respond_with(&self, mut result: ExchangeResult<EnvelopeBody>, received: FetchedResponses) -> CacheResponse {
         let tee = |stream: &ReadableStream, store| {
             let streams = stream.tee();
             response_store::store_stream(&self.context, store, streams.get(0).unchecked_into());
@@ -351,7 +351,7 @@ impl ExchangeRunner {
     }
 
     /// Returns the name of the upstream that was asked last.
-    fn upstream_name(&self, exchange: &Exchange<EnvelopeBody>, received: &Received) -> String {
+    fn upstream_name(&self, exchange: &Exchange<EnvelopeBody>, received: &FetchedResponses) -> String {
         self.name_of(received.page_url.as_ref().unwrap_or(exchange.url()))
     }
 

@@ -1,5 +1,5 @@
-// Calls of the Worker to itself, through the binding to its own default export that the runtime
-// makes (`ctx.exports`): it needs no configuration, and the first deploy has it.
+// Calls of the Worker to itself. The runtime makes a binding to the Worker's default export
+// (`ctx.exports`), so none need be configured, and the first deploy has it.
 import { exports } from "cloudflare:workers";
 
 /**

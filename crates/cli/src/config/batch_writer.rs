@@ -1,5 +1,5 @@
-//! Writes and deletes keys, a few calls at a time. Keys that a call could not do after all
-//! retries are counted, and the other calls go on, unless the failure is one that every call would
+//! Writes and deletes keys, a few calls at a time. If a call fails after all retries, its keys are
+//! counted as failed and the other calls go on, unless the failure is one that every call would
 //! have, such as a bad token.
 
 use std::sync::{Mutex, PoisonError};

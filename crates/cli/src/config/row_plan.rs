@@ -201,8 +201,8 @@ impl<'k, I: Iterator<Item = Result<StoredKey, PassError>>> RowPlan<'k, I> {
 }
 
 /// Returns true if this many deletions need permission: more than 20 % of the keys that the sync
-/// owns. `recent_deletions` is how many were deleted within the last hour; they count on both
-/// sides.
+/// owns. `recent_deletions` is how many were deleted within the last hour; they count as
+/// deletions, and as keys that the sync owned.
 pub(super) fn is_mass_delete(deletions: u64, owned: u64, recent_deletions: u64) -> bool {
     deletions > 0 && (deletions + recent_deletions) * 5 > owned + recent_deletions
 }

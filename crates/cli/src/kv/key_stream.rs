@@ -9,7 +9,7 @@ use crate::api::{ApiError, Namespace, NamespaceKey, NamespaceKeyPage};
 
 /// A key, its number, and the page it was found in.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct ListedKey {
+pub(super) struct NumberedKey {
     pub(super) key: NamespaceKey,
     /// How many keys this run has listed, this one included.
     pub(super) number: u64,
@@ -25,7 +25,7 @@ pub(super) struct KeyPosition {
     last_key: String,
 }
 
-impl ListedKey {
+impl NumberedKey {
     /// Returns the position after this key.
     pub(super) fn end(&self) -> KeyPosition {
         KeyPosition { cursor: self.cursor.as_ref().to_owned(), last_key: self.key.name.clone() }
@@ -38,7 +38,7 @@ pub(super) fn key_stream(
     namespace: &Namespace,
     prefix: &str,
     from: Option<&KeyPosition>,
-) -> impl Iterator<Item = Result<ListedKey, ApiError>> + Send + use<> {
+) -> impl Iterator<Item = Result<NumberedKey, ApiError>> + Send + use<> {
     let pages = namespace.key_pages_from(prefix, from.map_or("", |from| &from.cursor));
     keys_of(pages, from.map(|from| from.last_key.clone()))
 }
@@ -49,7 +49,7 @@ pub(super) fn key_stream(
 fn keys_of<E>(
     pages: impl Iterator<Item = Result<NamespaceKeyPage, E>>,
     mut last_key: Option<String>,
-) -> impl Iterator<Item = Result<ListedKey, E>> {
+) -> impl Iterator<Item = Result<NumberedKey, E>> {
     let mut number = 0;
     pages
         .flat_map(|page| {
@@ -64,7 +64,7 @@ fn keys_of<E>(
             Ok((cursor, key)) => {
                 last_key = Some(key.name.clone());
                 number += 1;
-                Some(Ok(ListedKey { key, number, cursor }))
+                Some(Ok(NumberedKey { key, number, cursor }))
             }
             Err(error) => Some(Err(error)),
         })

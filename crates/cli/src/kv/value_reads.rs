@@ -2,7 +2,7 @@
 //! found one by one. With `--exact`, and from the local API, all are read one by one.
 
 use super::KvError;
-use super::key_stream::ListedKey;
+use super::key_stream::NumberedKey;
 use super::ordered_reads::{GroupRead, OrderedReads};
 use super::pair_checks::PairError;
 use crate::api::{ApiError, KeyValuePair, Namespace, PairExpiration};
@@ -10,7 +10,7 @@ use kv_store::limits::{BULK_READ_KEYS_MAX, Key};
 
 /// A key, and its value if it still has one.
 pub(super) struct ListedPair {
-    pub(super) listed: ListedKey,
+    pub(super) listed: NumberedKey,
     /// None if the key was deleted, or expired, after it was listed.
     value: Option<Vec<u8>>,
 }
@@ -26,7 +26,7 @@ impl ListedPair {
 
 /// Returns the pairs of the keys, in their order. With `one_by_one`, or if the API is local, each
 /// value is read alone.
-pub(super) fn value_reads<I: Iterator<Item = Result<ListedKey, ApiError>>>(
+pub(super) fn value_reads<I: Iterator<Item = Result<NumberedKey, ApiError>>>(
     namespace: &Namespace,
     keys: I,
     one_by_one: bool,
@@ -34,7 +34,7 @@ pub(super) fn value_reads<I: Iterator<Item = Result<ListedKey, ApiError>>>(
     // The local API has no rate limit, and its bulk read drops byte order marks.
     let together_max = if one_by_one || namespace.is_local() { 1 } else { BULK_READ_KEYS_MAX };
     let namespace = namespace.clone();
-    OrderedReads::new(keys.map(|key| key.map_err(KvError::from)), together_max, move |keys: &[ListedKey]| {
+    OrderedReads::new(keys.map(|key| key.map_err(KvError::from)), together_max, move |keys: &[NumberedKey]| {
         if let [key] = keys {
             return Ok(GroupRead::Values(vec![read_alone(&namespace, key)?]));
         }
@@ -42,7 +42,7 @@ pub(super) fn value_reads<I: Iterator<Item = Result<ListedKey, ApiError>>>(
     })
 }
 
-fn read_alone(namespace: &Namespace, listed: &ListedKey) -> Result<ListedPair, KvError> {
+fn read_alone(namespace: &Namespace, listed: &NumberedKey) -> Result<ListedPair, KvError> {
     let name = listed.key.name.as_str();
     let key =
         Key::new(name).map_err(|error| KvError::Pair { key: name.to_owned(), problem: PairError::from(error) })?;
@@ -50,7 +50,7 @@ fn read_alone(namespace: &Namespace, listed: &ListedKey) -> Result<ListedPair, K
 }
 
 /// Reads texts with one call. A value that may not have been a text, or is missing, is read alone.
-fn read_together(namespace: &Namespace, keys: &[ListedKey]) -> Result<GroupRead<ListedPair>, KvError> {
+fn read_together(namespace: &Namespace, keys: &[NumberedKey]) -> Result<GroupRead<ListedPair>, KvError> {
     let names: Vec<_> = keys.iter().map(|listed| listed.key.name.as_str()).collect();
     let mut texts = match namespace.bulk_get(&names) {
         Ok(texts) => texts,
@@ -59,7 +59,7 @@ fn read_together(namespace: &Namespace, keys: &[ListedKey]) -> Result<GroupRead<
         Err(error) if error.may_succeed_divided() => return Ok(GroupRead::Divide),
         Err(error) => return Err(error.into()),
     };
-    let pair = |listed: &ListedKey| match texts.remove(&listed.key.name).flatten() {
+    let pair = |listed: &NumberedKey| match texts.remove(&listed.key.name).flatten() {
         Some(text) if is_exact_text(&text) => Ok(ListedPair { listed: listed.clone(), value: Some(text.into_bytes()) }),
         _ => read_alone(namespace, listed),
     };

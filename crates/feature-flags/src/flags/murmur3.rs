@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn published_vectors() {
+    fn hashes_are_those_of_the_published_vectors() {
         // From Wikipedia, "MurmurHash", and from Ian Boyd (Stack Overflow, question 14747343).
         for (bytes, seed, expected) in [
             (&b""[..], 0, 0),

@@ -97,7 +97,7 @@ fn invalid_contexts_are_refused() {
 }
 
 #[test]
-fn one_flag() {
+fn one_flag_is_a_result_or_an_error_of_the_protocol() {
     let subject = Subject { targeting_key: Some("u"), context: &Map::new(), record: UserAttributes::NoRecord };
     for (flag, expected) in [
         ("rollout", r#"{"key":"rollout","value":true,"variant":"on","reason":"SPLIT"}"#),
@@ -118,7 +118,7 @@ fn one_flag() {
 }
 
 #[test]
-fn all_flags() {
+fn all_flags_are_one_list_with_an_error_in_its_place() {
     let subject = Subject { targeting_key: None, context: &Map::new(), record: UserAttributes::NoRecord };
     let all = bulk(&definitions(), &subject);
     let expected = concat!(

@@ -52,7 +52,7 @@ type VariantKey = (&'static str, SelectingFields);
 type Hit = (VariantKey, StoredResponse, usize);
 
 #[derive(Default)]
-struct World {
+struct SimulatedCache {
     now_ms: u64,
     stored: BTreeMap<VariantKey, (StoredResponse, usize)>,
     bodies: Vec<UpstreamBody>,
@@ -61,7 +61,7 @@ struct World {
     hits: usize,
 }
 
-impl World {
+impl SimulatedCache {
     /// Handles one request as the Worker does, but without purges and without a cache in memory.
     fn take_step(&mut self, step: &RequestStep) -> ReuseResult {
         self.now_ms += step.wait_ms;
@@ -270,7 +270,7 @@ fn contribution(step: &RequestStep, fields: &HeaderSection) -> Contribution {
 }
 
 fn run(steps: &[RequestStep]) -> Result<usize, TestCaseError> {
-    let mut world = World { now_ms: 784_111_777_000, ..World::default() };
+    let mut world = SimulatedCache { now_ms: 784_111_777_000, ..SimulatedCache::default() };
     steps.iter().try_for_each(|step| world.take_step(step))?;
     Ok(world.hits)
 }

@@ -9,7 +9,7 @@ use http_semantics::fields::{Fields, HeaderSection};
 use http_semantics::http_date;
 use proptest::prelude::*;
 
-use crate::World;
+use crate::SimulatedCache;
 use crate::input::RequestStep;
 
 /// A body that the upstream sent, and what it said about it.
@@ -51,7 +51,7 @@ pub(crate) enum ServedAs {
 }
 
 pub(crate) type ReuseResult = Result<(), TestCaseError>;
-impl World {
+impl SimulatedCache {
     /// Checks the properties of reuse for a stored body that is served.
     pub(crate) fn check_reuse(
         &mut self,

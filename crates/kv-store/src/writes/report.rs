@@ -72,8 +72,8 @@ fn count<S: serde::Serializer>(tries: &[Try], serializer: S) -> Result<S::Ok, S:
     tries.len().serialize(serializer)
 }
 
-/// The report of a run. It is the response in JSON, but to `direct`, which has the documented
-/// form: each [`Attempt`] alone.
+/// The report of a run, which is the response in JSON. The strategy `direct` responds in the
+/// documented form instead: with each [`Attempt`] alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunReport {

@@ -23,7 +23,7 @@ fn check(mode: HtmlHandling, files: &[&str], lines: &[(&str, &str)]) {
 const DOCUMENTED: [&str; 2] = ["/file.html", "/folder/index.html"];
 
 #[test]
-fn auto_trailing_slash() {
+fn auto_trailing_slash_follows_the_documented_table() {
     check(
         AutoTrailingSlash,
         &DOCUMENTED,
@@ -45,7 +45,7 @@ fn auto_trailing_slash() {
 }
 
 #[test]
-fn force_trailing_slash() {
+fn force_trailing_slash_follows_the_documented_table() {
     check(
         ForceTrailingSlash,
         &DOCUMENTED,
@@ -65,7 +65,7 @@ fn force_trailing_slash() {
 }
 
 #[test]
-fn drop_trailing_slash() {
+fn drop_trailing_slash_follows_the_documented_table() {
     check(
         DropTrailingSlash,
         &DOCUMENTED,
@@ -85,7 +85,7 @@ fn drop_trailing_slash() {
 }
 
 #[test]
-fn no_html_handling() {
+fn without_html_handling_only_exact_paths_are_files() {
     check(
         None,
         &DOCUMENTED,

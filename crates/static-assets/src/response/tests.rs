@@ -1,5 +1,5 @@
-//! Releases in memory are asked in the order in which the Worker asks them. The responses must be
-//! what RFC 9110 and the documentation of Workers static assets say.
+//! The tests look for a path in the current release and then in previous ones, as the Worker does.
+//! The responses must be what RFC 9110 and the documentation of Workers static assets say.
 
 mod conditionals;
 mod encodings;

@@ -106,7 +106,7 @@ pub(crate) fn hold(case: &Case, coverage: &Coverage) -> PropertyResult {
     let host = hosts.match_host(target.authority);
     let address = match StorefrontAddress::of(&host, &target) {
         Ok(address) => address,
-        Err(error) => return nothing_reached(&error),
+        Err(error) => return refusal_has_a_message(&error),
     };
     count(&coverage.addressed);
     prop_assert_eq!([address.prefix, address.rest].concat(), &*target.path);
@@ -134,7 +134,7 @@ pub(crate) fn hold(case: &Case, coverage: &Coverage) -> PropertyResult {
     };
     let plan = match RequestPlan::new(&request, &address, record, &settings, || case.random) {
         Ok(plan) => plan,
-        Err(error) => return nothing_reached(&error),
+        Err(error) => return refusal_has_a_message(&error),
     };
     count(&coverage.planned);
     prop_assert!(case.method != "TRACE");
@@ -153,8 +153,7 @@ pub(crate) fn hold(case: &Case, coverage: &Coverage) -> PropertyResult {
     check_response(case, &plan, &target, &address, record, coverage)
 }
 
-/// Every refusal has a message.
-fn nothing_reached(error: &TenantError) -> PropertyResult {
+fn refusal_has_a_message(error: &TenantError) -> PropertyResult {
     prop_assert!(!error.to_string().is_empty());
     Ok(())
 }

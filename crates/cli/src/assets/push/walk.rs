@@ -41,9 +41,8 @@ type Faults = Arc<Mutex<Vec<String>>>;
 /// but one that leads out of the folder is a fault.
 ///
 /// # Errors
-/// A sentence for each invalid line of `.assetsignore`, or else for each file that cannot be
-/// pushed, or else one if there is no file, or else for each two files that would have the same
-/// path.
+/// Sentences of the first kind that applies: each invalid line of `.assetsignore`; each file that
+/// cannot be pushed; no file at all; each two files that would have the same path.
 pub(super) fn walk(folder: &Path) -> Result<Vec<SourceFile>, Vec<String>> {
     let root = root(folder).map_err(|fault| vec![fault])?;
     let ignore_patterns = ignore_patterns(&root)?;

@@ -76,7 +76,7 @@ fn an_operator_holds_only_for_values_of_its_type() {
 }
 
 #[test]
-fn beginnings_and_numbers() {
+fn texts_are_compared_from_their_beginning_and_numbers_by_value() {
     check(&[
         (json!({"startsWith": "ab"}), json!(["ab", "abc"]), json!(["a", "AB", "xab"]), json!([1])),
         (json!({"startsWith": ["a", "é"]}), json!(["abc", "é!"]), json!(["b", "e"]), json!([["a"]])),
@@ -89,7 +89,7 @@ fn beginnings_and_numbers() {
 }
 
 #[test]
-fn versions() {
+fn versions_are_compared_by_their_precedence() {
     check(&[
         (
             json!({"semverEq": "2.1.0"}),
