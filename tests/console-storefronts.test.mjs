@@ -207,6 +207,7 @@ describe("route", () => {
   test("a record with faults is explained by what is wrong with it", async () => {
     for (const [broken, code, detail] of [
       ["{", "broken_record", /invalid JSON/],
+      [`{"origin": "${at("a")}", "timeoutMs": 1e999}`, "broken_record", /a number beyond 1\.8e308/],
       [{ orgin: at("a") }, "broken_record", /orgin: unknown member/],
       [{ origin: "https://not-listed.example" }, "origin_not_allowed", /ROUTING_ORIGINS/],
     ]) {

@@ -32,15 +32,16 @@ describe("the flags", async () => {
     assert.deepEqual(await stateOf(), { state: "none", count: 0 });
   });
 
-  /** Texts that are not JSON, and the faults reported. */
-  const noJson = [
+  /** Texts that cannot be read, and the faults reported. */
+  const unreadable = [
     ["{", "invalid JSON at line 1, column 1"],
     ["", "not a JSON object at line 1, column 1"],
     ["[]", "not a JSON object at line 1, column 1"],
     ['{"flags": a-secret', "invalid JSON at line 1, column 11"],
     ['{\n "flags": {"x"', "invalid JSON at line 2, column 14"],
+    ['{"flags": {"x": {"default": 1e999}}}', "a number beyond 1.8e308 at line 1, column 33"],
   ];
-  for (const [text, problem] of noJson) {
+  for (const [text, problem] of unreadable) {
     test(`broken definitions, with none before, are reported with their place: ${JSON.stringify(text)}`, async () => {
       await config.kv.delete("flags");
       assert.deepEqual(await stateOf(), { state: "none", count: 0 });

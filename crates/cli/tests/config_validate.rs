@@ -13,6 +13,7 @@ fn findings_and_a_summary_are_printed_and_the_exit_code_tells_the_result() {
             ("good.json", br#"{"flags": {"a": {"default": "off"}, "b": {"default": "on"}}}"#),
             ("bad.json", br#"{"flags": {"a": {"default": "maybe"}}}"#),
             ("broken.json", b"{\"flags\":\n {]"),
+            ("range.json", br#"{"flags": {"a": {"default": 1e999}}}"#),
             ("none.json", br#"{"flags": {}}"#),
         ],
     );
@@ -21,6 +22,7 @@ fn findings_and_a_summary_are_printed_and_the_exit_code_tells_the_result() {
         (&["good.json", "good.json"], 0, "4 flags in 2 files", "4 flags in 2 files, all valid"),
         (&["bad.json"], 1, "bad.json: flags.a.default: ", "1 flag, 1 fault"),
         (&["broken.json"], 1, "broken.json:2:3: not JSON: ", "0 flags, 1 fault"),
+        (&["range.json"], 1, "range.json:1:33: it has a number beyond 1.8e308", "0 flags, 1 fault"),
         (&["none.json"], 0, "none.json: warning: there is no flag in it", "0 flags, 1 warning"),
         (&["good.json", "missing.json"], 2, "2 flags in 2 files", "2 flags in 2 files, no fault, 1 unreadable file"),
     ] {

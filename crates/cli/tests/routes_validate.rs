@@ -60,6 +60,7 @@ fn each_fault_is_a_line_that_names_its_place() {
             ),
             ("bulk.json", br#"[{"key": "a", "value": "{"}, {"key": "b", "value": "e30=", "base64": true}]"#),
             ("syntax.json", b"{\n  \"a\": {\"origin\": \"https://a.example\"},\n}"),
+            ("range.json", br#"{"origin": "https://a.example", "timeoutMs": 1e999}"#),
         ],
     );
     for (file, expected) in [
@@ -83,6 +84,7 @@ fn each_fault_is_a_line_that_names_its_place() {
             ],
         ),
         ("syntax.json", &["syntax.json:3:1: not JSON: trailing comma", "0 storefronts, 1 fault"]),
+        ("range.json", &["range.json:1:50: it has a number beyond 1.8e308", "0 storefronts, 1 fault"]),
     ] {
         let (code, stdout, stderr) = validate(&folder, &[file]);
         assert_eq!((code, stdout.lines().collect::<Vec<_>>(), stderr.as_str()), (1, expected.to_vec(), ""), "{file}");

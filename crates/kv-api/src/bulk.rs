@@ -302,8 +302,9 @@ pub fn check_prefix(prefix: &str, key_bytes_max: usize, operation: Operation) ->
 /// Checks metadata and returns it.
 ///
 /// # Errors
-/// [`KvApiError::InvalidMetadata`] if it is not JSON, [`KvApiError::MetadataTooLong`] if it has
-/// more than 1024 bytes in the form in which the runtime stores it, without spaces.
+/// [`KvApiError::InvalidMetadata`] if it cannot be read as JSON,
+/// [`KvApiError::MetadataTooLong`] if it has more than 1024 bytes in the form in which the runtime
+/// stores it, without spaces.
 pub fn check_metadata(json: &str, operation: Operation) -> Result<&str, KvApiError> {
     let value: Value = serde_json::from_str(json).map_err(|_| KvApiError::InvalidMetadata)?;
     let bytes = stringified_bytes(&value);

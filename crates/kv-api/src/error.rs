@@ -56,7 +56,7 @@ pub enum KvApiError {
     InvalidExpiration(Operation, String),
     /// `expiration_ttl` is not a number of seconds from 60 to 2147483647.
     InvalidExpirationTtl(Operation, String),
-    /// The metadata is not JSON.
+    /// The metadata is not JSON, or exceeds a limit of the parser.
     InvalidMetadata,
     /// The metadata has this many bytes, and 1024 are allowed.
     MetadataTooLong(Operation, usize),
@@ -276,7 +276,8 @@ impl HttpError for KvApiError {
             Self::InvalidArgument(..) => Self::InvalidArgument(Operation::List, "limit 5 is not within 10 and 1000".to_owned()), "A parameter or the number of keys is out of its range.";
             Self::InvalidExpiration(..) => Self::InvalidExpiration(Operation::Put, "Invalid expiration of 1.".to_owned()), "`expiration` is not 60 seconds ahead.";
             Self::InvalidExpirationTtl(..) => Self::InvalidExpirationTtl(Operation::Put, "Invalid expiration_ttl of 1. Expiration TTL must be at least 60.".to_owned()), "`expiration_ttl` is less than 60 seconds.";
-            Self::InvalidMetadata => Self::InvalidMetadata, "The metadata is not JSON.";
+            Self::InvalidMetadata => Self::InvalidMetadata,
+                "The metadata is not JSON, or has a number beyond 1.8e308 or more than 127 levels.";
             Self::MetadataTooLong(..) => Self::MetadataTooLong(Operation::Put, 1025), "The metadata has more than 1024 bytes.";
             Self::ValueTooLong(_) => Self::ValueTooLong(Operation::Put), "The value has more than 25 MiB.";
             Self::BodyTooLong(_) => Self::BodyTooLong(Operation::BulkPut), "The body of a bulk call is too long.";

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::record::to_json;
+use crate::record::{exceeded_limit, to_json};
 use crate::schema::is_plain;
 
 /// A JSON value.
@@ -22,7 +22,7 @@ pub enum JsonTree {
     Scalar(Value),
 }
 
-/// Why a text is not JSON.
+/// Why a text cannot be read as JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonSyntaxError {
     /// Counted from 1.
@@ -37,13 +37,18 @@ impl JsonTree {
     /// Parses a text.
     ///
     /// # Errors
-    /// [`JsonSyntaxError`] if the text is not JSON, or has more than 127 levels.
+    /// [`JsonSyntaxError`] if the text is not JSON, or exceeds a limit ([`exceeded_limit`]).
     pub fn parse(text: &str) -> Result<Self, JsonSyntaxError> {
         serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            let whole = error.to_string();
-            let problem = whole.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&whole);
-            JsonSyntaxError { line: line.max(1), column: column.max(1), problem: format!("not JSON: {problem}") }
+            let problem = if let Some(limit) = exceeded_limit(&error) {
+                format!("it has {limit}")
+            } else {
+                let whole = error.to_string();
+                let problem = whole.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&whole);
+                format!("not JSON: {problem}")
+            };
+            JsonSyntaxError { line: line.max(1), column: column.max(1), problem }
         })
     }
 
@@ -253,7 +258,11 @@ mod tests {
             assert_eq!((error.line, error.column), (line, column), "{json}: {error:?}");
             assert!(error.problem.starts_with("not JSON: ") && !error.problem.contains(" at line "), "{error:?}");
         }
-        assert!(JsonTree::parse(&"[".repeat(200)).is_err());
+        for (json, problem) in
+            [("[1e999]", "it has a number beyond 1.8e308"), (&"[".repeat(200), "it has more than 127 levels")]
+        {
+            assert_eq!(JsonTree::parse(json).unwrap_err().problem, problem);
+        }
     }
 
     proptest! {

@@ -57,10 +57,39 @@ pub fn parse_list<'a, T: Deserialize<'a>>(json: &'a (impl AsRef<[u8]> + ?Sized))
 
 fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, BrokenRecord> {
     serde_json::from_slice(json).map_err(|error| BrokenRecord {
-        kind: if error.is_data() { "missing or mistyped member" } else { "invalid JSON" },
+        kind: if error.is_data() {
+            "missing or mistyped member"
+        } else {
+            exceeded_limit(&error).unwrap_or("invalid JSON")
+        },
         line: error.line(),
         column: error.column(),
     })
+}
+
+/// Returns which limit a text exceeds that is JSON; `None` if it is not JSON. A parser may limit
+/// the range of numbers, the depth, and the characters of strings (RFC 8259 §9). `serde_json`
+/// classes all of these as syntax errors, so only its text tells them apart.
+///
+/// ```
+/// use kv_store::record::exceeded_limit;
+/// use serde_json::{Value, from_str};
+///
+/// let limit = |json| exceeded_limit(&from_str::<Value>(json).unwrap_err());
+/// assert_eq!(limit("1e999"), Some("a number beyond 1.8e308"));
+/// assert_eq!(limit("1e"), None);
+/// ```
+#[must_use]
+pub fn exceeded_limit(error: &serde_json::Error) -> Option<&'static str> {
+    const UNPAIRED: &str = "half of a surrogate pair, such as \\ud800";
+    const LIMITS: [(&str, &str); 4] = [
+        ("number out of range", "a number beyond 1.8e308"),
+        ("recursion limit exceeded", "more than 127 levels"),
+        ("lone leading surrogate in hex escape", UNPAIRED),
+        ("unexpected end of hex escape", UNPAIRED),
+    ];
+    let text = error.to_string();
+    LIMITS.iter().find(|(begins, _)| text.starts_with(begins)).map(|(_, limit)| *limit)
 }
 
 /// Returns a record as JSON.
@@ -118,6 +147,23 @@ mod tests {
     fn the_error_names_the_place_and_not_the_value() {
         let error = parse::<Record>("{\n\"a\": \"secret\"}").unwrap_err();
         assert_eq!(error.to_string(), "missing or mistyped member at line 2, column 13");
+    }
+
+    #[test]
+    fn json_that_exceeds_a_limit_is_not_called_invalid() {
+        let nested = |levels: usize| format!(r#"{{"a":{}1{}}}"#, "[".repeat(levels), "]".repeat(levels));
+        for (json, expected) in [
+            (r#"{"a": -1e999}"#, "a number beyond 1.8e308 at line 1, column 12"),
+            (&nested(127), "more than 127 levels at line 1, column 132"),
+            (r#"{"a": "\ud800"}"#, "half of a surrogate pair, such as \\ud800 at line 1, column 14"),
+            (r#"{"a": "\ud800\n"}"#, "half of a surrogate pair, such as \\ud800 at line 1, column 15"),
+            (r#"{"a": "\ude00"}"#, "half of a surrogate pair, such as \\ud800 at line 1, column 13"),
+            (r#"{"a": 1e}"#, "invalid JSON at line 1, column 9"),
+            (r#"{"a": "\ud8"}"#, "invalid JSON at line 1, column 13"),
+        ] {
+            assert_eq!(parse::<serde_json::Map<String, Value>>(json).unwrap_err().to_string(), expected, "{json}");
+        }
+        assert!(parse::<serde_json::Map<String, Value>>(&nested(126)).is_ok());
     }
 
     #[test]

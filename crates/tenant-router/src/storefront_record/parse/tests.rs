@@ -107,7 +107,7 @@ const MEMBER_FAULTS: &[(&str, &[&str])] = &[
     (r#""timeoutMs": 1.5"#, &["timeoutMs: it must be a whole number from 1 to 60000"]),
     (r#""timeoutMs": -1"#, &["timeoutMs: it must be a whole number from 1 to 60000"]),
     (r#""timeoutMs": "5000""#, &["timeoutMs: it must be a whole number from 1 to 60000"]),
-    (r#""timeoutMs": 1e999"#, &["invalid JSON at line 1, column 50"]),
+    (r#""timeoutMs": 1e999"#, &["a number beyond 1.8e308 at line 1, column 50"]),
     (r#""fallback": 1"#, &["fallback: it must be an object"]),
     (r#""fallback": "maintenance.html""#, &["fallback: it does not start with http:// or https://"]),
     (r#""fallback": {}"#, &["fallback.asset: it is missing"]),
