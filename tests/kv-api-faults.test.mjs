@@ -214,3 +214,17 @@ describe("batches", () => {
     assert.equal((await namesBelow(prefix)).length, 10);
   });
 });
+
+test("after the clock was set back, the keys of a deleted namespace are removed within two minutes, not when it has caught up", async () => {
+  const setClock = (offsetMs) => send(worker, `/.clock?offsetMs=${offsetMs}`, { method: "PUT" });
+  await setClock(3_600_000);
+  const { id } = assertResult(await worker.api("POST", NAMESPACES, { body: json({ title: uniqueName("set-back") }) }));
+  assertResult(await worker.api("PUT", valuePath(id, "k"), { body: "v" }));
+  assertResult(await worker.api("DELETE", `${NAMESPACES}/${id}`));
+  // The two minutes begin at an earlier time, so that they end in two seconds.
+  await setClock(-118_000);
+  assertResult(await worker.api("GET", NAMESPACES));
+  await setClock(0);
+  const keys = async () => (await worker.env.KV_NAMESPACES.list({ prefix: `${id}:` })).keys.length;
+  await eventually(async () => (await keys()) === 0, "the keys to be removed");
+});

@@ -16,6 +16,9 @@ pub const KV_SETTLED_MS: u64 = 120_000;
 /// The wait after a failure of KV, in milliseconds.
 const RETRY_MS: u64 = 60_000;
 
+/// The longest wait, in milliseconds.
+const WAIT_MAX_MS: u64 = if KV_SETTLED_MS > RETRY_MS { KV_SETTLED_MS } else { RETRY_MS };
+
 /// The state of the object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamespaceDirectory {
@@ -161,6 +164,16 @@ impl NamespaceDirectory {
         self.deleted.iter().map(|deleted| deleted.next_ms).min()
     }
 
+    /// Begins each wait anew that is longer than the longest one: its end is from before the clock
+    /// was set back. Returns true if there is one; then the state has changed.
+    pub fn limit_waits(&mut self, now_ms: u64) -> bool {
+        let latest_ms = now_ms + WAIT_MAX_MS;
+        let mut too_long = self.deleted.iter_mut().filter(|deleted| deleted.next_ms > latest_ms).peekable();
+        let is_changed = too_long.peek().is_some();
+        too_long.for_each(|deleted| deleted.next_ms = latest_ms);
+        is_changed
+    }
+
     /// Returns the keys to remove now: those of the namespace that has waited longest.
     #[must_use]
     pub fn due_removal(&self, now_ms: u64) -> Option<Removal> {
@@ -256,6 +269,18 @@ mod tests {
         assert_eq!(list.due_removal(300_000 + KV_SETTLED_MS), removal(None));
         list.removed("1", false, None, 500_000);
         assert_eq!(list, NamespaceDirectory::default());
+    }
+
+    #[test]
+    fn after_the_clock_was_set_back_a_wait_is_as_long_as_any() {
+        let mut list = NamespaceDirectory::default();
+        list.handle(NamespaceRequest::Create(namespace("1", "a")), 0);
+        list.handle(NamespaceRequest::Delete { id: "1".into(), home: "H".into() }, 0);
+        list.removed("1", true, None, 10_000_000);
+        assert!(!list.limit_waits(10_000_000) && !list.limit_waits(20_000_000));
+        assert!(list.limit_waits(5000) && !list.limit_waits(5000));
+        assert_eq!(list.next_removal_ms(), Some(5000 + WAIT_MAX_MS));
+        assert!(list.due_removal(5000 + WAIT_MAX_MS).is_some());
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl ListObject {
         // No `await` until the list is stored: requests are carried out one after the other.
         let mut list = self.list()?;
         let (reply, is_changed) = list.handle(request, Clock.now_ms());
-        if is_changed {
+        if list.limit_waits(Clock.now_ms()) || is_changed {
             self.store(&list)?;
             self.set_alarm(&list).await?;
         }
@@ -102,8 +102,12 @@ impl ListObject {
 
     /// Removes some keys of one deleted namespace.
     async fn remove_keys(&self) -> Result<(), JsValue> {
-        let Some(removal) = self.list()?.due_removal(Clock.now_ms()) else {
-            return self.set_alarm(&self.list()?).await;
+        let mut list = self.list()?;
+        let Some(removal) = list.due_removal(Clock.now_ms()) else {
+            if list.limit_waits(Clock.now_ms()) {
+                self.store(&list)?;
+            }
+            return self.set_alarm(&list).await;
         };
         let outcome = self.remove_some(&removal).await;
         let mut list = self.list()?;
