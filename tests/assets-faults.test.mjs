@@ -102,13 +102,39 @@ describe("a read of KV", () => {
     assert.equal((await site.get("/plain.txt")).text, "plain");
   });
 
-  test("of the 404 page keeps failing: 503, and the next request gets the page", async () => {
+  test("of the 404 page keeps failing: a plain 404 with Asset-Source: default, and the next request gets the page", async () => {
     await site.emptyMemory();
     await site.get("/a.txt");
     const { response, reads } = await site.recordReads(() => site.get("/none", {}, { faults: { get: ["ok", "ok", "500"] } }));
-    assertPlainError(response, 503, /./);
+    assertPlainError(response, 404, "Not found");
+    assert.deepEqual([response.headers["asset-source"], response.headers["cache-control"]], ["default", "no-store"]);
     assert.deepEqual(reads.slice(-2), Array(2).fill((await site.file("/404.html")).keys[0]));
     assert.equal((await site.get("/none")).text, files["404.html"]);
+  });
+
+  describe("with a release that has dropped files", () => {
+    const script = "/app.3f2a1b9c.js";
+    before(async () => {
+      await site.emptyMemory();
+      await site.push({ ...files, "worker.js": "worker", [script.slice(1)]: "app", "404.html": "<!doctype html><p>before" });
+      for (const path of ["/worker.js", "/none"]) await site.get(path);
+      await site.push(files, "--previous", "1");
+      await site.get("/a.txt");
+    });
+
+    test("of the 404 page keeps failing: the page of the previous release, and a file that was dropped does not come back", async () => {
+      for (const path of ["/worker.js", "/gone/worker.js"]) {
+        const response = await site.get(path, {}, { faults: { get: ["ok", "ok", "500"] } });
+        assert.deepEqual([response.status, response.text, response.headers["asset-source"]], [404, "<!doctype html><p>before", "previous"]);
+      }
+    });
+
+    test("of a previous release's manifest keeps failing: 503 for a file that it may have, not 404", async () => {
+      await site.emptyMemory();
+      await site.get("/a.txt");
+      await assertUnavailable((headers) => site.get(script, headers, { faults: { get: ["ok", "500", "500", "ok"] } }));
+      assert.equal((await site.get(script)).text, "app");
+    });
   });
 
   test("of the file is not needed for HEAD and 304", async () => {
@@ -264,7 +290,7 @@ describe("a file that the manifest names", () => {
     });
   }
 
-  // The stream of a longer file is passed through and not counted.
+  // The stream of a longer file is passed through: `whole_body` in asset_store.rs says why.
   test("a short file is shorter than the manifest says: 503", async () => {
     const [key] = (await site.file("/b.txt")).keys;
     const bytes = await site.kv.get(key, "arrayBuffer");
@@ -314,6 +340,23 @@ describe("a file that the manifest names", () => {
       assert.ok(response.error || response.status === 503 || !response.complete, `${range}: ${response.status}`);
     }
     await site.kv.put(key, bytes);
+  });
+
+  test("the 404 page is missing: a plain 404", async () => {
+    const [key] = (await site.file("/404.html")).keys;
+    await site.kv.delete(key);
+    assertPlainError(await site.get("/none"), 404, "Not found");
+    await site.kv.put(key, files["404.html"]);
+    assert.equal((await site.get("/none")).text, files["404.html"]);
+  });
+
+  test("the page of a single-page application is missing: 503, since it is the response to the path", async () => {
+    await site.push({ "index.html": "app" }, "--not-found", "single-page-application");
+    const [key] = (await site.file("/index.html")).keys;
+    await site.kv.delete(key);
+    assertProblem(await site.get("/some/route", { ...json, "Sec-Fetch-Mode": "navigate" }), 503, "file_missing");
+    await site.kv.put(key, "app");
+    await site.push({ ...files, "film.mp4": film });
   });
 
   test("an encoding is missing: 503 for it, and the unencoded file is served", async () => {

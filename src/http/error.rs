@@ -125,7 +125,7 @@ impl RequestError {
     }
 
     /// Adds a header field to the response.
-    #[cfg(any(feature = "cache", feature = "flags", feature = "storefronts"))]
+    #[cfg(any(feature = "assets", feature = "cache", feature = "flags", feature = "storefronts"))]
     pub(crate) fn with_field(self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         Self { response: self.response.with_field(name, value), ..self }
     }

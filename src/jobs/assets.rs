@@ -7,8 +7,8 @@ use kv_store::limits::Key;
 use kv_store::record_cache::RecordState;
 use static_assets::asset_store::{AssetStore, LoadedRelease};
 use static_assets::response::{
-    AssetRequest, AssetResponse, CONDITIONAL_FIELDS, FieldLines, FileResponse, from_previous_release, from_release,
-    header_changes, may_be_in_previous_release, not_found,
+    AssetRequest, AssetResponse, CONDITIONAL_FIELDS, FieldLines, FileResponse, ServedRelease, from_previous_release,
+    from_release, header_changes, may_be_in_previous_release, not_found,
 };
 use static_assets::{AssetError, AssetPath};
 use wasm_bindgen::JsValue;
@@ -63,7 +63,8 @@ fn in_nfc(path: &AssetPath<'_>) -> Option<AssetPath<'static>> {
 
 /// Renders the response of the release. If it has no such file, these follow in this order:
 /// previous releases, unless the path may be a page; the unversioned key spelled as the path was
-/// sent, if the release allows them; and the page for missing files.
+/// sent, if the release allows them; and the page for missing files. A file that may be there must
+/// not look like one that is not, so what cannot be read is an error.
 async fn respond_with_fallbacks(
     context: &RequestContext,
     release: &LoadedRelease,
@@ -73,17 +74,27 @@ async fn respond_with_fallbacks(
     response: AssetResponse<'_>,
 ) -> Result<Response, RequestError> {
     let served = release.served();
-    let respond = async |file: &FileResponse<'_>| respond(context, release, record_state, request, file).await;
+    let respond = async |file: &FileResponse<'_>, of_previous: &OfRelease<'_>| {
+        respond(context, release, record_state, file, of_previous).await
+    };
     match response {
         AssetResponse::Redirect { status, fields } => return redirect(status, &fields),
-        AssetResponse::File(file) => return respond(&file).await,
+        AssetResponse::File(file) => return respond(&file, &|previous| from_release(previous, request)).await,
         AssetResponse::NotFound => {}
     }
+    let mut unread = None;
     if may_be_in_previous_release(request.path) {
         for id in &release.pointer.previous {
-            let Some(previous) = asset_store::previous_release(context, release, id).await else { continue };
+            let previous = match asset_store::previous_release(context, release, id).await {
+                Ok(Some(previous)) => previous,
+                Ok(None) => continue,
+                Err(failure) => {
+                    unread = Some(failure);
+                    continue;
+                }
+            };
             if let AssetResponse::File(file) = from_previous_release(previous.served(), request)? {
-                return respond(&file).await;
+                return respond(&file, &|previous| from_previous_release(previous, request)).await;
             }
         }
     }
@@ -94,9 +105,23 @@ async fn respond_with_fallbacks(
     {
         return Ok(file);
     }
-    match not_found(served, request)? {
-        AssetResponse::File(page) => respond(&page).await,
-        AssetResponse::Redirect { .. } | AssetResponse::NotFound => Err(AssetError::NotFound.into()),
+    if let Some(failure) = unread {
+        return Err(failure);
+    }
+    let AssetResponse::File(page) = not_found(served, request)? else { return Err(AssetError::NotFound.into()) };
+    // The previous release may treat missing files differently.
+    let rendered = respond(&page, &|previous| match not_found(previous, request)? {
+        AssetResponse::File(other) if other.status == page.status => Ok(AssetResponse::File(other)),
+        _ => Ok(AssetResponse::NotFound),
+    })
+    .await;
+    match rendered {
+        // The path has no file, whether or not its page can be read.
+        Err(failure) if page.status == 404 => {
+            context.log().warning("not_found_page", &failure.cause());
+            Err(RequestError::of(&AssetError::NotFound).with_field("Asset-Source", "default"))
+        }
+        rendered => rendered,
     }
 }
 
@@ -113,20 +138,23 @@ fn redirect(status: u16, fields: &FieldLines<'_>) -> Result<Response, RequestErr
     Ok(response::with_status(status, &JsValue::NULL, &fields)?)
 }
 
-/// Renders a response. If its bytes cannot be read, the previous release responds if memory has
-/// all that it needs.
+/// Returns what a release responds to the request.
+type OfRelease<'r> = dyn for<'m> Fn(ServedRelease<'m>) -> Result<AssetResponse<'m>, AssetError> + 'r;
+
+/// Renders a response. If its bytes cannot be read, the previous release responds in the same way,
+/// if memory has all that it needs.
 async fn respond(
     context: &RequestContext,
     release: &LoadedRelease,
     record_state: RecordState,
-    request: &AssetRequest<'_, RequestHeaders<'_>>,
     file: &FileResponse<'_>,
+    of_previous: &OfRelease<'_>,
 ) -> Result<Response, RequestError> {
     match asset_store::content(context, &file.content).await {
         Ok(body) => render(file, &body, record_state),
         Err(failure) => {
             let Some(previous) = asset_store::cached_previous_release(context, release) else { return Err(failure) };
-            let Ok(AssetResponse::File(file)) = from_release(previous.served(), request) else { return Err(failure) };
+            let Ok(AssetResponse::File(file)) = of_previous(previous.served()) else { return Err(failure) };
             let Some(body) = asset_store::cached_content(context, &file.content) else { return Err(failure) };
             asset_store::warn_of_previous_release(context, &failure);
             render(&file, &body, RecordState::Stale)

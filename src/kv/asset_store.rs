@@ -54,29 +54,29 @@ pub(crate) fn forget_pointer() {
     AssetStores::cache().borrow_mut().remove(POINTER.as_str(), Clock.now_ms());
 }
 
-/// Returns a previous release, if its manifest is there and can be read and parsed. A broken one
-/// is not read again until the pointer changes; nor is one that is too long to stay in memory with
-/// the others, which is used this once.
+/// Returns a previous release, if its manifest is there and can be parsed. A broken one is not
+/// read again until the pointer changes; nor is one that is too long to stay in memory with the
+/// others, which is used this once.
 pub(crate) async fn previous_release(
     context: &RequestContext,
     release: &LoadedRelease,
     id: &str,
-) -> Option<LoadedRelease> {
+) -> Result<Option<LoadedRelease>, RequestError> {
     let manifests = &Isolate::current().assets.manifests;
     let manifest = match manifest(&context.env().files(), id).await {
-        Ok(manifest) => manifest?,
+        Ok(Some(manifest)) => manifest,
+        Ok(None) => return Ok(None),
         Err(ReadFailure::Store(error)) => {
-            context.log().warning("kv_read_failed", &format!("release {id}: {error}"));
-            return None;
+            return Err(FileError::unavailable(&format!("release {id}: {error}")).into());
         }
         Err(ReadFailure::Broken(broken)) => {
             context.log().warning("broken_record", &broken);
             manifests.borrow_mut().insert(id, None);
-            return None;
+            return Ok(None);
         }
     };
     manifests.borrow_mut().enforce_bound(id, &release.manifest.id);
-    Some(release.with_manifest(manifest))
+    Ok(Some(release.with_manifest(manifest)))
 }
 
 /// Returns the latest previous release, if its manifest is in memory.
@@ -127,7 +127,9 @@ async fn whole_body(store: &Store, body: &FileBody) -> Result<JsValue, RequestEr
     }
     let pieces = pieces::of_whole(body);
     match pieces.as_slice() {
-        // The runtime's own stream: counting its bytes would cost half as much again.
+        // The runtime's own stream. Its length is not checked: KV breaks off a value that it does
+        // not deliver whole, so only one that was replaced is shorter. Counting the bytes of every
+        // long file would cost half as much again, and would not notice other bytes.
         [Piece::Bytes { key, .. }] => stream(store, key).await,
         pieces => assembled(store, body, pieces, body.length).await,
     }
