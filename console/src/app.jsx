@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Button, Dialog, DialogFoot } from "./controls.jsx";
 import { forgetDrafts, hasDrafts } from "./drafts.js";
+import { useFocusFallback } from "./focus.js";
 import { fromNow } from "./format.js";
 import { fragmentOf, usePlace } from "./location.js";
 import { ConfirmedButton } from "./outcome.jsx";
@@ -37,6 +38,8 @@ export function App() {
   const [message, setMessage] = useState("");
   /** A session that waits until its owner has chosen what becomes of the drafts. */
   const [waiting, setWaiting] = useState(null);
+  const main = useRef(null);
+  useFocusFallback(main);
   /** The scope of the token that the drafts were made with. A renewed token has another name. */
   const scope = useRef(null);
   const admit = (next) => {
@@ -91,17 +94,17 @@ export function App() {
       </Shell>
     );
   }
-  return session ? <SignedIn session={session} onLeave={leave} /> : <SignIn message={message} onSession={enter} />;
+  return session ? <SignedIn session={session} main={main} onLeave={leave} /> : <SignIn message={message} onSession={enter} />;
 }
 
 /** Returns what a token may do, to compare. */
 const scopeOf = ({ everything, scope }) => JSON.stringify({ everything, scope });
 
-function SignedIn({ session, onLeave }) {
+function SignedIn({ session, main, onLeave }) {
   const place = usePlace();
   const offered = PANELS.filter(({ isOffered }) => isOffered(session));
   const { id, label, Panel } = offered.find((panel) => panel.id === place.panel) ?? offered[0];
-  const main = useRef(null);
+  useFocusFallback(main);
   useEffect(() => {
     document.title = `${label} – kv-edge console`;
   }, [label]);

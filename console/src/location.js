@@ -26,11 +26,9 @@ export function fragmentOf(panel, path = [], query = {}) {
 /** Goes to a place. `replace` replaces the present entry of the history. */
 export function go(fragment, { replace = false } = {}) {
   if (fragment === location.hash) return;
-  if (!replace) location.hash = fragment;
-  else {
-    history.replaceState(null, "", fragment);
-    dispatchEvent(new HashChangeEvent("hashchange"));
-  }
+  history[replace ? "replaceState" : "pushState"](null, "", fragment);
+  // At once, so that one render shows the place and what the caller changes with it.
+  dispatchEvent(new HashChangeEvent("hashchange"));
 }
 
 /** Returns the present place, and renders again when it changes. */

@@ -6,6 +6,7 @@ import { textForm, UNEDITABLE } from "./browse/text_form.js";
 import { utf8Text } from "./browse/value_kind.js";
 import { Button } from "./controls.jsx";
 import { draftOf, keepDraft } from "./drafts.js";
+import { useFocusFallback } from "./focus.js";
 import { JsonEditor } from "./json_editor.jsx";
 import { put, UNKNOWN_EXPIRATION, value } from "./kv.js";
 import { Failure } from "./outcome.jsx";
@@ -96,6 +97,9 @@ function recordForm(stored) {
 export function RecordEditor({ label, record, isWritable }) {
   const { text, setText, isEditable, isChanged, isMissing, canSave, save, saving, discard, reading, readAgain, checking } = record;
   const findings = useMemo(() => findingsOf(checking.result), [checking.result]);
+  const state = useRef(null);
+  // An answer to a conflict takes the question away.
+  useFocusFallback(state);
   if (reading.error) {
     return (
       <Failure error={reading.error}>
@@ -109,7 +113,7 @@ export function RecordEditor({ label, record, isWritable }) {
   return (
     <div class="stack record">
       <div class="row spread">
-        <p class="record-state" role="status">
+        <p class="record-state" role="status" ref={state} tabIndex={-1}>
           {stateOf(record, isWritable)}
         </p>
         {isWritable && (

@@ -214,6 +214,7 @@ describe("the panel of flags", () => {
     ]) {
       await USER_CONFIGURATION.put("flags", Buffer.from(before));
       await goTo("#/browse");
+      await page.getByRole("heading", { name: "Namespaces" }).waitFor();
       await goTo("#/flags");
       await page.getByText("As stored · no faults").waitFor();
       assert.equal((await page.getByRole("textbox", { name: EDITOR }).locator(".cm-line").allTextContents()).join("\n"), shown);
@@ -259,8 +260,10 @@ describe("the panel of flags", () => {
     await page.getByRole("link", { name: "Flags" }).click();
     await page.getByRole("alert").filter({ hasText: "KV is away." }).waitFor();
     await page.unroute("**/console/api/values?*");
-    await button(page, "Read again").click();
-    await page.getByText("As stored · no faults").waitFor();
+    const { press, assertFocus, tabTo } = keyboardOf(page);
+    await tabTo("Read again");
+    await press("Enter");
+    await assertFocus("As stored · no faults");
     assertClean([503, "/console/api/values"]);
   });
 
@@ -368,9 +371,13 @@ describe("the panel of storefronts", () => {
     const list = page.getByRole("navigation", { name: "Storefronts" });
     await page.getByLabel("Prefix").fill("many-");
     await list.getByText("100 records loaded, there are more").waitFor();
-    await button(page, "Load more").click();
+    const { press, assertFocus, tabTo } = keyboardOf(page);
+    await tabTo("Load more");
+    await press("Enter");
     await list.getByText("120 records").waitFor();
     assert.equal(await list.getByRole("link").count(), 120);
+    // The button is gone, and before it was this row.
+    await assertFocus("many-99");
     await page.getByLabel("Prefix").fill("te");
     await list.getByText("1 record", { exact: true }).waitFor();
     await list.getByRole("link", { name: "tea" }).click();
@@ -527,8 +534,11 @@ describe("the panel of releases", () => {
       .getByText(/^Somebody has switched the release in the meantime/)
       .waitFor();
     assert.equal((await site.pointer()).current, current);
-    await button(page, "Read the releases again").click();
+    const { press, assertFocus, tabTo } = keyboardOf(page);
+    await tabTo("Read the releases again");
+    await press("Enter");
     await page.getByText(`${current} served`).waitFor();
+    await assertFocus("Releases");
     assert.equal(await page.getByRole("alert").count(), 0);
     assertClean([409, "/releases/rollback"]);
   });
@@ -734,7 +744,7 @@ describe("the panel of metrics", () => {
   });
 });
 
-test("the keyboard alone does in each panel what a mouse does, and the focus is never lost", async (context) => {
+test("the keyboard alone does in the panels of jobs what a mouse does, and the focus is never lost", async (context) => {
   const cached = upstream.serve((_request, response) => response.writeHead(200, { "cache-control": "public, max-age=300" }).end("stored"));
   await send(worker, `/cache/${cached}`);
   await until(async () => assert.notEqual(await CACHE_KV.get(`GET ${cached}`), null), "the response in KV");
@@ -748,7 +758,7 @@ test("the keyboard alone does in each panel what a mouse does, and the focus is 
   const record = json({ ...TEA, active: "black" });
 
   await context.test("flags: they are changed and saved", async () => {
-    await tabTo("Flags");
+    await shiftTabTo("Flags");
     await press("Enter");
     await page.getByText("· no faults").waitFor();
     await tabTo("Definitions of the flags, as JSON");
@@ -760,7 +770,75 @@ test("the keyboard alone does in each panel what a mouse does, and the focus is 
     await page.getByText("Saved · no faults").waitFor();
     await assertFocus("Save");
     assert.equal(await USER_CONFIGURATION.get("flags"), '{"flags": {"typed": {"default": "on"}}}');
+  });
+
+  await context.test("flags: what was typed is dropped, and a conflict is answered both ways", async () => {
+    const mine = '{"flags": {"mine": {"default": "on"}}}';
+    const retype = async () => {
+      await tabTo("Definitions of the flags, as JSON");
+      await replace(mine);
+      await page.getByText("Changed · no faults").waitFor();
+    };
+    await retype();
+    await shiftTabTo("Discard changes");
+    await press("Enter");
+    await page.getByText("As stored · no faults").waitFor();
+    await assertFocus("Discard changes");
+    for (const [theirs, answer, state] of [
+      ["first", "Load theirs, drop mine", "As stored · no faults"],
+      ["second", "Overwrite theirs", "Saved · no faults"],
+    ]) {
+      await retype();
+      await USER_CONFIGURATION.put("flags", json({ flags: { [theirs]: { default: "on" } } }));
+      await shiftTabTo("Save");
+      await press("Enter");
+      await page.getByText("Somebody else has changed or deleted this").waitFor();
+      await assertFocus("Save");
+      await tabTo(answer);
+      await press("Enter");
+      await assertFocus(state);
+    }
+    assert.equal(await USER_CONFIGURATION.get("flags"), mine);
+  });
+
+  await context.test("flags: a context is tried, and a rollout is chosen", async () => {
+    await USER_CONFIGURATION.put("flags", json({ flags: { first: { default: "on" }, second: { default: "off" } } }));
+    await shiftTabTo("Writes");
+    await press("Enter");
+    await page.getByRole("heading", { name: "Writes" }).waitFor();
+    await shiftTabTo("Flags");
+    await press("Enter");
+    await page.getByRole("region", { name: "What this context gets" }).waitFor();
+    await tabTo("Evaluation context, as JSON");
+    await replace('{"targetingKey": "bob"}');
+    await tabTo("With another record of this user");
+    await press("Enter");
+    await tabTo("Record of the user, as JSON");
+    await type("{}");
+    await tabTo("What this context gets");
+    await tabTo("Flag");
+    await press("End");
+    await page.getByRole("img", { name: "Variants of second: a dot for each of 1,000 users" }).waitFor();
+    await assertFocus("Flag");
     await USER_CONFIGURATION.put("flags", json(DEMO_FLAGS));
+  });
+
+  await context.test("storefronts: a record is begun", async () => {
+    const key = uniqueName("shop");
+    await shiftTabTo("Storefronts");
+    await press("Enter");
+    await tabTo("New storefront");
+    await type(key);
+    await press("Enter");
+    await page.getByText("Not stored yet").waitFor();
+    await tabTo(`Record of ${key}, as JSON`);
+    await replace('{"origin": "https://plain.example"}');
+    await page.getByText("Not stored yet · no faults").waitFor();
+    await shiftTabTo("Save");
+    await press("Enter");
+    await page.getByText("Saved · no faults").waitFor();
+    await assertFocus("Save");
+    assert.equal(await ROUTING_CONFIG.get(key), '{"origin": "https://plain.example"}');
   });
 
   await context.test("storefronts: a record is found, changed and saved", async () => {
@@ -799,7 +877,13 @@ test("the keyboard alone does in each panel what a mouse does, and the focus is 
     await press("Enter");
     await page.getByRole("region", { name: "What changed" }).waitFor();
     await assertFocus(/^Compare/);
-    await tabTo(/^Roll back to/);
+    await tabTo("From");
+    await press("End");
+    await tabTo("To");
+    await press("End");
+    await page.getByText("0 added, 0 changed, 0 removed").waitFor();
+    await assertFocus("To");
+    await shiftTabTo(/^Roll back to/);
     await press("Enter");
     await assertFocus("Cancel");
     await press("Escape");

@@ -17,7 +17,7 @@ const SCHEMES = ["light", "dark"];
 const OF_COLORS = ["color-contrast", "link-in-text-block"];
 
 /** The most presses of Tab from one control to another. */
-const TABS_MAX = 80;
+const TABS_MAX = 150;
 
 /**
  * Returns a function that opens the console at a place such as `#/flags` as a new visitor, who

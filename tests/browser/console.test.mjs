@@ -309,7 +309,8 @@ test("looking", async (context) => {
     await button(page, "Load all").click();
     await said(page, "100,000 keys loaded, that is all");
     const list = page.getByRole("listbox");
-    await list.focus();
+    // The button that has loaded them is gone.
+    await page.locator('[role="listbox"]:focus').waitFor();
     await page.keyboard.press("End");
     await rows(page).filter({ hasText: "many-099999" }).waitFor();
     assert.ok((await rows(page).count()) < 100);
@@ -685,6 +686,8 @@ describe("changing", () => {
     await type(page, "1");
     await save(page);
     await settles(() => rows(page).allInnerTexts(), names);
+    // A reload would abort the reading of its details.
+    await page.locator(".chip", { hasText: "does not expire" }).waitFor();
     await page.reload();
     await settles(() => rows(page).allInnerTexts(), names);
     assertClean();
@@ -1080,6 +1083,258 @@ describe("for everybody", () => {
     assertClean();
   });
 
+  test("the keyboard alone goes into a namespace, through its folders and back", async () => {
+    const folder = newFolder();
+    await KV.put(`${folder}dir/a`, "1");
+    const { page, assertClean } = await open(place(`${folder}dir/`));
+    const { press, assertFocus, tabTo, shiftTabTo } = keyboardOf(page);
+    await page.locator("main:focus").waitFor();
+    await tabTo(folder.slice(0, -1));
+    await press("Enter");
+    await assertFocus(`Keys of WRITES in ${folder}`);
+    await page.goBack();
+    await assertFocus(`Keys of WRITES in ${folder}dir/`);
+    await shiftTabTo("Namespaces");
+    await press("Enter");
+    await page.getByRole("heading", { name: "Namespaces" }).waitFor();
+    await assertFocus("Namespaces");
+    await tabTo("WRITES");
+    await press("Enter");
+    await assertFocus("Keys of WRITES");
+    await shiftTabTo("Cache");
+    await press("Enter");
+    await tabTo("URL");
+    await page.goBack();
+    await page.getByRole("listbox").waitFor();
+    await page.locator("main:focus").waitFor();
+    assertClean();
+  });
+
+  test("the keyboard alone makes a namespace, renames and deletes it", async () => {
+    const title = uniqueName("title");
+    const { page, assertClean } = await open();
+    const { press, type: typeText, assertFocus, tabTo } = keyboardOf(page);
+    await page.route("**/storage/kv/namespaces?*", (route) => route.fulfill({ status: 503, json: { errors: [{ code: 1, message: "KV is away." }] } }));
+    await tabTo("New namespace");
+    await press("Enter");
+    await assertFocus("Title");
+    await typeText(title);
+    await press("Enter");
+    await assertFocus("Read the namespaces again");
+    await page.unrouteAll();
+    await press("Enter");
+    await link(page, title).waitFor();
+    await assertFocus("Namespaces");
+    await tabTo("Rename…");
+    await press("Enter");
+    await assertFocus("Title");
+    await press("End");
+    await typeText("-renamed");
+    await press("Enter");
+    await link(page, `${title}-renamed`).waitFor();
+    await assertFocus("Rename…");
+    await tabTo("Delete…");
+    await press("Enter");
+    await assertFocus("Title");
+    await typeText(`${title}-renamed`);
+    await tabTo("Delete");
+    await press("Enter");
+    await link(page, `${title}-renamed`).waitFor({ state: "detached" });
+    await assertFocus("Namespaces");
+    assertClean([503, "/storage/kv/namespaces"]);
+  });
+
+  test("the keyboard alone reads a key again, copies, renames and deletes it", async () => {
+    const folder = newFolder();
+    const key = `${folder}a`;
+    for (const name of ["a", "ab"]) await KV.put(folder + name, "1");
+    const { page, assertClean } = await open(place(folder, key));
+    const { press, type: typeText, assertFocus, tabTo } = keyboardOf(page);
+    const act = async (action) => {
+      await tabTo("Actions");
+      await press("Enter");
+      await tabTo(action);
+      await press("Enter");
+    };
+    await editor(page).waitFor();
+    await KV.put(key, "2");
+    await act("Read again");
+    await settles(() => lines(page), ["2"]);
+    await assertFocus("Details of the key");
+    await KV.delete(key);
+    await act("Read again");
+    await page.getByText("This key does not exist.").waitFor();
+    await assertFocus("Details of the key");
+    await KV.put(key, "3");
+    await tabTo("Read again");
+    await press("Enter");
+    await settles(() => lines(page), ["3"]);
+    await assertFocus("Details of the key");
+
+    await act("Copy…");
+    await assertFocus("Into namespace");
+    await press("Tab", "End");
+    await typeText("b");
+    await press("Enter");
+    await page.getByRole("alert").filter({ hasText: "exists there" }).waitFor();
+    await assertFocus("As key");
+    await tabTo("Replace the key that exists");
+    const failure = { status: 503, json: { errors: [{ code: 1, message: "KV is away." }] } };
+    await page.route("**/values/*", (route) => route.fulfill(failure));
+    await press("Space", "Enter");
+    await page.getByRole("alert").filter({ hasText: "KV is away." }).waitFor();
+    // The box was disabled meanwhile.
+    await assertFocus("As key");
+    await page.unrouteAll();
+    await press("Enter");
+    await page.locator(".key-title", { hasText: `${key}b` }).waitFor();
+    await assertFocus("Details of the key");
+    assert.equal(await stored(`${key}b`), "3");
+
+    await act("Copy…");
+    await assertFocus("Into namespace");
+    await press("U");
+    await tabTo("Copy");
+    await press("Enter");
+    await page.getByRole("heading", { name: "USER_CONFIGURATION" }).waitFor();
+    await assertFocus("Details of the key");
+    assert.equal(await stored(`${key}b`, worker.env.USER_CONFIGURATION), "3");
+
+    await act("Rename…");
+    await assertFocus("New name");
+    await press("End");
+    await typeText("c");
+    await press("Enter");
+    await page.locator(".key-title", { hasText: `${key}bc` }).waitFor();
+    await assertFocus("Details of the key");
+
+    await act("Delete…");
+    await assertFocus("Cancel");
+    await tabTo("Delete");
+    await press("Enter");
+    await assertFocus("Keys of USER_CONFIGURATION");
+    assert.deepEqual(await Promise.all(["b", "bc"].map((end) => stored(key + end, worker.env.USER_CONFIGURATION))), [null, null]);
+    assertClean([503, encodeURIComponent(`${key}b`)]);
+  });
+
+  test("the keyboard alone answers a conflict, drops what was typed, and signs out", async () => {
+    const folder = newFolder();
+    const key = `${folder}a`;
+    await KV.put(key, "first");
+    const { page, assertClean } = await open(place(folder, key));
+    const { press, type: typeText, assertFocus, tabTo, shiftTabTo } = keyboardOf(page);
+    /** Changes what somebody else has changed since. */
+    const provoke = async (mine, theirs) => {
+      await tabTo(/^Value of/);
+      await press("Control+a");
+      await typeText(mine);
+      await KV.put(key, theirs);
+      await tabTo("Save");
+      await press("Enter");
+      await assertFocus(theirs);
+    };
+    await editor(page).waitFor();
+    await provoke("mine", "theirs");
+    await tabTo("Take what is stored");
+    await press("Enter");
+    await settles(() => lines(page), ["theirs"]);
+    await assertFocus("Save");
+    await provoke("mine again", "theirs again");
+    await press("Escape");
+    await assertFocus("Save");
+    await press("Enter");
+    await assertFocus("theirs again");
+    await tabTo("Replace with mine");
+    await press("Enter");
+    await said(page, "Saved");
+    await assertFocus("Save");
+    assert.equal(await stored(key), "mine again");
+
+    await shiftTabTo("New key");
+    await press("Enter");
+    await assertFocus("Key");
+    await tabTo(/^Value of/);
+    await typeText("1");
+    await tabTo("Discard changes");
+    await press("Enter");
+    await settles(() => lines(page), [""]);
+    await assertFocus("Discard changes");
+    await shiftTabTo(/^Value of/);
+    await typeText("2");
+    await shiftTabTo("Sign out");
+    await press("Enter");
+    await assertFocus("Cancel");
+    await press("Escape");
+    await assertFocus("Sign out");
+    await press("Enter");
+    await assertFocus("Cancel");
+    await tabTo("Sign out");
+    await press("Enter");
+    await assertFocus("Token");
+    assertClean();
+  });
+
+  test("the keyboard alone exports, imports and uploads", async () => {
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "1");
+    const { page, assertClean } = await open(place(folder));
+    const { press, assertFocus, tabTo } = keyboardOf(page);
+    const openDialog = async (name) => {
+      await tabTo("More");
+      await press("Enter");
+      await tabTo(name);
+      await press("Enter");
+    };
+    let file;
+    page.on("filechooser", (chooser) => chooser.setFiles(file));
+    await rows(page).first().waitFor();
+    await openDialog("Export…");
+    await assertFocus("Prefix");
+    await tabTo("Format");
+    await press("End");
+    await tabTo("Export");
+    const download = page.waitForEvent("download");
+    await press("Enter");
+    const buffer = readFileSync(await (await download).path());
+    assert.deepEqual(JSON.parse(buffer), [{ key: `${folder}a`, value: "1" }]);
+    await assertFocus("Export");
+    await press("Escape");
+    await assertFocus("More");
+
+    await KV.delete(`${folder}a`);
+    await openDialog("Import…");
+    await assertFocus("File");
+    file = { name: "pairs.json", mimeType: "application/json", buffer };
+    await press("Enter");
+    await said(page, "None of the keys exists yet.");
+    await assertFocus("Cancel");
+    await tabTo("Write 1 pair");
+    await press("Enter");
+    await said(page, "1 pair written.");
+    await assertFocus("Close");
+    await press("Enter");
+    await assertFocus("More");
+    assert.equal(await stored(`${folder}a`), "1");
+
+    await openDialog("Upload files…");
+    await assertFocus("Files");
+    file = { name: "a", mimeType: "text/plain", buffer: Buffer.from("2") };
+    await press("Enter");
+    await page.getByText(/^1 file, /).waitFor();
+    await tabTo("Upload");
+    await press("Enter");
+    await said(page, "1 key would be replaced");
+    await assertFocus("Cancel");
+    await tabTo("Replace and upload");
+    await press("Enter");
+    await said(page, "1 file uploaded.");
+    await assertFocus("Close");
+    await press("Enter");
+    await assertFocus("More");
+    assert.equal(await stored(`${folder}a`), "2");
+    assertClean();
+  });
+
   test("the form to sign in fits each window, and the page has the colours of the system", async () => {
     const { page, assertClean } = await open("", { token: null });
     await page.getByLabel("Token").waitFor();
@@ -1141,6 +1396,31 @@ test("many keys", async (context) => {
     assert.deepEqual(await Promise.all(["a", "b", "later"].map((key) => stored(folder + key))), [null, null, "x"]);
     await page.unrouteAll();
     await button(page, "Close").click();
+    assertClean();
+  });
+
+  await context.test("what runs in a dialog takes the focus from nobody", async () => {
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "x");
+    await goTo(place(folder));
+    await choose(page, "More", "Delete by prefix…");
+    let answer;
+    const isAnswered = new Promise((resolve) => {
+      answer = resolve;
+    });
+    await page.route("**/keys?*", async (route) => {
+      await isAnswered;
+      await route.continue();
+    });
+    await button(page, "Count").click();
+    await button(page, "Stop").waitFor();
+    // After the last control of the page, Tab goes on to the browser's own.
+    await keyboardOf(page).tabTo("");
+    answer();
+    await button(page, "Delete 1 key").waitFor();
+    await keyboardOf(page).assertFocus("");
+    await page.unrouteAll();
+    await button(page, "Cancel").click();
     assertClean();
   });
 

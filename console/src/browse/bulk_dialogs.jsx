@@ -3,6 +3,7 @@
 // done, and can be run again. Export only reads, and makes a file once it has all pairs.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Button, Dialog, DialogFoot, Field, Progress } from "../controls.jsx";
+import { useFocusFallback } from "../focus.js";
 import { counted, number, size } from "../format.js";
 import { Notice } from "../outcome.jsx";
 import { changeProblem, reachProblem } from "../session.js";
@@ -45,9 +46,7 @@ function Actions({ work, onClose, children, isDone = false }) {
   const [cancel, onCancel] = work.isRunning ? ["Stop", work.stop] : [isDone ? "Close" : "Cancel", onClose];
   const cancelButton = useRef(null);
   // The button that has begun the work may be gone after it.
-  useEffect(() => {
-    if (document.activeElement === document.body) cancelButton.current.focus();
-  });
+  useFocusFallback(cancelButton);
   return (
     <DialogFoot problem={work.problem} cancel={cancel} cancelRef={cancelButton} onCancel={onCancel}>
       {children}

@@ -1,6 +1,7 @@
 // The dialog that copies or renames a key.
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { Button, Dialog, DialogFoot, Field } from "../controls.jsx";
+import { useFocusFallback } from "../focus.js";
 import { exists, put, remove, UNKNOWN_EXPIRATION } from "../kv.js";
 import { useAction } from "../requests.js";
 import { changeProblem } from "../session.js";
@@ -16,6 +17,9 @@ export function CopyDialog({ session, namespace, name, stored, targets, isRename
   const [newName, setNewName] = useState(name);
   const [mayReplace, setMayReplace] = useState(false);
   const [isTaken, setTaken] = useState(false);
+  const nameInput = useRef(null);
+  // Enter copies in every control, also in those that are disabled meanwhile.
+  useFocusFallback(nameInput);
   const to = isRename ? namespace : target;
   const refusal = changeProblem(session, newName);
   /** Consent to replace a key is for that key alone. */
@@ -72,7 +76,16 @@ export function CopyDialog({ session, namespace, name, stored, targets, isRename
               : "Metadata and expiration are copied, too.")
           }
           control={(attributes) => (
-            <input {...attributes} class="mono" spellcheck={false} autocomplete="off" readOnly={isBusy} value={newName} onInput={changed(setNewName)} />
+            <input
+              {...attributes}
+              ref={nameInput}
+              class="mono"
+              spellcheck={false}
+              autocomplete="off"
+              readOnly={isBusy}
+              value={newName}
+              onInput={changed(setNewName)}
+            />
           )}
         />
         {isTaken && (

@@ -14,13 +14,15 @@ const ROLES = {
   namespaces: "The home of created namespaces",
 };
 
-/** All namespaces that the token sees. */
-export function NamespaceList({ namespaces, session, onChanged }) {
+/** All namespaces that the token sees. `heading` is a ref for the heading. */
+export function NamespaceList({ heading, namespaces, session, onChanged }) {
   const [open, setOpen] = useState(null);
   return (
     <div class="stack">
       <div class="row spread">
-        <h1>Namespaces</h1>
+        <h1 ref={heading} tabIndex={-1}>
+          Namespaces
+        </h1>
         {session.createsNamespaces && (
           <button type="button" onClick={() => setOpen({ action: "create" })}>
             New namespace

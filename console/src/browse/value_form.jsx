@@ -2,6 +2,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Button, Dialog, DialogFoot, Field, Menu } from "../controls.jsx";
 import { draftOf, keepDraft } from "../drafts.js";
+import { useFocusFallback } from "../focus.js";
 import { dateTime, fromNow, number, size } from "../format.js";
 import { JsonEditor, TextEditor } from "../json_editor.jsx";
 import { put, value as readValue, remove } from "../kv.js";
@@ -29,8 +30,8 @@ const NOTHING = { bytes: new Uint8Array(), metadata: null, expiration: null };
 
 const draftId = (namespace, name) => ["key", namespace, name];
 
-/** A key of a namespace. */
-export function KeyDetails({ namespace, name, isWritable, onClose, ...rest }) {
+/** A key of a namespace. `section` is a ref of the element around it. */
+export function KeyDetails({ section, namespace, name, isWritable, onClose, ...rest }) {
   const [stored, setStored] = useState(undefined);
   const [error, setError] = useState(null);
   const [reads, setReads] = useState(0);
@@ -41,6 +42,7 @@ export function KeyDetails({ namespace, name, isWritable, onClose, ...rest }) {
       .catch((failure) => stop.signal.aborted || setError(failure));
     return () => stop.abort();
   }, [namespace, name, reads]);
+  useFocusFallback(section);
   const again = () => {
     keepDraft(draftId(namespace, name), null);
     setStored(undefined);
@@ -351,11 +353,9 @@ function ValueForm({
           <Button class="primary" disabled={isBusy || !isChanged || refusal !== null} onClick={() => save()}>
             {isBusy ? "Saving…" : "Save"}
           </Button>
-          {(!isNew || !isUnchanged(edit)) && (
-            <Button disabled={isBusy || !isChanged} onClick={discard}>
-              Discard changes
-            </Button>
-          )}
+          <Button disabled={isBusy || isUnchanged(edit)} onClick={discard}>
+            Discard changes
+          </Button>
           {isNew && (
             <button type="button" disabled={isBusy} onClick={() => fileInput.current.click()}>
               Value from a file…

@@ -6,6 +6,7 @@ import { compareKeys, folderOf, ORDERS, rowsOf } from "../browse/key_rows.js";
 import { NamespaceList } from "../browse/namespace_list.jsx";
 import { KeyDetails, NewKey } from "../browse/value_form.jsx";
 import { Button, Menu } from "../controls.jsx";
+import { useFocusFallback } from "../focus.js";
 import { counted } from "../format.js";
 import { keys as listKeys, namespaces as listNamespaces } from "../kv.js";
 import { fragmentOf, go, usePlace } from "../location.js";
@@ -28,6 +29,10 @@ export function BrowsePanel({ session }) {
   const readAgain = () => setReads((count) => count + 1);
   const listed = async () => (await listNamespaces()).map((namespace) => withAccess(namespace, session));
   const { result: namespaces = null, error } = useLatest(listed, [session, reads]);
+  /** The list of keys, or what stands in its place. */
+  const list = useRef(null);
+  const details = useRef(null);
+  useFocusFallback(details, list);
 
   // A token for one namespace has no use for a list of one.
   const only = namespaces?.length === 1 && path.length === 0 ? namespaces[0].title : null;
@@ -38,18 +43,29 @@ export function BrowsePanel({ session }) {
   if (error) {
     return (
       <Failure error={error}>
-        <button type="button" onClick={readAgain}>
+        <button type="button" ref={list} onClick={readAgain}>
           Read the namespaces again
         </button>
       </Failure>
     );
   }
   if (namespaces === null || only !== null) return <p class="empty">Reading the namespaces…</p>;
-  if (path.length === 0) return <NamespaceList namespaces={namespaces} session={session} onChanged={readAgain} />;
+  if (path.length === 0) return <NamespaceList heading={list} namespaces={namespaces} session={session} onChanged={readAgain} />;
   const [title, ...segments] = path;
   const namespace = namespaces.find((one) => one.title === title || one.id === title);
   if (!namespace) return <Notice kind="danger">The token sees no namespace {title}.</Notice>;
-  return <Keys key={namespace.title} namespace={namespace} namespaces={namespaces} prefix={segments.join("/")} selected={query.get("key")} session={session} />;
+  return (
+    <Keys
+      key={namespace.title}
+      namespace={namespace}
+      namespaces={namespaces}
+      prefix={segments.join("/")}
+      selected={query.get("key")}
+      session={session}
+      listBox={list}
+      details={details}
+    />
+  );
 }
 
 /** Adds which binding a namespace is, if any, and whether the token may change it. */
@@ -121,7 +137,8 @@ function useKeys(namespace, prefix) {
   return { ...state, load, loadAll: () => load({ isAll: true }), stop: () => stop.current?.abort(), restart, change };
 }
 
-function Keys({ namespace, namespaces, prefix, selected, session }) {
+/** The keys of a namespace, and one of them. `listBox` and `details` are refs for both parts. */
+function Keys({ namespace, namespaces, prefix, selected, session, listBox, details }) {
   const { title, isWritable } = namespace;
   const [order, setOrder] = useState("name");
   const [hasFolders, setHasFolders] = useState(true);
@@ -129,13 +146,9 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
   const [dialog, setDialog] = useState(null);
   const list = useKeys(title, prefix);
   const folder = folderOf(prefix);
-  const listBox = useRef(null);
-  const details = useRef(null);
-  /** What gets the focus next, because the element that had it goes: the list, or the details. */
-  const focusNext = useRef(null);
+  useFocusFallback(details, listBox);
   const rows = useMemo(() => rowsOf(list.keys, prefix, { hasFolders, order }), [list.keys, prefix, hasFolders, order]);
   const openFolder = (next) => {
-    focusNext.current = listBox;
     setNew(false);
     go(placeOf(title, next));
   };
@@ -144,7 +157,6 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
     go(placeOf(title, prefix, key));
   };
   const close = () => {
-    focusNext.current = listBox;
     setNew(false);
     go(placeOf(title, prefix));
   };
@@ -154,24 +166,9 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
   const goUp = () => folder.length > root.length && openFolder(folderOf(folder.slice(0, -1)));
   const hasDetails = isNew || selected !== null;
   useEffect(() => {
-    // The address follows a moment later, and with it the details.
-    if (focusNext.current?.current) {
-      focusNext.current.current.focus();
-      focusNext.current = null;
-    }
     // On a narrow screen the details take the place of the list.
     if (hasDetails && listBox.current.offsetParent === null && !isNew) details.current.focus();
   }, [folder, hasDetails, selected]);
-  const hasAskedForMore = useRef(false);
-  const askForMore = (load) => () => {
-    hasAskedForMore.current = true;
-    load();
-  };
-  // The buttons that load more go with the last page, and the focus goes to what it belongs to.
-  useEffect(() => {
-    if (!list.hasMore && hasAskedForMore.current && document.activeElement === document.body) listBox.current.focus();
-    hasAskedForMore.current = false;
-  }, [list.hasMore]);
   const targets = namespaces.filter((one) => one.isWritable).map((one) => one.title);
   const detailActions = {
     session,
@@ -180,9 +177,7 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
     onClose: close,
     onSaved: (key, wasNew) => {
       list.change(key);
-      if (!wasNew) return;
-      focusNext.current = details;
-      openKey(key.name);
+      if (wasNew) openKey(key.name);
     },
     onRemoved: (name) => {
       list.change({ removed: name });
@@ -190,7 +185,6 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
     },
     onOpen: ({ namespace: to, ...key }) => {
       if (to === title) list.change(key);
-      focusNext.current = details;
       go(placeOf(to, to === title ? prefix : "", key.name));
     },
   };
@@ -269,10 +263,10 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
           </p>
           {list.hasMore && (
             <div class="row">
-              <Button disabled={list.isLoading} onClick={askForMore(list.load)}>
+              <Button disabled={list.isLoading} onClick={() => list.load()}>
                 Load more
               </Button>
-              <button type="button" onClick={list.isLoading ? list.stop : askForMore(list.loadAll)}>
+              <button type="button" onClick={list.isLoading ? list.stop : list.loadAll}>
                 {list.isLoading ? "Stop" : "Load all"}
               </button>
             </div>
@@ -284,7 +278,7 @@ function Keys({ namespace, namespaces, prefix, selected, session }) {
           {isNew ? (
             <NewKey namespace={title} prefix={withinReach(prefix)} {...detailActions} />
           ) : (
-            <KeyDetails key={`${title}\n${selected}`} namespace={title} name={selected} {...detailActions} />
+            <KeyDetails key={`${title}\n${selected}`} section={details} namespace={title} name={selected} {...detailActions} />
           )}
         </section>
       )}

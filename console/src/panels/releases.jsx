@@ -1,7 +1,8 @@
 // The panel "Releases": the releases of files, what changed from one to another, and the way back
 // to a previous one.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { Field } from "../controls.jsx";
+import { useFocusFallback } from "../focus.js";
 import { isoTime, number, size } from "../format.js";
 import { ConfirmedButton, Failure, Notice } from "../outcome.jsx";
 import { useAction, useLatest } from "../requests.js";
@@ -27,11 +28,8 @@ export function ReleasesPanel({ session }) {
     setVersion(version + 1);
   };
   const heading = useRef(null);
-  const isRolledBack = rolling.result !== undefined;
   // The release that is served has no button, so the one that was pressed is gone.
-  useEffect(() => {
-    if (isRolledBack) heading.current.focus();
-  }, [isRolledBack]);
+  useFocusFallback(heading);
   return (
     <div class="stack">
       <h1 ref={heading} tabIndex={-1}>

@@ -1,8 +1,9 @@
 // The panel "Storefronts": the records by prefix, one of them to edit, how it splits visitors, and
 // where it sends a request.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { keyProblem } from "../browse/pair_file.js";
 import { Button, Field } from "../controls.jsx";
+import { useFocusFallback } from "../focus.js";
 import { counted, number, span } from "../format.js";
 import { keys } from "../kv.js";
 import { fragmentOf, go, usePlace } from "../location.js";
@@ -62,6 +63,9 @@ function RecordList({ namespace, selected, isWritable, session }) {
     // Meanwhile there may be another list.
     setListed((list) => (list === listed ? { ...list, names: [...list.names, ...page.keys.map(({ name }) => name)], cursor: page.cursor } : list));
   });
+  const last = useRef(null);
+  // The button that loads more goes with the last page.
+  useFocusFallback(last);
   return (
     <nav class="record-list" aria-label="Storefronts">
       <Field
@@ -74,7 +78,7 @@ function RecordList({ namespace, selected, isWritable, session }) {
       <ul>
         {listed.names.map((name) => (
           <li key={name}>
-            <a href={fragmentOf("storefronts", [name])} aria-current={name === selected ? "page" : undefined}>
+            <a ref={name === listed.names.at(-1) ? last : null} href={fragmentOf("storefronts", [name])} aria-current={name === selected ? "page" : undefined}>
               {name}
             </a>
           </li>
