@@ -18,6 +18,24 @@ struct TranslatedMessage<'a> {
 }
 
 /// The pages of `hello-world.json`, one for each language.
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::language::AcceptLanguage;
+/// use static_assets::translations::Translations;
+///
+/// let json = r#"[
+///     {"language_code": "en", "message": "Hello World"},
+///     {"language_code": "es", "message": "¡Hola Mundo!"}
+/// ]"#;
+/// let translations = Translations::parse(json)?;
+/// let tag = AcceptLanguage::parse("es-MX, en;q=0.5").lookup(&translations.tags());
+/// let page = translations.page(tag).unwrap();
+/// assert_eq!(page.language, "es");
+/// assert!(page.html.contains("¡Hola Mundo!"));
+/// # Ok::<(), kv_store::record::BrokenRecord>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Translations {
     /// In the order of the file.

@@ -101,6 +101,27 @@ impl<'a> StorefrontAddress<'a> {
     /// # Errors
     /// [`TenantError`] if the host names nothing, the path has no id, or the id is encoded
     /// wrongly, is no key of Workers KV, or is the key of a custom domain.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_semantics::request_target::RequestTarget;
+    /// use tenant_router::storefront_address::{Hosts, StorefrontAddress};
+    ///
+    /// // TENANT_DOMAIN: the host names the storefront, so the whole path is below it.
+    /// let hosts = Hosts::parse("shops.example", "");
+    /// let target = RequestTarget::parse("https://tea.shops.example/cart");
+    /// let host = hosts.match_host(target.authority);
+    /// let address = StorefrontAddress::of(&host, &target)?;
+    /// assert_eq!((address.key.as_str(), address.prefix, address.rest), ("tea", "", "/cart"));
+    ///
+    /// // The domain itself is a host of kv-edge: the path names the storefront.
+    /// let target = RequestTarget::parse("https://shops.example/stores/tea/cart");
+    /// let host = hosts.match_host(target.authority);
+    /// let address = StorefrontAddress::of(&host, &target)?;
+    /// assert_eq!((address.key.as_str(), address.prefix), ("tea", "/stores/tea"));
+    /// # Ok::<(), tenant_router::TenantError>(())
+    /// ```
     pub fn of(host: &HostMatch<'a>, target: &'a RequestTarget<'_>) -> Result<Self, TenantError> {
         match host {
             HostMatch::Platform => Self::by_path(&target.path),

@@ -66,6 +66,23 @@ impl UserIdFrom {
     /// # Errors
     /// [`ConfigError::MissingUserId`] if there is none or it is empty, and
     /// [`ConfigError::Encoding`] if the percent-encoding of the query parameter is invalid.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use feature_flags::config::user_id::UserIdFrom;
+    /// use http_semantics::fields::HeaderSection;
+    /// use http_semantics::request_target::RequestTarget;
+    ///
+    /// let target = RequestTarget::parse("https://edge.example/config?userId=ben");
+    /// let fields = HeaderSection::from(&[("x-user", "ann")]);
+    /// let from_query = UserIdFrom::parse("query").unwrap();
+    /// assert_eq!(from_query.id(&target, &fields).unwrap(), "ben");
+    ///
+    /// // A proxy in front has authenticated the user, so the query does not count.
+    /// let from_header = UserIdFrom::parse("header:X-User").unwrap();
+    /// assert_eq!(from_header.id(&target, &fields).unwrap(), "ann");
+    /// ```
     pub fn id<'a>(&self, target: &RequestTarget<'a>, fields: &impl Fields) -> Result<Cow<'a, str>, ConfigError> {
         let id = match self {
             Self::Query => target.parameter(PARAMETER)?,
