@@ -1,5 +1,5 @@
 //! The exchange step by step: the reads of variants, and the JSON view of a page. What holds in
-//! any order of events is in `tests/exchange_simulation.rs`.
+//! any order of events is in `tests/exchange_simulation`.
 
 use super::*;
 use crate::purge::{Purge, PurgeTarget};

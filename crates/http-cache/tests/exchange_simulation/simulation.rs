@@ -1,30 +1,4 @@
-//! The exchange of the cache with everything around it simulated in virtual time: isolates, a KV
-//! that shows writes late and fails, upstreams that change, fail and are slow, visitors who leave,
-//! purges and writes. Nothing waits, so hundreds of thousands of steps take seconds.
-//!
-//! Whatever the order of events, each response is one that the upstream made for such a request;
-//! it is not older than a write that the isolate knew of when the request began; and nobody gets
-//! what was made for another visitor. A hit is not older than its directives allow, or than a hard
-//! purge that the isolate knew of, and says so if a soft purge covers it. An isolate runs at most
-//! one refresh of a stored response at a time. A request that went to the upstream gets a stale
-//! response in place of an error only if there was one.
-//!
-//! The same holds for the JSON of a page. After redirects, it is not used again if one of them, or
-//! the page, may not be stored, is stale, or has a tag that was purged hard since. It is not older
-//! than a write to its own URL, or a hard purge of it; the URL of a target does not count. Each
-//! redirect leads to where the upstream said. At most five are followed, even in a loop, and
-//! none to an origin that is not allowed. After a hard purge, the JSON is made of new responses,
-//! unless the upstream fails.
-//!
-//! `KV_EDGE_EXCHANGE_STEPS` sets the number of steps, `KV_EDGE_EXCHANGE_SEED` the seed.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic"
-)]
+//! Isolates, KV and visitors in virtual time around the exchange, and the checks of each response.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem;
@@ -48,10 +22,12 @@ use http_semantics::fields::{Fields, HeaderSection};
 use http_semantics::origin::OriginAllowList;
 use kv_store::limits::Key;
 
-const ISOLATES: usize = 2;
-/// Pages, and after them those resources that are redirects now and then.
-const PAGES: usize = 24;
-const RESOURCES: usize = PAGES + 16;
+use crate::upstreams::{
+    LONG_POLICY, Link, PAGES, POLICIES, REDIRECT_POLICIES, RESOURCES, Target, UpstreamContent, is_unstorable, resolve,
+    resource_of, selecting_names, stores_writes, target_of, url_of, value_of,
+};
+
+pub(crate) const ISOLATES: usize = 2;
 /// How long KV may show an old value.
 const KV_DELAY_MS: u64 = 60_000;
 const MEMORY_MS: u64 = 10_000;
@@ -59,131 +35,6 @@ const WAIT_MAX_MS: u64 = 400;
 const START_MS: u64 = 1_700_000_000_000;
 /// How long after a write through one isolate the others know of it: KV shows it to them.
 const WRITE_KNOWN_MS: u64 = KV_DELAY_MS + 10_000;
-
-/// `Cache-Control`, and its seconds: those of `max-age`, `stale-while-revalidate` and
-/// `stale-if-error`.
-const POLICIES: [(&str, u64, u64, u64); 6] = [
-    ("max-age=2", 2, 0, 0),
-    ("max-age=30", 30, 0, 0),
-    ("max-age=1, stale-while-revalidate=5", 1, 5, 0),
-    ("max-age=1, stale-if-error=10", 1, 0, 10),
-    ("max-age=2, must-revalidate", 2, 0, 0),
-    ("no-cache", 0, 0, 0),
-];
-/// The policy of variants in a single isolate. With several, one that does not know of a write may
-/// put what it has into KV again, so that variants from before the write are used as long as they
-/// are fresh.
-const LONG_POLICY: (&str, u64, u64, u64) = ("max-age=600", 600, 0, 0);
-
-/// The same for resources that redirect. Without `Cache-Control` the view is fresh for a minute.
-const REDIRECT_POLICIES: [(&str, u64, u64, u64); 6] = [
-    ("max-age=2", 2, 0, 0),
-    ("max-age=40", 40, 0, 0),
-    ("", 0, 0, 0),
-    ("max-age=1, stale-if-error=10", 1, 0, 10),
-    ("max-age=5, stale-while-revalidate=5", 5, 5, 0),
-    ("max-age=10", 10, 0, 0),
-];
-
-/// Where a version of a resource redirects to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Target {
-    /// Nowhere: it is a page.
-    Page,
-    Resource(usize),
-    /// An origin that is not allowed, or no URL.
-    Outside,
-}
-
-/// Returns where a version of a resource redirects to, with which status and `Location`.
-fn target_of(resource: usize, version: u64) -> (Target, u16, String) {
-    if resource < PAGES {
-        return (Target::Page, 200, String::new());
-    }
-    let mut hash =
-        (resource as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ version.wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    hash = (hash ^ (hash >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    hash ^= hash >> 29;
-    let mut draw = |bound: usize| {
-        let drawn = usize::try_from(hash % bound as u64).unwrap();
-        hash /= bound as u64;
-        drawn
-    };
-    let status = [301, 302, 303, 307, 308][draw(5)];
-    let other = match draw(10) {
-        0..3 => draw(PAGES),
-        // Chains, some of them too long.
-        3..7 => PAGES + (resource + 1 - PAGES) % (RESOURCES - PAGES),
-        // Loops.
-        7 => PAGES + draw(RESOURCES - PAGES),
-        8 => return (Target::Page, 200, String::new()),
-        _ => {
-            let outside = ["https://c.example/1", "http://a.example/1", "//c.example/1", "http://[", "data:,1"];
-            return (Target::Outside, status, outside[draw(outside.len())].to_owned());
-        }
-    };
-    let (here, there) = (origin_of(resource), origin_of(other));
-    let location = match draw(3) {
-        0 if here == there => other.to_string(),
-        1 if here == there => format!("/./{other}#fragment"),
-        2 => format!("//{}/{other}", there.trim_start_matches("https://")),
-        _ => url_of(other),
-    };
-    (Target::Resource(other), status, location)
-}
-
-/// Returns true if no cache may store a version of a redirect, because it says `private` or
-/// `no-store`.
-fn is_unstorable(resource: usize, version: u64) -> bool {
-    resource >= PAGES && (resource as u64 + version).is_multiple_of(11)
-}
-
-fn resolve(reference: &str, base: &str) -> Option<String> {
-    Some(url::Url::parse(base).ok()?.join(reference).ok()?.into())
-}
-
-/// Returns the request fields that select a version of a resource. They change from one to the
-/// next now and then.
-fn selecting_names(resource: usize, version: u64) -> &'static [&'static str] {
-    match (resource.is_multiple_of(3), version / 3 % 4) {
-        (false, _) => &[],
-        (true, 0 | 2) => &["x-variant"],
-        (true, 1) => &["x-other", "x-variant"],
-        (true, _) => &["x-other"],
-    }
-}
-
-/// Returns true if the response to a POST may be stored for GET (RFC 9110 §9.3.3).
-fn stores_writes(resource: usize) -> bool {
-    resource < PAGES && resource % 4 == 1
-}
-
-/// Returns what the upstream takes for the value of a request's field.
-fn value_of(request: &HeaderSection, name: &str) -> String {
-    request.get(name).unwrap_or_default()
-}
-
-/// What an upstream sent, or what was made of that for the view of a page.
-#[derive(Debug, Clone)]
-struct UpstreamContent {
-    resource: usize,
-    /// The request fields that selected it, and their values.
-    selected_by: Vec<(&'static str, String)>,
-    version: u64,
-    /// The only exchange that may get it, if it was made for one.
-    only_for: Option<usize>,
-    length: u64,
-    /// What a view was made of: the redirects, and the page.
-    chain: Vec<Link>,
-}
-
-/// A response on the way to a page, or the page.
-#[derive(Debug, Clone)]
-struct Link {
-    resource: usize,
-    version: u64,
-    metadata: StoredMetadata,
-}
 
 #[derive(Debug)]
 enum SimulatedBody {
@@ -292,7 +143,7 @@ enum Task {
     NewRequest,
 }
 
-struct Simulation {
+pub(crate) struct Simulation {
     isolates: usize,
     now_ms: u64,
     random: u64,
@@ -308,28 +159,12 @@ struct Simulation {
     refreshing: HashSet<(usize, String)>,
     upstreams: OriginAllowList,
     credentials: CredentialFields,
-    counts: BTreeMap<String, usize>,
+    pub(crate) counts: BTreeMap<String, usize>,
     steps: usize,
 }
 
-fn origin_of(resource: usize) -> &'static str {
-    if resource % 5 == 4 { "https://b.example" } else { "https://a.example" }
-}
-
-fn url_of(resource: usize) -> String {
-    format!("{}/{resource}", origin_of(resource))
-}
-
-/// Returns the resource of a URL, whose origin must be allowed.
-fn resource_of(url: &CachedUrl) -> usize {
-    let path = url.as_str().rsplit('/').next().unwrap();
-    let resource = path.parse().unwrap();
-    assert_eq!(url.as_str(), url_of(resource), "not a URL of the upstreams");
-    resource
-}
-
 impl Simulation {
-    fn new(seed: u64, isolates: usize) -> Self {
+    pub(crate) fn new(seed: u64, isolates: usize) -> Self {
         Self {
             isolates,
             now_ms: START_MS,
@@ -390,7 +225,7 @@ impl Simulation {
         *self.counts.entry(what.into()).or_default() += 1;
     }
 
-    fn run(&mut self, steps: usize) {
+    pub(crate) fn run(&mut self, steps: usize) {
         self.after(0, Task::NewRequest);
         while self.steps < steps {
             let ((at_ms, _), task) = self.tasks.pop_first().expect("a request follows the one before");
@@ -963,67 +798,4 @@ fn check_chain(chain: &[Link], seen: &dyn Fn() -> String) {
 /// Returns what the counts of views begin with.
 fn prefix(exchange: &Exchange<SimulatedBody>) -> &'static str {
     if exchange.view() == StoredView::Page { "view " } else { "" }
-}
-
-fn from_env(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// Runs a world and returns how often each thing happened.
-fn run(isolates: usize) -> BTreeMap<String, usize> {
-    let steps = usize::try_from(from_env("KV_EDGE_EXCHANGE_STEPS").unwrap_or(150_000)).unwrap();
-    let seed = from_env("KV_EDGE_EXCHANGE_SEED").unwrap_or_else(|| {
-        // The addresses of a process are random.
-        (&raw const steps).addr() as u64
-    });
-    println!("KV_EDGE_EXCHANGE_SEED={seed}");
-    let mut world = Simulation::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), isolates);
-    world.run(steps);
-    println!("{:#?}", world.counts);
-    world.counts
-}
-
-#[test]
-fn every_response_is_right_whatever_the_order_of_events() {
-    let counts = run(ISOLATES);
-    for what in [
-        "hit None",
-        "hit Some(\"soft-purge\")",
-        "hit Some(\"stale-while-revalidate\")",
-        "hit Some(\"stale-if-error\")",
-        "hit Some(\"max-stale\")",
-        "fwd=uri-miss stored=true",
-        "fwd=vary-miss stored=true",
-        "fwd=stale stored=true",
-        "fwd=method stored=true",
-        "fwd=method stored=false",
-        "fwd=bypass stored=false",
-        "client leaves",
-        "prefetch",
-        "refresh",
-        "wait",
-        "view hit None",
-        "view hit Some(\"soft-purge\")",
-        "view hit Some(\"stale-while-revalidate\")",
-        "view hit Some(\"stale-if-error\")",
-        "view fwd=uri-miss stored=true",
-        "view fwd=uri-miss stored=false",
-        "view fwd=stale stored=true",
-        "view fwd=miss stored=true",
-        "view wait",
-        "follow",
-        "view of 6 responses",
-        "too many redirects",
-        "redirect to outside",
-    ] {
-        assert!(counts.contains_key(what), "no {what}: {counts:?}");
-    }
-}
-
-#[test]
-fn in_one_isolate_no_variant_from_before_a_write_is_used_after_it_even_if_it_is_fresh() {
-    let counts = run(1);
-    for what in ["fwd=method stored=true", "fwd=vary-miss stored=true", "prefetch", "view hit None"] {
-        assert!(counts.contains_key(what), "no {what}: {counts:?}");
-    }
 }
