@@ -33,6 +33,8 @@
 //! # Ok::<(), &str>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod collector;
 pub mod counts;
 pub mod error;
