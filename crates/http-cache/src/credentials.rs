@@ -28,8 +28,11 @@ impl CredentialFields {
     /// Returns true if the request has at least one of the fields, even an empty one.
     #[must_use]
     pub fn are_in(&self, request: &impl Fields) -> bool {
-        let names = request.names().split(',');
-        names.map(normalized).any(|name| ALWAYS.contains(&&*name) || self.further.contains(&name))
+        let further = || self.further.iter().map(String::as_str);
+        request
+            .names()
+            .split(',')
+            .any(|name| ALWAYS.into_iter().chain(further()).any(|known| is_normalized(name, known)))
     }
 }
 
@@ -37,6 +40,13 @@ impl CredentialFields {
 /// application under one name (RFC 3875 §4.1.18).
 fn normalized(name: &str) -> String {
     name.to_ascii_lowercase().replace('_', "-")
+}
+
+/// Returns true if `normalized(name)` is `known`. It makes no text, because a request asks this of
+/// each of its fields.
+fn is_normalized(name: &str, known: &str) -> bool {
+    let normalized = name.bytes().map(|byte| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() });
+    name.len() == known.len() && normalized.eq(known.bytes())
 }
 
 #[cfg(test)]

@@ -133,12 +133,13 @@ pub async fn retry<T, E: Classify>(
     time: &impl Time,
     mut operation: impl AsyncFnMut(u64) -> Result<T, E>,
 ) -> Retried<T, E> {
-    let deadline_ms = time.now_ms() + backoff.deadline_ms;
+    let mut now_ms = time.now_ms();
+    let deadline_ms = now_ms + backoff.deadline_ms;
     let mut tries: u32 = 0;
     loop {
-        let outcome = operation(deadline_ms.saturating_sub(time.now_ms())).await;
+        let outcome = operation(deadline_ms.saturating_sub(now_ms)).await;
         tries += 1;
-        let now_ms = time.now_ms();
+        now_ms = time.now_ms();
         let error = match outcome {
             Ok(value) => {
                 budget.borrow_mut().succeeded(now_ms);
@@ -151,7 +152,10 @@ pub async fn retry<T, E: Classify>(
             if budget.borrow_mut().spend(error.class(), now_ms) { Ok(wait_ms) } else { Err(GaveUp::Budget) }
         });
         match wait {
-            Ok(wait_ms) => time.sleep(wait_ms).await,
+            Ok(wait_ms) => {
+                time.sleep(wait_ms).await;
+                now_ms = time.now_ms();
+            }
             Err(gave_up) => return Retried { outcome: Err((error, gave_up)), tries },
         }
     }
