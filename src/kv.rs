@@ -43,13 +43,12 @@ use kv_store::limits::Key;
 use kv_store::retry::{self, Backoff};
 use kv_store::store_error::StoreError;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
-use crate::platform::deadline;
 use crate::platform::js_error::message_of;
 use crate::platform::meter::{Meter, Metered};
+use crate::platform::promise;
 
 #[wasm_bindgen]
 extern "C" {
@@ -233,9 +232,8 @@ impl Store {
     #[cfg(feature = "lists")]
     pub(crate) async fn delete_with_retry(&self, key: &Key<'_>, backoff: &Backoff) -> retry::Retried<(), StoreError> {
         retry::retry(backoff, &Isolate::current().retry_budget, &Clock, async |left_ms| {
-            let delete = await_call(self.counted(Metered::Delete, self.namespace.delete(key.as_str())));
-            let outcome = deadline::within(Duration::from_millis(left_ms), delete).await;
-            outcome.unwrap_or_else(|| Err(StoreError::delete_timeout())).map(|_| ())
+            let delete = self.counted(Metered::Delete, self.namespace.delete(key.as_str()));
+            await_call_within(Duration::from_millis(left_ms), delete, StoreError::delete_timeout).await.map(|_| ())
         })
         .await
     }
@@ -254,8 +252,7 @@ fn text(value: JsValue) -> Result<String, StoreError> {
 #[cfg(feature = "reads")]
 async fn retry_read(read: impl Fn() -> KvCall) -> Result<JsValue, StoreError> {
     let read = retry::retry(&Backoff::READ, &Isolate::current().retry_budget, &Clock, async |left_ms| {
-        let outcome = deadline::within(Duration::from_millis(left_ms), await_call(read())).await;
-        outcome.unwrap_or_else(|| Err(StoreError::read_timeout()))
+        await_call_within(Duration::from_millis(left_ms), read(), StoreError::read_timeout).await
     });
     read.await.outcome.map_err(|(error, _)| error)
 }
@@ -269,11 +266,25 @@ fn json(metadata: &JsValue) -> Result<Option<String>, StoreError> {
     }
 }
 
+#[cfg(feature = "writes")]
 async fn await_call(call: KvCall) -> Result<JsValue, StoreError> {
-    match call {
-        Ok(promise) => {
-            JsFuture::from(promise).await.map_err(|rejected| StoreError::from_message(message_of(&rejected)))
-        }
-        Err(thrown) => Err(StoreError::permanent(message_of(&thrown))),
-    }
+    promise::settled(made(call)?).await.map_err(|rejected| rejection(&rejected))
+}
+
+/// Awaits a call, which fails with `late` if it takes longer than the deadline.
+async fn await_call_within(
+    deadline: Duration,
+    call: KvCall,
+    late: impl FnOnce() -> StoreError,
+) -> Result<JsValue, StoreError> {
+    let outcome = promise::settled_within(deadline, made(call)?).await.ok_or_else(late)?;
+    outcome.map_err(|rejected| rejection(&rejected))
+}
+
+fn made(call: KvCall) -> Result<js_sys::Promise, StoreError> {
+    call.map_err(|thrown| StoreError::permanent(message_of(&thrown)))
+}
+
+fn rejection(rejected: &JsValue) -> StoreError {
+    StoreError::from_message(message_of(rejected))
 }

@@ -46,6 +46,7 @@ use crate::routes::Route;
 /// Strings that requests pass to JavaScript again and again. Decoding one costs more than looking
 /// up an interned one.
 const REPEATED: &[&str] = &[
+    "GET",
     "accept-language",
     "cf-connecting-ip",
     #[cfg(feature = "cache")]

@@ -5,6 +5,7 @@ pub(crate) mod bindings;
 #[cfg(feature = "values")]
 pub(crate) mod bytes;
 pub(crate) mod clock;
+#[cfg(feature = "durable-objects")]
 pub(crate) mod deadline;
 #[cfg(feature = "durable-objects")]
 pub(crate) mod durable_objects;
@@ -15,4 +16,5 @@ pub(crate) mod log;
 pub(crate) mod meter;
 #[cfg(feature = "kv-api")]
 pub(crate) mod own_worker;
+pub(crate) mod promise;
 pub(crate) mod vars;

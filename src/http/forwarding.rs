@@ -9,13 +9,15 @@ use std::time::Duration;
 use http_semantics::fields::HeaderSection;
 use http_semantics::fields::{Fields, HeaderEdits};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{Headers, Request, Response};
 
 #[cfg(feature = "cache")]
 use crate::http::response;
 use crate::http::stream;
 use crate::platform::meter::{Meter, Metered};
+use crate::platform::promise::settled;
+#[cfg(feature = "cache")]
+use crate::platform::promise::settled_within;
 
 #[wasm_bindgen(module = "/src/platform/glue/forwarding.js")]
 extern "C" {
@@ -30,11 +32,9 @@ extern "C" {
         body: &JsValue,
         edits: &str,
         timeout_ms: f64,
-        encode_response_body: Option<&str>,
+        keeps_coding: bool,
     ) -> Result<js_sys::Promise, JsValue>;
-    #[wasm_bindgen(js_name = readBody)]
-    fn read_body_of(response: &Response, timeout_ms: f64) -> js_sys::Promise;
-    fn lines(message: &Response) -> String;
+    fn head(response: &Response) -> String;
     #[wasm_bindgen(js_name = respond, catch)]
     fn respond_with(status: u16, lines: &str, edits: &str, body: &JsValue) -> Result<Response, JsValue>;
     #[wasm_bindgen(js_name = passBack, catch)]
@@ -76,10 +76,28 @@ impl<'a> MessageFields<'a> {
     }
 }
 
-/// Returns all header fields of a response.
+/// A response without its body.
 #[cfg(feature = "cache")]
-pub(crate) fn header_section(response: &Response) -> HeaderSection {
-    HeaderSection::parse(lines(response))
+pub(crate) struct ResponseHead {
+    /// The status code.
+    pub(crate) status: u16,
+    /// True if there is a body, however short.
+    pub(crate) has_body: bool,
+    /// All header fields.
+    pub(crate) fields: HeaderSection,
+}
+
+#[cfg(feature = "cache")]
+impl ResponseHead {
+    /// Reads the head of a response.
+    #[expect(clippy::expect_used, reason = "a response without its status could be taken for any other one")]
+    pub(crate) fn of(response: &Response) -> Self {
+        let text = head(response);
+        let (line, fields) = text.split_once('\n').expect("`head` of forwarding.js ends its first line");
+        let (status, has_body) = line.split_once(' ').expect("`head` of forwarding.js writes two words");
+        let status = status.parse().expect("the first word is the status");
+        Self { status, has_body: has_body == "body", fields: HeaderSection::parse(fields.to_owned()) }
+    }
 }
 
 /// Returns a response with these header fields after the edits. The body has the content coding
@@ -120,8 +138,8 @@ fn lines_of_response(edits: &HeaderEdits<'_>) -> String {
 /// The error is what the runtime threw.
 #[cfg(feature = "cache")]
 pub(crate) async fn read_body(response: &Response, deadline: Duration) -> Result<Option<js_sys::ArrayBuffer>, JsValue> {
-    let body = JsFuture::from(read_body_of(response, deadline.as_secs_f64() * 1000.0)).await?;
-    Ok((!body.is_null()).then(|| body.unchecked_into()))
+    let body = settled_within(deadline, response.array_buffer()?).await.transpose()?;
+    Ok(body.map(JsCast::unchecked_into))
 }
 
 /// Cancels the body of a response that nobody reads, so that its connection is free again.
@@ -211,7 +229,7 @@ impl UpstreamRequest<'_> {
         deadline: Duration,
         fields: &str,
     ) -> Result<Option<UpstreamResponse>, JsValue> {
-        let response = self.fetch(url, deadline, None).await?;
+        let response = self.fetch(url, deadline, false).await?;
         Ok(response.map(|response| UpstreamResponse::new(response, fields)))
     }
 
@@ -219,15 +237,15 @@ impl UpstreamRequest<'_> {
     /// content coding that the server gave it.
     #[cfg(feature = "cache")]
     pub(crate) async fn send_encoded(&self, url: &str, deadline: Duration) -> Result<Option<Response>, JsValue> {
-        self.fetch(url, deadline, Some("manual")).await
+        self.fetch(url, deadline, true).await
     }
 
-    async fn fetch(&self, url: &str, deadline: Duration, encoding: Option<&str>) -> Result<Option<Response>, JsValue> {
+    async fn fetch(&self, url: &str, deadline: Duration, keeps_coding: bool) -> Result<Option<Response>, JsValue> {
         let milliseconds = deadline.as_secs_f64() * 1000.0;
         let edits = self.edits.to_lines();
-        let response = send_to(url, self.request, self.method, self.body, &edits, milliseconds, encoding)?;
+        let response = send_to(url, self.request, self.method, self.body, &edits, milliseconds, keeps_coding)?;
         self.meter.count(Metered::UpstreamCall);
-        let response = JsFuture::from(response).await?;
+        let response = settled(response).await?;
         Ok((!response.is_null()).then(|| response.unchecked_into()))
     }
 }

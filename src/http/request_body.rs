@@ -2,11 +2,10 @@
 
 use http_semantics::request_body::{self, RequestBodyError};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use worker::web_sys;
 
 use super::request_context::RequestContext;
-use crate::platform::deadline;
+use crate::platform::promise::settled_within;
 
 #[wasm_bindgen(module = "/src/platform/glue/request.js")]
 extern "C" {
@@ -44,6 +43,6 @@ impl RequestContext {
 /// Awaits the reading of a body of at most this many bytes, for as long as
 /// [`request_body::deadline`] allows.
 async fn whole(reading: js_sys::Promise, bytes: u64) -> Result<JsValue, RequestBodyError> {
-    let read = deadline::within(request_body::deadline(bytes), JsFuture::from(reading)).await;
+    let read = settled_within(request_body::deadline(bytes), reading).await;
     read.ok_or(RequestBodyError::TimedOut)?.map_err(|_| RequestBodyError::Incomplete)
 }

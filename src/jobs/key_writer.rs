@@ -26,7 +26,7 @@ use kv_store::retry::{Classify, FailureClass, Time, Try};
 use kv_store::store_error::StoreError;
 use kv_store::writes::Wait;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use wasm_bindgen_futures::future_to_promise;
 use worker::web_sys;
 
 use crate::http::response;
@@ -41,6 +41,7 @@ use crate::platform::deadline;
 use crate::platform::js_error::exception;
 use crate::platform::log;
 use crate::platform::meter::Meter;
+use crate::platform::promise::settled;
 
 use storage::Storage;
 
@@ -147,7 +148,7 @@ impl WriterObject {
             WriterRequest::Read { key } => self.read(&Key::new(key).map_err(|error| exception(&error))?).await,
             WriterRequest::Write { key, wait, timeout_ms, preconditions } => {
                 let key = Key::new(key).map_err(|error| exception(&error))?;
-                let value = JsFuture::from(request.array_buffer()?).await?.unchecked_into();
+                let value = settled(request.array_buffer()?).await?.unchecked_into();
                 drop(request);
                 let timeout = Duration::from_millis(timeout_ms.into());
                 let result = self.write(&key, &preconditions, (wait == Wait::Kv).then_some(timeout), value).await?;

@@ -8,20 +8,15 @@ use wasm_bindgen::prelude::*;
 use worker::web_sys::ReadableStream;
 
 use super::put::{PutOptions, PutValue};
-use super::{KvNamespace, Store, await_call};
+use super::{KvNamespace, Store, await_call_within};
 use crate::kv::READ_DEADLINE;
 
 #[wasm_bindgen(module = "/src/platform/glue/envelope.js")]
 extern "C" {
-    #[wasm_bindgen(js_name = readEnvelope, catch)]
-    fn read_envelope(
-        namespace: &KvNamespace,
-        key: &str,
-        small_max: f64,
-        timeout_ms: f64,
-    ) -> Result<js_sys::Promise, JsValue>;
+    #[wasm_bindgen(js_name = readEnvelope)]
+    fn read_envelope(namespace: &KvNamespace, key: &str, small_max: f64) -> js_sys::Promise;
     #[wasm_bindgen(js_name = envelope)]
-    fn envelope_to_put(head: &str, body: &js_sys::ArrayBuffer, metadata_max: usize) -> EnvelopeToPut;
+    fn envelope_to_put(head: &str, body: &js_sys::ArrayBuffer, metadata_max: usize, ttl_seconds: u32) -> EnvelopeToPut;
 
     type FoundEnvelope;
     #[wasm_bindgen(method, getter)]
@@ -37,7 +32,7 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     fn value(this: &EnvelopeToPut) -> JsValue;
     #[wasm_bindgen(method, getter)]
-    fn metadata(this: &EnvelopeToPut) -> JsValue;
+    fn options(this: &EnvelopeToPut) -> PutOptions;
 }
 
 /// A value of KV with its head.
@@ -67,9 +62,8 @@ impl Store {
     /// a limit. The read is not tried again, and fails after [`READ_DEADLINE`].
     pub(crate) async fn envelope(&self, key: &Key<'_>, small_max: Option<u32>) -> Result<Option<Envelope>, StoreError> {
         let small_max = small_max.map_or(f64::INFINITY, f64::from);
-        let milliseconds = READ_DEADLINE.as_secs_f64() * 1000.0;
-        let read = read_envelope(&self.namespace, key.as_str(), small_max, milliseconds);
-        let found = await_call(self.counted_read(read)).await?;
+        let read = self.counted_read(Ok(read_envelope(&self.namespace, key.as_str(), small_max)));
+        let found = await_call_within(READ_DEADLINE, read, StoreError::read_timeout).await?;
         if found.is_null() {
             return Ok(None);
         }
@@ -88,6 +82,6 @@ impl Store {
 
 /// Returns a value and the options for putting it with its head and an expiration.
 pub(crate) fn to_put(head: &str, body: &js_sys::ArrayBuffer, ttl_seconds: u32) -> (PutValue, PutOptions) {
-    let envelope = envelope_to_put(head, body, METADATA_BYTES_MAX);
-    (PutValue::bytes(envelope.value()), PutOptions::expiring(ttl_seconds).and_metadata_object(&envelope.metadata()))
+    let envelope = envelope_to_put(head, body, METADATA_BYTES_MAX, ttl_seconds);
+    (PutValue::bytes(envelope.value()), envelope.options())
 }

@@ -3,8 +3,7 @@
 use kv_store::store_error::StoreError;
 use wasm_bindgen::prelude::*;
 
-use super::{KvNamespace, READ_DEADLINE, Store, await_call, json};
-use crate::platform::deadline;
+use super::{KvNamespace, READ_DEADLINE, Store, await_call_within, json};
 use crate::platform::meter::Metered;
 
 #[wasm_bindgen]
@@ -53,8 +52,8 @@ impl Store {
         options.set_prefix(prefix);
         for _ in 0..pages_max {
             let list = self.counted(Metered::List, self.namespace.list(&options));
-            let page = deadline::within(READ_DEADLINE, await_call(list));
-            let page: ListPage = page.await.unwrap_or_else(|| Err(StoreError::list_timeout()))?.unchecked_into();
+            let page = await_call_within(READ_DEADLINE, list, StoreError::list_timeout).await?;
+            let page: ListPage = page.unchecked_into();
             for key in page.keys().iter() {
                 let of_key = json(&key.unchecked_into::<ListedKey>().metadata())?;
                 metadata.push(of_key.unwrap_or_else(|| "null".to_owned()));

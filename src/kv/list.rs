@@ -7,8 +7,7 @@ use kv_store::limits::Key;
 use kv_store::store_error::StoreError;
 use wasm_bindgen::prelude::*;
 
-use super::{KvNamespace, READ_DEADLINE, Store, await_call};
-use crate::platform::deadline;
+use super::{KvNamespace, READ_DEADLINE, Store, await_call_within};
 use crate::platform::meter::Metered;
 
 #[wasm_bindgen(module = "/src/platform/glue/kv_api.js")]
@@ -53,9 +52,9 @@ impl Store {
         prefix_length: usize,
     ) -> Result<KeyPage, StoreError> {
         let list = list_keys(&self.namespace, prefix, limit, cursor, prefix_length);
-        let page = await_call(self.counted(Metered::List, Ok(list)));
-        let page = deadline::within(READ_DEADLINE, page).await;
-        let page: js_sys::Array = page.unwrap_or_else(|| Err(StoreError::list_timeout()))?.unchecked_into();
+        let list = self.counted(Metered::List, Ok(list));
+        let page = await_call_within(READ_DEADLINE, list, StoreError::list_timeout).await?;
+        let page: js_sys::Array = page.unchecked_into();
         // A page has at most 1000 keys.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let count = page.get(1).as_f64().expect("the glue returns the length of an array") as usize;
@@ -73,9 +72,9 @@ impl Store {
         cursor: Option<&str>,
     ) -> Result<(Vec<String>, Option<String>), StoreError> {
         let list = key_names_of(&self.namespace, prefix, limit, cursor);
-        let page = await_call(self.counted(Metered::List, Ok(list)));
-        let page = deadline::within(READ_DEADLINE, page).await;
-        let page: js_sys::Array = page.unwrap_or_else(|| Err(StoreError::list_timeout()))?.unchecked_into();
+        let list = self.counted(Metered::List, Ok(list));
+        let page = await_call_within(READ_DEADLINE, list, StoreError::list_timeout).await?;
+        let page: js_sys::Array = page.unchecked_into();
         let names = page.iter().skip(1).map(|name| name.as_string().expect("the glue returns texts"));
         Ok((names.collect(), page.get(0).as_string()))
     }
@@ -84,11 +83,11 @@ impl Store {
     /// does not list it.
     pub(crate) async fn expiration_of(&self, key: &Key<'_>) -> Result<Option<u64>, StoreError> {
         let list = expiration_of(&self.namespace, key.as_str());
-        let expiration = await_call(self.counted(Metered::List, Ok(list)));
-        let expiration = deadline::within(EXPIRATION_DEADLINE, expiration).await;
+        let list = self.counted(Metered::List, Ok(list));
+        let expiration = await_call_within(EXPIRATION_DEADLINE, list, StoreError::list_timeout).await?;
         // Whole seconds since 1970.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let seconds = |number| number as u64;
-        Ok(expiration.unwrap_or_else(|| Err(StoreError::list_timeout()))?.as_f64().map(seconds))
+        Ok(expiration.as_f64().map(seconds))
     }
 }

@@ -7,10 +7,11 @@ use kv_store::retry::{self, Backoff, Retried, Time, Try};
 use kv_store::store_error::StoreError;
 use wasm_bindgen::prelude::*;
 
-use super::{KvNamespace, Store, await_call};
+#[cfg(feature = "writes")]
+use super::await_call;
+use super::{KvCall, KvNamespace, Store, await_call_within};
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
-use crate::platform::deadline;
 use crate::platform::meter::Metered;
 
 #[wasm_bindgen]
@@ -68,13 +69,6 @@ impl PutOptions {
         Self::new().and_metadata(json)
     }
 
-    /// Adds this metadata: an object that has at most 1024 bytes as JSON.
-    #[cfg(feature = "cache")]
-    pub(crate) fn and_metadata_object(self, metadata: &JsValue) -> Self {
-        self.set_metadata(metadata);
-        self
-    }
-
     /// Adds this metadata: JSON of at most 1024 bytes.
     pub(crate) fn and_metadata(self, json: &str) -> Result<Self, JsValue> {
         self.set_metadata(&js_sys::JSON::parse(json)?);
@@ -107,15 +101,22 @@ impl PutValue {
 
 impl Store {
     /// Puts a value without retries.
+    #[cfg(feature = "writes")]
     pub(crate) async fn put(
         &self,
         key: &Key<'_>,
         value: &PutValue,
         options: Option<&PutOptions>,
     ) -> Result<(), StoreError> {
-        let options = options.map_or(JsValue::UNDEFINED, |options| options.clone().into());
-        let put = self.namespace.put(key.as_str(), &value.0, &options);
-        await_call(self.counted(Metered::Write, put)).await.map(|_| ())
+        await_call(self.call_put(key, value, options)).await.map(|_| ())
+    }
+
+    fn call_put(&self, key: &Key<'_>, value: &PutValue, options: Option<&PutOptions>) -> KvCall {
+        let put = match options {
+            Some(options) => self.namespace.put(key.as_str(), &value.0, options),
+            None => self.namespace.put(key.as_str(), &value.0, &JsValue::UNDEFINED),
+        };
+        self.counted(Metered::Write, put)
     }
 
     /// Puts a value without retries. A put that does not end by the deadline counts as
@@ -127,9 +128,8 @@ impl Store {
         value: &PutValue,
         options: Option<&PutOptions>,
     ) -> Result<(), StoreError> {
-        deadline::within(deadline, self.put(key, value, options))
-            .await
-            .unwrap_or_else(|| Err(StoreError::put_timeout()))
+        let put = self.call_put(key, value, options);
+        await_call_within(deadline, put, StoreError::put_timeout).await.map(|_| ())
     }
 
     /// Puts a value, with retries as the policy and the isolate's budget allow. `note` gets each

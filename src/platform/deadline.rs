@@ -1,5 +1,5 @@
-//! Deadlines for work that may never end, such as calls of KV and of Durable Objects, and the
-//! reading of bodies. Requests to upstreams have theirs in `glue/forwarding.js`.
+//! Deadlines for work of several steps, such as a call of a Durable Object. That of one promise is
+//! in `promise.rs`, and that of a request to an upstream in `glue/forwarding.js`.
 
 use std::future::Future;
 use std::pin::pin;

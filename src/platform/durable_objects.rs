@@ -1,10 +1,10 @@
 //! Durable Objects: calls to one, and the storage of one.
 
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{Request, Response};
 
 use crate::platform::meter::{Meter, Metered};
+use crate::platform::promise::settled;
 
 #[wasm_bindgen]
 extern "C" {
@@ -80,7 +80,7 @@ impl DurableObjects {
     pub(crate) async fn send(&self, name: &str, request: &Request) -> Result<Response, JsValue> {
         let stub = self.namespace.get_by_name(name)?;
         self.meter.count(Metered::ObjectCall);
-        Ok(JsFuture::from(stub.fetch(request)?).await?.unchecked_into())
+        Ok(settled(stub.fetch(request)?).await?.unchecked_into())
     }
 }
 
@@ -113,7 +113,7 @@ impl SyncKv {
 /// Resolves to what `text()` of a request or a response promises.
 #[cfg(any(feature = "kv-api", feature = "metrics"))]
 pub(crate) async fn text_of(promise: js_sys::Promise) -> Result<String, JsValue> {
-    let text = JsFuture::from(promise).await?.as_string();
+    let text = settled(promise).await?.as_string();
     text.ok_or_else(|| JsValue::from_str("`text` did not resolve to a text"))
 }
 
@@ -122,13 +122,13 @@ impl DurableObjectStorage {
     pub(crate) async fn set_alarm(&self, unix_ms: u64) -> Result<(), JsValue> {
         // Exact: 53 bits of milliseconds last for 285,000 years.
         #[allow(clippy::cast_precision_loss)]
-        JsFuture::from(self.set_alarm_at(unix_ms as f64)?).await.map(|_| ())
+        settled(self.set_alarm_at(unix_ms as f64)?).await.map(|_| ())
     }
 
     /// Removes the alarm, if there is one.
     #[cfg(feature = "writes")]
     pub(crate) async fn delete_alarm(&self) -> Result<(), JsValue> {
-        JsFuture::from(self.remove_alarm()?).await.map(|_| ())
+        settled(self.remove_alarm()?).await.map(|_| ())
     }
 
     /// Does some work as a whole or not at all.

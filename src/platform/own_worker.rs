@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::Request;
 
-use crate::platform::deadline;
 use crate::platform::js_error::message_of;
+use crate::platform::promise::settled_within;
 
 #[wasm_bindgen(module = "/src/platform/glue/own_worker.js")]
 extern "C" {
@@ -31,8 +30,8 @@ pub(crate) fn send(
 ) -> impl Future<Output = Result<(u16, String), String>> + use<> {
     let sent = send_to_self(request, field_names, body);
     async move {
-        let reply = deadline::within(deadline, async { JsFuture::from(sent?).await });
-        let reply = reply.await.ok_or("no response in time")?;
+        let sent = sent.map_err(|thrown| message_of(&thrown))?;
+        let reply = settled_within(deadline, sent).await.ok_or("no response in time")?;
         let reply: js_sys::Array = reply.map_err(|thrown: JsValue| message_of(&thrown))?.unchecked_into();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Of three digits.
         let status = reply.get(0).as_f64().expect("the glue returns a status") as u16;

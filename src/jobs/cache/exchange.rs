@@ -23,7 +23,7 @@ use worker::web_sys::{ReadableStream, Response};
 use super::page_body;
 use super::response_store::{self, memory};
 use crate::http::error::RequestError;
-use crate::http::forwarding::{self, MessageFields, UpstreamRequest};
+use crate::http::forwarding::{self, MessageFields, ResponseHead, UpstreamRequest};
 use crate::http::request_context::RequestContext;
 use crate::http::stream;
 use crate::http::url::href;
@@ -244,11 +244,11 @@ impl ExchangeRunner {
         let response = response
             .map_err(|thrown| CacheError::Upstream(message_of(&thrown)))
             .and_then(|response| response.ok_or(CacheError::Timeout))?;
-        let fields = forwarding::header_section(&response);
+        let ResponseHead { status, has_body, fields } = ResponseHead::of(&response);
         let head = UpstreamHead {
-            status: response.status(),
+            status,
             has_date: fields.has("date"),
-            has_body: response.body().is_some(),
+            has_body,
             fields: with_date(fields, received_ms),
             times: ExchangeTimes { requested_ms, received_ms },
             is_in_place_of_error: false,

@@ -8,12 +8,11 @@ use http_cache::page_view::charset::{self, UTF_8};
 use http_cache::page_view::{PAGE_BYTES_MAX, PageCoding};
 use http_semantics::fields::{Fields, HeaderSection};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::ReadableStream;
 
 use crate::http::stream;
-use crate::platform::deadline;
 use crate::platform::js_error::message_of;
+use crate::platform::promise::settled_within;
 
 #[wasm_bindgen(module = "/src/platform/glue/page_body.js")]
 extern "C" {
@@ -44,8 +43,8 @@ pub(super) async fn read_text(body: &JsValue, fields: &HeaderSection, timeout: D
         _ => {
             let codings = codings.into_iter().map(PageCoding::name).collect::<Vec<_>>().join(",");
             let length = fields.get("content-length").unwrap_or_default();
-            let reading = JsFuture::from(read_page(body, &codings, length.trim(), PAGE_BYTES_MAX));
-            let bytes = deadline::within(timeout, reading).await.ok_or(CacheError::Timeout)?;
+            let reading = read_page(body, &codings, length.trim(), PAGE_BYTES_MAX);
+            let bytes = settled_within(timeout, reading).await.ok_or(CacheError::Timeout)?;
             let bytes = bytes.map_err(|thrown| CacheError::Upstream(message_of(&thrown)))?;
             bytes.dyn_into().map_err(|_| CacheError::TooLong)?
         }

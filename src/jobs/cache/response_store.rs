@@ -12,7 +12,6 @@ use kv_store::limits::{Key, VALUE_BYTES_MAX};
 use kv_store::retry::{Backoff, Time};
 use kv_store::store_error::StoreError;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::ReadableStream;
 
 use crate::http::request_context::RequestContext;
@@ -23,6 +22,7 @@ use crate::kv::envelope::{Envelope, EnvelopeBody, to_put};
 use crate::platform::clock::Clock;
 use crate::platform::log::RequestLog;
 use crate::platform::meter::Metered;
+use crate::platform::promise::settled;
 
 #[wasm_bindgen(module = "/src/platform/glue/bodies.js")]
 extern "C" {
@@ -187,7 +187,7 @@ pub(super) async fn read_to_end(
 ) -> Result<Option<js_sys::ArrayBuffer>, JsValue> {
     #[allow(clippy::cast_precision_loss)] // Far below 2^53.
     let (length, max) = (length.map_or(-1.0, |length| length as f64), VALUE_BYTES_MAX as f64);
-    let bytes = JsFuture::from(collect(stream, length, max)?).await?;
+    let bytes = settled(collect(stream, length, max)?).await?;
     if bytes.is_null() { Ok(None) } else { Ok(Some(bytes.dyn_into()?)) }
 }
 

@@ -1,11 +1,11 @@
 //! The binding of the files of the console's page.
 
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use worker::web_sys::{Request, Response};
 
 use super::Bindings;
 use crate::platform::env::RuntimeEnv;
+use crate::platform::promise::settled;
 
 #[wasm_bindgen]
 extern "C" {
@@ -30,6 +30,6 @@ impl StaticFiles {
     /// Returns the response to a request for one of the files. The error is what the runtime
     /// threw.
     pub(crate) async fn send(&self, request: &Request) -> Result<Response, JsValue> {
-        Ok(JsFuture::from(self.fetch(request)?).await?.unchecked_into())
+        Ok(settled(self.fetch(request)?).await?.unchecked_into())
     }
 }

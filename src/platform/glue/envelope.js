@@ -8,18 +8,9 @@ const utf8 = { decoder: new TextDecoder(), encoder: new TextEncoder() };
  * Reads a value: `{ head, length, bytes }` if its metadata says that head and body have at most
  * `smallMax` bytes, else `{ head, length, stream }`; `null` if there is none. If the metadata does
  * not say how long the body is, there is only `bytes` or `stream`. If the value has another length
- * than it says, the result is `{}`, and a stream ends with an error. Rejects if KV does not
- * respond within `timeoutMs`.
+ * than it says, the result is `{}`, and a stream ends with an error.
  */
-export function readEnvelope(namespace, key, smallMax, timeoutMs) {
-  return new Promise((resolve, reject) => {
-    // The timer ends with the request. Clearing it earlier costs more than it saves.
-    setTimeout(() => reject(new Error("KV GET did not end in time")), timeoutMs);
-    read(namespace, key, smallMax).then(resolve, reject);
-  });
-}
-
-async function read(namespace, key, smallMax) {
+export async function readEnvelope(namespace, key, smallMax) {
   // A value that is read whole, of any length, comes as bytes at once.
   const isWhole = smallMax === Infinity;
   const { value, metadata } = await namespace.getWithMetadata(key, isWhole ? "arrayBuffer" : "stream");
@@ -47,15 +38,15 @@ async function read(namespace, key, smallMax) {
 }
 
 /**
- * Returns `{ value, metadata }` to put for a body and its head. The metadata, as JSON, has at most
- * `metadataMax` bytes.
+ * Returns `{ value, options }` to put for a body and its head, with an expiration in seconds. The
+ * metadata, as JSON, has at most `metadataMax` bytes.
  */
-export function envelope(head, body, metadataMax) {
+export function envelope(head, body, metadataMax, expirationTtl) {
   const beside = { head, length: body.byteLength };
-  if (utf8.encoder.encode(JSON.stringify(beside)).byteLength <= metadataMax) return { value: body, metadata: beside };
+  if (utf8.encoder.encode(JSON.stringify(beside)).byteLength <= metadataMax) return { value: body, options: { expirationTtl, metadata: beside } };
   const start = utf8.encoder.encode(head);
   const value = new Uint8Array(start.byteLength + body.byteLength);
   value.set(start);
   value.set(new Uint8Array(body), start.byteLength);
-  return { value, metadata: { prefix: start.byteLength, length: body.byteLength } };
+  return { value, options: { expirationTtl, metadata: { prefix: start.byteLength, length: body.byteLength } } };
 }

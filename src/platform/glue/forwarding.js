@@ -26,12 +26,12 @@ export function field(message, name) {
 }
 
 /**
- * Returns all header fields of a message: a name and a value in turns, each ended by a line feed.
- * The lines of `Set-Cookie` come one by one.
+ * Returns a line with the status of a response and `body` or `empty`, then all header fields: a
+ * name and a value in turns, each ended by a line feed. The lines of `Set-Cookie` come one by one.
  */
-export function lines(message) {
-  let lines = "";
-  for (const [name, value] of message.headers) lines += `${name}\n${value}\n`;
+export function head(response) {
+  let lines = `${response.status} ${response.body === null ? "empty" : "body"}\n`;
+  for (const [name, value] of response.headers) lines += `${name}\n${value}\n`;
   return lines;
 }
 
@@ -75,13 +75,13 @@ function edit(headers, edits) {
 /**
  * Sends a request to a URL with the header fields of `request`, if there is one, as `edits` change
  * them, and this body, if any. Redirects are not followed. Resolves to the response, or to `null`
- * if none has begun after `timeoutMs`. `encodeResponseBody` is "manual" if the body must
- * keep its content coding.
+ * if none has begun after `timeoutMs`. The response's body keeps its content coding if
+ * `keepsCoding`.
  */
-export function send(url, request, method, body, edits, timeoutMs, encodeResponseBody) {
+export function send(url, request, method, body, edits, timeoutMs, keepsCoding) {
   const headers = new Headers(request?.headers);
   edit(headers, edits);
-  const init = { method, headers, body, redirect: "manual", encodeResponseBody };
+  const init = { method, headers, body, redirect: "manual", encodeResponseBody: keepsCoding ? "manual" : undefined };
   return new Promise((resolve, reject) => {
     let late = false;
     // The timer ends with the request. Clearing it earlier costs more than it saves.
@@ -90,18 +90,6 @@ export function send(url, request, method, body, edits, timeoutMs, encodeRespons
       resolve(null);
     }, timeoutMs);
     fetch(url, init).then((response) => (late ? response.body?.cancel().catch(() => {}) : resolve(response)), reject);
-  });
-}
-
-/**
- * Reads the body of a response to its end. Resolves to `null` if it has not ended after
- * `timeoutMs`.
- */
-export function readBody(response, timeoutMs) {
-  return new Promise((resolve, reject) => {
-    // The timer ends with the request. Clearing it earlier costs more than it saves.
-    setTimeout(() => resolve(null), timeoutMs);
-    response.arrayBuffer().then(resolve, reject);
   });
 }
 

@@ -1,0 +1,106 @@
+//! Promises of JavaScript as futures, with or without a deadline.
+//!
+//! `JsFuture` makes two functions of WebAssembly for each promise, and `worker::Delay` another one
+//! for a deadline: fourteen calls between WebAssembly and JavaScript. Here one function serves
+//! all promises, and a promise takes two calls.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use js_sys::Promise;
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen(module = "/src/platform/glue/promise.js")]
+extern "C" {
+    fn watch(promise: &Promise, id: usize, settle: &Settle, timeout_ms: Option<f64>);
+}
+
+/// Called by JavaScript once for each promise: with its id, how it settled, its value or error.
+type Settle = Closure<dyn Fn(usize, u8, JsValue)>;
+
+/// How a promise settled; `None` if it did not by the deadline.
+type Settlement = Option<Result<JsValue, JsValue>>;
+
+/// A promise that is watched: how it settled, once it has, and who waits for it until then.
+#[derive(Default)]
+struct Watched {
+    outcome: Option<Settlement>,
+    waker: Option<Waker>,
+}
+
+/// The promises that JavaScript has not reported yet, by id, and the ids that are free.
+struct WatchedPromises {
+    by_id: Vec<Option<Rc<RefCell<Watched>>>>,
+    free_ids: Vec<usize>,
+}
+
+thread_local! {
+    static WATCHED: RefCell<WatchedPromises> =
+        const { RefCell::new(WatchedPromises { by_id: Vec::new(), free_ids: Vec::new() }) };
+    static SETTLE: Settle = Closure::new(settle);
+}
+
+/// Returns what the promise resolves to; the error is what it was rejected with.
+#[cfg(any(feature = "durable-objects", feature = "forwarding"))]
+pub(crate) async fn settled(promise: Promise) -> Result<JsValue, JsValue> {
+    #[expect(clippy::expect_used, reason = "`watch` sets no timer")]
+    outcome_of(&promise, None).await.expect("a promise without a deadline is never late")
+}
+
+/// Returns what the promise resolves to, or `None` if it takes longer than the deadline. What it
+/// waits for goes on; the runtime aborts its fetches when the request ends.
+pub(crate) async fn settled_within(deadline: Duration, promise: Promise) -> Settlement {
+    outcome_of(&promise, Some(deadline.as_secs_f64() * 1000.0)).await
+}
+
+fn outcome_of(promise: &Promise, timeout_ms: Option<f64>) -> impl Future<Output = Settlement> + use<> {
+    let watched = Rc::new(RefCell::new(Watched::default()));
+    let id = WATCHED.with_borrow_mut(|promises| promises.add(Rc::clone(&watched)));
+    SETTLE.with(|settle| watch(promise, id, settle, timeout_ms));
+    poll_fn(move |context: &mut Context<'_>| {
+        let mut watched = watched.borrow_mut();
+        if let Some(outcome) = watched.outcome.take() {
+            return Poll::Ready(outcome);
+        }
+        watched.waker = Some(context.waker().clone());
+        Poll::Pending
+    })
+}
+
+fn settle(id: usize, how: u8, value: JsValue) {
+    let outcome = match how {
+        0 => Some(Ok(value)),
+        1 => Some(Err(value)),
+        _ => None,
+    };
+    let Some(watched) = WATCHED.with_borrow_mut(|promises| promises.remove(id)) else { return };
+    let waker = {
+        let mut watched = watched.borrow_mut();
+        watched.outcome = Some(outcome);
+        watched.waker.take()
+    };
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+impl WatchedPromises {
+    /// Adds a promise and returns its id.
+    fn add(&mut self, watched: Rc<RefCell<Watched>>) -> usize {
+        let id = self.free_ids.pop().unwrap_or(self.by_id.len());
+        match self.by_id.get_mut(id) {
+            Some(free) => *free = Some(watched),
+            None => self.by_id.push(Some(watched)),
+        }
+        id
+    }
+
+    fn remove(&mut self, id: usize) -> Option<Rc<RefCell<Watched>>> {
+        let watched = self.by_id.get_mut(id).and_then(Option::take)?;
+        self.free_ids.push(id);
+        Some(watched)
+    }
+}
