@@ -23,7 +23,9 @@ export function chooseCores() {
   return { worker, load };
 }
 
-/** Returns the CPU time of the threads that a process has, user and kernel, in nanoseconds. */
+/**
+ * Returns the CPU time, user and kernel, of the threads that a process has now, in nanoseconds.
+ */
 export function cpuNs({ pid }) {
   const tasks = `/proc/${pid}/task`;
   let sum = 0;

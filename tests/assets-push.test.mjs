@@ -12,7 +12,7 @@ beforeEach(async () => {
   await site.delete();
 });
 
-test("a push whose output is no longer read, as in `kv-edge assets push … 2>&1 | head -1`, completes", async () => {
+test("a push whose output is no longer read, as in `kv-edge assets push … 2>&1 | head -1`, completes and exits with 141", async () => {
   await site.push(filesOfRelease(1));
   const closed = ({ stdout, stderr }) => {
     stdout.destroy();
@@ -98,11 +98,12 @@ describe("what is written", () => {
   });
 
   test("only what KV lacks is uploaded", async () => {
-    await site.push({ ...filesOfRelease(1), "large.bin": randomBytes(3_000_000) });
+    const files = { ...filesOfRelease(1), "large.bin": randomBytes(3_000_000) };
+    await site.push(files);
     const {
       keys: [large],
     } = await site.file("/large.bin");
-    const { calls } = await recordCalls(() => site.push({ ...filesOfRelease(1), "new.txt": "new" }));
+    const { calls } = await recordCalls(() => site.push({ ...files, "new.txt": "new" }));
     const bytes = writingCalls(calls).reduce((sum, { body }) => sum + body.length, 0);
     assert.ok(bytes < 100_000, `${bytes} bytes were sent`);
     assert.ok(!calls.some(({ body }) => body.includes(large) && /\/bulk$/.test(body)));

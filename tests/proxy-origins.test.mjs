@@ -1,4 +1,5 @@
-// Which origins a tenant's record may name: records are not trusted.
+// Which origins a tenant's record may name: records are not trusted. The harness switches
+// ROUTING_INSECURE on.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { sendForJson } from "./harness/http.mjs";
@@ -17,12 +18,13 @@ const assertTried = (response) => {
   assert.ok(["origin_failed", "circuit_open"].includes(response.json().code), response.text);
   assert.equal(response.status, 502);
 };
-const refused = (response) => {
+/** Checks that an origin is refused, before anything is sent. */
+const assertRefused = (response) => {
   assert.ok(["origin_not_allowed", "broken_record"].includes(response.json().code), response.text);
   assertProblem(response, 502, response.json().code);
 };
 
-describe("with wildcards and hosts without a scheme on ROUTING_ORIGINS", async () => {
+describe("with wildcards, and hosts with and without a scheme, on ROUTING_ORIGINS", async () => {
   const worker = await startWorker({
     vars: { ROUTING_ORIGINS: "*.shops.invalid, bare.invalid, port.invalid:8443, https://secure.invalid, https://*.tls.invalid, *.0.0.1, *.localhost" },
   });
@@ -32,50 +34,52 @@ describe("with wildcards and hosts without a scheme on ROUTING_ORIGINS", async (
     ["https://a.shops.invalid", assertTried],
     ["https://a.b.shops.invalid/base", assertTried],
     ["http://a.shops.invalid", assertTried],
-    ["https://shops.invalid", refused],
-    ["https://ashops.invalid", refused],
-    ["https://a.shops.invalid.evil.invalid", refused],
-    ["https://a.shops.invalid:8443", refused],
+    ["https://shops.invalid", assertRefused],
+    ["https://ashops.invalid", assertRefused],
+    ["https://a.shops.invalid.evil.invalid", assertRefused],
+    ["https://a.shops.invalid:8443", assertRefused],
     ["https://bare.invalid", assertTried],
     ["http://bare.invalid", assertTried],
     ["https://BARE.invalid:443", assertTried],
-    ["https://bare.invalid:8443", refused],
-    ["https://x.bare.invalid", refused],
+    ["https://bare.invalid:8443", assertRefused],
+    ["https://x.bare.invalid", assertRefused],
     ["https://port.invalid:8443", assertTried],
-    ["https://port.invalid", refused],
+    ["https://port.invalid", assertRefused],
     ["https://secure.invalid", assertTried],
-    ["http://secure.invalid", refused],
+    ["http://secure.invalid", assertRefused],
     ["https://a.tls.invalid", assertTried],
-    ["http://a.tls.invalid", refused],
+    ["http://a.tls.invalid", assertRefused],
     // No wildcard matches an address, however it is written.
-    ["http://127.0.0.1", refused],
-    [`http://127.0.0.1:${port}`, refused],
-    ["https://127.0.0.1", refused],
-    ["http://2130706433", refused],
-    ["http://0x7f000001", refused],
-    ["http://0177.0.0.1", refused],
-    ["http://127.1", refused],
-    ["http://[::1]", refused],
-    ["http://[::ffff:127.0.0.1]", refused],
-    ["http://169.254.169.254", refused],
-    ["http://localhost", refused],
-    [`http://localhost:${port}`, refused],
-    ["http://localhost.", refused],
+    ["http://127.0.0.1", assertRefused],
+    [`http://127.0.0.1:${port}`, assertRefused],
+    ["https://127.0.0.1", assertRefused],
+    ["http://2130706433", assertRefused],
+    ["http://0x7f000001", assertRefused],
+    ["http://0177.0.0.1", assertRefused],
+    ["http://127.1", assertRefused],
+    ["http://[::1]", assertRefused],
+    ["http://[::ffff:127.0.0.1]", assertRefused],
+    ["http://169.254.169.254", assertRefused],
+    // `*.localhost` demands a label.
+    ["http://localhost", assertRefused],
+    [`http://localhost:${port}`, assertRefused],
+    ["http://localhost.", assertRefused],
     // A URL with a user, with another spelling of the host, or of another scheme.
-    ["https://user@bare.invalid", refused],
-    ["https://user:password@bare.invalid", refused],
-    ["https://bare.invalid@127.0.0.1", refused],
-    ["https://bare.invalid\\@127.0.0.1", refused],
-    ["https://bare.invalid%00.evil.invalid", refused],
-    ["https://bare.invalid.", refused],
-    ["ftp://bare.invalid", refused],
-    ["data:text/plain,x", refused],
+    ["https://user@bare.invalid", assertRefused],
+    ["https://user:password@bare.invalid", assertRefused],
+    ["https://bare.invalid@127.0.0.1", assertRefused],
+    ["https://bare.invalid\\@127.0.0.1", assertRefused],
+    ["https://bare.invalid%00.evil.invalid", assertRefused],
+    ["https://bare.invalid.", assertRefused],
+    ["ftp://bare.invalid", assertRefused],
+    ["data:text/plain,x", assertRefused],
   ]) {
     test(`${origin.replaceAll(String(port), "PORT")} is ${check === assertTried ? "tried" : "refused"}, wherever a record names it`, async () => {
       const before = upstream.requests.length;
       const [good, path] = ["https://bare.invalid", "/x/y"];
       const records = [{ origin }, { origin: good, routes: [{ path: "/x", origin }] }, { origin: good, variants: [{ name: "blue", origin }], active: "blue" }];
-      if (check === refused) records.push({ origin: good, fallback: origin }, { origin: good, variants: [{ name: "off", origin }] });
+      // Of these, a request sends nothing to an origin that is allowed.
+      if (check === assertRefused) records.push({ origin: good, fallback: origin }, { origin: good, variants: [{ name: "off", origin }] });
       for (const record of records) check(await sendForJson(worker, `/stores/${await storefronts.add(record)}${path}`, { method: "POST" }));
       assert.equal(upstream.requests.length, before);
     });
@@ -95,20 +99,20 @@ describe("with an address and a local name on ROUTING_ORIGINS", async () => {
 
   test("another port of the same hosts is not", async () => {
     for (const origin of ["http://127.0.0.1", "http://127.0.0.1:1", "http://localhost"]) {
-      refused(await sendForJson(worker, `/stores/${await storefronts.add({ origin })}/x`));
+      assertRefused(await sendForJson(worker, `/stores/${await storefronts.add({ origin })}/x`));
     }
   });
 });
 
-describe("without ROUTING_INSECURE", async () => {
+describe("with ROUTING_INSECURE off", async () => {
   const worker = await startWorker({
     vars: { ROUTING_INSECURE: "false", ROUTING_ORIGINS: `127.0.0.1:${port}, http://127.0.0.1:${port}, *.shops.invalid` },
   });
   const storefronts = storefrontsOf(worker);
 
   for (const [origin, check] of [
-    [`http://127.0.0.1:${port}`, refused],
-    ["http://a.shops.invalid", refused],
+    [`http://127.0.0.1:${port}`, assertRefused],
+    ["http://a.shops.invalid", assertRefused],
     ["https://a.shops.invalid", assertTried],
   ]) {
     test(`${origin.replaceAll(String(port), "PORT")} is ${check === assertTried ? "tried" : "refused"}`, async () => {

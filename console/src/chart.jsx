@@ -1,10 +1,9 @@
-// A chart over time on uPlot. Its stylesheet goes into the bundle's, and what it sets itself are
-// properties of elements, so the page's policy need not allow inline
-// styles.
+// A chart over time on uPlot. uPlot's stylesheet goes into that of the bundle, and uPlot itself
+// sets properties of elements alone, so the page's policy need not allow inline styles.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { COLORS } from "./shares.jsx";
+import { COLOR_COUNT } from "./shares.jsx";
 import { Table } from "./table.jsx";
 
 const HEIGHT_PX = 180;
@@ -14,7 +13,7 @@ const HEIGHT_PX = 180;
  * a value into text. The legend has the values at the pointer, else the last ones; a table has
  * all.
  */
-export function Chart({ label, times, series, format = roundedTo3 }) {
+export function Chart({ label, times, series, format = roundedTo3Digits }) {
   const host = useRef();
   const plot = useRef();
   const [index, setIndex] = useState(null);
@@ -73,7 +72,7 @@ export function Chart({ label, times, series, format = roundedTo3 }) {
           <ul class="legend">
             {series.map((one, number) => (
               <li key={one.label}>
-                <span class={`swatch color-${number % COLORS}`} aria-hidden="true" />
+                <span class={`swatch color-${number % COLOR_COUNT}`} aria-hidden="true" />
                 {one.label} <output>{formatted(one.values[shown], format)}</output>
               </li>
             ))}
@@ -120,7 +119,7 @@ function timeTicks(_plot, ticks, _axis, _space, distance) {
   return ticks.map((seconds) => format.format(seconds * 1000));
 }
 
-function roundedTo3(value) {
+function roundedTo3Digits(value) {
   return Number(value.toPrecision(3)).toLocaleString("en");
 }
 
@@ -141,7 +140,7 @@ function options(host, { series, format }, setIndex) {
       {},
       ...series.map((one, number) => ({
         label: one.label,
-        stroke: color(`--color-${number % COLORS}`),
+        stroke: color(`--color-${number % COLOR_COUNT}`),
         width: 1.5,
         spanGaps: false,
         points: { size: 4, filter: isolatedPoints },

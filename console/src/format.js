@@ -25,7 +25,7 @@ const STEPS = [
   [86400, "d"],
 ];
 
-/** Returns a number of seconds as people read it: "45 s", "3 min". */
+/** Returns a number of seconds as people read it: "45 s", "89 s", "2 min". */
 export function span(seconds) {
   const [step, unit] = STEPS.findLast(([step]) => seconds >= step * 1.5) ?? STEPS[0];
   return `${number(Math.round(seconds / step))} ${unit}`;

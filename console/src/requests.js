@@ -1,15 +1,15 @@
-// Calls of the API as state of a component: the latest response to what somebody types, and the
-// outcome of a button.
+// Calls of the API as state of a component: the response to its latest inputs, such as what
+// somebody types, and the outcome of a button.
 import { useEffect, useRef, useState } from "preact/hooks";
 
 /** The `pauseMs` of `useLatest` for checks of what somebody types. */
 export const TYPING_PAUSE_MS = 250;
 
 /**
- * Calls `load` at first and whenever an input changes, and returns `{ result, error, isLoading }`.
- * Each call waits for `pauseMs` milliseconds, and is not made if an input changes meanwhile. A
- * response to older inputs is dropped, however late it arrives. While a call is under way, and if
- * it fails, the last result stays.
+ * Calls `load` at first and whenever one of `inputs` changes, and returns `{ result, error,
+ * isLoading }`. Each call waits for `pauseMs` milliseconds, and is not made if an input changes
+ * meanwhile. A response to older inputs is dropped, however late it arrives. While a call is under
+ * way, and if it fails, the last result stays.
  */
 export function useLatest(load, inputs, { pauseMs = 0 } = {}) {
   const [state, setState] = useState({ isLoading: true });
@@ -53,5 +53,5 @@ export function useAction(perform) {
     isBusy.current = false;
     setState({ isBusy: false, ...outcome });
   }
-  return [run, state, () => setState({ isBusy: false })];
+  return [run, state, () => setState({ isBusy: isBusy.current })];
 }

@@ -4,7 +4,7 @@ import { number, percent } from "./format.js";
 import { Table } from "./table.jsx";
 
 /** How many colors `panels.css` has for series and shares. */
-export const COLORS = 8;
+export const COLOR_COUNT = 8;
 
 const DOT_PX = 7;
 const CELL_PX = 9;
@@ -16,7 +16,7 @@ const DOTS_PER_ROW = 50;
  */
 export function Shares({ label, unit, shares, members }) {
   const total = shares.reduce((sum, { count }) => sum + count, 0);
-  const colorOf = new Map(shares.map(({ name }, index) => [name, index % COLORS]));
+  const colorOf = new Map(shares.map(({ name }, index) => [name, index % COLOR_COUNT]));
   return (
     <figure class="shares" aria-label={label}>
       <div class="shares-bar" aria-hidden="true">

@@ -1,35 +1,36 @@
-//! Where the keys of a namespace are: those of a binding are its own, those of a namespace that a
-//! client has created are in its home, after its id.
+//! Under which keys a namespace's values are stored in Workers KV: those of a binding under their
+//! own, those of a namespace that a client has created in one binding, the home of all such
+//! namespaces, each after the namespace's id and a colon.
 
 use kv_store::limits::{KEY_BYTES_MAX, Key};
 
 use crate::bulk;
 use crate::error::{KvApiError, Operation};
 
-/// The keys of a namespace in the KV namespace that has them.
+/// How the keys of a namespace are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamespaceKeys {
     /// What precedes each key; empty for a binding.
-    prefix: String,
+    lead: String,
 }
 
 impl NamespaceKeys {
-    /// Returns the keys of a binding.
+    /// Returns the rule for a binding.
     #[must_use]
     pub const fn of_binding() -> Self {
-        Self { prefix: String::new() }
+        Self { lead: String::new() }
     }
 
-    /// Returns the keys of a created namespace with this id.
+    /// Returns the rule for a created namespace with this id.
     #[must_use]
     pub fn of_created(id: &str) -> Self {
-        Self { prefix: format!("{id}:") }
+        Self { lead: format!("{id}:") }
     }
 
     /// Returns the length of the longest key, in bytes.
     #[must_use]
     pub const fn bytes_max(&self) -> usize {
-        KEY_BYTES_MAX - self.prefix.len()
+        KEY_BYTES_MAX - self.lead.len()
     }
 
     /// Returns a key as it is in KV.
@@ -44,13 +45,13 @@ impl NamespaceKeys {
     /// Returns a prefix of keys as it is in KV.
     #[must_use]
     pub fn stored_prefix(&self, prefix: &str) -> String {
-        format!("{}{prefix}", self.prefix)
+        format!("{}{prefix}", self.lead)
     }
 
     /// Returns the length of what precedes each key in KV, in bytes. It is ASCII.
     #[must_use]
-    pub const fn prefix_bytes(&self) -> usize {
-        self.prefix.len()
+    pub const fn lead_bytes(&self) -> usize {
+        self.lead.len()
     }
 }
 
@@ -62,7 +63,7 @@ mod tests {
     fn a_created_namespace_has_its_keys_behind_its_id() {
         let keys = NamespaceKeys::of_created("0123");
         assert_eq!(keys.key("a", Operation::Put).map(|key| key.as_str().to_owned()), Ok("0123:a".to_owned()));
-        assert_eq!((keys.stored_prefix("p/"), keys.prefix_bytes()), ("0123:p/".to_owned(), 5));
+        assert_eq!((keys.stored_prefix("p/"), keys.lead_bytes()), ("0123:p/".to_owned(), 5));
         let binding = NamespaceKeys::of_binding();
         assert_eq!(binding.key("a", Operation::Put).map(|key| key.as_str().to_owned()), Ok("a".to_owned()));
     }

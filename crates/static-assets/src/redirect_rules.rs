@@ -18,7 +18,7 @@ use super::pattern::{Captures, Pattern};
 
 /// The limit "per file" of redirects without placeholders.
 const STATIC_MAX: usize = 2000;
-/// The limit "per file" of redirects with placeholders.
+/// The limit "per file" of redirects with placeholders, of which `*` is one.
 const DYNAMIC_MAX: usize = 100;
 /// The limit of characters in a line.
 const LINE_MAX: usize = 1000;
@@ -92,8 +92,8 @@ impl RedirectRules {
 
     /// Returns the redirect for a path: that of the first rule that matches, rules without
     /// placeholders before the others. This is the first of the file, too:
-    /// [`RedirectRules::parse`] refuses a rule behind one with placeholders that matches its path.
-    /// `None` if no rule matches, or the first one that does must not be used with what its
+    /// [`RedirectRules::parse`] refuses a rule without placeholders behind one that matches its
+    /// path. `None` if no rule matches, or the first one that does must not be used with what its
     /// placeholders matched.
     ///
     /// The query of the request is appended to a redirect whose destination has none. In a
@@ -145,7 +145,7 @@ impl RedirectRules {
                 return Err(format!("There are more than {STATIC_MAX} redirects without placeholders."));
             }
         } else if self.dynamic.len() >= DYNAMIC_MAX {
-            return Err(format!("There are more than {DYNAMIC_MAX} redirects with placeholders."));
+            return Err(format!("There are more than {DYNAMIC_MAX} redirects with `*` or other placeholders."));
         }
         lines.insert(rule.key(), line);
         self.push(rule);
@@ -211,9 +211,9 @@ impl RedirectRule {
 impl TryFrom<Vec<RedirectRecord>> for RedirectRules {
     type Error = String;
 
-    fn try_from(lines: Vec<RedirectRecord>) -> Result<Self, String> {
+    fn try_from(records: Vec<RedirectRecord>) -> Result<Self, String> {
         let mut redirects = Self::default();
-        for (source, destination, status) in lines {
+        for (source, destination, status) in records {
             redirects.push(RedirectRule::new(&source, &destination, status)?);
         }
         redirects.sort();
@@ -223,9 +223,9 @@ impl TryFrom<Vec<RedirectRecord>> for RedirectRules {
 
 impl From<RedirectRules> for Vec<RedirectRecord> {
     fn from(redirects: RedirectRules) -> Self {
-        let line = |rule: &RedirectRule| {
+        let record = |rule: &RedirectRule| {
             (rule.source.text().into(), rule.destination.text().into(), rule.destination.status())
         };
-        redirects.rules().map(line).collect()
+        redirects.rules().map(record).collect()
     }
 }

@@ -225,7 +225,7 @@ pub(super) async fn list(
     };
     check_prefix(&prefix, open.keys.bytes_max(), Operation::List)?;
     let prefix = open.keys.stored_prefix(&prefix);
-    let page = open.store.key_page(&prefix, query.limit, query.cursor.as_deref(), open.keys.prefix_bytes()).await;
+    let page = open.store.key_page(&prefix, query.limit, query.cursor.as_deref(), open.keys.lead_bytes()).await;
     let page = page.map_err(|error| refused(error, Operation::List, "Workers KV does not accept the cursor"))?;
     let keys = RawValue::from_string(page.json).map_err(|error| RequestError::internal(&error.to_string().into()))?;
     success(keys, Some(PageInfo::of_keys(page.count, page.cursor.as_deref())))

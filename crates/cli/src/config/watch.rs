@@ -22,7 +22,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use self::pass_schedule::{PassResult, PassSchedule, ScheduledAction, wait_ms};
+use self::pass_schedule::{PassResult, PassSchedule, ScheduledAction, reconnect_wait_ms};
 use super::pass_summary::{PassError, PassSummary};
 use super::recent_changes::RecentChanges;
 use super::source::PostgresSource;
@@ -193,7 +193,7 @@ impl WatchLoop<'_> {
             if self.is_stopped() {
                 return;
             }
-            let wait_ms = wait_ms(tries, fastrand::f64());
+            let wait_ms = reconnect_wait_ms(tries, fastrand::f64());
             print_line(&format!("error: {error}; the next try in {} s", wait_ms.div_ceil(1000)));
             clock::sleep(wait_ms, || self.is_stopped());
         }

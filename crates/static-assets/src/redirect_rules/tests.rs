@@ -244,7 +244,7 @@ fn rules_and_lines_are_limited() {
         errors,
         [
             "line 2101: There are more than 2000 redirects without placeholders.",
-            "line 2102: There are more than 100 redirects with placeholders.",
+            "line 2102: There are more than 100 redirects with `*` or other placeholders.",
         ]
     );
     let line = |length: usize| format!("/a /{}", "ä".repeat(length - 4));

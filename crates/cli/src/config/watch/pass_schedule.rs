@@ -27,7 +27,7 @@ const RECONNECT: Backoff = Backoff { cap_ms: 30_000, ..BACKOFF };
 /// What to do now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ScheduledAction {
-    /// Compare everything.
+    /// Compare everything, and write the snapshot.
     Compare,
     /// Write the rows of these ids, or delete their keys if they have none.
     Apply(Vec<String>),
@@ -56,7 +56,8 @@ pub(super) struct PassSchedule {
     full_every_ms: Option<u64>,
     has_snapshot: bool,
     compare_at: Option<u64>,
-    /// When KV's list can be trusted again, if the last comparison could not rely on it.
+    /// When to compare everything again because KV's list can be trusted by then: the last
+    /// comparison could not rely on it, or too many ids are to be checked again.
     list_reliable_at: Option<u64>,
     snapshot_at: Option<u64>,
     /// When the last comparison or snapshot pass ended, whatever its result.
@@ -240,10 +241,12 @@ impl PassSchedule {
 }
 
 /// Returns how long to wait before the next attempt to reconnect, in milliseconds.
-pub(super) fn wait_ms(tries: u32, random: f64) -> u64 {
+pub(super) fn reconnect_wait_ms(tries: u32, random: f64) -> u64 {
     wait(&RECONNECT, tries, random)
 }
 
+/// Returns a wait with jitter: at least a quarter of the first one, so that what has just failed
+/// is not asked at once.
 fn wait(backoff: &Backoff, tries: u32, random: f64) -> u64 {
     let class = FailureClass::Unavailable { retry_after_ms: None };
     let wait = backoff.next_wait_ms(class, tries, u64::MAX, random);

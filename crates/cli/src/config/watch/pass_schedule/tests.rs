@@ -133,7 +133,7 @@ fn snapshots_are_written_ten_seconds_apart() {
 #[test]
 fn waits_before_reconnecting_grow_to_half_a_minute_and_are_never_zero() {
     for (tries, random, expected) in [(1, 0.0, 500), (1, 1.0, 2000), (3, 0.5, 4000), (99, 1.0, 30_000)] {
-        assert_eq!(wait_ms(tries, random), expected, "{tries} {random}");
+        assert_eq!(reconnect_wait_ms(tries, random), expected, "{tries} {random}");
     }
 }
 
