@@ -544,7 +544,7 @@ describe("the panel of releases", () => {
   });
 });
 
-test("the panel of the cache", async (context) => {
+test("the panel of the cache shows what is stored of a URL, and purges it", async (context) => {
   const { page, assertClean } = await open("#/cache");
   const CACHEABLE = { "cache-control": "public, max-age=300", "cache-tag": "news", "content-type": "text/plain" };
   const store = async (headers = CACHEABLE) => {
@@ -635,7 +635,7 @@ test("the panel of the cache", async (context) => {
   });
 });
 
-test("the panel of writes", async (context) => {
+test("the panel of writes draws the timeline of a run", async (context) => {
   const { page, assertClean } = await open("#/writes");
 
   for (const [strategy, puts] of [

@@ -72,7 +72,7 @@ describe("a film in chunks", () => {
     assert.equal(await numberShown(video), 0);
   });
 
-  test("plays", async () => {
+  test("the film plays", async () => {
     await video.evaluate((element) => element.play());
     await eventually(() => video.evaluate((element) => element.currentTime > 0.5), "half a second of it", DEADLINE_MS);
     await video.evaluate((element) => element.pause());
