@@ -97,7 +97,8 @@ test('checkFile reads streams without an iterator, and says "not UTF-8" of nothi
   const iterator = Object.getOwnPropertyDescriptor(prototype, Symbol.asyncIterator);
   delete prototype[Symbol.asyncIterator];
   t.after(() => Object.defineProperty(prototype, Symbol.asyncIterator, iterator));
-  const faultOf = async (...parts) => (await checkFile("WRITES", new Blob(parts), { signal: new AbortController().signal, onCount() {} })).fault;
+  const options = { problemOf: () => null, signal: new AbortController().signal, onCount() {} };
+  const faultOf = async (...parts) => (await checkFile("WRITES", new Blob(parts), options)).fault;
   assert.equal(await faultOf("[]"), null);
   assert.match((await faultOf('{"key": "é", "value": "1"}\n{"key": "b"}')).message, /"value"/);
   assert.match((await faultOf("\ufeff[]")).message, /byte order mark/);
