@@ -662,11 +662,29 @@ test("the panel of writes draws the timeline of a run", async (context) => {
 
   await context.test("a run fits each window, as a picture and as a table", () => assertUsable(page));
 
+  await context.test("says at the field which keys cannot be written", async () => {
+    for (const [key, problem] of [
+      [".", 'The key is ".", which no URL can carry.'],
+      ["..", 'The key is "..", which no URL can carry.'],
+      ["", "The key is empty."],
+      ["k".repeat(513), "The key has 513 bytes; Workers KV accepts 512 at most."],
+    ]) {
+      await page.getByLabel("Key").fill(key);
+      await page.getByText(problem, { exact: true }).waitFor();
+      assert.ok(await button(page, "Write").isDisabled(), key);
+      await page.keyboard.press("Enter");
+    }
+    await assertUsable(page);
+    // Each call would have failed.
+    assertClean();
+  });
+
   await context.test("shows why a run is refused", async () => {
-    await page.getByLabel("Key").fill("k".repeat(513));
+    await page.route("**/writes/*", (route) => route.fulfill({ status: 503, json: { detail: "KV is away." } }));
+    await page.getByLabel("Key").fill("refused");
     await button(page, "Write").click();
-    await page.getByRole("alert").getByText(/512/).waitFor();
-    assertClean([400, `/writes/${"k".repeat(513)}`]);
+    await page.getByRole("alert").getByText("KV is away.").waitFor();
+    assertClean([503, "/writes/refused"]);
   });
 });
 

@@ -1,6 +1,7 @@
 // The panel "Writes": one request has the Worker make up to 100 writes of one key at once; shows
 // the run.
 import { useState } from "preact/hooks";
+import { keyProblem } from "../browse/pair_file.js";
 import { Button, Field } from "../controls.jsx";
 import { Figures } from "../figures.jsx";
 import { counted, milliseconds } from "../format.js";
@@ -24,6 +25,7 @@ export function WritesPanel() {
   const [n, setN] = useState(20);
   const [strategy, setStrategy] = useState("coalesce");
   const [isDurable, setIsDurable] = useState(false);
+  const problem = keyProblem(key);
   const [write, writing] = useAction(async () => {
     const query = new URLSearchParams({ n, strategy, ...(strategy === "coalesce" && isDurable && { wait: "durable" }) });
     const path = `/writes/${encodeURIComponent(key)}?${query}`;
@@ -45,6 +47,7 @@ export function WritesPanel() {
       >
         <Field
           label="Key"
+          help={problem}
           control={(attributes) => <input {...attributes} required value={key} onInput={typed(setKey)} spellcheck={false} autocomplete="off" />}
         />
         <Field
@@ -66,7 +69,7 @@ export function WritesPanel() {
             <input type="checkbox" checked={isDurable} onChange={(event) => setIsDurable(event.currentTarget.checked)} /> Respond once stored, before KV has it
           </label>
         )}
-        <Button type="submit" class="primary" disabled={writing.isBusy}>
+        <Button type="submit" class="primary" disabled={writing.isBusy || problem !== null}>
           {writing.isBusy ? "Writing…" : "Write"}
         </Button>
       </form>
