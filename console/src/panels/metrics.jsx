@@ -11,13 +11,13 @@ import { call } from "../session.js";
 import { Table } from "../table.jsx";
 
 /** Isolates hand over their counts every ten seconds. */
-const REFRESH_MS = 10_000;
+const HAND_OVER_MS = 10_000;
 
-/** What can be shown: the resolution that has it, and how many of its points. */
+/** What can be shown: the resolution that has it, and its length in seconds. */
 const RANGES = {
-  hour: { label: "Last hour", resolution: "minute", period: 3600, points: 60 },
-  day: { label: "Last day", resolution: "minute", period: 86_400, points: 1440 },
-  month: { label: "Last 31 days", resolution: "hour", period: 2_678_400, points: 744 },
+  hour: { label: "Last hour", resolution: "minute", period: 3600 },
+  day: { label: "Last day", resolution: "minute", period: 86_400 },
+  month: { label: "Last 31 days", resolution: "hour", period: 2_678_400 },
 };
 
 /** The most routes with a line in the chart of requests. More cannot be told apart. */
@@ -32,12 +32,11 @@ export const MetricsPanel = ({ session }) => (
 
 function CountedMetrics() {
   const [name, setName] = useState("hour");
-  const [version, setVersion] = useState(0);
   const range = RANGES[name];
   const load = async () => ({ range, report: await call(`/console/api/metrics?resolution=${range.resolution}&period=${range.period}`) });
-  const { result, error } = useLatest(load, [name, version]);
+  const { result, error, again } = useLatest(load, [name]);
   useEffect(() => {
-    const timer = setInterval(() => document.hidden || setVersion((before) => before + 1), REFRESH_MS);
+    const timer = setInterval(() => document.hidden || again(), HAND_OVER_MS);
     return () => clearInterval(timer);
   }, []);
   return (
@@ -55,7 +54,7 @@ function CountedMetrics() {
             </select>
           )}
         />
-        <button type="button" onClick={() => setVersion(version + 1)}>
+        <button type="button" onClick={again}>
           Refresh
         </button>
       </div>
@@ -63,7 +62,8 @@ function CountedMetrics() {
       {result?.range === range ? <Metrics report={result.report} range={range} /> : !error && <p class="help">Loading…</p>}
       <p class="help">
         Each isolate hands its counts over every ten seconds. If an isolate is evicted, its counts since the last successful hand-over are lost, so these
-        figures may be too low, never too high.
+        figures may be too low, never too high. The charts end with the newest {range.resolution} that is over and handed over; the figures and the table count
+        the present one, too.
       </p>
     </>
   );
@@ -78,13 +78,16 @@ const MetricsAreOff = () => (
   </Notice>
 );
 
-/** Returns the times of the range's steps, and for each step its counts by route. */
-function gridOf({ points, seconds }, count) {
+/**
+ * Returns the times of the minutes or hours of a period that are over and handed over, and for
+ * each its counts by route. A part of one would look like a decline.
+ */
+function gridOf({ points, seconds }, period) {
   const known = new Map(points.map(({ time, routes }) => [Date.parse(time) / 1000, routes]));
-  // The current minute or hour is shown as soon as it has counts.
-  const now = Math.floor(Date.now() / 1000 / seconds) * seconds;
-  const last = known.has(now) ? now : now - seconds;
-  const times = Array.from({ length: count }, (_, index) => last - (count - 1 - index) * seconds);
+  const end = Math.floor((Date.now() - HAND_OVER_MS) / 1000 / seconds) * seconds;
+  // The report has all of these, even if the end is a step back.
+  const count = period / seconds - 1;
+  const times = Array.from({ length: count }, (_, index) => end - (count - index) * seconds);
   return { times, routes: times.map((time) => known.get(time) ?? {}) };
 }
 
@@ -95,11 +98,11 @@ const shareOf = (part, rest) => (part + rest > 0 ? part / (part + rest) : null);
 const dollars = (amount) => (amount === 0 ? "$0" : `$${amount >= 1 ? amount.toFixed(2) : Number(amount.toPrecision(3)).toFixed(9).replace(/0+$/, "")}`);
 
 function Metrics({ report, range }) {
-  const { times, routes } = gridOf(report, range.points);
-  const { seconds, prices } = report;
+  const { times, routes } = gridOf(report, range.period);
+  const { points, seconds, prices } = report;
   const series = (label, amount) => ({ label, values: routes.map((of) => sumOf(Object.values(of), amount)) });
-  const all = routes.flatMap((of) => Object.values(of));
-  const byRoute = totalsByRoute(routes);
+  const all = points.flatMap((point) => Object.values(point.routes));
+  const byRoute = totalsByRoute(points);
   const busiest = byRoute.slice(0, ROUTES_CHARTED).map(({ route }) => route);
   const rate = (label, includes) => ({
     label,
@@ -167,10 +170,10 @@ const hitRatioOf = (counts) =>
   );
 
 /** Returns the sums of each route, the busiest first. */
-function totalsByRoute(routes) {
-  const names = new Set(routes.flatMap(Object.keys));
+function totalsByRoute(points) {
+  const names = new Set(points.flatMap(({ routes }) => Object.keys(routes)));
   return [...names]
-    .map((route) => ({ route, counts: routes.flatMap((one) => one[route] ?? []) }))
+    .map((route) => ({ route, counts: points.flatMap(({ routes }) => routes[route] ?? []) }))
     .map(({ route, counts }) => ({ route, counts, requests: sumOf(counts, (one) => one.requests) }))
     .toSorted((a, b) => b.requests - a.requests);
 }
