@@ -1,6 +1,7 @@
 // Boxes that say what came of a request, and a button that asks before it acts.
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { Button, Dialog } from "./controls.jsx";
+import { useFocusFallback } from "./focus.js";
 
 /** A box with a sentence. `kind` is "good", "warning", "danger", or none of them. */
 export const Notice = ({ kind = "", role, children }) => (
@@ -20,6 +21,29 @@ export const Failure = ({ error, kind = "danger", children }) =>
       {children}
     </Notice>
   ) : null;
+
+/**
+ * Shows why the last call of a `useLatest` has failed, with a button that makes it again. `place`
+ * is a ref of the element that has the focus once that button is gone.
+ */
+export function FailedCall({ of: { error, isLoading, again }, place }) {
+  const box = useRef(null);
+  // If anything else with the focus goes, it is for the component around to say where that goes.
+  useFocusFallback(box.current?.contains(document.activeElement) ? place : NOWHERE);
+  return (
+    error && (
+      <div ref={box}>
+        <Failure error={error}>
+          <Button disabled={isLoading} onClick={again}>
+            Try again
+          </Button>
+        </Failure>
+      </div>
+    )
+  );
+}
+
+const NOWHERE = { current: null };
 
 /**
  * A button that asks in a dialog before it acts. `children` say what will happen; `action` is the

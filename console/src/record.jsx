@@ -9,7 +9,7 @@ import { draftOf, keepDraft } from "./drafts.js";
 import { useFocusFallback } from "./focus.js";
 import { JsonEditor } from "./json_editor.jsx";
 import { put, UNKNOWN_EXPIRATION, value } from "./kv.js";
-import { Failure } from "./outcome.jsx";
+import { FailedCall, Failure } from "./outcome.jsx";
 import { ChangedInBetween, OwnVersions } from "./own_versions.js";
 import { TYPING_PAUSE_MS, useAction, useLatest } from "./requests.js";
 
@@ -20,7 +20,6 @@ import { TYPING_PAUSE_MS, useAction, useLatest } from "./requests.js";
 export function useRecord(namespace, key, { template, check }) {
   const [text, setText] = useState(null);
   const [stored, setStored] = useState(null);
-  const [reads, setReads] = useState(0);
   const versions = useRef(null);
 
   function show(record) {
@@ -39,7 +38,7 @@ export function useRecord(namespace, key, { template, check }) {
     versions.current = draft.versions;
     setStored(draft.stored);
     setText(draft.text);
-  }, [...draftId, reads]);
+  }, draftId);
   const checking = useLatest(async () => (text === null ? undefined : { text, ...(await check(text)) }), [text], { pauseMs: TYPING_PAUSE_MS });
   const isChecked = checking.result?.text === text && !checking.error;
 
@@ -71,9 +70,8 @@ export function useRecord(namespace, key, { template, check }) {
     if (text !== null) keepDraft(draftId, text === stored.base ? null : { text, stored, versions: versions.current });
   }, [text, stored]);
   const canSave = isChanged && isChecked && checking.result.faults.length === 0 && !saving.isBusy;
-  const readAgain = () => setReads(reads + 1);
   const isEditable = stored?.form.isEditable;
-  return { text, setText, isEditable, isMissing: stored?.record === null, isChanged, canSave, save, saving, discard, reading, readAgain, checking, isChecked };
+  return { text, setText, isEditable, isMissing: stored?.record === null, isChanged, canSave, save, saving, discard, reading, checking, isChecked };
 }
 
 /**
@@ -95,20 +93,12 @@ function recordForm(stored) {
 
 /** The editor of a record, with its findings, and with the buttons if the token may write it. */
 export function RecordEditor({ label, record, isWritable }) {
-  const { text, setText, isEditable, isChanged, isMissing, canSave, save, saving, discard, reading, readAgain, checking } = record;
+  const { text, setText, isEditable, isChanged, isMissing, canSave, save, saving, discard, reading, checking } = record;
   const findings = useMemo(() => findingsOf(checking.result), [checking.result]);
   const state = useRef(null);
-  // An answer to a conflict takes the question away.
+  // An answer to a conflict takes the question away, and a read that succeeds the failure.
   useFocusFallback(state);
-  if (reading.error) {
-    return (
-      <Failure error={reading.error}>
-        <Button disabled={reading.isLoading} onClick={readAgain}>
-          Read again
-        </Button>
-      </Failure>
-    );
-  }
+  if (reading.error) return <FailedCall of={reading} place={state} />;
   if (text === null) return <p class="help">Loading…</p>;
   return (
     <div class="stack record">
@@ -141,7 +131,7 @@ export function RecordEditor({ label, record, isWritable }) {
       )}
       <JsonEditor label={label} value={text} onChange={setText} readOnly={!isWritable || !isEditable} findings={findings} />
       {isWritable && !isEditable && <p class="help">{UNEDITABLE}</p>}
-      <Failure error={checking.error} />
+      <FailedCall of={checking} place={state} />
       {findings.length > 0 && (
         <ul class="findings" aria-label="Faults and warnings">
           {findings.map((one) => (
@@ -162,7 +152,8 @@ function findingsOf({ faults = [], warnings = [] } = {}) {
 
 function stateOf({ isChanged, isMissing, isChecked, checking, saving }, isWritable) {
   const faults = checking.result?.faults.length ?? 0;
-  const checked = isChecked ? (faults > 0 ? `${faults} ${faults === 1 ? "fault" : "faults"}, cannot be saved` : "no faults") : "checking…";
+  const unchecked = checking.error && !checking.isLoading ? "not checked" : "checking…";
+  const checked = isChecked ? (faults > 0 ? `${faults} ${faults === 1 ? "fault" : "faults"}, cannot be saved` : "no faults") : unchecked;
   const state = isMissing ? "Not stored yet" : isChanged ? "Changed" : saving.result?.isSaved ? "Saved" : "As stored";
   return `${isWritable ? "" : "Read-only · "}${state} · ${checked}`;
 }

@@ -7,12 +7,14 @@ export const TYPING_PAUSE_MS = 250;
 
 /**
  * Calls `load` at first and whenever one of `inputs` changes, and returns `{ result, error,
- * isLoading }`. Each call waits for `pauseMs` milliseconds, and is not made if an input changes
- * meanwhile. A response to older inputs is dropped, however late it arrives. While a call is under
- * way, and if it fails, the last result stays.
+ * isLoading, again }`; `again()` makes the call once more. Each call waits for `pauseMs`
+ * milliseconds, and is not made if an input changes meanwhile. A response to older inputs is
+ * dropped, however late it arrives. While a call is under way, and if it fails, the last result
+ * stays.
  */
 export function useLatest(load, inputs, { pauseMs = 0 } = {}) {
   const [state, setState] = useState({ isLoading: true });
+  const [repeats, setRepeats] = useState(0);
   useEffect(() => {
     let isCurrent = true;
     const settle = (outcome) => isCurrent && setState(({ result }) => ({ result, ...outcome, isLoading: false }));
@@ -29,8 +31,8 @@ export function useLatest(load, inputs, { pauseMs = 0 } = {}) {
       isCurrent = false;
       clearTimeout(timer);
     };
-  }, inputs);
-  return state;
+  }, [...inputs, repeats]);
+  return { ...state, again: () => setRepeats((count) => count + 1) };
 }
 
 /**

@@ -117,7 +117,7 @@ describe("for everybody", () => {
     await assertFocus("Title");
     await typeText(title);
     await press("Enter");
-    await assertFocus("Read the namespaces again");
+    await assertFocus("Try again");
     await page.unrouteAll();
     await press("Enter");
     await link(page, title).waitFor();

@@ -261,7 +261,7 @@ describe("the panel of flags", () => {
     await page.getByRole("alert").filter({ hasText: "KV is away." }).waitFor();
     await page.unroute("**/console/api/values?*");
     const { press, assertFocus, tabTo } = keyboardOf(page);
-    await tabTo("Read again");
+    await tabTo("Try again");
     await press("Enter");
     await assertFocus("As stored · no faults");
     assertClean([503, "/console/api/values"]);
@@ -775,6 +775,88 @@ describe("the panel of metrics", () => {
     await tabTo("Requests a second, by route as a table");
     await until(async () => assert.equal((await rowsOf(page, "Requests a second, by route as a table")).length, 743), "an hour a row");
     assertClean();
+  });
+});
+
+test("what has failed is tried again in each panel, and the focus is not lost", async (context) => {
+  await USER_CONFIGURATION.put("flags", json(DEMO_FLAGS));
+  const { page, goTo, assertClean } = await open();
+  const { press, assertFocus, tabTo } = keyboardOf(page);
+  /** Has the call of a path fail at `act()`, and tries it again once it does not. */
+  const failOnce = async (path, act, look = async () => {}) => {
+    await page.route(path, (route) => route.fulfill({ status: 503, json: { errors: [{ code: 1, message: "KV is away." }] } }));
+    await act();
+    await page.getByRole("alert").filter({ hasText: "KV is away." }).waitFor();
+    await look();
+    await page.unroute(path);
+    await tabTo("Try again");
+    await press("Enter");
+    await page.getByRole("alert").waitFor({ state: "detached" });
+  };
+
+  await context.test("releases, and what changed between two", async () => {
+    await failOnce("**/console/api/releases", () => goTo("#/releases"));
+    await page.getByRole("region", { name: "Releases" }).waitFor();
+    await assertFocus("Releases");
+    const compare = page.getByRole("button", { name: /^Compare/ }).first();
+    await failOnce("**/releases/changes?*", () => compare.click());
+    await page.getByText(/\d unchanged\./).waitFor();
+    await assertFocus("What changed");
+    await failOnce("**/releases/changes?*", async () => {
+      await page
+        .getByRole("button", { name: /^Roll back to/ })
+        .first()
+        .click();
+    });
+    await page
+      .getByRole("dialog")
+      .getByText(/For visitors: \d/)
+      .waitFor();
+    await assertFocus(/^Serve/);
+    await press("Escape");
+    assertClean([503, "/releases"], [503, "/changes"]);
+  });
+
+  await context.test("the list of storefronts, a route and a split", async () => {
+    const list = page.getByRole("navigation", { name: "Storefronts" });
+    await failOnce(
+      "**/keys?*",
+      () => goTo("#/storefronts"),
+      async () => {
+        assert.equal(await list.getByRole("status").innerText(), "");
+        await assertUsable(page);
+      },
+    );
+    await list.getByRole("link").first().waitFor();
+    await assertFocus("Prefix");
+    await page.getByLabel("Prefix").fill("tea");
+    await list.getByText("1 record", { exact: true }).waitFor();
+    await failOnce("**/storefronts/route", () => goTo("#/storefronts/tea"));
+    await page.getByLabel("Destination").waitFor();
+    await assertFocus("Where a request goes");
+    await failOnce("**/storefronts/sample", () => page.getByLabel("Country").fill("de"));
+    await page.getByRole("figure", { name: "Visitors of tea" }).waitFor();
+    await assertFocus("Split of 1,000 visitors");
+    assertClean([503, "/keys"], [503, "/route"], [503, "/sample"]);
+  });
+
+  await context.test("the check of a record, what a context gets, and a rollout", async () => {
+    await failOnce(
+      "**/flags/check",
+      () => goTo("#/flags"),
+      () => page.getByText("As stored · not checked").waitFor(),
+    );
+    await assertFocus("As stored · no faults");
+    const retype = async (name) => {
+      await paste(page, "Evaluation context, as JSON", json({ targetingKey: name }));
+    };
+    await failOnce("**/flags/evaluate", () => retype("bob"));
+    await page.getByRole("region", { name: "What this context gets" }).waitFor();
+    await assertFocus("Try a context");
+    await failOnce("**/flags/sample", () => retype("eve"));
+    await page.getByRole("img", { name: /a dot for each of 1,000 users$/ }).waitFor();
+    await assertFocus("Rollout over 1,000 users");
+    assertClean([503, "/check"], [503, "/evaluate"], [503, "/sample"]);
   });
 });
 

@@ -25,10 +25,8 @@ export function BrowsePanel({ session }) {
   const place = usePlace();
   const { query } = place;
   const path = place.panel === "browse" && place.path[0] !== "" ? place.path : [];
-  const [reads, setReads] = useState(0);
-  const readAgain = () => setReads((count) => count + 1);
   const listed = async () => (await listNamespaces()).map((namespace) => withAccess(namespace, session));
-  const { result: namespaces = null, error } = useLatest(listed, [session, reads]);
+  const { result: namespaces = null, error, again } = useLatest(listed, [session]);
   /** The list of keys, or what stands in its place. */
   const list = useRef(null);
   const details = useRef(null);
@@ -42,18 +40,28 @@ export function BrowsePanel({ session }) {
 
   if (error) {
     return (
-      <Failure error={error}>
-        <button type="button" ref={list} onClick={readAgain}>
-          Read the namespaces again
-        </button>
-      </Failure>
+      <div class="stack">
+        <h1>Browse</h1>
+        <Failure error={error}>
+          <button type="button" ref={list} onClick={again}>
+            Try again
+          </button>
+        </Failure>
+      </div>
     );
   }
   if (namespaces === null || only !== null) return <p class="empty">Reading the namespaces…</p>;
-  if (path.length === 0) return <NamespaceList heading={list} namespaces={namespaces} session={session} onChanged={readAgain} />;
+  if (path.length === 0) return <NamespaceList heading={list} namespaces={namespaces} session={session} onChanged={again} />;
   const [title, ...segments] = path;
   const namespace = namespaces.find((one) => one.title === title || one.id === title);
-  if (!namespace) return <Notice kind="danger">The token sees no namespace {title}.</Notice>;
+  if (!namespace) {
+    return (
+      <div class="stack">
+        <h1>Browse</h1>
+        <Notice kind="danger">The token sees no namespace {title}.</Notice>
+      </div>
+    );
+  }
   return (
     <Keys
       key={namespace.title}

@@ -1,10 +1,10 @@
 // The panel "Flags": the definitions, what a context gets, and how a rollout divides users.
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { keyProblem } from "../browse/pair_file.js";
 import { Field } from "../controls.jsx";
 import { number } from "../format.js";
 import { JsonEditor } from "../json_editor.jsx";
-import { Failure } from "../outcome.jsx";
+import { FailedCall } from "../outcome.jsx";
 import { RecordEditor, useRecord } from "../record.jsx";
 import { TYPING_PAUSE_MS, useLatest } from "../requests.js";
 import { bindingOf, call } from "../session.js";
@@ -26,6 +26,7 @@ export function FlagsPanel({ session }) {
   const parsedRecord = userRecord.trim() === "" ? {} : parseObject(userRecord);
   const readsRecords = !session.scope?.prefix;
   const flags = record.checking.result?.flags ?? [];
+  const contextHeading = useRef(null);
   // Definitions with faults are evaluated by nobody.
   const definitions = record.isChecked && record.checking.result.faults.length === 0 ? record.text : undefined;
   return (
@@ -40,7 +41,9 @@ export function FlagsPanel({ session }) {
           <RecordEditor label="Definitions of the flags, as JSON" record={record} isWritable={writable} />
         </section>
         <section class="context" aria-label="Try a context">
-          <h2>Try a context</h2>
+          <h2 ref={contextHeading} tabIndex={-1}>
+            Try a context
+          </h2>
           <JsonEditor label="Evaluation context, as JSON" value={context} onChange={setContext} findings={parsedContext.findings} />
           <details>
             <summary>With another record of this user</summary>
@@ -56,6 +59,7 @@ export function FlagsPanel({ session }) {
             context={parsedContext.object}
             record={parsedRecord.object ?? (readsRecords ? undefined : null)}
             isRecordValid={!parsedRecord.findings?.length}
+            heading={contextHeading}
           />
         </section>
       </div>
@@ -90,20 +94,30 @@ function targetingKeyProblem(key) {
   return typeof key === "string" ? keyProblem(key) : "The targeting key has to be a string.";
 }
 
-function Evaluation({ definitions, context, record, isRecordValid }) {
+/** What the context gets. `heading` is a ref of the heading above. */
+function Evaluation({ definitions, context, record, isRecordValid, heading }) {
   const isReady = definitions !== undefined && context !== undefined && isRecordValid;
-  const { result, error } = useLatest(
+  const evaluating = useLatest(
     async () => isReady && { definitions, ...(await call("/console/api/flags/evaluate", { method: "POST", json: { definitions, context, record } })) },
     [definitions, JSON.stringify(context), JSON.stringify(record), isReady],
     { pauseMs: TYPING_PAUSE_MS },
   );
-  if (error) return <Failure error={error} />;
-  if (!result) return <p class="help">{definitions === undefined ? "Definitions without faults are evaluated." : "A context without faults is evaluated."}</p>;
-  const rules = JSON.parse(result.definitions).flags;
+  const { result, error } = evaluating;
+  const missing = definitions === undefined ? "Definitions without faults are evaluated." : "A context without faults is evaluated.";
+  return (
+    <>
+      <FailedCall of={evaluating} place={heading} />
+      {!error && (result ? <Evaluated {...result} /> : <p class="help">{missing}</p>)}
+    </>
+  );
+}
+
+function Evaluated({ definitions, flags }) {
+  const rules = JSON.parse(definitions).flags;
   return (
     <Table
       label="What this context gets"
-      rows={Object.entries(result.flags).map(([name, details]) => ({ name, ...details }))}
+      rows={Object.entries(flags).map(([name, details]) => ({ name, ...details }))}
       keyOf={({ name }) => name}
       columns={[
         { name: "Flag", cell: ({ name }) => name },
@@ -131,15 +145,19 @@ function Rollout({ definitions, flags, context }) {
   const [chosen, setChosen] = useState(flags[0]);
   const flag = flags.includes(chosen) ? chosen : flags[0];
   const isReady = definitions !== undefined && context !== undefined;
-  const { result, error, isLoading } = useLatest(
+  const heading = useRef(null);
+  const sampling = useLatest(
     async () =>
       isReady && { flag, ...(await call("/console/api/flags/sample", { method: "POST", json: { definitions, flag, context, users: SAMPLE_USERS } })) },
     [definitions, flag, JSON.stringify(context), isReady],
     { pauseMs: TYPING_PAUSE_MS },
   );
+  const { result, error, isLoading } = sampling;
   return (
     <section class="panel" aria-label="Rollout" aria-busy={isLoading}>
-      <h2>Rollout over {number(SAMPLE_USERS)} users</h2>
+      <h2 ref={heading} tabIndex={-1}>
+        Rollout over {number(SAMPLE_USERS)} users
+      </h2>
       <p class="help">
         Targeting keys <code>sample-user-0</code> and on, each with the other attributes of the context above.
       </p>
@@ -154,7 +172,7 @@ function Rollout({ definitions, flags, context }) {
           </select>
         )}
       />
-      <Failure error={error} />
+      <FailedCall of={sampling} place={heading} />
       {result ? (
         <Shares
           label={`Variants of ${result.flag}`}

@@ -4,7 +4,7 @@ import { useRef, useState } from "preact/hooks";
 import { Field } from "../controls.jsx";
 import { useFocusFallback } from "../focus.js";
 import { isoTime, number, size } from "../format.js";
-import { ConfirmedButton, Failure, Notice } from "../outcome.jsx";
+import { ConfirmedButton, FailedCall, Failure, Notice } from "../outcome.jsx";
 import { useAction, useLatest } from "../requests.js";
 import { bindingOf, call } from "../session.js";
 import { Table } from "../table.jsx";
@@ -16,16 +16,15 @@ const changesPath = (from, to) => `/console/api/releases/changes?${new URLSearch
 
 export function ReleasesPanel({ session }) {
   const { title, writable } = bindingOf(session, "assets");
-  const [version, setVersion] = useState(0);
-  const { result, error } = useLatest(() => call("/console/api/releases"), [version]);
+  const listing = useLatest(() => call("/console/api/releases"), []);
   const [rollBack, rolling, forget] = useAction(async (change) => {
     const outcome = await call("/console/api/releases/rollback", { method: "POST", json: change });
-    setVersion(version + 1);
+    listing.again();
     return outcome;
   });
   const readAgain = () => {
     forget();
-    setVersion(version + 1);
+    listing.again();
   };
   const heading = useRef(null);
   // The release that is served has no button, so the one that was pressed is gone.
@@ -38,7 +37,8 @@ export function ReleasesPanel({ session }) {
       <p class="help">
         The releases of files in <code>{title}</code>. One key names the release that is served; a rollback changes that key alone.
       </p>
-      <Failure error={error ?? rolling.error}>
+      <FailedCall of={listing} place={heading} />
+      <Failure error={rolling.error}>
         {rolling.error?.code === "release_switched" && (
           <button type="button" onClick={readAgain}>
             Read the releases again
@@ -50,7 +50,7 @@ export function ReleasesPanel({ session }) {
           <p>{`Rolled back from ${rolling.result.from} to ${rolling.result.to}. Visitors see it after at most a minute plus ASSETS_REFRESH.`}</p>
         </Notice>
       )}
-      {result && <Releases {...result} isWritable={writable} isBusy={rolling.isBusy} onRollBack={rollBack} />}
+      {listing.result && <Releases {...listing.result} isWritable={writable} isBusy={rolling.isBusy} onRollBack={rollBack} />}
     </div>
   );
 }
@@ -111,18 +111,26 @@ const Release = ({ id, isCurrent }) => (
 );
 
 function RollbackQuestion({ from, to }) {
-  const { result, error } = useLatest(() => call(changesPath(from, to)), [from, to]);
+  const counting = useLatest(() => call(changesPath(from, to)), [from, to]);
+  const { result, error } = counting;
+  const question = useRef(null);
   const counts = result && sentenceOf(result.counts);
   return (
-    <p>
-      Serve <code>{to}</code> instead of <code>{from}</code>?{" "}
-      {error ? `What changes for visitors cannot be counted. ${error.message}` : `For visitors: ${counts ?? "counting…"}.`}
-    </p>
+    <>
+      {/* A dialog that opens gives the focus to the first element that can have it. */}
+      <p ref={question} tabIndex={result ? -1 : undefined}>
+        Serve <code>{to}</code> instead of <code>{from}</code>?{" "}
+        {error ? "What changes for visitors cannot be counted." : `For visitors: ${counts ?? "counting…"}.`}
+      </p>
+      <FailedCall of={counting} place={question} />
+    </>
   );
 }
 
 function Changes({ from, to, ids, onRange }) {
-  const { result, error, isLoading } = useLatest(() => call(changesPath(from, to)), [from, to]);
+  const comparing = useLatest(() => call(changesPath(from, to)), [from, to]);
+  const { result, error, isLoading } = comparing;
+  const heading = useRef(null);
   const choice = (label, value, name) => (
     <Field
       label={label}
@@ -137,13 +145,15 @@ function Changes({ from, to, ids, onRange }) {
   );
   return (
     <section class="panel" aria-label="What changed" aria-busy={isLoading}>
-      <h2>What changed</h2>
+      <h2 ref={heading} tabIndex={-1}>
+        What changed
+      </h2>
       <div class="row controls">
         {choice("From", from, "from")}
         {choice("To", to, "to")}
       </div>
-      <Failure error={error} />
-      {result && (
+      <FailedCall of={comparing} place={heading} />
+      {result && !error && (
         <>
           <p role="status">
             {sentenceOf(result.counts)}, {number(result.unchanged)} unchanged.

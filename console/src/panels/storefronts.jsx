@@ -7,7 +7,7 @@ import { useFocusFallback } from "../focus.js";
 import { counted, number, span } from "../format.js";
 import { keys } from "../kv.js";
 import { fragmentOf, go, usePlace } from "../location.js";
-import { Failure, Notice } from "../outcome.jsx";
+import { FailedCall, Failure, Notice } from "../outcome.jsx";
 import { RecordEditor, useRecord } from "../record.jsx";
 import { TYPING_PAUSE_MS, useAction, useLatest } from "../requests.js";
 import { bindingOf, call, changeProblem } from "../session.js";
@@ -63,7 +63,7 @@ function RecordList({ namespace, selected, isWritable, session }) {
     // Meanwhile there may be another list.
     setListed((list) => (list === listed ? { ...list, names: [...list.names, ...page.keys.map(({ name }) => name)], cursor: page.cursor } : list));
   });
-  const last = useRef(null);
+  const [prefixInput, last] = [useRef(null), useRef(null)];
   // The button that loads more goes with the last page.
   useFocusFallback(last);
   return (
@@ -71,10 +71,19 @@ function RecordList({ namespace, selected, isWritable, session }) {
       <Field
         label="Prefix"
         control={(attributes) => (
-          <input {...attributes} type="search" value={prefix} onInput={(event) => setPrefix(event.currentTarget.value)} autocomplete="off" spellcheck={false} />
+          <input
+            {...attributes}
+            ref={prefixInput}
+            type="search"
+            value={prefix}
+            onInput={(event) => setPrefix(event.currentTarget.value)}
+            autocomplete="off"
+            spellcheck={false}
+          />
         )}
       />
-      <Failure error={first.error ?? loading.error} />
+      <FailedCall of={first} place={prefixInput} />
+      <Failure error={loading.error} />
       <ul>
         {listed.names.map((name) => (
           <li key={name}>
@@ -85,7 +94,7 @@ function RecordList({ namespace, selected, isWritable, session }) {
         ))}
       </ul>
       <p class="help" role="status">
-        {first.isLoading ? "Loading…" : `${counted(listed.names.length, "record")}${listed.cursor ? " loaded, there are more" : ""}`}
+        {first.isLoading ? "Loading…" : !first.error && `${counted(listed.names.length, "record")}${listed.cursor ? " loaded, there are more" : ""}`}
       </p>
       {listed.cursor && (
         <Button onClick={loadMore} disabled={loading.isBusy}>
@@ -162,13 +171,16 @@ function Routing({ storefront, record }) {
   const isCountry = COUNTRY.test(request.country.trim());
   const isReady = record !== undefined && isVisitor && isUrl && areFields && isCountry;
   const inputs = [JSON.stringify(asked), visitor, isReady];
+  const [routeHeading, splitHeading] = [useRef(null), useRef(null)];
   const post = (path, json) => call(`/console/api/storefronts/${path}`, { method: "POST", json });
   const routed = useLatest(async () => (isReady ? post("route", { ...asked, visitor }) : undefined), inputs, { pauseMs: TYPING_PAUSE_MS });
   const split = useLatest(async () => (isReady ? post("sample", { ...asked, visitors: SAMPLE_VISITORS }) : undefined), inputs, { pauseMs: TYPING_PAUSE_MS });
   return (
     <div class="columns">
       <section aria-label="Where a request goes">
-        <h3>Where a request goes</h3>
+        <h3 ref={routeHeading} tabIndex={-1}>
+          Where a request goes
+        </h3>
         <div class="row controls labelled">
           <Field
             class="grow"
@@ -216,12 +228,14 @@ function Routing({ storefront, record }) {
             <textarea {...attributes} rows={2} value={request.fields} onInput={set("fields")} placeholder="X-Group: green" spellcheck={false} />
           )}
         />
-        <Failure error={routed.error} />
+        <FailedCall of={routed} place={routeHeading} />
         {!routed.error && (routed.result ? <Destination {...routed.result} /> : <p class="help">Routed once the record and the request have no faults.</p>)}
       </section>
       <section aria-label="Split">
-        <h3>Split of {number(SAMPLE_VISITORS)} visitors</h3>
-        <Failure error={split.error} />
+        <h3 ref={splitHeading} tabIndex={-1}>
+          Split of {number(SAMPLE_VISITORS)} visitors
+        </h3>
+        <FailedCall of={split} place={splitHeading} />
         {!split.error && <Split label={`Visitors of ${storefront}`} {...split.result} />}
       </section>
     </div>
