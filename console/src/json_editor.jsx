@@ -115,11 +115,24 @@ const normalised = (text) => text.replace(/\r\n?/g, "\n");
 function diagnosticsOf(view, findings) {
   const { state } = view;
   // An empty text is a beginning, not a mistake.
-  const ofSyntax = state.doc.toString().trim() === "" ? [] : jsonParseLinter()(view).map((fault) => ({ ...fault, ...visible(state, fault) }));
+  const ofSyntax = state.doc.toString().trim() === "" ? [] : jsonParseLinter()(view).map((fault) => ({ ...fault, ...visible(state, placeOf(state, fault)) }));
   const placed = findings.map((finding) => ({ ...rangeOf(state, finding), severity: finding.severity, message: finding.problem }));
   // If the Worker has found an error, the syntax errors are left out, which it reports, too.
   return (placed.some(({ severity }) => severity === "error") ? placed : [...ofSyntax, ...placed]).toSorted((a, b) => a.from - b.from);
 }
+
+/**
+ * Returns where a fault of syntax is. A browser names no place if the text ends too early, and the
+ * linter then takes the beginning.
+ */
+function placeOf(state, fault) {
+  if (fault.from > 0) return fault;
+  const cursor = treeOf(state).cursor();
+  while (cursor.next()) if (cursor.type.isError) return { from: cursor.from, to: cursor.to };
+  return fault;
+}
+
+const treeOf = (state) => ensureSyntaxTree(state, state.doc.length, PARSE_MS) ?? syntaxTree(state);
 
 /** Returns a range of one character at least, so that it can be underlined. */
 function visible(state, { from, to }) {
@@ -163,7 +176,7 @@ function unquoted(quoted) {
 
 /** Returns the node of the syntax tree to which the steps lead, or the deepest one on the way. */
 function nodeAt(state, steps) {
-  const tree = ensureSyntaxTree(state, state.doc.length, PARSE_MS) ?? syntaxTree(state);
+  const tree = treeOf(state);
   const root = tree.topNode.firstChild ?? tree.topNode;
   let [node, place] = [root, root];
   for (const step of steps) {

@@ -8,6 +8,20 @@ import { assertUsable } from "./console.mjs";
 const { worker, open, KV, stored } = await startBrowse();
 
 describe("changing", () => {
+  test("the name of a key is copied, or the page says that the browser does not allow it", async () => {
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "1");
+    const { page, context, assertClean } = await open(place(folder, `${folder}a`));
+    await context.grantPermissions([]);
+    await choose(page, "Actions", "Copy the key's name");
+    await said(page, "The browser does not let this page write to the clipboard.");
+    await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+    await choose(page, "Actions", "Copy the key's name");
+    await said(page, "The key's name is in the clipboard.");
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), `${folder}a`);
+    assertClean();
+  });
+
   test("a value is saved as compact as it was, with metadata and an expiration", async () => {
     const folder = newFolder();
     await KV.put(`${folder}a`, '{"n":12345678901234567890,"on":false}');
@@ -46,6 +60,9 @@ describe("changing", () => {
     await said(page, "The value is not JSON");
     await button(page, "JSON").click();
     assert.equal(await stored(`${folder}a`), '{"on":false}');
+    // What is missing stands after the last character.
+    await type(page, '{"on":');
+    await settles(() => page.locator(".cm-lintRange-error").allTextContents(), [":"]);
     await type(page, "{", "Metadata");
     await type(page, '{"on": true}');
     await save(page);
@@ -127,6 +144,52 @@ describe("changing", () => {
     assert.deepEqual((await KV.list({ prefix: folder })).keys, [{ name: key, expiration }]);
     assert.equal(await stored(key), "second");
     assertClean([503, "/keys"]);
+  });
+
+  test("an expiration that KV does not take is refused at its field", async () => {
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "1");
+    const { page, assertClean } = await open(place(folder, `${folder}a`));
+    /** Returns what is said at a field. */
+    const helpOf = (label) => page.getByLabel(label).evaluate((field) => document.getElementById(field.getAttribute("aria-describedby"))?.innerText);
+    await page.getByLabel("Expires").selectOption("in");
+    for (const [amount, problem] of [
+      ["24856", "KV keeps a key for 24,855 days at most."],
+      ["0.0001", "The expiration must be at least 60 seconds from now."],
+      ["24855", undefined],
+      ["1000000000", "KV keeps a key for 24,855 days at most."],
+    ]) {
+      await page.getByLabel("Amount").fill(amount);
+      await settles(() => helpOf("Amount"), problem);
+    }
+    await assertUsable(page);
+    await save(page);
+    await said(page, "KV keeps a key for 24,855 days at most.");
+    await page.getByLabel("Expires").selectOption("at");
+    await page.getByLabel("Date and time").fill("2040-01-01T00:00");
+    await settles(async () => (await helpOf("Date and time"))?.replace(/\d.*/, "…"), "KV knows no expiration after …");
+    await page.getByLabel("Date and time").fill("2037-01-01T00:00");
+    await settles(() => helpOf("Date and time"), undefined);
+    assert.deepEqual((await KV.list({ prefix: folder })).keys, [{ name: `${folder}a` }]);
+    assertClean();
+  });
+
+  test("a number in metadata that is stored rounded is said to be so as somebody types it", async () => {
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "1");
+    const { page, assertClean } = await open(place(folder, `${folder}a`));
+    const metadata = (n) => `{"n": ${n}, "exact": [9007199254740992, -0.50, 1E3, 0, 1e-7, "9007199254740993"]}`;
+    await type(page, metadata("1e400"), "Metadata");
+    await said(page, "numbers of JavaScript: 1e400 is stored as null.");
+    await type(page, metadata("9007199254740993"), "Metadata");
+    await said(page, "numbers of JavaScript: 9007199254740993 is stored as 9007199254740992.");
+    await assertUsable(page);
+    await save(page);
+    await said(page, "Saved");
+    assert.equal((await KV.getWithMetadata(`${folder}a`)).metadata.n, 9007199254740992);
+    await type(page, metadata("1"), "Metadata");
+    await page.getByText("numbers of JavaScript").waitFor({ state: "detached" });
+    assertClean();
   });
 
   test("an expiration that nobody touches stays, even in the hour that comes twice in autumn", async () => {
@@ -333,6 +396,17 @@ describe("changing", () => {
     assertClean();
   });
 
+  test("a new key may be empty", async () => {
+    const folder = newFolder();
+    const { page, assertClean } = await open(place(folder));
+    await button(page, "New key").click();
+    await input(page, "Key").fill(`${folder}empty`);
+    await save(page);
+    await page.locator(".chip", { hasText: "Empty" }).waitFor();
+    assert.equal(await stored(`${folder}empty`), "");
+    assertClean();
+  });
+
   test("a new key stands where KV lists it, also if it begins with an emoji", async () => {
     const folder = newFolder();
     // UTF-16 has the surrogates of an emoji before U+FB00.
@@ -417,6 +491,21 @@ test("values and whole namespaces go into files and come back", async (context) 
     const download = await arrives;
     assert.equal(download.suggestedFilename(), "a.bin");
     assert.deepEqual(readFileSync(await download.path()), bytes);
+    assertClean();
+  });
+
+  await context.test("a downloaded file has the last part of the key's name, without an extension that the key has not", async () => {
+    const folder = newFolder();
+    // Chromium saves no file whose name begins with a dot.
+    const files = { bin: "bin", dl: "dl", ".hidden": "hidden", "a/b.json": "b.json" };
+    for (const key of Object.keys(files)) await KV.put(folder + key, key === "bin" ? new Uint8Array([0, 255]).buffer : "{}");
+    for (const [key, file] of Object.entries(files)) {
+      await goTo(place(folder, folder + key));
+      await page.locator(".key-title", { hasText: folder + key }).waitFor();
+      const arrives = page.waitForEvent("download");
+      await choose(page, "Actions", "Download");
+      assert.equal((await arrives).suggestedFilename(), file, key);
+    }
     assertClean();
   });
 

@@ -363,6 +363,7 @@ describe("for everybody", () => {
     await rows(page).last().click();
     await editor(page).waitFor();
     assert.ok(!(await page.getByRole("listbox").isVisible()));
+    assert.ok(await page.getByRole("heading", { level: 1 }).isVisible());
     await assertUsable(page);
     await choose(page, "Actions", "Delete…");
     await assertFits(page);

@@ -183,6 +183,15 @@ test("the panel Browse shows namespaces, folders, keys and values of any kind", 
     assertClean();
   });
 
+  await context.test("an address with an empty key is that of the folder", async () => {
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "a");
+    await goTo(`${place(folder)}?key=`);
+    await settles(() => rows(page).allInnerTexts(), ["a"]);
+    assert.equal(await page.getByRole("region", { name: "Details of the key" }).count(), 0);
+    assertClean();
+  });
+
   await context.test("a script in key, value and metadata is text", async () => {
     const folder = newFolder();
     const script = "<script>alert(1)</script><img src=x onerror=alert(2)>";

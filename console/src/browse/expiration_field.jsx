@@ -1,8 +1,8 @@
 // When a key expires, as fields of a form, and as the options of a write.
 import { useId } from "preact/hooks";
 import { Field } from "../controls.jsx";
-import { dateTime, fromNow } from "../format.js";
-import { TTL_SECONDS_MIN, UNKNOWN_EXPIRATION } from "../kv.js";
+import { dateTime, fromNow, number } from "../format.js";
+import { EXPIRATION_SECONDS_MAX, TTL_SECONDS_MIN, UNKNOWN_EXPIRATION } from "../kv.js";
 
 const UNITS = [
   ["60", "minutes"],
@@ -36,17 +36,22 @@ export function expirationOptions(fields, stored) {
   const { mode, amount, unit, at } = fields ?? { mode: stored === undefined ? "unknown" : stored === null ? "never" : "at" };
   if (mode === "unknown") return { problem: UNKNOWN_EXPIRATION };
   if (mode === "never") return {};
-  const problem = `The expiration must be at least ${TTL_SECONDS_MIN} seconds from now.`;
+  const tooSoon = { problem: `The expiration must be at least ${TTL_SECONDS_MIN} seconds from now.` };
   if (mode === "in") {
     const expirationTtl = Math.round(Number(amount) * Number(unit));
-    return expirationTtl >= TTL_SECONDS_MIN ? { expirationTtl } : { problem };
+    if (expirationTtl > EXPIRATION_SECONDS_MAX) return { problem: `KV keeps a key for ${number(Math.floor(EXPIRATION_SECONDS_MAX / 86_400))} days at most.` };
+    return expirationTtl >= TTL_SECONDS_MIN ? { expirationTtl } : tooSoon;
   }
   const expiration = fields === null ? stored : Math.floor(new Date(at).getTime() / 1000);
-  return expiration >= Date.now() / 1000 + TTL_SECONDS_MIN ? { expiration } : { problem };
+  if (expiration > EXPIRATION_SECONDS_MAX) return { problem: `KV knows no expiration after ${dateTime(EXPIRATION_SECONDS_MAX)}.` };
+  return expiration >= Date.now() / 1000 + TTL_SECONDS_MIN ? { expiration } : tooSoon;
 }
 
-/** When a key expires: never, after a time, or at a time. `stored` is what KV has now. */
-export function ExpirationField({ fields, stored, disabled, onChange }) {
+/**
+ * When a key expires: never, after a time, or at a time. `stored` is what KV has now, and
+ * `problem` says what is wrong with the fields, if anything is.
+ */
+export function ExpirationField({ fields, stored, problem, disabled, onChange }) {
   const id = useId();
   const set = (name) => (event) => onChange({ ...fields, [name]: event.currentTarget.value });
   return (
@@ -66,6 +71,7 @@ export function ExpirationField({ fields, stored, disabled, onChange }) {
         <>
           <Field
             label="Amount"
+            help={problem}
             control={(attributes) => (
               <input {...attributes} type="number" min="1" step="any" disabled={disabled} value={fields.amount} onInput={set("amount")} />
             )}
@@ -87,6 +93,7 @@ export function ExpirationField({ fields, stored, disabled, onChange }) {
       {fields.mode === "at" && (
         <Field
           label="Date and time"
+          help={problem}
           control={(attributes) => <input {...attributes} type="datetime-local" step="1" disabled={disabled} value={fields.at} onInput={set("at")} />}
         />
       )}

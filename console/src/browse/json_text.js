@@ -50,6 +50,26 @@ export function jsonFault(text) {
   }
 }
 
+/** Returns those numbers of valid JSON that become others as numbers of JavaScript. */
+export function inexactNumbers(text) {
+  const found = new Set();
+  eachToken(text, (_code, start, end) => {
+    const token = text.slice(start, end);
+    if (/^[-\d]/.test(token) && exactly(token) !== exactly(String(Number(token)))) found.add(token);
+  });
+  return [...found];
+}
+
+/** Returns a number as its digits and their exponent, however it is written. */
+function exactly(written) {
+  const [, sign, whole, fraction = "", exponent = "0"] = /^(-?)(\d+)(?:\.(\d+))?(?:e([+-]?\d+))?$/i.exec(written) ?? [];
+  if (whole === undefined) return written;
+  const digits = (whole + fraction).replace(/0+$/, "");
+  const zeros = whole.length + fraction.length - digits.length;
+  const significant = digits.replace(/^0+/, "");
+  return significant === "" ? "0" : `${sign}${significant}e${Number(exponent) - fraction.length + zeros}`;
+}
+
 /**
  * Returns the index in a text of the character that begins after `bytes` bytes of its UTF-8: the
  * Worker gives the place of a fault in bytes.

@@ -13,7 +13,7 @@ import { changeProblem } from "../session.js";
 import { CopyDialog } from "./copy_dialog.jsx";
 import { ExpirationField, expirationFields, expirationOptions } from "./expiration_field.jsx";
 import { HexView } from "./hex_view.jsx";
-import { jsonFault } from "./json_text.js";
+import { inexactNumbers, jsonFault } from "./json_text.js";
 import { keyProblem, lengthProblem, metadataProblem } from "./pair_file.js";
 import { textForm, UNEDITABLE } from "./text_form.js";
 import { download } from "./transfer.js";
@@ -27,6 +27,9 @@ const UNCHANGED = { text: null, view: null, bytes: null, metadata: null, expirat
 
 /** What a new key has before it is saved. */
 const NOTHING = { bytes: new Uint8Array(), metadata: null, expiration: null };
+
+/** The media type of a download. For any other, a browser may add an extension to its name. */
+const ANY_BYTES = "application/octet-stream";
 
 const draftId = (namespace, name) => ["key", namespace, name];
 
@@ -157,7 +160,9 @@ function ValueForm({
    */
   const bytesNow = () => (edit.text === null ? base : new TextEncoder().encode(form.stored(edit)));
   const metadataText = edit.metadata ?? (stored.metadata === null ? "" : JSON.stringify(stored.metadata, null, 2));
+  const rounded = useMemo(() => (edit.metadata === null || jsonFault(edit.metadata) !== null ? [] : inexactNumbers(edit.metadata)), [edit.metadata]);
   const fields = edit.expiration ?? expirationFields(stored.expiration);
+  const expirationProblem = edit.expiration === null ? undefined : expirationOptions(edit.expiration, stored.expiration).problem;
   const isChanged = isNew || !isUnchanged(edit);
 
   /** Returns what to write, or a `problem` that keeps it from being written. */
@@ -167,7 +172,8 @@ function ValueForm({
     if (edit.text !== null || isNew) {
       // Hex and image only show what was typed.
       const typed = edit.view !== null && !["json", "text"].includes(shown) ? edit : { view: shown, text };
-      const fault = typed.view === "json" && jsonFault(typed.text);
+      // A new key may be empty.
+      const fault = typed.view === "json" && !(isNew && typed.text === "") && jsonFault(typed.text);
       if (fault) return { problem: `The value is not JSON: ${fault}. If it is meant as text, choose Text.` };
     }
     const metadataFault = metadataText.trim() !== "" && jsonFault(metadataText);
@@ -242,6 +248,15 @@ function ValueForm({
     setView(image ? "image" : isJson ? "json" : contentText === null ? "hex" : "text");
   };
 
+  const copyName = async () => {
+    try {
+      await navigator.clipboard.writeText(name);
+      setMessage({ kind: "good", text: "The key's name is in the clipboard." });
+    } catch {
+      setMessage({ kind: "danger", text: "The browser does not let this page write to the clipboard." });
+    }
+  };
+
   const fileInput = useRef(null);
   const onText = (next) => setEdit(next === original ? { text: null, view: null } : { text: next, view: shown });
   const editorLabel = `Value of ${name || "the new key"}`;
@@ -252,10 +267,10 @@ function ValueForm({
         <div class="row">
           {!isNew && (
             <Menu label="Actions">
-              <button type="button" class="quiet" onClick={() => download(new Blob([stored.bytes]), name.split("/").at(-1) || "value")}>
+              <button type="button" class="quiet" onClick={() => download(new Blob([stored.bytes], { type: ANY_BYTES }), name.split("/").at(-1) || "value")}>
                 Download
               </button>
-              <button type="button" class="quiet" onClick={() => navigator.clipboard?.writeText(name)}>
+              <button type="button" class="quiet" onClick={copyName}>
                 Copy the key's name
               </button>
               <button type="button" class="quiet" disabled={isChanged || isBusy} onClick={onReload}>
@@ -342,9 +357,22 @@ function ValueForm({
         <div class="field metadata">
           <h3>Metadata</h3>
           <JsonEditor label="Metadata" value={metadataText} onChange={(next) => setEdit({ metadata: next })} readOnly={!isEditable} />
+          {rounded.length > 0 && (
+            <p class="help" role="status">
+              Metadata hold the numbers of JavaScript: {rounded.map((one) => `${one} is stored as ${JSON.stringify(Number(one))}`).join(", ")}.
+            </p>
+          )}
         </div>
       )}
-      {isWritable && <ExpirationField fields={fields} stored={stored.expiration} disabled={isBusy} onChange={(expiration) => setEdit({ expiration })} />}
+      {isWritable && (
+        <ExpirationField
+          fields={fields}
+          stored={stored.expiration}
+          problem={expirationProblem}
+          disabled={isBusy}
+          onChange={(expiration) => setEdit({ expiration })}
+        />
+      )}
       <p class={message.kind ? `notice ${message.kind}` : "help"} role="status" hidden={message.text === ""}>
         {message.text}
       </p>

@@ -53,6 +53,8 @@ export function BrowsePanel({ session }) {
   if (namespaces === null || only !== null) return <p class="empty">Reading the namespaces…</p>;
   if (path.length === 0) return <NamespaceList heading={list} namespaces={namespaces} session={session} onChanged={again} />;
   const [title, ...segments] = path;
+  // An empty name is that of no key.
+  const selected = query.get("key") || null;
   const namespace = namespaces.find((one) => one.title === title || one.id === title);
   if (!namespace) {
     return (
@@ -68,7 +70,7 @@ export function BrowsePanel({ session }) {
       namespace={namespace}
       namespaces={namespaces}
       prefix={segments.join("/")}
-      selected={query.get("key")}
+      selected={selected}
       session={session}
       listBox={list}
       details={details}
