@@ -54,6 +54,15 @@ test("JSON on one line, as JSON.stringify or json.dumps writes it, is laid out t
   }
 });
 
+test("JSON that would be too long laid out, because it is nested deeply, is edited as it is", () => {
+  for (const depth of [16_500, 1_000_000]) {
+    const text = `${"[".repeat(depth)}${"]".repeat(depth)}\n`;
+    assert.equal(layOut(text), null);
+    const form = editableForm(text);
+    assert.deepEqual([form.shown === text, form.restore(text) === text], [true, true]);
+  }
+});
+
 test("a place in bytes is that of the character which begins there, or of the one that it cuts", () => {
   const text = "\ufeffaé😀\ud800b";
   const found = Array.from({ length: 16 }, (_, bytes) => indexAfterBytes(text, bytes));

@@ -172,6 +172,17 @@ test("the panel Browse shows namespaces, folders, keys and values of any kind", 
     assertClean();
   });
 
+  await context.test("JSON that is nested too deeply to be laid out is shown as it is stored", async () => {
+    const folder = newFolder();
+    const value = `${"[".repeat(16_500)}${"]".repeat(16_500)}`;
+    await KV.put(`${folder}deep`, value);
+    await goTo(place(folder, `${folder}deep`));
+    await page.locator(".chip", { hasText: "JSON" }).waitFor();
+    const [line, ...others] = await lines(page);
+    assert.deepEqual([value.startsWith(line.slice(0, 100)), others], [true, []]);
+    assertClean();
+  });
+
   await context.test("a key that does not exist is said to be so, and is no failure for the browser", async () => {
     const folder = newFolder();
     await goTo(place(folder, `${folder}gone`));

@@ -93,12 +93,16 @@ export function oneLine(text, space = "") {
   return result;
 }
 
-/** Returns valid JSON with a line for each member and element. */
+/** The most characters of JSON that is laid out: they grow with the square of its depth. */
+const LAID_OUT_MAX = 64 * 1024 * 1024;
+
+/** Returns valid JSON with a line for each member and element, or `null` if that is too long. */
 export function layOut(text) {
   let result = "";
   let depth = 0;
   let previous = 0;
   eachToken(text, (code, start, end) => {
+    if (result.length > LAID_OUT_MAX) return;
     if (closes(code)) depth -= 1;
     // An empty object or array stays on its line.
     if (closes(code) ? !opens(previous) : opens(previous) || previous === COMMA) result += `\n${"  ".repeat(depth)}`;
@@ -106,18 +110,18 @@ export function layOut(text) {
     if (opens(code)) depth += 1;
     previous = code;
   });
-  return result;
+  return result.length > LAID_OUT_MAX ? null : result;
 }
 
 /**
  * Returns how an editor shows valid JSON, as `{ shown, restore }`: laid out if it is on one line,
- * as `JSON.stringify` or Python's `json.dumps` writes it, and else as it is. `restore` returns the
- * text to store for an edited one, which is valid JSON, too.
+ * as `JSON.stringify` or Python's `json.dumps` writes it, and that is not too long; else as it is.
+ * `restore` returns the text to store for an edited one, which is valid JSON, too.
  */
 export function editableForm(text) {
   const body = text.trimEnd();
   const end = text.slice(body.length);
   const space = ["", " "].find((one) => !body.includes("\n") && oneLine(body, one) === body);
   if (space === undefined) return { shown: text, restore: (edited) => edited };
-  return { shown: layOut(body), restore: (edited) => oneLine(edited, space) + end };
+  return { shown: layOut(body) ?? text, restore: (edited) => oneLine(edited, space) + end };
 }
