@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
-import { button, choose, editor, input, lines, newFolder, place, rows, said, save, settles, startBrowse, type } from "./browse.mjs";
+import { button, choose, editor, input, lines, NARROW, newFolder, place, rows, said, save, settles, startBrowse, type } from "./browse.mjs";
 import { assertUsable } from "./console.mjs";
 
 const { worker, open, KV, stored } = await startBrowse();
@@ -264,6 +264,48 @@ describe("changing", () => {
     assert.equal(await stored(`${folder}new`), "[1]");
     await button(page, "Sign out").click();
     await page.getByLabel("Token").waitFor();
+    assertClean();
+  });
+
+  test("the address decides whether a key is shown or made, so Back closes the form of a new key", async () => {
+    const folder = newFolder();
+    for (const key of ["a", "b"]) await KV.put(folder + key, key);
+    const { page, goTo, assertClean } = await open(place(folder));
+    const isShown = async (key) => {
+      await page.locator(".key-title", { hasText: new RegExp(`/${key}$`) }).waitFor();
+      assert.equal(await input(page, "Key").count(), 0);
+      assert.equal(new URL(page.url()).hash, place(folder, folder + key));
+    };
+    await rows(page).filter({ hasText: "a" }).click();
+    await isShown("a");
+    await button(page, "New key").click();
+    await input(page, "Key").fill(`${folder}new`);
+    await type(page, "[1]");
+    await page.goBack();
+    await isShown("a");
+    await page.goForward();
+    await settles(() => input(page, "Key").inputValue(), `${folder}new`);
+    await goTo(place(folder, `${folder}b`));
+    await isShown("b");
+    await page.goBack();
+    await settles(() => lines(page), ["[1]"]);
+    await save(page);
+    await isShown("new");
+    await page.goBack();
+    await isShown("a");
+
+    // On a phone the form takes the place of the list.
+    await page.setViewportSize(NARROW.viewport);
+    await page.goBack();
+    await page.getByRole("listbox").waitFor();
+    await button(page, "New key").click();
+    await input(page, "Key").waitFor();
+    await page.reload();
+    await input(page, "Key").waitFor();
+    assert.ok(!(await page.getByRole("listbox").isVisible()));
+    await page.goBack();
+    await page.locator('[role="listbox"]:focus').waitFor();
+    assert.equal(new URL(page.url()).hash, place(folder));
     assertClean();
   });
 

@@ -324,7 +324,7 @@ describe("what the token may", () => {
   test("a token that only reads is offered no change, and sees the keys with its prefix alone", async () => {
     const folder = newFolder();
     await KV.put(`${folder}a`, '{"a":1}');
-    const { page, assertClean } = await open("", { token: signToken({ namespace: "WRITES", prefix: folder }) });
+    const { page, goTo, assertClean } = await open("", { token: signToken({ namespace: "WRITES", prefix: folder }) });
     await rows(page).first().waitFor();
     assert.deepEqual(await rows(page).allInnerTexts(), ["a"]);
     assert.deepEqual(await page.getByRole("navigation", { name: "Panels" }).getByRole("link").allInnerTexts(), ["Browse"]);
@@ -339,6 +339,8 @@ describe("what the token may", () => {
       assert.equal(await button(page, name).count(), 0, name);
     }
     await assertUsable(page);
+    await goTo(`${place(folder)}?new=yes`);
+    await page.locator(".key-details").waitFor({ state: "detached" });
     assertClean();
   });
 

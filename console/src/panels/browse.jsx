@@ -18,8 +18,11 @@ const KEYS_MAX = 400_000;
 /** While all keys are loaded, the list is drawn again after so many pages. */
 const PAGES_DRAWN = 5;
 
-/** `#/browse/NAMESPACE/PREFIX?key=KEY`; the prefix may contain slashes. */
-const placeOf = (namespace, prefix, key) => fragmentOf("browse", [namespace, ...prefix.split("/")], { key });
+/**
+ * `#/browse/NAMESPACE/PREFIX`, with `?key=KEY` while a key is open, and `?new=yes` while one is
+ * made; the prefix may contain slashes.
+ */
+const placeOf = (namespace, prefix, query) => fragmentOf("browse", [namespace, ...prefix.split("/")], query);
 
 export function BrowsePanel({ session }) {
   const place = usePlace();
@@ -71,6 +74,7 @@ export function BrowsePanel({ session }) {
       namespaces={namespaces}
       prefix={segments.join("/")}
       selected={selected}
+      isNew={namespace.isWritable && selected === null && query.has("new")}
       session={session}
       listBox={list}
       details={details}
@@ -147,29 +151,23 @@ function useKeys(namespace, prefix) {
   return { ...state, load, loadAll: () => load({ isAll: true }), stop: () => stop.current?.abort(), restart, change };
 }
 
-/** The keys of a namespace, and one of them. `listBox` and `details` are refs for both parts. */
-function Keys({ namespace, namespaces, prefix, selected, session, listBox, details }) {
+/**
+ * The keys of a namespace, and one of them or a new one. `listBox` and `details` are refs for both
+ * parts.
+ */
+function Keys({ namespace, namespaces, prefix, selected, isNew, session, listBox, details }) {
   const { title, isWritable } = namespace;
   const [order, setOrder] = useState("name");
   const [hasFolders, setHasFolders] = useState(true);
-  const [isNew, setNew] = useState(false);
   const [dialog, setDialog] = useState(null);
   const list = useKeys(title, prefix);
   const folder = folderOf(prefix);
   useFocusFallback(details, listBox);
   const rows = useMemo(() => rowsOf(list.keys, prefix, { hasFolders, order }), [list.keys, prefix, hasFolders, order]);
-  const openFolder = (next) => {
-    setNew(false);
-    go(placeOf(title, next));
-  };
-  const openKey = (key) => {
-    setNew(false);
-    go(placeOf(title, prefix, key));
-  };
-  const close = () => {
-    setNew(false);
-    go(placeOf(title, prefix));
-  };
+  const openFolder = (next) => go(placeOf(title, next));
+  const close = () => go(placeOf(title, prefix));
+  /** What the address says besides the folder. */
+  const open = isNew ? { new: "yes" } : { key: selected ?? undefined };
   // Nothing above the token's own prefix is in its reach.
   const root = session.scope?.prefix ?? "";
   const withinReach = (wanted) => (wanted.startsWith(root) ? wanted : root);
@@ -187,7 +185,8 @@ function Keys({ namespace, namespaces, prefix, selected, session, listBox, detai
     onClose: close,
     onSaved: (key, wasNew) => {
       list.change(key);
-      if (wasNew) openKey(key.name);
+      // Back would lead to an empty form.
+      if (wasNew) go(placeOf(title, prefix, { key: key.name }), { replace: true });
     },
     onRemoved: (name) => {
       list.change({ removed: name });
@@ -195,7 +194,7 @@ function Keys({ namespace, namespaces, prefix, selected, session, listBox, detai
     },
     onOpen: ({ namespace: to, ...key }) => {
       if (to === title) list.change(key);
-      go(placeOf(to, to === title ? prefix : "", key.name));
+      go(placeOf(to, to === title ? prefix : "", { key: key.name }));
     },
   };
   const dialogActions = { session, namespace: title, prefix: withinReach(prefix), onClose: () => setDialog(null), onChanged: list.restart };
@@ -207,14 +206,7 @@ function Keys({ namespace, namespaces, prefix, selected, session, listBox, detai
           <Path namespace={title} namespaces={namespaces} folder={folder} root={root} />
           <div class="row">
             {isWritable && (
-              <button
-                type="button"
-                class="primary"
-                onClick={() => {
-                  go(placeOf(title, prefix));
-                  setNew(true);
-                }}
-              >
+              <button type="button" class="primary" onClick={() => go(placeOf(title, prefix, { new: "yes" }))}>
                 New key
               </button>
             )}
@@ -239,7 +231,7 @@ function Keys({ namespace, namespaces, prefix, selected, session, listBox, detai
           </div>
         </div>
         <div class="row">
-          <Filter folder={folder} prefix={prefix} onPrefix={(next) => go(placeOf(title, next, selected ?? undefined), { replace: true })} />
+          <Filter folder={folder} prefix={prefix} onPrefix={(next) => go(placeOf(title, next, open), { replace: true })} />
           <select aria-label="Sort what is loaded" value={order} onChange={(event) => setOrder(event.currentTarget.value)}>
             {Object.entries(ORDERS).map(([id, label]) => (
               <option key={id} value={id}>
@@ -260,7 +252,7 @@ function Keys({ namespace, namespaces, prefix, selected, session, listBox, detai
           rows={rows}
           selected={selected}
           onFolder={openFolder}
-          onKey={openKey}
+          onKey={(key) => go(placeOf(title, prefix, { key }))}
           onUp={goUp}
           onEnd={() => list.load()}
         />
