@@ -2,7 +2,7 @@
 // by somebody else.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { OwnVersions } from "../console/src/own_versions.js";
+import { ChangedInBetween, OwnVersions } from "../console/src/own_versions.js";
 
 const version = (text, rest) => ({ bytes: new TextEncoder().encode(text), metadata: null, expiration: null, ...rest });
 
@@ -22,4 +22,14 @@ test("bytes, metadata, an expiration and a deletion are changes; an unknown expi
   }
   assert.ok(versions.has(version("a", { expiration: undefined })));
   assert.ok(new OwnVersions(null).has(null));
+});
+
+test("consent to replace a version of somebody else is for that version alone", () => {
+  const versions = new OwnVersions(version("first"));
+  const consent = new ChangedInBetween(version("theirs"));
+  versions.check(version("theirs"), consent);
+  versions.check(version("first"), consent);
+  for (const other of [version("theirs again"), null]) assert.throws(() => versions.check(other, consent), ChangedInBetween);
+  assert.throws(() => versions.check(version("theirs")), ChangedInBetween);
+  versions.check(null, new ChangedInBetween(null));
 });

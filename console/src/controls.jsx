@@ -61,6 +61,15 @@ export function DialogFoot({ problem, cancel = "Cancel", cancelRef, onCancel, ch
   );
 }
 
+/** The most characters that an `Excerpt` shows. */
+const EXCERPT = 20_000;
+
+/** The beginning of a text, to read. */
+export function Excerpt({ text }) {
+  // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard has to reach it
+  return <pre tabIndex={0}>{text.length > EXCERPT ? `${text.slice(0, EXCERPT)}…` : text}</pre>;
+}
+
 /** A label above its control. `control` is called with the attributes that tie both together. */
 export function Field({ label, help, control, class: name = "" }) {
   const id = useId();

@@ -34,10 +34,12 @@ export class OwnVersions {
 
   /**
    * Checks what KV has now. Throws a `ChangedInBetween` if somebody else has changed or deleted
-   * it.
+   * it. `consent` is such an error from before, if whoever saw its `theirs` agreed to replace
+   * that version.
    */
-  check(version) {
-    if (!this.has(version)) throw new ChangedInBetween(version);
+  check(version, consent) {
+    const isAgreed = consent !== undefined && areSame(consent.theirs, version);
+    if (!isAgreed && !this.has(version)) throw new ChangedInBetween(version);
   }
 
   /** Returns true if a version is the current one, or if KV may still serve it. */

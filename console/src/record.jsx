@@ -1,10 +1,10 @@
 // A JSON record of kv-edge in KV: checked as it is typed, and saved unless it has faults or
-// somebody else changed it in between. Whoever sees that may overwrite it.
+// somebody else changed it in between. Whoever has seen theirs may overwrite it.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { jsonFault } from "./browse/json_text.js";
 import { textForm, UNEDITABLE } from "./browse/text_form.js";
 import { utf8Text } from "./browse/value_kind.js";
-import { Button } from "./controls.jsx";
+import { Button, Excerpt } from "./controls.jsx";
 import { draftOf, keepDraft } from "./drafts.js";
 import { useFocusFallback } from "./focus.js";
 import { JsonEditor } from "./json_editor.jsx";
@@ -42,15 +42,16 @@ export function useRecord(namespace, key, { template, check }) {
   const checking = useLatest(async () => (text === null ? undefined : { text, ...(await check(text)) }), [text], { pauseMs: TYPING_PAUSE_MS });
   const isChecked = checking.result?.text === text && !checking.error;
 
-  const [save, saving, forget] = useAction(async ({ overwrite = false } = {}) => {
+  const [save, saving, forget] = useAction(async ({ consent } = {}) => {
     const current = await value(namespace, key);
-    if (!overwrite) versions.current.check(current);
+    versions.current.check(current, consent);
     // KV lists a new record later than it serves it.
     const { metadata, expiration = stored.record?.expiration } = current ?? { metadata: null, expiration: null };
     if (expiration === undefined) throw new Error(UNKNOWN_EXPIRATION);
     const bytes = stored.form.bytes(text);
     await put(namespace, key, bytes, { metadata, expiration });
     const record = { bytes, metadata, expiration };
+    if (consent) versions.current.add(consent.theirs);
     versions.current.add(record);
     // Whoever left the record meanwhile finds what was saved, unless they typed more.
     if (draftOf(draftId)?.text === text) keepDraft(draftId, null);
@@ -118,14 +119,7 @@ export function RecordEditor({ label, record, isWritable }) {
         )}
       </div>
       {saving.error instanceof ChangedInBetween ? (
-        <Failure error={saving.error} kind="warning">
-          <button type="button" onClick={() => discard(saving.error.theirs)}>
-            Load theirs, drop mine
-          </button>
-          <Button class="danger" disabled={!canSave} onClick={() => save({ overwrite: true })}>
-            Overwrite theirs
-          </Button>
-        </Failure>
+        <Conflict error={saving.error} canSave={canSave} onTheirs={() => discard(saving.error.theirs)} onMine={() => save({ consent: saving.error })} />
       ) : (
         <Failure error={saving.error} />
       )}
@@ -143,6 +137,32 @@ export function RecordEditor({ label, record, isWritable }) {
         </ul>
       )}
     </div>
+  );
+}
+
+/** What somebody else has stored, and the choice between that and what was typed. */
+function Conflict({ error, canSave, onTheirs, onMine }) {
+  const { theirs } = error;
+  const shown = useMemo(() => theirs && recordForm(theirs.bytes).shown, [theirs]);
+  return (
+    <Failure error={error} kind="warning">
+      {theirs === null ? (
+        <p>Nothing is stored now.</p>
+      ) : (
+        <details>
+          <summary>What is stored now</summary>
+          <Excerpt text={shown} />
+        </details>
+      )}
+      <div class="row">
+        <button type="button" onClick={onTheirs}>
+          Load theirs, drop mine
+        </button>
+        <Button class="danger" disabled={!canSave} onClick={onMine}>
+          Overwrite theirs
+        </Button>
+      </div>
+    </Failure>
   );
 }
 

@@ -114,6 +114,33 @@ describe("changing", () => {
     assertClean();
   });
 
+  test("consent to replace what somebody else has stored is for the version that was shown", async () => {
+    const folder = newFolder();
+    const key = `${folder}a`;
+    await KV.put(key, "first");
+    const { page, assertClean } = await open(place(folder, key));
+    await type(page, "mine");
+    await KV.put(key, "theirs");
+    await save(page);
+    const dialog = page.getByRole("dialog", { name: "Somebody changed this key" });
+    await dialog.getByText("theirs", { exact: true }).waitFor();
+    await KV.put(key, "theirs again");
+    await button(page, "Replace with mine").click();
+    await dialog.getByText("theirs again").waitFor();
+    assert.equal(await stored(key), "theirs again");
+    await KV.delete(key);
+    await button(page, "Replace with mine").click();
+    await page.getByRole("dialog", { name: "Somebody deleted this key" }).waitFor();
+    await KV.put(key, "back");
+    await button(page, "Write it again").click();
+    await dialog.getByText("back").waitFor();
+    assert.equal(await stored(key), "back");
+    await button(page, "Replace with mine").click();
+    await said(page, "Saved");
+    assert.equal(await stored(key), "mine");
+    assertClean();
+  });
+
   test("an expiration that KV cannot tell is never written as none, and an error has a way out", async () => {
     const folder = newFolder();
     const key = `${folder}a`;
@@ -361,6 +388,28 @@ describe("changing", () => {
     await settles(() => stored(`${folder}a`), null);
     await page.waitForTimeout(200);
     assert.match(await page.locator(".key-title").innerText(), /b$/);
+    assertClean();
+  });
+
+  test("a key is deleted only as it was shown", async () => {
+    const folder = newFolder();
+    const key = `${folder}a`;
+    await KV.put(key, "first");
+    const { page, assertClean } = await open(place(folder, key));
+    await editor(page).waitFor();
+    await KV.put(key, "theirs");
+    await choose(page, "Actions", "Delete…");
+    await button(page, "Delete").click();
+    await page.getByRole("alert").filter({ hasText: "Somebody else has changed or deleted this since you opened it." }).waitFor();
+    assert.equal(await stored(key), "theirs");
+    await assertUsable(page);
+    await button(page, "Cancel").click();
+    await choose(page, "Actions", "Read again");
+    await settles(() => lines(page), ["theirs"]);
+    await choose(page, "Actions", "Delete…");
+    await button(page, "Delete").click();
+    await page.getByText("No key begins with this prefix.").waitFor();
+    assert.equal(await stored(key), null);
     assertClean();
   });
 

@@ -191,6 +191,24 @@ describe("the panel of flags", () => {
     assert.ok(await button(page, "Overwrite theirs").isDisabled());
     await paste(page, EDITOR, json(mine));
     await page.getByText("Changed · no faults").waitFor();
+    // Consent is for the version that can be read here, and no later one.
+    const shown = page.locator(".notice pre");
+    const look = () => page.locator("summary", { hasText: "What is stored now" }).click();
+    await look();
+    assert.equal(await shown.innerText(), json(theirs));
+    await assertUsable(page);
+    const [load, overwrite] = await Promise.all(["Load theirs, drop mine", "Overwrite theirs"].map((name) => button(page, name).boundingBox()));
+    assert.ok(overwrite.x - load.x - load.width >= 4, "the buttons touch");
+    const later = { flags: { later: { default: "off" } } };
+    await USER_CONFIGURATION.put("flags", json(later));
+    await button(page, "Overwrite theirs").click();
+    await shown.waitFor({ state: "hidden" });
+    await look();
+    assert.equal(await shown.innerText(), json(later));
+    assert.deepEqual(JSON.parse(await USER_CONFIGURATION.get("flags")), later);
+    await USER_CONFIGURATION.delete("flags");
+    await button(page, "Overwrite theirs").click();
+    await page.getByText("Nothing is stored now.").waitFor();
     await button(page, "Overwrite theirs").click();
     await page.getByText("Saved · no faults").waitFor();
     assert.deepEqual(JSON.parse(await USER_CONFIGURATION.get("flags")), mine);

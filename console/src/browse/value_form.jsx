@@ -1,6 +1,6 @@
 // A key: its value, metadata and expiration, to look at, change, copy, rename and delete.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { Button, Dialog, DialogFoot, Field, Menu } from "../controls.jsx";
+import { Button, Dialog, DialogFoot, Excerpt, Field, Menu } from "../controls.jsx";
 import { draftOf, keepDraft } from "../drafts.js";
 import { useFocusFallback } from "../focus.js";
 import { dateTime, fromNow, number, size } from "../format.js";
@@ -186,20 +186,22 @@ function ValueForm({
     return expiration.problem ? { problem: expiration.problem } : { bytes, metadata, ...expiration };
   }
 
-  async function save({ isForced = false } = {}) {
+  /** `consent` is the conflict whose version of somebody else may be replaced. */
+  async function save({ consent } = {}) {
     const { problem, bytes, metadata, ...expiration } = change();
     if (problem) return setMessage({ kind: "danger", text: problem });
     setBusy(true);
     setMessage({ kind: "", text: "" });
     setConflict(null);
     try {
-      if (!isForced) await checkUnchanged();
+      await checkUnchanged(consent);
       await put(namespace, name, bytes, { metadata, ...expiration });
       const written = {
         bytes,
         metadata,
         expiration: expiration.expiration ?? (expiration.expirationTtl ? Math.floor(Date.now() / 1000) + expiration.expirationTtl : null),
       };
+      if (consent) versions.current.add(consent.theirs);
       // The exact end is unknown here, because KV counts a lifetime from its own clock.
       versions.current.add(expiration.expirationTtl ? { ...written, expiration: undefined } : written);
       // Whoever came back to the key meanwhile may have changed it again.
@@ -218,8 +220,8 @@ function ValueForm({
     }
   }
 
-  /** Throws a `ChangedInBetween` if somebody else has changed the key since we read it. */
-  const checkUnchanged = async () => versions.current.check(await readValue(namespace, name));
+  /** Throws a `ChangedInBetween` if somebody else has changed the key since it was shown. */
+  const checkUnchanged = async (consent) => versions.current.check(await readValue(namespace, name), consent);
 
   const takeTheirs = () => {
     versions.current.add(conflict.theirs);
@@ -398,7 +400,7 @@ function ValueForm({
           theirs={conflict.theirs}
           isNew={isNew}
           onTheirs={takeTheirs}
-          onMine={() => save({ isForced: true })}
+          onMine={() => save({ consent: conflict })}
           onClose={() => setConflict(null)}
         />
       )}
@@ -416,7 +418,13 @@ function ValueForm({
         />
       )}
       {open === "remove" && (
-        <RemoveDialog namespace={namespace} name={name} onClose={() => setOpen(null)} onRemoved={(removed) => isShown.current && onRemoved(removed)} />
+        <RemoveDialog
+          namespace={namespace}
+          name={name}
+          checkUnchanged={checkUnchanged}
+          onClose={() => setOpen(null)}
+          onRemoved={(removed) => isShown.current && onRemoved(removed)}
+        />
       )}
     </div>
   );
@@ -435,14 +443,7 @@ function ImageView({ bytes, type, name }) {
   return <div class="image">{url && <img src={url} alt={`The value of ${name}`} />}</div>;
 }
 
-/** The most characters of a value in a dialog. */
-const EXCERPT = 2000;
-
-function excerptOf(bytes) {
-  const { text } = kindOf(bytes);
-  if (text === null) return `${number(bytes.length)} bytes that are no text`;
-  return text.length > EXCERPT ? `${text.slice(0, EXCERPT)}…` : text;
-}
+const readable = (bytes) => kindOf(bytes).text ?? `${number(bytes.length)} bytes that are no text`;
 
 function ConflictDialog({ mine, theirs, isNew, onTheirs, onMine, onClose }) {
   const title = theirs === null ? "Somebody deleted this key" : isNew ? "This key exists already" : "Somebody changed this key";
@@ -459,14 +460,12 @@ function ConflictDialog({ mine, theirs, isNew, onTheirs, onMine, onClose }) {
         <div class="compare">
           <div class="field">
             <h3>Stored now</h3>
-            {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard has to reach it */}
-            <pre tabIndex={0}>{excerptOf(theirs.bytes)}</pre>
+            <Excerpt text={readable(theirs.bytes)} />
             {theirs.metadata !== null && <code>{JSON.stringify(theirs.metadata)}</code>}
           </div>
           <div class="field">
             <h3>Yours</h3>
-            {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard has to reach it */}
-            <pre tabIndex={0}>{excerptOf(mine)}</pre>
+            <Excerpt text={readable(mine)} />
           </div>
         </div>
       )}
@@ -490,8 +489,10 @@ function ConflictDialog({ mine, theirs, isNew, onTheirs, onMine, onClose }) {
   );
 }
 
-function RemoveDialog({ namespace, name, onClose, onRemoved }) {
+/** `checkUnchanged()` throws if somebody has changed the key since it was shown. */
+function RemoveDialog({ namespace, name, checkUnchanged, onClose, onRemoved }) {
   const [confirm, { isBusy, error }] = useAction(async () => {
+    await checkUnchanged();
     await remove(namespace, name);
     keepDraft(draftId(namespace, name), null);
     onRemoved(name);
