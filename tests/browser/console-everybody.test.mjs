@@ -25,6 +25,7 @@ describe("for everybody", () => {
     await press("Enter");
     await rows(page).filter({ hasText: "b" }).waitFor();
     // The focus stays in the list, which has the keys of the folder now.
+    await page.locator('[role="listbox"]:focus').waitFor();
     await press("ArrowDown", "Enter");
     await editor(page).waitFor();
     await tabTo(/^Value of/);
