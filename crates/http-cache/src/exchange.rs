@@ -25,9 +25,17 @@
 //! [`Action::Send`] the Worker runs [`Exchange::page`], follows redirects, and makes the page into
 //! the body that is stored.
 
+mod action;
+mod event;
+mod lookup;
 #[cfg(test)]
 mod tests;
 mod upstream_response;
+
+pub use self::action::{Action, Effect, ExchangeResult, ResponseSource, StreamToStore};
+pub use self::event::{Event, MissReason, UpstreamHead};
+use self::lookup::Lookup;
+pub use self::lookup::usable_record;
 
 use std::fmt::Debug;
 use std::mem;
@@ -38,17 +46,15 @@ use crate::cached_url::CachedUrl;
 use crate::credentials::CredentialFields;
 use crate::decision::{self, CacheRequest, Decision, SelectedResponse};
 use crate::error::CacheError;
-use crate::freshness::ExchangeTimes;
 use crate::memory_cache::{BODY_BYTES_MAX, MemoryCache, MemoryEntry};
 use crate::page_view;
-use crate::purge::{PurgeList, PurgeMode};
 use crate::stale;
-use crate::stored_response::{StoredMetadata, StoredResponse, UnusableRecord};
+use crate::stored_response::StoredResponse;
 use crate::upstream_request;
 use crate::validation::conditions;
 use crate::vary::{self, SelectingFields};
 use http_semantics::cdn_loop;
-use http_semantics::fields::{Fields, HeaderEdits, HeaderSection};
+use http_semantics::fields::{Fields, HeaderSection};
 use http_semantics::origin::OriginAllowList;
 use kv_store::limits::Key;
 
@@ -97,185 +103,6 @@ impl StoredView {
     pub fn default_lifetime_ms(self) -> Option<u64> {
         (self == Self::Page).then_some(page_view::DEFAULT_LIFETIME_MS)
     }
-}
-
-/// Why no stored response can be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MissReason {
-    /// There is none that may be used ([`usable_record`]).
-    Absent,
-    /// KV failed.
-    Unavailable,
-    /// The record in KV does not parse.
-    Broken,
-}
-
-impl MissReason {
-    /// Returns the `detail` for `Cache-Status`.
-    #[must_use]
-    pub fn detail(self) -> Option<&'static str> {
-        match self {
-            Self::Absent => None,
-            Self::Unavailable => Some("kv-unavailable"),
-            Self::Broken => Some("broken-record"),
-        }
-    }
-}
-
-/// A response of the upstream, without its body.
-#[derive(Debug)]
-pub struct UpstreamHead {
-    /// The status.
-    pub status: u16,
-    /// The header fields, with a `Date` added if there was none.
-    pub fields: HeaderSection,
-    /// True if the upstream sent a `Date`.
-    pub has_date: bool,
-    /// True if there is a body, however short.
-    pub has_body: bool,
-    /// When the request was sent, and when the response began.
-    pub times: ExchangeTimes,
-    /// True if it is made from a stored page that was served in place of an error.
-    pub is_in_place_of_error: bool,
-}
-
-/// What happened since the last step.
-#[derive(Debug)]
-pub enum Event<B: StoredBody> {
-    /// The request arrived.
-    Begin,
-    /// The result of [`Action::Read`].
-    Read {
-        /// What is stored under the key.
-        found: Result<CacheHit<B>, MissReason>,
-        /// What is stored under the variant's key; `None` if that was not asked for.
-        variant: Option<Result<CacheHit<B>, MissReason>>,
-        /// The purges; `None` if they cannot be read.
-        purges: Option<Rc<PurgeList>>,
-        /// How long KV took, in milliseconds; `None` if it was not read.
-        kv_ms: Option<u64>,
-    },
-    /// The result of [`Action::Wait`].
-    Waited,
-    /// The result of [`Action::Send`].
-    Received(Result<UpstreamHead, CacheError>),
-    /// The result of [`Action::ReadBody`].
-    Body(Result<B::Bytes, CacheError>),
-}
-
-/// What the Worker does next.
-#[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "a box would cost each hit an allocation")]
-pub enum Action<B: StoredBody> {
-    /// Reads what is stored under these keys, together, and the list of purges.
-    Read {
-        /// The key.
-        key: Key<'static>,
-        /// The key of the variant that the request is expected to select.
-        variant: Option<Key<'static>>,
-    },
-    /// Waits: another request fetches the same URL.
-    Wait {
-        /// For how long.
-        milliseconds: u64,
-    },
-    /// Sends the request to the upstream, or fetches the page of a view ([`Exchange::page`]).
-    Send {
-        /// The changes to the client's header fields.
-        edits: HeaderEdits<'static>,
-        /// True if a stale response may be served instead, so that the upstream need not be asked
-        /// while its circuit is open.
-        has_stale: bool,
-    },
-    /// Reads the body of the upstream's response to its end.
-    ReadBody {
-        /// Its declared length in bytes.
-        length: u64,
-    },
-    /// Responds. The exchange has ended.
-    Respond(ExchangeResult<B>),
-    /// Responds with an error. The exchange has ended.
-    Fail {
-        /// The error.
-        error: CacheError,
-        /// The `Cache-Status` if the upstream was involved.
-        cache_status: Option<CacheStatus>,
-    },
-}
-
-/// The response of an exchange, and how it came about.
-#[derive(Debug)]
-pub struct ExchangeResult<B: StoredBody> {
-    /// The response.
-    pub source: ResponseSource<B>,
-    /// How it came about.
-    pub cache_status: CacheStatus,
-    /// How long KV took, in milliseconds; `None` if it was not read.
-    pub kv_ms: Option<u64>,
-    /// How long the upstream took, in milliseconds; `None` if it did not respond.
-    pub upstream_ms: Option<u64>,
-}
-
-/// Where a response comes from.
-#[derive(Debug)]
-pub enum ResponseSource<B: StoredBody> {
-    /// A stored response. Its metadata and body are known, so conditions and ranges can be
-    /// evaluated.
-    Stored {
-        /// The stored response.
-        hit: CacheHit<B>,
-        /// All fields of the response if it was received or validated just now.
-        received: Option<HeaderSection>,
-        /// The key and the metadata of the body, if it is a stream to store again while it is
-        /// sent.
-        store_as: Option<StreamToStore>,
-    },
-    /// The upstream's response, passed on.
-    Upstream {
-        /// Its status, fields and times.
-        head: UpstreamHead,
-        /// The body if it was read to its end; otherwise it is a stream.
-        body: Option<B::Bytes>,
-        /// The key and the metadata of the stream, if it is to be stored while it is sent.
-        store_as: Option<StreamToStore>,
-    },
-}
-
-/// What to store once the stream of a body has ended.
-#[derive(Debug)]
-pub struct StreamToStore {
-    /// The key.
-    pub key: Key<'static>,
-    /// The metadata. Its `length` is set when the stream has ended.
-    pub metadata: StoredMetadata,
-    /// The length of the body in bytes if it is declared.
-    pub length: Option<u64>,
-}
-
-/// What the Worker does beside the next action, without telling the exchange how it ended.
-#[derive(Debug)]
-pub enum Effect<B: StoredBody> {
-    /// Puts a response into KV.
-    Put {
-        /// The key.
-        key: Key<'static>,
-        /// The response without its body.
-        stored: Rc<StoredResponse>,
-        /// Its body.
-        bytes: B::Bytes,
-    },
-    /// Stores a stream that nobody else reads.
-    PutStream(StreamToStore, B),
-    /// Deletes these keys from KV.
-    Delete(Vec<Key<'static>>),
-    /// Begins [`Exchange::refresh`] in the background.
-    Refresh(Key<'static>),
-    /// Cancels a body that is not used.
-    Discard(B),
-    /// Cancels the body of the upstream's response.
-    DiscardUpstream,
-    /// Writes a warning to the log.
-    Warn(&'static str, CacheError),
 }
 
 /// What a step may look at and change.
@@ -363,22 +190,6 @@ enum State<B> {
         is_overtaken: bool,
     },
     Done,
-}
-
-/// The result of looking for a stored response.
-#[derive(Debug)]
-struct Lookup<B> {
-    hit: Option<CacheHit<B>>,
-    /// True if a soft purge covers it.
-    is_soft_purged: bool,
-    /// The key of the stored response; if there is none, the URL's key.
-    key: Key<'static>,
-    /// The response under the URL's key.
-    primary: Option<Rc<StoredResponse>>,
-    /// Why there is no stored response.
-    miss_reason: ForwardReason,
-    detail: Option<&'static str>,
-    kv_ms: Option<u64>,
 }
 
 impl<B: StoredBody> Exchange<B> {
@@ -588,92 +399,6 @@ impl<B: StoredBody> Exchange<B> {
         Action::Read { key, variant }
     }
 
-    /// Returns the key of the variant that this request selects if the response under the URL's
-    /// key still has the selecting fields that it had before. `None` if the response under the
-    /// URL's key is that variant, or is in memory, so that only one response is read from KV.
-    fn variant_to_prefetch<F: Fields>(&self, key: &Key<'_>, cx: &mut Context<'_, B, F>) -> Option<Key<'static>> {
-        let known = cx.memory.selecting_fields(key.as_str())?;
-        let selecting_fields = vary::selecting_fields_like(known, cx.fields);
-        if selecting_fields == *known || cx.memory.get(key.as_str(), cx.memory_ms, cx.now_ms).is_some() {
-            return None;
-        }
-        Some(self.url.variant_key(&selecting_fields))
-    }
-
-    /// Uses the response under the URL's key, or else the variant that the request selects.
-    /// `prefetched` is the key and the result of the second read. If it is that variant, it is
-    /// taken out.
-    fn select_primary<F: Fields>(
-        &mut self,
-        found: Result<CacheHit<B>, MissReason>,
-        prefetched: &mut Option<(Key<'static>, Result<CacheHit<B>, MissReason>)>,
-        purges: Option<&PurgeList>,
-        kv_ms: Option<u64>,
-        cx: &mut Context<'_, B, F>,
-    ) -> Action<B> {
-        let mut lookup = Lookup { kv_ms, ..Lookup::new(self.key()) };
-        let primary = match found {
-            Ok(primary) => primary,
-            Err(why) => return self.decide(lookup.missed_because(why), cx),
-        };
-        let Some(purges) = purges else {
-            self.discard(primary.body);
-            return self.decide(lookup.missed(ForwardReason::Miss, MissReason::Unavailable.detail()), cx);
-        };
-        let mode = purges.covers(self.url.as_str(), &primary.stored.metadata);
-        if mode == Some(PurgeMode::Hard) {
-            self.discard(primary.body);
-            return self.decide(lookup.missed(ForwardReason::Miss, Some(PURGED)), cx);
-        }
-        let stored = Rc::clone(&primary.stored);
-        let metadata = &stored.metadata;
-        lookup.primary = Some(Rc::clone(&stored));
-        cx.memory.remember_selecting_fields(lookup.key.as_str(), &metadata.selecting_fields);
-        if vary::matches(&metadata.selecting_fields, &metadata.fields, cx.fields) {
-            lookup.hit = Some(primary);
-            lookup.is_soft_purged = mode.is_some();
-            return self.decide(lookup, cx);
-        }
-        self.discard(primary.body);
-        let selecting_fields = vary::selecting_fields_like(&metadata.selecting_fields, cx.fields);
-        let key = self.url.variant_key(&selecting_fields);
-        if let Some((_, found)) = prefetched.take_if(|(prefetched_key, _)| *prefetched_key == key) {
-            return self.select_variant(lookup, key, &selecting_fields, found, Some(purges), cx);
-        }
-        self.state = State::Variant { lookup, key: key.clone(), selecting_fields };
-        Action::Read { key, variant: None }
-    }
-
-    fn select_variant<F: Fields>(
-        &mut self,
-        mut lookup: Lookup<B>,
-        key: Key<'static>,
-        selecting_fields: &SelectingFields,
-        found: Result<CacheHit<B>, MissReason>,
-        purges: Option<&PurgeList>,
-        cx: &mut Context<'_, B, F>,
-    ) -> Action<B> {
-        let variant = match found {
-            Ok(variant) => variant,
-            Err(MissReason::Absent) => return self.decide(lookup.missed(ForwardReason::VaryMiss, None), cx),
-            Err(why) => return self.decide(lookup.missed_because(why), cx),
-        };
-        let metadata = &variant.stored.metadata;
-        let mode = purges.map(|purges| purges.covers(self.url.as_str(), metadata));
-        let is_current = lookup.primary.as_ref().is_some_and(|primary| primary.metadata.epoch_ms == metadata.epoch_ms)
-            && !cx.memory.is_invalidated(lookup.key.as_str(), metadata.times.requested_ms)
-            && metadata.selecting_fields == *selecting_fields
-            && mode.is_some_and(|mode| mode != Some(PurgeMode::Hard));
-        if !is_current {
-            self.discard(variant.body);
-            return self.decide(lookup.missed(ForwardReason::VaryMiss, None), cx);
-        }
-        lookup.key = key;
-        lookup.hit = Some(variant);
-        lookup.is_soft_purged = mode.flatten().is_some();
-        self.decide(lookup, cx)
-    }
-
     fn decide<F: Fields>(&mut self, lookup: Lookup<B>, cx: &mut Context<'_, B, F>) -> Action<B> {
         if self.always_revalidates {
             let conditions = lookup.hit.as_ref().map(|hit| conditions(&hit.stored.metadata.fields)).unwrap_or_default();
@@ -875,81 +600,6 @@ impl<B: StoredBody> Exchange<B> {
             self.discard(hit.body);
         }
     }
-}
-
-impl<B> Lookup<B> {
-    fn new(key: Key<'static>) -> Self {
-        let is_soft_purged = false;
-        Self {
-            hit: None,
-            is_soft_purged,
-            key,
-            primary: None,
-            miss_reason: ForwardReason::UriMiss,
-            detail: None,
-            kv_ms: None,
-        }
-    }
-
-    fn missed(self, miss_reason: ForwardReason, detail: Option<&'static str>) -> Self {
-        Self { miss_reason, detail, ..self }
-    }
-
-    fn missed_because(self, why: MissReason) -> Self {
-        let miss_reason = if why == MissReason::Absent { ForwardReason::UriMiss } else { ForwardReason::Miss };
-        self.missed(miss_reason, why.detail())
-    }
-}
-
-impl<B: StoredBody> ResponseSource<B> {
-    /// Returns status, header fields and times.
-    #[must_use]
-    pub fn head(&self) -> (u16, &HeaderSection, ExchangeTimes) {
-        match self {
-            Self::Stored { hit: CacheHit { stored, .. }, received, .. } => {
-                let StoredMetadata { status, times, .. } = stored.metadata;
-                (status, received.as_ref().unwrap_or(&stored.metadata.fields), times)
-            }
-            Self::Upstream { head: UpstreamHead { status, fields, times, .. }, .. } => (*status, fields, *times),
-        }
-    }
-}
-
-impl UpstreamHead {
-    /// Returns how long the upstream took to respond, in milliseconds.
-    #[must_use]
-    pub fn took_ms(&self) -> u64 {
-        self.times.response_delay_ms()
-    }
-
-    /// Returns the declared length of the body, in bytes.
-    fn length(&self) -> Option<u64> {
-        self.fields.get("content-length").and_then(|length| length.trim().parse().ok())
-    }
-}
-
-/// Returns the metadata of a record that was read from KV under this key, if it may be used.
-/// `head` is its JSON; `default_lifetime_ms` is the lifetime of a response that states none, in
-/// milliseconds. If there is such a default, a record without a head is accepted.
-///
-/// # Errors
-/// [`MissReason::Absent`] for a record of another version, or from before an invalidation;
-/// [`MissReason::Broken`] if it does not parse, or is no response that can be sent.
-pub fn usable_record<H: Clone>(
-    memory: &MemoryCache<H>,
-    key: &Key<'_>,
-    head: Option<&str>,
-    default_lifetime_ms: Option<u64>,
-    now_ms: u64,
-) -> Result<Rc<StoredResponse>, MissReason> {
-    let stored = StoredResponse::from_head(head, default_lifetime_ms, now_ms).map_err(|error| match error {
-        UnusableRecord::OtherVersion => MissReason::Absent,
-        UnusableRecord::Broken => MissReason::Broken,
-    })?;
-    if memory.is_invalidated(key.as_str(), stored.metadata.times.requested_ms) {
-        return Err(MissReason::Absent);
-    }
-    Ok(Rc::new(stored))
 }
 
 fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {

@@ -2,7 +2,9 @@
 //! any order of events is in `tests/exchange_simulation`.
 
 use super::*;
-use crate::purge::{Purge, PurgeTarget};
+use crate::freshness::ExchangeTimes;
+use crate::purge::{Purge, PurgeList, PurgeMode, PurgeTarget};
+use crate::stored_response::StoredMetadata;
 use crate::vary::Vary;
 use http_semantics::http_date;
 

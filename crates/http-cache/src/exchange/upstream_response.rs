@@ -3,7 +3,8 @@
 
 use std::rc::Rc;
 
-use super::{Action, CacheHit, Context, Effect, Exchange, ExchangeResult, Lookup, ResponseSource, State, StoredBody};
+use super::lookup::Lookup;
+use super::{Action, CacheHit, Context, Effect, Exchange, ExchangeResult, ResponseSource, State, StoredBody};
 use super::{StoredView, StreamToStore, UpstreamHead, store_in_memory};
 use crate::cache_status::{CacheStatus, ForwardReason};
 use crate::cached_url::CachedUrl;
