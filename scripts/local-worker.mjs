@@ -103,12 +103,16 @@ class LocalWorker {
 
   /**
    * Evicts the object of that name from memory; the next request creates it again from its
-   * storage. Fails if it stays busy.
+   * storage. Fails if it stays busy. workerd itself evicts an object that is idle for ten seconds.
    */
-  evict(binding, name) {
+  async evict(binding, name) {
     const { worker } = this.#options;
     const { className } = worker.durableObjects.find((object) => object.name === binding);
-    return this.#miniflare.unsafeEvictDurableObject(worker.name, className, { name });
+    try {
+      await this.#miniflare.unsafeEvictDurableObject(worker.name, className, { name });
+    } catch (error) {
+      if (!/is not currently running/.test(error.message)) throw error;
+    }
   }
 
   /** Kills workerd without notice and starts it again on the same storage. The URLs change. */
