@@ -100,6 +100,8 @@ const PATHS_MAX: usize = 32;
 /// The circuits of all upstreams, as one isolate sees them. It has entries only for upstreams that
 /// failed and are not forgotten yet, and for at most 32 circuits of paths in each. The path whose
 /// last failure is the oldest is evicted, which closes its circuit.
+///
+/// [The crate](crate) has an example.
 #[derive(Debug, Clone)]
 pub struct Circuits {
     /// The upstream whose last failure is the oldest is evicted first. That order does not depend

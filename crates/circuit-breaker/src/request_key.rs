@@ -22,6 +22,17 @@ impl RequestKey {
     /// Returns the key of a request. `client` is the address in `CF-Connecting-IP`; all unknown
     /// clients are one. An IPv6 address counts as its /48, because one visitor easily gets that
     /// many addresses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use circuit_breaker::{RequestKey, client_address};
+    ///
+    /// let key = |url, ip| RequestKey::new("GET", url, client_address(Some(ip)));
+    /// let url = "https://shop.example/tea";
+    /// assert_ne!(key(url, "192.0.2.1"), key(url, "192.0.2.2"));
+    /// assert_eq!(key(url, "2001:db8:0:1::7"), key(url, "2001:db8:0:2::9"), "one /48");
+    /// ```
     #[must_use]
     pub fn new(method: &str, url: &str, client: Option<IpAddr>) -> Self {
         let client = client.map(|ip| match ip.to_canonical() {
@@ -39,6 +50,8 @@ impl RequestKey {
 
 /// Returns the address in `CF-Connecting-IP`. Cloudflare sets that field; on other platforms a
 /// visitor can send any.
+///
+/// [`RequestKey::new`] has an example.
 #[must_use]
 pub fn client_address(field: Option<&str>) -> Option<IpAddr> {
     field.and_then(|address| address.trim().parse().ok())

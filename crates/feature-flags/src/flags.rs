@@ -149,11 +149,25 @@ impl Definitions {
     ///
     /// # Errors
     /// The faults, at most 100, each with its place in the JSON.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use feature_flags::flags::Definitions;
+    ///
+    /// let definitions = Definitions::parse(r#"{"flags": {"new-checkout": {"default": "off"}}}"#);
+    /// assert_eq!(definitions.map(|definitions| definitions.len()), Ok(1));
+    /// let typo = r#"{"flags": {"new-checkout": {"defautl": "on"}}}"#;
+    /// let faults = Definitions::parse(typo).unwrap_err();
+    /// assert_eq!(faults[0].path, "flags[\"new-checkout\"].defautl");
+    /// ```
     pub fn parse(json: &str) -> Result<Self, Vec<Fault>> {
         parse::definitions(json)
     }
 
     /// Parses the definitions, as [`parse`](Self::parse) does.
+    ///
+    /// [`parse`](Self::parse) has an example.
     ///
     /// # Errors
     /// The first fault alone.
@@ -213,6 +227,8 @@ impl Definitions {
 impl Flag {
     /// Returns true if the flag depends on more than the targeting key. Other flags need no
     /// record of the user, which saves a read of KV.
+    ///
+    /// [`evaluate`](Self::evaluate) has an example.
     #[must_use]
     pub fn needs_attributes(&self) -> bool {
         let mut conditions = self.rules.iter().flat_map(|rule| &rule.conditions);
@@ -259,6 +275,28 @@ impl Flag {
     ///
     /// # Errors
     /// [`TargetingKeyMissing`] if a percentage must be decided and there is no targeting key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use feature_flags::flags::{Definitions, Reason, Subject, TargetingKeyMissing};
+    /// use feature_flags::flags::UserAttributes;
+    /// use serde_json::Map;
+    ///
+    /// let json = r#"{"flags": {"new-checkout": {"default": "off",
+    ///     "rules": [{"percentage": 100, "variant": "on"}]}}}"#;
+    /// let definitions = Definitions::parse(json).unwrap();
+    /// let flag = definitions.get("new-checkout").unwrap();
+    /// assert!(!flag.needs_attributes(), "so the user's record is not read");
+    /// let evaluate = |targeting_key| {
+    ///     let (context, record) = (&Map::new(), UserAttributes::NoRecord);
+    ///     flag.evaluate("new-checkout", &Subject { targeting_key, context, record })
+    /// };
+    /// let resolved = evaluate(Some("ann"))?;
+    /// assert_eq!((resolved.value_json, resolved.reason), ("true", Reason::Split));
+    /// assert_eq!(evaluate(None), Err(TargetingKeyMissing));
+    /// # Ok::<(), TargetingKeyMissing>(())
+    /// ```
     #[expect(
         clippy::expect_used,
         clippy::missing_panics_doc,

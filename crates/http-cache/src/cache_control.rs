@@ -107,6 +107,8 @@ pub fn delta_seconds(text: &str) -> Option<u64> {
 
 impl CacheControl {
     /// Reads a `Cache-Control` field (RFC 9111 §5.2).
+    ///
+    /// [The module](self) has an example.
     #[must_use]
     pub fn parse(field: &str) -> Self {
         let mut directives = Self::default();
@@ -144,6 +146,16 @@ impl CacheControl {
 
     /// Returns the directives of a request. `Pragma: no-cache` counts if there is no
     /// `Cache-Control` (RFC 9111 §5.4).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_cache::cache_control::{CacheControl, Qualified};
+    /// use http_semantics::fields::HeaderSection;
+    ///
+    /// let fields = HeaderSection::from(&[("pragma", "no-cache")]);
+    /// assert_eq!(CacheControl::of_request(&fields).no_cache, Qualified::All);
+    /// ```
     #[must_use]
     pub fn of_request(fields: &impl Fields) -> Self {
         if let Some(field) = fields.get("cache-control") {
@@ -155,6 +167,19 @@ impl CacheControl {
 
     /// Returns the directives of a response, and true if they come from `CDN-Cache-Control`:
     /// then the cache "MUST ignore the Cache-Control and Expires header fields" (RFC 9213 §2.2).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_cache::cache_control::CacheControl;
+    /// use http_semantics::fields::HeaderSection;
+    ///
+    /// let browsers = ("cache-control", "no-store");
+    /// let fields = HeaderSection::from(&[browsers, ("cdn-cache-control", "max-age=60")]);
+    /// let (directives, is_targeted) = CacheControl::of_response(&fields);
+    /// assert_eq!((directives.max_age, directives.no_store), (Some(60), false));
+    /// assert!(is_targeted);
+    /// ```
     #[must_use]
     pub fn of_response(fields: &impl Fields) -> (Self, bool) {
         if let Some(directives) = fields.get("cdn-cache-control").and_then(|field| Self::parse_targeted(&field)) {

@@ -98,6 +98,19 @@ impl CacheStatus {
 
     /// Returns the status of a view that was made just now: that of its page, and whether the view
     /// is stored.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_cache::cache_status::{CacheStatus, ForwardReason};
+    ///
+    /// let (fwd, status) = (ForwardReason::UriMiss, Some(200));
+    /// let view =
+    ///     CacheStatus::Forwarded { fwd, status, is_stored: true, ttl: Some(60), detail: None };
+    /// // The page was in the cache, so no upstream was asked to make the view.
+    /// let page = CacheStatus::Hit { ttl: 60, detail: None };
+    /// assert_eq!(CacheStatus::of_view(page, view).to_string(), "kv-edge; hit; ttl=60");
+    /// ```
     #[must_use]
     pub fn of_view(page: Self, view: Self) -> Self {
         match (page, view) {

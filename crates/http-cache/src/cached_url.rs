@@ -54,6 +54,22 @@ impl CachedUrl {
     /// # Errors
     /// [`CacheError::NotAUrl`], [`CacheError::Unusable`], [`CacheError::UrlTooLong`] and
     /// [`CacheError::NotAllowed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_cache::cached_url::CachedUrl;
+    /// use http_semantics::origin::OriginAllowList;
+    /// use http_semantics::request_target::RequestTarget;
+    ///
+    /// let allowed = OriginAllowList::of_origins("https://example.com");
+    /// let cached = |url| CachedUrl::of_target(&RequestTarget::parse(url), &allowed);
+    /// let url = cached("https://edge.example/cache/https://example.com/tea?sort=price")?;
+    /// assert_eq!(url.as_str(), "https://example.com/tea?sort=price");
+    /// // The `..` takes the host away, and `admin` is not an origin that is allowed.
+    /// assert!(cached("https://edge.example/cache/https://example.com/../admin/users").is_err());
+    /// # Ok::<(), http_cache::error::CacheError>(())
+    /// ```
     pub fn of_target(target: &RequestTarget<'_>, allowed: &OriginAllowList) -> Result<Self, CacheError> {
         let rest = target.path.strip_prefix(PATH_PREFIX).ok_or(OriginError::Scheme)?;
         let (scheme, rest) = rest.split_once(":/").ok_or(OriginError::Scheme)?;
@@ -63,6 +79,8 @@ impl CachedUrl {
     }
 
     /// Reads an absolute URL, for example one written by the runtime's parser (`URL.href`).
+    ///
+    /// [The module](self) has an example.
     ///
     /// # Errors
     /// Those of [`CachedUrl::of_target`].

@@ -241,6 +241,16 @@ pub fn is_null_body(status: u16) -> bool {
 
 /// Returns the fields with a `Date`: the upstream's, or else the time at which the response was
 /// received (RFC 9110 §6.6.1).
+///
+/// # Examples
+///
+/// ```
+/// use http_cache::client_response::with_date;
+/// use http_semantics::fields::{Fields, HeaderSection};
+///
+/// let fields = with_date(HeaderSection::default(), 784_111_777_000);
+/// assert_eq!(fields.get("date").as_deref(), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
+/// ```
 #[must_use]
 pub fn with_date(fields: HeaderSection, received_ms: u64) -> HeaderSection {
     if fields.has("date") {

@@ -20,6 +20,19 @@ pub struct CredentialFields {
 impl CredentialFields {
     /// Parses the var `CACHE_CREDENTIALS`: names of further fields, separated by commas, in any
     /// case. A name that is not a field name matches nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_cache::credentials::CredentialFields;
+    /// use http_semantics::fields::HeaderSection;
+    ///
+    /// let credentials = CredentialFields::parse("X-Session");
+    /// let are_in = |field| credentials.are_in(&HeaderSection::from(&[field]));
+    /// assert!(are_in(("cookie", "a=b")));
+    /// assert!(are_in(("x-session", "7")) && are_in(("x_session", "7")));
+    /// assert!(!are_in(("accept-language", "de")));
+    /// ```
     #[must_use]
     pub fn parse(var: &str) -> Self {
         Self { further: fields::list(var).map(normalized).collect() }

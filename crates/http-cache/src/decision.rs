@@ -29,6 +29,19 @@ pub fn has_unexpected_body(method: &str, fields: &impl Fields) -> bool {
 
 impl CacheRequest {
     /// Reads the fields of a request that matter to the cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_cache::decision::CacheRequest;
+    /// use http_semantics::fields::HeaderSection;
+    ///
+    /// let fields = HeaderSection::from(&[("cache-control", "max-age=10")]);
+    /// assert_eq!(CacheRequest::of("GET", &fields).directives.max_age, Some(10));
+    /// // Only the upstream knows whether the page changed since.
+    /// let fields = HeaderSection::from(&[("if-match", "\"v1\"")]);
+    /// assert!(!CacheRequest::of("GET", &fields).permits_lookup());
+    /// ```
     #[must_use]
     pub fn of(method: &str, fields: &impl Fields) -> Self {
         let has_origin_condition = ["if-match", "if-unmodified-since"].into_iter().any(|name| fields.has(name));
@@ -82,6 +95,35 @@ pub enum Decision {
 
 /// Decides what to do with a request. `miss_reason` is the reason to give if `selected` is
 /// `None`; `random` returns 52 random bits, for the early refresh ([`stale::is_early_refresh`]).
+///
+/// # Examples
+///
+/// ```
+/// use http_cache::cache_status::ForwardReason;
+/// use http_cache::decision::{CacheRequest, Decision, SelectedResponse, decide};
+/// use http_cache::stored_response::{StoredMetadata, StoredResponse};
+/// use http_semantics::fields::HeaderSection;
+///
+/// let control = ("cache-control", "max-age=60, stale-while-revalidate=30");
+/// let fields = HeaderSection::from(&[control, ("etag", "\"v1\"")]);
+/// let metadata = StoredMetadata { fields, ..StoredMetadata::unknown(0) };
+/// let stored = &StoredResponse::new(metadata, None);
+/// let decide_after_70_s = |request: &HeaderSection| {
+///     let selected = SelectedResponse { stored, is_backing_off: false, is_soft_purged: false };
+///     let request = CacheRequest::of("GET", request);
+///     decide(&request, Some(selected), ForwardReason::UriMiss, 70_000, || 0)
+/// };
+///
+/// // It has been stale for 10 s: it is served, and refreshed in the background.
+/// let stale = Some("stale-while-revalidate");
+/// let decision = decide_after_70_s(&HeaderSection::default());
+/// assert_eq!(decision, Decision::Serve { stale, refresh: true });
+///
+/// // This client accepts nothing that is older than a minute.
+/// let decision = decide_after_70_s(&HeaderSection::from(&[("cache-control", "max-age=60")]));
+/// let conditions = vec![("if-none-match", "\"v1\"".to_owned())];
+/// assert_eq!(decision, Decision::Forward { fwd: ForwardReason::Stale, conditions });
+/// ```
 pub fn decide(
     cache_request: &CacheRequest,
     selected: Option<SelectedResponse<'_>>,

@@ -82,6 +82,8 @@ impl Freshness {
     /// Reads a response. `directives` and `is_targeted` are those of
     /// [`CacheControl::of_response`]. The default lifetime takes the place of the heuristic, for
     /// any status: the caller knows which ones it is meant for.
+    ///
+    /// [The module](self) has an example.
     #[must_use]
     pub fn of(
         status: u16,

@@ -46,6 +46,18 @@ pub struct PageView<'a> {
 impl PageView<'static> {
     /// Creates the view of a page. If its title or body is missing, the documented text stands
     /// in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_cache::page_view::{PageText, PageView, json_around};
+    ///
+    /// let text = PageText { title: None, content: Some("Green tea".to_owned()) };
+    /// let view = PageView::new(text, "2026-11-21T11:44:35.000Z".to_owned()).to_json();
+    /// let json = json_around(&view, true);
+    /// assert!(json.starts_with(r#"{"data":{"title":"No title found","content":"Green tea","#));
+    /// assert!(json.ends_with(r#""lastUpdated":"2026-11-21T11:44:35.000Z"},"fromCache":true}"#));
+    /// ```
     #[must_use]
     pub fn new(text: PageText, last_updated: String) -> Self {
         let or = |text: Option<String>, none: &'static str| text.map_or(Cow::Borrowed(none), Cow::Owned);
@@ -69,6 +81,20 @@ const AFTER_FROM_CACHE: &str = ",\"fromCache\":true}";
 
 /// Returns the documented response around a view that was read from `CACHE_KV`. Returns `None`
 /// if the record is broken, which counts as a miss.
+///
+/// # Examples
+///
+/// ```
+/// use http_cache::page_view::{json_from_record, record_in_json};
+///
+/// let record = br#"{"title":"Tea","content":"","lastUpdated":"2026-11-21T11:44:35.000Z"}"#;
+/// let json = json_from_record(record).unwrap();
+/// // Memory holds the response; the record to store is a part of it.
+/// let (begin, end) = record_in_json(json.len().try_into()?);
+/// assert_eq!(json[begin as usize..end as usize], record[..]);
+/// assert_eq!(json_from_record(b"{}"), None);
+/// # Ok::<(), std::num::TryFromIntError>(())
+/// ```
 #[must_use]
 pub fn json_from_record(record: &[u8]) -> Option<Vec<u8>> {
     let is_view = record::parse::<PageView<'_>>(record).is_ok();
@@ -77,6 +103,8 @@ pub fn json_from_record(record: &[u8]) -> Option<Vec<u8>> {
 
 /// Returns where the record begins and ends in a response with `"fromCache":true`, which has
 /// `length` bytes.
+///
+/// [`json_from_record`] has an example.
 #[must_use]
 #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "the two texts stand above")]
 pub fn record_in_json(length: u32) -> (u32, u32) {
@@ -86,6 +114,8 @@ pub fn record_in_json(length: u32) -> (u32, u32) {
 
 /// Returns the documented response around the JSON of a view that was made just now, from a page
 /// of the cache or of the upstream.
+///
+/// [`PageView::new`] has an example.
 #[must_use]
 pub fn json_around(view: &str, is_from_cache: bool) -> String {
     [BEFORE, view, if is_from_cache { AFTER_FROM_CACHE } else { AFTER }].concat()

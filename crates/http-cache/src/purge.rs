@@ -95,6 +95,19 @@ pub enum PurgeMode {
 }
 
 /// A target, and how and when it is purged.
+///
+/// # Examples
+///
+/// ```
+/// use http_cache::purge::{Purge, PurgeMode, PurgeTarget};
+///
+/// let target = PurgeTarget::Prefix("https://example.com/tea/".to_owned());
+/// let purge = Purge { target, mode: PurgeMode::Hard, at_ms: 1_764_424_800_000 };
+/// assert_eq!(purge.key().as_str(), "purge:prefix:https://example.com/tea/");
+/// let json = r#"{"prefix":"https://example.com/tea/","atMs":1764424800000}"#;
+/// assert_eq!((purge.metadata().as_str(), Purge::parse(json)?), (json, purge));
+/// # Ok::<(), kv_store::record::BrokenRecord>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purge {
     /// What is purged.
@@ -195,6 +208,24 @@ fn short(text: &str) -> Cow<'_, str> {
 ///
 /// Each takes a few hundred bytes. Their number is not bounded here, because to drop one would
 /// bring back the responses that it covers; the records in KV expire by themselves.
+///
+/// # Examples
+///
+/// ```
+/// use http_cache::purge::{Purge, PurgeList, PurgeMode, PurgeTarget};
+/// use http_cache::stored_response::StoredMetadata;
+/// use http_semantics::fields::HeaderSection;
+///
+/// let mut purges = PurgeList::default();
+/// let target = PurgeTarget::Tag("news".to_owned());
+/// purges.add(Purge { target, mode: PurgeMode::Soft, at_ms: 5000 });
+///
+/// let fields = HeaderSection::from(&[("cache-tag", "News, tea")]);
+/// let (url, stored) = ("https://example.com/a", StoredMetadata::unknown(4000));
+/// let tagged = StoredMetadata { fields, ..stored.clone() };
+/// assert_eq!(purges.covers(url, &tagged), Some(PurgeMode::Soft));
+/// assert_eq!(purges.covers(url, &stored), None);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PurgeList {
     hard: PurgeTimes,
@@ -341,6 +372,8 @@ pub struct PurgeRequest {
 /// Parses the body of a purge request: `url`, `prefix` and `tag` with one text each, `urls`,
 /// `prefixes` and `tags` with lists, 1 to 30 targets in all, or `all` with true. `soft` with true
 /// makes it a soft purge. URLs and prefixes are returned in the canonical form of [`CachedUrl`].
+///
+/// [The module](self) has an example.
 ///
 /// # Errors
 /// [`PurgeError::TooLong`], and [`PurgeError::Invalid`] with the place of each fault.

@@ -79,6 +79,21 @@ pub fn is_early_refresh(cost_ms: u64, ttl_ms: u64, random: impl FnOnce() -> u64)
 /// it is fresh, as long as it may be served stale, and a margin, between KV's minimum (KV
 /// documentation, "Write key-value pairs") and 30 days. A response that is fresh only by the
 /// default lifetime gets no margin.
+///
+/// # Examples
+///
+/// ```
+/// use http_cache::stale::expiration_ttl_seconds;
+/// use http_cache::stored_response::{StoredMetadata, StoredResponse};
+/// use http_semantics::fields::HeaderSection;
+///
+/// let control = "max-age=600, stale-while-revalidate=30, stale-if-error=3600";
+/// let fields = HeaderSection::from(&[("cache-control", control)]);
+/// let metadata = StoredMetadata { fields, ..StoredMetadata::unknown(0) };
+/// let stored = StoredResponse::new(metadata, None);
+/// // Half of its lifetime, the longer time for which it may be stale, and a margin.
+/// assert_eq!(expiration_ttl_seconds(&stored, 300_000), 300 + 3600 + 60);
+/// ```
 #[must_use]
 pub fn expiration_ttl_seconds(stored: &StoredResponse, now_ms: u64) -> u32 {
     let directives = &stored.directives;

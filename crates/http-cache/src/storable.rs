@@ -111,6 +111,37 @@ impl<Q: Fields, R: Fields> StorageCandidate<'_, Q, R> {
     /// reason not to store lies in the request, such as its credentials, or if the new response
     /// only refuses this client or this moment (4xx other than 404 and 410, 5xx), the stored one
     /// stays.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_cache::credentials::CredentialFields;
+    /// use http_cache::freshness::ExchangeTimes;
+    /// use http_cache::storable::{NoCacheReason, StorageCandidate, Storable};
+    /// use http_semantics::fields::HeaderSection;
+    ///
+    /// // The client has a session, so the page may be made for them alone.
+    /// let request = &HeaderSection::from(&[("cookie", "session=7")]);
+    /// let storable = |response: &HeaderSection| {
+    ///     let candidate = StorageCandidate {
+    ///         method: "GET",
+    ///         url: "https://shop.example/",
+    ///         request,
+    ///         credentials: &CredentialFields::default(),
+    ///         status: 200,
+    ///         response,
+    ///         times: ExchangeTimes { requested_ms: 0, received_ms: 40 },
+    ///         default_lifetime_ms: None,
+    ///     };
+    ///     candidate.storable()
+    /// };
+    /// let date = ("last-modified", "Wed, 31 Dec 1969 00:00:00 GMT");
+    /// let of_one_client = storable(&HeaderSection::from(&[date]));
+    /// assert_eq!(of_one_client, Storable::No(NoCacheReason::Credentials));
+    /// // The server says how long it is fresh, so it is meant to be stored.
+    /// let control = ("cache-control", "max-age=60");
+    /// assert_eq!(storable(&HeaderSection::from(&[date, control])), Storable::Yes);
+    /// ```
     #[must_use]
     pub fn storable(&self) -> Storable {
         let Err(why) = self.check() else { return Storable::Yes };
@@ -205,6 +236,22 @@ impl<Q: Fields, R: Fields> StorageCandidate<'_, Q, R> {
 /// connection and for a proxy, those that `no-cache` or `private` name, and `Set-Cookie` unless
 /// `with_cookies`. Those that control reuse, and `Content-Length`, are stored even if `Connection`
 /// lists them.
+///
+/// # Examples
+///
+/// ```
+/// use http_cache::storable::stored_fields;
+/// use http_semantics::fields::HeaderSection;
+///
+/// let response = HeaderSection::from(&[
+///     ("etag", "\"v1\""),
+///     ("set-cookie", "session=7"),
+///     ("connection", "x-trace"),
+///     ("x-trace", "a1"),
+/// ]);
+/// let stored = stored_fields(&response, false);
+/// assert_eq!(stored, HeaderSection::from(&[("etag", "\"v1\"")]));
+/// ```
 #[must_use]
 pub fn stored_fields(response: &HeaderSection, with_cookies: bool) -> HeaderSection {
     let (CacheControl { no_cache, private, .. }, _) = CacheControl::of_response(response);

@@ -21,6 +21,22 @@ const CONDITIONS_AND_RANGES: [&str; 6] =
 ///
 /// # Errors
 /// [`CacheError::Loop`] if the request has passed through kv-edge before (RFC 8586).
+///
+/// # Examples
+///
+/// ```
+/// use http_cache::upstream_request::edits;
+/// use http_semantics::fields::HeaderSection;
+///
+/// // A visitor forges the host, and the cache validates what it has stored.
+/// let forged = ("x-forwarded-host", "evil.example");
+/// let request = HeaderSection::from(&[forged, ("if-none-match", "\"theirs\"")]);
+/// let conditions = vec![("if-none-match", "\"stored\"".to_owned())];
+/// let edits = edits("GET", &request, conditions, true)?;
+/// assert_eq!(edits.remove, ["x-forwarded-host", "if-none-match"]);
+/// assert!(edits.set.contains(&("if-none-match".into(), "\"stored\"".into())));
+/// # Ok::<(), http_cache::error::CacheError>(())
+/// ```
 pub fn edits(
     method: &str,
     request: &impl Fields,

@@ -21,6 +21,8 @@ pub enum HeadRequestEffect {
 
 /// Returns the fields that make a request conditional, with each validator that can be compared,
 /// as the upstream wrote it (RFC 9111 §4.3.1).
+///
+/// [`freshened`] has an example.
 #[must_use]
 pub fn conditions(stored: &impl Fields) -> Vec<(&'static str, String)> {
     // An `ETag` that is not a single tag is not sent: in `If-None-Match`, a `*` or a list has
@@ -47,6 +49,24 @@ pub fn has_validator(fields: &impl Fields) -> bool {
 ///
 /// The old `Age` is dropped, and so is the old `Date`: if the newer response has none, the time at
 /// which it was received counts. A stored `Set-Cookie` is dropped if the newer response has one.
+///
+/// # Examples
+///
+/// ```
+/// use http_cache::validation::{conditions, freshened};
+/// use http_semantics::fields::{Fields, HeaderSection};
+///
+/// let stored =
+///     HeaderSection::from(&[("etag", "\"v1\""), ("cache-control", "max-age=60"), ("age", "9")]);
+/// assert_eq!(conditions(&stored), [("if-none-match", "\"v1\"".to_owned())]);
+///
+/// // The upstream responds 304, with a weak tag and a new lifetime.
+/// let newer = HeaderSection::from(&[("etag", "W/\"v1\""), ("cache-control", "max-age=120")]);
+/// let fields = freshened(&stored, &newer);
+/// assert_eq!(fields.get("etag").as_deref(), Some("\"v1\""));
+/// assert_eq!(fields.get("cache-control").as_deref(), Some("max-age=120"));
+/// assert!(!fields.has("age"));
+/// ```
 #[must_use]
 pub fn freshened(stored: &HeaderSection, newer: &HeaderSection) -> HeaderSection {
     let connection = newer.get("connection").unwrap_or_default();

@@ -42,6 +42,8 @@ pub enum Vary {
 impl Vary {
     /// Parses the field. With a malformed member it is unknown what the response depends on, so
     /// the field counts as `*`.
+    ///
+    /// [The module](self) has an example.
     #[must_use]
     pub fn parse(field: Option<&str>) -> Self {
         let mut names: Vec<String> = list(field.unwrap_or_default()).map(str::to_ascii_lowercase).collect();
@@ -76,6 +78,8 @@ pub fn selectors(selecting_fields: &SelectingFields) -> BTreeMap<String, Option<
 const ABSENT: &str = "-";
 
 /// Returns the selecting fields of a request for these names.
+///
+/// [The module](self) has an example.
 #[must_use]
 pub fn selecting_fields(names: &[String], request: &impl Fields) -> SelectingFields {
     names.iter().map(|name| (name.clone(), selector(name, request))).collect()
@@ -91,6 +95,8 @@ pub fn selecting_fields_like(selecting_fields: &SelectingFields, request: &impl 
 /// `selecting_fields` is equivalent to the stored one (RFC 9111 §4.1). A different
 /// `Accept-Language` also matches if the stored response is in the one language that the request
 /// prefers to all others.
+///
+/// [The module](self) has an example.
 #[must_use]
 pub fn matches(selecting_fields: &SelectingFields, stored_fields: &impl Fields, request: &impl Fields) -> bool {
     selecting_fields.iter().all(|(name, stored)| {

@@ -70,6 +70,8 @@ impl AcceptEncoding {
     /// Without the field every coding is acceptable (RFC 9110 §12.5.3, rule 1), but a missing
     /// field is treated like an empty one, which accepts no coding: browsers send the field, and
     /// tools that do not send it often store the bytes as they come.
+    ///
+    /// [The module](self) has an example.
     #[must_use]
     pub fn parse(field: Option<&str>) -> Self {
         let mut parsed = Self::default();
@@ -99,6 +101,8 @@ impl AcceptEncoding {
     ///
     /// If the field lists neither `identity` nor `*`, a body without a coding is acceptable, but
     /// it comes after every accepted coding.
+    ///
+    /// [The module](self) has an example.
     #[must_use]
     pub fn choose(&self, identity_length: u64, encoded: &[(ContentCoding, u64)]) -> NegotiatedCoding {
         let identity = self.accepts_identity().then(|| {

@@ -53,6 +53,17 @@ pub fn secret(text: &str) -> Option<String> {
 /// Returns true if an `Authorization` field is `Bearer <token>`. The case of the scheme does not
 /// matter (RFC 9110 §11.1). The comparison takes constant time: its duration reveals at most the
 /// length of the token, never how much of a guess is right.
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::authorization::is_bearer;
+///
+/// let given = |field| is_bearer(Some(field), "c2VjcmV0");
+/// assert!(given("Bearer c2VjcmV0") && given("bearer c2VjcmV0"));
+/// assert!(!given("Basic c2VjcmV0") && !given("c2VjcmV0"));
+/// assert!(!is_bearer(Some("Bearer "), ""), "no request has a token that is not set");
+/// ```
 #[must_use]
 pub fn is_bearer(authorization: Option<&str>, token: &str) -> bool {
     let Some((scheme, given)) = authorization.and_then(|value| value.trim().split_once(' ')) else {
@@ -64,6 +75,8 @@ pub fn is_bearer(authorization: Option<&str>, token: &str) -> bool {
 
 /// Returns true if a field is the token, apart from white space around it. The comparison takes
 /// constant time. An empty token matches nothing.
+///
+/// [`is_bearer`] has an example.
 #[must_use]
 pub fn is_token(given: Option<&str>, token: &str) -> bool {
     let given = given.unwrap_or_default().trim();

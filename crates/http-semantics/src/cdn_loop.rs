@@ -10,6 +10,8 @@ pub const CDN_ID: &str = "kv-edge";
 /// Returns the field with [`CDN_ID`] at its end, or `None` if the field has it already: the
 /// request is in a loop, and the response is a 508 (RFC 5842 §7.2).
 ///
+/// # Examples
+///
 /// ```
 /// use http_semantics::cdn_loop::append_cdn_id;
 ///

@@ -88,6 +88,8 @@ impl Preconditions {
     /// Compares the preconditions with the current version, which is `None` if nothing is stored.
     /// `If-Match` compares strongly, `If-None-Match` weakly (RFC 9110 §13.1.1, §13.1.2).
     ///
+    /// [The module](self) has an example.
+    ///
     /// # Errors
     /// [`PreconditionFailed`] if the write must not be made.
     pub fn check(&self, version: Option<u64>) -> Result<(), PreconditionFailed> {
@@ -190,6 +192,22 @@ impl EntityTag {
 /// Evaluates the preconditions of a request against the selected representation (§13.2.1), in the
 /// order of RFC 9110 §13.2.2 without the last step, which is [`crate::range::Range::of`]. The
 /// caller has made sure that the response without preconditions is a 2xx (§13.2.1).
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::conditional::{PreconditionResult, Validators, evaluate};
+/// use http_semantics::fields::HeaderSection;
+///
+/// let (etag, last_modified_ms) = (Some("\"v2\""), Some(784_111_777_000));
+/// let validators = Validators { etag, last_modified_ms, received_ms: 784_111_800_000 };
+/// let date = ("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT");
+/// let with_tags = |tags| evaluate("GET", &HeaderSection::from(&[tags, date]), &validators);
+/// let result = with_tags(("if-none-match", "\"v1\", \"v2\""));
+/// assert_eq!(result, PreconditionResult::NotModified);
+/// // The date alone would mean 304, but entity tags take precedence (RFC 9110 §13.1.3).
+/// assert_eq!(with_tags(("if-none-match", "\"v1\"")), PreconditionResult::Holds);
+/// ```
 #[must_use]
 pub fn evaluate(method: &str, request: &impl Fields, validators: &Validators<'_>) -> PreconditionResult {
     // §13.2.1: methods without "the selection or modification of a selected representation".
@@ -232,6 +250,16 @@ fn is_later(time_ms: u64, date_ms: u64) -> bool {
 
 /// Returns true if a client that sends this `If-None-Match` has the version already: 304 (RFC 9110
 /// §13.1.2).
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::conditional::{entity_tag, is_not_modified};
+///
+/// assert_eq!(entity_tag(7), "\"7\"");
+/// assert!(is_not_modified(Some("\"6\", W/\"7\""), 7));
+/// assert!(!is_not_modified(Some("\"6\""), 7) && !is_not_modified(None, 7));
+/// ```
 #[must_use]
 pub fn is_not_modified(if_none_match: Option<&str>, version: u64) -> bool {
     let tag = EntityTag::of_version(version);
@@ -239,6 +267,8 @@ pub fn is_not_modified(if_none_match: Option<&str>, version: u64) -> bool {
 }
 
 /// Returns the entity tag of a version: `"7"`.
+///
+/// [`is_not_modified`] has an example.
 #[must_use]
 pub fn entity_tag(version: u64) -> String {
     format!("\"{version}\"")

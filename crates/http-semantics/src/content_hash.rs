@@ -7,12 +7,26 @@ use sha2::{Digest, Sha256};
 const CONTENT_DIGITS: usize = 32;
 
 /// Returns the content hash of bytes: the first 128 bits of their SHA-256, in 32 hex digits.
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::content_hash::{ContentHasher, hash};
+///
+/// assert_eq!(hash(b"hello"), "2cf24dba5fb0a30e26e83b2ac5b9e29e");
+/// // A long value arrives in chunks.
+/// let mut hasher = ContentHasher::default();
+/// ["hel", "lo"].iter().for_each(|chunk| hasher.update(chunk.as_bytes()));
+/// assert_eq!(hasher.finish(), hash(b"hello"));
+/// ```
 #[must_use]
 pub fn hash(bytes: &[u8]) -> String {
     content_hash(Sha256::new_with_prefix(bytes))
 }
 
 /// Computes the same as [`hash`] from bytes that come in parts.
+///
+/// [`hash`] has an example.
 #[derive(Debug, Clone, Default)]
 pub struct ContentHasher(Sha256);
 

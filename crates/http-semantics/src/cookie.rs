@@ -6,6 +6,8 @@
 /// Percent-encoding is left as it is, because only the server that set the cookie knows its
 /// meaning.
 ///
+/// # Examples
+///
 /// ```
 /// let field = "theme=dark; lang=\"de\"; lang=en";
 /// assert!(http_semantics::cookie::values(field, "lang").eq(["de", "en"]));

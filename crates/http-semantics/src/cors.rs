@@ -24,6 +24,18 @@ impl CorsOrigins {
     /// Returns the value of `Access-Control-Allow-Origin` for a request with this `Origin`, or
     /// `None` if its page may not read the response. Unless the value is `*`, the response depends
     /// on the request and needs `Vary: Origin`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_semantics::cors::CorsOrigins;
+    ///
+    /// let origins = CorsOrigins::parse("https://*.shop.example");
+    /// let origin = "https://tea.shop.example";
+    /// assert_eq!(origins.admits(origin).as_deref(), Some(origin));
+    /// assert_eq!(origins.admits("https://shop.example.evil.example"), None);
+    /// assert_eq!(origins.admits("null"), None, "what a sandboxed frame sends");
+    /// ```
     #[must_use]
     pub fn admits<'a>(&self, origin: &'a str) -> Option<Cow<'a, str>> {
         if self.is_any {

@@ -28,6 +28,8 @@ pub trait Fields {
 /// A list of header fields in memory, as one text: names in lower case and values in turns, each
 /// ended by a line feed. A text crosses from JavaScript in one call.
 ///
+/// # Examples
+///
 /// ```
 /// use http_semantics::fields::{Fields, HeaderSection};
 ///
@@ -167,6 +169,17 @@ impl<'a> HeaderEdits<'a> {
     /// Returns the changes as lines of text, as `src/platform/glue/forwarding.js` reads them: `-`
     /// and a name, or `=` or `+`, a name and a value. A value with a line feed or a carriage
     /// return is left out, because no field can have one (RFC 9110 §5.5).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_semantics::fields::HeaderEdits;
+    ///
+    /// let mut edits = HeaderEdits::default();
+    /// edits.remove("x-powered-by");
+    /// edits.set("via", "1.1 kv-edge");
+    /// assert_eq!(edits.to_lines(), "-\nx-powered-by\n=\nvia\n1.1 kv-edge\n");
+    /// ```
     #[must_use]
     pub fn to_lines(&self) -> String {
         let mut lines = String::with_capacity(512);
@@ -247,6 +260,18 @@ pub fn list(field: &str) -> impl Iterator<Item = &str> {
 ///
 /// `Connection`, `Keep-Alive` and `Transfer-Encoding` need no edit: the runtime frames each
 /// connection itself and forwards none of them.
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::fields::{HeaderEdits, HeaderSection, remove_hop_by_hop};
+///
+/// let connection = ("connection", "close, x-trace, cache-control");
+/// let request = HeaderSection::from(&[connection, ("te", "gzip"), ("x-trace", "1")]);
+/// let mut edits = HeaderEdits::default();
+/// remove_hop_by_hop(&request, false, &mut edits);
+/// assert_eq!(edits.remove, ["te", "x-trace"], "`Cache-Control` is never one of a connection");
+/// ```
 pub fn remove_hop_by_hop(fields: &impl Fields, may_upgrade: bool, edits: &mut HeaderEdits<'_>) {
     for name in fields.names().split(',') {
         let Some(name) = HOP_BY_HOP.into_iter().find(|hop| *hop == name) else { continue };
@@ -268,6 +293,15 @@ pub fn remove_hop_by_hop(fields: &impl Fields, may_upgrade: bool, edits: &mut He
 }
 
 /// Returns a list field with one more member (RFC 9110 §5.6.1).
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::fields::with_member;
+///
+/// let via = with_member(Some("1.1 proxy.example".to_owned()), "1.1 kv-edge");
+/// assert_eq!(via, "1.1 proxy.example, 1.1 kv-edge");
+/// ```
 #[must_use]
 pub fn with_member(field: Option<String>, member: &'static str) -> Cow<'static, str> {
     match field {

@@ -8,6 +8,8 @@ const LAST_SECONDS: u64 = 253_402_300_799;
 
 /// Formats a time in milliseconds since the Unix epoch as `IMF-fixdate`, in whole seconds. A time
 /// after the year 9999 gives the last second of that year.
+///
+/// [`parse_ms`] has an example.
 #[must_use]
 pub fn format(at_ms: u64) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs((at_ms / 1000).min(LAST_SECONDS)))
@@ -18,6 +20,18 @@ pub fn format(at_ms: u64) -> String {
 ///
 /// The case of letters does not matter, and `UTC` means `GMT`: RFC 9111 §4.2 asks caches for
 /// both.
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::http_date::{format, parse_ms};
+///
+/// assert_eq!(format(784_111_777_000), "Sun, 06 Nov 1994 08:49:37 GMT");
+/// // The two obsolete formats name the same second.
+/// let obsolete = ["Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"];
+/// assert_eq!(obsolete.map(parse_ms), [Some(784_111_777_000); 2]);
+/// assert_eq!(parse_ms("yesterday"), None);
+/// ```
 #[must_use]
 pub fn parse_ms(text: &str) -> Option<u64> {
     strict_date_ms(text).or_else(|| unusual_date_ms(text))

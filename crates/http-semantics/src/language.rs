@@ -166,6 +166,22 @@ pub const VARY: &str = "Accept-Language, Cookie";
 /// Chooses a language by the URL parameter `lang`, then by the cookie `lang`, then by
 /// `Accept-Language`; each counts only if it gives an available tag. The first two name one tag
 /// each, neither a list nor `*`.
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::fields::HeaderSection;
+/// use http_semantics::language::negotiate;
+/// use http_semantics::request_target::RequestTarget;
+///
+/// let fields = HeaderSection::from(&[("accept-language", "es-MX, en;q=0.5")]);
+/// let negotiated = |url| negotiate(&["en", "es"], &RequestTarget::parse(url), &fields);
+/// let chosen = negotiated("https://example.com/hello-world");
+/// assert_eq!((chosen.tag, chosen.varies), (Some("es"), true));
+/// // The URL alone decides: everybody who follows the link gets the same page.
+/// let chosen = negotiated("https://example.com/hello-world?lang=en");
+/// assert_eq!((chosen.tag, chosen.varies), (Some("en"), false));
+/// ```
 #[must_use]
 pub fn negotiate<'t>(
     available: &[&'t str],

@@ -38,6 +38,8 @@ impl Origin {
     /// internationalised name in its `xn--` form), IPv4 and bracketed IPv6 addresses, and decimal
     /// ports. So no text can name one host here and another one in the parser of the platform.
     ///
+    /// [The module](self) has an example.
+    ///
     /// # Errors
     /// [`OriginError`] says which part is not valid.
     pub fn split(url: &str) -> Result<(Self, &str), OriginError> {
@@ -130,6 +132,8 @@ impl OriginAllowList {
     }
 
     /// Returns true if the list names this origin. Scheme and port count.
+    ///
+    /// [The module](self) has an example.
     #[must_use]
     pub fn admits(&self, origin: &Origin) -> bool {
         self.exact.contains(origin) || self.subdomains_of(origin).is_some()
@@ -138,6 +142,17 @@ impl OriginAllowList {
     /// Returns the entry that names this origin: the origin itself, or `https://*.shops.example`.
     /// It is what the log may say about a host that a visitor wrote. Returns `None` if the list
     /// does not name the origin.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_semantics::origin::{Origin, OriginAllowList};
+    ///
+    /// let list = OriginAllowList::of_origins("https://*.shops.example");
+    /// let (origin, _) = Origin::split("https://whatever-a-visitor-wrote.shops.example/")?;
+    /// assert_eq!(list.entry(&origin).as_deref(), Some("https://*.shops.example"));
+    /// # Ok::<(), http_semantics::origin::OriginError>(())
+    /// ```
     #[must_use]
     pub fn entry(&self, origin: &Origin) -> Option<String> {
         if self.exact.contains(origin) {

@@ -35,6 +35,19 @@ impl<'a> ProblemDetails<'a> {
 
     /// Returns content type and body of the response: problem details if `as_json` is true,
     /// otherwise the sentence alone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_semantics::problem::ProblemDetails;
+    /// use http_semantics::status::Status;
+    ///
+    /// let problem = ProblemDetails::new(Status::NotFound, "not_found", "There is no such page.");
+    /// assert_eq!(problem.render(false).1, "There is no such page.");
+    /// let (content_type, json) = problem.render(true);
+    /// assert_eq!(content_type, "application/problem+json");
+    /// assert!(json.contains(r#""title":"Not Found","status":404,"code":"not_found""#));
+    /// ```
     #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "text and numbers are always JSON")]
     #[must_use]
     pub fn render(&self, as_json: bool) -> (&'static str, Cow<'a, str>) {
@@ -48,6 +61,8 @@ impl<'a> ProblemDetails<'a> {
 
 /// Returns true if the `Accept` field names a JSON type with a weight above zero (RFC 9110
 /// §12.5.1). `*/*` is not enough: the documented examples get plain text.
+///
+/// [`wants_html`] has an example.
 #[must_use]
 pub fn wants_json(accept: Option<&str>) -> bool {
     accepts(accept, &["application/json", "application/problem+json"])
@@ -55,6 +70,19 @@ pub fn wants_json(accept: Option<&str>) -> bool {
 
 /// Returns true if the `Accept` field names HTML with a weight above zero and does not name JSON:
 /// what browsers send.
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::problem::{wants_html, wants_json};
+///
+/// let browser = Some("text/html,application/xhtml+xml,*/*;q=0.8");
+/// assert!(wants_html(browser) && !wants_json(browser));
+/// let program = Some("application/json, text/html;q=0.5");
+/// assert!(wants_json(program) && !wants_html(program));
+/// let curl = Some("*/*");
+/// assert!(!wants_json(curl) && !wants_html(curl));
+/// ```
 #[must_use]
 pub fn wants_html(accept: Option<&str>) -> bool {
     accepts(accept, &["text/html"]) && !wants_json(accept)
@@ -72,6 +100,15 @@ fn accepts(accept: Option<&str>, media_types: &[&str]) -> bool {
 /// Returns the id that Cloudflare gave a request (`cf-ray`), if the value looks like one. Without
 /// Cloudflare in front a visitor can send any value in this field, and one that does not look like
 /// an id must reach neither the log nor the response.
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::problem::ray_id;
+///
+/// assert_eq!(ray_id(Some("8c9a5b7d2e1f-ZRH".to_owned())).as_deref(), Some("8c9a5b7d2e1f-ZRH"));
+/// assert_eq!(ray_id(Some("<script>".to_owned())), None);
+/// ```
 #[must_use]
 pub fn ray_id(field: Option<String>) -> Option<String> {
     let is_id = |id: &String| {

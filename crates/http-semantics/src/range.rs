@@ -51,6 +51,8 @@ impl Range {
     /// bytes. The field is ignored if it is malformed, if its unit is not bytes, if it asks for
     /// more than [`PARTS_MAX`] parts, or if `If-Range` says that the client has parts of another
     /// representation (RFC 9110 §13.1.5, §14.2).
+    ///
+    /// [The module](self) has an example.
     #[must_use]
     pub fn of(field: Option<&str>, if_range: Option<&str>, validators: &Validators<'_>, length: u64) -> Self {
         let Some(specs) = field.and_then(specs) else { return Self::Whole };
@@ -142,6 +144,8 @@ fn if_range_holds(if_range: &str, validators: &Validators<'_>) -> bool {
 
 /// Returns `Content-Range` for a part of a representation of `length` bytes (RFC 9110 §14.4). The
 /// part is not empty.
+///
+/// [The module](self) has an example.
 #[must_use]
 pub fn content_range(range: &ops::Range<u64>, length: u64) -> String {
     format!("bytes {}-{}/{length}", range.start, range.end - 1)

@@ -55,6 +55,8 @@ impl HttpError for BadPercentEncoding {
 impl<'a> RequestTarget<'a> {
     /// Splits the absolute URL of a request, such as `https://example.com/a?b=c`. This cannot
     /// fail: a missing part is empty, and a missing path is `/`.
+    ///
+    /// [The module](self) has an example.
     #[must_use]
     pub fn parse(url: &'a str) -> Self {
         let (scheme, after_scheme) = url.split_once("://").unwrap_or(("", url));
@@ -85,6 +87,18 @@ impl<'a> RequestTarget<'a> {
     ///
     /// [`BadPercentEncoding`] if the value of this parameter cannot be decoded. Other parameters
     /// are not checked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_semantics::request_target::RequestTarget;
+    ///
+    /// let target = RequestTarget::parse("https://edge.example/config?userId=ann+lee&x=50%");
+    /// assert_eq!(target.parameter("userId")?.as_deref(), Some("ann lee"));
+    /// assert_eq!(target.parameter("userid")?, None);
+    /// assert!(target.parameter("x").is_err());
+    /// # Ok::<(), http_semantics::request_target::BadPercentEncoding>(())
+    /// ```
     pub fn parameter(&self, name: &str) -> Result<Option<Cow<'a, str>>, BadPercentEncoding> {
         self.query
             .unwrap_or_default()
@@ -106,6 +120,15 @@ impl<'a> RequestTarget<'a> {
 }
 
 /// Returns the host of an authority in lower case, without a port and without a dot at its end.
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::request_target::host_of;
+///
+/// assert_eq!(host_of("Tea.Shops.Example.:8443"), "tea.shops.example");
+/// assert_eq!(host_of("[::1]:8787"), "[::1]");
+/// ```
 #[must_use]
 pub fn host_of(authority: &str) -> String {
     let host = match authority.rsplit_once(':') {
@@ -120,6 +143,16 @@ pub fn host_of(authority: &str) -> String {
 /// # Errors
 ///
 /// [`BadPercentEncoding`] for a `%` without two hex digits, and for bytes that are not UTF-8.
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::request_target::percent_decode;
+///
+/// assert_eq!(percent_decode("a%2Fb%2520c")?, "a/b%20c", "once, and a slash is no separator");
+/// assert!(percent_decode("50%").is_err() && percent_decode("caf%E9").is_err());
+/// # Ok::<(), http_semantics::request_target::BadPercentEncoding>(())
+/// ```
 pub fn percent_decode(encoded: &str) -> Result<Cow<'_, str>, BadPercentEncoding> {
     let broken = encoded
         .split('%')

@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 
 /// A key derived from a secret for one purpose.
 ///
+/// # Examples
+///
 /// ```
 /// use http_semantics::signing_key::SigningKey;
 ///

@@ -6,6 +6,14 @@ const DAYS_BEFORE_EPOCH: u64 = 719_468;
 /// Returns a time in seconds since the Unix epoch as RFC 3339 has it, in UTC. The calendar is
 /// counted from 1 March, so that a leap day is the last of its year ("`chrono`-Compatible
 /// Low-Level Date Algorithms", `civil_from_days`).
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::timestamp::rfc_3339;
+///
+/// assert_eq!(rfc_3339(1_764_424_800), "2025-11-29T14:00:00Z");
+/// ```
 #[must_use]
 pub fn rfc_3339(unix_seconds: u64) -> String {
     let (days, seconds) = (unix_seconds / 86_400 + DAYS_BEFORE_EPOCH, unix_seconds % 86_400);

@@ -29,6 +29,19 @@ impl UpstreamTimeout {
     }
 
     /// Returns the timeout of one request: ten times as long if it has a body.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use http_semantics::upstream_timeout::UpstreamTimeout;
+    ///
+    /// let timeout = UpstreamTimeout::parse("2500", 10_000);
+    /// assert_eq!(timeout.of_request(false), Duration::from_millis(2500));
+    /// // The visitor has to send the body, too.
+    /// assert_eq!(timeout.of_request(true), Duration::from_secs(25));
+    /// ```
     #[must_use]
     pub fn of_request(self, has_body: bool) -> Duration {
         if has_body { self.0 * UPLOAD_FACTOR } else { self.0 }

@@ -27,6 +27,19 @@ pub const CALL_FIELDS: &str = concat!(credential_fields!(), ",if-match,if-none-m
 /// # Errors
 /// [`KvApiError::NoCredentials`] if there is none, and [`KvApiError::MalformedCredentials`] if
 /// there is only an `Authorization` without one.
+///
+/// # Examples
+///
+/// ```
+/// use kv_api::access::presented_token;
+/// use kv_api::error::KvApiError;
+///
+/// assert_eq!(presented_token(Some("Bearer eyJhbGci"), None, None).as_deref(), Ok("eyJhbGci"));
+/// // `X-Auth-Key`, as clients send it that know only Cloudflare's older scheme.
+/// assert_eq!(presented_token(None, Some("eyJhbGci"), None).as_deref(), Ok("eyJhbGci"));
+/// let basic = presented_token(Some("Basic YTpi"), None, None);
+/// assert_eq!(basic, Err(KvApiError::MalformedCredentials));
+/// ```
 pub fn presented_token(
     authorization: Option<&str>,
     auth_key: Option<&str>,
@@ -43,6 +56,26 @@ pub fn presented_token(
 }
 
 /// What a caller may do.
+///
+/// # Examples
+///
+/// ```
+/// use kv_api::access::Access;
+/// use kv_api::call::NamespaceCall;
+/// use kv_api::error::KvApiError;
+/// use kv_api::namespace::ApiNamespace;
+/// use kv_api::token::AccessToken;
+///
+/// let (name, namespace, prefix) = ("ci".into(), "assets".into(), "site/".into());
+/// let token = AccessToken { name, namespace, prefix, write: false, expires: 1_900_000_000 };
+/// let access = Access::Scoped(token);
+/// let check = |call| access.check(&ApiNamespace::of_binding("assets"), &call);
+/// assert_eq!(check(NamespaceCall::GetValue("site/a".into())), Ok(()));
+/// assert_eq!(check(NamespaceCall::PutValue("site/a".into())), Err(KvApiError::OutOfScope));
+/// // A list of all keys becomes one of those within the scope.
+/// assert_eq!(access.listed_prefix("").as_deref(), Some("site/"));
+/// assert_eq!(access.listed_prefix("users/"), None);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
     /// Everything: the secret `API_TOKEN`.

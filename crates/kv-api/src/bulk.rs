@@ -74,6 +74,20 @@ impl<'a> BulkPut<'a> {
     /// # Errors
     /// [`KvApiError`] if the body is no list of pairs, or has more than [`KEYS_MAX`], or else for
     /// the first pair that cannot be written, which it names. Nothing is written then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kv_api::bulk::{BulkPut, PairValue};
+    ///
+    /// let body = br#"[{"key": "a", "value": "1"}, {"key": "b", "value": "aGk=", "base64": true},
+    ///     {"key": "a", "value": "2"}]"#;
+    /// let pairs = BulkPut::parse(body, 512, 1_764_424_800)?.into_pairs();
+    /// let values: Vec<_> = pairs.into_iter().map(|pair| (pair.key, pair.value)).collect();
+    /// let (a, b) = (PairValue::Text("2".into()), PairValue::Bytes(b"hi".to_vec()));
+    /// assert_eq!(values, [("a".into(), a), ("b".into(), b)]);
+    /// # Ok::<(), kv_api::error::KvApiError>(())
+    /// ```
     #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "no pair is removed while others are added")]
     pub fn parse(body: &'a [u8], key_bytes_max: usize, now: u64) -> Result<Self, KvApiError> {
         let invalid = |why: String| KvApiError::InvalidBody(Operation::BulkPut, why);
@@ -151,6 +165,16 @@ impl<'a> Pair<'a> {
 /// # Errors
 /// [`KvApiError`] if the body is no list of keys, has more than [`KEYS_MAX`], or one that is not
 /// valid ([`check_key`]).
+///
+/// # Examples
+///
+/// ```
+/// use kv_api::bulk::parse_delete;
+///
+/// assert_eq!(parse_delete(br#"["a", "b", "a"]"#, 512)?, ["a", "b"]);
+/// assert!(parse_delete(br#"["a", ".."]"#, 512).is_err(), "then not even `a` is deleted");
+/// # Ok::<(), kv_api::error::KvApiError>(())
+/// ```
 pub fn parse_delete(body: &[u8], key_bytes_max: usize) -> Result<Vec<String>, KvApiError> {
     let operation = Operation::BulkDelete;
     let keys: Vec<String> =
@@ -190,6 +214,17 @@ impl BulkGet {
     /// # Errors
     /// [`KvApiError`] if it does not parse, has no keys or more than 100, or one that is not valid
     /// ([`check_key`]).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kv_api::bulk::{BulkGet, ValueType};
+    ///
+    /// let read = BulkGet::parse(br#"{"keys": ["a", "b"], "type": "json"}"#, 512)?;
+    /// assert_eq!(read.value_type, ValueType::Json);
+    /// assert_eq!((read.keys, read.with_metadata), (vec!["a".to_owned(), "b".to_owned()], false));
+    /// # Ok::<(), kv_api::error::KvApiError>(())
+    /// ```
     pub fn parse(body: &[u8], key_bytes_max: usize) -> Result<Self, KvApiError> {
         let operation = Operation::BulkGet;
         let read: Self =
@@ -305,6 +340,17 @@ pub fn check_prefix(prefix: &str, key_bytes_max: usize, operation: Operation) ->
 /// [`KvApiError::InvalidMetadata`] if it cannot be read as JSON,
 /// [`KvApiError::MetadataTooLong`] if it has more than 1024 bytes in the form in which the runtime
 /// stores it, without spaces.
+///
+/// # Examples
+///
+/// ```
+/// use kv_api::bulk::check_metadata;
+/// use kv_api::error::Operation;
+///
+/// let spaces = " ".repeat(2000);
+/// assert!(check_metadata(&format!(r#"{{"v":{spaces}1}}"#), Operation::Put).is_ok());
+/// assert!(check_metadata("{v: 1}", Operation::Put).is_err());
+/// ```
 pub fn check_metadata(json: &str, operation: Operation) -> Result<&str, KvApiError> {
     let value: Value = serde_json::from_str(json).map_err(|_| KvApiError::InvalidMetadata)?;
     let bytes = stringified_bytes(&value);

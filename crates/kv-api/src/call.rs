@@ -166,6 +166,23 @@ impl<'a> Call<'a> {
     /// # Errors
     /// [`KvApiError`] if no endpoint has this path, the path has other methods, or the path or the
     /// query cannot be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_semantics::request_target::RequestTarget;
+    /// use kv_api::call::{Call, KeysQuery, NamespaceCall};
+    /// use kv_api::error::KvApiError;
+    ///
+    /// let path = "/client/v4/accounts/a/storage/kv/namespaces/USERS/keys?prefix=a%2F&limit=10";
+    /// let url = format!("https://edge.example{path}");
+    /// let target = RequestTarget::parse(&url);
+    /// let query = KeysQuery { prefix: "a/".into(), limit: 10, cursor: None };
+    /// let call = NamespaceCall::ListKeys(query);
+    /// let expected = Call::Namespace { namespace: "USERS".into(), call };
+    /// assert_eq!(Call::parse("GET", &target), Ok(expected));
+    /// assert_eq!(Call::parse("POST", &target), Err(KvApiError::MethodNotAllowed("GET, HEAD")));
+    /// ```
     pub fn parse(method: &str, target: &'a RequestTarget<'_>) -> Result<Self, KvApiError> {
         let path = target.path.strip_prefix(ROOT).ok_or(KvApiError::NoRoute)?;
         let mut segments = Segments(path);

@@ -24,6 +24,20 @@ impl Expiration {
     /// # Errors
     /// [`KvApiError`] if the time is not a whole number of seconds, less than 60 seconds ahead, or
     /// beyond 2147483647.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kv_api::error::Operation;
+    /// use kv_api::expiration::Expiration;
+    ///
+    /// let now = 1_764_424_800;
+    /// let parse = |expiration, ttl| Expiration::parse(expiration, ttl, now, Operation::Put);
+    /// let at = Some("1764428400");
+    /// assert_eq!(parse(at, None), Ok(Some(Expiration::At(1_764_428_400))));
+    /// assert_eq!(parse(at, Some("300")), Ok(Some(Expiration::AfterSeconds(300))));
+    /// assert!(parse(None, Some("59")).is_err(), "KV keeps a value for a minute at least");
+    /// ```
     pub fn parse(
         expiration: Option<&str>,
         ttl: Option<&str>,

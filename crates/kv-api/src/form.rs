@@ -32,6 +32,23 @@ pub struct Form {
 }
 
 /// Reads a form in chunks.
+///
+/// # Examples
+///
+/// ```
+/// use kv_api::form::FormScanner;
+///
+/// let content_type = Some("multipart/form-data; boundary=x");
+/// let body = "--x\r\nContent-Disposition: form-data; name=\"value\"\r\n\r\nhello\r\n\
+///             --x\r\nContent-Disposition: form-data; name=\"metadata\"\r\n\r\n{\"v\": 1}\r\n\
+///             --x--\r\n";
+/// let mut scanner = FormScanner::of(content_type)?.unwrap();
+/// body.as_bytes().chunks(16).try_for_each(|chunk| scanner.feed(chunk))?;
+/// let form = scanner.finish()?;
+/// assert_eq!(&body[form.value.start as usize..form.value.end as usize], "hello");
+/// assert_eq!(form.metadata.as_deref(), Some("{\"v\": 1}"));
+/// # Ok::<(), kv_api::error::KvApiError>(())
+/// ```
 pub struct FormScanner {
     /// CR LF, two hyphens and the boundary: what ends a part.
     delimiter: Finder<'static>,

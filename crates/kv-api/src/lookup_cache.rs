@@ -5,6 +5,8 @@ use kv_store::lru::Lru;
 /// Results by key. What a lookup returns may be older than a change that was made meanwhile, so
 /// such a result is not stored.
 ///
+/// # Examples
+///
 /// ```
 /// use kv_api::lookup_cache::LookupCache;
 ///

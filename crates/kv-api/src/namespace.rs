@@ -60,6 +60,8 @@ impl ApiNamespace {
 
 /// Returns a page of namespaces and its position. A page after the last one is empty, because
 /// clients ask until they get such a page.
+///
+/// [`page_of`] has an example.
 #[must_use]
 pub fn page(mut namespaces: Vec<ApiNamespace>, query: &NamespacesQuery) -> (Vec<ApiNamespace>, PageInfo<'static>) {
     if query.by_title {
@@ -74,6 +76,17 @@ pub fn page(mut namespaces: Vec<ApiNamespace>, query: &NamespacesQuery) -> (Vec<
 }
 
 /// Returns a page of a list and its position.
+///
+/// # Examples
+///
+/// ```
+/// use kv_api::namespace::page_of;
+///
+/// let (page, _) = page_of(vec!["assets", "CACHE_KV", "WRITES"], 2, 2);
+/// assert_eq!(page, ["WRITES"]);
+/// let (after_the_last, _) = page_of(vec!["assets", "CACHE_KV", "WRITES"], 3, 2);
+/// assert!(after_the_last.is_empty());
+/// ```
 #[must_use]
 pub fn page_of<T>(all: Vec<T>, page: u64, per_page: u64) -> (Vec<T>, PageInfo<'static>) {
     let total_count = all.len();
@@ -91,6 +104,16 @@ pub fn page_of<T>(all: Vec<T>, page: u64, per_page: u64) -> (Vec<T>, PageInfo<'s
 /// # Errors
 /// [`KvApiError::InvalidTitle`] if the body does not parse, or the title is empty, too long or has
 /// control characters, and [`KvApiError::NoJurisdictions`] if the body asks for a jurisdiction.
+///
+/// # Examples
+///
+/// ```
+/// use kv_api::error::KvApiError;
+/// use kv_api::namespace::parse_title;
+///
+/// assert_eq!(parse_title(br#"{"title": "users"}"#).as_deref(), Ok("users"));
+/// assert_eq!(parse_title(br#"{"title": ""}"#), Err(KvApiError::InvalidTitle));
+/// ```
 pub fn parse_title(body: &[u8]) -> Result<String, KvApiError> {
     #[derive(Deserialize)]
     struct Body {
@@ -134,6 +157,16 @@ impl WritableBindings {
     ///
     /// # Errors
     /// [`KvApiError::ReadOnlyNamespace`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kv_api::namespace::WritableBindings;
+    ///
+    /// let writable = WritableBindings::parse("WRITES, USERS");
+    /// assert!(writable.check("USERS").is_ok() && writable.check("assets").is_err());
+    /// assert!(WritableBindings::parse("").check("WRITES").is_err());
+    /// ```
     pub fn check(&self, binding: &str) -> Result<(), KvApiError> {
         if self.0.iter().any(|name| name == binding || name == "*") {
             Ok(())

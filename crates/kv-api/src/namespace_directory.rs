@@ -106,6 +106,24 @@ impl NamespaceReply {
 
 impl NamespaceDirectory {
     /// Carries out a message. Returns the reply, and true if the state has changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kv_api::namespace::ApiNamespace;
+    /// use kv_api::namespace_directory::{NamespaceDirectory, NamespaceReply, NamespaceRequest};
+    ///
+    /// let mut directory = NamespaceDirectory::default();
+    /// let created = |uuid| ApiNamespace::created("users".to_owned(), uuid);
+    /// let users = created("0f2ac74b-498b-4802-8cb6-8387c421e279");
+    /// let reply = directory.handle(NamespaceRequest::Create(users.clone()), 0);
+    /// assert_eq!(reply, (NamespaceReply::Namespaces(vec![users]), true));
+    ///
+    /// // Another client chooses the same title.
+    /// let users = created("5b1d6a90-7a3e-4c7f-9d43-6f0a1c2e8b11");
+    /// let reply = directory.handle(NamespaceRequest::Create(users), 0);
+    /// assert_eq!(reply, (NamespaceReply::TitleTaken, false));
+    /// ```
     pub fn handle(&mut self, request: NamespaceRequest, now_ms: u64) -> (NamespaceReply, bool) {
         match request {
             NamespaceRequest::List => (NamespaceReply::Namespaces(self.namespaces.clone()), false),

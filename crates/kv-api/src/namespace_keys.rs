@@ -37,6 +37,20 @@ impl NamespaceKeys {
     ///
     /// # Errors
     /// [`KvApiError::InvalidKey`] says why Workers KV does not accept it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kv_api::error::Operation;
+    /// use kv_api::namespace_keys::NamespaceKeys;
+    ///
+    /// let keys = NamespaceKeys::of_created("0f2ac74b498b48028cb68387c421e279");
+    /// let key = keys.key("users/ann", Operation::Get)?;
+    /// assert_eq!(key.as_str(), "0f2ac74b498b48028cb68387c421e279:users/ann");
+    /// // With the 33 bytes of the id and the colon, it is longer than a key of KV.
+    /// assert!(keys.key(&"a".repeat(480), Operation::Get).is_err());
+    /// # Ok::<(), kv_api::error::KvApiError>(())
+    /// ```
     pub fn key(&self, key: &str, operation: Operation) -> Result<Key<'static>, KvApiError> {
         bulk::check_key(key, self.bytes_max(), operation)?;
         Key::new(self.stored_prefix(key)).map_err(|error| KvApiError::InvalidKey(operation, error.to_string()))

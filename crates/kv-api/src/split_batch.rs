@@ -45,6 +45,23 @@ impl BulkItem<'_> {
 }
 
 /// A batch whose parts go to further invocations.
+///
+/// # Examples
+///
+/// ```
+/// use kv_api::split_batch::{BulkItem, PartReply, SplitBatch};
+///
+/// let items = (0..600).map(|number| BulkItem::deleted(format!("user/{number}"))).collect();
+/// let mut batch = SplitBatch::new(items);
+/// let mut parts = batch.next_round();
+/// assert_eq!(parts.len(), 2);
+/// batch.record(parts.remove(0), PartReply::Done);
+/// // The second invocation is evicted: its keys are sent again.
+/// batch.record(parts.remove(0), PartReply::no_response());
+/// let again = batch.next_round().remove(0);
+/// batch.record(again, PartReply::parse(200, ""));
+/// assert_eq!(batch.outcome().successful_key_count, 600);
+/// ```
 #[derive(Debug)]
 pub struct SplitBatch<'a> {
     items: Vec<BulkItem<'a>>,

@@ -78,6 +78,8 @@ impl AccessToken {
     }
 
     /// Returns the token as text.
+    ///
+    /// [`verify`](Self::verify) has an example.
     #[must_use]
     pub fn sign(&self, key: &TokenKey) -> String {
         let claims = URL_SAFE_NO_PAD.encode(to_json(self));
@@ -89,6 +91,23 @@ impl AccessToken {
     /// Returns what a text says if it is a token that this key has signed, whether or not it is
     /// expired or revoked. One that expires after the year 9999 is refused. The comparison takes
     /// constant time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kv_api::token::{AccessToken, TokenKey};
+    ///
+    /// let (name, namespace, prefix) = ("ci".into(), "assets".into(), "site/".into());
+    /// let token = AccessToken { name, namespace, prefix, write: true, expires: 1_900_000_000 };
+    /// let key = TokenKey::derive("a secret");
+    /// let text = token.sign(&key);
+    /// assert_eq!(AccessToken::verify(&text, &key), Some(token));
+    /// assert_eq!(AccessToken::verify(&text, &TokenKey::derive("another")), None);
+    /// // `{"alg":"none","typ":"JWT"}`: no token says itself that it needs no signature.
+    /// let (_, claims_and_mac) = text.split_once('.').unwrap();
+    /// let unsigned = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{claims_and_mac}");
+    /// assert_eq!(AccessToken::verify(&unsigned, &key), None);
+    /// ```
     #[must_use]
     pub fn verify(text: &str, key: &TokenKey) -> Option<Self> {
         if text.len() > TOKEN_BYTES_MAX {
@@ -120,6 +139,17 @@ impl RevokedTokens {
     ///
     /// # Errors
     /// The value is not an array of names.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kv_api::token::RevokedTokens;
+    ///
+    /// let revoked = RevokedTokens::parse(Some(r#"["ci", "laptop"]"#))?;
+    /// assert!(revoked.contains("ci") && !revoked.contains("phone"));
+    /// assert!(!RevokedTokens::parse(None)?.contains("ci"), "KV has no list yet");
+    /// # Ok::<(), kv_store::record::BrokenRecord>(())
+    /// ```
     pub fn parse(json: Option<&str>) -> Result<Self, BrokenRecord> {
         let names: Vec<String> = json.map_or_else(|| Ok(Vec::new()), record::parse_list)?;
         Ok(Self(names.into_iter().collect()))

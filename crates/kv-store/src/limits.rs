@@ -58,15 +58,17 @@ impl HttpError for KeyError {
 impl<'a> Key<'a> {
     /// Checks a key.
     ///
+    /// # Errors
+    /// [`KeyError`] names the limit that the key breaks.
+    ///
+    /// # Examples
+    ///
     /// ```
     /// use kv_store::limits::{Key, KeyError};
     ///
     /// assert!(Key::new("users/ann").is_ok());
     /// assert_eq!(Key::new(".."), Err(KeyError::Dots));
     /// ```
-    ///
-    /// # Errors
-    /// [`KeyError`] names the limit that the key breaks.
     pub fn new(key: impl Into<Cow<'a, str>>) -> Result<Self, KeyError> {
         let key = key.into();
         match key.as_ref() {

@@ -46,6 +46,8 @@ struct SlotUse {
 impl<V> Lru<V> {
     /// Returns an empty cache of at most `bytes_max` bytes. With 0 it never has a value.
     ///
+    /// # Examples
+    ///
     /// ```
     /// use kv_store::lru::{ENTRY_BYTES, Lru};
     ///

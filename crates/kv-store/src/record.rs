@@ -24,6 +24,11 @@ impl BrokenRecord {
 /// Parses a JSON object. An array is an error, although serde would read it as the members in
 /// their order.
 ///
+/// # Errors
+/// [`BrokenRecord`] if the text is not a JSON object, or a member is missing or of another type.
+///
+/// # Examples
+///
 /// ```
 /// use kv_store::record;
 ///
@@ -36,9 +41,6 @@ impl BrokenRecord {
 /// assert!(user.preview);
 /// # Ok::<(), record::BrokenRecord>(())
 /// ```
-///
-/// # Errors
-/// [`BrokenRecord`] if the text is not a JSON object, or a member is missing or of another type.
 pub fn parse<'a, T: Deserialize<'a>>(json: &'a (impl AsRef<[u8]> + ?Sized)) -> Result<T, BrokenRecord> {
     let json = json.as_ref();
     if !json.trim_ascii_start().starts_with(b"{") {
@@ -51,6 +53,17 @@ pub fn parse<'a, T: Deserialize<'a>>(json: &'a (impl AsRef<[u8]> + ?Sized)) -> R
 ///
 /// # Errors
 /// [`BrokenRecord`] if the text is not a JSON array, or an element is not as expected.
+///
+/// # Examples
+///
+/// ```
+/// use kv_store::record::parse_list;
+///
+/// let names: Vec<String> = parse_list(r#"["ci", "laptop"]"#)?;
+/// assert_eq!(names, ["ci", "laptop"]);
+/// assert!(parse_list::<String>(r#"{"names": ["ci"]}"#).is_err());
+/// # Ok::<(), kv_store::record::BrokenRecord>(())
+/// ```
 pub fn parse_list<'a, T: Deserialize<'a>>(json: &'a (impl AsRef<[u8]> + ?Sized)) -> Result<Vec<T>, BrokenRecord> {
     from_json(json.as_ref())
 }
@@ -70,6 +83,8 @@ fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, BrokenRecord> 
 /// Returns which limit a text exceeds that is JSON; `None` if it is not JSON. A parser may limit
 /// the range of numbers, the depth, and the characters of strings (RFC 8259 §9). `serde_json`
 /// classes all of these as syntax errors, so only its text tells them apart.
+///
+/// # Examples
 ///
 /// ```
 /// use kv_store::record::exceeded_limit;
@@ -105,6 +120,8 @@ pub fn to_json(record: &(impl Serialize + ?Sized)) -> String {
 
 /// Returns JSON without the white space between its tokens (RFC 8259 §2). Everything else stays as
 /// it is written, such as `1.50` and members that occur twice.
+///
+/// # Examples
 ///
 /// ```
 /// use kv_store::record::without_white_space;

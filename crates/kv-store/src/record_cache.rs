@@ -124,6 +124,14 @@ const REFRESH_SECONDS_MAX: u64 = 3600;
 
 /// Parses a var such as `CONFIG_REFRESH`: for how many seconds a record is fresh, an hour at most.
 /// `default_seconds` replaces what is not a number. Returns milliseconds.
+///
+/// # Examples
+///
+/// ```
+/// use kv_store::record_cache::refresh_ms;
+///
+/// assert_eq!(["10", "", "86400"].map(|var| refresh_ms(var, 30)), [10_000, 30_000, 3_600_000]);
+/// ```
 #[must_use]
 pub fn refresh_ms(var: &str, default_seconds: u64) -> u64 {
     var.trim().parse().unwrap_or(default_seconds).min(REFRESH_SECONDS_MAX) * 1000

@@ -127,6 +127,37 @@ pub struct Retried<T, E> {
 ///
 /// The operation must be repeatable: it cannot send a stream as the body of a request, for
 /// example, because a stream can be read only once.
+///
+/// # Examples
+///
+/// ```
+/// use std::cell::RefCell;
+/// use std::pin::pin;
+/// use std::task::{Context, Poll, Waker};
+///
+/// use kv_store::retry::{Backoff, Budget, Time, retry};
+/// use kv_store::store_error::StoreError;
+///
+/// struct FrozenTime;
+///
+/// impl Time for FrozenTime {
+///     fn now_ms(&self) -> u64 {
+///         0
+///     }
+///     fn random(&self) -> f64 {
+///         0.5
+///     }
+///     async fn sleep(&self, _: u64) {}
+/// }
+///
+/// let mut outcomes = vec![Ok("value"), Err(StoreError::read_timeout())];
+/// let budget = RefCell::new(Budget::new());
+/// let operation = async |_left_ms: u64| outcomes.pop().unwrap();
+/// let retried = pin!(retry(&Backoff::READ, &budget, &FrozenTime, operation));
+/// let mut cx = Context::from_waker(Waker::noop());
+/// let Poll::Ready(retried) = retried.poll(&mut cx) else { panic!("nothing waits") };
+/// assert_eq!((retried.outcome, retried.tries), (Ok("value"), 2));
+/// ```
 pub async fn retry<T, E: Classify>(
     backoff: &Backoff,
     budget: &RefCell<Budget>,

@@ -31,6 +31,19 @@ impl StoreError {
     /// Classifies a message of the runtime by its status: `KV <operation> failed: <status>
     /// <reason>`, or `KV <operation>() limit exceeded for the day.` Another try would not mend
     /// `Too many …`; after any other message it may succeed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kv_store::retry::{Classify, FailureClass};
+    /// use kv_store::store_error::StoreError;
+    ///
+    /// let error = StoreError::from_message("KV PUT failed: 429 Too Many Requests");
+    /// assert_eq!(error.class(), FailureClass::RateLimited { retry_after_ms: None });
+    /// // The subrequests of this request are used up, so another try would fail, too.
+    /// let error = StoreError::from_message("Too many API requests by single Worker invocation.");
+    /// assert_eq!(error.class(), FailureClass::Permanent);
+    /// ```
     #[must_use]
     pub fn from_message(message: impl Into<String>) -> Self {
         let message = message.into();

@@ -54,6 +54,27 @@ pub enum HandOverTime {
 }
 
 /// Counts what an isolate does, and keeps it until the object has it.
+///
+/// # Examples
+///
+/// ```
+/// use metrics::collector::{Collector, HandOverTime};
+///
+/// let mut collector = Collector::default();
+/// let now_ms = 1_764_424_800_000;
+/// collector.begin(now_ms);
+/// collector.count("/cache", |counts| counts.writes += 1);
+/// let due_ms = now_ms + 10_000;
+/// assert_eq!(collector.hand_over_time(now_ms), HandOverTime::Later { due_ms });
+///
+/// let new_id = || "a random id".to_owned();
+/// let sent = collector.next_hand_over(new_id).unwrap();
+/// // No reply came, so the same counts follow with the same number, and newer ones wait.
+/// collector.count("/cache", |counts| counts.writes += 1);
+/// assert_eq!(collector.next_hand_over(new_id).as_ref(), Some(&sent));
+/// collector.arrived(sent.sequence);
+/// assert_eq!(collector.next_hand_over(new_id).map(|next| next.sequence), Some(2));
+/// ```
 #[derive(Debug, Default)]
 pub struct Collector {
     /// Random; empty until the first hand-over.

@@ -80,6 +80,18 @@ const FAMILIES: &[CounterFamily] = &[
 ];
 
 /// Returns counts as OpenMetrics.
+///
+/// # Examples
+///
+/// ```
+/// use metrics::counts::Counts;
+/// use metrics::open_metrics::to_open_metrics;
+///
+/// let counts = Counts { statuses: [(200, 3), (503, 1)].into(), ..Counts::default() };
+/// let text = to_open_metrics(&[("/cache".into(), counts)].into());
+/// assert!(text.contains("kv_edge_requests_total{route=\"/cache\",status=\"503\"} 1\n"));
+/// assert!(text.ends_with("# EOF\n"));
+/// ```
 #[must_use]
 pub fn to_open_metrics(routes: &RouteCounts) -> String {
     let mut text = String::new();

@@ -42,6 +42,22 @@ struct PricedCounts {
 
 impl MetricsReport {
     /// Returns the report of these points: a time in seconds since the Unix epoch, and the counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use metrics::counts::Counts;
+    /// use metrics::history::Resolution;
+    /// use metrics::report::MetricsReport;
+    ///
+    /// let counts = Counts { writes: 2, ..Counts::default() };
+    /// let points = vec![(1_764_424_800, [("/cache".into(), counts)].into())];
+    /// let json = serde_json::to_value(MetricsReport::new(Resolution::Minute, points))?;
+    /// let point = &json["points"][0];
+    /// assert_eq!(point["time"], "2025-11-29T14:00:00Z");
+    /// assert_eq!(point["routes"]["/cache"]["costDollars"], 0.00001);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn new(resolution: Resolution, points: Vec<(u64, RouteCounts)>) -> Self {
         let point = |(time, routes): (u64, RouteCounts)| MetricsPoint {

@@ -57,6 +57,8 @@ impl HeaderRules {
     /// # Errors
     /// All errors of the file, sorted by line.
     ///
+    /// # Examples
+    ///
     /// ```
     /// use static_assets::AssetPath;
     /// use static_assets::header_rules::HeaderRules;

@@ -52,6 +52,8 @@ impl HtmlHandling {
     /// of slashes means what the path with single slashes means, and redirects to it if it shows a
     /// file. So no `Location` starts with `//`, which would name a host (RFC 3986 §4.2).
     ///
+    /// # Examples
+    ///
     /// ```
     /// use static_assets::html_handling::{HtmlHandling, PathResolution};
     ///

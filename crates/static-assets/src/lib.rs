@@ -239,6 +239,17 @@ pub enum AssetPath<'a> {
 
 impl<'a> AssetPath<'a> {
     /// Decodes the path of a request if it can name a file.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use static_assets::AssetPath;
+    ///
+    /// assert_eq!(AssetPath::parse("/caf%C3%A9"), AssetPath::Decoded("/café".into()));
+    /// // An encoded slash may not hide a dot segment, and `%` alone encodes nothing.
+    /// assert_eq!(AssetPath::parse("/docs%2F..%2Fsecret").file(), None);
+    /// assert_eq!(AssetPath::parse("/50%"), AssetPath::Encoded("/50%".into()));
+    /// ```
     #[must_use]
     pub fn parse(path: &'a str) -> Self {
         // Escapes of unreserved characters are equivalent to the characters (RFC 3986 §6.2.2.2),
@@ -288,6 +299,15 @@ impl<'a> AssetPath<'a> {
 /// Returns true if Normalization Form C may spell the path differently. `kv-edge assets push`
 /// stores the names of files in that form. No character before U+0300, the first combining
 /// character, changes (UAX #15, "Detecting Normalization Forms").
+///
+/// # Examples
+///
+/// ```
+/// use static_assets::may_be_decomposed;
+///
+/// assert!(may_be_decomposed("/cafe\u{301}"), "an `e` and a combining accent, as on macOS");
+/// assert!(!may_be_decomposed("/café"));
+/// ```
 #[must_use]
 pub fn may_be_decomposed(path: &str) -> bool {
     path.chars().any(|character| character >= '\u{300}')
@@ -336,6 +356,17 @@ pub(crate) fn collapse_slashes(path: &str) -> Cow<'_, str> {
 ///
 /// # Errors
 /// [`AssetError::Key`] if the path is longer than a key of Workers KV can be.
+///
+/// # Examples
+///
+/// ```
+/// use static_assets::unversioned_key;
+///
+/// // `wrangler kv key put docs/about.html …` stored the file.
+/// assert_eq!(unversioned_key("/docs/about.html")?.as_str(), "docs/about.html");
+/// assert_eq!(unversioned_key("/")?.as_str(), "index.html");
+/// # Ok::<(), static_assets::AssetError>(())
+/// ```
 pub fn unversioned_key(path: &str) -> Result<Key<'_>, AssetError> {
     match path.trim_start_matches('/') {
         "" => Ok(INDEX),
@@ -345,6 +376,15 @@ pub fn unversioned_key(path: &str) -> Result<Key<'_>, AssetError> {
 
 /// Returns the `Content-Type` of an unversioned key, by its extension. As documented, text and
 /// JavaScript carry `charset=utf-8`, and an unknown extension means plain text.
+///
+/// # Examples
+///
+/// ```
+/// use static_assets::content_type;
+///
+/// assert_eq!(content_type("site.css"), "text/css; charset=utf-8");
+/// assert_eq!(content_type("LICENSE"), "text/plain; charset=utf-8");
+/// ```
 #[must_use]
 pub fn content_type(key: &str) -> Cow<'static, str> {
     media_type::of_path(key).unwrap_or(Cow::Borrowed("text/plain; charset=utf-8"))

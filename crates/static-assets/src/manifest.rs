@@ -156,6 +156,25 @@ impl Manifest {
     /// # Errors
     /// [`BrokenRecord`] if the text is not the JSON of a manifest, has another [`VERSION`], or a
     /// member cannot become the header field or the key of KV that it is for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use static_assets::html_handling::PathResolution;
+    /// use static_assets::manifest::Manifest;
+    ///
+    /// let json = r#"{"version": 1, "id": "20261121T114435Z-9f86d081", "createdMs": 0, "files": [
+    ///     {"p": "/about.html", "b": {"h": "27bc102a", "n": 76}, "t": "text/html", "m": 0}
+    /// ]}"#;
+    /// let manifest = Manifest::parse(json)?;
+    /// assert_eq!(manifest.resolve("/about"), PathResolution::File("/about.html".into()));
+    /// assert_eq!(manifest.file("/about.html").unwrap().body.length, 76);
+    ///
+    /// // The media type becomes a header field, which a line feed would end.
+    /// let broken = json.replace("text/html", "text/html\\nset-cookie: a=b");
+    /// assert!(Manifest::parse(&broken).is_err());
+    /// # Ok::<(), kv_store::record::BrokenRecord>(())
+    /// ```
     pub fn parse(json: &str) -> Result<Self, BrokenRecord> {
         let mut manifest: Self = record::parse(json)?;
         if manifest.version != VERSION {

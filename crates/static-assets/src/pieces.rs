@@ -27,6 +27,8 @@ pub enum Piece<'a> {
 }
 
 /// Returns the pieces of a whole body.
+///
+/// [`of_parts`] has an example.
 #[must_use]
 pub fn of_whole(body: &FileBody) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
@@ -35,6 +37,24 @@ pub fn of_whole(body: &FileBody) -> Vec<Piece<'_>> {
 }
 
 /// Returns the pieces of some parts of a body: only chunks that overlap a part are among them.
+///
+/// # Examples
+///
+/// ```
+/// use static_assets::keys::blob_key;
+/// use static_assets::manifest::{Chunk, FileBody};
+/// use static_assets::pieces::{Piece, of_parts};
+/// use static_assets::response::ContentPart;
+///
+/// // A file that is stored as two values. `Range: bytes=15-24` ends in the second one.
+/// let chunk = |hash: &str, length| Chunk { hash: hash.into(), length };
+/// let chunks = vec![chunk("1a79", 20), chunk("8d96", 10)];
+/// let body = FileBody { hash: "f4a1".into(), length: 30, chunks };
+/// let parts = [ContentPart::Bytes(15..25)];
+/// let first = Piece::Bytes { key: blob_key("1a79"), length: 20, range: 15..20 };
+/// let second = Piece::Bytes { key: blob_key("8d96"), length: 10, range: 0..5 };
+/// assert_eq!(of_parts(&body, &parts), [first, second]);
+/// ```
 #[must_use]
 pub fn of_parts<'a>(body: &FileBody, parts: &'a [ContentPart]) -> Vec<Piece<'a>> {
     let mut pieces = Vec::new();

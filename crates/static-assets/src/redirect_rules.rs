@@ -54,6 +54,8 @@ impl RedirectRules {
     /// # Errors
     /// All errors of the file, sorted by line.
     ///
+    /// # Examples
+    ///
     /// ```
     /// use static_assets::AssetPath;
     /// use static_assets::redirect_rules::RedirectRules;

@@ -93,6 +93,19 @@ impl Pointer {
     ///
     /// # Errors
     /// [`BrokenRecord`] if the text is not the JSON of a pointer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use static_assets::release::Pointer;
+    ///
+    /// let json = r#"{"current": "20261122T080000Z-2c26b46b",
+    ///     "previous": ["20261121T114435Z-9f86d081"], "switchedMs": 1795334400000}"#;
+    /// let pointer = Pointer::parse(json)?;
+    /// let newest_first: Vec<_> = pointer.named().collect();
+    /// assert_eq!(newest_first, ["20261122T080000Z-2c26b46b", "20261121T114435Z-9f86d081"]);
+    /// # Ok::<(), kv_store::record::BrokenRecord>(())
+    /// ```
     pub fn parse(json: &str) -> Result<Self, BrokenRecord> {
         record::parse(json)
     }

@@ -99,6 +99,44 @@ pub enum ContentPart {
 /// # Errors
 /// [`AssetError`] if a precondition fails, or no representation fits the range or
 /// `Accept-Encoding`.
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::fields::HeaderSection;
+/// use http_semantics::request_target::RequestTarget;
+/// use static_assets::AssetPath;
+/// use static_assets::manifest::Manifest;
+/// use static_assets::release::Pointer;
+/// use static_assets::response::*;
+///
+/// let pointer = Pointer::parse(r#"{"current": "20261121T114435Z-9f86d081", "switchedMs": 0}"#)?;
+/// let manifest = Manifest::parse(
+///     r#"{"version": 1, "id": "20261121T114435Z-9f86d081", "createdMs": 0, "files": [
+///         {"p": "/404.html", "b": {"h": "0b8e5a1c", "n": 90}, "t": "text/html", "m": 0},
+///         {"p": "/about.html", "b": {"h": "27bc102a", "n": 76}, "t": "text/html", "m": 0}
+///     ]}"#,
+/// )?;
+/// let release = ServedRelease { pointer: &pointer, manifest: &manifest };
+/// let get = |url| {
+///     let (target, fields) = (&RequestTarget::parse(url), &HeaderSection::default());
+///     let path = &AssetPath::parse(&target.path);
+///     let request = AssetRequest { method: "GET", target, path, fields };
+///     match from_release(release, &request)? {
+///         AssetResponse::NotFound => not_found(release, &request),
+///         found => Ok(found),
+///     }
+/// };
+///
+/// // `/about` shows the page, so the name of its file redirects there.
+/// let response = get("https://example.com/about.html")?;
+/// let AssetResponse::Redirect { status: 307, fields } = response else { panic!() };
+/// assert!(fields.contains(&("location".into(), "/about".into())));
+///
+/// let AssetResponse::File(page) = get("https://example.com/abuot")? else { panic!() };
+/// assert_eq!((page.status, &*page.file.path), (404, "/404.html"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn from_release<'m, F: Fields>(
     release: ServedRelease<'m>,
     request: &AssetRequest<'_, F>,
@@ -131,6 +169,8 @@ pub fn from_release<'m, F: Fields>(
 
 /// Returns the changes that `_headers` makes to the response. If any rule is for one host, they
 /// keep the response out of Workers Cache, too.
+///
+/// [`HeaderRules::parse`](crate::header_rules::HeaderRules::parse) has an example of rules.
 #[must_use]
 pub fn header_changes<F>(release: ServedRelease<'_>, request: &AssetRequest<'_, F>) -> HeaderChanges {
     let rules = &release.manifest.headers;
@@ -153,6 +193,17 @@ pub fn change_error(lines: &mut FieldLines<'_>, changes: HeaderChanges) {
 
 /// Returns true if a previous release may serve the path: it has an extension, and not that of
 /// a page.
+///
+/// # Examples
+///
+/// ```
+/// use static_assets::AssetPath;
+/// use static_assets::response::may_be_in_previous_release;
+///
+/// assert!(may_be_in_previous_release(&AssetPath::parse("/app.3f8a1c2b.js")));
+/// assert!(!may_be_in_previous_release(&AssetPath::parse("/about")));
+/// assert!(!may_be_in_previous_release(&AssetPath::parse("/about.html")));
+/// ```
 #[must_use]
 pub fn may_be_in_previous_release(path: &AssetPath<'_>) -> bool {
     let Some(path) = path.file() else { return false };
@@ -167,6 +218,35 @@ pub fn may_be_in_previous_release(path: &AssetPath<'_>) -> bool {
 ///
 /// # Errors
 /// As [`from_release`].
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::fields::HeaderSection;
+/// use http_semantics::request_target::RequestTarget;
+/// use static_assets::AssetPath;
+/// use static_assets::manifest::Manifest;
+/// use static_assets::release::Pointer;
+/// use static_assets::response::*;
+///
+/// let pointer = Pointer::parse(r#"{"current": "b", "previous": ["a"], "switchedMs": 0}"#)?;
+/// let manifest = Manifest::parse(
+///     r#"{"version": 1, "id": "a", "createdMs": 0, "files": [
+///         {"p": "/app.3f8a1c2b.js", "b": {"h": "5d1f", "n": 9}, "t": "text/javascript", "m": 0},
+///         {"p": "/sw.js", "b": {"h": "c07a", "n": 9}, "t": "text/javascript", "m": 0}
+///     ]}"#,
+/// )?;
+/// let release = ServedRelease { pointer: &pointer, manifest: &manifest };
+/// let get = |url| {
+///     let (target, fields) = (&RequestTarget::parse(url), &HeaderSection::default());
+///     let path = &AssetPath::parse(&target.path);
+///     from_previous_release(release, &AssetRequest { method: "GET", target, path, fields })
+/// };
+/// // A page of release `a` that is still open needs its script.
+/// assert!(matches!(get("https://example.com/app.3f8a1c2b.js")?, AssetResponse::File(_)));
+/// assert_eq!(get("https://example.com/sw.js")?, AssetResponse::NotFound);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn from_previous_release<'m, F: Fields>(
     release: ServedRelease<'m>,
     request: &AssetRequest<'_, F>,
@@ -192,6 +272,8 @@ enum FileRole {
 /// Returns the response to a path that has no file: the page of a single-page application, or
 /// the nearest `404.html`. [`AssetResponse::NotFound`] if the client does not accept a page, or
 /// the release has none.
+///
+/// [`from_release`] has an example.
 ///
 /// # Errors
 /// As [`from_release`].

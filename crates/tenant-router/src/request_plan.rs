@@ -109,6 +109,40 @@ impl<'a> RequestPlan<'a> {
     ///
     /// # Errors
     /// [`TenantError`] if the request is refused, and so is sent to no upstream.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_semantics::fields::HeaderSection;
+    /// use http_semantics::request_target::RequestTarget;
+    /// use http_semantics::upstream_timeout::UpstreamTimeout;
+    /// use tenant_router::request_plan::{BodyMode, RequestPlan, RoutedRequest, RoutingSettings};
+    /// use tenant_router::storefront_address::{HostMatch, StorefrontAddress};
+    /// use tenant_router::storefront_record::RoutingEntry;
+    /// use tenant_router::visitor::VisitorKey;
+    ///
+    /// let json = r#"{"variants": [
+    ///     {"name": "blue", "origin": "https://blue.example", "weight": 90},
+    ///     {"name": "green", "origin": "https://green.example", "weight": 10}
+    /// ]}"#;
+    /// let entry = RoutingEntry::parse("tea", json, None)?;
+    /// let RoutingEntry::Record(record) = entry else { panic!("it is a storefront") };
+    /// let target = &RequestTarget::parse("https://edge.example/stores/tea/cart");
+    /// let address = StorefrontAddress::of(&HostMatch::Platform, target)?;
+    /// let fields = &HeaderSection::from(&[("content-length", "20")]);
+    /// let request = RoutedRequest { method: "POST", target, fields, has_body: true };
+    /// let (visitor_key, timeout) =
+    ///     (Some(&VisitorKey::derive("secret")), UpstreamTimeout::from_milliseconds(10_000));
+    /// let settings = RoutingSettings { token: None, visitor_key, timeout };
+    /// let plan = RequestPlan::new(&request, &address, &record, &settings, || 7)?;
+    ///
+    /// // A new visitor gets a variant, and a cookie that will give them the same one again.
+    /// assert_eq!((plan.target.variant, plan.others[0].variant), (Some("blue"), Some("green")));
+    /// assert!(plan.set_cookie.unwrap().starts_with("kv-edge-visitor=0000000000000007."));
+    /// // A `POST` is not idempotent, so no other variant gets it if this one fails.
+    /// assert_eq!((plan.body, plan.may_resend), (BodyMode::Buffered, false));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new<F: Fields>(
         request: &RoutedRequest<'a, F>,
         address: &StorefrontAddress<'a>,
@@ -159,6 +193,8 @@ impl<'a> RequestPlan<'a> {
 impl<'a> RequestPlan<'a> {
     /// Returns the request's own upstream and the others that may serve it, best first. The
     /// record's fallback is not among them.
+    ///
+    /// [`RequestPlan::new`] has an example: `target`, and then `others`.
     pub fn targets(&self) -> impl Iterator<Item = RouteTarget<'a>> {
         std::iter::once(self.target).chain(self.others.iter().copied())
     }

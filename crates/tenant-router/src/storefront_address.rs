@@ -68,6 +68,20 @@ impl Hosts {
     /// If `TENANT_DOMAIN` is set, every host names a storefront except those of kv-edge itself
     /// (that domain, `*.workers.dev`, `localhost`, IP addresses, and `PLATFORM_HOSTS`), and except
     /// those below that domain by more than one label, which name nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kv_store::limits::Key;
+    /// use tenant_router::storefront_address::{HostMatch, Hosts};
+    ///
+    /// let hosts = Hosts::parse("shops.example", "admin.example");
+    /// let storefront = |key| HostMatch::Storefront(Key::literal(key));
+    /// assert_eq!(hosts.match_host("tea.shops.example"), storefront("tea"));
+    /// assert_eq!(hosts.match_host("www.tea.example:443"), storefront("domain:www.tea.example"));
+    /// assert_eq!(hosts.match_host("admin.example"), HostMatch::Platform);
+    /// assert_eq!(hosts.match_host("green.tea.shops.example"), HostMatch::Unknown);
+    /// ```
     #[must_use]
     pub fn match_host(&self, authority: &str) -> HostMatch<'static> {
         let Some(suffix) = &self.suffix else { return HostMatch::Platform };
@@ -173,6 +187,15 @@ impl<'a> StorefrontAddress<'a> {
 
 /// Returns the id of a storefront for a header field, without [`DOMAIN_KEY`]. Percent-encodes `%`
 /// and everything that is not visible ASCII.
+///
+/// # Examples
+///
+/// ```
+/// use tenant_router::storefront_address::id_field;
+///
+/// assert_eq!(id_field("domain:www.tea.example"), "www.tea.example");
+/// assert_eq!(id_field("thé"), "th%C3%A9");
+/// ```
 #[must_use]
 pub fn id_field(key: &str) -> Cow<'_, str> {
     const NOT_VISIBLE: &percent_encoding::AsciiSet = &CONTROLS.add(b' ').add(b'%');

@@ -155,6 +155,19 @@ impl RoutingEntry {
     ///
     /// # Errors
     /// [`RecordError`] with the faults, at most 100.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tenant_router::storefront_record::{OriginPolicy, RoutingEntry};
+    ///
+    /// let policy = OriginPolicy::parse("*.shops.example", false);
+    /// let parse = |json| RoutingEntry::parse("tea", json, Some(&policy));
+    /// assert!(parse(r#"{"origin": "https://tea.shops.example", "timeoutMs": 2000}"#).is_ok());
+    /// let error = parse(r#"{"origin": "https://evil.example", "timeout": 2000}"#).unwrap_err();
+    /// let faults: Vec<&str> = error.faults.iter().map(|fault| fault.path.as_str()).collect();
+    /// assert_eq!(faults, ["timeout", "origin"]);
+    /// ```
     pub fn parse(key: &str, json: &str, policy: Option<&OriginPolicy>) -> Result<Self, RecordError> {
         if json.len() > RECORD_BYTES_MAX {
             let problem = format!("it has {} bytes; at most {RECORD_BYTES_MAX} are allowed", json.len());

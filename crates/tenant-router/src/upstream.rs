@@ -60,6 +60,17 @@ impl Upstream {
     /// empty path becomes `/`. Nothing in them can change the host, because the origin ends
     /// before the path, which starts with `/`, and nothing can leave the base path, because dot
     /// segments have been resolved before ([`http_semantics::request_target`]).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tenant_router::upstream::Upstream;
+    ///
+    /// let upstream = Upstream::parse("https://tea.example/shop/")?;
+    /// assert_eq!(upstream.join("//a%2Fb/", Some("x=1")), "https://tea.example/shop//a%2Fb/?x=1");
+    /// assert_eq!(upstream.join("", None), "https://tea.example/shop/");
+    /// # Ok::<(), tenant_router::upstream::InvalidUpstream>(())
+    /// ```
     #[must_use]
     pub fn join(&self, rest: &str, query: Option<&str>) -> String {
         let (mark, query) = query.map_or(("", ""), |query| ("?", query));

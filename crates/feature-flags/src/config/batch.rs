@@ -25,6 +25,16 @@ pub const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// # Errors
 /// [`ConfigError::InvalidBatch`] if the body has another form or names more than [`USERS_MAX`]
 /// users.
+///
+/// # Examples
+///
+/// ```
+/// use feature_flags::config::batch::parse_request;
+///
+/// assert_eq!(parse_request(br#"{"userIds": ["ann", "ben"]}"#)?, ["ann", "ben"]);
+/// assert!(parse_request(br#"{"users": ["ann"]}"#).is_err());
+/// # Ok::<(), feature_flags::config::ConfigError>(())
+/// ```
 pub fn parse_request(body: &[u8]) -> Result<Vec<String>, ConfigError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -50,6 +60,19 @@ pub struct BatchEntry<'a> {
 
 impl<'a> BatchEntry<'a> {
     /// Returns the entry of a user. `record` is `None` if there is no record to show.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use feature_flags::config::batch::BatchEntry;
+    /// use feature_flags::config::config_source::ConfigSource;
+    /// use feature_flags::config::user_record::UserRecord;
+    ///
+    /// let record = UserRecord::parse(r#"{"credit": 1.50}"#)?;
+    /// let json = serde_json::to_string(&BatchEntry::new(ConfigSource::Record, Some(&record)))?;
+    /// assert_eq!(json, r#"{"source":"record","config":{"credit": 1.50}}"#);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[expect(
         clippy::expect_used,
         clippy::missing_panics_doc,

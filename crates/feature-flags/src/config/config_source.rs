@@ -3,6 +3,20 @@
 use kv_store::record_cache::RecordState;
 
 /// Where a user's configuration comes from.
+///
+/// # Examples
+///
+/// ```
+/// use feature_flags::config::config_source::ConfigSource;
+/// use kv_store::record_cache::RecordState;
+///
+/// // KV fails, and memory still has the user's record.
+/// assert_eq!(ConfigSource::of_record(RecordState::Stale).field(), Some("stale"));
+/// // KV has a broken record, and memory none: nothing is known of the user.
+/// assert_eq!(ConfigSource::of_no_record(RecordState::LastKnownGood), ConfigSource::Default);
+/// // The usual case is not worth a header field.
+/// assert_eq!(ConfigSource::of_record(RecordState::Current).field(), None);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConfigSource {
     /// The user's own record.

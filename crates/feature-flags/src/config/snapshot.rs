@@ -142,6 +142,18 @@ impl Snapshot {
     /// # Errors
     /// [`BrokenRecord`] if the text is longer than [`BYTES_MAX`], is not a JSON object with
     /// `format` 1 and an object `records`, or names an id twice.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use feature_flags::config::snapshot::Snapshot;
+    ///
+    /// let text = r#"{"format": 1, "records": {"ann": {"plan": "pro"}, "ben": {}}}"#;
+    /// let snapshot = Snapshot::parse(text.to_owned())?;
+    /// assert_eq!(snapshot.record("ann"), Some(r#"{"plan": "pro"}"#));
+    /// assert_eq!(snapshot.record("eve"), None);
+    /// # Ok::<(), kv_store::record::BrokenRecord>(())
+    /// ```
     pub fn parse(text: String) -> Result<Self, BrokenRecord> {
         if text.len() > BYTES_MAX {
             return Err(BrokenRecord::of_kind("a snapshot of more than 10 MiB"));
@@ -194,6 +206,16 @@ impl Snapshot {
     /// Returns the part of the text that identifies the snapshot: all that precedes its
     /// records, if that is less than 512 bytes and includes a `hash` of 32 characters, and the
     /// whole text otherwise. So two snapshots can be compared without comparing 10 MiB.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use feature_flags::config::snapshot::Snapshot;
+    ///
+    /// let head = r#"{"format":1,"hash":"2cf24dba5fb0a30e26e83b2ac5b9e29e","#;
+    /// let text = format!(r#"{head}"records":{{"ann":{{"plan":"pro"}}}}}}"#);
+    /// assert_eq!(Snapshot::identity(&text), head);
+    /// ```
     #[must_use]
     pub fn identity(text: &str) -> &str {
         #[derive(Deserialize)]

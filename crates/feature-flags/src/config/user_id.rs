@@ -121,6 +121,17 @@ impl UserIdFrom {
 ///
 /// # Errors
 /// [`KeyError`] if Workers KV does not accept such a key.
+///
+/// # Examples
+///
+/// ```
+/// use feature_flags::config::user_id::key;
+/// use kv_store::limits::KeyError;
+///
+/// assert_eq!(key("users/", "ann")?.as_str(), "users/ann");
+/// assert_eq!(key("", ""), Err(KeyError::Empty));
+/// # Ok::<(), KeyError>(())
+/// ```
 pub fn key<'a>(prefix: &str, id: impl Into<Cow<'a, str>>) -> Result<Key<'a>, KeyError> {
     let id = id.into();
     Key::new(if prefix.is_empty() { id } else { Cow::Owned(format!("{prefix}{id}")) })

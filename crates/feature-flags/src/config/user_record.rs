@@ -24,6 +24,18 @@ impl UserRecord {
     /// a boolean. A snapshot is an error, too: it holds the records of all users, and a Worker
     /// whose `CONFIG_SNAPSHOT` names another key would otherwise give it to anybody who uses
     /// its key as a user id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use feature_flags::config::user_record::UserRecord;
+    ///
+    /// let record = UserRecord::parse(r#"{"preview_features_enabled": true, "plan": "pro"}"#)?;
+    /// assert!(record.has_preview());
+    /// assert_eq!(record.members()["plan"], "pro");
+    /// assert!(UserRecord::parse(r#"{"preview_features_enabled": "yes"}"#).is_err());
+    /// # Ok::<(), kv_store::record::BrokenRecord>(())
+    /// ```
     pub fn parse(json: &str) -> Result<Self, BrokenRecord> {
         if is_snapshot(json) {
             return Err(BrokenRecord::of_kind("a snapshot, which is no user's record"));

@@ -43,6 +43,8 @@ pub fn parse_request(body: &[u8], prefix: &str) -> Result<EvaluationContext, Ofr
 
 /// Parses an evaluation context, the member `context` of a request.
 ///
+/// [`parse_request`] has an example.
+///
 /// # Errors
 /// [`ErrorCode::InvalidContext`] if it is not an object or its targeting key cannot be a user id.
 pub fn parse_context(context: Value, prefix: &str) -> Result<EvaluationContext, OfrepError> {

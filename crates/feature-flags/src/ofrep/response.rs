@@ -91,6 +91,21 @@ pub fn bulk(definitions: &Definitions, subject: &Subject<'_>) -> BulkEvaluation 
 
 /// Returns the JSON of an error: the schemas `evaluationFailure` and `flagNotFound` for a flag,
 /// and `bulkEvaluationFailure` without one.
+///
+/// # Examples
+///
+/// ```
+/// use feature_flags::ofrep::{OfrepError, error_json};
+/// use serde_json::{Value, json};
+///
+/// let error = OfrepError::flag_not_found();
+/// let body: Value = serde_json::from_str(&error_json(Some("new-checkout"), &error))?;
+/// let details = "there is no flag of this name";
+/// let expected =
+///     json!({"key": "new-checkout", "errorCode": "FLAG_NOT_FOUND", "errorDetails": details});
+/// assert_eq!(body, expected);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[must_use]
 pub fn error_json(flag: Option<&str>, error: &OfrepError) -> String {
     let mut json = String::from("{");
@@ -109,6 +124,8 @@ pub fn error_json(flag: Option<&str>, error: &OfrepError) -> String {
 
 /// Returns true if `If-None-Match` has the entity tag, so that the response is a 304. The
 /// protocol applies the field to this POST as RFC 9110 §13.1.2 does to a GET.
+///
+/// [`bulk`] has an example.
 #[must_use]
 pub fn is_not_modified(if_none_match: Option<&str>, etag: &str) -> bool {
     let validators = Validators { etag: Some(etag), last_modified_ms: None, received_ms: u64::MAX };

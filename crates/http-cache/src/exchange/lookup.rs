@@ -150,6 +150,25 @@ impl<B> Lookup<B> {
 /// # Errors
 /// [`MissReason::Absent`] for a record of another version, or from before an invalidation;
 /// [`MissReason::Broken`] if it does not parse, or is no response that can be sent.
+///
+/// # Examples
+///
+/// ```
+/// use http_cache::exchange::{MissReason, usable_record};
+/// use http_cache::memory_cache::MemoryCache;
+/// use http_cache::stored_response::StoredMetadata;
+/// use kv_store::limits::Key;
+///
+/// let mut memory: MemoryCache<Vec<u8>> = MemoryCache::new(4096, 4096, 4096);
+/// let key = Key::literal("GET https://example.com/tea");
+/// let head = StoredMetadata::unknown(1000).to_json();
+/// assert!(usable_record(&memory, &key, Some(&head), None, 2000).is_ok());
+///
+/// // A `POST` to the URL succeeds, and KV still shows what was stored before.
+/// memory.invalidate(key.as_str(), 3000);
+/// let record = usable_record(&memory, &key, Some(&head), None, 4000);
+/// assert_eq!(record, Err(MissReason::Absent));
+/// ```
 pub fn usable_record<H: Clone>(
     memory: &MemoryCache<H>,
     key: &Key<'_>,

@@ -27,6 +27,8 @@ const HEAD_BYTES: usize = 1024;
 /// mark, of the `charset` of its `Content-Type`, of what its first 1024 bytes declare, or UTF-8,
 /// in this order. `encoding` returns the name of the encoding for a label; a label that names
 /// none is ignored.
+///
+/// [The module](self) has an example.
 #[must_use]
 pub fn sniff(page: &[u8], content_type: Option<&str>, encoding: impl Fn(&str) -> Option<String>) -> String {
     // The label of most pages is the name.
@@ -40,6 +42,14 @@ pub fn sniff(page: &[u8], content_type: Option<&str>, encoding: impl Fn(&str) ->
 }
 
 /// Returns the text of a page in UTF-8, with U+FFFD in place of what is not UTF-8.
+///
+/// # Examples
+///
+/// ```
+/// use http_cache::page_view::charset::decode_utf_8;
+///
+/// assert_eq!(decode_utf_8(b"K\xe4se".to_vec()), "K\u{fffd}se");
+/// ```
 #[must_use]
 pub fn decode_utf_8(page: Vec<u8>) -> String {
     String::from_utf8(page).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())

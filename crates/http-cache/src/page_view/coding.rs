@@ -25,6 +25,17 @@ impl PageCoding {
     /// # Errors
     /// [`CacheError::ContentCoding`] for a coding that is not supported, and for more than
     /// three.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_cache::page_view::PageCoding;
+    ///
+    /// // The server compressed the page with Brotli, and a proxy the result with gzip.
+    /// let codings = PageCoding::of_page(Some("br, gzip"))?;
+    /// assert_eq!(codings, [PageCoding::Gzip, PageCoding::Brotli]);
+    /// # Ok::<(), http_cache::error::CacheError>(())
+    /// ```
     pub fn of_page(content_encoding: Option<&str>) -> Result<Vec<Self>, CacheError> {
         let mut codings = Vec::new();
         for name in content_encoding.unwrap_or_default().split(',').map(str::trim).rev() {

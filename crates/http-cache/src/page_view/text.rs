@@ -22,6 +22,17 @@ impl PageText {
     /// the documented example.
     ///
     /// The time is linear in the length of the page, whatever is in it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_cache::page_view::PageText;
+    ///
+    /// let page = "<title>Tea</title><body><h1>Green&nbsp;tea</h1><script>track()</script>Fresh";
+    /// let text = PageText::of_html(page);
+    /// assert_eq!(text.title.as_deref(), Some("Tea"));
+    /// assert_eq!(text.content.as_deref(), Some("Green tea Fresh"));
+    /// ```
     #[must_use]
     pub fn of_html(page: &str) -> Self {
         let mut reader = TextReader {

@@ -67,12 +67,26 @@ pub enum WriterReply {
 ///
 /// # Errors
 /// The message cannot be written as JSON. All messages of this module can.
+///
+/// # Examples
+///
+/// ```
+/// use kv_store::key_writer::message::{WriterRequest, from_field, to_field};
+///
+/// let request = WriterRequest::Read { key: "thé".to_owned() };
+/// let field = to_field(&request)?;
+/// assert!(field.is_ascii(), "{field}");
+/// assert_eq!(from_field(&field), Ok(request));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 pub fn to_field(message: &impl Serialize) -> Result<String, serde_json::Error> {
     let json = serde_json::to_string(message)?;
     Ok(utf8_percent_encode(&json, ENCODED).to_string())
 }
 
 /// Parses a message.
+///
+/// [`to_field`] has an example.
 ///
 /// # Errors
 /// The field is not a message. The text is for the log.

@@ -43,6 +43,19 @@ impl Backoff {
     ///
     /// # Errors
     /// The reason for giving up. It is never [`GaveUp::Budget`], which the caller decides.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kv_store::retry::{Backoff, FailureClass, GaveUp};
+    ///
+    /// let class = FailureClass::Unavailable { retry_after_ms: None };
+    /// // The ceilings are 1, 2 and 4 seconds; the waits are random parts of them.
+    /// let waits = [1, 2, 3].map(|tries| Backoff::PUT.next_wait_ms(class, tries, 60_000, 0.5));
+    /// assert_eq!(waits, [Ok(500), Ok(1000), Ok(2000)]);
+    /// let wait = Backoff::PUT.next_wait_ms(class, 4, 1000, 0.5);
+    /// assert_eq!(wait, Err(GaveUp::Deadline), "it would end after the deadline");
+    /// ```
     pub fn next_wait_ms(&self, class: FailureClass, tries: u32, left_ms: u64, random: f64) -> Result<u64, GaveUp> {
         let retry_after_ms = match class {
             FailureClass::Permanent => return Err(GaveUp::Permanent),

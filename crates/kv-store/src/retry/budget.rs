@@ -5,6 +5,18 @@ use super::FailureClass;
 /// A token bucket for retries, shared by everything that one isolate, or one call of the tool,
 /// retries. During an outage, after the 50 retries of a full bucket, they stay below about a tenth
 /// of the successful calls plus half a call a second, so they do not multiply the load.
+///
+/// # Examples
+///
+/// ```
+/// use kv_store::retry::{Budget, FailureClass};
+///
+/// let outage = FailureClass::Unavailable { retry_after_ms: None };
+/// let mut budget = Budget::new();
+/// assert_eq!((0..1000).filter(|_| budget.spend(outage, 0)).count(), 50);
+/// // Two seconds later there is one retry more.
+/// assert_eq!((0..1000).filter(|_| budget.spend(outage, 2000)).count(), 1);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Budget {
     tokens: u32,

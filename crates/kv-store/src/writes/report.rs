@@ -39,6 +39,8 @@ impl Attempt {
     }
 
     /// Returns the result of write number `attempt` with retries.
+    ///
+    /// [`RunReport::new`] has an example.
     #[must_use]
     pub fn retried(attempt: u32, outcome: &Result<(), (StoreError, GaveUp)>) -> Self {
         let error = outcome.as_ref().err().map(|(error, gave_up)| AttemptError::new(error, Some(gave_up.reason())));
