@@ -281,8 +281,8 @@ impl<'p> Route<'p> {
 
 /// Returns what follows a prefix of the path, if the prefix ends at a segment.
 #[cfg(feature = "request-bodies")]
-fn strip_segments<'p>(segment: &str, path: &'p str) -> Option<&'p str> {
-    path.strip_prefix(segment).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+fn strip_segments<'p>(prefix: &str, path: &'p str) -> Option<&'p str> {
+    path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]

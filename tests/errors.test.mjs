@@ -86,8 +86,8 @@ for (const [path, status, code] of errors) {
       "Application/JSON",
     ]) {
       const problem = assertProblem(await send(worker, path, { headers: { Accept: accept } }), status, code);
-      for (const accept of [undefined, "*/*", "text/plain", "text/html,application/xhtml+xml,*/*;q=0.8", "image/png"]) {
-        const headers = accept === undefined ? {} : { Accept: accept };
+      for (const other of [undefined, "*/*", "text/plain", "text/html,application/xhtml+xml,*/*;q=0.8", "image/png"]) {
+        const headers = other === undefined ? {} : { Accept: other };
         assertPlainError(await send(worker, path, { headers }), status, problem.detail);
       }
     }

@@ -49,7 +49,7 @@ const upstreamErrors = [...Object.entries(statuses), ...Object.entries(unreachab
  * Returns a stored resource that has been stale for 50 seconds, and whose upstream sends this
  * response from now on, or these in turn. `directives` follow `max-age=100` in its Cache-Control.
  */
-async function staleFor(directives, script, lines = []) {
+async function staleResource(directives, script, lines = []) {
   const page = resource([{ headers: [`Cache-Control: max-age=100${directives}`, ...lines], closes: true }, ...[script].flat()]);
   await page.getAndStore();
   await advanceClock(150);
@@ -58,7 +58,7 @@ async function staleFor(directives, script, lines = []) {
 
 test("stale-while-revalidate: the response does not wait for the upstream, and is fresh after its refresh", async () => {
   const held = gate();
-  const page = await staleFor(", stale-while-revalidate=100", { headers: freshFor(100), until: held.promise });
+  const page = await staleResource(", stale-while-revalidate=100", { headers: freshFor(100), until: held.promise });
   const stale = await page.get();
   assertHit(stale, "1", WHILE);
   assertAboutSeconds(parseCacheStatus(stale).ttl, -50, "ttl");
@@ -72,7 +72,7 @@ test("stale-while-revalidate: the response does not wait for the upstream, and i
 
 test("stale-while-revalidate: one of many requests refreshes", async () => {
   const held = gate();
-  const page = await staleFor(", stale-while-revalidate=100", { headers: freshFor(100), until: held.promise });
+  const page = await staleResource(", stale-while-revalidate=100", { headers: freshFor(100), until: held.promise });
   for (let rounds = 0; rounds < 3; rounds += 1) {
     const responses = await Promise.all(Array.from({ length: 10 }, () => page.get()));
     for (const response of responses) assertHit(response, "1", WHILE);
@@ -84,7 +84,7 @@ test("stale-while-revalidate: one of many requests refreshes", async () => {
 });
 
 test("stale-while-revalidate: the refresh is a validation if there is a validator", async () => {
-  const page = await staleFor(", stale-while-revalidate=100", { status: 304, headers: freshFor(100, 'ETag: "a"') }, ['ETag: "a"']);
+  const page = await staleResource(", stale-while-revalidate=100", { status: 304, headers: freshFor(100, 'ETag: "a"') }, ['ETag: "a"']);
   assertHit(await page.get(), "1", WHILE);
   await page.waitUntilStored(2);
   assert.equal(page.requests[1].field("If-None-Match"), '"a"');
@@ -96,7 +96,7 @@ test("stale-while-revalidate: the refresh is a GET of the whole, even for a Rang
     ["HEAD", {}],
     ["GET", { Range: "bytes=0-0", "If-None-Match": '"x"' }],
   ]) {
-    const page = await staleFor(", stale-while-revalidate=100", { headers: freshFor(100) });
+    const page = await staleResource(", stale-while-revalidate=100", { headers: freshFor(100) });
     assertHit(await page.request(method, { headers }), undefined, WHILE);
     await page.waitUntilStored(2);
     assert.equal(page.requests[1].method, "GET");
@@ -106,13 +106,13 @@ test("stale-while-revalidate: the refresh is a GET of the whole, even for a Rang
 });
 
 test("stale-while-revalidate: past its window the response waits for the upstream", async () => {
-  const page = await staleFor(", stale-while-revalidate=40", { headers: freshFor(100) });
+  const page = await staleResource(", stale-while-revalidate=40", { headers: freshFor(100) });
   assertForwarded(await page.get(), "stale", "2");
 });
 
 test("stale-while-revalidate: a request that limits the age does not get a stale response", async () => {
   for (const directive of ["max-age=120", "no-cache", "min-fresh=1"]) {
-    const page = await staleFor(", stale-while-revalidate=100", { headers: freshFor(100) });
+    const page = await staleResource(", stale-while-revalidate=100", { headers: freshFor(100) });
     assertForwarded(await page.get({ "Cache-Control": directive }), "stale", "2");
   }
 });
@@ -123,7 +123,7 @@ for (const [name, trouble] of [
   ["no response in time", { hangs: true }],
 ]) {
   test(`stale-while-revalidate: after a failed refresh (${name}) the stored response stays, and the next refresh backs off`, async () => {
-    const page = await staleFor(", stale-while-revalidate=100000", [trouble, { headers: freshFor(100) }]);
+    const page = await staleResource(", stale-while-revalidate=100000", [trouble, { headers: freshFor(100) }]);
     assertHit(await page.get(), "1", WHILE);
     await page.waitForRequests(2);
     await sleep(trouble.hangs ? TIMEOUT_MS + 300 : 100);
@@ -141,20 +141,20 @@ for (const [name, trouble] of [
 for (const forbids of ["must-revalidate", "proxy-revalidate", "s-maxage=100", "no-cache"]) {
   test(`${forbids} forbids every stale response`, async () => {
     const directives = `, stale-while-revalidate=100, stale-if-error=100, ${forbids}`;
-    const slow = await staleFor(directives, { headers: freshFor(100) }, ['ETag: "a"']);
+    const slow = await staleResource(directives, { headers: freshFor(100) }, ['ETag: "a"']);
     assertForwarded(await slow.get(), "stale", "2");
-    const failing = await staleFor(directives, statuses[503], ['ETag: "a"']);
+    const failing = await staleResource(directives, statuses[503], ['ETag: "a"']);
     const response = await failing.get({ "Cache-Control": "max-stale, stale-if-error=100" });
     assert.equal(response.status, 503);
     assert.equal(response.text, "the upstream's words");
-    const gone = await staleFor(directives, { breaksAt: "head" }, ['ETag: "a"']);
+    const gone = await staleResource(directives, { breaksAt: "head" }, ['ETag: "a"']);
     assertProblem(await gone.getForJson(), 502, "upstream_failed");
   });
 }
 
 for (const [name, script] of upstreamErrors) {
   test(`stale-if-error: ${name} gets the stale response`, async () => {
-    const page = await staleFor(", stale-if-error=100", script);
+    const page = await staleResource(", stale-if-error=100", script);
     const response = await page.get();
     assertHit(response, "1", ERROR);
     assert.equal(response.status, 200);
@@ -176,7 +176,7 @@ test("stale-if-error: a refused connection gets the stale response, also for HEA
 
 for (const status of [400, 401, 403, 404, 410, 429, 501]) {
   test(`stale-if-error: ${status} is not an error: it is passed on`, async () => {
-    const page = await staleFor(", stale-if-error=100", { status });
+    const page = await staleResource(", stale-if-error=100", { status });
     const response = await page.get();
     assert.equal(response.status, status);
     assertForwarded(response, "stale", "2", { "fwd-status": status });
@@ -184,16 +184,16 @@ for (const status of [400, 401, 403, 404, 410, 429, 501]) {
 }
 
 test("stale-if-error: past its window the error is passed on, or reported", async () => {
-  const failing = await staleFor(", stale-if-error=40", statuses[500]);
+  const failing = await staleResource(", stale-if-error=40", statuses[500]);
   assert.equal((await failing.get()).status, 500);
   for (const { script, problem: expected } of Object.values(unreachable)) {
-    assertProblem(await (await staleFor(", stale-if-error=40", script)).getForJson(), ...expected);
+    assertProblem(await (await staleResource(", stale-if-error=40", script)).getForJson(), ...expected);
   }
 });
 
 for (const [name, script] of upstreamErrors) {
   test(`without the directive ${name} is not hidden by a stale response`, async () => {
-    const page = await staleFor("", script);
+    const page = await staleResource("", script);
     if (name in unreachable) {
       assertProblem(await page.getForJson(), ...unreachable[name].problem);
       return;
@@ -205,14 +205,14 @@ for (const [name, script] of upstreamErrors) {
 }
 
 test("a request may allow a stale response in place of an error", async () => {
-  const page = await staleFor("", statuses[500]);
+  const page = await staleResource("", statuses[500]);
   assertHit(await page.get({ "Cache-Control": "stale-if-error=100" }), "1", ERROR);
   await advanceClock(100);
   assert.equal((await page.get({ "Cache-Control": "stale-if-error=100" })).status, 500);
 });
 
 test("a hanging upstream is waited for once: the next time the stale response is sent at once", async () => {
-  const page = await staleFor(", stale-if-error=100000", { hangs: true });
+  const page = await staleResource(", stale-if-error=100000", { hangs: true });
   assertHit(await page.get(), "1", ERROR);
   assert.equal(page.requestCount, 2);
   for (let asked = 0; asked < 5; asked += 1) assertHit(await page.get(), "1", ERROR);
@@ -221,7 +221,7 @@ test("a hanging upstream is waited for once: the next time the stale response is
 
 test("the backoff from a failing upstream grows to a minute at most, and ends with a response", async () => {
   const failures = Array(7).fill({ breaksAt: "head" });
-  const page = await staleFor(", stale-if-error=100000", [...failures, { headers: freshFor(100) }]);
+  const page = await staleResource(", stale-if-error=100000", [...failures, { headers: freshFor(100) }]);
   for (let failed = 1; failed <= 6; failed += 1) {
     assertHit(await page.get(), "1", ERROR);
     assert.equal(page.requestCount, failed + 1, `try ${failed}`);
@@ -257,7 +257,7 @@ test("with nothing stored an upstream's error is passed on, and a missing respon
 
 test("a POST is sent once, and its failure is reported, whatever is stored", async () => {
   for (const [status, code, script] of [[502, "upstream_failed", { breaksAt: "head" }]]) {
-    const page = await staleFor(", stale-if-error=100", script);
+    const page = await staleResource(", stale-if-error=100", script);
     const response = await page.request("POST", { body: "x", headers: { Accept: "application/json" } });
     assertProblem(response, status, code);
     assert.equal(page.requestCount, 2);
@@ -336,7 +336,7 @@ test("long bodies and ranges are served stale too", async () => {
 });
 
 test("a failed validation leaves the stored response", async () => {
-  const page = await staleFor(", stale-if-error=100", [statuses[500], { status: 304, headers: freshFor(100, 'ETag: "a"') }], ['ETag: "a"']);
+  const page = await staleResource(", stale-if-error=100", [statuses[500], { status: 304, headers: freshFor(100, 'ETag: "a"') }], ['ETag: "a"']);
   assertHit(await page.get(), "1", ERROR);
   await advanceClock(30);
   assertForwarded(await page.get(), "stale", "1", { "fwd-status": 304 });

@@ -97,12 +97,12 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Returns the most bytes that it takes if so many names are counted: the minutes that wait,
+    /// Returns the most bytes that it takes if so many routes are counted: the minutes that wait,
     /// as many that are on their way, and the current one. Nodes of the maps may be half empty.
     #[must_use]
-    pub const fn bytes_max(names: usize) -> usize {
+    pub const fn bytes_max(routes: usize) -> usize {
         let statuses = STATUSES_MAX * size_of::<(u16, u64)>();
-        (2 * WAITING_MINUTES_MAX + 1) * names * 2 * (size_of::<(Cow<'static, str>, Counts)>() + statuses)
+        (2 * WAITING_MINUTES_MAX + 1) * routes * 2 * (size_of::<(Cow<'static, str>, Counts)>() + statuses)
     }
 
     /// Notes that work begins at this time, in milliseconds since the Unix epoch: what is counted

@@ -52,8 +52,8 @@ pub(super) async fn handle(request: &ConsoleRequest<'_>) -> Result<Response, Req
         try_join(purges::listed(request.context), variant_keys(&store, &url)).await?;
     let now_ms = Clock.now_ms();
     let of_page = stored(&store, page, Some(DEFAULT_LIFETIME_MS), now_ms);
-    let others = std::iter::once(key).chain(variants).map(|key| stored(&store, key, None, now_ms));
-    let (mut found, page) = join(join_all(others), of_page).await;
+    let responses = std::iter::once(key).chain(variants).map(|key| stored(&store, key, None, now_ms));
+    let (mut found, page) = join(join_all(responses), of_page).await;
     found.push(page);
     let found: Vec<_> = found.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
     let variants = inspect(&url, &found, &purges, now_ms);
