@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use http_semantics::accept_encoding::ContentCoding;
 use http_semantics::content_hash;
+use http_semantics::timestamp::rfc_3339;
 use ignore::gitignore::Gitignore;
 use kv_store::limits::VALUE_BYTES_MAX;
 use kv_store::record::to_json;
@@ -196,24 +197,8 @@ pub(super) fn check_length(manifest: &Manifest, length: usize) -> Result<(), Man
 /// Returns the id of a release: the time at which it was pushed, to the second (UTC), and the
 /// first digits of its content hash.
 pub(super) fn id(now_ms: u64, content_hash: &str) -> String {
-    let seconds = now_ms / 1000;
-    let (year, month, day) = date(seconds / 86400);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let content = &content_hash[..8];
-    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z-{content}")
-}
-
-/// Returns year, month and day of a day since 1970-01-01. Counts in eras of 400 years that begin
-/// in March, so that the leap day comes last.
-fn date(days: u64) -> (u64, u64, u64) {
-    const ERA: u64 = 146_097;
-    const BEFORE_1970: u64 = 719_468;
-    let (era, day) = ((days + BEFORE_1970) / ERA, (days + BEFORE_1970) % ERA);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
-    (era * 400 + year + u64::from(month <= 2), month, day)
+    let pushed = rfc_3339(now_ms / 1000).replace(['-', ':'], "");
+    format!("{pushed}-{}", &content_hash[..8])
 }
 
 /// Returns the values that KV must have before the manifest, each once, in the order of the
