@@ -279,7 +279,8 @@ impl<'p> Route<'p> {
     }
 }
 
-/// Returns what follows a prefix of the path, if the prefix ends at a segment.
+/// Returns what follows a prefix of the path, if the prefix ends at a segment. (Each job with such
+/// a route also reads bodies of requests.)
 #[cfg(feature = "request-bodies")]
 fn strip_segments<'p>(prefix: &str, path: &'p str) -> Option<&'p str> {
     path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))

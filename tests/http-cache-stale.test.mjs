@@ -256,12 +256,10 @@ test("with nothing stored an upstream's error is passed on, and a missing respon
 });
 
 test("a POST is sent once, and its failure is reported, whatever is stored", async () => {
-  for (const [status, code, script] of [[502, "upstream_failed", { breaksAt: "head" }]]) {
-    const page = await staleResource(", stale-if-error=100", script);
-    const response = await page.request("POST", { body: "x", headers: { Accept: "application/json" } });
-    assertProblem(response, status, code);
-    assert.equal(page.requestCount, 2);
-  }
+  const page = await staleResource(", stale-if-error=100", { breaksAt: "head" });
+  const response = await page.request("POST", { body: "x", headers: { Accept: "application/json" } });
+  assertProblem(response, 502, "upstream_failed");
+  assert.equal(page.requestCount, 2);
 });
 
 /** Makes an upstream fail five times at once, each at its own path. */

@@ -72,7 +72,7 @@ const locations = [
   ["/outside?x#f", "ORIGIN/outside?x#f"],
   ["/based", "ORIGIN/based"],
   ["../../outside", "ORIGIN/outside"],
-  // /admin would reach the other backend, which has that path.
+  // /admin would reach the other upstream, which has that path.
   ["ORIGIN/base/admin/x", "ORIGIN/base/admin/x"],
   ["ADMIN/admin/x", "VISITOR/admin/x"],
   ["ADMIN/other", "ADMIN/other"],
@@ -103,7 +103,7 @@ test("a Location whose path begins with two slashes does not redirect to another
   assert.equal((await getFromUpstream(way, ["Location: /base//evil.example/x"])).headers.location, `${way.visitor}//evil.example/x`);
 });
 
-test("every Location at a backend without a base is rewritten", async () => {
+test("every Location at an upstream without a base is rewritten", async () => {
   for (const way of [byPath("root"), byHost("root")]) {
     const absolute = await getFromUpstream(way, [`Location: ${upstream.origin}/x/y?z`], { base: "" });
     assert.equal(absolute.headers.location, `${way.visitor}/x/y?z`);
@@ -111,7 +111,7 @@ test("every Location at a backend without a base is rewritten", async () => {
   }
 });
 
-test("a Location at the route's backend is rewritten too", async () => {
+test("a Location at the route's upstream is rewritten too", async () => {
   for (const way of [byPath(), byHost()]) {
     const response = await getFromUpstream(way, ["Location: /admin/login"], { base: "", at: admin, path: "/admin/page" });
     assert.equal(response.headers.location, `${way.prefix}/admin/login`);
@@ -298,9 +298,10 @@ for (const [framing, body] of [
   }
 }
 
-// workerd reads bytes over 0x7F that are not UTF-8 as U+FFFD; only fields that are passed on keep
-// them.
-/** Returns the values of a field, its bytes read as Latin-1. */
+/**
+ * Returns the values of a field, its bytes read as Latin-1. workerd reads bytes over 0x7F that are
+ * not UTF-8 as U+FFFD; only fields that are passed on keep them.
+ */
 async function bytesOf(path, name, headers = []) {
   const { hostname, port } = worker.directUrl;
   const lines = [`GET ${path} HTTP/1.1`, ...(headers.length ? headers : [`Host: ${hostname}:${port}`]), "Connection: close"];

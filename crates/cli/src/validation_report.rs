@@ -22,7 +22,7 @@ const LINES_MAX: usize = 200;
 /// A problem in a file, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Finding {
-    /// The key of the record; None for a file that is a single record, and outside of records.
+    /// The key of the record; `None` for a file that is a single record, and outside of records.
     key: Option<String>,
     /// The path in the record, or in the file if there is no key; empty for the whole.
     path: String,

@@ -56,7 +56,8 @@ pub enum NegotiatedCoding {
     Identity,
     /// The body in this coding.
     Encoded(ContentCoding),
-    /// The client accepts no available form: 406 (RFC 9110 §15.5.7).
+    /// The client accepts neither a coding that is available nor the body without one: 406 (RFC
+    /// 9110 §15.5.7).
     NotAcceptable,
 }
 
@@ -96,8 +97,10 @@ impl AcceptEncoding {
         parsed
     }
 
-    /// Selects one form of a body, given the length of each in bytes: the highest weight first,
-    /// then the smallest length, then the body without a coding, then the order that is given.
+    /// Selects the coding of a body. `identity_length` is its length without a coding, and
+    /// `encoded` has its length in each coding that is available, in bytes. The highest weight
+    /// comes first, then the smallest length, then the body without a coding, then the order of
+    /// `encoded`.
     ///
     /// If the field lists neither `identity` nor `*`, a body without a coding is acceptable, but
     /// it comes after every accepted coding.

@@ -158,10 +158,10 @@ pub struct KeysQuery<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Reads a request. Empty segments of the path are ignored, because clients join a base URL
-    /// that ends in `/`; but a namespace with nothing but a slash after it is an error, because
-    /// the key `..` would become that. What follows `/values/` and `/metadata/` is the key,
-    /// decoded once.
+    /// Reads a request. What follows `/values/` and `/metadata/` is the key, decoded once. Empty
+    /// segments of the path are ignored, because clients join a base URL that ends in `/`. But a
+    /// path that ends with the slash after a namespace is an error: it may be what a parser of
+    /// URLs made of `/values/..`, the value of the key `..`.
     ///
     /// # Errors
     /// [`KvApiError`] if no endpoint has this path, the path has other methods, or the path or the

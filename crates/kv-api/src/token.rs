@@ -1,6 +1,6 @@
-//! Tokens that carry their scope: JSON Web Tokens (RFC 7519) with HMAC-SHA-256. A Worker checks
-//! one without a read of the token; only the list of revoked ones is in KV. What such a token
-//! allows is in [`crate::access`].
+//! Tokens that carry their scope: JSON Web Tokens (RFC 7519) with HMAC-SHA-256. A Worker needs
+//! only its secret to check one; KV has nothing but the list of revoked ones. [`crate::access`]
+//! says what a token allows.
 
 use std::collections::HashSet;
 

@@ -29,8 +29,8 @@ enum StoreErrorKind {
 
 impl StoreError {
     /// Classifies a message of the runtime by its status: `KV <operation> failed: <status>
-    /// <reason>`, or `KV <operation>() limit exceeded for the day.` Another try would not mend
-    /// `Too many …`; after any other message it may succeed.
+    /// <reason>`, or `KV <operation>() limit exceeded for the day.` After `Too many …` another try
+    /// fails, too; after any other message it may succeed.
     ///
     /// # Examples
     ///
@@ -64,8 +64,8 @@ impl StoreError {
         Self { message, kind }
     }
 
-    /// Returns an error that another try would not mend, such as a call that the runtime refuses,
-    /// or a value that is broken.
+    /// Returns an error after which another try fails, too, such as a call that the runtime
+    /// refuses, or a value that is broken.
     #[must_use]
     pub fn permanent(message: impl Into<String>) -> Self {
         Self { message: message.into(), kind: StoreErrorKind::Permanent }

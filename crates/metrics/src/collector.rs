@@ -9,8 +9,8 @@ use crate::counts::{Counts, RouteCounts, add_all};
 /// How long an isolate counts before it hands its counts over, in milliseconds.
 pub const INTERVAL_MS: u64 = 10_000;
 
-/// The most minutes that wait to be handed over. If the object fails for longer, the oldest two
-/// become one: no count is lost, and the time of some is less exact.
+/// The most minutes that wait to be handed over. If the Durable Object fails for longer, the
+/// oldest two become one: no count is lost, and the time of some is less exact.
 const WAITING_MINUTES_MAX: usize = 60;
 
 /// How many statuses a route may respond with in one minute, as [`Collector::bytes_max`] counts.
@@ -28,7 +28,7 @@ pub struct MinuteCounts {
     pub routes: RouteCounts,
 }
 
-/// Counts on their way from an isolate to the object.
+/// Counts on their way from an isolate to the Durable Object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandOver {
     /// The id of the isolate.
@@ -49,11 +49,11 @@ pub enum HandOverTime {
         /// That time, in milliseconds since the Unix epoch.
         due_ms: u64,
     },
-    /// Somebody else waits for that time.
+    /// An earlier request waits for that time already.
     Scheduled,
 }
 
-/// Counts what an isolate does, and keeps it until the object has it.
+/// Counts what an isolate does, and keeps the counts until the Durable Object has them.
 ///
 /// # Examples
 ///
@@ -79,7 +79,7 @@ pub enum HandOverTime {
 pub struct Collector {
     /// Random; empty until the first hand-over.
     isolate: String,
-    /// The number of the last hand-over that was made up.
+    /// The number of the last hand-over; 0 before the first.
     sequence: u64,
     /// The beginning of the current minute, in seconds since the Unix epoch.
     minute: u64,
@@ -97,8 +97,8 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Returns the most bytes that it takes if so many routes are counted: the minutes that wait,
-    /// as many that are on their way, and the current one. Nodes of the maps may be half empty.
+    /// Returns the most bytes that it takes for this many routes: the minutes that wait, as many
+    /// that are on their way, and the current one. Nodes of the maps may be half empty.
     #[must_use]
     pub const fn bytes_max(routes: usize) -> usize {
         let statuses = STATUSES_MAX * size_of::<(u16, u64)>();

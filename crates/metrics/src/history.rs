@@ -1,4 +1,4 @@
-//! What the object stores: minutes for a day, hours for 31 days, and totals for ever.
+//! What the Durable Object stores: minutes for a day, hours for 31 days, and totals for ever.
 
 use std::collections::BTreeMap;
 

@@ -231,9 +231,10 @@ pub fn decode(path: &str) -> Result<Cow<'_, str>, AssetError> {
 pub enum AssetPath<'a> {
     /// A path that can name a file, decoded by [`decode`].
     Decoded(Cow<'a, str>),
-    /// A path that cannot name a file, such as `/50%` or `/caf%E9`, as it was sent but for escapes
-    /// of unreserved characters. It gets what any missing file gets: the redirect of a rule with
-    /// placeholders, the page of a single-page application, or the nearest `404.html`.
+    /// A path that cannot name a file, such as `/50%` or `/caf%E9`: as it was sent, but with
+    /// escapes of unreserved characters decoded. It gets what any missing file gets: the redirect
+    /// of a rule with placeholders, the page of a single-page application, or the nearest
+    /// `404.html`.
     Encoded(Cow<'a, str>),
 }
 

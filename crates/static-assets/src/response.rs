@@ -24,8 +24,9 @@ use http_semantics::problem;
 use http_semantics::request_target::RequestTarget;
 use http_semantics::workers_cache;
 
-/// The header fields of preconditions and ranges, in lower case and separated by commas, but for
-/// `If-Range`, which means nothing without `Range`. The Worker checks each request for them once.
+/// The header fields of preconditions and ranges, in lower case and separated by commas.
+/// `If-Range` is not among them, because it means nothing without `Range`. The Worker checks each
+/// request for them once.
 pub const CONDITIONAL_FIELDS: &str = "range,if-match,if-none-match,if-modified-since,if-unmodified-since";
 
 /// A request for a file.

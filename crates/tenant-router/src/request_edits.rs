@@ -13,8 +13,8 @@ use http_semantics::request_target::RequestTarget;
 /// The member of `Via` (RFC 9110 §7.6.3). The version is that of the connection from
 /// Cloudflare's proxy.
 const VIA: &str = "1.1 kv-edge";
-/// Fields that hold only the client's address. They are replaced by the true one, or removed if it
-/// is unknown, as all other claims of a visitor are.
+/// Fields that hold only the client's address. They get the true one. If it is unknown, they are
+/// removed, as all other claims of a visitor are.
 const NAMES_OF_THE_CLIENT: [&str; 2] = ["x-real-ip", "true-client-ip"];
 
 /// Returns the edits of the request. Hop-by-hop fields are removed ([`remove_hop_by_hop`] has the

@@ -73,7 +73,7 @@ pub(crate) struct LatencyDimensions {
     pub(crate) action_type: String,
 }
 
-/// Milliseconds; None if the API has too few samples.
+/// Milliseconds; `None` if the API has too few samples.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 pub(crate) struct LatencyQuantiles {
     #[serde(rename(deserialize = "latencyMsP25"))]
@@ -184,13 +184,13 @@ impl Analytics {
         &self.account
     }
 
-    /// Returns the id of the namespace; None for the whole account.
+    /// Returns the id of the namespace; `None` for the whole account.
     pub(crate) fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref()
     }
 
-    /// Returns the metrics from one day to another, both included, as `YYYY-MM-DD` in UTC; None if
-    /// the API knows no such account.
+    /// Returns the metrics from one day to another, both included, as `YYYY-MM-DD` in UTC; `None`
+    /// if the API knows no such account.
     pub(crate) fn kv_metrics(&self, start: &str, end: &str) -> Result<Option<KvMetrics>, ApiError> {
         let namespace_id = self.namespace();
         let variables = QueryVariables { account_tag: &self.account, namespace_id, start, end };
@@ -207,7 +207,7 @@ impl Analytics {
     }
 }
 
-/// Returns what a response says; None if it names no account.
+/// Returns what a response says; `None` if it names no account.
 fn metrics_of(response: &ApiResponse) -> Result<Option<KvMetrics>, ApiAttemptError> {
     if !response.is_success() {
         return Err(response.failed());

@@ -39,7 +39,7 @@ pub(crate) struct KeyValuePair {
     pub(crate) key: String,
     pub(crate) value: Vec<u8>,
     pub(crate) metadata: Option<MetadataJson>,
-    /// None if the pair never expires.
+    /// `None` if the pair never expires.
     pub(crate) expiration: Option<PairExpiration>,
 }
 

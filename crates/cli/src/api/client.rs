@@ -291,7 +291,7 @@ impl ApiResponse {
         (200..300).contains(&self.status)
     }
 
-    /// Parses the envelope, of a success or an error; None if the body is something else.
+    /// Parses the envelope, of a success or an error; `None` if the body is something else.
     pub(super) fn envelope<T: DeserializeOwned>(&self) -> Option<ApiEnvelope<T>> {
         serde_json::from_slice(&self.body).ok()
     }

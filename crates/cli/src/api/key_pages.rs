@@ -27,7 +27,7 @@ pub(super) struct KeyPages {
     prefix: String,
     /// The most keys that a page may have.
     limit: u32,
-    /// None after the last page.
+    /// `None` after the last page.
     cursor: Option<String>,
     last_key: Option<String>,
 }

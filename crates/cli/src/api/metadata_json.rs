@@ -31,7 +31,7 @@ impl MetadataJson {
         self.0.get()
     }
 
-    /// Returns the metadata as a type, or `None` if they are not of that type.
+    /// Parses the metadata as a type; `None` if it is not of that type.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_str(self.as_str()).ok()
     }

@@ -8,9 +8,9 @@ use crate::progress::Progress;
 
 /// The namespace that a command works on if `--namespace` is not given.
 pub(crate) trait DefaultNamespace {
-    /// Its title in a Cloudflare account; None if `--namespace` is required.
+    /// Its title in a Cloudflare account; `None` if `--namespace` is required.
     const TITLE: Option<&str>;
-    /// Its title in the local KV of `wrangler dev`, which is the name of the binding; None if
+    /// Its title in the local KV of `wrangler dev`, which is the name of the binding; `None` if
     /// `--namespace` is required there, too.
     const LOCAL_TITLE: Option<&str>;
     /// The help text of `--namespace`.

@@ -16,7 +16,7 @@ pub(super) struct RateLimit(Mutex<RateLimitState>);
 
 #[derive(Debug, Default)]
 struct RateLimitState {
-    /// None until the API announces a limit.
+    /// `None` until the API announces a limit.
     window: Option<RateLimitWindow>,
     /// Calls without a response yet. The API may not have counted them when it sent a response to
     /// another call.
@@ -67,7 +67,7 @@ impl RateLimit {
 }
 
 /// Returns the calls that are left and the seconds until the window ends, of the limit that is
-/// nearest. None if the field has no limit with both.
+/// nearest. `None` if the field has no limit with both.
 fn parse(field: &str) -> Option<(u64, u64)> {
     let parameter = |item: &str, name: char| {
         let mut parameters = item.split(';').skip(1).map(str::trim);

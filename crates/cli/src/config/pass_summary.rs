@@ -72,7 +72,7 @@ pub(super) struct PassSummary {
     pub(super) failed: u64,
     /// Deletions that the guard against mass deletions refused.
     pub(super) refused: u64,
-    /// None if there is no snapshot to write, or the pass is not about it.
+    /// `None` if there is no snapshot to write, or the pass is not about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) snapshot: Option<SnapshotOutcome>,
     pub(super) calls: u64,

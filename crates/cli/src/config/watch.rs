@@ -36,7 +36,7 @@ use crate::progress::print_line;
 #[derive(Debug, Clone)]
 pub(super) struct WatchOptions {
     pub(super) channel: String,
-    /// How often everything is compared; None for never.
+    /// How often everything is compared; `None` for never.
     pub(super) full_every: Option<Duration>,
     pub(super) json: bool,
 }

@@ -84,7 +84,7 @@ struct CopyTask {
 /// How far a copy got.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct CopyPosition {
-    /// None before the first key.
+    /// `None` before the first key.
     keys: Option<KeyPosition>,
     totals: WriteTotals,
     /// How many keys the destination had when the copy began; None in a state that an earlier

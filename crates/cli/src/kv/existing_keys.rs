@@ -50,7 +50,7 @@ impl ExistingKeysArguments {
 #[derive(Debug, Default)]
 pub(super) struct KeysToWrite {
     keys: KeySet,
-    /// What all of them begin with; None if there are none.
+    /// What all of them begin with; `None` if there are none.
     prefix: Option<String>,
     /// The first that were added: one more than are looked up one by one, if there are that many.
     first: Vec<String>,

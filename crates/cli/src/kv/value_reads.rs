@@ -11,7 +11,7 @@ use kv_store::limits::{BULK_READ_KEYS_MAX, Key};
 /// A key, and its value if it still has one.
 pub(super) struct ListedPair {
     pub(super) listed: NumberedKey,
-    /// None if the key was deleted, or expired, after it was listed.
+    /// `None` if the key was deleted, or expired, after it was listed.
     value: Option<Vec<u8>>,
 }
 

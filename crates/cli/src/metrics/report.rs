@@ -18,7 +18,7 @@ use crate::api::{Analytics, KvMetrics, LatencyQuantiles, ROWS_MAX};
 #[serde(rename_all = "camelCase")]
 pub(super) struct KvMetricsReport {
     account: String,
-    /// Its id; None for the whole account.
+    /// Its id; `None` for the whole account.
     namespace: Option<String>,
     from: String,
     to: String,
@@ -27,7 +27,7 @@ pub(super) struct KvMetricsReport {
     total: DayTotal,
     /// In milliseconds, by kind of operation.
     latency: Option<BTreeMap<String, LatencyQuantiles>>,
-    /// None if operations or storage are missing.
+    /// `None` if operations or storage are missing.
     cost: Option<CostReport>,
     /// The datasets are sampled adaptively: every figure is an estimate.
     is_sampled: bool,
@@ -41,7 +41,7 @@ pub(super) struct KvMetricsReport {
 struct DayMetrics {
     date: String,
     operations: Option<OperationCounts>,
-    /// None if the API has no figures of this day.
+    /// `None` if the API has no figures of this day.
     storage: Option<StoredAmount>,
 }
 
@@ -74,9 +74,9 @@ struct CostReport {
     /// The date of the price list.
     price_list: &'static str,
     period: KvCost,
-    /// What 30 days like the finished ones cost; None if no day is finished.
+    /// What 30 days like the finished ones cost; `None` if no day is finished.
     per_30_days: Option<NanoDollars>,
-    /// None for a namespace, too: what the plan includes is for all of the account.
+    /// `None` for a namespace, too: what the plan includes is for all of the account.
     per_30_days_after_included: Option<NanoDollars>,
 }
 
@@ -132,7 +132,7 @@ impl KvMetricsReport {
         }
     }
 
-    /// Returns what is missing and why, as a sentence; None if everything came.
+    /// Returns what is missing and why, as a sentence; `None` if everything came.
     pub(super) fn warning(&self) -> Option<String> {
         if self.missing.is_empty() && self.problems.is_empty() {
             return None;

@@ -8,7 +8,7 @@ use crate::validation_report::Finding;
 /// A record and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RecordEntry {
-    /// None if the file is a single record.
+    /// `None` if the file is a single record.
     pub(super) key: Option<String>,
     /// The record as KV would hold it.
     pub(super) json: String,

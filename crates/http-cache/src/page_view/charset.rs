@@ -1,5 +1,5 @@
 //! The character encoding of a page, found with the encoding sniffing algorithm of the HTML
-//! Standard (§13.2.3.2), but for two differences:
+//! Standard (§13.2.3.2), with two differences:
 //!
 //! - If the first `charset` of the `Content-Type` names no encoding, the next one counts. Browsers
 //!   read the first one alone (MIME Sniffing Standard, "parse a MIME type").

@@ -114,7 +114,7 @@ pub(super) fn change(lines: &mut FieldLines<'_>, changes: HeaderChanges, fixed: 
     }
 }
 
-/// Removes the fields that a 304 should not have: those that describe the content, but for
+/// Removes the fields that a 304 should not have: those that describe the content, except
 /// `Content-Location` (RFC 9110 §15.4.5). `Last-Modified` "might be useful if the response does
 /// not have an `ETag` field", which a rule may have removed.
 pub(super) fn remove_content_fields(lines: &mut FieldLines<'_>) {

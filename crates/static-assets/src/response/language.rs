@@ -40,10 +40,10 @@ pub(super) fn select<'m, F: Fields>(
     }
 }
 
-/// Adds `Content-Language` if the language is known and, for a page with translations, `Link`,
-/// which names the page in each language (RFC 8288; HTML, "hreflang"), and `Content-Location`, if
-/// a translation was selected or the fields of the request decided, and the result has an address
-/// of its own (RFC 9110 §8.5, §8.7).
+/// Adds `Content-Language` (RFC 9110 §8.5) if the language is known, and two fields for a page
+/// with translations: `Link` has its address in each language (RFC 8288; HTML, "hreflang").
+/// `Content-Location` (RFC 9110 §8.7) has the address of the selected file, if that has one of its
+/// own; it is absent if the URL alone selected the page itself.
 pub(super) fn describe<'m>(
     release: ServedRelease<'m>,
     page: &File,

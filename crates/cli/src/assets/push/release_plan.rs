@@ -28,7 +28,7 @@ use super::walk::SourceFile;
 /// The release that is served when the push begins.
 pub(super) struct CurrentRelease {
     pub(super) pointer: Pointer,
-    /// None if it is missing or no manifest: then nothing of it is reused.
+    /// `None` if it is missing or does not parse; then nothing of the release is reused.
     pub(super) manifest: Option<Manifest>,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Blob {
     pub(super) length: u64,
     /// The index of its file.
     pub(super) file: usize,
-    /// Its content coding; None for the file as it is.
+    /// Its content coding; `None` for the file as it is.
     pub(super) coding: Option<ContentCoding>,
     pub(super) location: BlobLocation,
 }
@@ -85,9 +85,9 @@ pub(super) fn media_type_of(path: &str) -> Box<str> {
 /// encoded values of a file must be in KV.
 ///
 /// Reuse is safe: a hash identifies the bytes of the file, and whatever version of an encoder
-/// made an encoded value, it decodes to them. A push tries all encodings of a compressible file
-/// or none, so one that is missing saved too little. Files of other types are skipped, because
-/// for them nothing was tried.
+/// made an encoded value, it decodes to them. A push tries either all encodings of a file or, if
+/// its type is not compressible, none. So if a compressible file lacks an encoding, that one saved
+/// too little and is not tried again; other files are skipped.
 pub(super) fn reusable_encodings<'m>(
     current: Option<&'m Manifest>,
     in_kv: &HashSet<String>,

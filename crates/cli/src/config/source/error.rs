@@ -39,7 +39,7 @@ impl SourceError {
     }
 
     /// Returns the error of a statement that failed. `query` is the text that positions refer to;
-    /// None if the user did not write it.
+    /// `None` if the user did not write it.
     pub(super) fn of_statement(error: &tokio_postgres::Error, query: Option<&str>) -> Self {
         if let Some(error) = error.as_db_error() {
             let sentence =

@@ -109,7 +109,7 @@ fn no_certificates(path: &Path, reason: &dyn std::fmt::Display) -> SourceError {
 /// host. That the server has its private key is checked in every mode.
 #[derive(Debug)]
 struct ServerVerifier {
-    /// None if any certificate is accepted.
+    /// `None` if any certificate is accepted.
     anchors: Option<TrustAnchors>,
     for_host: bool,
     provider: Arc<CryptoProvider>,

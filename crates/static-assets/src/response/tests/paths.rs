@@ -155,7 +155,7 @@ fn a_path_that_names_no_file_is_one_of_a_single_page_application() {
 }
 
 /// Rules with placeholders, also those of `_headers`, are compared with any path. A path that
-/// cannot be decoded keeps its escapes, but for those of unreserved characters.
+/// cannot be decoded keeps its escapes, except those of unreserved characters.
 #[test]
 fn rules_for_a_path_that_names_no_file() {
     let release = TestRelease::of(&[("/index.html", "root"), ("/404.html", "no"), ("/app.html", "app"), ("/x%.html", "x")])
