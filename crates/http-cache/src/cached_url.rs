@@ -118,6 +118,8 @@ impl CachedUrl {
     /// Returns the key in `CACHE_KV` of the response to `GET` (RFC 9111 §2, "cache key"): method
     /// and URL. If that is longer than KV allows (512 bytes), a SHA-256 hash stands in for the
     /// URL; no URL looks like such a hash.
+    ///
+    /// [The module](self) has an example.
     #[must_use]
     pub fn key(&self) -> Key<'static> {
         self.key_in("GET ", "")

@@ -69,6 +69,8 @@ impl PageView<'static> {
     }
 
     /// Returns the JSON that is stored in `CACHE_KV`.
+    ///
+    /// [`new`](Self::new) has an example.
     #[must_use]
     pub fn to_json(&self) -> String {
         record::to_json(self)

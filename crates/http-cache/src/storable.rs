@@ -173,6 +173,8 @@ impl<Q: Fields, R: Fields> StorageCandidate<'_, Q, R> {
 
     /// Checks that a response may be stored (RFC 9111 §3) and is worth storing.
     ///
+    /// [`storable`](Self::storable) has an example.
+    ///
     /// # Errors
     /// The reason not to store it.
     pub fn check(&self) -> Result<(), NoCacheReason> {

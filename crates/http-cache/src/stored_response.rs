@@ -110,6 +110,8 @@ pub struct StoredResponse {
 impl StoredResponse {
     /// Parses what the metadata says about its use. `default_lifetime_ms` is the lifetime if it
     /// states none, in milliseconds.
+    ///
+    /// [`decide`](crate::decision::decide) has an example.
     #[must_use]
     pub fn new(metadata: StoredMetadata, default_lifetime_ms: Option<u64>) -> Self {
         let (directives, is_targeted) = CacheControl::of_response(&metadata.fields);
@@ -248,6 +250,8 @@ pub enum UnusableRecord {
 
 impl StoredMetadata {
     /// Returns the JSON that is stored in Workers KV.
+    ///
+    /// [`usable_record`](crate::exchange::usable_record) has an example.
     #[must_use]
     pub fn to_json(&self) -> String {
         record::to_json(&MetadataRecord {

@@ -74,6 +74,8 @@ pub struct PreconditionFailed;
 
 impl Preconditions {
     /// Parses the values of both fields.
+    ///
+    /// [The module](self) has an example.
     #[must_use]
     pub fn parse(if_match: Option<&str>, if_none_match: Option<&str>) -> Self {
         Self { if_match: if_match.map(EntityTags::parse), if_none_match: if_none_match.map(EntityTags::parse) }

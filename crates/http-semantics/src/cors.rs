@@ -15,6 +15,8 @@ impl CorsOrigins {
     /// Parses the var: origins such as `https://shop.example` or `https://*.shop.example`,
     /// separated by commas, or `*` for all. An entry without a scheme means https. An entry
     /// that is not an origin admits nothing.
+    ///
+    /// [`admits`](Self::admits) has an example.
     #[must_use]
     pub fn parse(var: &str) -> Self {
         let is_any = var.split(',').any(|entry| entry.trim() == "*");

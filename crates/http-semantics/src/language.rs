@@ -58,6 +58,8 @@ const TAG_LENGTH_MAX: usize = 35;
 impl<'a> AcceptLanguage<'a> {
     /// Parses the field. A member that is not a language range, or has an invalid weight, is
     /// ignored.
+    ///
+    /// [The module](self) has an example.
     #[must_use]
     pub fn parse(field: &'a str) -> Self {
         let mut parsed = Self { wanted: Vec::new(), excluded: Vec::new() };
@@ -91,6 +93,8 @@ impl<'a> AcceptLanguage<'a> {
     ///
     /// If no range gives a tag, the first tag in the language of a range comes next, in any
     /// script, and then, for `*`, the first tag. An excluded tag is never returned.
+    ///
+    /// [The module](self) has an example.
     #[must_use]
     pub fn lookup<'t>(&self, available: &[&'t str]) -> Option<&'t str> {
         let allowed: Vec<&'t str> = available.iter().copied().filter(|tag| !self.excludes(tag)).collect();

@@ -102,6 +102,8 @@ pub struct OriginAllowList {
 impl OriginAllowList {
     /// Parses the list. An entry that is not an origin admits nothing. `bare` are the schemes of
     /// an entry without a scheme.
+    ///
+    /// [The module](self) has an example.
     #[must_use]
     pub fn parse(list: &str, bare: &[&str]) -> Self {
         let mut parsed = Self::default();

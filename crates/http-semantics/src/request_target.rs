@@ -110,6 +110,15 @@ impl<'a> RequestTarget<'a> {
     }
 
     /// Returns the name of the first parameter that is not in `known`, as it was sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_semantics::request_target::RequestTarget;
+    ///
+    /// let target = RequestTarget::parse("https://edge.example/writes/a?n=2&stategy=coalesce");
+    /// assert_eq!(target.unknown_parameter(&["n", "strategy"]), Some("stategy"));
+    /// ```
     #[must_use]
     pub fn unknown_parameter(&self, known: &[&str]) -> Option<&'a str> {
         let names = self.query?.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));

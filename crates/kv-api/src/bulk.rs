@@ -241,6 +241,18 @@ impl BulkGet {
 }
 
 /// The result of a bulk read: each key with its value, in the order in which they were asked for.
+///
+/// # Examples
+///
+/// ```
+/// use kv_api::bulk::{BulkValue, BulkValues, ValueType};
+///
+/// let value = BulkValue::new(r#"{"plan": "pro"}"#.to_owned(), ValueType::Json, None).unwrap();
+/// let values = vec![("ann".to_owned(), Some(value)), ("eve".to_owned(), None)];
+/// let json = serde_json::to_string(&BulkValues { values, with_metadata: false })?;
+/// assert_eq!(json, r#"{"values":{"ann":{"plan": "pro"},"eve":null}}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 pub struct BulkValues {
     /// A key with its value; `None` if the namespace has no such key.
     pub values: Vec<(String, Option<BulkValue>)>,
@@ -256,6 +268,8 @@ pub struct BulkValue {
 
 impl BulkValue {
     /// Returns the value in the form that was asked for, with its metadata as JSON.
+    ///
+    /// [`BulkValues`] has an example.
     ///
     /// # Errors
     /// [`KvApiError::InvalidArgument`] if the form is JSON and the value is not.

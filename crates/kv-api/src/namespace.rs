@@ -148,6 +148,8 @@ pub struct WritableBindings(Vec<String>);
 
 impl WritableBindings {
     /// Reads names of bindings, separated by commas; `*` stands for all.
+    ///
+    /// [`check`](Self::check) has an example.
     #[must_use]
     pub fn parse(list: &str) -> Self {
         Self(list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())

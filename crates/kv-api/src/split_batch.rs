@@ -92,6 +92,8 @@ pub enum PartReply {
 
 impl PartReply {
     /// Reads the response of a call.
+    ///
+    /// [`SplitBatch`] has an example.
     #[must_use]
     pub fn parse(status: u16, body: &str) -> Self {
         #[derive(Deserialize)]

@@ -114,6 +114,8 @@ impl HeaderRules {
     /// ([`host`](http_semantics::request_target::RequestTarget::host)). All rules that match
     /// apply, in order, the removals of each before what it sets. If several set a field, it gets
     /// all their values, separated by commas.
+    ///
+    /// [`parse`](Self::parse) has an example.
     #[must_use]
     pub fn changes(&self, host: &str, path: &AssetPath<'_>) -> HeaderChanges {
         let mut changes = HeaderChanges::default();

@@ -214,6 +214,8 @@ const INDEX: Key<'static> = Key::literal("index.html");
 
 /// Returns the path of a request, percent-decoded once, as a manifest spells paths.
 ///
+/// [`AssetPath::parse`] has an example.
+///
 /// # Errors
 /// [`AssetError::NotFound`] if the path cannot name a file: its percent-encoding is broken or is
 /// not UTF-8; it contains NUL or `\`, which some systems read as a slash; it has a segment `.`

@@ -25,6 +25,8 @@ const OVERRIDES: [(&str, &str); 12] = [
 
 /// Returns the `Content-Type` of a file, by the extension in its name; text gets
 /// `charset=utf-8`. `None` if the extension is unknown or there is none.
+///
+/// [`content_type`](crate::content_type) has an example.
 #[must_use]
 pub fn of_path(path: &str) -> Option<Cow<'static, str>> {
     let (_, extension) = name(path).rsplit_once('.')?;

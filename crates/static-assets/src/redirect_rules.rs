@@ -104,6 +104,8 @@ impl RedirectRules {
     /// decoded is compared as it was sent, and keeps its escapes, except of unreserved characters:
     /// `/* https://new.example/:splat 301` sends `/caf%E9` to `https://new.example/caf%E9`.
     /// The text of a source is decoded, so `é` in it does not match an escape in such a path.
+    ///
+    /// [`parse`](Self::parse) has an example.
     #[must_use]
     pub fn find(&self, path: &AssetPath<'_>, query: Option<&str>) -> Option<Redirect> {
         self.first(path).and_then(|(rule, captures)| rule.destination.redirect(&captures, query))

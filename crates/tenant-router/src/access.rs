@@ -125,6 +125,21 @@ impl AccessRules {
     /// Returns true if the rules admit a visitor with this `CF-Connecting-IP` and
     /// `CF-IPCountry`. A value that is missing or invalid is in no set: `deny` does not refuse
     /// it, and `allow` does not admit it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tenant_router::access::{AccessRules, Country, IpRange, VisitorSet};
+    ///
+    /// let allow = VisitorSet { countries: vec![Country::parse("CH")?], ranges: Vec::new() };
+    /// let ranges = vec![IpRange::parse("192.0.2.0/24")?];
+    /// let deny = VisitorSet { countries: Vec::new(), ranges };
+    /// let rules = AccessRules { allow: Some(allow), deny };
+    /// assert!(rules.admits(Some("198.51.100.7"), Some("CH")));
+    /// assert!(!rules.admits(Some("192.0.2.7"), Some("CH")));
+    /// assert!(!rules.admits(Some("198.51.100.7"), None), "nobody knows where the visitor is");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn admits(&self, ip: Option<&str>, country: Option<&str>) -> bool {
         let ip = ip.and_then(|ip| ip.trim().parse().ok());

@@ -102,6 +102,16 @@ impl TryResult {
     /// Returns true if the result of this second try is served in place of that of the first
     /// one. A response always is: it is the newer one, or the only one. Without one, that
     /// of the first try is kept if it is a response.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tenant_router::failover::TryResult;
+    ///
+    /// let overloaded = TryResult::Response(503);
+    /// assert!(TryResult::Response(200).replaces(overloaded));
+    /// assert!(!TryResult::TimedOut.replaces(overloaded), "the 503 says more");
+    /// ```
     #[must_use]
     pub fn replaces(self, first: Self) -> bool {
         matches!(self, Self::Response(_)) || !matches!(first, Self::Response(_))

@@ -48,6 +48,8 @@ pub enum HostMatch<'a> {
 impl Hosts {
     /// Parses the vars: a domain such as `shops.example.com`, and further hosts of kv-edge
     /// itself, separated by commas.
+    ///
+    /// [`match_host`](Self::match_host) has an example.
     #[must_use]
     pub fn parse(tenant_domain: &str, platform_hosts: &str) -> Self {
         let domain = host_of(tenant_domain.trim().trim_start_matches("*."));
@@ -174,6 +176,20 @@ impl<'a> StorefrontAddress<'a> {
     /// [`TenantError::Whitespace`] if there is a character that a URL parser would drop or encode,
     /// and [`TenantError::Host`] if the host is invalid. Both would make the upstream read another
     /// request than kv-edge did.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_semantics::request_target::RequestTarget;
+    /// use tenant_router::TenantError;
+    /// use tenant_router::storefront_address::{HostMatch, StorefrontAddress};
+    ///
+    /// // A URL parser would drop the tab: `/admin` is what the upstream would read.
+    /// let target = RequestTarget::parse("https://edge.example/stores/tea/ad\tmin");
+    /// let address = StorefrontAddress::of(&HostMatch::Platform, &target)?;
+    /// assert_eq!(address.check(&target), Err(TenantError::Whitespace));
+    /// # Ok::<(), TenantError>(())
+    /// ```
     pub fn check(&self, target: &RequestTarget<'_>) -> Result<(), TenantError> {
         let is_changed_by_parser = |byte: u8| byte <= b' ' || byte == 0x7f;
         let passed_on = [self.prefix, self.rest, target.query.unwrap_or_default()];

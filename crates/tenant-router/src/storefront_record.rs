@@ -236,6 +236,8 @@ impl OriginPolicy {
 
     /// Parses a list of origins. An entry without a scheme means https, and http as well if
     /// `insecure` is true.
+    ///
+    /// [`RoutingEntry::parse`] has an example.
     #[must_use]
     pub fn parse(routing_origins: &str, insecure: bool) -> Self {
         let bare: &[&str] = if insecure { &["https", "http"] } else { &["https"] };

@@ -28,6 +28,8 @@ pub enum InvalidUpstream {
 impl Upstream {
     /// Parses `https://host:port/base/path`.
     ///
+    /// [`join`](Self::join) has an example.
+    ///
     /// # Errors
     /// [`InvalidUpstream`] if the origin is invalid, or the path has a query, a fragment, a dot
     /// segment, a backslash, a space, or a character that is not printable ASCII.

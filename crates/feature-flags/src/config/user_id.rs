@@ -48,6 +48,8 @@ impl HttpError for InvalidUserIdFrom {
 impl UserIdFrom {
     /// Parses the var. An empty value means `query`.
     ///
+    /// [`id`](Self::id) has an example.
+    ///
     /// # Errors
     /// [`InvalidUserIdFrom`] if the value is neither `query`, `header:NAME` nor `cookie:NAME`.
     pub fn parse(var: &str) -> Result<Self, InvalidUserIdFrom> {
