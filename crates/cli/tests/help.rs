@@ -88,6 +88,22 @@ fn the_pages_list_every_command() {
 }
 
 #[test]
+fn the_command_lines_of_the_readme_have_commands_and_options_that_exist() {
+    let texts = help_texts("");
+    let lines = include_str!("../README.md").lines().filter(|line| line.starts_with("kv-edge "));
+    let lines: Vec<_> = lines.map(|line| line.split(" #").next().unwrap()).collect();
+    assert!(!lines.is_empty());
+    for line in lines {
+        let is_shown = |command: &str| line.starts_with(&format!("kv-edge {command} "));
+        let mut commands = texts.iter().filter(|(_, help)| subcommands(help).next().is_none());
+        let (_, help) = commands.find(|(command, _)| is_shown(command)).unwrap();
+        for option in words(line).into_iter().filter(|word| word.starts_with("--")) {
+            assert!(words(help).contains(&option), "{line}");
+        }
+    }
+}
+
+#[test]
 fn the_version_is_that_of_the_package() {
     let version = concat!("kv-edge ", env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(FOLDER.run(&["--version"], b""), (0, version.to_owned(), String::new()));
