@@ -27,7 +27,7 @@ pub(crate) struct Finding {
     /// The path in the record, or in the file if there is no key; empty for the whole.
     path: String,
     problem: Cow<'static, str>,
-    /// Where the file cannot be read as JSON.
+    /// The place of the error in a file that is not JSON.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     position: Option<TextPosition>,
 }

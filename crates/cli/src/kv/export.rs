@@ -118,7 +118,7 @@ impl ExportFormat {
     }
 }
 
-/// What an export does. Another one cannot be resumed.
+/// What an export does. Only one that does the same can resume it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct ExportTask {
     /// The URL of the namespace. The name of the field tells this state from that of an import or
