@@ -68,7 +68,7 @@ pub(super) struct CopyArguments {
     destination: DestinationArguments,
 }
 
-/// What a copy does. Another one cannot be resumed.
+/// What a copy does. Only one that does the same can resume it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct CopyTask {
