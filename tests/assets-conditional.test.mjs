@@ -2,18 +2,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { listMembers, startSite } from "./harness/site.mjs";
+import { listMembers, startAssets } from "./harness/assets.mjs";
 
-const site = await startSite();
+const assets = await startAssets();
 const text = "a text that is long enough to be worth a gzip. ".repeat(100);
-await site.push({
+await assets.push({
   "page.html": `<!doctype html><p>${text}`,
   "page.de.html": `<!doctype html><p lang="de">${text}`,
   "text.txt": text,
   "image.png": "not really a png",
 });
 
-const plain = await site.get("/text.txt");
+const plain = await assets.get("/text.txt");
 const etag = plain.headers.etag;
 const modified = plain.headers["last-modified"];
 const modifiedPlus = (seconds) => new Date(Date.parse(modified) + seconds * 1000).toUTCString();
@@ -76,12 +76,12 @@ const cases = [
 for (const [headers, status] of cases) {
   const named = JSON.stringify(headers).replaceAll(JSON.stringify(E).slice(1, -1), "E").replaceAll(modified, "M");
   test(`${named} gets ${status}`, async () => {
-    const response = await site.get("/text.txt", headers);
+    const response = await assets.get("/text.txt", headers);
     assert.equal(response.status, status, response.text.slice(0, 100));
     if (status === 200) assert.equal(response.text, text);
     if (status === 304) assert.equal(response.text, "");
     if (headers.Range) return;
-    const head = await site.head("/text.txt", headers);
+    const head = await assets.head("/text.txt", headers);
     assert.deepEqual([head.status, head.text], [status, ""], "HEAD");
   });
 }
@@ -89,9 +89,9 @@ for (const [headers, status] of cases) {
 test("a 304 carries what a 200 would: ETag, Cache-Control, Vary, Content-Location (RFC 9110 ยง15.4.5), and nothing of the body", async () => {
   for (const path of ["/text.txt", "/image.png", "/page", "/page?lang=de"]) {
     for (const headers of [{}, { "Accept-Encoding": "br" }, { "Accept-Language": "de" }]) {
-      const full = await site.get(path, headers);
+      const full = await assets.get(path, headers);
       assert.equal(full.status, 200);
-      const none = await site.get(path, { ...headers, "If-None-Match": full.headers.etag });
+      const none = await assets.get(path, { ...headers, "If-None-Match": full.headers.etag });
       assert.equal(none.status, 304);
       for (const name of ["etag", "cache-control", "vary", "content-location"]) {
         assert.equal(none.headers[name], full.headers[name], `${name} of ${path} ${JSON.stringify(headers)}`);
@@ -107,7 +107,7 @@ test("each encoding has an ETag of its own, and so has each language (RFC 9110 ย
   const tags = new Map();
   for (const path of ["/text.txt", "/page", "/page?lang=de"]) {
     for (const coding of ["identity", "gzip", "br", "zstd"]) {
-      const { headers } = await site.get(path, { "Accept-Encoding": coding });
+      const { headers } = await assets.get(path, { "Accept-Encoding": coding });
       assert.equal(headers["content-encoding"], coding === "identity" ? undefined : coding);
       assert.match(headers.etag, /^"[^"]+"$/);
       assert.ok(!tags.has(headers.etag), `${path} ${coding} has the tag of ${tags.get(headers.etag)}`);
@@ -117,34 +117,34 @@ test("each encoding has an ETag of its own, and so has each language (RFC 9110 ย
 });
 
 test("the tag of another encoding is not the tag of this one", async () => {
-  const { headers } = await site.get("/text.txt", { "Accept-Encoding": "br" });
-  assert.equal((await site.get("/text.txt", { "If-None-Match": headers.etag })).status, 200);
-  assert.equal((await site.get("/text.txt", { "If-None-Match": headers.etag, "Accept-Encoding": "br" })).status, 304);
-  assert.equal((await site.get("/text.txt", { "If-Match": headers.etag, "Accept-Encoding": "gzip" })).status, 412);
+  const { headers } = await assets.get("/text.txt", { "Accept-Encoding": "br" });
+  assert.equal((await assets.get("/text.txt", { "If-None-Match": headers.etag })).status, 200);
+  assert.equal((await assets.get("/text.txt", { "If-None-Match": headers.etag, "Accept-Encoding": "br" })).status, 304);
+  assert.equal((await assets.get("/text.txt", { "If-Match": headers.etag, "Accept-Encoding": "gzip" })).status, 412);
 });
 
 test("a 412 has neither the file nor a lifetime for caches", async () => {
-  const response = await site.get("/text.txt", { "If-Match": '"other"' });
+  const response = await assets.get("/text.txt", { "If-Match": '"other"' });
   assert.equal(response.status, 412);
   assert.notEqual(response.text, text);
   assert.ok(!/immutable|max-age=[1-9]/.test(response.headers["cache-control"] ?? ""));
 });
 
 test("the same bytes in the next release keep ETag and Last-Modified; other bytes have others", async () => {
-  const { etag: imageTag } = (await site.get("/image.png")).headers;
+  const { etag: imageTag } = (await assets.get("/image.png")).headers;
   await sleep(1100); // HTTP dates have whole seconds
-  await site.push({ "text.txt": text, "image.png": "another png", "more.txt": "more" });
-  const same = await site.get("/text.txt");
+  await assets.push({ "text.txt": text, "image.png": "another png", "more.txt": "more" });
+  const same = await assets.get("/text.txt");
   assert.deepEqual([same.headers.etag, same.headers["last-modified"]], [etag, modified]);
-  assert.equal((await site.get("/text.txt", { "If-None-Match": etag })).status, 304);
-  const { headers } = await site.get("/image.png");
+  assert.equal((await assets.get("/text.txt", { "If-None-Match": etag })).status, 304);
+  const { headers } = await assets.get("/image.png");
   assert.notEqual(headers.etag, imageTag);
   assert.ok(Date.parse(headers["last-modified"]) > Date.parse(modified));
 });
 
 test("HEAD has the same fields as GET", async () => {
   for (const headers of [{}, { "Accept-Encoding": "br, gzip" }, { "If-None-Match": "*" }]) {
-    const [get, head] = await Promise.all([site.get("/text.txt", headers), site.head("/text.txt", headers)]);
+    const [get, head] = await Promise.all([assets.get("/text.txt", headers), assets.head("/text.txt", headers)]);
     const fields = ({ headers: { date, connection, ...more } }) => more;
     assert.deepEqual(fields(head), fields(get));
     assert.ok(listMembers(get.headers.vary).includes("Accept-Encoding"));

@@ -4,10 +4,10 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from "node:zlib";
+import { listMembers, startAssets } from "./harness/assets.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { listMembers, startSite } from "./harness/site.mjs";
 
-const site = await startSite();
+const assets = await startAssets();
 
 const decoders = { br: brotliDecompressSync, gzip: gunzipSync, zstd: zstdDecompressSync };
 const decoded = ({ headers, bytes }) => (decoders[headers["content-encoding"]] ?? ((plain) => plain))(bytes);
@@ -31,12 +31,12 @@ const plainFiles = {
   "random.txt": randomBytes(3000),
   "empty.txt": "",
 };
-await site.push({ ...files, ...plainFiles });
+await assets.push({ ...files, ...plainFiles });
 
 const path = (file) => `/${encodeURIComponent(file).replace(/\.html$/, "")}`;
 const lengths = new Map();
 for (const coding of ["identity", "br", "gzip", "zstd"]) {
-  lengths.set(coding, (await site.get("/text.txt", { "Accept-Encoding": coding })).bytes.length);
+  lengths.set(coding, (await assets.get("/text.txt", { "Accept-Encoding": coding })).bytes.length);
 }
 const smallest = (...codings) => codings.toSorted((a, b) => lengths.get(a) - lengths.get(b))[0];
 const ANY = smallest("br", "gzip", "zstd");
@@ -46,7 +46,7 @@ for (const [file, content] of Object.entries(files)) {
   test(`${file} is served unencoded and as br, zstd and gzip, each with its own ETag and the same decoded bytes`, async () => {
     const tags = new Set();
     for (const coding of ["identity", "br", "zstd", "gzip"]) {
-      const response = await site.get(path(file), { "Accept-Encoding": coding });
+      const response = await assets.get(path(file), { "Accept-Encoding": coding });
       assert.equal(response.status, 200, response.text);
       assert.equal(response.headers["content-encoding"], coding === "identity" ? undefined : coding);
       assert.ok(decoded(response).equals(Buffer.from(content)), coding);
@@ -55,13 +55,13 @@ for (const [file, content] of Object.entries(files)) {
       assert.ok(listMembers(response.headers.vary).includes("Accept-Encoding"));
       tags.add(response.headers.etag);
 
-      const head = await site.head(path(file), { "Accept-Encoding": coding });
+      const head = await assets.head(path(file), { "Accept-Encoding": coding });
       const { date, ...fields } = response.headers;
       const { date: _date, ...fieldsOfHead } = head.headers;
       assert.deepEqual(fieldsOfHead, fields, `HEAD ${coding}`);
       assert.equal(head.bytes.length, 0);
 
-      const none = await site.get(path(file), { "Accept-Encoding": coding, "If-None-Match": response.headers.etag });
+      const none = await assets.get(path(file), { "Accept-Encoding": coding, "If-None-Match": response.headers.etag });
       assert.equal(none.status, 304);
       assert.ok(listMembers(none.headers.vary).includes("Accept-Encoding"), "Vary of the 304");
       assert.equal(none.headers.etag, response.headers.etag);
@@ -73,7 +73,7 @@ for (const [file, content] of Object.entries(files)) {
 for (const [file, content] of Object.entries(plainFiles)) {
   test(`${file} is served unencoded only, without Vary`, async () => {
     for (const field of [undefined, "br, gzip, zstd", "*"]) {
-      const response = await site.get(path(file), field === undefined ? {} : { "Accept-Encoding": field });
+      const response = await assets.get(path(file), field === undefined ? {} : { "Accept-Encoding": field });
       assert.equal(response.status, 200);
       assert.equal(response.headers["content-encoding"], undefined);
       assert.equal(response.headers.vary, undefined);
@@ -140,7 +140,7 @@ const cases = [
 for (const [field, expected] of cases) {
   test(`Accept-Encoding: ${field === undefined ? "(none)" : JSON.stringify(field.slice(0, 60))} gets ${expected}`, async () => {
     const headers = field === undefined ? {} : { "Accept-Encoding": field };
-    const response = await site.get("/text.txt", headers);
+    const response = await assets.get("/text.txt", headers);
     if (expected === 406) {
       assert.equal(response.status, 406);
       assert.equal(response.headers["content-encoding"], undefined);
@@ -153,12 +153,12 @@ for (const [field, expected] of cases) {
       assert.equal(decoded(response).toString(), files["text.txt"]);
     }
     assert.ok(listMembers(response.headers.vary).includes("Accept-Encoding"));
-    assert.equal((await site.head("/text.txt", headers)).status, response.status);
+    assert.equal((await assets.head("/text.txt", headers)).status, response.status);
   });
 }
 
 test("a client that asks for JSON gets problem details that say Not Acceptable", async () => {
-  const response = await site.get("/text.txt", { "Accept-Encoding": "identity;q=0", Accept: "application/json" });
+  const response = await assets.get("/text.txt", { "Accept-Encoding": "identity;q=0", Accept: "application/json" });
   assertProblem(response, 406, "not_acceptable");
 });
 
@@ -170,12 +170,12 @@ test("the visitor's own Accept-Encoding counts if Cloudflare has rewritten the f
     ["", undefined],
     ["br;q=0.5, gzip", "gzip"],
   ]) {
-    assert.equal((await site.get("/text.txt", from(sent))).headers["content-encoding"], coding, sent);
+    assert.equal((await assets.get("/text.txt", from(sent))).headers["content-encoding"], coding, sent);
   }
 });
 
 test("a 404 page is encoded too", async () => {
-  const response = await site.get("/none", { "Accept-Encoding": "br" });
+  const response = await assets.get("/none", { "Accept-Encoding": "br" });
   assert.equal(response.status, 404);
   assert.equal(decoded(response).toString(), files["404.html"]);
   assert.equal(response.headers["content-encoding"], "br");
@@ -183,7 +183,7 @@ test("a 404 page is encoded too", async () => {
 });
 
 test("Vary names every request field that the response depends on, in a fixed order", async () => {
-  await site.push({ "page.html": files["page.html"], "page.de.html": files["page.html"] });
-  assert.equal((await site.get("/page")).headers.vary, "Accept-Encoding, Accept-Language, Cookie");
-  assert.equal((await site.get("/page?lang=de")).headers.vary, "Accept-Encoding");
+  await assets.push({ "page.html": files["page.html"], "page.de.html": files["page.html"] });
+  assert.equal((await assets.get("/page")).headers.vary, "Accept-Encoding, Accept-Language, Cookie");
+  assert.equal((await assets.get("/page?lang=de")).headers.vary, "Accept-Encoding");
 });

@@ -2,10 +2,10 @@
 // static assets.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
+import { startAssets } from "./harness/assets.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { startSite } from "./harness/site.mjs";
 
-const site = await startSite();
+const assets = await startAssets();
 
 const IMMUTABLE = "public, max-age=31536000, immutable";
 const REVALIDATED = "public, max-age=0, must-revalidate";
@@ -28,7 +28,7 @@ const files = {
 };
 
 describe("by default", () => {
-  before(() => site.push(files));
+  before(() => assets.push(files));
 
   for (const [path, cacheControl] of [
     ["/app.3f2a1b9c.js", IMMUTABLE],
@@ -40,23 +40,23 @@ describe("by default", () => {
     ["/photo-20261121.jpg", REVALIDATED],
   ]) {
     test(`${path} has Cache-Control: ${cacheControl}, also in a 304`, async () => {
-      const { headers } = await site.get(path);
+      const { headers } = await assets.get(path);
       assert.equal(headers["cache-control"], cacheControl);
-      const notModified = await site.get(path, { "If-None-Match": headers.etag });
+      const notModified = await assets.get(path, { "If-None-Match": headers.etag });
       assert.deepEqual([notModified.status, notModified.headers["cache-control"]], [304, cacheControl]);
     });
   }
 
   test("--immutable names further files that never change, and so are immutable", async () => {
-    await site.push(files, "--immutable", "photo-*.jpg");
-    assert.equal((await site.get("/photo-20261121.jpg")).headers["cache-control"], IMMUTABLE);
-    assert.equal((await site.get("/style.css")).headers["cache-control"], REVALIDATED);
-    await site.push(files);
+    await assets.push(files, "--immutable", "photo-*.jpg");
+    assert.equal((await assets.get("/photo-20261121.jpg")).headers["cache-control"], IMMUTABLE);
+    assert.equal((await assets.get("/style.css")).headers["cache-control"], REVALIDATED);
+    await assets.push(files);
   });
 
   test("nosniff is sent with every file and every 404, Accept-Ranges with every file", async () => {
     for (const path of ["/", "/style.css", "/app.3f2a1b9c.js", "/none"]) {
-      const { headers } = await site.get(path);
+      const { headers } = await assets.get(path);
       assert.equal(headers["x-content-type-options"], "nosniff", path);
       if (path !== "/none") assert.equal(headers["accept-ranges"], "bytes");
     }
@@ -64,14 +64,14 @@ describe("by default", () => {
 
   test("HTML has a Content-Security-Policy and a Referrer-Policy, a stylesheet has neither", async () => {
     for (const path of ["/", "/file"]) {
-      const { headers } = await site.get(path);
+      const { headers } = await assets.get(path);
       assert.match(
         headers["content-security-policy"],
         /^default-src 'self';.*\bobject-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'$/,
       );
       assert.equal(headers["referrer-policy"], "strict-origin-when-cross-origin");
     }
-    const { headers } = await site.get("/style.css");
+    const { headers } = await assets.get("/style.css");
     assert.deepEqual([headers["content-security-policy"], headers["referrer-policy"]], [undefined, undefined]);
   });
 });
@@ -105,45 +105,45 @@ https://only.example/*
 https://:sub.many.example/*
   X-Sub: :sub
 `;
-  before(() => site.push({ ...files, _headers: rules, _redirects: "/moved /file\n" }));
+  before(() => assets.push({ ...files, _headers: rules, _redirects: "/moved /file\n" }));
 
   test("is not served as a file, and neither is _redirects", async () => {
-    assert.equal((await site.get("/_headers")).status, 404);
-    assert.equal((await site.get("/_redirects")).status, 404);
+    assert.equal((await assets.get("/_headers")).status, 404);
+    assert.equal((await assets.get("/_redirects")).status, 404);
   });
 
   test("sets fields, and replaces defaults", async () => {
-    const { headers } = await site.get("/lib.min.js");
+    const { headers } = await assets.get("/lib.min.js");
     assert.equal(headers["x-all"], "yes");
     assert.equal(headers["cache-control"], IMMUTABLE);
-    assert.equal((await site.get("/")).headers["referrer-policy"], "no-referrer");
+    assert.equal((await assets.get("/")).headers["referrer-policy"], "no-referrer");
   });
 
   test("joins the values that several rules set, in their order", async () => {
-    const { headers } = await site.get("/style.css");
+    const { headers } = await assets.get("/style.css");
     assert.equal(headers["x-joined"], "one, two, three");
     assert.equal(headers["x-colon"], "a: b: c");
-    assert.equal((await site.get("/lib.min.js")).headers["x-joined"], "one");
+    assert.equal((await assets.get("/lib.min.js")).headers["x-joined"], "one");
   });
 
   test("removes fields", async () => {
-    const plain = (await site.get("/plain.css")).headers;
+    const plain = (await assets.get("/plain.css")).headers;
     assert.equal(plain["x-all"], undefined);
     assert.notEqual(plain["cache-control"], IMMUTABLE);
-    const { headers } = await site.get("/file");
+    const { headers } = await assets.get("/file");
     assert.equal(headers["content-security-policy"], undefined);
-    assert.notEqual((await site.get("/")).headers["content-security-policy"], undefined);
-    const removed = (await site.get("/removed.txt")).headers;
+    assert.notEqual((await assets.get("/")).headers["content-security-policy"], undefined);
+    const removed = (await assets.get("/removed.txt")).headers;
     assert.deepEqual([removed["cache-control"], removed["x-content-type-options"]], ["no-cache", "nosniff"]);
   });
 
   test("inserts what placeholders and splats match", async () => {
-    const { headers } = await site.get("/users/anna/posts/1.txt");
+    const { headers } = await assets.get("/users/anna/posts/1.txt");
     assert.deepEqual([headers["x-user"], headers["x-rest"]], ["<anna>", "[posts/1.txt]"]);
   });
 
   test("with rules for a host keeps files out of Workers Cache, whose key ignores the host", async () => {
-    const { headers } = await site.get("/style.css", { Host: "other.example" });
+    const { headers } = await assets.get("/style.css", { Host: "other.example" });
     assert.equal(headers["cloudflare-cdn-cache-control"], "no-store");
   });
 
@@ -153,15 +153,15 @@ https://:sub.many.example/*
       ["a.many.example", undefined, "a"],
       ["other.example", undefined, undefined],
     ]) {
-      const { headers } = await site.get("/style.css", { Host: host });
+      const { headers } = await assets.get("/style.css", { Host: host });
       assert.deepEqual([headers["x-host"], headers["x-sub"]], [ofHost, sub], host);
     }
   });
 
   test("applies to 206 and 304", async () => {
-    const part = await site.get("/style.css", { Range: "bytes=0-1" });
+    const part = await assets.get("/style.css", { Range: "bytes=0-1" });
     assert.deepEqual([part.status, part.headers["x-all"]], [206, "yes"]);
-    const none = await site.get("/style.css", { "If-None-Match": part.headers.etag });
+    const none = await assets.get("/style.css", { "If-None-Match": part.headers.etag });
     assert.deepEqual([none.status, none.headers["cache-control"]], [304, IMMUTABLE]);
   });
 
@@ -175,23 +175,23 @@ https://:sub.many.example/*
       ["/style.css", { Range: "bytes=999-" }, 416],
       ["/style.css", { "If-Match": '"x"' }, 412],
     ]) {
-      const response = await site.get(path, headers);
+      const response = await assets.get(path, headers);
       assert.deepEqual([response.status, response.headers["x-all"], response.headers["referrer-policy"]], [status, "yes", "no-referrer"], path);
       if (status === 404 && headers.Accept) assertProblem(response, 404, "not_found");
     }
     // The site's own redirect is cached as long as its rules say; a redirect to a canonical path
     // is not.
-    assert.equal((await site.get("/moved")).headers["cache-control"], IMMUTABLE);
-    assert.equal((await site.get("/file.html")).headers["cache-control"], REVALIDATED);
+    assert.equal((await assets.get("/moved")).headers["cache-control"], IMMUTABLE);
+    assert.equal((await assets.get("/file.html")).headers["cache-control"], REVALIDATED);
   });
 
   test("applies to a 404 without a page", async () => {
-    await site.push({ "a.txt": "a", _headers: "/*\n  X-Frame-Options: DENY\n  Content-Type: application/pdf\n" });
-    const bare = await site.get("/none");
+    await assets.push({ "a.txt": "a", _headers: "/*\n  X-Frame-Options: DENY\n  Content-Type: application/pdf\n" });
+    const bare = await assets.get("/none");
     assert.deepEqual([bare.status, bare.headers["x-frame-options"], bare.text.trim()], [404, "DENY", "Not found"]);
     assert.match(bare.headers["content-type"], /^text\/plain/);
     assert.equal(bare.headers["cache-control"], "no-store");
-    await site.push({ ...files, _headers: rules, _redirects: "/moved /file\n" });
+    await assets.push({ ...files, _headers: rules, _redirects: "/moved /file\n" });
   });
 
   test("never lets an error be used from a cache without validation", async () => {
@@ -204,13 +204,13 @@ https://:sub.many.example/*
       ["/long.txt", { "Accept-Encoding": "identity;q=0" }, 406],
     ]) {
       for (const method of ["GET", "HEAD"]) {
-        const response = await site.request(method, path, { headers });
+        const response = await assets.request(method, path, { headers });
         if (method === "GET") assert.equal(response.status, status, path);
         if (response.status < 400) continue;
         assert.match(String(response.headers["cache-control"]), /^no-(cache|store)/, `${method} ${path}: ${status}`);
       }
     }
-    assert.equal((await site.get("/none")).headers["cache-control"], "no-cache");
+    assert.equal((await assets.get("/none")).headers["cache-control"], "no-cache");
   });
 });
 
@@ -236,8 +236,8 @@ describe("_redirects", () => {
 /fir* /file?2
 `;
   before(async () => {
-    await site.push({ ...files, _redirects: rules });
-    await site.get("/");
+    await assets.push({ ...files, _redirects: rules });
+    await assets.get("/");
   });
 
   for (const [path, status, location] of [
@@ -260,7 +260,7 @@ describe("_redirects", () => {
   ]) {
     test(`${path}: ${status} ${location}, without reading a file`, async () => {
       for (const method of ["GET", "HEAD"]) {
-        const { response, reads } = await site.recordReads(() => site.request(method, path));
+        const { response, reads } = await assets.recordReads(() => assets.request(method, path));
         assert.deepEqual([response.status, response.headers.location], [status, location]);
         assert.deepEqual(reads, ["kv-edge:current"]);
       }
@@ -273,12 +273,12 @@ describe("_redirects", () => {
       ["/app/", "app.html", "text/html; charset=utf-8"],
       ["/rewritten", "style.css", "text/css; charset=utf-8"],
     ]) {
-      const response = await site.get(path);
+      const response = await assets.get(path);
       assert.deepEqual([response.status, response.text, response.headers["content-type"]], [200, files[file], type]);
-      assert.equal((await site.get(path, { "If-None-Match": response.headers.etag })).status, 304);
-      assert.equal((await site.head(path)).headers["content-length"], String(files[file].length));
+      assert.equal((await assets.get(path, { "If-None-Match": response.headers.etag })).status, 304);
+      assert.equal((await assets.head(path)).headers["content-length"], String(files[file].length));
     }
-    assert.equal((await site.get("/nowhere")).status, 404);
+    assert.equal((await assets.get("/nowhere")).status, 404);
   });
 
   for (const target of [
@@ -306,7 +306,7 @@ describe("_redirects", () => {
         [`/away/${target}`, "other.example"],
         [`/${target}`, "site.example"],
       ]) {
-        const { status, headers } = await site.get(path, { Host: "site.example" });
+        const { status, headers } = await assets.get(path, { Host: "site.example" });
         assert.ok(status < 500, `${status}`);
         assert.equal(headers["set-cookie"], undefined);
         if (headers.location === undefined) continue;
@@ -320,7 +320,7 @@ describe("_redirects", () => {
   test("methods other than GET and HEAD get 405, whatever a rule says", async () => {
     for (const path of ["/old", "/app/x", "/file", "/none"]) {
       for (const method of ["POST", "PUT", "DELETE", "OPTIONS"]) {
-        const response = await site.request(method, path, { headers: { Accept: "application/json" }, body: "x" });
+        const response = await assets.request(method, path, { headers: { Accept: "application/json" }, body: "x" });
         assertProblem(response, 405, "method_not_allowed");
         assert.equal(response.headers.allow, "GET, HEAD");
       }

@@ -2,9 +2,9 @@
 // RFC 9110 §12.5.4).
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
-import { listMembers, startSite } from "./harness/site.mjs";
+import { listMembers, startAssets } from "./harness/assets.mjs";
 
-const site = await startSite();
+const assets = await startAssets();
 
 const page = (lang, text) => `<!doctype html><html${lang ? ` lang="${lang}"` : ""}><title>${text}</title></html>`;
 const files = {
@@ -40,7 +40,7 @@ function assertAboutPage(response, language) {
   assert.equal(response.headers["content-language"], language);
 }
 
-before(() => site.push(files));
+before(() => assets.push(files));
 
 describe("by Accept-Language", () => {
   const cases = [
@@ -101,13 +101,13 @@ describe("by Accept-Language", () => {
   for (const [field, language] of cases) {
     test(`${field === undefined ? "no field" : JSON.stringify(field.slice(0, 60))} gets ${language}`, async () => {
       const headers = field === undefined ? {} : { "Accept-Language": field };
-      const response = await site.get("/about", headers);
+      const response = await assets.get("/about", headers);
       assertAboutPage(response, language);
       assert.deepEqual(
         listMembers(response.headers.vary).filter((name) => name !== "Accept-Encoding"),
         ["Accept-Language", "Cookie"],
       );
-      const head = await site.head("/about", headers);
+      const head = await assets.head("/about", headers);
       assert.deepEqual([head.status, head.headers["content-language"], head.headers.etag], [200, language, response.headers.etag]);
     });
   }
@@ -135,7 +135,7 @@ describe("by ?lang=, then by the cookie, then by Accept-Language", () => {
   ]) {
     test(`${query || "no query"}, Cookie: ${cookie}, Accept-Language: ${field}: ${language}`, async () => {
       const headers = { ...(cookie && { Cookie: cookie }), ...(field && { "Accept-Language": field }) };
-      const response = await site.get(`/about${query}`, headers);
+      const response = await assets.get(`/about${query}`, headers);
       assertAboutPage(response, language);
       // If the query decides, no field could have changed the response.
       const settled = /[?&]lang=(fr|en|zh-hant)\b/i.test(query);
@@ -149,17 +149,17 @@ describe("by ?lang=, then by the cookie, then by Accept-Language", () => {
 
 test("Content-Location is the URL at which that language alone is served", async () => {
   for (const language of languages) {
-    const { headers } = await site.get("/about", { "Accept-Language": language });
+    const { headers } = await assets.get("/about", { "Accept-Language": language });
     const address = headers["content-location"];
     assert.equal(address, language === "en" ? "/about?lang=en" : `/about.${language}`);
     for (const other of ["fr", "xx", "zh-Hans"]) {
-      assertAboutPage(await site.get(address, { "Accept-Language": other, Cookie: `lang=${other}` }), language);
+      assertAboutPage(await assets.get(address, { "Accept-Language": other, Cookie: `lang=${other}` }), language);
     }
   }
 });
 
 test("Link names every language once, and the negotiated path (hreflang)", async () => {
-  const { headers } = await site.get("/about", { "Accept-Language": "de" });
+  const { headers } = await assets.get("/about", { "Accept-Language": "de" });
   const links = headers.link.split(/,\s*(?=<)/).map((link) => {
     const [, target, hreflang] = /^<([^>]+)>; ?rel="?alternate"?; ?hreflang="?([^"]+)"?$/.exec(link) ?? [];
     return [hreflang, target];
@@ -172,29 +172,29 @@ test("Link names every language once, and the negotiated path (hreflang)", async
 test("each language has its own ETag, which does not match another language", async () => {
   const tags = new Map();
   for (const language of languages) {
-    const { headers } = await site.get("/about", { "Accept-Language": language });
+    const { headers } = await assets.get("/about", { "Accept-Language": language });
     assert.match(headers.etag, /^"[^"]+"$/);
     assert.ok(!tags.has(headers.etag));
     tags.set(headers.etag, language);
   }
   for (const [etag, language] of tags) {
-    const notModified = await site.get("/about", { "Accept-Language": language, "If-None-Match": etag });
+    const notModified = await assets.get("/about", { "Accept-Language": language, "If-None-Match": etag });
     assert.equal(notModified.status, 304);
     assert.deepEqual(
       listMembers(notModified.headers.vary).filter((name) => name !== "Accept-Encoding"),
       ["Accept-Language", "Cookie"],
     );
     const other = language === "de" ? "fr" : "de";
-    assert.equal((await site.get("/about", { "Accept-Language": other, "If-None-Match": etag })).status, 200);
+    assert.equal((await assets.get("/about", { "Accept-Language": other, "If-None-Match": etag })).status, 200);
   }
 });
 
 test("the same bytes in two languages are two representations", async () => {
-  await site.push({ "same.html": page("", "same"), "same.de.html": page("", "same"), "same.fr.html": page("", "same") });
-  const [de, fr] = await Promise.all(["de", "fr"].map((field) => site.get("/same", { "Accept-Language": field })));
+  await assets.push({ "same.html": page("", "same"), "same.de.html": page("", "same"), "same.fr.html": page("", "same") });
+  const [de, fr] = await Promise.all(["de", "fr"].map((field) => assets.get("/same", { "Accept-Language": field })));
   assert.equal(de.text, fr.text);
   assert.notEqual(de.headers.etag, fr.headers.etag);
-  await site.push(files);
+  await assets.push(files);
 });
 
 test("a language's own path serves that language, whatever Accept-Language and the cookie say; that with .html redirects to it", async () => {
@@ -204,7 +204,7 @@ test("a language's own path serves that language, whatever Accept-Language and t
     ["/index.de", "de"],
     ["/docs/index.fr", "fr"],
   ]) {
-    const response = await site.get(path, { "Accept-Language": "zh-Hans", Cookie: "lang=zh-Hans" });
+    const response = await assets.get(path, { "Accept-Language": "zh-Hans", Cookie: "lang=zh-Hans" });
     assert.equal(response.status, 200, path);
     assert.equal(response.text, files[`${path.slice(1)}.html`]);
     assert.equal(response.headers["content-language"], language);
@@ -213,7 +213,7 @@ test("a language's own path serves that language, whatever Accept-Language and t
       [],
     );
   }
-  const { status, headers } = await site.get("/about.de.html?x=1");
+  const { status, headers } = await assets.get("/about.de.html?x=1");
   assert.deepEqual([status, headers.location], [307, "/about.de?x=1"]);
 });
 
@@ -225,13 +225,13 @@ test("the index of a folder has languages too", async () => {
     ["/docs/", "fr", "docs/index.fr.html"],
     ["/docs/", "de", "docs/index.html"],
   ]) {
-    assert.equal((await site.get(path, { "Accept-Language": field })).text, files[file], `${path} ${field}`);
+    assert.equal((await assets.get(path, { "Accept-Language": field })).text, files[file], `${path} ${field}`);
   }
-  assert.equal((await site.get("/docs", { "Accept-Language": "fr" })).headers.location, "/docs/");
+  assert.equal((await assets.get("/docs", { "Accept-Language": "fr" })).headers.location, "/docs/");
 });
 
 test("a file without a language is the fallback", async () => {
-  const [plain, german] = await Promise.all(["fr", "de"].map((field) => site.get("/unmarked", { "Accept-Language": field })));
+  const [plain, german] = await Promise.all(["fr", "de"].map((field) => assets.get("/unmarked", { "Accept-Language": field })));
   assert.equal(plain.text, files["unmarked.html"]);
   assert.equal(plain.headers["content-language"], undefined);
   assert.equal(german.text, files["unmarked.de.html"]);
@@ -243,10 +243,10 @@ test("a file without a language is the fallback", async () => {
 });
 
 test("--language sets the language of pages without one", async () => {
-  await site.push(files, "--language", "it");
-  assert.equal((await site.get("/unmarked", { "Accept-Language": "fr" })).headers["content-language"], "it");
-  assert.equal((await site.get("/about?lang=en")).headers["content-language"], "en");
-  assert.equal((await site.get("/unmarked?lang=it", { "Accept-Language": "de" })).text, files["unmarked.html"]);
+  await assets.push(files, "--language", "it");
+  assert.equal((await assets.get("/unmarked", { "Accept-Language": "fr" })).headers["content-language"], "it");
+  assert.equal((await assets.get("/about?lang=en")).headers["content-language"], "en");
+  assert.equal((await assets.get("/unmarked?lang=it", { "Accept-Language": "de" })).text, files["unmarked.html"]);
 });
 
 test("a file without translations is not negotiated", async () => {
@@ -257,7 +257,7 @@ test("a file without translations is not negotiated", async () => {
     ["/jquery.js", "jquery.js"],
     ["/style.css", "style.css"],
   ]) {
-    const response = await site.get(path, { "Accept-Language": "de", Cookie: "lang=de" });
+    const response = await assets.get(path, { "Accept-Language": "de", Cookie: "lang=de" });
     assert.equal(response.text, files[file], path);
     assert.deepEqual(
       listMembers(response.headers.vary).filter((name) => name !== "Accept-Encoding"),
@@ -270,11 +270,11 @@ test("a file without translations is not negotiated", async () => {
 
 test("a byte range is part of the page in the negotiated language, and If-Range of another language gets the whole page", async () => {
   const whole = Buffer.from(files["about.zh-Hans.html"]);
-  const response = await site.get("/about", { "Accept-Language": "zh-Hans", Range: "bytes=-30" });
+  const response = await assets.get("/about", { "Accept-Language": "zh-Hans", Range: "bytes=-30" });
   assert.equal(response.status, 206);
   assert.ok(response.bytes.equals(whole.subarray(-30)));
-  const { headers } = await site.get("/about", { "Accept-Language": "zh-Hans" });
+  const { headers } = await assets.get("/about", { "Accept-Language": "zh-Hans" });
   assert.equal(response.headers.etag, headers.etag);
-  const mixed = await site.get("/about", { "Accept-Language": "de", Range: "bytes=-30", "If-Range": headers.etag });
+  const mixed = await assets.get("/about", { "Accept-Language": "de", Range: "bytes=-30", "If-Range": headers.etag });
   assert.deepEqual([mixed.status, mixed.text], [200, files["about.de.html"]]);
 });

@@ -1,10 +1,10 @@
 // Paths without a file in the release: the nearest 404.html, --not-found, single-page apps.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
+import { EXAMPLE_FILES, startAssets, titledPage } from "./harness/assets.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
-import { SITE_FILES, startSite, titledPage } from "./harness/site.mjs";
 
-const site = await startSite();
+const assets = await startAssets();
 
 describe("a path without a file", () => {
   const nearest = [
@@ -25,54 +25,54 @@ describe("a path without a file", () => {
     [`/folder/${"a".repeat(600)}`, "folder 404"],
   ];
   describe("the nearest 404.html is served", () => {
-    before(() => site.push(SITE_FILES));
+    before(() => assets.push(EXAMPLE_FILES));
     for (const [path, name] of nearest) {
       test(`${path}: ${name}`, async () => {
-        const response = await site.get(path);
+        const response = await assets.get(path);
         assert.equal(response.status, 404);
         assert.equal(response.text, titledPage(name));
         assert.equal(response.headers["content-type"], "text/html; charset=utf-8");
         assert.equal(response.headers["cache-control"], "no-cache");
         assert.equal(response.headers.etag, undefined);
-        const head = await site.head(path);
+        const head = await assets.head(path);
         assert.deepEqual([head.status, head.text], [404, ""]);
       });
     }
 
     test("a client that accepts JSON gets problem details", async () => {
-      assertProblem(await site.get("/none", { Accept: "application/json" }), 404, "not_found");
+      assertProblem(await assets.get("/none", { Accept: "application/json" }), 404, "not_found");
     });
 
     test("conditions and Range do not change it", async () => {
       for (const headers of [{ "If-None-Match": "*" }, { "If-Modified-Since": new Date().toUTCString() }, { Range: "bytes=0-3" }]) {
-        const response = await site.get("/none", headers);
+        const response = await assets.get("/none", headers);
         assert.deepEqual([response.status, response.text], [404, titledPage("root 404")], JSON.stringify(headers));
       }
     });
   });
 
   test("--not-found none: a plain 404, though there is a 404.html", async () => {
-    await site.push(SITE_FILES, "--not-found", "none");
-    assertPlainError(await site.get("/none"), 404, "Not found");
+    await assets.push(EXAMPLE_FILES, "--not-found", "none");
+    assertPlainError(await assets.get("/none"), 404, "Not found");
   });
 
   test("without a 404.html in a folder above: a plain 404", async () => {
-    await site.push({ "index.html": titledPage("index"), "folder/404.html": titledPage("folder 404") });
-    assertPlainError(await site.get("/none"), 404, "Not found");
-    assert.equal((await site.get("/folder/none")).text, titledPage("folder 404"));
+    await assets.push({ "index.html": titledPage("index"), "folder/404.html": titledPage("folder 404") });
+    assertPlainError(await assets.get("/none"), 404, "Not found");
+    assert.equal((await assets.get("/folder/none")).text, titledPage("folder 404"));
   });
 
   describe("--not-found single-page-application", () => {
     const navigation = { "Sec-Fetch-Mode": "navigate", Accept: "text/html,application/xhtml+xml,*/*;q=0.8" };
-    before(() => site.push({ "index.html": titledPage("app"), "style.css": "body {}" }, "--not-found", "single-page-application"));
+    before(() => assets.push({ "index.html": titledPage("app"), "style.css": "body {}" }, "--not-found", "single-page-application"));
 
     for (const path of ["/some/route", "/user/7", "/none.css", "/a.b", "/search/50%", "/caf%E9", "/%zz"]) {
       test(`a navigation to ${path} gets index.html with 200`, async () => {
-        const response = await site.get(path, navigation);
+        const response = await assets.get(path, navigation);
         assert.deepEqual([response.status, response.text], [200, titledPage("app")]);
         assert.equal(response.headers["content-type"], "text/html; charset=utf-8");
         assert.equal(response.headers["cache-control"], "no-cache");
-        assert.equal((await site.head(path, navigation)).status, 200);
+        assert.equal((await assets.head(path, navigation)).status, 200);
       });
     }
 
@@ -84,8 +84,8 @@ describe("a path without a file", () => {
       ["a request from curl", { Accept: "*/*" }],
     ]) {
       test(`${what} of a path without a file gets 404`, async () => {
-        assert.equal((await site.get("/none.js", headers)).status, 404);
-        assert.equal((await site.get("/some/route", headers)).status, 404);
+        assert.equal((await assets.get("/none.js", headers)).status, 404);
+        assert.equal((await assets.get("/some/route", headers)).status, 404);
       });
     }
   });

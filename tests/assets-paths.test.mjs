@@ -2,10 +2,10 @@
 // Unicode, and unversioned keys beside a release.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
+import { EXAMPLE_FILES, startAssets, titledPage } from "./harness/assets.mjs";
 import { assertPlainError, assertProblem } from "./harness/problem.mjs";
-import { SITE_FILES, startSite, titledPage } from "./harness/site.mjs";
 
-const site = await startSite();
+const assets = await startAssets();
 
 /** A path, and the file that is served there, the path it is redirected to, or nothing. */
 const handling = {
@@ -95,12 +95,12 @@ const handling = {
 
 for (const [mode, paths] of Object.entries(handling)) {
   describe(`html_handling ${mode}`, () => {
-    before(() => site.push(SITE_FILES, "--html-handling", mode));
+    before(() => assets.push(EXAMPLE_FILES, "--html-handling", mode));
 
     for (const [path, expected] of paths) {
       test(`${path} is ${expected ?? "nothing"}`, async () => {
         for (const method of ["GET", "HEAD"]) {
-          const response = await site.request(method, path);
+          const response = await assets.request(method, path);
           if (expected === undefined) {
             assert.equal(response.status, 404, path);
           } else if (expected.startsWith("→ ")) {
@@ -108,7 +108,7 @@ for (const [mode, paths] of Object.entries(handling)) {
             assert.equal(response.headers.location, expected.slice(2));
           } else {
             assert.equal(response.status, 200, response.headers.location ?? response.text);
-            assert.equal(response.text, method === "HEAD" ? "" : SITE_FILES[expected]);
+            assert.equal(response.text, method === "HEAD" ? "" : EXAMPLE_FILES[expected]);
           }
         }
       });
@@ -117,7 +117,7 @@ for (const [mode, paths] of Object.entries(handling)) {
 }
 
 describe("a redirect to the canonical path", () => {
-  before(() => site.push(SITE_FILES));
+  before(() => assets.push(EXAMPLE_FILES));
 
   for (const [query, kept] of [
     ["?a=1&b=%20x", "?a=1&b=%20x"],
@@ -125,7 +125,7 @@ describe("a redirect to the canonical path", () => {
     ["?next=//evil.example/", "?next=//evil.example/"],
   ]) {
     test(`keeps the query ${query}`, async () => {
-      const { status, headers } = await site.get(`/file.html${query}`);
+      const { status, headers } = await assets.get(`/file.html${query}`);
       assert.equal(status, 307);
       if (typeof kept === "string") assert.equal(headers.location, `/file${kept}`);
       else assert.match(headers.location, kept);
@@ -143,7 +143,7 @@ describe("a redirect to the canonical path", () => {
     "//%5cevil.example/file.html",
   ]) {
     test(`never leaves the host: ${path}`, async () => {
-      const { status, headers } = await site.get(path);
+      const { status, headers } = await assets.get(path);
       assert.ok([200, 307, 404].includes(status), `${status}`);
       if (headers.location !== undefined) assert.match(headers.location, /^\/([^/\\]|$)/);
     });
@@ -151,8 +151,8 @@ describe("a redirect to the canonical path", () => {
 
   test("following it leads to the file in one step", async () => {
     for (const path of ["/index", "/file/", "/folder", "/folder.html", "/both/index.html", "/a%20b.html", "/%C3%BCber/%C3%9F.html"]) {
-      const { headers } = await site.get(path);
-      assert.equal((await site.get(headers.location)).status, 200, `${path} → ${headers.location}`);
+      const { headers } = await assets.get(path);
+      assert.equal((await assets.get(headers.location)).status, 200, `${path} → ${headers.location}`);
     }
   });
 });
@@ -168,18 +168,18 @@ const strict = [
 ];
 
 describe("decoding once and strictly", () => {
-  before(() => site.push(SITE_FILES, "--not-found", "none"));
+  before(() => assets.push(EXAMPLE_FILES, "--not-found", "none"));
 
   for (const path of strict) {
     test(`${path} gets 404, without a read of KV for it`, async () => {
-      const { response, reads } = await site.recordReads(() => site.get(path));
+      const { response, reads } = await assets.recordReads(() => assets.get(path));
       assertPlainError(response, 404, "Not found");
       // The release decides what a missing path serves.
       assert.deepEqual(
         reads.filter((key) => !/^kv-edge:(current$|release:)/.test(key)),
         [],
       );
-      assertProblem(await site.get(path, { Accept: "application/json" }), 404, "not_found");
+      assertProblem(await assets.get(path, { Accept: "application/json" }), 404, "not_found");
     });
   }
 
@@ -192,16 +192,16 @@ describe("decoding once and strictly", () => {
     ["/folder\\data.json", "folder/data.json"],
   ]) {
     test(`${path} is resolved as the URL Standard does: ${expected}`, async () => {
-      const { status, text } = await site.get(path);
-      assert.deepEqual([status, text], [200, SITE_FILES[expected]]);
+      const { status, text } = await assets.get(path);
+      assert.deepEqual([status, text], [200, EXAMPLE_FILES[expected]]);
     });
   }
 
   test("a path is decoded once", async () => {
-    await site.push({ "100%25.txt": "escaped", "100%.txt": "percent", "x%2e%2e": "dots" }, "--not-found", "none");
-    assert.equal((await site.get("/100%2525.txt")).text, "escaped");
-    assert.equal((await site.get("/100%25.txt")).text, "percent");
-    assert.equal((await site.get("/x%252e%252e")).text, "dots");
+    await assets.push({ "100%25.txt": "escaped", "100%.txt": "percent", "x%2e%2e": "dots" }, "--not-found", "none");
+    assert.equal((await assets.get("/100%2525.txt")).text, "escaped");
+    assert.equal((await assets.get("/100%25.txt")).text, "percent");
+    assert.equal((await assets.get("/x%252e%252e")).text, "dots");
   });
 });
 
@@ -213,7 +213,7 @@ describe("names in Unicode", () => {
     [`${decomposed}.txt`]: "text",
     "\u00fcber/404.html": titledPage("über 404"),
   };
-  before(() => site.push({ ...files, _headers: "/\u00fcber/*\n  X-A: 1\n" }));
+  before(() => assets.push({ ...files, _headers: "/\u00fcber/*\n  X-A: 1\n" }));
 
   for (const [form, path] of Object.entries({ NFC: encodeURI(`/${composed}`), NFD: encodeURI(`/${decomposed}`) })) {
     test(`a file whose name is in NFD on the disk is found in ${form}`, async () => {
@@ -221,62 +221,62 @@ describe("names in Unicode", () => {
         ["", titledPage("cheese")],
         [".txt", "text"],
       ]) {
-        const response = await site.get(path + ending);
+        const response = await assets.get(path + ending);
         assert.deepEqual([response.status, response.text, response.headers["x-a"]], [200, text, "1"]);
       }
-      assert.equal((await site.get(`${path}.html`)).headers.location, encodeURI(`/${composed}`));
-      const none = await site.get(`${path}-none`);
+      assert.equal((await assets.get(`${path}.html`)).headers.location, encodeURI(`/${composed}`));
+      const none = await assets.get(`${path}-none`);
       assert.deepEqual([none.status, none.text], [404, titledPage("über 404")]);
     });
   }
 
   test("unversioned keys are found as they are spelled", async () => {
-    await site.kv.put("key-a\u0308.txt", "in NFD");
-    assert.equal((await site.get("/key-a%CC%88.txt")).text, "in NFD");
-    assert.equal((await site.get("/key-%C3%A4.txt")).status, 404);
+    await assets.kv.put("key-a\u0308.txt", "in NFD");
+    assert.equal((await assets.get("/key-a%CC%88.txt")).text, "in NFD");
+    assert.equal((await assets.get("/key-%C3%A4.txt")).status, 404);
   });
 });
 
 describe("unversioned keys", () => {
   before(async () => {
-    await site.kv.put("plain.txt", "plain");
-    await site.kv.put("plain.html", "plain page");
-    await site.kv.put("style.css", "plain style");
-    await site.kv.put("index.html", "plain index");
-    await site.push(SITE_FILES);
+    await assets.kv.put("plain.txt", "plain");
+    await assets.kv.put("plain.html", "plain page");
+    await assets.kv.put("style.css", "plain style");
+    await assets.kv.put("index.html", "plain index");
+    await assets.push(EXAMPLE_FILES);
   });
 
   test("are served beside a release, at exactly their key", async () => {
-    assert.equal((await site.get("/plain.txt")).text, "plain");
-    assert.equal((await site.get("/plain.html")).text, "plain page");
-    assert.equal((await site.get("/plain")).status, 404);
+    assert.equal((await assets.get("/plain.txt")).text, "plain");
+    assert.equal((await assets.get("/plain.html")).text, "plain page");
+    assert.equal((await assets.get("/plain")).status, 404);
   });
 
   test("yield to a file of the release", async () => {
-    assert.equal((await site.get("/style.css")).text, "body {}");
-    assert.equal((await site.get("/")).text, SITE_FILES["index.html"]);
+    assert.equal((await assets.get("/style.css")).text, "body {}");
+    assert.equal((await assets.get("/")).text, EXAMPLE_FILES["index.html"]);
   });
 
   test("serve / with index.html if the release has no index", async () => {
-    await site.push({ "style.css": "body {}" });
-    assert.equal((await site.get("/")).text, "plain index");
+    await assets.push({ "style.css": "body {}" });
+    assert.equal((await assets.get("/")).text, "plain index");
   });
 
   test("are neither served nor read with --no-plain-keys", async () => {
-    await site.push(SITE_FILES, "--no-plain-keys");
-    const { response, reads } = await site.recordReads(() => site.get("/plain.txt"));
+    await assets.push(EXAMPLE_FILES, "--no-plain-keys");
+    const { response, reads } = await assets.recordReads(() => assets.get("/plain.txt"));
     assert.equal(response.status, 404);
     assert.ok(!reads.includes("plain.txt"), `${reads}`);
   });
 });
 
 test("keys that begin with kv-edge: are not served, however the path is spelled", async () => {
-  await site.push(SITE_FILES, "--not-found", "none");
-  const { current } = await site.pointer();
+  await assets.push(EXAMPLE_FILES, "--not-found", "none");
+  const { current } = await assets.pointer();
   const {
     keys: [blob],
-  } = await site.file("/style.css");
-  await site.kv.put("kv-edge:own", "a key that was written by hand");
+  } = await assets.file("/style.css");
+  await assets.kv.put("kv-edge:own", "a key that was written by hand");
   for (const key of ["current", "own", `release:${current}`, blob.slice("kv-edge:".length), "", "push:"]) {
     for (const prefix of [
       "/kv-edge:",
@@ -289,7 +289,7 @@ test("keys that begin with kv-edge: are not served, however the path is spelled"
       "/./kv-edge:",
       "/\\kv-edge:",
     ]) {
-      const response = await site.get(prefix + key);
+      const response = await assets.get(prefix + key);
       assert.equal(response.status, 404, `${prefix}${key}: ${response.text.slice(0, 80)}`);
     }
   }

@@ -3,14 +3,14 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { ACCOUNT_ID, apiError, CLOUDFLARE_TOKEN, makeFolder, runTool } from "./harness/assets.mjs";
 import { filesOfRelease, startNumberedReleases, writingCalls } from "./harness/numbered-releases.mjs";
-import { ACCOUNT_ID, apiError, CLOUDFLARE_TOKEN, makeFolder, runTool } from "./harness/site.mjs";
 
-const { site, api, pushRelease, recordCalls, assertServes } = await startNumberedReleases();
+const { assets, api, pushRelease, recordCalls, assertServes } = await startNumberedReleases();
 
 beforeEach(async () => {
   api.intercept = undefined;
-  await site.delete();
+  await assets.delete();
 });
 
 describe("an API that fails", () => {
@@ -33,13 +33,13 @@ describe("an API that fails", () => {
     ["a cut connection for every call once, which was made all the same", once(async (_call, pass) => void (await pass()))],
   ]) {
     test(`${what}: the push completes`, async () => {
-      await site.push(filesOfRelease(1));
+      await assets.push(filesOfRelease(1));
       api.intercept = intercept;
       const { code, stderr } = await pushRelease(2);
       api.intercept = undefined;
       assert.equal(code, 0, stderr);
       await assertServes(2);
-      assert.deepEqual(await site.keys("kv-edge:push:"), []);
+      assert.deepEqual(await assets.keys("kv-edge:push:"), []);
     });
   }
 
@@ -66,7 +66,7 @@ describe("an API that fails", () => {
       if (!items.some(({ key }) => key.startsWith("kv-edge:blob:"))) return pass();
       bulks.push(items.map(({ key }) => key));
       if (bulks.length > 1) return pass();
-      await Promise.all(items.slice(0, 2).map(({ key, value, base64 }) => site.kv.put(key, base64 ? Buffer.from(value, "base64") : value)));
+      await Promise.all(items.slice(0, 2).map(({ key, value, base64 }) => assets.kv.put(key, base64 ? Buffer.from(value, "base64") : value)));
       const unsuccessful_keys = bulks[0].slice(2);
       return { status: 200, body: JSON.stringify({ success: true, errors: [], messages: [], result: { successful_key_count: 2, unsuccessful_keys } }) };
     };
@@ -80,7 +80,7 @@ describe("an API that fails", () => {
   test("calls that succeed each within the deadline, but not all of them together: the push completes", async () => {
     api.intercept = async (_call, pass) => (await sleep(500), pass());
     const started = Date.now();
-    const { code, stderr } = await site.run("push", [makeFolder(filesOfRelease(1)), "--deadline", "2"]);
+    const { code, stderr } = await assets.run("push", [makeFolder(filesOfRelease(1)), "--deadline", "2"]);
     assert.equal(code, 0, stderr);
     assert.ok(Date.now() - started > 2000);
     api.intercept = undefined;
@@ -88,10 +88,10 @@ describe("an API that fails", () => {
   });
 
   test("writes that keep failing: exit code 1 and an error message soon after --deadline, and the old release stays", async () => {
-    await site.push(filesOfRelease(1));
+    await assets.push(filesOfRelease(1));
     api.intercept = (call, pass) => (writingCalls([call]).length > 0 ? apiError(503, 10001, "out of order") : pass());
     const started = Date.now();
-    const { code, stderr } = await site.run("push", [makeFolder(filesOfRelease(2)), "--deadline", "3"]);
+    const { code, stderr } = await assets.run("push", [makeFolder(filesOfRelease(2)), "--deadline", "3"]);
     assert.equal(code, 1, stderr);
     assert.ok(Date.now() - started < 300_000, "as long as by the default deadline, 15 minutes");
     assert.match(stderr, /503/);

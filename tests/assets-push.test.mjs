@@ -2,18 +2,18 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
+import { makeFolder } from "./harness/assets.mjs";
 import { filesOfRelease, startNumberedReleases, writingCalls } from "./harness/numbered-releases.mjs";
-import { makeFolder } from "./harness/site.mjs";
 
-const { site, api, pushRelease, recordCalls, assertServes } = await startNumberedReleases();
+const { assets, api, pushRelease, recordCalls, assertServes } = await startNumberedReleases();
 
 beforeEach(async () => {
   api.intercept = undefined;
-  await site.delete();
+  await assets.delete();
 });
 
 test("a push whose output is no longer read, as in `kv-edge assets push … 2>&1 | head -1`, completes and exits with 141", async () => {
-  await site.push(filesOfRelease(1));
+  await assets.push(filesOfRelease(1));
   const closed = ({ stdout, stderr }) => {
     stdout.destroy();
     stderr.destroy();
@@ -25,7 +25,7 @@ test("a push whose output is no longer read, as in `kv-edge assets push … 2>&1
 
 describe("a push that is killed", () => {
   test("at each of its REST calls, before it is made or when its response is due: visitors see the old or the new release; the next push completes", async () => {
-    await site.push(filesOfRelease(1));
+    await assets.push(filesOfRelease(1));
     const { code, calls } = await recordCalls(() => pushRelease(2));
     assert.equal(code, 0);
     assert.ok(calls.length >= 4 && calls.length <= 20, `${calls.length} calls`);
@@ -63,7 +63,7 @@ describe("a push that is killed", () => {
   test("the first push of all, killed at each step: nothing or all of it", async () => {
     const { calls } = await recordCalls(() => pushRelease(1));
     for (let at = 1; at <= calls.length; at += 1) {
-      await site.delete();
+      await assets.delete();
       let child;
       let number = 0;
       api.intercept = async (_call, pass) => {
@@ -83,34 +83,34 @@ describe("a push that is killed", () => {
 
 describe("what is written", () => {
   test("--dry-run writes nothing", async () => {
-    const { code, calls, stdout } = await recordCalls(() => site.run("push", [makeFolder(filesOfRelease(1)), "--dry-run"]));
+    const { code, calls, stdout } = await recordCalls(() => assets.run("push", [makeFolder(filesOfRelease(1)), "--dry-run"]));
     assert.equal(code, 0);
     assert.deepEqual(writingCalls(calls), []);
-    assert.deepEqual(await site.keys(), []);
+    assert.deepEqual(await assets.keys(), []);
     assert.notEqual(stdout.trim(), "");
   });
 
   test("a second push of the same files writes nothing", async () => {
     const folder = makeFolder(filesOfRelease(1));
-    await site.push(folder);
-    const { calls } = await recordCalls(() => site.push(folder));
+    await assets.push(folder);
+    const { calls } = await recordCalls(() => assets.push(folder));
     assert.deepEqual(writingCalls(calls), []);
   });
 
   test("only what KV lacks is uploaded", async () => {
     const files = { ...filesOfRelease(1), "large.bin": randomBytes(3_000_000) };
-    await site.push(files);
+    await assets.push(files);
     const {
       keys: [large],
-    } = await site.file("/large.bin");
-    const { calls } = await recordCalls(() => site.push({ ...files, "new.txt": "new" }));
+    } = await assets.file("/large.bin");
+    const { calls } = await recordCalls(() => assets.push({ ...files, "new.txt": "new" }));
     const bytes = writingCalls(calls).reduce((sum, { body }) => sum + body.length, 0);
     assert.ok(bytes < 100_000, `${bytes} bytes were sent`);
     assert.ok(!calls.some(({ body }) => body.includes(large) && /\/bulk$/.test(body)));
   });
 
   test("the files come first, then the manifest, then the pointer, which is written once", async () => {
-    const { calls } = await recordCalls(() => site.push(filesOfRelease(1)));
+    const { calls } = await recordCalls(() => assets.push(filesOfRelease(1)));
     const order = writingCalls(calls).flatMap(({ method, path, body }) =>
       /\/bulk$/.test(path) ? JSON.parse(body).map(({ key }) => `${method} ${key}`) : [`${method} ${path.split("/values/")[1] ?? path}`],
     );
@@ -123,10 +123,10 @@ describe("what is written", () => {
 
   test("a thousand files are a few calls, --json is one line of JSON", async () => {
     const many = Object.fromEntries(Array.from({ length: 1000 }, (_, number) => [`${number % 10}/${number}.txt`, `file ${number}`]));
-    const { calls, stdout } = await recordCalls(() => site.push(many, "--json"));
+    const { calls, stdout } = await recordCalls(() => assets.push(many, "--json"));
     assert.ok(calls.length <= 20, `${calls.length} calls`);
     assert.equal(typeof JSON.parse(stdout), "object");
-    for (const number of [0, 123, 999]) assert.equal((await site.get(`/${number % 10}/${number}.txt`)).text, `file ${number}`);
+    for (const number of [0, 123, 999]) assert.equal((await assets.get(`/${number % 10}/${number}.txt`)).text, `file ${number}`);
   });
 
   for (const [file, content, line] of [
@@ -140,7 +140,7 @@ describe("what is written", () => {
     ["_redirects", "/a/* /b\n/a/x /c\n", 2],
   ]) {
     test(`an error in ${file} names its line, exits with 1 and writes nothing: ${JSON.stringify(content)}`, async () => {
-      const { code, stderr, calls } = await recordCalls(() => site.run("push", [makeFolder({ ...filesOfRelease(1), [file]: content })]));
+      const { code, stderr, calls } = await recordCalls(() => assets.run("push", [makeFolder({ ...filesOfRelease(1), [file]: content })]));
       assert.equal(code, 1);
       assert.match(stderr, new RegExp(`${file}.*line ${line}\\b|${file}:${line}\\b`, "s"));
       assert.deepEqual(writingCalls(calls), []);
@@ -149,14 +149,14 @@ describe("what is written", () => {
 
   test("a folder that is not there, and a file in its place: exit code 2 and its name", async () => {
     for (const path of ["/no/such/folder", `${makeFolder({ "file.txt": "x" })}/file.txt`]) {
-      const { code, stderr } = await site.run("push", [path]);
+      const { code, stderr } = await assets.run("push", [path]);
       assert.equal(code, 2);
       assert.ok(stderr.includes(path), stderr);
     }
   });
 
   test(".assetsignore, _headers, _redirects and ignored files are not uploaded", async () => {
-    await site.push({
+    await assets.push({
       ".assetsignore": "*.map\n/drafts/\n!keep.map\n",
       _headers: "/*\n  X-A: b\n",
       _redirects: "/b.js /a.js\n",
@@ -168,7 +168,7 @@ describe("what is written", () => {
       ".well-known/security.txt": "hidden, and a file",
     });
     assert.deepEqual(
-      (await site.files()).map(({ path }) => path),
+      (await assets.files()).map(({ path }) => path),
       ["/.well-known/security.txt", "/a.js", "/keep.map", "/sub/drafts/y.html"],
     );
   });

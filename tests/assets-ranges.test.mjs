@@ -4,11 +4,11 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { startAssets } from "./harness/assets.mjs";
 import { openRequest } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { startSite } from "./harness/site.mjs";
 
-const site = await startSite();
+const assets = await startAssets();
 const MIB = 1024 * 1024;
 const CHUNK = 8 * MIB;
 const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
@@ -18,9 +18,9 @@ const text = "text that is shorter in every encoding. ".repeat(200);
 const film = randomBytes(60_000_000);
 const chunk = randomBytes(CHUNK);
 const loop = Buffer.concat([chunk, chunk, chunk, chunk]);
-await site.push({ "data.bin": data, "text.txt": text, "empty.bin": "", "film.mp4": film, "loop.mp4": loop, "page.html": "<p>page" });
+await assets.push({ "data.bin": data, "text.txt": text, "empty.bin": "", "film.mp4": film, "loop.mp4": loop, "page.html": "<p>page" });
 
-const wholeHeaders = (await site.head("/data.bin")).headers;
+const wholeHeaders = (await assets.head("/data.bin")).headers;
 
 /**
  * The parts of a `multipart/byteranges` (RFC 9110 §14.6): `[{ contentType, contentRange, bytes
@@ -169,7 +169,7 @@ const ranges = [
 for (const [range, expected] of ranges) {
   const outcome = Array.isArray(expected) ? `206 ${expected.slice(0, 3).join(" ")}` : expected;
   test(`Range: ${range.slice(0, 60)} gets ${outcome}`, async () => {
-    const response = await site.get("/data.bin", { Range: range });
+    const response = await assets.get("/data.bin", { Range: range });
     assert.equal(response.headers["x-content-type-options"], "nosniff");
     if (Array.isArray(expected)) {
       assertParts(response, expected, data, "application/octet-stream");
@@ -188,34 +188,34 @@ for (const [range, expected] of ranges) {
 }
 
 test("a client that asks for JSON gets problem details that say Range Not Satisfiable", async () => {
-  const response = await site.get("/data.bin", { Range: "bytes=1000-", Accept: "application/json" });
+  const response = await assets.get("/data.bin", { Range: "bytes=1000-", Accept: "application/json" });
   assertProblem(response, 416, "range_not_satisfiable");
   assert.equal(response.headers["content-range"], "bytes */1000");
 });
 
 test("a Range on HEAD is ignored (RFC 9110 §14.2)", async () => {
   for (const range of ["bytes=0-3", "bytes=0-0,-1", "bytes=1000-"]) {
-    const { status, headers, bytes } = await site.head("/data.bin", { Range: range });
+    const { status, headers, bytes } = await assets.head("/data.bin", { Range: range });
     assert.deepEqual([status, headers["content-length"], headers["content-range"], bytes.length], [200, "1000", undefined, 0]);
   }
 });
 
 test("of an empty file, a range from a position is 416, and a suffix gets 200", async () => {
-  assert.equal((await site.get("/empty.bin", { Range: "bytes=0-" })).status, 416);
-  assert.equal((await site.get("/empty.bin", { Range: "bytes=0-" })).headers["content-range"], "bytes */0");
-  assert.equal((await site.get("/empty.bin", { Range: "bytes=-5" })).status, 200);
+  assert.equal((await assets.get("/empty.bin", { Range: "bytes=0-" })).status, 416);
+  assert.equal((await assets.get("/empty.bin", { Range: "bytes=0-" })).headers["content-range"], "bytes */0");
+  assert.equal((await assets.get("/empty.bin", { Range: "bytes=-5" })).status, 200);
 });
 
 test("a range is one of the unencoded file, even if encodings are accepted, or preferred", async () => {
-  const identity = await site.get("/text.txt");
+  const identity = await assets.get("/text.txt");
   for (const accepted of ["br", "gzip, zstd", "*", "br;q=1, identity;q=0.1"]) {
-    const response = await site.get("/text.txt", { Range: "bytes=10-49", "Accept-Encoding": accepted });
+    const response = await assets.get("/text.txt", { Range: "bytes=10-49", "Accept-Encoding": accepted });
     assertParts(response, [[10, 49]], Buffer.from(text), "text/plain; charset=utf-8");
     assert.equal(response.headers.etag, identity.headers.etag);
     assert.equal(response.headers.vary, identity.headers.vary);
   }
   assertParts(
-    await site.get("/text.txt", { Range: "bytes=0-9,-9", "Accept-Encoding": "br" }),
+    await assets.get("/text.txt", { Range: "bytes=0-9,-9", "Accept-Encoding": "br" }),
     [
       [0, 9],
       [text.length - 9, text.length - 1],
@@ -240,31 +240,31 @@ for (const [what, ifRange, status] of [
   ["an invalid date", "yesterday", 200],
 ]) {
   test(`If-Range with ${what} gets ${status}`, async () => {
-    const response = await site.get("/data.bin", { Range: "bytes=0-9", "If-Range": ifRange });
+    const response = await assets.get("/data.bin", { Range: "bytes=0-9", "If-Range": ifRange });
     assert.equal(response.status, status);
     assert.ok(response.bytes.equals(status === 206 ? data.subarray(0, 10) : data));
     // An unsatisfiable range of another representation is not a 416 either.
-    const beyond = await site.get("/data.bin", { Range: "bytes=5000-", "If-Range": ifRange });
+    const beyond = await assets.get("/data.bin", { Range: "bytes=5000-", "If-Range": ifRange });
     assert.equal(beyond.status, status === 206 ? 416 : 200);
   });
 }
 
 test("If-Range with the ETag of an encoding gets the whole file", async () => {
-  const { headers } = await site.get("/text.txt", { "Accept-Encoding": "br" });
-  const response = await site.get("/text.txt", { Range: "bytes=0-9", "If-Range": headers.etag });
+  const { headers } = await assets.get("/text.txt", { "Accept-Encoding": "br" });
+  const response = await assets.get("/text.txt", { Range: "bytes=0-9", "If-Range": headers.etag });
   assert.deepEqual([response.status, response.text], [200, text]);
 });
 
 describe("a film of 60 MB, which is stored in chunks", () => {
   let chunks;
   before(async () => {
-    chunks = (await site.file("/film.mp4")).keys;
+    chunks = (await assets.file("/film.mp4")).keys;
     assert.equal(chunks.length, Math.ceil(film.length / CHUNK));
   });
 
   /** Requests a range; returns the chunks that were read from KV. */
   const part = async (first, last) => {
-    const { response, reads } = await site.recordReads(() => site.get("/film.mp4", { Range: `bytes=${first}-${last}` }));
+    const { response, reads } = await assets.recordReads(() => assets.get("/film.mp4", { Range: `bytes=${first}-${last}` }));
     assertParts(response, [[first, last]], film, "video/mp4");
     return reads.filter((key) => key.startsWith("kv-edge:blob:")).map((key) => chunks.indexOf(key));
   };
@@ -283,9 +283,9 @@ describe("a film of 60 MB, which is stored in chunks", () => {
   }
 
   test("Safari's requests before it plays and after a seek succeed", async () => {
-    assertParts(await site.get("/film.mp4", { Range: "bytes=0-1" }), [[0, 1]], film, "video/mp4");
-    assertParts(await site.get("/film.mp4", { Range: `bytes=0-${film.length - 1}` }), [[0, film.length - 1]], film, "video/mp4");
-    assertParts(await site.get("/film.mp4", { Range: "bytes=41000000-" }), [[41_000_000, film.length - 1]], film, "video/mp4");
+    assertParts(await assets.get("/film.mp4", { Range: "bytes=0-1" }), [[0, 1]], film, "video/mp4");
+    assertParts(await assets.get("/film.mp4", { Range: `bytes=0-${film.length - 1}` }), [[0, film.length - 1]], film, "video/mp4");
+    assertParts(await assets.get("/film.mp4", { Range: "bytes=41000000-" }), [[41_000_000, film.length - 1]], film, "video/mp4");
   });
 
   test("several parts read the chunks that they are in, and no other", async () => {
@@ -296,7 +296,7 @@ describe("a film of 60 MB, which is stored in chunks", () => {
       [film.length - 7, film.length - 1],
     ];
     const range = `bytes=${asked.map((part) => part.join("-")).join(",")}`;
-    const { response, reads } = await site.recordReads(() => site.get("/film.mp4", { Range: range }));
+    const { response, reads } = await assets.recordReads(() => assets.get("/film.mp4", { Range: range }));
     assertParts(response, asked, film, "video/mp4");
     assert.deepEqual(
       reads.filter((key) => chunks.includes(key)).map((key) => chunks.indexOf(key)),
@@ -307,7 +307,7 @@ describe("a film of 60 MB, which is stored in chunks", () => {
   test("sixteen parts of one chunk read it once", async () => {
     const asked = Array.from({ length: 16 }, (_, part) => [CHUNK * 3 - 1000 + part * 20, CHUNK * 3 - 991 + part * 20]);
     const range = `bytes=${asked.map((part) => part.join("-")).join(",")}`;
-    const { response, reads } = await site.recordReads(() => site.get("/film.mp4", { Range: range }));
+    const { response, reads } = await assets.recordReads(() => assets.get("/film.mp4", { Range: range }));
     assertParts(response, asked, film, "video/mp4");
     assert.deepEqual(
       reads.filter((key) => chunks.includes(key)).map((key) => chunks.indexOf(key)),
@@ -316,7 +316,7 @@ describe("a film of 60 MB, which is stored in chunks", () => {
   });
 
   test("the whole arrives whole", async () => {
-    const response = await site.get("/film.mp4");
+    const response = await assets.get("/film.mp4");
     assert.equal(response.status, 200);
     assert.equal(response.complete, true);
     assert.equal(response.headers["content-length"], String(film.length));
@@ -324,8 +324,8 @@ describe("a film of 60 MB, which is stored in chunks", () => {
   });
 
   test("HEAD and a range past the end read no chunk", async () => {
-    for (const ask of [() => site.head("/film.mp4"), () => site.get("/film.mp4", { Range: "bytes=60000000-" })]) {
-      const { reads } = await site.recordReads(ask);
+    for (const ask of [() => assets.head("/film.mp4"), () => assets.get("/film.mp4", { Range: "bytes=60000000-" })]) {
+      const { reads } = await assets.recordReads(ask);
       assert.deepEqual(
         reads.filter((key) => chunks.includes(key)),
         [],
@@ -334,8 +334,8 @@ describe("a film of 60 MB, which is stored in chunks", () => {
   });
 
   test("a client that goes away ends the reading", async () => {
-    const { reads } = await site.recordReads(async () => {
-      const { request, response } = openRequest({ url: site.worker.directUrl }, "/film.mp4");
+    const { reads } = await assets.recordReads(async () => {
+      const { request, response } = openRequest({ url: assets.worker.directUrl }, "/film.mp4");
       request.end();
       (await response).once("data", () => request.destroy());
       await sleep(1500);
@@ -350,15 +350,15 @@ for (const [first, last] of [
   [2 * CHUNK - 5, 4 * CHUNK - 2],
 ]) {
   test(`bytes ${first}-${last} of a file whose chunks are equal arrive whole`, async () => {
-    assert.equal(new Set((await site.file("/loop.mp4")).keys).size, 1);
-    assertParts(await site.get("/loop.mp4", { Range: `bytes=${first}-${last}` }), [[first, last]], loop, "video/mp4");
+    assert.equal(new Set((await assets.file("/loop.mp4")).keys).size, 1);
+    assertParts(await assets.get("/loop.mp4", { Range: `bytes=${first}-${last}` }), [[first, last]], loop, "video/mp4");
   });
 }
 
 test("after the next release, If-Range with an old ETag gets the whole of the new file", async () => {
   const next = randomBytes(1000);
-  await site.push({ "data.bin": next });
-  const response = await site.get("/data.bin", { Range: "bytes=500-", "If-Range": wholeHeaders.etag });
+  await assets.push({ "data.bin": next });
+  const response = await assets.get("/data.bin", { Range: "bytes=500-", "If-Range": wholeHeaders.etag });
   assert.equal(response.status, 200);
   assert.ok(response.bytes.equals(next));
 });

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { apiError, makeFolder, startSite } from "./harness/site.mjs";
+import { apiError, makeFolder, startAssets } from "./harness/assets.mjs";
 
-const site = await startSite();
+const assets = await startAssets();
 
 /** A site whose page names its hashed script. */
 const release = (n) => {
@@ -23,37 +23,37 @@ const release = (n) => {
 async function pushed(n, ...args) {
   const ids = [];
   for (let number = 1; number <= n; number += 1) {
-    await site.push(release(number).files, ...args);
-    ids.push((await site.pointer()).current);
+    await assets.push(release(number).files, ...args);
+    ids.push((await assets.pointer()).current);
   }
   return ids;
 }
 
 /** Returns the number of the release that is served. */
 async function served() {
-  const { text } = await site.get("/");
+  const { text } = await assets.get("/");
   return Number(/<title>(\d+)/.exec(text)?.[1]);
 }
 
 beforeEach(() => {
-  site.api.intercept = undefined;
-  return site.delete();
+  assets.api.intercept = undefined;
+  return assets.delete();
 });
 
 test("a release has an id in the order of time and a manifest; equal bytes of two releases are stored once, under their hash", async () => {
   const [first, second] = await pushed(2);
   assert.match(first, /^\d{8}T\d{6}Z-[0-9a-f]{8}$/);
   assert.ok(first.slice(0, 16) <= second.slice(0, 16));
-  assert.deepEqual(await site.keys("kv-edge:release:"), [first, second].map((id) => `kv-edge:release:${id}`).sort());
-  const { current, previous } = await site.pointer();
+  assert.deepEqual(await assets.keys("kv-edge:release:"), [first, second].map((id) => `kv-edge:release:${id}`).sort());
+  const { current, previous } = await assets.pointer();
   assert.deepEqual([current, previous], [second, [first]]);
-  const blobs = await site.keys("kv-edge:blob:");
-  const files = (await Promise.all([first, second].map((id) => site.files(id)))).flat();
+  const blobs = await assets.keys("kv-edge:blob:");
+  const files = (await Promise.all([first, second].map((id) => assets.files(id)))).flat();
   const named = files.flatMap(({ keys, encoded }) => [...keys, ...Object.values(encoded).flatMap((body) => body.keys)]);
   assert.deepEqual(blobs, [...new Set(named)].sort());
   assert.ok(blobs.length < named.length);
   assert.ok(blobs.every((key) => /^kv-edge:blob:[0-9a-f]{32}$/.test(key)));
-  assert.deepEqual(await site.keys("kv-edge:push:"), []);
+  assert.deepEqual(await assets.keys("kv-edge:push:"), []);
 });
 
 describe("release skew", () => {
@@ -61,74 +61,74 @@ describe("release skew", () => {
     await pushed(3);
     assert.equal(await served(), 3);
     for (const n of [1, 2, 3]) {
-      const response = await site.get(release(n).script);
+      const response = await assets.get(release(n).script);
       assert.deepEqual([response.status, response.text], [200, `release ${n}`]);
       assert.equal(response.headers["cache-control"], "public, max-age=31536000, immutable");
-      assert.equal((await site.get(release(n).script, { "If-None-Match": response.headers.etag })).status, 304);
-      assert.equal((await site.get(release(n).script, { Range: "bytes=0-6" })).text, "release");
+      assert.equal((await assets.get(release(n).script, { "If-None-Match": response.headers.etag })).status, 304);
+      assert.equal((await assets.get(release(n).script, { Range: "bytes=0-6" })).text, "release");
     }
   });
 
   test("pages that only earlier releases had are gone", async () => {
     await pushed(3);
-    for (const path of ["/only-1", "/only-1.html", "/only-2"]) assert.equal((await site.get(path)).status, 404, path);
-    assert.equal((await site.get("/only-3")).status, 200);
+    for (const path of ["/only-1", "/only-1.html", "/only-2"]) assert.equal((await assets.get(path)).status, 404, path);
+    assert.equal((await assets.get("/only-3")).status, 200);
   });
 
   test("as many previous releases are remembered as --previous says", async () => {
     await pushed(4, "--previous", "2");
     const statuses = [];
-    for (const n of [1, 2, 3, 4]) statuses.push((await site.get(release(n).script)).status);
+    for (const n of [1, 2, 3, 4]) statuses.push((await assets.get(release(n).script)).status);
     assert.deepEqual(statuses, [404, 200, 200, 200]);
-    await site.push(release(5).files, "--previous", "0");
-    assert.equal((await site.get(release(4).script)).status, 404);
+    await assets.push(release(5).files, "--previous", "0");
+    assert.equal((await assets.get(release(4).script)).status, 404);
   });
 });
 
 test("the same files again are no new release", async () => {
   const [id] = await pushed(1);
-  const before = await site.keys();
-  await site.push(release(1).files);
-  assert.deepEqual([await site.keys(), (await site.pointer()).current], [before, id]);
+  const before = await assets.keys();
+  await assets.push(release(1).files);
+  assert.deepEqual([await assets.keys(), (await assets.pointer()).current], [before, id]);
 });
 
 test("the same files again are served, even if somebody switches to another release meanwhile", async () => {
   const [first, second] = await pushed(2);
   let isSwitched = false;
-  site.api.intercept = async (call, pass) => {
+  assets.api.intercept = async (call, pass) => {
     if (!isSwitched && call.path.includes("/keys?")) {
       isSwitched = true;
-      await site.kv.put("kv-edge:current", JSON.stringify({ current: first, previous: [second], switchedMs: 1 }));
+      await assets.kv.put("kv-edge:current", JSON.stringify({ current: first, previous: [second], switchedMs: 1 }));
     }
     return pass();
   };
-  const { code, stderr } = await site.run("push", [makeFolder(release(2).files)]);
-  site.api.intercept = undefined;
+  const { code, stderr } = await assets.run("push", [makeFolder(release(2).files)]);
+  assets.api.intercept = undefined;
   assert.equal(code, 0, stderr);
   assert.match(stderr, new RegExp(`${first} was switched to during this push; switched back`));
-  const { current, previous } = await site.pointer();
+  const { current, previous } = await assets.pointer();
   assert.deepEqual([current, previous], [second, [first]]);
 });
 
 test("visitors during pushes see a whole release each, and what its page names", async () => {
   const heavy = () => Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`heavy/${index}.bin`, randomBytes(50_000)]));
-  await site.push({ ...release(1).files, ...heavy() });
+  await assets.push({ ...release(1).files, ...heavy() });
   let ended = false;
   const seen = [];
   const visitor = async () => {
     while (!ended) {
-      const page = await site.get("/");
+      const page = await assets.get("/");
       assert.equal(page.status, 200);
       const n = Number(/<title>(\d+)/.exec(page.text)[1]);
       assert.equal(page.text, release(n).page);
-      const script = await site.get(/src="([^"]+)"/.exec(page.text)[1]);
+      const script = await assets.get(/src="([^"]+)"/.exec(page.text)[1]);
       assert.deepEqual([script.status, script.text], [200, `release ${n}`]);
       seen.push(n);
       await sleep(5);
     }
   };
   const visits = [visitor(), visitor(), visitor()];
-  for (let n = 2; n <= 5; n += 1) await site.push({ ...release(n).files, ...heavy() });
+  for (let n = 2; n <= 5; n += 1) await assets.push({ ...release(n).files, ...heavy() });
   ended = true;
   await Promise.all(visits);
   assert.ok(seen.includes(1), "no visitor saw the first release");
@@ -138,9 +138,9 @@ test("visitors during pushes see a whole release each, and what its page names",
 describe("rollback", () => {
   test("goes back to the release before, in one write of the pointer", async () => {
     const [first, second] = await pushed(2);
-    const { calls } = site.api;
+    const { calls } = assets.api;
     const before = calls.length;
-    const { code, stderr } = await site.run("rollback");
+    const { code, stderr } = await assets.run("rollback");
     assert.equal(code, 0, stderr);
     const writes = calls
       .slice(before)
@@ -150,43 +150,43 @@ describe("rollback", () => {
       writes.filter(([key]) => !key.startsWith("kv-edge:push:")),
       [["kv-edge:current"]],
     );
-    assert.deepEqual(await site.keys("kv-edge:push:"), []);
+    assert.deepEqual(await assets.keys("kv-edge:push:"), []);
     assert.equal(await served(), 1);
-    assert.equal((await site.pointer()).current, first);
+    assert.equal((await assets.pointer()).current, first);
     // Visitors of the second release may still request its files.
-    assert.equal((await site.get(release(2).script)).text, "release 2");
-    assert.ok((await site.pointer()).previous.includes(second));
+    assert.equal((await assets.get(release(2).script)).text, "release 2");
+    assert.ok((await assets.pointer()).previous.includes(second));
   });
 
   test("a client with later bytes does not get 304 after a rollback", async () => {
-    await site.push({ "text.txt": "first" });
-    const first = (await site.get("/text.txt")).headers;
+    await assets.push({ "text.txt": "first" });
+    const first = (await assets.get("/text.txt")).headers;
     await sleep(1100); // HTTP dates have whole seconds
-    await site.push({ "text.txt": "second" });
-    const second = (await site.get("/text.txt")).headers;
+    await assets.push({ "text.txt": "second" });
+    const second = (await assets.get("/text.txt")).headers;
     await sleep(1100);
-    assert.equal((await site.run("rollback")).code, 0);
+    assert.equal((await assets.run("rollback")).code, 0);
     for (const headers of [{ "If-Modified-Since": second["last-modified"] }, { "If-None-Match": second.etag }]) {
-      const response = await site.get("/text.txt", headers);
+      const response = await assets.get("/text.txt", headers);
       assert.deepEqual([response.status, response.text], [200, "first"], JSON.stringify(headers));
     }
-    assert.equal((await site.get("/text.txt")).headers.etag, first.etag);
-    assert.equal((await site.get("/text.txt", { "If-Unmodified-Since": second["last-modified"] })).status, 412);
+    assert.equal((await assets.get("/text.txt")).headers.etag, first.etag);
+    assert.equal((await assets.get("/text.txt", { "If-Unmodified-Since": second["last-modified"] })).status, 412);
   });
 
   test("goes to a release that is named, and forth again", async () => {
     const ids = await pushed(3);
     for (const n of [1, 3, 2]) {
-      assert.equal((await site.run("rollback", [ids[n - 1]])).code, 0);
+      assert.equal((await assets.run("rollback", [ids[n - 1]])).code, 0);
       assert.equal(await served(), n);
     }
   });
 
   test("a push after it is served, even of files that were served before", async () => {
     await pushed(2);
-    assert.equal((await site.run("rollback")).code, 0);
+    assert.equal((await assets.run("rollback")).code, 0);
     assert.equal(await served(), 1);
-    await site.push(release(2).files);
+    await assets.push(release(2).files);
     assert.equal(await served(), 2);
   });
 
@@ -196,22 +196,22 @@ describe("rollback", () => {
   ]) {
     test(`${what}: exits with 1 and a message, and nothing is switched`, async () => {
       const [, id] = await pushed(2);
-      const { code, stderr } = await site.run("rollback", args);
+      const { code, stderr } = await assets.run("rollback", args);
       assert.equal(code, 1);
       assert.match(stderr, /\w+ .*\w/);
-      assert.equal((await site.pointer()).current, id);
+      assert.equal((await assets.pointer()).current, id);
     });
   }
 
   test("without a previous release: exit code 1", async () => {
     await pushed(1);
-    assert.equal((await site.run("rollback")).code, 1);
+    assert.equal((await assets.run("rollback")).code, 1);
     assert.equal(await served(), 1);
   });
 
   test("--dry-run switches nothing", async () => {
     await pushed(2);
-    assert.equal((await site.run("rollback", ["--dry-run"])).code, 0);
+    assert.equal((await assets.run("rollback", ["--dry-run"])).code, 0);
     assert.equal(await served(), 2);
   });
 });
@@ -219,40 +219,40 @@ describe("rollback", () => {
 describe("list", () => {
   test("names the releases and which is served", async () => {
     const ids = await pushed(3);
-    const { code, stdout } = await site.run("list");
+    const { code, stdout } = await assets.run("list");
     assert.equal(code, 0);
     for (const id of ids) assert.ok(stdout.includes(`${id === ids[2] ? "*" : " "} ${id}`), stdout);
-    const json = await site.run("list", ["--json"]);
+    const json = await assets.run("list", ["--json"]);
     const { current, releases } = JSON.parse(json.stdout);
     assert.equal(current, ids[2]);
     assert.deepEqual(releases.map(({ id, isCurrent }) => [id, isCurrent]).sort(), ids.map((id) => [id, id === current]).sort());
   });
 
   test("of an empty namespace is no error", async () => {
-    assert.equal((await site.run("list")).code, 0);
+    assert.equal((await assets.run("list")).code, 0);
   });
 });
 
 describe("gc", () => {
   test("keeps what the previous release of the pointer needs, even if the list of keys does not show it", async () => {
     const [first] = await pushed(2);
-    site.api.intercept = async (call, pass) => {
+    assets.api.intercept = async (call, pass) => {
       const reply = await pass();
       if (!call.path.includes("/keys?") || !call.path.includes("kv-edge:release:")) return reply;
       const body = JSON.parse(reply.body);
       return { status: 200, body: JSON.stringify({ ...body, result: body.result.filter(({ name }) => !name.endsWith(first)) }) };
     };
-    assert.equal((await site.run("gc", ["--keep", "1", "--min-age", "0s"])).code, 0);
-    site.api.intercept = undefined;
-    assert.equal((await site.run("rollback")).code, 0);
-    for (const path of ["/only-1", release(1).script]) assert.equal((await site.get(path)).status, 200, path);
+    assert.equal((await assets.run("gc", ["--keep", "1", "--min-age", "0s"])).code, 0);
+    assets.api.intercept = undefined;
+    assert.equal((await assets.run("rollback")).code, 0);
+    for (const path of ["/only-1", release(1).script]) assert.equal((await assets.get(path)).status, 200, path);
   });
 
   /** Checks that everything to which the remaining releases refer exists. */
   async function assertWhole() {
-    const blobs = new Set(await site.keys("kv-edge:blob:"));
-    for (const release of await site.keys("kv-edge:release:")) {
-      const files = await site.files(release.slice("kv-edge:release:".length));
+    const blobs = new Set(await assets.keys("kv-edge:blob:"));
+    for (const release of await assets.keys("kv-edge:release:")) {
+      const files = await assets.files(release.slice("kv-edge:release:".length));
       const keys = files.flatMap(({ keys, encoded }) => [...keys, ...Object.values(encoded).flatMap((body) => body.keys)]);
       for (const key of keys) assert.ok(blobs.has(key), `${release} refers to ${key}, which is gone`);
     }
@@ -260,39 +260,39 @@ describe("gc", () => {
 
   test("keeps as many releases as --keep says, with all that they refer to, and deletes the rest", async () => {
     const ids = await pushed(4, "--previous", "1");
-    const before = await site.keys("kv-edge:blob:");
-    const { code, stderr } = await site.run("gc", ["--keep", "2", "--min-age", "0s"]);
+    const before = await assets.keys("kv-edge:blob:");
+    const { code, stderr } = await assets.run("gc", ["--keep", "2", "--min-age", "0s"]);
     assert.equal(code, 0, stderr);
     assert.deepEqual(
-      (await site.keys("kv-edge:release:")).map((key) => key.slice("kv-edge:release:".length)),
+      (await assets.keys("kv-edge:release:")).map((key) => key.slice("kv-edge:release:".length)),
       ids.slice(2).sort(),
     );
     await assertWhole();
-    const after = await site.keys("kv-edge:blob:");
+    const after = await assets.keys("kv-edge:blob:");
     assert.ok(after.length < before.length);
     assert.equal(await served(), 4);
-    assert.equal((await site.get(release(3).script)).text, "release 3");
-    assert.equal((await site.get(release(1).script)).status, 404);
+    assert.equal((await assets.get(release(3).script)).text, "release 3");
+    assert.equal((await assets.get(release(1).script)).status, 404);
   });
 
   test("never deletes the current release or unversioned keys, however few releases are kept", async () => {
     const ids = await pushed(3);
-    assert.equal((await site.run("rollback", [ids[0]])).code, 0);
-    await site.kv.put("plain.txt", "plain");
-    const { code, stderr } = await site.run("gc", ["--keep", "1", "--min-age", "0s"]);
+    assert.equal((await assets.run("rollback", [ids[0]])).code, 0);
+    await assets.kv.put("plain.txt", "plain");
+    const { code, stderr } = await assets.run("gc", ["--keep", "1", "--min-age", "0s"]);
     assert.equal(code, 0, stderr);
     assert.equal(await served(), 1);
-    assert.equal((await site.get("/same.css")).text, "body {}");
-    assert.equal((await site.get("/plain.txt")).text, "plain");
+    assert.equal((await assets.get("/same.css")).text, "body {}");
+    assert.equal((await assets.get("/plain.txt")).text, "plain");
     await assertWhole();
   });
 
   test("leaves what is younger than --min-age", async () => {
     await pushed(4, "--previous", "0");
-    const before = await site.keys();
-    await site.kv.put("kv-edge:blob:00000000000000000000000000000000", "of a push under way", { metadata: { uploadedMs: Date.now() } });
-    assert.equal((await site.run("gc", ["--keep", "1", "--min-age", "1h"])).code, 0);
-    const after = await site.keys();
+    const before = await assets.keys();
+    await assets.kv.put("kv-edge:blob:00000000000000000000000000000000", "of a push under way", { metadata: { uploadedMs: Date.now() } });
+    assert.equal((await assets.run("gc", ["--keep", "1", "--min-age", "1h"])).code, 0);
+    const after = await assets.keys();
     assert.ok(after.includes("kv-edge:blob:00000000000000000000000000000000"));
     for (const key of before) assert.ok(after.includes(key), key);
   });
@@ -304,7 +304,7 @@ describe("gc", () => {
   const hold = (prefix, isDelete = false) => {
     const held = Promise.withResolvers();
     const released = Promise.withResolvers();
-    site.api.intercept = async ({ method, path, body }, pass) => {
+    assets.api.intercept = async ({ method, path, body }, pass) => {
       const names = method !== "GET" && /\/bulk/.test(path) ? JSON.parse(body).map((item) => item.key ?? item) : [];
       if (isDelete === path.endsWith("/delete") && names.some((name) => name.startsWith(prefix))) {
         held.resolve();
@@ -313,7 +313,7 @@ describe("gc", () => {
       return pass();
     };
     const release = () => {
-      site.api.intercept = undefined;
+      assets.api.intercept = undefined;
       released.resolve();
     };
     return { started: held.promise, release };
@@ -322,74 +322,74 @@ describe("gc", () => {
   test("while it deletes, nothing is switched to what it deletes, and nothing is uploaded", async () => {
     const ids = await pushed(3, "--previous", "0");
     const { started, release: goOn } = hold("kv-edge:release:", true);
-    const gc = site.run("gc", ["--keep", "1", "--min-age", "0s"]);
+    const gc = assets.run("gc", ["--keep", "1", "--min-age", "0s"]);
     await started;
     for (const [command, args] of [
       ["rollback", [ids[0]]],
       ["push", [makeFolder(release(4).files)]],
       ["gc", ["--min-age", "0s"]],
     ]) {
-      const { code, stderr } = await site.run(command, args);
+      const { code, stderr } = await assets.run(command, args);
       assert.equal(code, 1, `${command}: ${stderr}`);
       assert.match(stderr, /gc.* is (running|under way)/, command);
     }
     goOn();
     assert.equal((await gc).code, 0);
-    assert.deepEqual(await site.keys("kv-edge:push:"), []);
+    assert.deepEqual(await assets.keys("kv-edge:push:"), []);
     assert.equal(await served(), 3);
     await assertWhole();
-    await site.push(release(4).files);
+    await assets.push(release(4).files);
     assert.equal(await served(), 4);
   });
 
   test("refuses while a push or a rollback is under way; --force does not", async () => {
     const ids = await pushed(2);
     for (const id of ["20261121T000000Z-00000000", "rollback-5"]) {
-      await site.kv.put(`kv-edge:push:${id}`, "{}");
-      const { code, stderr } = await site.run("gc", ["--keep", "1", "--min-age", "0s"]);
+      await assets.kv.put(`kv-edge:push:${id}`, "{}");
+      const { code, stderr } = await assets.run("gc", ["--keep", "1", "--min-age", "0s"]);
       assert.equal(code, 1);
       assert.match(stderr, new RegExp(`${id}.*--force`));
-      assert.equal((await site.keys("kv-edge:release:")).length, 2);
-      assert.deepEqual(await site.keys("kv-edge:push:"), [`kv-edge:push:${id}`]);
-      await site.delete("kv-edge:push:");
+      assert.equal((await assets.keys("kv-edge:release:")).length, 2);
+      assert.deepEqual(await assets.keys("kv-edge:push:"), [`kv-edge:push:${id}`]);
+      await assets.delete("kv-edge:push:");
     }
-    await site.kv.put("kv-edge:push:20261121T000000Z-00000000", "{}");
-    assert.equal((await site.run("gc", ["--keep", "1", "--min-age", "0s", "--force"])).code, 0);
-    assert.deepEqual(await site.keys("kv-edge:release:"), [`kv-edge:release:${ids[1]}`]);
-    assert.deepEqual(await site.keys("kv-edge:push:"), ["kv-edge:push:20261121T000000Z-00000000"]);
+    await assets.kv.put("kv-edge:push:20261121T000000Z-00000000", "{}");
+    assert.equal((await assets.run("gc", ["--keep", "1", "--min-age", "0s", "--force"])).code, 0);
+    assert.deepEqual(await assets.keys("kv-edge:release:"), [`kv-edge:release:${ids[1]}`]);
+    assert.deepEqual(await assets.keys("kv-edge:push:"), ["kv-edge:push:20261121T000000Z-00000000"]);
   });
 
   for (const [what, spoil, reason] of [
-    ["is missing", (key) => site.kv.delete(key), /the manifest of the release \S+ does not exist\. Nothing was deleted/],
-    ["cannot be read", (key) => site.kv.put(key, "{}"), /the manifest of the release \S+ cannot be read: .* Nothing was deleted/],
+    ["is missing", (key) => assets.kv.delete(key), /the manifest of the release \S+ does not exist\. Nothing was deleted/],
+    ["cannot be read", (key) => assets.kv.put(key, "{}"), /the manifest of the release \S+ cannot be read: .* Nothing was deleted/],
   ]) {
     test(`deletes nothing if the manifest of a kept release ${what}`, async () => {
       const ids = await pushed(3, "--previous", "0");
       await spoil(`kv-edge:release:${ids[2]}`);
-      const before = await site.keys();
-      const { code, stderr } = await site.run("gc", ["--keep", "1", "--min-age", "0s"]);
+      const before = await assets.keys();
+      const { code, stderr } = await assets.run("gc", ["--keep", "1", "--min-age", "0s"]);
       assert.equal(code, 1);
       assert.match(stderr, reason);
-      assert.deepEqual(await site.keys(), before);
+      assert.deepEqual(await assets.keys(), before);
     });
   }
 
   test("removes its lease even if it fails", async () => {
     await pushed(3, "--previous", "0");
-    site.api.intercept = ({ path, body }, pass) =>
+    assets.api.intercept = ({ path, body }, pass) =>
       path.endsWith("/bulk/delete") && !body.includes("kv-edge:push:") ? apiError(400, 10001, "not today") : pass();
-    const { code, stderr } = await site.run("gc", ["--keep", "1", "--min-age", "0s"]);
+    const { code, stderr } = await assets.run("gc", ["--keep", "1", "--min-age", "0s"]);
     assert.equal(code, 1);
     assert.match(stderr, /not today/);
-    assert.deepEqual(await site.keys("kv-edge:push:"), []);
+    assert.deepEqual(await assets.keys("kv-edge:push:"), []);
   });
 
   test("--dry-run deletes nothing", async () => {
     await pushed(3, "--previous", "0");
-    const before = await site.keys();
-    const { code, stdout } = await site.run("gc", ["--keep", "1", "--min-age", "0s", "--dry-run"]);
+    const before = await assets.keys();
+    const { code, stdout } = await assets.run("gc", ["--keep", "1", "--min-age", "0s", "--dry-run"]);
     assert.equal(code, 0);
-    assert.deepEqual(await site.keys(), before);
+    assert.deepEqual(await assets.keys(), before);
     assert.notEqual(stdout.trim(), "");
   });
 });

@@ -1,9 +1,9 @@
 // `kv-edge config sync` against an API that fails for a while: KV ends up equal to the table.
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
+import { apiError } from "./harness/assets.mjs";
 import { assertFigures, makeRows, startSync, tableWithPendingChanges, userId } from "./harness/config-sync.mjs";
 import { acceptSomeItems, changingCalls, failFirstTry, keysOfCall, kindOfCall } from "./harness/rest-api-faults.mjs";
-import { apiError } from "./harness/site.mjs";
 
 const sync = await startSync();
 const { api } = sync;

@@ -2,21 +2,21 @@
 // them, and going back to one as `kv-edge assets rollback` does.
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
+import { startAssets, titledPage } from "./harness/assets.mjs";
 import { assertOutcome, consoleApi } from "./harness/console.mjs";
 import { eventually } from "./harness/eventually.mjs";
 import { signToken } from "./harness/kv-api.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { startSite, titledPage } from "./harness/site.mjs";
 
-const site = await startSite({ vars: { KV_API_WRITABLE: "assets,WRITES" } });
-const call = consoleApi(site.worker);
+const assets = await startAssets({ vars: { KV_API_WRITABLE: "assets,WRITES" } });
+const call = consoleApi(assets.worker);
 
 /** Pushes these folders one after the other, and returns the ids of their releases. */
 async function pushed(...folders) {
   const ids = [];
   for (const files of folders) {
-    await site.push(files);
-    ids.push((await site.pointer()).current);
+    await assets.push(files);
+    ids.push((await assets.pointer()).current);
   }
   return ids;
 }
@@ -25,18 +25,18 @@ async function pushed(...folders) {
 const numbered = (n) => pushed(...Array.from({ length: n }, (_, index) => ({ "index.html": titledPage(`${index + 1}`), "same.css": "body {}" })));
 
 const rollBack = (to, { from, ...options } = {}) => call("releases/rollback", { json: { to, from }, ...options });
-const served = async () => /<title>(.+)<\/title>/.exec((await site.get("/")).text)?.[1];
+const served = async () => /<title>(.+)<\/title>/.exec((await assets.get("/")).text)?.[1];
 const withFaults = (faults) => ({ headers: { "X-Kv-Faults": JSON.stringify({ assets: faults }) } });
 const changesOf = (from, to, options) => call(`releases/changes?${new URLSearchParams({ from, to })}`, options);
 
-beforeEach(() => site.delete());
+beforeEach(() => assets.delete());
 
 test("releases are listed, the newest first, as the tool lists them", async () => {
   assert.deepEqual(assertOutcome(await call("releases")), { current: null, previous: [], releases: [], isComplete: true, hasNewest: true });
   const [first, second] = await numbered(2);
   const { releases, ...rest } = assertOutcome(await call("releases"));
   assert.deepEqual(rest, { current: second, previous: [first], isComplete: true, hasNewest: true });
-  const ofTool = JSON.parse((await site.run("list", ["--json"])).stdout).releases;
+  const ofTool = JSON.parse((await assets.run("list", ["--json"])).stdout).releases;
   const expected = ofTool.map(({ createdMs, ...release }) => ({
     ...release,
     pushed: new Date(Math.floor(createdMs / 1000) * 1000).toISOString().replace(".000Z", "Z"),
@@ -52,20 +52,20 @@ test("releases are listed, the newest first, as the tool lists them", async () =
 });
 
 test("a manifest of another tool is listed without figures", async () => {
-  await site.kv.put("kv-edge:release:odd", "{}", { metadata: "odd" });
+  await assets.kv.put("kv-edge:release:odd", "{}", { metadata: "odd" });
   const { releases } = assertOutcome(await call("releases"));
   assert.deepEqual(releases, [{ id: "odd", pushed: null, files: null, bytes: null, isCurrent: false }]);
 });
 
 test("more releases than are shown make the list incomplete", async () => {
-  for (let n = 0; n < 1005; n += 1) await site.kv.put(`kv-edge:release:${String(n).padStart(6, "0")}-a`, "{}");
+  for (let n = 0; n < 1005; n += 1) await assets.kv.put(`kv-edge:release:${String(n).padStart(6, "0")}-a`, "{}");
   const { releases, isComplete, hasNewest } = assertOutcome(await call("releases"));
   assert.deepEqual([releases.length, isComplete, hasNewest], [1000, false, true]);
   assert.deepEqual([releases[0].id, releases.at(-1).id], ["001004-a", "000005-a"]);
 });
 
 test("of more releases than KV lists in ten pages, the served and the previous ones are shown", async () => {
-  for (let n = 10; n < 30; n += 1) await site.kv.put(`kv-edge:release:1999${n}-a`, "{}");
+  for (let n = 10; n < 30; n += 1) await assets.kv.put(`kv-edge:release:1999${n}-a`, "{}");
   const ids = await numbered(2);
   const { releases, isComplete, hasNewest, current } = assertOutcome(await call("releases", withFaults({ list: ["short page"] })));
   assert.deepEqual([isComplete, hasNewest, current], [false, false, ids[1]]);
@@ -105,10 +105,10 @@ describe("changes", () => {
 
   test("releases whose manifests are too long to hold both are refused, each alone or together", async () => {
     const [id] = await numbered(1);
-    const manifest = await site.manifest(id);
+    const manifest = await assets.manifest(id);
     const ofLength = async (id, megabytes) => {
       const files = manifest.files.map((file, n) => (n === 0 ? { ...file, t: "x".repeat(megabytes * 1024 * 1024) } : file));
-      await site.kv.put(`kv-edge:release:${id}`, JSON.stringify({ ...manifest, id, files }));
+      await assets.kv.put(`kv-edge:release:${id}`, JSON.stringify({ ...manifest, id, files }));
     };
     await ofLength("long", 9);
     await ofLength("longer", 17);
@@ -125,8 +125,8 @@ describe("changes", () => {
     const [id] = await numbered(1);
     assertProblem(await changesOf(id, "none"), 404, "release_not_found");
     assertProblem(await changesOf("x".repeat(600), id), 404, "release_not_found");
-    await site.kv.put("kv-edge:release:broken", "{");
-    await site.kv.put("kv-edge:release:other", JSON.stringify(await site.manifest(id)));
+    await assets.kv.put("kv-edge:release:broken", "{");
+    await assets.kv.put("kv-edge:release:other", JSON.stringify(await assets.manifest(id)));
     for (const broken of ["broken", "other"]) assertProblem(await changesOf(id, broken), 409, "release_unreadable");
     for (const query of ["", "?from=a", "?to=a", "?from=a&to=", "?from=a&to=b&c=d"])
       assertProblem(await call(`releases/changes${query}`), 400, "invalid_parameter");
@@ -139,11 +139,11 @@ describe("rollback", () => {
     const [first, second, third] = await numbered(3);
     assert.deepEqual(assertOutcome(await rollBack(first)), { from: third, to: first, changed: true });
     assert.equal(await served(), "1");
-    const { current, previous, rolledBackMs, switchedMs } = await site.pointer();
+    const { current, previous, rolledBackMs, switchedMs } = await assets.pointer();
     assert.deepEqual([current, previous, rolledBackMs], [first, [third, second], switchedMs]);
     assert.deepEqual(assertOutcome(await rollBack(third)), { from: first, to: third, changed: true });
     assert.equal(await served(), "3");
-    assert.deepEqual(await site.keys("kv-edge:push:"), [], "the lease is given up");
+    assert.deepEqual(await assets.keys("kv-edge:push:"), [], "the lease is given up");
   });
 
   test("the pointer is the one that the tool writes", async () => {
@@ -152,23 +152,23 @@ describe("rollback", () => {
       const pointers = [];
       for (const id of [ids[0], ids[2], ids[1]]) {
         await roll(id);
-        const { switchedMs, rolledBackMs, ...pointer } = await site.pointer();
+        const { switchedMs, rolledBackMs, ...pointer } = await assets.pointer();
         assert.equal(switchedMs, rolledBackMs);
         pointers.push(pointer);
       }
       return pointers;
     };
-    const before = await site.kv.get("kv-edge:current");
-    const ofTool = await steps(async (id) => assert.equal((await site.run("rollback", [id])).code, 0));
-    await site.kv.put("kv-edge:current", before);
+    const before = await assets.kv.get("kv-edge:current");
+    const ofTool = await steps(async (id) => assert.equal((await assets.run("rollback", [id])).code, 0));
+    await assets.kv.put("kv-edge:current", before);
     assert.deepEqual(await steps(async (id) => assertOutcome(await rollBack(id))), ofTool);
   });
 
   test("a release that seems to be served already is switched to all the same: KV may return an old pointer", async () => {
     const [first, second] = await numbered(2);
-    const before = await site.pointer();
+    const before = await assets.pointer();
     assert.deepEqual(assertOutcome(await rollBack(second)), { from: second, to: second, changed: false });
-    const { current, previous, switchedMs } = await site.pointer();
+    const { current, previous, switchedMs } = await assets.pointer();
     assert.deepEqual([current, previous], [second, [first]]);
     assert.ok(switchedMs > before.switchedMs);
   });
@@ -177,28 +177,28 @@ describe("rollback", () => {
     const [first, second, third] = await numbered(3);
     const { detail } = assertProblem(await rollBack(first, { from: second }), 409, "release_switched");
     assert.match(detail, new RegExp(`"${third}" is served, not "${second}"`));
-    assert.equal((await site.pointer()).current, third);
-    assert.deepEqual(await site.keys("kv-edge:push:"), [], "the lease is given up");
+    assert.equal((await assets.pointer()).current, third);
+    assert.deepEqual(await assets.keys("kv-edge:push:"), [], "the lease is given up");
     assert.deepEqual(assertOutcome(await rollBack(first, { from: third })), { from: third, to: first, changed: true });
     assert.equal(await served(), "1");
   });
 
   test("a release is found by its manifest, however many there are", async () => {
     const ids = await numbered(2);
-    for (let n = 10; n < 30; n += 1) await site.kv.put(`kv-edge:release:1999${n}-a`, "{}");
+    for (let n = 10; n < 30; n += 1) await assets.kv.put(`kv-edge:release:1999${n}-a`, "{}");
     assertOutcome(await rollBack(ids[0], withFaults({ "list kv-edge:release:": ["short page"] })));
     assert.equal(await served(), "1");
   });
 
   test("a running gc refuses a rollback; a push or another rollback does not", async () => {
     const [first, second] = await numbered(2);
-    await site.kv.put("kv-edge:push:gc-1795261475000", "{}");
+    await assets.kv.put("kv-edge:push:gc-1795261475000", "{}");
     const { detail } = assertProblem(await rollBack(first), 409, "gc_running");
     assert.match(detail, /gc-1795261475000/);
-    assert.equal((await site.pointer()).current, second);
-    assert.deepEqual(await site.keys("kv-edge:push:"), ["kv-edge:push:gc-1795261475000"], "the lease is given up");
-    await site.delete("kv-edge:push:");
-    for (const other of [first, "rollback-5"]) await site.kv.put(`kv-edge:push:${other}`, "{}");
+    assert.equal((await assets.pointer()).current, second);
+    assert.deepEqual(await assets.keys("kv-edge:push:"), ["kv-edge:push:gc-1795261475000"], "the lease is given up");
+    await assets.delete("kv-edge:push:");
+    for (const other of [first, "rollback-5"]) await assets.kv.put(`kv-edge:push:${other}`, "{}");
     assertOutcome(await rollBack(first));
   });
 
@@ -207,8 +207,8 @@ describe("rollback", () => {
     // The manifest is read under the lease.
     const faults = { [`get kv-edge:release:${first}`]: ["slow for 1500"] };
     const rolling = rollBack(first, withFaults(faults));
-    await eventually(async () => (await site.keys("kv-edge:push:rollback-")).length === 1, "the lease");
-    const { code, stderr } = await site.run("gc", ["--min-age", "0s"]);
+    await eventually(async () => (await assets.keys("kv-edge:push:rollback-")).length === 1, "the lease");
+    const { code, stderr } = await assets.run("gc", ["--min-age", "0s"]);
     assert.equal(code, 1);
     assert.match(stderr, /a rollback is running/);
     assertOutcome(await rolling);
@@ -219,10 +219,10 @@ describe("rollback", () => {
     assertProblem(await rollBack("any"), 404, "release_not_found");
     const [first, second] = await numbered(2);
     assertProblem(await rollBack("none"), 404, "release_not_found");
-    await site.kv.put(`kv-edge:release:${first}`, "{");
+    await assets.kv.put(`kv-edge:release:${first}`, "{");
     assertProblem(await rollBack(first), 409, "release_unreadable");
-    assert.equal((await site.pointer()).current, second);
-    assert.deepEqual(await site.keys("kv-edge:push:"), []);
+    assert.equal((await assets.pointer()).current, second);
+    assert.deepEqual(await assets.keys("kv-edge:push:"), []);
   });
 
   test("another body or method is refused", async () => {
@@ -253,7 +253,7 @@ describe("tokens", () => {
     assert.equal(assertOutcome(await call("releases", { token: reader })).current, second);
     assertOutcome(await changesOf(first, second, { token: reader }));
     await forbidden(rollBack(first, { token: reader }));
-    assert.equal((await site.pointer()).current, second);
+    assert.equal((await assets.pointer()).current, second);
     assertOutcome(await rollBack(first, { token: token({ write: true, prefix: "kv-edge:" }) }));
   });
 
@@ -274,10 +274,10 @@ describe("tokens", () => {
 
   test("a namespace that KV_API_WRITABLE does not list is not changed", async () => {
     const [first, second] = await numbered(2);
-    await site.worker.setVars({ KV_API_WRITABLE: "WRITES" });
+    await assets.worker.setVars({ KV_API_WRITABLE: "WRITES" });
     assertProblem(await rollBack(first), 403, "read_only");
-    assert.equal((await site.pointer()).current, second);
-    await site.worker.setVars({ KV_API_WRITABLE: "assets,WRITES" });
+    assert.equal((await assets.pointer()).current, second);
+    await assets.worker.setVars({ KV_API_WRITABLE: "assets,WRITES" });
   });
 });
 
@@ -289,8 +289,8 @@ describe("faults", () => {
     for (const operation of ["list", "get", `get kv-edge:release:${first}`, "put", "put kv-edge:current"]) {
       const response = await rollBack(first, withFaults({ [operation]: failing }));
       assert.ok(response.status >= 500, `${response.status} ${response.text}`);
-      assert.equal((await site.pointer()).current, second, operation);
-      assert.deepEqual(await site.keys("kv-edge:push:"), [], operation);
+      assert.equal((await assets.pointer()).current, second, operation);
+      assert.deepEqual(await assets.keys("kv-edge:push:"), [], operation);
     }
     assertOutcome(await rollBack(first));
   });

@@ -2,9 +2,9 @@
 // which file.
 import assert from "node:assert/strict";
 import { before, beforeEach, describe, test } from "node:test";
+import { makeFolder, pushAssets } from "./harness/assets.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
-import { makeFolder, pushAssets } from "./harness/site.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 // A changed file takes effect at once.

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { beforeEach, describe, test } from "node:test";
+import { apiError } from "./harness/assets.mjs";
 import { makePairs, movingCommands, startKvTool } from "./harness/kv-tool.mjs";
 import { acceptSomeItems, changingCalls, failFirstTry, keysOfCall, kindOfCall } from "./harness/rest-api-faults.mjs";
-import { apiError } from "./harness/site.mjs";
 
 const tool = await startKvTool();
 const { api } = tool;

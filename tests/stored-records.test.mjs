@@ -19,13 +19,13 @@ import {
   values,
   WITHOUT_RECORD,
 } from "./fixtures/records/contents.mjs";
+import { apiFor, runTool } from "./harness/assets.mjs";
 import { assertPage, ofrepFlag } from "./harness/config.mjs";
 import { eventually } from "./harness/eventually.mjs";
 import { send } from "./harness/http.mjs";
 import { assertHit, parseCacheStatus } from "./harness/http-cache.mjs";
 import { startPostgres } from "./harness/postgres.mjs";
 import { dumpStorage, restoreStorage } from "./harness/records.mjs";
-import { apiFor, runTool } from "./harness/site.mjs";
 import { startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { writesOf } from "./harness/writes.mjs";

@@ -5,18 +5,18 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { before, describe, test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
+import { startAssets } from "../harness/assets.mjs";
 import { eventually } from "../harness/eventually.mjs";
 import { send } from "../harness/http.mjs";
 import { signToken } from "../harness/kv-api.mjs";
 import { uniqueName } from "../harness/names.mjs";
-import { startSite } from "../harness/site.mjs";
 import { startUpstream } from "../harness/upstream.mjs";
 import { bearer, startWorker } from "../harness/worker.mjs";
 import { startBrowser } from "./browser.mjs";
 import { assertUsable, consoleOf, drawnIn, keyboardOf } from "./console.mjs";
 
 const [upstream, otherUpstream] = await Promise.all([startUpstream(), startUpstream()]);
-const site = await startSite({
+const assets = await startAssets({
   faulty: false,
   vars: {
     CACHE_UPSTREAMS: upstream.origin,
@@ -25,7 +25,7 @@ const site = await startSite({
     KV_API_WRITABLE: "*",
   },
 });
-const { worker } = site;
+const { worker } = assets;
 const { USER_CONFIGURATION, ROUTING_CONFIG, CACHE_KV, WRITES } = worker.env;
 const browser = await startBrowser();
 const open = consoleOf(browser, worker.directUrl.origin);
@@ -43,8 +43,8 @@ before(async () => {
   await USER_CONFIGURATION.put("flags", json(DEMO_FLAGS));
   await USER_CONFIGURATION.put("user-id-def", json({ preview_features_enabled: true }));
   await ROUTING_CONFIG.put("tea", JSON.stringify(TEA));
-  await site.push({ "index.html": "<title>one</title>", "old.html": "old" });
-  await site.push({ "index.html": "<title>two</title>", "new.html": "new" });
+  await assets.push({ "index.html": "<title>one</title>", "old.html": "old" });
+  await assets.push({ "index.html": "<title>two</title>", "new.html": "new" });
 });
 
 /** Replaces the text of an editor, as somebody who selects all and pastes. */
@@ -543,15 +543,15 @@ describe("the panel of releases", () => {
     const { page, assertClean } = await open("#/releases");
     const back = page.getByRole("button", { name: /^Roll back to/ }).first();
     await back.waitFor();
-    await site.push({ "index.html": "<title>three</title>" });
-    const { current } = await site.pointer();
+    await assets.push({ "index.html": "<title>three</title>" });
+    const { current } = await assets.pointer();
     await back.click();
     await page.getByRole("dialog").getByRole("button", { name: "Roll back" }).click();
     await page
       .getByRole("alert")
       .getByText(/^Somebody has switched the release in the meantime/)
       .waitFor();
-    assert.equal((await site.pointer()).current, current);
+    assert.equal((await assets.pointer()).current, current);
     const { press, assertFocus, tabTo } = keyboardOf(page);
     await tabTo("Read the releases again");
     await press("Enter");

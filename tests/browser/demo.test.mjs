@@ -5,7 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { portsAfter, startUpstreams } from "../../demo/upstreams.mjs";
 import { findFreePorts } from "../../scripts/ports.mjs";
 import { demoRecords, withStatic } from "../../scripts/seed.mjs";
-import { startSite } from "../harness/site.mjs";
+import { startAssets } from "../harness/assets.mjs";
 import { WORKER_TOKEN } from "../harness/worker.mjs";
 import { DEADLINE_MS, startBrowser, visitor } from "./browser.mjs";
 
@@ -17,7 +17,7 @@ after(() => {
   for (const server of upstreams) server.close().closeAllConnections();
 });
 
-const site = await startSite({
+const assets = await startAssets({
   entry: "demo/entry.mjs",
   faulty: false,
   vars: {
@@ -26,11 +26,11 @@ const site = await startSite({
   },
 });
 const browser = await startBrowser();
-const base = site.worker.directUrl.origin;
+const base = assets.worker.directUrl.origin;
 
 before(async () => {
-  for (const [namespace, key, value] of demoRecords(port)) await site.worker.env[namespace].put(key, value);
-  await withStatic(port, (folder) => site.push(folder));
+  for (const [namespace, key, value] of demoRecords(port)) await assets.worker.env[namespace].put(key, value);
+  await withStatic(port, (folder) => assets.push(folder));
 });
 
 /** Opens the page. `panel(id)` returns what a test does in a panel, and sees there. */

@@ -2,8 +2,8 @@
 // fetching all of it.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
+import { startAssets } from "../harness/assets.mjs";
 import { eventually } from "../harness/eventually.mjs";
-import { startSite } from "../harness/site.mjs";
 import { DEADLINE_MS, startBrowser, visitor } from "./browser.mjs";
 import { FRAMES_PER_SECOND, makeFilm, numberShown } from "./film.mjs";
 
@@ -15,9 +15,9 @@ const WHOLE_BYTES_MAX = 24 * 1024 * 1024;
 
 const FRAMES = 420;
 
-const site = await startSite({ faulty: false });
+const assets = await startAssets({ faulty: false });
 const browser = await startBrowser();
-const { page, context, problems } = await visitor(browser, site.worker.directUrl.origin);
+const { page, context, problems } = await visitor(browser, assets.worker.directUrl.origin);
 const video = page.locator("video");
 
 /** The responses for the film. */
@@ -29,7 +29,7 @@ let film;
 before(async () => {
   film = await makeFilm(page, FRAMES);
   const html = `<!doctype html><html lang="en"><title>A film</title><link rel="icon" href="data:,"><video src="/film.webm" preload="metadata" muted controls></video></html>`;
-  await site.push({ "index.html": html, "film.webm": film.bytes });
+  await assets.push({ "index.html": html, "film.webm": film.bytes });
   const network = await context.newCDPSession(page);
   const ids = new Set();
   network.on("Network.responseReceived", ({ requestId, response: { url, status, headers } }) => {

@@ -3,18 +3,18 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { startAssets } from "../harness/assets.mjs";
 import { eventually } from "../harness/eventually.mjs";
-import { startSite } from "../harness/site.mjs";
 import { DEADLINE_MS, startBrowser, visitor } from "./browser.mjs";
 
-const site = await startSite({ faulty: false });
+const assets = await startAssets({ faulty: false });
 const browser = await startBrowser();
-const base = site.worker.directUrl.origin;
+const base = assets.worker.directUrl.origin;
 
 const titles = { en: "About this page", de: "Über diese Seite", fr: "À propos de cette page" };
 const folder = fileURLToPath(new URL("../../static", import.meta.url));
 
-before(() => site.push(folder));
+before(() => assets.push(folder));
 
 /** Checks that the page, and its response, are in this language. */
 async function assertShown(page, response, language) {
@@ -77,7 +77,7 @@ test("the 404 page has its style and its picture at a deep path, too", async () 
 
 test("the Content-Security-Policy is enforced: an inline script does not run, one in a file of the site does", async () => {
   const page = (body) => `<!doctype html><html lang="en"><title>before</title>${body}</html>`;
-  await site.push({
+  await assets.push({
     "inline.html": page(`<script>document.title = "after"</script>`),
     "file.html": page(`<script src="/file.js"></script>`),
     "file.js": `document.title = "after"`,

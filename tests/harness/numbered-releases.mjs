@@ -1,7 +1,7 @@
 // A site whose files, all but one, name their release, so that a test sees whether visitors get
 // one release or a mix.
 import assert from "node:assert/strict";
-import { makeFolder, startSite } from "./site.mjs";
+import { makeFolder, startAssets } from "./assets.mjs";
 
 /** Returns the files of the nth release. */
 export const filesOfRelease = (n) => ({
@@ -19,13 +19,13 @@ export const writingCalls = (calls) => calls.filter(({ method, path }) => method
  * Starts a Worker for a test file, and returns how its tests push releases and what visitors see.
  */
 export async function startNumberedReleases() {
-  const site = await startSite();
-  const { api } = site;
+  const assets = await startAssets();
+  const { api } = assets;
   return {
-    site,
+    assets,
     api,
     /** Pushes the nth release and returns the tool's result, whether it succeeds or not. */
-    pushRelease: (n, options) => site.run("push", [makeFolder(filesOfRelease(n))], options),
+    pushRelease: (n, options) => assets.run("push", [makeFolder(filesOfRelease(n))], options),
     /** Runs `action` and returns its result with the API `calls` that it made. */
     async recordCalls(action) {
       const before = api.calls.length;
@@ -37,7 +37,7 @@ export async function startNumberedReleases() {
      * returns its number.
      */
     async assertServes(...possible) {
-      const texts = await Promise.all(["/", "/style.css", "/deep/er/file.txt"].map((path) => site.get(path)));
+      const texts = await Promise.all(["/", "/style.css", "/deep/er/file.txt"].map((path) => assets.get(path)));
       const numbers = texts.map(({ status, text }) => (status === 200 ? Number(/release (\d+)/.exec(text)?.[1]) : status));
       assert.equal(new Set(numbers).size, 1, `a mix of releases: ${numbers}`);
       const [n] = numbers;
@@ -45,10 +45,10 @@ export async function startNumberedReleases() {
       if (n === 404) return n;
       for (const [path, content] of Object.entries(filesOfRelease(n))) {
         const url = `/${path.replace("index.html", "").replace(/\.html$/, "")}`;
-        const { status, text } = await site.get(url);
+        const { status, text } = await assets.get(url);
         assert.deepEqual([status, text], [200, content], `${url} of release ${n}`);
       }
-      for (const other of possible) if (other !== n && other !== 404) assert.equal((await site.get(`/only-${other}`)).status, 404);
+      for (const other of possible) if (other !== n && other !== 404) assert.equal((await assets.get(`/only-${other}`)).status, 404);
       return n;
     },
   };

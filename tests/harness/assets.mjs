@@ -38,7 +38,7 @@ export const titledPage = (name) => `<!doctype html><title>${name}</title>`;
 const PAGES = ["index.html", "file.html", "folder/index.html", "folder/deep/page.html", "both.html", "both/index.html", "a b.html", "über/ß.html"];
 
 /** Files for tests of paths: pages in folders, two 404 pages, and files of other types. */
-export const SITE_FILES = {
+export const EXAMPLE_FILES = {
   ...Object.fromEntries(PAGES.map((path) => [path, titledPage(path)])),
   "style.css": "body {}",
   "folder/data.json": "{}",
@@ -52,7 +52,7 @@ export const SITE_FILES = {
  * It is removed after the test that calls this, or outside of tests after the last one.
  */
 export function makeFolder(files) {
-  const folder = mkdtempSync(join(tmpdir(), "kv-edge-site-"));
+  const folder = mkdtempSync(join(tmpdir(), "kv-edge-files-"));
   after(() => rmSync(folder, { recursive: true, force: true }));
   for (const [path, content] of Object.entries(files)) {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
@@ -186,12 +186,12 @@ function callExplorer(worker, method, path, headers, body) {
  * to the release at every request, so that a push takes effect at once; `refresh` sets another
  * `ASSETS_REFRESH`.
  */
-export async function startSite({ refresh = "0", vars, ...options } = {}) {
+export async function startAssets({ refresh = "0", vars, ...options } = {}) {
   const worker = await startWorker({ faulty: true, restApi: true, vars: { ASSETS_REFRESH: refresh, ...vars }, ...options });
-  return new Site(worker, await apiFor(worker));
+  return new Assets(worker, await apiFor(worker));
 }
 
-class Site {
+class Assets {
   constructor(worker, api) {
     this.worker = worker;
     this.api = api;
