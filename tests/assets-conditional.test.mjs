@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { listMembers, startAssets } from "./harness/assets.mjs";
+import { startAssets } from "./harness/assets.mjs";
+import { listMembers } from "./harness/http.mjs";
 
 const assets = await startAssets();
 const text = "a text that is long enough to be worth a gzip. ".repeat(100);

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from "node:zlib";
-import { listMembers, startAssets } from "./harness/assets.mjs";
+import { startAssets } from "./harness/assets.mjs";
+import { listMembers } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 
 const assets = await startAssets();

@@ -2,7 +2,8 @@
 // RFC 9110 §12.5.4).
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
-import { listMembers, startAssets } from "./harness/assets.mjs";
+import { startAssets } from "./harness/assets.mjs";
+import { listMembers } from "./harness/http.mjs";
 
 const assets = await startAssets();
 

@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ACCOUNT_ID, apiError, CLOUDFLARE_TOKEN, makeFolder, runTool } from "./harness/assets.mjs";
 import { filesOfRelease, startNumberedReleases, writingCalls } from "./harness/numbered-releases.mjs";
+import { ACCOUNT_ID, apiError, CLOUDFLARE_TOKEN } from "./harness/rest-api.mjs";
+import { makeFolder, runTool } from "./harness/tool.mjs";
 
 const { assets, api, pushRelease, recordCalls, assertServes } = await startNumberedReleases();
 

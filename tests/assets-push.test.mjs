@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
-import { makeFolder } from "./harness/assets.mjs";
 import { filesOfRelease, startNumberedReleases, writingCalls } from "./harness/numbered-releases.mjs";
+import { makeFolder } from "./harness/tool.mjs";
 
 const { assets, api, pushRelease, recordCalls, assertServes } = await startNumberedReleases();
 

@@ -3,7 +3,9 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { apiError, makeFolder, startAssets } from "./harness/assets.mjs";
+import { startAssets } from "./harness/assets.mjs";
+import { apiError } from "./harness/rest-api.mjs";
+import { makeFolder } from "./harness/tool.mjs";
 
 const assets = await startAssets();
 

@@ -4,9 +4,10 @@
 // their own.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { makeFolder, pushAssets, titledPage } from "./harness/assets.mjs";
+import { pushAssets, titledPage } from "./harness/assets.mjs";
 import { send } from "./harness/http.mjs";
 import { LONG_AGO, startScriptedUpstream } from "./harness/scripted-upstream.mjs";
+import { makeFolder } from "./harness/tool.mjs";
 import { bearer, startWorker } from "./harness/worker.mjs";
 
 const upstream = await startScriptedUpstream();

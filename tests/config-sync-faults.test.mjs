@@ -1,8 +1,8 @@
 // `kv-edge config sync` against an API that fails for a while: KV ends up equal to the table.
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
-import { apiError } from "./harness/assets.mjs";
 import { assertFigures, makeRows, startSync, tableWithPendingChanges, userId } from "./harness/config-sync.mjs";
+import { apiError } from "./harness/rest-api.mjs";
 import { acceptSomeItems, changingCalls, failFirstTry, keysOfCall, kindOfCall } from "./harness/rest-api-faults.mjs";
 
 const sync = await startSync();

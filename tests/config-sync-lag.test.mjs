@@ -3,10 +3,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { apiError } from "./harness/assets.mjs";
 import { makeRows, userId } from "./harness/config-sync.mjs";
 import { startWatch } from "./harness/config-sync-watch.mjs";
 import { eventually } from "./harness/eventually.mjs";
+import { apiError } from "./harness/rest-api.mjs";
 import { kindOfCall } from "./harness/rest-api-faults.mjs";
 
 const { sync, api, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();

@@ -4,8 +4,8 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ACCOUNT_ID, apiError, CLOUDFLARE_TOKEN } from "./harness/assets.mjs";
 import { assertFigures, makeRows, startSync, tableWithPendingChanges, userId } from "./harness/config-sync.mjs";
+import { ACCOUNT_ID, apiError, CLOUDFLARE_TOKEN } from "./harness/rest-api.mjs";
 import { acceptSomeItems, changingCalls, failFirstTry, keysOfCall, kindOfCall } from "./harness/rest-api-faults.mjs";
 
 const sync = await startSync();

@@ -5,10 +5,10 @@ import { once } from "node:events";
 import net from "node:net";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { makeFolder } from "./harness/assets.mjs";
 import { certificate } from "./harness/certificate.mjs";
 import { makeRows, startSync } from "./harness/config-sync.mjs";
 import { PASSWORD, startPostgres } from "./harness/postgres.mjs";
+import { makeFolder } from "./harness/tool.mjs";
 
 const ca = certificate({ commonName: "CA of the tests" });
 const otherCa = certificate({ commonName: "another CA" });

@@ -6,10 +6,10 @@ import { existsSync, readdirSync } from "node:fs";
 import net from "node:net";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { apiError } from "./harness/assets.mjs";
 import { hashOf, makeRows, startSync, userId } from "./harness/config-sync.mjs";
 import { startWatch } from "./harness/config-sync-watch.mjs";
 import { eventually } from "./harness/eventually.mjs";
+import { apiError } from "./harness/rest-api.mjs";
 import { kindOfCall } from "./harness/rest-api-faults.mjs";
 
 const { sync, api, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();

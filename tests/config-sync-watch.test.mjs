@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
-import { apiError } from "./harness/assets.mjs";
 import { makeRows, SECRET_MARK, userId } from "./harness/config-sync.mjs";
 import { startWatch } from "./harness/config-sync-watch.mjs";
 import { eventually } from "./harness/eventually.mjs";
+import { apiError } from "./harness/rest-api.mjs";
 import { changingCalls, keysOfCall, kindOfCall } from "./harness/rest-api-faults.mjs";
 
 const { sync, api, createNotifyingTable, startTool, waitUntilSynced } = await startWatch();

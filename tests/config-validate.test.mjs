@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { makeFolder, runTool } from "./harness/assets.mjs";
+import { makeFolder, runTool } from "./harness/tool.mjs";
 
 const boolean = (rules = [], more = {}) => ({ default: "off", rules, ...more });
 const flags = (definitions) => JSON.stringify({ flags: definitions }, undefined, 2);

@@ -3,12 +3,12 @@
 // is what the router then does.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { makeFolder, runTool } from "./harness/assets.mjs";
 import { assertOutcome, consoleApi } from "./harness/console.mjs";
 import { send } from "./harness/http.mjs";
 import { signToken } from "./harness/kv-api.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { storefrontsOf } from "./harness/storefronts.mjs";
+import { makeFolder, runTool } from "./harness/tool.mjs";
 import { startUpstream } from "./harness/upstream.mjs";
 import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 

@@ -2,9 +2,10 @@
 // which file.
 import assert from "node:assert/strict";
 import { before, beforeEach, describe, test } from "node:test";
-import { makeFolder, pushAssets } from "./harness/assets.mjs";
+import { pushAssets } from "./harness/assets.mjs";
 import { send, sendForJson } from "./harness/http.mjs";
 import { assertProblem } from "./harness/problem.mjs";
+import { makeFolder } from "./harness/tool.mjs";
 import { startWorker } from "./harness/worker.mjs";
 
 // A changed file takes effect at once.

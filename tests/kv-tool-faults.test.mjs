@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { beforeEach, describe, test } from "node:test";
-import { apiError } from "./harness/assets.mjs";
 import { makePairs, movingCommands, startKvTool } from "./harness/kv-tool.mjs";
+import { apiError } from "./harness/rest-api.mjs";
 import { acceptSomeItems, changingCalls, failFirstTry, keysOfCall, kindOfCall } from "./harness/rest-api-faults.mjs";
 
 const tool = await startKvTool();

@@ -1,8 +1,8 @@
 // `kv-edge kv` through the KV REST API that the Worker serves itself.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ACCOUNT_ID } from "./harness/assets.mjs";
 import { exportedPairs, makePairs, ODD_PAIRS, startKvTool, summaryOf } from "./harness/kv-tool.mjs";
+import { ACCOUNT_ID } from "./harness/rest-api.mjs";
 import { WORKER_TOKEN } from "./harness/worker.mjs";
 
 const tool = await startKvTool({ vars: { KV_API_WRITABLE: "WRITES,USERS_NOTIFICATION_CONFIG" } });

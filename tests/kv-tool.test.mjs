@@ -3,9 +3,10 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { beforeEach, describe, test } from "node:test";
-import { apiError, makeFolder, runTool } from "./harness/assets.mjs";
 import { assertNoLeftovers, exportedPairs, makePairs, ODD_PAIRS, refuseBinaryBulkReads, startKvTool, summaryOf } from "./harness/kv-tool.mjs";
+import { apiError } from "./harness/rest-api.mjs";
 import { kindOfCall } from "./harness/rest-api-faults.mjs";
+import { makeFolder, runTool } from "./harness/tool.mjs";
 
 const tool = await startKvTool();
 const { api } = tool;

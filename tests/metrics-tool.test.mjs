@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { daysAgo, graphqlError, QUANTILES, startAnalyticsApi } from "./harness/analytics-api.mjs";
-import { ACCOUNT_ID, apiError, CLOUDFLARE_TOKEN } from "./harness/assets.mjs";
+import { ACCOUNT_ID, apiError, CLOUDFLARE_TOKEN } from "./harness/rest-api.mjs";
 
 const api = await startAnalyticsApi();
 const [ASSETS, WRITES] = ["a".repeat(32), "b".repeat(32)];

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { makeFolder, pushAssets } from "./harness/assets.mjs";
+import { pushAssets } from "./harness/assets.mjs";
 import { eventually } from "./harness/eventually.mjs";
 import { send } from "./harness/http.mjs";
 import { freshFor, startCache } from "./harness/http-cache.mjs";
@@ -14,6 +14,7 @@ import { uniqueName } from "./harness/names.mjs";
 import { assertProblem } from "./harness/problem.mjs";
 import { pythonWith } from "./harness/python.mjs";
 import { startScriptedUpstream } from "./harness/scripted-upstream.mjs";
+import { makeFolder } from "./harness/tool.mjs";
 import { bearer, startWorker } from "./harness/worker.mjs";
 import { setFaults } from "./harness/writes.mjs";
 

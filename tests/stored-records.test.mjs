@@ -19,13 +19,14 @@ import {
   values,
   WITHOUT_RECORD,
 } from "./fixtures/records/contents.mjs";
-import { apiFor, runTool } from "./harness/assets.mjs";
 import { assertPage, ofrepFlag } from "./harness/config.mjs";
 import { eventually } from "./harness/eventually.mjs";
 import { send } from "./harness/http.mjs";
 import { assertHit, parseCacheStatus } from "./harness/http-cache.mjs";
 import { startPostgres } from "./harness/postgres.mjs";
 import { dumpStorage, restoreStorage } from "./harness/records.mjs";
+import { apiFor } from "./harness/rest-api.mjs";
+import { runTool } from "./harness/tool.mjs";
 import { startUpstream } from "./harness/upstream.mjs";
 import { startWorker } from "./harness/worker.mjs";
 import { writesOf } from "./harness/writes.mjs";

@@ -2,9 +2,10 @@
 // REST API, and nothing else, until it is revoked.
 import assert from "node:assert/strict";
 import { afterEach, before, describe, test } from "node:test";
-import { apiFor, runTool } from "./harness/assets.mjs";
 import { send } from "./harness/http.mjs";
+import { apiFor } from "./harness/rest-api.mjs";
 import { changingCalls, kindOfCall } from "./harness/rest-api-faults.mjs";
+import { runTool } from "./harness/tool.mjs";
 import { startWorker, WORKER_TOKEN } from "./harness/worker.mjs";
 
 const NAMESPACES = "/client/v4/accounts/0123456789abcdef0123456789abcdef/storage/kv/namespaces";

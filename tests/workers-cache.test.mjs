@@ -8,10 +8,11 @@
 import assert from "node:assert/strict";
 import http from "node:http";
 import { after, test } from "node:test";
-import { makeFolder, pushAssets, titledPage } from "./harness/assets.mjs";
+import { pushAssets, titledPage } from "./harness/assets.mjs";
 import { send } from "./harness/http.mjs";
 import { LONG_AGO, startScriptedUpstream } from "./harness/scripted-upstream.mjs";
 import { randomFrom } from "./harness/soak-model.mjs";
+import { makeFolder } from "./harness/tool.mjs";
 import { bearer, startWorker } from "./harness/worker.mjs";
 import { WorkersCache } from "./harness/workers-cache.mjs";
 

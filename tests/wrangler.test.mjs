@@ -12,7 +12,7 @@ import { after, test } from "node:test";
 import { parse } from "smol-toml";
 import { ROOT } from "../scripts/run.mjs";
 import { readWorkerConfig } from "../scripts/worker-config.mjs";
-import { makeFolder, runTool } from "./harness/assets.mjs";
+import { makeFolder, runTool } from "./harness/tool.mjs";
 
 const require = createRequire(import.meta.url);
 const folder = mkdtempSync(join(tmpdir(), "kv-edge-wrangler-"));

@@ -4,7 +4,8 @@
 // else.
 import assert from "node:assert/strict";
 import { buildSchema, GraphQLError, graphql } from "graphql";
-import { ACCOUNT_ID, apiError, CLOUDFLARE_TOKEN, runTool } from "./assets.mjs";
+import { ACCOUNT_ID, apiError, CLOUDFLARE_TOKEN } from "./rest-api.mjs";
+import { runTool } from "./tool.mjs";
 import { startUpstream } from "./upstream.mjs";
 
 /** The documented variables have the type `string`, in lower case. */

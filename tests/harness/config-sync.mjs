@@ -7,8 +7,9 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { after } from "node:test";
 import { isDeepStrictEqual } from "node:util";
-import { apiFor, CLOUDFLARE_TOKEN, EXPLORER_ITEMS_MAX, runTool } from "./assets.mjs";
 import { PASSWORD, startPostgres } from "./postgres.mjs";
+import { apiFor, CLOUDFLARE_TOKEN, EXPLORER_ITEMS_MAX } from "./rest-api.mjs";
+import { runTool } from "./tool.mjs";
 import { startWorker } from "./worker.mjs";
 
 /** Part of every id, text and password. The tool prints none of them, so it may not print this. */

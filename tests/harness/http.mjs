@@ -44,3 +44,6 @@ export async function send(worker, path, { body, ...options } = {}) {
 export function sendForJson(worker, path, { headers, ...options } = {}) {
   return send(worker, path, { headers: { Accept: "application/json", ...headers }, ...options });
 }
+
+/** Returns the members of a list field such as `Vary`, in order. */
+export const listMembers = (field) => (field === undefined ? [] : field.split(",").map((member) => member.trim()));

@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { ACCOUNT_ID, apiFor, CLOUDFLARE_TOKEN, EXPLORER_ITEMS_MAX, makeFolder, runTool } from "./assets.mjs";
 import { uniqueName } from "./names.mjs";
+import { ACCOUNT_ID, apiFor, CLOUDFLARE_TOKEN, EXPLORER_ITEMS_MAX } from "./rest-api.mjs";
+import { makeFolder, runTool } from "./tool.mjs";
 import { startWorker } from "./worker.mjs";
 
 /** The environment of a run against the API as in a Cloudflare account. */

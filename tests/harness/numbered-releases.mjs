@@ -1,7 +1,8 @@
 // A site whose files, all but one, name their release, so that a test sees whether visitors get
 // one release or a mix.
 import assert from "node:assert/strict";
-import { makeFolder, startAssets } from "./assets.mjs";
+import { startAssets } from "./assets.mjs";
+import { makeFolder } from "./tool.mjs";
 
 /** Returns the files of the nth release. */
 export const filesOfRelease = (n) => ({

@@ -1,6 +1,6 @@
 // Calls between the tool and the KV REST API: what they do, and interceptors (`api.intercept`)
 // that fail them.
-import { apiError } from "./assets.mjs";
+import { apiError } from "./rest-api.mjs";
 
 /** Returns what an API call does: "read", "write", "delete", "list" or "namespaces". */
 export function kindOfCall({ method, path }) {
