@@ -3,20 +3,17 @@ import assert from "node:assert/strict";
 import { isDeepStrictEqual } from "node:util";
 import { eventually } from "../harness/eventually.mjs";
 import { uniqueName } from "../harness/names.mjs";
-import { startWorker } from "../harness/worker.mjs";
-import { startBrowser } from "./browser.mjs";
-import { consoleOf } from "./console.mjs";
+import { button, startConsole } from "./console.mjs";
 
 /**
  * Starts a Worker whose namespaces WRITES and USER_CONFIGURATION may be changed, and a browser.
- * Returns both, `open` of `consoleOf`, the namespace WRITES as `KV`, and `stored`, which
- * returns the text of a key.
+ * Returns what `startConsole` returns, the namespace WRITES as `KV`, and `stored`, which returns
+ * the text of a key.
  */
 export async function startBrowse() {
-  const worker = await startWorker({ vars: { KV_API_WRITABLE: "WRITES,USER_CONFIGURATION", KV_API_NAMESPACES: "KV_NAMESPACES" } });
-  const browser = await startBrowser();
-  const KV = worker.env.WRITES;
-  return { worker, browser, open: consoleOf(browser, worker.directUrl.origin), KV, stored: (key, namespace = KV) => namespace.get(key) };
+  const started = await startConsole({ vars: { KV_API_WRITABLE: "WRITES,USER_CONFIGURATION", KV_API_NAMESPACES: "KV_NAMESPACES" } });
+  const KV = started.worker.env.WRITES;
+  return { ...started, KV, stored: (key, namespace = KV) => namespace.get(key) };
 }
 
 export const NARROW = { viewport: { width: 400, height: 760 } };
@@ -33,7 +30,6 @@ export function place(prefix, key, namespace = "WRITES") {
 export const rows = (page) => page.locator(".key-row");
 export const editor = (page, name = /^Value of/) => page.getByRole("textbox", { name });
 export const lines = (page, name) => editor(page, name).locator(".cm-line").allTextContents();
-export const button = (page, name) => page.getByRole("button", { name, exact: true });
 export const save = (page) => button(page, "Save").click();
 export const link = (page, name) => page.getByRole("link", { name, exact: true });
 export const input = (page, name) => page.getByRole("textbox", { name, exact: true });

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
-import { button, choose, editor, input, lines, NARROW, newFolder, place, rows, said, save, settles, startBrowse, type } from "./browse.mjs";
-import { assertUsable } from "./console.mjs";
+import { choose, editor, input, lines, NARROW, newFolder, place, rows, said, save, settles, startBrowse, type } from "./browse.mjs";
+import { assertUsable, button } from "./console.mjs";
 
 const { worker, open, KV, stored } = await startBrowse();
 

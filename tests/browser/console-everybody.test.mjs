@@ -6,8 +6,8 @@ import { describe, test } from "node:test";
 import { eventually } from "../harness/eventually.mjs";
 import { uniqueName } from "../harness/names.mjs";
 import { WORKER_TOKEN } from "../harness/worker.mjs";
-import { button, choose, editor, input, lines, link, NARROW, newFolder, place, rows, said, settles, startBrowse } from "./browse.mjs";
-import { assertFits, assertUsable, drawnIn, keyboardOf } from "./console.mjs";
+import { choose, editor, input, lines, link, NARROW, newFolder, place, rows, said, settles, startBrowse } from "./browse.mjs";
+import { assertFits, assertUsable, button, drawnIn, keyboardOf } from "./console.mjs";
 
 const { worker, open, KV, stored } = await startBrowse();
 

@@ -1,11 +1,11 @@
-// Opens the console in a browser, signed in, checks a page with axe-core in each size and scheme,
-// and uses it with the keyboard alone.
+// Starts the console and opens it in a browser, signed in, checks a page with axe-core in each
+// size and scheme, and uses it with the keyboard alone.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { eventually } from "../harness/eventually.mjs";
-import { WORKER_TOKEN } from "../harness/worker.mjs";
-import { visitor } from "./browser.mjs";
+import { startWorker, WORKER_TOKEN } from "../harness/worker.mjs";
+import { startBrowser, visitor } from "./browser.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -18,6 +18,15 @@ const OF_COLORS = ["color-contrast", "link-in-text-block"];
 
 /** The most presses of Tab from one control to another. */
 const TABS_MAX = 150;
+
+/**
+ * Starts a Worker whose namespaces may be changed, and a browser. Returns both, and `open` of
+ * `consoleOf`.
+ */
+export async function startConsole({ vars } = {}) {
+  const [worker, browser] = await Promise.all([startWorker({ vars: { KV_API_WRITABLE: "*", ...vars } }), startBrowser()]);
+  return { worker, browser, open: consoleOf(browser, worker.directUrl.origin) };
+}
 
 /**
  * Returns a function that opens the console at a place such as `#/flags` as a new visitor, who
@@ -94,6 +103,38 @@ export async function assertFits(page) {
   for (const [name, content, room] of boxes) assert.ok(content <= room, `<${name.toLowerCase()}> is ${content} px wide in ${room} px`);
 }
 
+/** Waits until `check` throws no longer. */
+export async function until(check, what) {
+  let problem;
+  const holds = async () => {
+    try {
+      await check();
+      return true;
+    } catch (error) {
+      problem = error;
+      return false;
+    }
+  };
+  await eventually(holds, what, 20_000).catch(() => assert.fail(`${what}: ${problem.message}`));
+}
+
+export const button = (page, name) => page.getByRole("button", { name, exact: true });
+
+/** Replaces the text of an editor, as somebody who selects all and pastes. */
+export async function paste(page, label, text) {
+  const editor = page.getByRole("textbox", { name: label });
+  await editor.click();
+  await page.keyboard.press("ControlOrMeta+a");
+  await page.keyboard.insertText(text);
+}
+
+/** Returns the rows of a table in a section with this label, each as the texts of its cells. */
+export const rowsOf = (page, label) =>
+  page
+    .getByRole("region", { name: label, exact: true })
+    .locator("tbody tr")
+    .evaluateAll((rows) => rows.map((row) => [...row.cells].map((cell) => cell.innerText.replaceAll(/\s+/g, " ").trim())));
+
 /** How far a channel of a pixel may be from that of a colour, because edges are smoothed. */
 const SMOOTHED = 24;
 
@@ -128,6 +169,21 @@ export async function drawnIn(locator, colors) {
   return locator.page().evaluate(look, { png, colors, smoothed: SMOOTHED });
 }
 
+/** Returns the colours of the swatches in an element, in their order. */
+export const colorsOf = (element) => element.locator(".swatch").evaluateAll((swatches) => swatches.map((swatch) => getComputedStyle(swatch).backgroundColor));
+
+/** Checks that a number is at most `within` from the expected one. */
+export const assertNear = (actual, expected, within, what) => assert.ok(Math.abs(actual - expected) <= within, `${what}: ${actual}, not ${expected}`);
+
+/** Checks that the bar of a split is divided as the table below it says. */
+export async function assertBarDivided(page, label) {
+  const picture = page.getByRole("figure", { name: label, exact: true });
+  const counts = (await rowsOf(page, label)).map(([, count]) => Number(count.replaceAll(",", "")));
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  const drawn = await drawnIn(picture.locator(".shares-bar"), await colorsOf(picture));
+  for (const [index, { inMiddle }] of drawn.entries()) assertNear(inMiddle, counts[index] / total, 0.02, `the share of row ${index} in the bar`);
+}
+
 /**
  * Checks that what a page shows fits a phone and a wide window and is accessible there, dark and
  * light. The page has its own size and scheme again afterwards.
@@ -149,6 +205,7 @@ export async function assertUsable(page) {
 
 /**
  * Returns what somebody without a mouse does in a page: `press(...keys)`, `type(text)`,
+ * `replace(text)`, which types it in place of what the control has that has the focus,
  * `tabTo(name)`, which tabs on to the control with this name, a text or a pattern, and
  * `shiftTabTo(name)`, which tabs back. `assertFocus(name)` waits until that control has the focus.
  */
@@ -183,11 +240,34 @@ export function keyboardOf(page) {
     };
     await eventually(look, "", 10_000).catch(() => assert.fail(`the focus is on ${control || "nothing"} and not on ${name}`));
   };
+  const type = (text) => page.keyboard.insertText(text);
   return {
     press,
-    type: (text) => page.keyboard.insertText(text),
+    type,
+    replace: async (text) => {
+      await press("ControlOrMeta+a");
+      await type(text);
+    },
     tabTo: (name) => tab("Tab", name),
     shiftTabTo: (name) => tab("Shift+Tab", name),
     assertFocus,
+  };
+}
+
+/**
+ * Returns a function that has the calls of a path fail at `act()`, looks at the page with
+ * `look()`, and lets somebody without a mouse try again once they fail no longer.
+ */
+export function failOnceIn(page) {
+  const { press, tabTo } = keyboardOf(page);
+  return async (path, act, look = async () => {}) => {
+    await page.route(path, (route) => route.fulfill({ status: 503, json: { errors: [{ code: 1, message: "KV is away." }] } }));
+    await act();
+    await page.getByRole("alert").filter({ hasText: "KV is away." }).waitFor();
+    await look();
+    await page.unroute(path);
+    await tabTo("Try again");
+    await press("Enter");
+    await page.getByRole("alert").waitFor({ state: "detached" });
   };
 }

@@ -5,8 +5,8 @@ import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { signToken } from "../harness/kv-api.mjs";
 import { startWorker, WORKER_TOKEN } from "../harness/worker.mjs";
-import { button, choose, editor, input, lines, link, newFolder, place, rows, said, save, settles, startBrowse, type } from "./browse.mjs";
-import { assertUsable, consoleOf } from "./console.mjs";
+import { choose, editor, input, lines, link, newFolder, place, rows, said, save, settles, startBrowse, type } from "./browse.mjs";
+import { assertUsable, button, consoleOf } from "./console.mjs";
 
 const { worker, browser, open, KV, stored } = await startBrowse();
 
