@@ -8,7 +8,7 @@ import { assertUsable, button, keyboardOf, rowsOf, startConsole } from "./consol
 const { worker, open } = await startConsole();
 const { WRITES } = worker.env;
 
-test("the panel of writes draws the timeline of a run", async (context) => {
+test("the panel of writes draws the timeline of a run, or says why there is none", async (context) => {
   const { page, assertClean } = await open("#/writes");
 
   for (const [strategy, puts] of [

@@ -5,8 +5,8 @@ import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { signToken } from "../harness/kv-api.mjs";
 import { startWorker, WORKER_TOKEN } from "../harness/worker.mjs";
-import { choose, editor, input, lines, link, newFolder, place, rows, said, save, settles, startBrowse, type } from "./browse.mjs";
-import { assertUsable, button, consoleOf } from "./console.mjs";
+import { choose, editor, input, lines, link, NARROW, newFolder, place, rows, said, save, settles, startBrowse, type } from "./browse.mjs";
+import { assertFits, assertUsable, button, consoleOf } from "./console.mjs";
 
 const { worker, browser, open, KV, stored } = await startBrowse();
 
@@ -86,6 +86,18 @@ describe("signing in", () => {
     await editor(page).waitFor();
     assert.deepEqual(await lines(page), ["before"]);
     assertClean([401, "/keys"], [401, "/console/api/values"]);
+  });
+
+  test("the form to sign in fits each window, and the page has the colours of the system", async () => {
+    const { page, assertClean } = await open("", { token: null });
+    await page.getByLabel("Token").waitFor();
+    await assertUsable(page);
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      const [red] = (await page.evaluate(() => getComputedStyle(document.body).backgroundColor)).match(/\d+/g);
+      assert.ok(colorScheme === "dark" ? red < 64 : red > 192, `the background is ${red}`);
+    }
+    assertClean();
   });
 });
 
@@ -318,6 +330,29 @@ test("the panel Browse shows namespaces, folders, keys and values of any kind", 
     await page.unroute("**/WRITES/keys?*");
     assertClean();
   });
+});
+
+test("long names fit each window, and at 400 px list and value take turns", async () => {
+  const folder = `${newFolder()}${"a-long-name-".repeat(8)}/`;
+  await KV.put(`${folder}dir/${"k".repeat(120)}`, "in a folder");
+  await KV.put(`${folder}${"k".repeat(120)}`, `{"long":"${"v".repeat(300)}"}`, { metadata: { note: "m".repeat(200) }, expirationTtl: 3600 });
+  const { page, assertClean } = await open("", NARROW);
+  await link(page, "WRITES").waitFor();
+  await assertFits(page);
+  await page.goto(`/console/${place(folder)}`);
+  await rows(page).first().waitFor();
+  await assertUsable(page);
+  await rows(page).last().click();
+  await editor(page).waitFor();
+  assert.ok(!(await page.getByRole("listbox").isVisible()));
+  assert.ok(await page.getByRole("heading", { level: 1 }).isVisible());
+  await assertUsable(page);
+  await choose(page, "Actions", "Delete…");
+  await assertFits(page);
+  await button(page, "Cancel").click();
+  await button(page, "Close").click();
+  await page.getByRole("listbox").waitFor();
+  assertClean();
 });
 
 describe("what the token may", () => {
