@@ -1,30 +1,32 @@
-//! Isolates, KV and visitors in virtual time around the exchange, and the checks of each response.
+//! Isolates, KV and visitors in virtual time around the exchange.
+
+mod checks;
+mod kv;
+mod page_views;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::mem;
 use std::rc::Rc;
 
-use http_cache::cache_status::CacheStatus;
 use http_cache::cached_url::CachedUrl;
 use http_cache::client_response::with_date;
 use http_cache::credentials::CredentialFields;
 use http_cache::error::CacheError;
 use http_cache::exchange::{
-    Action, CacheHit, Context, Effect, Event, Exchange, ExchangeResult, MissReason, ResponseSource, StoredBody,
-    StoredView, StreamToStore, UpstreamHead, usable_record,
+    Action, Context, Effect, Event, Exchange, StoredBody, StoredView, StreamToStore, UpstreamHead,
 };
 use http_cache::freshness::ExchangeTimes;
-use http_cache::memory_cache::{BODY_BYTES_MAX, MemoryCache, MemoryEntry};
-use http_cache::page_view::{REDIRECTS_MAX, Redirects};
+use http_cache::memory_cache::{BODY_BYTES_MAX, MemoryCache};
+use http_cache::page_view::Redirects;
 use http_cache::purge::{Purge, PurgeList, PurgeMode, PurgeTarget};
-use http_cache::stored_response::{StoredMetadata, StoredResponse};
+use http_cache::stored_response::StoredResponse;
 use http_semantics::fields::{Fields, HeaderSection};
 use http_semantics::origin::OriginAllowList;
 use kv_store::limits::Key;
 
+use self::kv::KvWrite;
 use crate::upstreams::{
     LONG_POLICY, Link, PAGES, POLICIES, REDIRECT_POLICIES, RESOURCES, Target, UpstreamContent, is_unstorable, resolve,
-    resource_of, selecting_names, stores_writes, target_of, url_of, value_of,
+    selecting_names, stores_writes, target_of, url_of, value_of,
 };
 
 pub(crate) const ISOLATES: usize = 2;
@@ -71,12 +73,6 @@ impl StoredBody for SimulatedBody {
     fn from_bytes(bytes: Rc<UpstreamContent>) -> Self {
         Self::Short(bytes)
     }
-}
-
-/// A write to a key of KV, and when each isolate sees it.
-struct KvWrite {
-    seen_ms: [u64; ISOLATES],
-    value: Option<(String, Rc<UpstreamContent>)>,
 }
 
 /// A request on its way.
@@ -451,37 +447,6 @@ impl Simulation {
         *oldest = version.max(*oldest);
     }
 
-    /// Reads a key as the Worker does: from memory, else what KV shows to the isolate.
-    fn read(
-        &mut self,
-        isolate: usize,
-        key: &Key<'static>,
-        view: StoredView,
-    ) -> (Result<CacheHit<SimulatedBody>, MissReason>, Option<u64>) {
-        let now_ms = self.now_ms;
-        if let Some(MemoryEntry { stored, body }) = self.memory[isolate].get(key.as_str(), MEMORY_MS, now_ms) {
-            return (Ok(CacheHit { stored, body: SimulatedBody::of(body, view) }), None);
-        }
-        let kv_ms = Some(1 + self.below(30));
-        if self.chance(10) {
-            return (Err(MissReason::Unavailable), kv_ms);
-        }
-        let writes = self.kv.get(key.as_str()).map(Vec::as_slice).unwrap_or_default();
-        let shown = writes.iter().rev().find(|write| write.seen_ms[isolate] <= now_ms);
-        let Some((head, content)) = shown.and_then(|write| write.value.clone()) else {
-            return (Err(MissReason::Absent), kv_ms);
-        };
-        let lifetime_ms = view.default_lifetime_ms();
-        let found = usable_record(&self.memory[isolate], key, Some(&head), lifetime_ms, now_ms).map(|stored| {
-            if content.length <= u64::from(BODY_BYTES_MAX) {
-                let entry = MemoryEntry { stored: Rc::clone(&stored), body: Rc::clone(&content) };
-                self.memory[isolate].insert(key.as_str(), entry, now_ms);
-            }
-            CacheHit { stored, body: SimulatedBody::of(content, view) }
-        });
-        (found, kv_ms)
-    }
-
     fn at_upstream(&mut self, id: usize, requested_ms: u64, if_none_match: Option<&str>) {
         let Some(running) = self.running.get(&id) else { return };
         let (resource, method) = (running.resource, running.exchange.method().to_owned());
@@ -575,222 +540,6 @@ impl Simulation {
                 self.start(isolate, refresh, fields, running.resource, Some(name), None);
             }
             Effect::Discard(_) | Effect::DiscardUpstream | Effect::Warn(..) => {}
-        }
-    }
-
-    fn store_later(&mut self, isolate: usize, store: StreamToStore, content: &Rc<UpstreamContent>) {
-        let (delay_ms, content) = (self.below(500), Rc::clone(content));
-        self.after(delay_ms, Task::StoreStream { isolate, store: Box::new(store), content });
-    }
-
-    fn store_stream(&mut self, isolate: usize, store: StreamToStore, content: Rc<UpstreamContent>) {
-        let StreamToStore { key, metadata, .. } = store;
-        let stored = Rc::new(StoredResponse::new(StoredMetadata { length: content.length, ..metadata }, None));
-        self.memory[isolate].remove_older(key.as_str(), stored.metadata.times.requested_ms);
-        self.put(isolate, &key, &stored, content);
-    }
-
-    /// Puts a response into KV as the Worker does.
-    fn put(&mut self, isolate: usize, key: &Key<'static>, stored: &StoredResponse, content: Rc<UpstreamContent>) {
-        let requested_ms = stored.metadata.times.requested_ms;
-        if self.memory[isolate].is_outdated(key.as_str(), requested_ms) || self.chance(20) {
-            return;
-        }
-        self.write_kv(isolate, key, Some((stored.metadata.to_json(), content)));
-        if self.memory[isolate].is_invalidated(key.as_str(), requested_ms) {
-            self.write_kv(isolate, key, None);
-        }
-    }
-
-    fn write_kv(&mut self, isolate: usize, key: &Key<'static>, value: Option<(String, Rc<UpstreamContent>)>) {
-        let mut seen_ms = [0; ISOLATES];
-        for (other, seen_ms) in seen_ms.iter_mut().enumerate() {
-            let delay_ms = if other == isolate { self.below(1000) } else { self.below(KV_DELAY_MS) };
-            *seen_ms = self.now_ms + delay_ms;
-        }
-        let writes = self.kv.entry(key.as_str().to_owned()).or_default();
-        writes.push(KvWrite { seen_ms, value });
-        if writes.len() > 50 {
-            writes.remove(0);
-        }
-    }
-
-    /// Fetches a page for a view, or what redirects to it.
-    fn fetch_page(&mut self, view: usize, running: &mut Running, url: CachedUrl) {
-        running.sent += 1;
-        assert!(running.sent <= 1 + REDIRECTS_MAX, "{} redirects without end", running.exchange.url().as_str());
-        let (isolate, resource) = (running.isolate, resource_of(&url));
-        let page = running.exchange.page(url);
-        self.start(isolate, page, HeaderSection::default(), resource, None, Some(view));
-    }
-
-    /// Follows the redirect that was fetched for a view, or makes the view of the page.
-    fn follow(&mut self, view: usize, page: &Running, result: &ExchangeResult<SimulatedBody>) {
-        let content = match &result.source {
-            ResponseSource::Stored { hit, .. } => Rc::clone(hit.body.content()),
-            ResponseSource::Upstream { .. } => page.received.clone().expect("the upstream responded"),
-        };
-        let Some(mut running) = self.running.remove(&view) else { return };
-        let (status, fields, times) = result.source.head();
-        running.chain.push(Link {
-            resource: content.resource,
-            version: content.version,
-            metadata: StoredMetadata::from_response(
-                &HeaderSection::default(),
-                &self.credentials,
-                status,
-                fields,
-                times,
-                None,
-            ),
-        });
-        running.only_for_view |= content.only_for.is_some();
-        running.has_failed |= page.has_failed || result.cache_status.is_in_place_of_error();
-        let url = page.exchange.url();
-        let next = running.redirects.follow(url, result, &self.upstreams, resolve, self.now_ms);
-        let received = match next.transpose() {
-            Some(Ok(next)) => {
-                self.count("follow");
-                self.fetch_page(view, &mut running, next);
-                self.running.insert(view, running);
-                return;
-            }
-            Some(Err(error)) => {
-                self.count(if running.is_at_redirect_limit() { "too many redirects" } else { "redirect to outside" });
-                Err(error)
-            }
-            None => {
-                let length = usize::try_from(content.length).unwrap();
-                let redirects = mem::take(&mut running.redirects);
-                let head = redirects.view_head(url, result, length, self.now_ms);
-                let only_for = running.only_for_view.then_some(view);
-                let (chain, first) = (running.chain.clone(), &running.chain[0]);
-                self.count(format!("view of {} responses", chain.len()));
-                running.received = Some(Rc::new(UpstreamContent {
-                    resource: first.resource,
-                    version: first.version,
-                    only_for,
-                    chain,
-                    ..(*content).clone()
-                }));
-                Ok(head)
-            }
-        };
-        self.running.insert(view, running);
-        self.after(0, Task::Step(view, Event::Received(received)));
-    }
-
-    /// Checks a response against what the world knows.
-    fn check(&mut self, id: usize, running: &Running, result: ExchangeResult<SimulatedBody>) {
-        if let Some(view) = running.view {
-            self.follow(view, running, &result);
-        }
-        let ExchangeResult { source, cache_status, .. } = result;
-        let prefix = prefix(&running.exchange);
-        self.count(match cache_status {
-            CacheStatus::Hit { detail, .. } => format!("{prefix}hit {detail:?}"),
-            CacheStatus::Forwarded { fwd, is_stored, .. } => format!("{prefix}fwd={fwd} stored={is_stored}"),
-        });
-        let (content, stored) = match source {
-            ResponseSource::Stored { hit, store_as, .. } => {
-                let content = Rc::clone(hit.body.content());
-                if let Some(store) = store_as {
-                    self.store_later(running.isolate, store, &content);
-                }
-                (content, Some(hit.stored))
-            }
-            ResponseSource::Upstream { store_as, .. } => {
-                let content = running.received.clone().expect("the upstream responded");
-                if let Some(store) = store_as {
-                    self.store_later(running.isolate, store, &content);
-                }
-                (content, None)
-            }
-        };
-        if running.exchange.method() == "POST" {
-            self.learn_of_write(running.isolate, running.resource, content.version);
-            for isolate in (0..self.isolates).filter(|isolate| *isolate != running.isolate) {
-                let (resource, version) = (running.resource, content.version);
-                self.after(WRITE_KNOWN_MS, Task::Written { isolate, resource, version });
-            }
-        }
-        let seen = || format!("{id} at {} ms: {cache_status}, {content:?}, {stored:?}", self.now_ms);
-        assert_eq!(content.resource, running.resource, "{}", seen());
-        for (name, value) in &content.selected_by {
-            assert_eq!(value, &value_of(&running.fields, name), "{}", seen());
-        }
-        assert!(content.only_for.is_none_or(|only| only == id), "made for another visitor: {}", seen());
-        assert!(content.version >= running.version_min, "older than a write: {}", seen());
-        check_chain(&content.chain, &seen);
-        if cache_status.is_in_place_of_error() && running.sent > 0 {
-            assert!(running.has_failed, "no error: {}", seen());
-        }
-        let is_view = running.exchange.view() == StoredView::Page;
-        if let (CacheStatus::Forwarded { detail: Some("purged"), .. }, Some(stored)) = (&cache_status, &stored)
-            && is_view
-        {
-            let is_new = stored.metadata.times.requested_ms >= running.began_ms;
-            assert!(is_new || running.has_failed, "purged already: {}", seen());
-        }
-        let (CacheStatus::Hit { detail, .. }, Some(stored)) = (&cache_status, &stored) else { return };
-        let url = url_of(running.resource);
-        for metadata in content.chain.iter().map(|link| &link.metadata).chain([&stored.metadata]) {
-            let purged = running.purges.covers(&url, metadata);
-            assert_ne!(purged, Some(PurgeMode::Hard), "purged: {}", seen());
-            assert!(purged.is_none() || detail.is_some(), "served as fresh after a soft purge: {}", seen());
-        }
-        if content.chain.len() > 1 {
-            assert!(matches!(detail, None | Some("soft-purge")), "stale: {}", seen());
-            for Link { resource, metadata, .. } in &content.chain {
-                let (control, fresh, ..) = self.policy(*resource);
-                let fresh = if control.is_empty() { 60 } else { fresh };
-                let age_ms = running.began_ms.saturating_sub(metadata.times.received_ms);
-                assert!(age_ms <= fresh * 1000, "{resource} is too old: {}", seen());
-            }
-            return;
-        }
-        let (control, fresh, swr, sie) = self.policy(running.resource);
-        let is_default = control.is_empty() && is_view;
-        let fresh = if is_default { 60 } else { fresh };
-        let seconds = match *detail {
-            None | Some("soft-purge") => fresh,
-            Some("stale-while-revalidate") => fresh + swr,
-            Some("stale-if-error") => fresh + sie,
-            Some("max-stale") => fresh + 3,
-            Some(other) => panic!("{other}: {}", seen()),
-        };
-        // The decision is as old as the reads that it rests on.
-        let age_ms = running.began_ms.saturating_sub(stored.metadata.times.received_ms);
-        assert!(age_ms <= seconds * 1000, "too old: {}", seen());
-    }
-}
-
-impl Running {
-    /// Returns true if the last response of the chain must not be another redirect to follow.
-    fn is_at_redirect_limit(&self) -> bool {
-        self.chain.len() > usize::try_from(REDIRECTS_MAX).unwrap()
-    }
-
-    /// Checks that the last redirect must not be followed: its target is not allowed, or it is one
-    /// too many.
-    fn assert_not_followable(&self) {
-        let Some(Link { resource, version, .. }) = self.chain.last() else { panic!("no redirect") };
-        let (target, ..) = target_of(*resource, *version);
-        assert!(
-            target == Target::Outside || (self.is_at_redirect_limit() && target != Target::Page),
-            "{:?}",
-            self.chain
-        );
-    }
-}
-
-/// Checks that each response of a view redirects to the next one, up to a page.
-fn check_chain(chain: &[Link], seen: &dyn Fn() -> String) {
-    for (index, link) in chain.iter().enumerate() {
-        let expected = chain.get(index + 1).map_or(Target::Page, |next| Target::Resource(next.resource));
-        // An error is a page, too.
-        if link.metadata.status != 503 {
-            assert_eq!(target_of(link.resource, link.version).0, expected, "{}", seen());
         }
     }
 }
