@@ -257,7 +257,7 @@ describe("copy", () => {
     await target.assertHas(pairs);
   });
 
-  test("from an account to the local KV and back, each with its own token", async () => {
+  test("pairs are copied from an account to the local KV and back, each with its own token", async () => {
     const source = tool.namespace();
     const target = tool.namespace("USERS_NOTIFICATION_CONFIG", source.prefix);
     const pairs = source.prefixed(makePairs(250));
