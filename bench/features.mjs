@@ -1,4 +1,4 @@
-// Measures each job built alone, the console and metrics excepted: the size of its Worker, and the
+// Measures each job built alone, except the console and metrics: the size of its Worker, and the
 // time to its first response.
 import { join } from "node:path";
 
@@ -7,7 +7,7 @@ import { Failure, ROOT } from "../scripts/run.mjs";
 import { prepareCandidate } from "./candidates.mjs";
 import { timeFirstResponses } from "./measure.mjs";
 
-/** Features that only show what the others do: the examples have no request for them. */
+/** Features that only show what the others do, so they have no example with a request. */
 const NOT_MEASURED = ["console", "metrics"];
 
 const folder = (feature) => join("target", "features", feature);

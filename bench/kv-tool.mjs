@@ -1,4 +1,4 @@
-// The peak memory and the time of `kv-edge kv export` from an API with KEYS generated keys (by
+// Measures time and peak memory of `kv-edge kv export` from an API with KEYS generated keys (by
 // default a million), and of `kv-edge kv import` of 10,000 pairs: node bench/kv-tool.mjs [KEYS]
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -10,13 +10,16 @@ import { fileURLToPath } from "node:url";
 
 const CLI = process.env.KV_EDGE_CLI ?? fileURLToPath(new URL("../target/release/kv-edge", import.meta.url));
 const KEYS = Number(process.argv[2] ?? 1_000_000);
-const IMPORTED = 10_000;
+const IMPORTED_PAIRS = 10_000;
 const TOKEN = "token-of-the-benchmark";
 
 const nameOf = (number) => `key/${String(number).padStart(9, "0")}`;
 const textOf = (name) => `${name} ${"x".repeat(200)}`;
 
-/** Returns the result of a call as the API does. Names and values are computed from numbers. */
+/**
+ * Returns the result of a call as the API does, as far as the two commands ask for it: a prefix
+ * longer than `key/` finds nothing. Names and values are computed from numbers.
+ */
 function resultOf(url, body) {
   if (url.pathname.endsWith("/keys")) {
     const prefix = url.searchParams.get("prefix") ?? "";
@@ -41,8 +44,8 @@ server.listen(0, "127.0.0.1");
 await once(server, "listening");
 
 /**
- * Runs the tool and returns `{ seconds, peakMb, json }`. Linux has the peak of the memory in
- * /proc; elsewhere it is 0.
+ * Runs the tool and returns `{ seconds, peakMib, json }`. The peak of its memory is read from
+ * /proc; where there is none, it is 0.
  */
 async function run(args) {
   const started = performance.now();
@@ -54,10 +57,10 @@ async function run(args) {
       stdio: ["ignore", "pipe", "inherit"],
     },
   );
-  let peakKb = 0;
+  let peakKib = 0;
   const timer = setInterval(() => {
     try {
-      peakKb = Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1] ?? peakKb);
+      peakKib = Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1] ?? peakKib);
     } catch {} // It has ended.
   }, 20);
   let output = "";
@@ -65,7 +68,7 @@ async function run(args) {
   const [code] = await once(child, "close");
   clearInterval(timer);
   if (code !== 0) throw new Error(`exit code ${code}: ${output}`);
-  return { seconds: ((performance.now() - started) / 1000).toFixed(1), peakMb: (peakKb / 1024).toFixed(0), json: JSON.parse(output) };
+  return { seconds: ((performance.now() - started) / 1000).toFixed(1), peakMib: (peakKib / 1024).toFixed(0), json: JSON.parse(output) };
 }
 
 const folder = mkdtempSync(join(tmpdir(), "kv-edge-bench-"));
@@ -73,12 +76,12 @@ try {
   const file = join(folder, "export.ndjson");
   const exported = await run(["export", "--output", file]);
   const megabytes = (statSync(file).size / 1e6).toFixed(0);
-  console.log(`export of ${exported.json.pairs} pairs (${megabytes} MB): ${exported.seconds} s, ${exported.json.calls} calls, peak ${exported.peakMb} MB`);
+  console.log(`export of ${exported.json.pairs} pairs (${megabytes} MB): ${exported.seconds} s, ${exported.json.calls} calls, peak ${exported.peakMib} MiB`);
   const input = join(folder, "import.ndjson");
   const line = (_, at) => `${JSON.stringify({ key: `new/${at}`, value: textOf(nameOf(at)) })}\n`;
-  writeFileSync(input, Array.from({ length: IMPORTED }, line).join(""));
+  writeFileSync(input, Array.from({ length: IMPORTED_PAIRS }, line).join(""));
   const imported = await run(["import", input]);
-  console.log(`import of ${imported.json.written} pairs: ${imported.seconds} s, ${imported.json.calls} calls, peak ${imported.peakMb} MB`);
+  console.log(`import of ${imported.json.written} pairs: ${imported.seconds} s, ${imported.json.calls} calls, peak ${imported.peakMib} MiB`);
 } finally {
   rmSync(folder, { recursive: true, force: true });
   server.close();

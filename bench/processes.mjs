@@ -1,10 +1,11 @@
-// Chooses a core for workerd and one for the load, and reads from /proc what a process has used.
+// Chooses a core for workerd and one for the load, and reads from /proc how much CPU time and
+// memory a process has used.
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 
 /**
- * Returns the core of workerd and the core of the load, to which it pins this process. Returns a
- * warning in their place if there is only one core, or no `taskset`.
+ * Pins this process, which is the load, to a core, and returns it and the core of workerd. Returns
+ * a warning in their place if there is only one core, or no `taskset`.
  */
 export function chooseCores() {
   const list = /^Cpus_allowed_list:\s*(.+)$/m.exec(readFileSync("/proc/self/status", "utf8"))[1];
@@ -24,7 +25,8 @@ export function chooseCores() {
 }
 
 /**
- * Returns the CPU time, user and kernel, of the threads that a process has now, in nanoseconds.
+ * Returns the CPU time, user and kernel, of the live threads of a process, in nanoseconds. Threads
+ * that have ended do not count.
  */
 export function cpuNs({ pid }) {
   const tasks = `/proc/${pid}/task`;

@@ -1,4 +1,4 @@
-// Medians, quartiles, how exact a median is, and a seeded random order.
+// Medians with confidence intervals, quartiles, and a seeded random order.
 
 export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
@@ -14,15 +14,16 @@ export function spread(values) {
 }
 
 /**
- * Returns `{ median, low, high }`: the median of independent values, and an interval that contains
- * the median of what they were drawn from with a probability of at least 95 %, whatever the
- * distribution: the interval of the sign test. Of fewer than six values the interval is infinite.
+ * Returns `{ median, low, high }`: the median of at most 1,000 independent values, and the
+ * interval of the sign test. It contains the median of the population with a probability of at
+ * least 95 %, whatever the distribution. With fewer than six values it is infinite.
  */
 export function medianWithInterval(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const count = sorted.length;
-  // How many values lie below that median is binomial with p = 1/2. The interval begins at the
-  // highest rank r for which the chance that fewer than r values lie below it is at most 2.5 %.
+  // How many values lie below the median of the population is binomial with p = 1/2. The interval
+  // begins at the highest rank r for which the chance that fewer than r values lie below it is at
+  // most 2.5 %.
   let rank = 0;
   let chance = 0.5 ** count;
   for (let sum = chance; sum <= 0.025; sum += chance) {
@@ -33,7 +34,7 @@ export function medianWithInterval(values) {
   return { median: median(sorted), low, high };
 }
 
-/** Returns a generator of numbers in [0, 1): mulberry32, the same for the same seed. */
+/** Returns a function that returns numbers in [0, 1): mulberry32, the same for the same seed. */
 export function randomNumbers(seed) {
   let state = seed >>> 0;
   return () => {
@@ -44,7 +45,7 @@ export function randomNumbers(seed) {
   };
 }
 
-/** Returns the same things in random order (Fisher-Yates). `random` returns numbers in [0, 1). */
+/** Returns a copy in random order (Fisher-Yates). `random` returns numbers in [0, 1). */
 export function shuffled(things, random) {
   const order = [...things];
   for (let last = order.length - 1; last > 0; last -= 1) {

@@ -15,7 +15,8 @@ export function Dialog({ title, onClose, children }) {
     event.preventDefault();
     onClose();
   };
-  // A browser closes a dialog at the second Escape without asking.
+  // At a second Escape, a browser closes a dialog whatever `cancel` does. It is opened again, and
+  // `onClose` decides.
   const closed = () => {
     if (dialog.current === null) return;
     dialog.current.showModal();
@@ -32,8 +33,8 @@ export function Dialog({ title, onClose, children }) {
 }
 
 /**
- * A button that keeps the focus while it is `disabled`. A browser takes the focus from one with
- * that attribute, so whoever has pressed it with the keyboard would have to find the place again.
+ * A button that keeps the focus while it is `disabled`. A button with that attribute loses it, and
+ * whoever uses the keyboard would have to find the place again.
  */
 export function Button({ disabled = false, onClick, ...rest }) {
   const click = (event) => {
@@ -44,7 +45,7 @@ export function Button({ disabled = false, onClick, ...rest }) {
   return <button type="button" {...rest} aria-disabled={disabled ? "true" : undefined} onClick={click} />;
 }
 
-/** The foot of a dialog: what went wrong, a way out, and the buttons that go on. */
+/** The foot of a dialog: what went wrong, the button that cancels, and those that act. */
 export function DialogFoot({ problem, cancel = "Cancel", cancelRef, onCancel, children }) {
   return (
     <>
@@ -61,16 +62,19 @@ export function DialogFoot({ problem, cancel = "Cancel", cancelRef, onCancel, ch
   );
 }
 
-/** The most characters that an `Excerpt` shows. */
-const EXCERPT = 20_000;
+/** How much an `Excerpt` shows, in units of UTF-16. */
+const EXCERPT_LENGTH_MAX = 20_000;
 
-/** The beginning of a text, to read. */
+/** The beginning of a long text, in a box that scrolls. */
 export function Excerpt({ text }) {
   // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard has to reach it
-  return <pre tabIndex={0}>{text.length > EXCERPT ? `${text.slice(0, EXCERPT)}…` : text}</pre>;
+  return <pre tabIndex={0}>{text.length > EXCERPT_LENGTH_MAX ? `${text.slice(0, EXCERPT_LENGTH_MAX)}…` : text}</pre>;
 }
 
-/** A label above its control. `control` is called with the attributes that tie both together. */
+/**
+ * A label above its control. `control` is called with the attributes that link it with label and
+ * help.
+ */
 export function Field({ label, help, control, class: name = "" }) {
   const id = useId();
   return (
@@ -87,14 +91,14 @@ export function Field({ label, help, control, class: name = "" }) {
 }
 
 /**
- * A button that opens a list of buttons, which closes after a choice, Escape, or if a click or the
- * focus goes elsewhere.
+ * A button that opens a list of buttons, which closes after a choice, Escape, or when a click or
+ * the focus goes elsewhere.
  */
 export function Menu({ label, children }) {
   const menu = useRef(null);
   useEffect(() => {
     const close = (event) => {
-      // Removing the menu while it has the focus moves the focus: `menu` is null by then.
+      // If the menu is removed while it has the focus, `menu` is already null here.
       if (menu.current && !menu.current.contains(event.target)) menu.current.open = false;
     };
     addEventListener("pointerdown", close);
@@ -124,7 +128,7 @@ export function Menu({ label, children }) {
   );
 }
 
-/** A bar with its numbers. Without `total` the end is not known. */
+/** A progress bar with its count. Without `total`, it shows no end. */
 export function Progress({ label, done, total }) {
   const text = total === undefined ? done.toLocaleString("en") : `${done.toLocaleString("en")} of ${total.toLocaleString("en")}`;
   return (

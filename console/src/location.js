@@ -17,21 +17,22 @@ function decode(segment) {
   }
 }
 
-/** Returns the fragment of a place. Members of `query` that are `undefined` are left out. */
+/** Returns the fragment of a place. Properties of `query` that are `undefined` are left out. */
 export function fragmentOf(panel, path = [], query = {}) {
   const text = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== undefined)).toString();
   return `#/${[panel, ...path].map(encodeURIComponent).join("/")}${text && `?${text}`}`;
 }
 
-/** Goes to a place. `replace` replaces the present entry of the history. */
+/** Goes to a place. `replace` replaces the current entry of the history. */
 export function go(fragment, { replace = false } = {}) {
   if (fragment === location.hash) return;
   history[replace ? "replaceState" : "pushState"](null, "", fragment);
-  // At once, so that one render shows the place and what the caller changes with it.
+  // A browser fires this event only later, and not for `pushState`. At once, one render shows the
+  // place together with what the caller changes.
   dispatchEvent(new HashChangeEvent("hashchange"));
 }
 
-/** Returns the present place, and renders again when it changes. */
+/** Returns the current place; the component renders again when it changes. */
 export function usePlace() {
   const [fragment, setFragment] = useState(location.hash);
   useEffect(() => {

@@ -1,16 +1,17 @@
-// Calls of the API as state of a component: the response to its latest inputs, such as what
-// somebody types, and the outcome of a button.
+// Calls of the API as state of a component: what belongs to its latest inputs, such as what
+// somebody types, and what a user starts.
 import { useEffect, useRef, useState } from "preact/hooks";
 
 /** The `pauseMs` of `useLatest` for checks of what somebody types. */
 export const TYPING_PAUSE_MS = 250;
 
 /**
- * Calls `load` at first and whenever one of `inputs` changes, and returns `{ result, error,
- * isLoading, again }`; `again()` makes the call once more. Each call waits for `pauseMs`
- * milliseconds, and is not made if an input changes meanwhile. A response to older inputs is
- * dropped, however late it arrives. While a call is under way, and if it fails, the last result
- * stays.
+ * Calls `load` when the component appears and whenever one of `inputs` changes, and returns `{
+ * result, error, isLoading, again }`; `again()` makes the call once more. Each call waits for
+ * `pauseMs` milliseconds, and is not made if an input changes meanwhile. A response to older
+ * inputs is dropped, however late it arrives. During a call, the last result and error stay. A
+ * failure keeps the result, and a success clears the error; so `result` may belong to older
+ * inputs.
  */
 export function useLatest(load, inputs, { pauseMs = 0 } = {}) {
   const [state, setState] = useState({ isLoading: true });
@@ -23,7 +24,7 @@ export function useLatest(load, inputs, { pauseMs = 0 } = {}) {
       Promise.resolve()
         .then(load)
         .then(
-          (result) => settle({ result, error: undefined }),
+          (result) => settle({ result }),
           (error) => settle({ error }),
         );
     }, pauseMs);
@@ -36,8 +37,9 @@ export function useLatest(load, inputs, { pauseMs = 0 } = {}) {
 }
 
 /**
- * Returns `[run, { isBusy, error, result }, reset]` for what a button starts. `run` does nothing
- * while an earlier call of it is under way; `reset` clears its outcome.
+ * Returns `[run, { isBusy, error, result }, reset]` for a call that a user starts. `run` clears
+ * the outcome of the last call; it does nothing while that is under way. `reset` clears the
+ * outcome, but does not stop a call.
  */
 export function useAction(perform) {
   const [state, setState] = useState({ isBusy: false });

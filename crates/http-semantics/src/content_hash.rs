@@ -1,5 +1,5 @@
-//! SHA-256 in hex: half of it as the hash of contents, for the names of blobs, for entity tags and
-//! for the metadata of records; and the whole, for keys that stand for a long text, for example.
+//! SHA-256 in hex. Its first half is the hash of a content: for the names of blobs, entity tags
+//! and the metadata of records. The whole is for keys that stand for a long text, for example.
 
 use sha2::{Digest, Sha256};
 
@@ -43,20 +43,20 @@ impl ContentHasher {
     }
 }
 
-/// Returns the whole SHA-256 of bytes that come in parts, in 64 hex digits.
+/// Returns the whole SHA-256 of the parts, one directly after the other, in 64 hex digits.
 #[must_use]
 pub fn sha256(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
     hex(parts.into_iter().fold(Sha256::new(), Sha256::chain_update))
 }
 
-fn content_hash(digest: Sha256) -> String {
-    let mut hex = hex(digest);
-    hex.truncate(CONTENT_DIGITS);
-    hex
+fn content_hash(hasher: Sha256) -> String {
+    let mut digits = hex(hasher);
+    digits.truncate(CONTENT_DIGITS);
+    digits
 }
 
-fn hex(digest: Sha256) -> String {
-    format!("{:x}", digest.finalize())
+fn hex(hasher: Sha256) -> String {
+    format!("{:x}", hasher.finalize())
 }
 
 #[cfg(test)]

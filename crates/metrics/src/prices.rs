@@ -1,25 +1,25 @@
-//! The price list of Workers KV, and the amounts that the paid plan includes. It prices the counts
-//! of the Worker and the figures of `kv-edge metrics`.
+//! The price list of Workers KV, and the amounts that the paid plan includes: for the counts of
+//! the Worker, and for the usage that `kv-edge metrics` shows.
 
 use serde::Serialize;
 
 use crate::counts::Counts;
 
-/// Dollars per million, by operation.
+/// Dollars for a million of each operation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PriceList {
-    /// The page that names the prices.
+    /// The URL of the page that names the prices.
     pub source: &'static str,
     /// The date on which the page named these prices.
     pub as_of: &'static str,
-    /// Per million keys read; a bulk read is charged for each of its keys.
+    /// Keys that are read; a bulk read is charged for each of its keys.
     pub keys_read: f64,
-    /// Per million keys written.
+    /// Keys that are written.
     pub writes: f64,
-    /// Per million keys deleted.
+    /// Keys that are deleted.
     pub deletes: f64,
-    /// Per million list requests.
+    /// List requests.
     pub lists: f64,
 }
 
@@ -48,10 +48,10 @@ pub const DELETE: OperationPrice = OperationPrice { nano_dollars: 5000, included
 /// A list request.
 pub const LIST: OperationPrice = OperationPrice { nano_dollars: 5000, included: 1_000_000 };
 /// What a gigabyte that is stored for a month costs, in billionths of a dollar. The paid plan
-/// includes one for an account.
+/// includes one gigabyte-month for an account.
 pub const GB_MONTH_NANO_DOLLARS: u64 = 500_000_000;
 
-/// The prices of the paid plan ("Pricing"), without what it includes.
+/// The prices of the paid plan (KV documentation, "Pricing") beyond the amounts that it includes.
 pub const PRICES: PriceList = PriceList {
     source: "https://developers.cloudflare.com/kv/platform/pricing/",
     as_of: "2025-05-20",
@@ -61,8 +61,8 @@ pub const PRICES: PriceList = PriceList {
     lists: LIST.dollars_per_million(),
 };
 
-/// Returns what the operations of KV cost by [`PRICES`], in billionths of a dollar. What the plan
-/// includes is not subtracted: it belongs to the account, not to one Worker.
+/// Returns what the counted operations of KV cost at these prices, in billionths of a dollar. The
+/// amounts that the plan includes are not subtracted: they are the account's, not this Worker's.
 #[must_use]
 pub fn nano_dollars(counts: &Counts) -> u64 {
     counts.keys_read * KEY_READ.nano_dollars
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(cost(Counts { writes: million, ..Counts::default() }), "5000000000");
         assert_eq!(cost(Counts { deletes: million, ..Counts::default() }), "5000000000");
         assert_eq!(cost(Counts { lists: million, ..Counts::default() }), "5000000000");
-        // Memory hits are free, and of a read only its keys are charged.
+        // Hits in memory are free. A read is charged by its keys, which are counted by themselves.
         assert_eq!(cost(Counts { memory_hits: million, reads: million, ..Counts::default() }), "0");
     }
 }

@@ -1,10 +1,12 @@
 //! Leases: keys in KV that expire and say what is running, so that `assets gc` does not delete
 //! what a push or a rollback relies on.
 //!
-//! Each of the three writes its own lease before it lists those of others. A push or a rollback
-//! stops if a gc is running; a gc stops if anything is, unless it is forced. So of a gc and
-//! another that start at the same time, at least one stops, if KV lists new keys at once. KV does
-//! not promise that, so a push checks the blobs that it relies on once more before it switches.
+//! A push, a rollback and a gc each write a lease, and list those of others after that. A push or
+//! a rollback stops if a gc is running; a gc stops if anything is, unless it is forced. If KV
+//! listed new keys at once, at least one of a gc and a push that begin together would stop. KV
+//! does not promise that, so a push checks the blobs that it relies on once more before it
+//! switches. All leases have the prefix `kv-edge:push:`, which is older than those of gc and
+//! rollbacks.
 //!
 //! ```
 //! use static_assets::lease;
@@ -24,9 +26,9 @@ use crate::keys::LEASES;
 pub const GC_PREFIX: &str = "gc-";
 /// The prefix of the names of rollbacks. The name of a push is the id of its release.
 pub const ROLLBACK_PREFIX: &str = "rollback-";
-/// The shortest time after which the lease of something that died expires, in seconds.
+/// How long a lease lasts at least, in seconds.
 const SECONDS_MIN: u64 = 3600;
-/// How much longer than two of the longest calls a lease lasts, in seconds.
+/// How much longer a lease lasts than the two longest calls together, in seconds.
 const MARGIN_SECONDS: u64 = 600;
 
 /// `assets gc` is running under this name, which stops pushes and rollbacks.
@@ -70,14 +72,14 @@ pub fn value(started_ms: u64) -> String {
 }
 
 /// Returns how long a lease lasts, in seconds, if a call takes up to `deadline_seconds`. It is
-/// renewed only between calls, and the renewal is a call, too, so it outlasts two of the longest.
+/// renewed only between calls, and the renewal is a call, too, so two of the longest fit in.
 #[must_use]
 pub fn seconds(deadline_seconds: u64) -> u32 {
     let seconds = deadline_seconds.saturating_mul(2).saturating_add(MARGIN_SECONDS);
     u32::try_from(seconds.max(SECONDS_MIN)).unwrap_or(u32::MAX)
 }
 
-/// Checks the keys of all leases, of which the caller has written one.
+/// Checks the keys of all leases, among them that of the caller.
 ///
 /// # Errors
 /// [`GcRunning`] if `assets gc` is running.

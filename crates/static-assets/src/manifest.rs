@@ -1,9 +1,9 @@
 //! The manifest of a release: its files, what is known of each, and its rules. `kv-edge assets
 //! push` writes it; the Worker and the tool read it.
 //!
-//! Parsing checks what becomes a header field or a key of KV, and refuses the whole manifest if a
-//! value is invalid: the release in memory is served then, or a 503. Without the check, the
-//! runtime would refuse each response that has the value.
+//! Parsing checks lengths, and what becomes a header field or a key of KV. If a value is invalid,
+//! it refuses the whole manifest: the release in memory is served on, or a 503 if there is none.
+//! Without the check, the runtime would refuse each response that has the value.
 
 use serde::de::{Deserializer, Error, Unexpected};
 use serde::{Deserialize, Serialize};
@@ -21,8 +21,9 @@ use kv_store::record::{self, BrokenRecord};
 /// The version of the record format that this code writes and reads.
 pub const VERSION: u32 = 1;
 
-/// The longest body, in bytes. No push makes so many chunks, and several ranges of a body in one
-/// response stay below 2^53, up to which the runtime counts the bytes of a stream.
+/// The longest body, in bytes: 2^50, far more than a push can make. Even with all that
+/// `multipart/byteranges` adds, it stays below 2^53, up to which the runtime counts the bytes of a
+/// stream.
 const LENGTH_MAX: u64 = 1 << 50;
 
 /// The record that describes a release.
@@ -84,18 +85,19 @@ pub struct File {
     /// Its media type, for `Content-Type`.
     #[serde(rename = "t", deserialize_with = "media_type")]
     pub media_type: Box<str>,
-    /// When this path got its current bytes, or, if that is later, the last rollback before the
+    /// Since when this path has these bytes, but no earlier than the last rollback before the
     /// push; in seconds since the Unix epoch. For `Last-Modified`.
     #[serde(rename = "m")]
     pub modified_seconds: u64,
-    /// True if its name changes with its bytes, so that caches may store it for a year.
+    /// True if caches may store it for a year: its name has a hash of its content, or the push was
+    /// told that its bytes never change.
     #[serde(rename = "i", default, skip_serializing_if = "is_false")]
     pub is_immutable: bool,
-    /// Its content encodings (RFC 9110 §8.4), the shortest first.
+    /// Its bytes in content codings (RFC 9110 §8.4), the shortest first.
     #[serde(rename = "e", default, skip_serializing_if = "Vec::is_empty")]
     pub encoded: Vec<EncodedBody>,
     /// Its language tag (RFC 5646), if known.
-    #[serde(rename = "l", default, deserialize_with = "known_language", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "l", default, deserialize_with = "optional_language", skip_serializing_if = "Option::is_none")]
     pub language: Option<Box<str>>,
     /// Translations of the page, such as `/about.de.html` of `/about.html`, sorted by tag.
     #[serde(rename = "v", default, skip_serializing_if = "Vec::is_empty")]
@@ -198,9 +200,8 @@ impl Manifest {
     }
 
     /// Returns the bytes of memory that it takes: its lists and texts, and what the allocator adds
-    /// to each. In WebAssembly that is less than twice the length of the JSON that `kv-edge assets
-    /// push` writes, rules aside: a file takes 96 bytes and its texts, and has 105 bytes of JSON
-    /// at least.
+    /// to each. In WebAssembly that is less than twice the JSON that `kv-edge assets push` writes,
+    /// without rules: a file takes 96 bytes and its texts, and its JSON has at least 105.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let files: usize = self.files.iter().map(File::owned_bytes).sum();
@@ -230,7 +231,7 @@ impl Manifest {
     }
 }
 
-// What `memory_bytes` says of a file.
+// The documentation of `memory_bytes` names this size.
 #[cfg(target_arch = "wasm32")]
 const _: () = assert!(size_of::<File>() == 96);
 
@@ -271,7 +272,7 @@ fn yes() -> bool {
     true
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -287,7 +288,7 @@ fn media_type<'de, D: Deserializer<'de>>(json: D) -> Result<Box<str>, D::Error> 
     checked(&text, |text| !text.is_empty() && is_value(text), "a media type").map(|()| text)
 }
 
-/// For `ETag`, the boundary of several ranges, and keys of KV.
+/// For `ETag`, the boundary of `multipart/byteranges`, and keys of KV.
 fn hash<'de, D: Deserializer<'de>>(json: D) -> Result<Box<str>, D::Error> {
     let text = Box::<str>::deserialize(json)?;
     checked(&text, is_blob_hash, "a content hash").map(|()| text)
@@ -299,7 +300,7 @@ fn language<'de, D: Deserializer<'de>>(json: D) -> Result<Box<str>, D::Error> {
     checked(&text, is_language_tag, "a language tag").map(|()| text)
 }
 
-fn known_language<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Box<str>>, D::Error> {
+fn optional_language<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Box<str>>, D::Error> {
     let text = Option::<Box<str>>::deserialize(json)?;
     text.as_deref().map_or(Ok(()), |text| checked(text, is_language_tag, "a language tag")).map(|()| text)
 }
@@ -312,12 +313,13 @@ fn length<'de, D: Deserializer<'de>>(json: D) -> Result<u64, D::Error> {
     Ok(length)
 }
 
-/// Refuses chunks that are longer together than a body: their positions are sums of their lengths.
+/// Refuses chunks that are longer together than [`LENGTH_MAX`]: their positions are sums of their
+/// lengths.
 fn chunks<'de, D: Deserializer<'de>>(json: D) -> Result<Vec<Chunk>, D::Error> {
     let chunks = Vec::<Chunk>::deserialize(json)?;
     let mut lengths = chunks.iter().map(|chunk| chunk.length);
     let is_body = lengths.try_fold(0_u64, u64::checked_add).is_some_and(|sum| sum <= LENGTH_MAX);
-    if is_body { Ok(chunks) } else { Err(D::Error::custom("the chunks are longer than a body")) }
+    if is_body { Ok(chunks) } else { Err(D::Error::custom("the chunks are too long together")) }
 }
 
 #[cfg(test)]

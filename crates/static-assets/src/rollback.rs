@@ -8,7 +8,7 @@ use crate::lease::GcRunning;
 use crate::manifest::Manifest;
 use crate::release::{Pointer, Release};
 
-/// Why there is no going back.
+/// Why a rollback is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RollbackError {
     /// There is no pointer, so nothing is served that could be replaced.
@@ -20,12 +20,11 @@ pub enum RollbackError {
     /// No release has this id.
     #[error("the release {0} does not exist")]
     NotFound(String),
-    /// The manifest of the release cannot be read, so it must not be served. The second text says
-    /// why, for the log.
+    /// The manifest of the release cannot be read, or is that of another one, so it must not be
+    /// served. The second text says why, for the log.
     #[error("the manifest of the release {0} cannot be read: {1}")]
     Unreadable(String, String),
-    /// The pointer names the second release, not the first, which the caller believes to be
-    /// served.
+    /// The pointer names the second release, not the first, which the caller expects.
     #[error("{1} is served, not {0}")]
     Switched(String, String),
     /// What the release needs may be deleted at this moment.
@@ -37,32 +36,33 @@ pub enum RollbackError {
 /// served before.
 ///
 /// # Errors
-/// [`RollbackError`] if there is none.
+/// [`RollbackError::NothingPushed`] without a pointer, [`RollbackError::NoneBefore`] if it has no
+/// previous release, and [`RollbackError::NotFound`] if `releases` lacks the one to go back to.
 pub fn target<'a>(
-    before: Option<&'a Pointer>,
+    pointer: Option<&'a Pointer>,
     to: Option<&'a str>,
     releases: &[Release],
 ) -> Result<(&'a Pointer, &'a str), RollbackError> {
-    let before = before.ok_or(RollbackError::NothingPushed)?;
-    let previous = || before.previous.first().map(String::as_str);
-    let to = to.or_else(previous).ok_or_else(|| RollbackError::NoneBefore(before.current.clone()))?;
+    let pointer = pointer.ok_or(RollbackError::NothingPushed)?;
+    let previous = || pointer.previous.first().map(String::as_str);
+    let to = to.or_else(previous).ok_or_else(|| RollbackError::NoneBefore(pointer.current.clone()))?;
     if releases.iter().any(|release| release.id == to) {
-        Ok((before, to))
+        Ok((pointer, to))
     } else {
         Err(RollbackError::NotFound(to.to_owned()))
     }
 }
 
-/// Returns the pointer to go back from, which must name the release that the caller believes to be
-/// served, if they say so.
+/// Returns the pointer to go back from, after a check that it names the `expected` release, if one
+/// is given.
 ///
 /// # Errors
 /// [`RollbackError`] if nothing was pushed, or another release is served.
-pub fn served(pointer: Option<Pointer>, believed: Option<&str>) -> Result<Pointer, RollbackError> {
+pub fn served(pointer: Option<Pointer>, expected: Option<&str>) -> Result<Pointer, RollbackError> {
     let pointer = pointer.ok_or(RollbackError::NothingPushed)?;
-    match believed {
-        Some(believed) if believed != pointer.current => {
-            Err(RollbackError::Switched(believed.to_owned(), pointer.current))
+    match expected {
+        Some(expected) if expected != pointer.current => {
+            Err(RollbackError::Switched(expected.to_owned(), pointer.current))
         }
         _ => Ok(pointer),
     }
@@ -92,9 +92,9 @@ impl HttpError for RollbackError {
                 let sentence = format!("The manifest of the release {id:?} cannot be read.");
                 ErrorResponse::new(Status::Conflict, "release_unreadable", sentence).because(self)
             }
-            Self::Switched(believed, current) => {
+            Self::Switched(expected, current) => {
                 let sentence = format!(
-                    "Somebody has switched the release in the meantime: {current:?} is served, not {believed:?}. \
+                    "Somebody has switched the release in the meantime: {current:?} is served, not {expected:?}. \
                      Nothing was changed."
                 );
                 ErrorResponse::new(Status::Conflict, "release_switched", sentence)
@@ -114,9 +114,9 @@ impl HttpError for RollbackError {
             Self::NoneBefore(_) => Self::NoneBefore("b".to_owned()), "No release was served before the current one.";
             Self::NotFound(_) => Self::NotFound("a".to_owned()), "No release has this id.";
             Self::Unreadable(..) => Self::Unreadable("a".to_owned(), "invalid JSON".to_owned()),
-                "The manifest of the release is broken or of another version.";
+                "The manifest of the release is broken, of another version, or that of another release.";
             Self::Switched(..) => Self::Switched("a".to_owned(), "b".to_owned()),
-                "A push or a rollback has switched since the caller has read the release that is served.";
+                "A push or a rollback has moved the pointer since the caller read which release is served.";
             Self::GcRunning(_) => Self::GcRunning(GcRunning("gc-1795261475000".to_owned())),
                 "`kv-edge assets gc` may be deleting what the release needs. If it has died, its lease expires after an hour, or later with a long `--deadline`.";
         }
@@ -154,15 +154,15 @@ mod tests {
     #[test]
     fn whoever_says_what_is_served_replaces_nothing_else() {
         let pointer = || Some(Pointer::switched(None, "b", 3, 1));
-        for (pointer, believed, expected) in [
+        for (pointer, expected, result) in [
             (pointer(), None, Ok("b")),
             (pointer(), Some("b"), Ok("b")),
             (pointer(), Some("a"), Err(RollbackError::Switched("a".to_owned(), "b".to_owned()))),
             (None, None, Err(RollbackError::NothingPushed)),
             (None, Some("a"), Err(RollbackError::NothingPushed)),
         ] {
-            let found = served(pointer, believed).map(|pointer| pointer.current);
-            assert_eq!(found, expected.map(str::to_owned), "{believed:?}");
+            let found = served(pointer, expected).map(|pointer| pointer.current);
+            assert_eq!(found, result.map(str::to_owned), "{expected:?}");
         }
     }
 }

@@ -17,8 +17,8 @@ pub struct CountryError;
 /// a range of its own.
 ///
 /// An IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) is treated as the IPv4 address, in a range
-/// and in a request. So a range of IPv6 addresses never contains an IPv4 address, and only
-/// `0.0.0.0/0` and `::/0` together contain all.
+/// and in a request. So a range of IPv6 addresses never contains an IPv4 address, and it takes
+/// ranges of both families to contain all, such as `0.0.0.0/0` and `::/0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IpRange {
     /// The address with all bits after the prefix set to 0.
@@ -39,15 +39,16 @@ pub enum IpRangeError {
         /// The length of the address in bits: 32 or 128.
         max: u32,
     },
-    /// The address has bits after the prefix, so either the address or the length is a mistake.
-    #[error("its address has bits after the prefix; the range is {network}")]
+    /// The address has bits set after the prefix, so either the address or the length is a
+    /// mistake.
+    #[error("its address has bits set after the prefix; the range is {network}")]
     HostBits {
         /// The range that has these bits set to 0.
         network: IpRange,
     },
 }
 
-/// A set of visitors: those from any of the countries, and those with an address in any of the
+/// A set of visitors: those from any of these countries, or with an address in any of these
 /// ranges.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VisitorSet {
@@ -178,7 +179,7 @@ fn prefix_length(digits: &str, max: u32) -> Option<u32> {
     digits.parse().ok().filter(|length| is_plain && *length <= max)
 }
 
-/// Returns the address with all bits after the first `length` ones set to 0.
+/// Returns the address with its first `length` bits, and 0 for the others.
 fn masked(address: IpAddr, length: u32) -> IpAddr {
     let host_bits = bits(address) - length;
     // Rust refuses to shift by the full width; the result is then 0.
@@ -260,10 +261,10 @@ mod tests {
             ("10.0.0.0/255.0.0.0", v4_length),
             ("10.0.0.0/99999999999", v4_length),
             ("::/129", v6_length),
-            ("10.0.0.1/8", "its address has bits after the prefix; the range is 10.0.0.0/8"),
-            ("10.0.0.1/0", "its address has bits after the prefix; the range is 0.0.0.0/0"),
-            ("2001:db8::1/32", "its address has bits after the prefix; the range is 2001:db8::/32"),
-            ("::ffff:10.0.0.1/104", "its address has bits after the prefix; the range is 10.0.0.0/8"),
+            ("10.0.0.1/8", "its address has bits set after the prefix; the range is 10.0.0.0/8"),
+            ("10.0.0.1/0", "its address has bits set after the prefix; the range is 0.0.0.0/0"),
+            ("2001:db8::1/32", "its address has bits set after the prefix; the range is 2001:db8::/32"),
+            ("::ffff:10.0.0.1/104", "its address has bits set after the prefix; the range is 10.0.0.0/8"),
         ] {
             assert_eq!(IpRange::parse(text).map_err(|error| error.to_string()), Err(error.to_owned()), "{text}");
         }
@@ -321,7 +322,7 @@ mod tests {
     /// Any address with the length of a prefix.
     fn range() -> impl Strategy<Value = (IpAddr, u32)> {
         let v4 = (any::<Ipv4Addr>(), 0..=32_u32).prop_map(|(v4, length)| (v4.into(), length));
-        // The bit avoids `::ffff:0:0/96`, the IPv4-mapped addresses.
+        // Setting bit 125 avoids `::ffff:0:0/96`, the IPv4-mapped addresses.
         let v6 = (any::<Ipv6Addr>(), 3..=128_u32);
         let v6 = v6.prop_map(|(v6, length)| (Ipv6Addr::from_bits(v6.to_bits() | 1 << 125).into(), length));
         prop_oneof![v4, v6]
@@ -333,7 +334,7 @@ mod tests {
             let range = IpRange { network: masked(ip, length), length };
             prop_assert_eq!(IpRange::parse(&range.to_string()), Ok(range));
             prop_assert!(range.contains(ip));
-            // Flips the bit that `flip` bits precede.
+            // Flips bit number `flip`, counted from the most significant one.
             let (other, flip): (IpAddr, u32) = match ip {
                 IpAddr::V4(v4) => (Ipv4Addr::from_bits(v4.to_bits() ^ (1 << 31 >> (flip / 4))).into(), flip / 4),
                 IpAddr::V6(v6) => (Ipv6Addr::from_bits(v6.to_bits() ^ (1 << 127 >> flip)).into(), flip),

@@ -1,6 +1,6 @@
-// Requests to other servers, their responses, and the header fields of both. One call here does
-// what would take Rust thirty: WebAssembly decodes every string of every call again, which costs
-// more than all that Rust does for a proxied request (`npm run bench`).
+// Requests to other servers, their responses, and the header fields of both, in few calls. A call
+// for each field would decode each of its strings for WebAssembly, which costs more than all that
+// Rust does for a proxied request (`npm run bench`).
 
 /** Returns the names of a message's header fields, each ended by a comma. */
 export function names(message) {
@@ -10,13 +10,13 @@ export function names(message) {
 }
 
 /**
- * Returns the status of a response and those of these header fields that it has, separated by
- * commas.
+ * Returns the status of a response and the names of those header fields that it has. Both lists of
+ * names are separated by commas.
  */
-export function status(response, names) {
+export function status(response, wanted) {
   const { headers } = response;
   let found = `${response.status}`;
-  for (const name of names.split(",")) if (headers.has(name)) found += `,${name}`;
+  for (const name of wanted.split(",")) if (headers.has(name)) found += `,${name}`;
   return found;
 }
 
@@ -26,8 +26,8 @@ export function field(message, name) {
 }
 
 /**
- * Returns a line with the status of a response and `body` or `empty`, then all header fields: a
- * name and a value in turns, each ended by a line feed. The lines of `Set-Cookie` come one by one.
+ * Returns a line with the status of a response and `body` or `empty`, then all header fields:
+ * lines with a name and lines with its value in turns. Each `Set-Cookie` is a field of its own.
  */
 export function head(response) {
   let lines = `${response.status} ${response.body === null ? "empty" : "body"}\n`;
@@ -49,8 +49,8 @@ export function respond(status, lines, edits, body) {
 
 /**
  * Returns a response of another server with its own header fields after the edits. The body has
- * the content coding that they name. Only the `Headers` of the received response keep bytes
- * above 0x7F that are not UTF-8: as text they become U+FFFD.
+ * the content coding that they name. The fields are copied from the received `Headers`, which keep
+ * bytes above 0x7F that are not UTF-8: as text they become U+FFFD.
  */
 export function passBack(received, edits, body) {
   const response = new Response(body, { status: received.status, headers: received.headers, encodeBody: "manual" });
@@ -59,8 +59,8 @@ export function passBack(received, edits, body) {
 }
 
 /**
- * Changes header fields. Lines: `-` and a name, or `=` or `+`, a name and a value: remove, set,
- * append.
+ * Changes header fields. An edit is two or three lines: `-` and a name to remove; `=`, a name and
+ * a value to set; `+`, a name and a value to append.
  */
 function edit(headers, edits) {
   const lines = edits.split("\n");
@@ -75,8 +75,8 @@ function edit(headers, edits) {
 /**
  * Sends a request to a URL with the header fields of `request`, if there is one, as `edits` change
  * them, and this body, if any. Redirects are not followed. Resolves to the response, or to `null`
- * if none has begun after `timeoutMs`. The response's body keeps its content coding if
- * `keepsCoding`.
+ * if none has begun after `timeoutMs`; the fetch then goes on, and the body of a late response is
+ * cancelled. The response's body keeps its content coding if `keepsCoding`.
  */
 export function send(url, request, method, body, edits, timeoutMs, keepsCoding) {
   const headers = new Headers(request?.headers);
@@ -84,7 +84,8 @@ export function send(url, request, method, body, edits, timeoutMs, keepsCoding) 
   const init = { method, headers, body, redirect: "manual", encodeResponseBody: keepsCoding ? "manual" : undefined };
   return new Promise((resolve, reject) => {
     let late = false;
-    // The timer ends with the request. Clearing it earlier costs more than it saves.
+    // The runtime drops the timer when the client's request ends. Clearing it earlier costs more
+    // than it saves.
     setTimeout(() => {
       late = true;
       resolve(null);

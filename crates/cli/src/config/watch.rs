@@ -165,7 +165,7 @@ impl WatchLoop<'_> {
         self.schedule.pass_ended(now, pass_result(&summary), fastrand::f64());
         self.schedule.recheck_later(std::mem::take(&mut summary.unlisted.0), now);
         if let Some(until) = self.recent.list_unreliable_until(now) {
-            self.schedule.list_unreliable_until(until);
+            self.schedule.compare_when_list_is_reliable(until);
         }
         if self.source.has_new_columns() {
             self.schedule.compare_now(now);

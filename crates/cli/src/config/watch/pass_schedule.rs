@@ -1,5 +1,6 @@
-//! Decides when each pass of the sync is due: a comparison of everything, the rows that have
-//! changed, or the snapshot. It has no clock: times are parameters, in milliseconds.
+//! Decides which pass of `kv-edge config sync --watch` is due, and when. There are three kinds: a
+//! comparison of everything, the rows that have changed, and the snapshot. It has no clock: times
+//! are parameters, in milliseconds.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +11,12 @@ use crate::config::source::ChangedRows;
 /// How long notifications are gathered, in milliseconds. Workers KV accepts one write per second
 /// to a key ("Limits").
 const GATHER_MS: u64 = 1000;
-/// The least time between a snapshot and the next that is written alone, in milliseconds: it reads
-/// all rows.
-const SNAPSHOT_MS: u64 = 10_000;
-/// How long KV's list may lack a key that exists, in milliseconds (KV documentation, "How KV
-/// works").
-const LAG_MS: u64 = 60_000;
+/// The least time from the end of a comparison or snapshot pass to the next snapshot pass, in
+/// milliseconds, because each reads all rows.
+const SNAPSHOT_PAUSE_MS: u64 = 10_000;
+/// When to check an id again whose key may exist without being listed yet, in milliseconds. KV's
+/// list usually shows a new key within 60 seconds (KV documentation, "How KV works").
+const RECHECK_AFTER_MS: u64 = 60_000;
 /// If more keys than this are to be checked again, everything is compared instead.
 const RECHECKS_MAX: usize = 1000;
 /// The waits after failed passes: they grow to five minutes. The number of tries is not limited.
@@ -56,8 +57,8 @@ pub(super) struct PassSchedule {
     full_every_ms: Option<u64>,
     has_snapshot: bool,
     compare_at: Option<u64>,
-    /// When to compare everything again because KV's list can be trusted by then: the last
-    /// comparison could not rely on it, or too many ids are to be checked again.
+    /// When KV's list is reliable again, and everything must be compared: the last comparison
+    /// could not rely on it, or too many ids are to be checked again.
     list_reliable_at: Option<u64>,
     snapshot_at: Option<u64>,
     /// When the last comparison or snapshot pass ended, whatever its result.
@@ -65,12 +66,13 @@ pub(super) struct PassSchedule {
     changed: ChangedRows,
     /// When the first of the changes was notified.
     changed_at: u64,
-    /// Ids for which there is no row, whose keys KV's list may lack, and when to check them again.
+    /// Ids without a row, whose keys may exist although KV does not list them yet, and when to
+    /// check each again.
     recheck: BTreeMap<String, u64>,
     /// The pass that is running, and when it started.
     running: Option<(PassKind, u64)>,
     /// The ids that the running pass checks again, for the last time.
-    last_recheck: Vec<String>,
+    final_recheck: Vec<String>,
     /// When the last comparison ended, and how long it took.
     last_comparison: Option<(u64, u64)>,
     failures: u32,
@@ -101,7 +103,7 @@ impl PassSchedule {
             changed_at: now,
             recheck: BTreeMap::new(),
             running: None,
-            last_recheck: Vec::new(),
+            final_recheck: Vec::new(),
             last_comparison: None,
             failures: 0,
             is_behind: false,
@@ -123,22 +125,23 @@ impl PassSchedule {
         }
     }
 
-    /// Takes the ids for which the pass that has just ended found no row. KV's list lags and may
-    /// lack their keys, so they are checked once more.
+    /// Schedules one more check of the ids for which the pass that has just ended found neither a
+    /// row nor a listed key: KV's list lags, so a key may be there all the same. Must be called
+    /// after every pass.
     pub(super) fn recheck_later(&mut self, keys: Vec<String>, now: u64) {
-        let at = now + LAG_MS;
-        let last_recheck = std::mem::take(&mut self.last_recheck);
+        let at = now + RECHECK_AFTER_MS;
+        let final_recheck = std::mem::take(&mut self.final_recheck);
         self.recheck
-            .extend(keys.into_iter().filter(|key| last_recheck.binary_search(key).is_err()).map(|key| (key, at)));
+            .extend(keys.into_iter().filter(|key| final_recheck.binary_search(key).is_err()).map(|key| (key, at)));
         if self.recheck.len() > RECHECKS_MAX {
             self.recheck.clear();
             self.list_reliable_at = Some(at);
         }
     }
 
-    /// Records that a comparison could not rely on KV's list, which can be trusted again at that
-    /// time.
-    pub(super) fn list_unreliable_until(&mut self, at: u64) {
+    /// Makes another comparison due at that time, when KV's list is reliable again: the last one
+    /// could not rely on it.
+    pub(super) fn compare_when_list_is_reliable(&mut self, at: u64) {
         self.list_reliable_at = Some(at);
     }
 
@@ -149,10 +152,11 @@ impl PassSchedule {
         let apply_at = match &self.changed {
             // After a failure, the comparison that is scheduled writes the changed rows, too.
             _ if self.failures > 0 => None,
+            // If there are changes, ids are checked again together with them.
             ChangedRows::Keys(keys) if keys.is_empty() => recheck_at,
             ChangedRows::Keys(_) => Some(self.changed_at + GATHER_MS),
             ChangedRows::Everything => {
-                // Comparisons take at most half of the time.
+                // After a comparison, the pause is as long as it took.
                 let rested = self.last_comparison.map_or(0, |(ended, length)| ended + length);
                 let due = (self.changed_at + GATHER_MS).max(rested);
                 self.compare_at = Some(self.compare_at.map_or(due, |at| at.min(due)));
@@ -168,7 +172,7 @@ impl PassSchedule {
         ];
         let due = due.into_iter().filter_map(|(at, pass)| at.map(|at| (at, pass)));
         // If several passes are due, a comparison comes first, because it does the work of the
-        // others.
+        // others: `min_by_key` returns the first of equals.
         let Some((at, pass)) = due.min_by_key(|(at, _)| (*at).max(now)) else { return ScheduledAction::WaitForChanges };
         if at > now {
             return ScheduledAction::Wait(at - now);
@@ -177,7 +181,7 @@ impl PassSchedule {
         match pass {
             PassKind::Snapshot => ScheduledAction::Snapshot,
             PassKind::Compare => {
-                // Notifications from now on are about later changes.
+                // This pass covers all changes that were notified so far.
                 self.changed = ChangedRows::nothing();
                 self.list_reliable_at = self.list_reliable_at.filter(|at| *at > now);
                 ScheduledAction::Compare
@@ -188,8 +192,8 @@ impl PassSchedule {
                 };
                 let again = std::mem::take(&mut self.recheck).into_iter().filter(|(key, _)| !keys.contains(key));
                 let (last, later): (BTreeMap<_, _>, _) = again.partition(|(_, at)| *at <= now);
-                (self.last_recheck, self.recheck) = (last.into_keys().collect(), later);
-                keys.extend(self.last_recheck.iter().cloned());
+                (self.final_recheck, self.recheck) = (last.into_keys().collect(), later);
+                keys.extend(self.final_recheck.iter().cloned());
                 ScheduledAction::Apply(keys.into_iter().collect())
             }
         }
@@ -221,7 +225,7 @@ impl PassSchedule {
             PassKind::Snapshot => self.snapshot_is_behind = is_behind,
         }
         if pass == PassKind::Apply && self.has_snapshot {
-            let at = (self.snapshot_pass_ended_at + SNAPSHOT_MS).max(now);
+            let at = (self.snapshot_pass_ended_at + SNAPSHOT_PAUSE_MS).max(now);
             self.snapshot_at = Some(self.snapshot_at.map_or(at, |before| before.min(at)));
         }
     }
@@ -245,13 +249,13 @@ pub(super) fn reconnect_wait_ms(tries: u32, random: f64) -> u64 {
     wait(&RECONNECT, tries, random)
 }
 
-/// Returns a wait with jitter: at least a quarter of the first one, so that what has just failed
-/// is not asked at once.
+/// Returns a wait with jitter: at least a quarter of `first_ms`, so that what has just failed is
+/// not asked at once.
 fn wait(backoff: &Backoff, tries: u32, random: f64) -> u64 {
     let class = FailureClass::Unavailable { retry_after_ms: None };
     let wait = backoff.next_wait_ms(class, tries, u64::MAX, random);
-    #[expect(clippy::expect_used, reason = "`BACKOFF` limits neither tries nor time")]
-    wait.expect("it never gives up").max(u64::from(backoff.first_ms) / 4)
+    #[expect(clippy::expect_used, reason = "`BACKOFF` and `RECONNECT` limit neither tries nor time")]
+    wait.expect("tries and time are unlimited").max(u64::from(backoff.first_ms) / 4)
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ const MEMBER_FAULTS: &[(&str, &[&str])] = &[
         r#""access": {"deny": {"countries": "CH", "ips": ["10.0.0.1/8", "10.0.0.0/33", "a", 1]}}"#,
         &[
             "access.deny.countries: it must be an array",
-            "access.deny.ips[0]: its address has bits after the prefix; the range is 10.0.0.0/8",
+            "access.deny.ips[0]: its address has bits set after the prefix; the range is 10.0.0.0/8",
             "access.deny.ips[1]: its prefix length is not a number from 0 to 32",
             "access.deny.ips[2]: it is not an IP address or a range such as 192.0.2.0/24",
             "access.deny.ips[3]: it must be a string",

@@ -211,7 +211,7 @@ fn too_many_keys_that_the_list_may_lack_are_one_comparison() {
 #[test]
 fn after_an_unreliable_list_everything_is_compared_later() {
     let mut schedule = begun(Some(5000), false);
-    schedule.list_unreliable_until(9000);
+    schedule.compare_when_list_is_reliable(9000);
     assert_eq!(schedule.next(5100), ScheduledAction::Compare);
     schedule.pass_ended(5200, PassResult::Complete, LONGEST_WAIT);
     assert!(schedule.is_behind());
