@@ -9,7 +9,7 @@ import { makeFolder } from "./harness/tool.mjs";
 
 const assets = await startAssets();
 
-/** A site whose page names its hashed script. */
+/** Returns the files of release `n` of a site, whose page names its hashed script. */
 const release = (n) => {
   const script = `/app.${n}f2a1b9c.js`;
   return {
@@ -22,7 +22,7 @@ const release = (n) => {
 };
 
 /** Pushes releases 1 to n and returns their ids. */
-async function pushed(n, ...args) {
+async function pushReleases(n, ...args) {
   const ids = [];
   for (let number = 1; number <= n; number += 1) {
     await assets.push(release(number).files, ...args);
@@ -32,7 +32,7 @@ async function pushed(n, ...args) {
 }
 
 /** Returns the number of the release that is served. */
-async function served() {
+async function servedNumber() {
   const { text } = await assets.get("/");
   return Number(/<title>(\d+)/.exec(text)?.[1]);
 }
@@ -43,7 +43,7 @@ beforeEach(() => {
 });
 
 test("a release has an id in the order of time and a manifest; equal bytes of two releases are stored once, under their hash", async () => {
-  const [first, second] = await pushed(2);
+  const [first, second] = await pushReleases(2);
   assert.match(first, /^\d{8}T\d{6}Z-[0-9a-f]{8}$/);
   assert.ok(first.slice(0, 16) <= second.slice(0, 16));
   assert.deepEqual(await assets.keys("kv-edge:release:"), [first, second].map((id) => `kv-edge:release:${id}`).sort());
@@ -60,8 +60,8 @@ test("a release has an id in the order of time and a manifest; equal bytes of tw
 
 describe("release skew", () => {
   test("a page of an earlier release still gets the hashed files that the next ones dropped", async () => {
-    await pushed(3);
-    assert.equal(await served(), 3);
+    await pushReleases(3);
+    assert.equal(await servedNumber(), 3);
     for (const n of [1, 2, 3]) {
       const response = await assets.get(release(n).script);
       assert.deepEqual([response.status, response.text], [200, `release ${n}`]);
@@ -72,13 +72,13 @@ describe("release skew", () => {
   });
 
   test("pages that only earlier releases had are gone", async () => {
-    await pushed(3);
+    await pushReleases(3);
     for (const path of ["/only-1", "/only-1.html", "/only-2"]) assert.equal((await assets.get(path)).status, 404, path);
     assert.equal((await assets.get("/only-3")).status, 200);
   });
 
   test("as many previous releases are remembered as --previous says", async () => {
-    await pushed(4, "--previous", "2");
+    await pushReleases(4, "--previous", "2");
     const statuses = [];
     for (const n of [1, 2, 3, 4]) statuses.push((await assets.get(release(n).script)).status);
     assert.deepEqual(statuses, [404, 200, 200, 200]);
@@ -87,15 +87,15 @@ describe("release skew", () => {
   });
 });
 
-test("the same files again are no new release", async () => {
-  const [id] = await pushed(1);
+test("pushing the same files again makes no new release", async () => {
+  const [id] = await pushReleases(1);
   const before = await assets.keys();
   await assets.push(release(1).files);
   assert.deepEqual([await assets.keys(), (await assets.pointer()).current], [before, id]);
 });
 
 test("the same files again are served, even if somebody switches to another release meanwhile", async () => {
-  const [first, second] = await pushed(2);
+  const [first, second] = await pushReleases(2);
   let isSwitched = false;
   assets.api.intercept = async (call, pass) => {
     if (!isSwitched && call.path.includes("/keys?")) {
@@ -112,7 +112,7 @@ test("the same files again are served, even if somebody switches to another rele
   assert.deepEqual([current, previous], [second, [first]]);
 });
 
-test("visitors during pushes see a whole release each, and what its page names", async () => {
+test("during pushes, each visitor gets one whole release, and what its page names", async () => {
   const heavy = () => Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`heavy/${index}.bin`, randomBytes(50_000)]));
   await assets.push({ ...release(1).files, ...heavy() });
   let ended = false;
@@ -134,12 +134,12 @@ test("visitors during pushes see a whole release each, and what its page names",
   ended = true;
   await Promise.all(visits);
   assert.ok(seen.includes(1), "no visitor saw the first release");
-  assert.equal(await served(), 5);
+  assert.equal(await servedNumber(), 5);
 });
 
 describe("rollback", () => {
   test("goes back to the release before, in one write of the pointer", async () => {
-    const [first, second] = await pushed(2);
+    const [first, second] = await pushReleases(2);
     const { calls } = assets.api;
     const before = calls.length;
     const { code, stderr } = await assets.run("rollback");
@@ -153,7 +153,7 @@ describe("rollback", () => {
       [["kv-edge:current"]],
     );
     assert.deepEqual(await assets.keys("kv-edge:push:"), []);
-    assert.equal(await served(), 1);
+    assert.equal(await servedNumber(), 1);
     assert.equal((await assets.pointer()).current, first);
     // Visitors of the second release may still request its files.
     assert.equal((await assets.get(release(2).script)).text, "release 2");
@@ -176,20 +176,20 @@ describe("rollback", () => {
     assert.equal((await assets.get("/text.txt", { "If-Unmodified-Since": second["last-modified"] })).status, 412);
   });
 
-  test("goes to a release that is named, and forth again", async () => {
-    const ids = await pushed(3);
+  test("goes to a release that is named, and back again", async () => {
+    const ids = await pushReleases(3);
     for (const n of [1, 3, 2]) {
       assert.equal((await assets.run("rollback", [ids[n - 1]])).code, 0);
-      assert.equal(await served(), n);
+      assert.equal(await servedNumber(), n);
     }
   });
 
-  test("a push after it is served, even of files that were served before", async () => {
-    await pushed(2);
+  test("a push after a rollback is served, even of files that were served before", async () => {
+    await pushReleases(2);
     assert.equal((await assets.run("rollback")).code, 0);
-    assert.equal(await served(), 1);
+    assert.equal(await servedNumber(), 1);
     await assets.push(release(2).files);
-    assert.equal(await served(), 2);
+    assert.equal(await servedNumber(), 2);
   });
 
   for (const [what, args] of [
@@ -197,7 +197,7 @@ describe("rollback", () => {
     ["a name that no release can have", ["../current"]],
   ]) {
     test(`${what}: exits with 1 and a message, and nothing is switched`, async () => {
-      const [, id] = await pushed(2);
+      const [, id] = await pushReleases(2);
       const { code, stderr } = await assets.run("rollback", args);
       assert.equal(code, 1);
       assert.match(stderr, /\w+ .*\w/);
@@ -206,21 +206,21 @@ describe("rollback", () => {
   }
 
   test("without a previous release: exit code 1", async () => {
-    await pushed(1);
+    await pushReleases(1);
     assert.equal((await assets.run("rollback")).code, 1);
-    assert.equal(await served(), 1);
+    assert.equal(await servedNumber(), 1);
   });
 
   test("--dry-run switches nothing", async () => {
-    await pushed(2);
+    await pushReleases(2);
     assert.equal((await assets.run("rollback", ["--dry-run"])).code, 0);
-    assert.equal(await served(), 2);
+    assert.equal(await servedNumber(), 2);
   });
 });
 
 describe("list", () => {
   test("names the releases and which is served", async () => {
-    const ids = await pushed(3);
+    const ids = await pushReleases(3);
     const { code, stdout } = await assets.run("list");
     assert.equal(code, 0);
     for (const id of ids) assert.ok(stdout.includes(`${id === ids[2] ? "*" : " "} ${id}`), stdout);
@@ -230,14 +230,14 @@ describe("list", () => {
     assert.deepEqual(releases.map(({ id, isCurrent }) => [id, isCurrent]).sort(), ids.map((id) => [id, id === current]).sort());
   });
 
-  test("of an empty namespace is no error", async () => {
+  test("an empty namespace is no error", async () => {
     assert.equal((await assets.run("list")).code, 0);
   });
 });
 
 describe("gc", () => {
-  test("keeps what the previous release of the pointer needs, even if the list of keys does not show it", async () => {
-    const [first] = await pushed(2);
+  test("keeps what the pointer's previous release needs, even if KV's list lacks that release", async () => {
+    const [first] = await pushReleases(2);
     assets.api.intercept = async (call, pass) => {
       const reply = await pass();
       if (!call.path.includes("/keys?") || !call.path.includes("kv-edge:release:")) return reply;
@@ -261,7 +261,7 @@ describe("gc", () => {
   }
 
   test("keeps as many releases as --keep says, with all that they refer to, and deletes the rest", async () => {
-    const ids = await pushed(4, "--previous", "1");
+    const ids = await pushReleases(4, "--previous", "1");
     const before = await assets.keys("kv-edge:blob:");
     const { code, stderr } = await assets.run("gc", ["--keep", "2", "--min-age", "0s"]);
     assert.equal(code, 0, stderr);
@@ -272,25 +272,25 @@ describe("gc", () => {
     await assertWhole();
     const after = await assets.keys("kv-edge:blob:");
     assert.ok(after.length < before.length);
-    assert.equal(await served(), 4);
+    assert.equal(await servedNumber(), 4);
     assert.equal((await assets.get(release(3).script)).text, "release 3");
     assert.equal((await assets.get(release(1).script)).status, 404);
   });
 
   test("never deletes the current release or unversioned keys, however few releases are kept", async () => {
-    const ids = await pushed(3);
+    const ids = await pushReleases(3);
     assert.equal((await assets.run("rollback", [ids[0]])).code, 0);
     await assets.kv.put("plain.txt", "plain");
     const { code, stderr } = await assets.run("gc", ["--keep", "1", "--min-age", "0s"]);
     assert.equal(code, 0, stderr);
-    assert.equal(await served(), 1);
+    assert.equal(await servedNumber(), 1);
     assert.equal((await assets.get("/same.css")).text, "body {}");
     assert.equal((await assets.get("/plain.txt")).text, "plain");
     await assertWhole();
   });
 
   test("leaves what is younger than --min-age", async () => {
-    await pushed(4, "--previous", "0");
+    await pushReleases(4, "--previous", "0");
     const before = await assets.keys();
     await assets.kv.put("kv-edge:blob:00000000000000000000000000000000", "of a push under way", { metadata: { uploadedMs: Date.now() } });
     assert.equal((await assets.run("gc", ["--keep", "1", "--min-age", "1h"])).code, 0);
@@ -300,7 +300,7 @@ describe("gc", () => {
   });
 
   /**
-   * Writes to keys with this prefix, or deletions of them if `isDelete`, wait until `release` is
+   * Writes to keys with this prefix, or deletions of them if `isDelete`, wait until `resume` is
    * called; `started` resolves at the first one.
    */
   const hold = (prefix, isDelete = false) => {
@@ -314,16 +314,16 @@ describe("gc", () => {
       }
       return pass();
     };
-    const release = () => {
+    const resume = () => {
       assets.api.intercept = undefined;
       released.resolve();
     };
-    return { started: held.promise, release };
+    return { started: held.promise, resume };
   };
 
   test("while it deletes, nothing is switched to what it deletes, and nothing is uploaded", async () => {
-    const ids = await pushed(3, "--previous", "0");
-    const { started, release: goOn } = hold("kv-edge:release:", true);
+    const ids = await pushReleases(3, "--previous", "0");
+    const { started, resume } = hold("kv-edge:release:", true);
     const gc = assets.run("gc", ["--keep", "1", "--min-age", "0s"]);
     await started;
     for (const [command, args] of [
@@ -335,17 +335,17 @@ describe("gc", () => {
       assert.equal(code, 1, `${command}: ${stderr}`);
       assert.match(stderr, /gc.* is (running|under way)/, command);
     }
-    goOn();
+    resume();
     assert.equal((await gc).code, 0);
     assert.deepEqual(await assets.keys("kv-edge:push:"), []);
-    assert.equal(await served(), 3);
+    assert.equal(await servedNumber(), 3);
     await assertWhole();
     await assets.push(release(4).files);
-    assert.equal(await served(), 4);
+    assert.equal(await servedNumber(), 4);
   });
 
   test("refuses while a push or a rollback is under way; --force does not", async () => {
-    const ids = await pushed(2);
+    const ids = await pushReleases(2);
     for (const id of ["20261121T000000Z-00000000", "rollback-5"]) {
       await assets.kv.put(`kv-edge:push:${id}`, "{}");
       const { code, stderr } = await assets.run("gc", ["--keep", "1", "--min-age", "0s"]);
@@ -366,7 +366,7 @@ describe("gc", () => {
     ["cannot be read", (key) => assets.kv.put(key, "{}"), /the manifest of the release \S+ cannot be read: .* Nothing was deleted/],
   ]) {
     test(`deletes nothing if the manifest of a kept release ${what}`, async () => {
-      const ids = await pushed(3, "--previous", "0");
+      const ids = await pushReleases(3, "--previous", "0");
       await spoil(`kv-edge:release:${ids[2]}`);
       const before = await assets.keys();
       const { code, stderr } = await assets.run("gc", ["--keep", "1", "--min-age", "0s"]);
@@ -377,7 +377,7 @@ describe("gc", () => {
   }
 
   test("removes its lease even if it fails", async () => {
-    await pushed(3, "--previous", "0");
+    await pushReleases(3, "--previous", "0");
     assets.api.intercept = ({ path, body }, pass) =>
       path.endsWith("/bulk/delete") && !body.includes("kv-edge:push:") ? apiError(400, 10001, "not today") : pass();
     const { code, stderr } = await assets.run("gc", ["--keep", "1", "--min-age", "0s"]);
@@ -387,7 +387,7 @@ describe("gc", () => {
   });
 
   test("--dry-run deletes nothing", async () => {
-    await pushed(3, "--previous", "0");
+    await pushReleases(3, "--previous", "0");
     const before = await assets.keys();
     const { code, stdout } = await assets.run("gc", ["--keep", "1", "--min-age", "0s", "--dry-run"]);
     assert.equal(code, 0);

@@ -1,5 +1,6 @@
 // How many KV reads `/config` makes; tests/faulty/entry.mjs records them. Records in memory are
-// fresh for 30 seconds, the default of CONFIG_REFRESH.
+// fresh for 30 seconds, the default of CONFIG_REFRESH. The tests set the clock ahead; it goes on
+// by itself, too, so some seconds are left before each limit.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { assertPage, snapshotOf, startConfig } from "./harness/config.mjs";
@@ -37,7 +38,7 @@ describe("without a snapshot", async () => {
     assert.deepEqual((await config.recordReads(() => config.request("HEAD", `/config?userId=${id}`))).reads, []);
   });
 
-  test("an expired record is served once more while one read in the background refreshes it", async () => {
+  test("a stale record is served while one read in the background refreshes it", async () => {
     const id = uniqueName("refreshed");
     await config.putRecord(id, on);
     await config.getPage(id);
@@ -52,7 +53,7 @@ describe("without a snapshot", async () => {
     assert.deepEqual(await reads(id), []);
   });
 
-  test("concurrent requests for an expired record make one read", async () => {
+  test("concurrent requests for a stale record make one read", async () => {
     const id = uniqueName("crowd");
     await config.putRecord(id, on);
     await config.getPage(id);
@@ -72,12 +73,12 @@ describe("without a snapshot", async () => {
     await eventually(async () => (await config.getPage(id)).text.includes("🎉"), "the new record shows");
   });
 
-  test("a background read that fails keeps the record, and is repeated after CONFIG_REFRESH", async () => {
+  test("a background read that fails keeps the record, and the next one is after CONFIG_REFRESH", async () => {
     const id = uniqueName("failing");
     await config.putRecord(id, on);
     await config.getPage(id);
     await config.advanceClock(31);
-    const faults = { get: ["500"] };
+    const faults = { get: ["500"] }; // each read fails
     const first = await config.recordReads(() => config.getPage(id, { faults }), { background: 2 });
     assertPage(first.response, { preview: true });
     assert.deepEqual(first.reads, [id, id]); // retried once
@@ -88,7 +89,7 @@ describe("without a snapshot", async () => {
     await eventually(async () => (await config.getPage(id)).headers["config-source"] === undefined, "the page is as KV has it");
   });
 
-  // The limit is 60 s, twice CONFIG_REFRESH. While a test runs, the clock goes on by itself, too.
+  // A stale record is served until 60 s after it was read, twice CONFIG_REFRESH.
   for (const [seconds, isBlocking] of [
     [55, false],
     [61, true],
@@ -143,13 +144,13 @@ describe("with a snapshot", async () => {
     assert.deepEqual((await config.recordReads(() => config.getPage("id-1"))).reads, []);
   });
 
-  test("a user with a record does not need it", async () => {
+  test("a user with a record does not need the snapshot", async () => {
     await config.putRecord("own", on);
     await config.emptyMemory();
     assert.deepEqual((await config.recordReads(() => config.getPage("own"))).reads, ["own"]);
   });
 
-  test("an expired snapshot is read again in the background, once", async () => {
+  test("a stale snapshot is read again in the background, once", async () => {
     await config.emptyMemory();
     await config.getPage("id-1");
     await config.kv.put("snapshot", snapshotOf({ ...records, "id-1": off }, 2));
@@ -161,7 +162,7 @@ describe("with a snapshot", async () => {
     assert.deepEqual((await config.recordReads(() => config.getPage("id-1"))).reads, []);
   });
 
-  // The limit is 600 s, twenty times CONFIG_REFRESH. The clock goes on by itself, too.
+  // A stale snapshot is served until 600 s after it was read, twenty times CONFIG_REFRESH.
   for (const [seconds, isBlocking] of [
     [61, false],
     [595, false],
@@ -201,7 +202,7 @@ describe("with a snapshot", async () => {
     assert.deepEqual((await config.recordReads(() => config.getPage("id-2"))).reads, ["id-2"]);
   });
 
-  test("reserved ids read no record", async () => {
+  test("reserved ids read the snapshot at most", async () => {
     for (const id of ["flags", "snapshot"]) {
       const { reads } = await config.recordReads(() => config.getPage(id));
       assert.ok(!reads.includes("flags") && reads.filter((key) => key === "snapshot").length <= 1, `${reads}`);
@@ -222,7 +223,6 @@ describe("CONFIG_REFRESH", async () => {
     test(`= ${JSON.stringify(value)} ${seconds > 10 ? "keeps records fresh for" : "refreshes records after"} ${seconds} s`, async () => {
       await config.worker.setVars({ CONFIG_REFRESH: value });
       await config.getPage("user");
-      // The clock goes on by itself, too, so ten seconds are left for the requests.
       if (seconds > 10) {
         await config.advanceClock(seconds - 10);
         assert.deepEqual((await config.recordReads(() => config.getPage("user"))).reads, []);

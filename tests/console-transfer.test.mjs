@@ -1,10 +1,10 @@
-// What the console does in many calls, and how it waits between them.
+// How the console repeats the calls that delete keys, and what it takes from the pages of a list.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { namesOf, removeKeys } from "../console/src/browse/transfer.js";
 
-/** Deletes a key, with a timer that ends at once. Returns the outcome and the waits. */
-async function removed({ mock }, respond) {
+/** Deletes a key, with timers that end at once. Returns the outcome and the waits. */
+async function removeKey({ mock }, respond) {
   const waits = [];
   mock.method(globalThis, "setTimeout", (done, milliseconds) => {
     waits.push(milliseconds);
@@ -17,20 +17,20 @@ async function removed({ mock }, respond) {
 
 globalThis.sessionStorage ??= { getItem: () => "token" };
 
-test("keys are sent again after waits that grow, without a connection, too", async (context) => {
-  const { outcome, waits } = await removed(context, () => Promise.reject(new TypeError("fetch failed")));
+test("a deletion is repeated after waits that grow, also after a network error", async (context) => {
+  const { outcome, waits } = await removeKey(context, () => Promise.reject(new TypeError("fetch failed")));
   assert.equal(outcome.error.status, 0);
   assert.deepEqual(waits, [1100, 2200, 3300, 4400, 5500]);
 });
 
-test("a Retry-After that is longer counts instead", async (context) => {
+test("a longer Retry-After takes the place of a wait", async (context) => {
   const busy = () => new Response("{}", { status: 429, headers: { "retry-after": "4" } });
-  const { outcome, waits } = await removed(context, async () => busy());
+  const { outcome, waits } = await removeKey(context, async () => busy());
   assert.equal(outcome.error.status, 429);
   assert.deepEqual(waits, [4000, 4000, 4000, 4400, 5500]);
 });
 
-test("a key that ends one page of a list and begins the next counts once", async ({ mock }) => {
+test("a key that ends one page of a list and begins the next is listed once", async ({ mock }) => {
   const pages = { "": [["a", "b"], "2"], 2: [[], "3"], 3: [["b", "c"], ""] };
   mock.method(globalThis, "fetch", async (path) => {
     const [names, cursor] = pages[new URL(path, "http://console").searchParams.get("cursor") ?? ""];

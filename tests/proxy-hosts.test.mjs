@@ -1,5 +1,5 @@
-// Which tenant a request belongs to, by its host or by its path, and which of the tenant's routes
-// takes it.
+// Which tenant's storefront a request belongs to, by its host or by its path, and which of its
+// routes takes it. The platform is kv-edge itself.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { send, sendForJson } from "./harness/http.mjs";
@@ -27,7 +27,7 @@ describe("with a TENANT_DOMAIN", async () => {
   await storefronts.put("hop", { storefront: "a" });
   await storefronts.put("domain:alias-of-nobody.example", { storefront: "nobody" });
   await storefronts.put("domain:broken.example", { orgin: "x" });
-  // No host may lead to these.
+  // No request may be sent by these records.
   await storefronts.put("shops.example.com", recordOf("wrong"));
   await storefronts.put("domain:a.shops.example.com", recordOf("wrong"));
   await storefronts.put("domain:shops.example.com", recordOf("wrong"));
@@ -64,7 +64,7 @@ describe("with a TENANT_DOMAIN", async () => {
   }
 
   for (const path of ["/", "/?q", "/healthz", "/get-started", "/hello-world", "/cache?url=x", "/stores/b/x", "/stores/", "/writes/x", "//stores/b/x"]) {
-    test(`the path ${path} of a tenant's host is the tenant's too`, async () => {
+    test(`the path ${path} on a tenant's host is served by the tenant`, async () => {
       for (const [host, name] of [
         ["a.shops.example.com", "a"],
         ["www.direct.example", "direct"],
@@ -76,14 +76,14 @@ describe("with a TENANT_DOMAIN", async () => {
     });
   }
 
-  test("POST, PUT, PATCH, DELETE and OPTIONS reach the tenant's upstream by its host", async () => {
+  test("POST, PUT, PATCH, DELETE and OPTIONS on the tenant's host reach its upstream", async () => {
     for (const method of ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
       const response = await send(worker, "/healthz", { method, ...at("a.shops.example.com") });
       assert.equal(response.json().method, method);
     }
   });
 
-  const nobody = [
+  const unknownHosts = [
     "nobody.shops.example.com",
     "nobody.example",
     "direct.example",
@@ -98,7 +98,7 @@ describe("with a TENANT_DOMAIN", async () => {
     "workers.dev.evil.example",
     "localhost.evil.example",
   ];
-  for (const host of nobody) {
+  for (const host of unknownHosts) {
     test(`the host ${host} is unknown: 404, whatever the path`, async () => {
       for (const path of ["/", "/healthz", "/stores/a/x"]) {
         assertProblem(await sendForJson(worker, path, at(host)), 404, "storefront_not_found");
@@ -127,7 +127,7 @@ describe("with a TENANT_DOMAIN", async () => {
     "admin.example",
   ];
   for (const host of platformHosts) {
-    test(`the host ${host} is the platform's: its routes respond`, async () => {
+    test(`the host ${host} is the platform's: kv-edge's own routes respond`, async () => {
       assert.equal((await send(worker, "/healthz", at(host))).json().status, "ok");
       assert.equal((await send(worker, "/get-started", at(host))).text, "disabled");
       assert.equal((await send(worker, "/stores/a/x", at(host))).json().url, "/of-a/x");
@@ -195,7 +195,7 @@ describe("without a TENANT_DOMAIN", async () => {
     ],
   };
   /** A path, and the base of the upstream that receives it; the path is unchanged. */
-  const taken = [
+  const routeCases = [
     ["/admin", "/on-admin"],
     ["/admin/", "/on-admin"],
     ["/admin?x", "/on-admin"],
@@ -221,7 +221,7 @@ describe("without a TENANT_DOMAIN", async () => {
     ["/stores/x", "/rest"],
     ["/", "/rest"],
   ];
-  for (const [path, base] of taken) {
+  for (const [path, base] of routeCases) {
     test(`routes: ${path} goes to ${base || "the upstream without a base"}`, async () => {
       const id = await storefronts.add(routed);
       assert.equal((await send(worker, `/stores/${id}${path}`)).json().url, base + path);
