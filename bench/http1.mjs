@@ -1,5 +1,6 @@
-// The little of HTTP/1.1 that the load and the loopback servers need: messages with a
-// Content-Length, chunked, or without a body. Node's own client and server would cost more CPU
+// The little of HTTP/1.1 that the load and the loopback servers need: messages whose body has a
+// Content-Length or is chunked; with neither field there is no body. So a 304, and a response to
+// HEAD, must not have a Content-Length. Node's own client and server would cost more CPU
 // than the Worker under test.
 
 const EMPTY = Buffer.alloc(0);

@@ -34,10 +34,10 @@ const QUERY = "SELECT id, preview_features_enabled, plan, created_at FROM users"
 const POLL_MS = 10;
 
 function parseOptions() {
-  const [text, is] = [{ type: "string" }, { type: "boolean" }];
+  const [text, flag] = [{ type: "string" }, { type: "boolean" }];
   let values;
   try {
-    ({ values } = parseArgs({ options: { rows: text, changed: text, snapshot: is, json: text, tool: text, help: is } }));
+    ({ values } = parseArgs({ options: { rows: text, changed: text, snapshot: flag, json: text, tool: text, help: flag } }));
   } catch (error) {
     throw new Failure(`${error.message.split(/[.\n]/, 1)[0]}. See --help.`);
   }
@@ -135,8 +135,9 @@ function readUsage(pid) {
   try {
     const peakKib = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
     if (peakKib === undefined) return undefined;
-    // Behind the name, which may hold anything: utime and stime are the 14th and 15th field, in
-    // clock ticks (proc(5)), of which Linux has 100 a second.
+    // The name may hold spaces, so what is before its `)` is cut off: the third field comes first.
+    // utime and stime are the 14th and 15th, in clock ticks (proc(5)), of which Linux has 100 a
+    // second.
     const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
       .replace(/^.*\) /s, "")
       .split(" ");

@@ -39,7 +39,7 @@ const types = [
   // Case does not matter; only the last extension counts.
   ["LOUD.HTML", "text/html; charset=utf-8"],
   ["archive.json.png", "image/png"],
-  // Unknown types are text.
+  // Without an extension that is known, a file is text.
   ["file.unknown-extension", "text/plain; charset=utf-8"],
   ["no-extension", "text/plain; charset=utf-8"],
   ["folder.png/no-extension", "text/plain; charset=utf-8"],
@@ -60,7 +60,7 @@ for (const [key, type] of types) {
 }
 
 test("besides Content-Type and what HTTP needs, only Cache-Control and nosniff are sent", async () => {
-  const key = uniqueName("plain.txt");
+  const key = `${uniqueName("plain")}.txt`;
   await assets.put(key, "text");
   const { headers } = await send(worker, `/${key}`);
   const transport = new Set(["content-length", "transfer-encoding", "connection", "date", "keep-alive"]);
@@ -102,7 +102,7 @@ for (const [name, size] of [
 }
 
 test("an empty file is a file", async () => {
-  const key = uniqueName("empty.txt");
+  const key = `${uniqueName("empty")}.txt`;
   await assets.put(key, "");
   const response = await send(worker, `/${key}`);
   assert.equal(response.status, 200);
@@ -165,7 +165,7 @@ test("a missing key gets 404 Not found", async () => {
 
 for (const method of ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"]) {
   test(`${method} gets 405 with Allow, and changes nothing`, async () => {
-    const key = uniqueName("unchanged.txt");
+    const key = `${uniqueName("unchanged")}.txt`;
     await assets.put(key, "before");
     const body = method === "OPTIONS" ? undefined : "after";
     const response = await sendForJson(worker, `/${key}`, { method, body });
@@ -211,7 +211,7 @@ test("a key of 513 bytes gets 400", async () => {
 });
 
 for (const path of ["/.", "/..", "/%2e", "/%2E%2e", "/%2f.", "/%2f..", "/%00", "/%0d%0aX-Injected:%201"]) {
-  test(`the path ${path} never gets a 5xx`, async () => {
+  test(`the path ${path} gets no 5xx, and sets no header field`, async () => {
     const response = await send(worker, path);
     assert.ok(response.status < 500, `${response.status} ${response.text}`);
     assert.equal(response.headers["x-injected"], undefined);

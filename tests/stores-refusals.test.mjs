@@ -47,7 +47,7 @@ for (const [path, id] of [
 }
 
 for (const id of ["%", "%zz", "x%2", "%ff", "%C3%28"]) {
-  test(`the percent-encoding of the id ${id} gets 400`, async () => {
+  test(`the id ${id}, which cannot be decoded, gets 400`, async () => {
     assertProblem(await sendForJson(worker, `/stores/${id}/x`), 400, "bad_percent_encoding");
   });
 }
@@ -103,7 +103,7 @@ const refused = [
   "http://a.shops.invalid",
   "https://exact.invalid",
   "https://exact.invalid:8444",
-  "https://not",
+  "https://not", // the first word of the entry that is no origin
 ];
 for (const origin of refused) {
   const name = origin.replaceAll(String(port), "PORT").replace(unlisted.origin, "http://127.0.0.1:ANOTHER");
@@ -124,7 +124,7 @@ for (const origin of ["https://a.shops.invalid", "https://a.b.shops.invalid", "h
   });
 }
 
-test("an origin whose scheme is in capitals, with a path, is on ROUTING_ORIGINS without them", async () => {
+test("neither a path nor a scheme in capitals matters for ROUTING_ORIGINS", async () => {
   const id = await storefront({ origin: `HTTP://127.0.0.1:${port}/base` });
   assert.equal((await send(worker, `/stores/${id}/y`)).json().url, "/base/y");
 });

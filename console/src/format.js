@@ -10,8 +10,13 @@ export const counted = (count, noun) => `${number(count)} ${noun}${count === 1 ?
 
 /** Returns a number of bytes as people read it: "1.2 KB". A kilobyte has 1,000 bytes. */
 export function size(bytes) {
-  const step = bytes < 1000 ? 0 : Math.min(Math.floor(Math.log10(bytes) / 3), UNITS.length - 1);
-  const value = bytes / 1000 ** step;
+  let value = bytes;
+  let step = 0;
+  // What is rounded to 1,000 is one of the next unit.
+  while (Math.round(value) >= 1000 && step < UNITS.length - 1) {
+    value /= 1000;
+    step += 1;
+  }
   return `${step === 0 || value >= 100 ? Math.round(value) : Number(value.toFixed(1))} ${UNITS[step]}`;
 }
 
@@ -45,4 +50,10 @@ export const dateTime = (seconds) => new Date(seconds * 1000).toLocaleString("en
 export const isoTime = (iso) => dateTime(Date.parse(iso) / 1000);
 
 /** Returns milliseconds as people read them: "340 ms", "8.53 s". */
-export const milliseconds = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`);
+export const milliseconds = (ms) => (Math.round(ms) < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`);
+
+/** Returns an amount of money: "$12.50", "$0.000045". Below a dollar it has three digits. */
+export function dollars(amount) {
+  const rounded = Number(amount.toPrecision(3));
+  return `$${rounded >= 1 ? amount.toFixed(2) : rounded.toFixed(9).replace(/\.?0+$/, "")}`;
+}

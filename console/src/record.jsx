@@ -1,5 +1,5 @@
 // A JSON record of kv-edge in KV: checked as it is typed, and saved unless it has faults or
-// somebody else changed it in between. Whoever has seen theirs may overwrite it.
+// somebody else changed it in between. A user who was shown the other version may overwrite it.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { jsonFault } from "./browse/json_text.js";
 import { textForm, UNEDITABLE } from "./browse/text_form.js";
@@ -14,8 +14,8 @@ import { ChangedInBetween, OwnVersions } from "./own_versions.js";
 import { TYPING_PAUSE_MS, useAction, useLatest } from "./requests.js";
 
 /**
- * Reads a record to edit. `template` is the text of one that does not exist. `check(text)` returns
- * its `{ faults, warnings }`.
+ * Reads a record to edit. `template` is the text to begin with if there is none. `check(text)`
+ * returns its `{ faults, warnings }`.
  */
 export function useRecord(namespace, key, { template, check }) {
   const [text, setText] = useState(null);
@@ -45,7 +45,7 @@ export function useRecord(namespace, key, { template, check }) {
   const [save, saving, forget] = useAction(async ({ consent } = {}) => {
     const current = await value(namespace, key);
     versions.current.check(current, consent);
-    // KV lists a new record later than it serves it.
+    // KV's list, which has the expiration, lacks a new record for a while.
     const { metadata, expiration = stored.record?.expiration } = current ?? { metadata: null, expiration: null };
     if (expiration === undefined) throw new Error(UNKNOWN_EXPIRATION);
     const bytes = stored.form.bytes(text);
@@ -97,7 +97,8 @@ export function RecordEditor({ label, record, isWritable }) {
   const { text, setText, isEditable, isChanged, isMissing, canSave, save, saving, discard, reading, checking } = record;
   const findings = useMemo(() => findingsOf(checking.result), [checking.result]);
   const state = useRef(null);
-  // An answer to a conflict takes the question away, and a read that succeeds the failure.
+  // The focus may be on what goes: the question once a conflict is answered, and the failure once
+  // a read succeeds.
   useFocusFallback(state);
   if (reading.error) return <FailedCall of={reading} place={state} />;
   if (text === null) return <p class="help">Loading…</p>;

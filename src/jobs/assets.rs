@@ -1,5 +1,5 @@
 //! `GET /{path}`: the file of the release that is served. If it has none, a file of a previous
-//! release, the one under the unversioned key (its own name), or the page for missing files.
+//! release, the value whose key is the path, or the page for missing files.
 
 use http_semantics::request_target::RequestTarget;
 use js_sys::JsString;
@@ -62,9 +62,10 @@ fn in_nfc(path: &AssetPath<'_>) -> Option<AssetPath<'static>> {
 }
 
 /// Renders the response of the release. If it has no such file, these follow in this order:
-/// previous releases, unless the path may be a page; the unversioned key spelled as the path was
-/// sent, if the release allows them; and the page for missing files. A file that may be there must
-/// not look like one that is not, so what cannot be read is an error.
+/// previous releases, unless the path may be a page; the unversioned key, which is the decoded
+/// path, if the release allows such keys; and the page for missing files. A file that may be there
+/// must not look like one that is not: if KV fails to return the manifest of a previous release
+/// and nothing else has the file, that is an error.
 async fn respond_with_fallbacks(
     context: &RequestContext,
     release: &LoadedRelease,
@@ -119,6 +120,7 @@ async fn respond_with_fallbacks(
         // The path has no file, whether or not its page can be read.
         Err(failure) if page.status == 404 => {
             context.log().warning("not_found_page", &failure.cause());
+            // `default`: a line of text stands in for the page.
             Err(RequestError::of(&AssetError::NotFound).with_field("Asset-Source", "default"))
         }
         rendered => rendered,
@@ -162,13 +164,14 @@ async fn respond(
     }
 }
 
-/// Returns the response. `Asset-Source` says that it may be outdated: KV failed, or has a release
-/// that is broken or whose manifest cannot be seen yet.
+/// Returns the response. `Asset-Source: previous` says that it may be outdated: KV failed, or has
+/// a release that is broken or whose manifest cannot be seen yet.
 fn render(file: &FileResponse<'_>, content: &JsValue, record_state: RecordState) -> Result<Response, RequestError> {
     let source = (record_state != RecordState::Current).then_some(("asset-source", "previous"));
     let fields = file.fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
     if file.status == 206 {
-        // The head is not cached: hardly any part is requested twice.
+        // Its head is not remembered, as those of whole files are: hardly any part is requested
+        // twice.
         let fields: Vec<(&str, &str)> = fields.chain(source).collect();
         return Ok(response::with_status(206, content, &fields)?);
     }

@@ -13,7 +13,7 @@ import { comparableDetails, evaluations, flags, methodFor, putFlagsAndRecords, t
 import { DEADLINE_MS, startBrowser, visitor } from "./browser.mjs";
 
 /** A site with one page. */
-async function startElsewhere() {
+async function startSite() {
   const server = http.createServer((_request, response) => response.setHeader("Content-Type", "text/html").end("<!doctype html><title>elsewhere</title>"));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -21,7 +21,7 @@ async function startElsewhere() {
   return `http://127.0.0.1:${server.address().port}`;
 }
 
-const [allowed, stranger] = [await startElsewhere(), await startElsewhere()];
+const [allowed, stranger] = [await startSite(), await startSite()];
 const config = await startConfig({ vars: { OFREP_ORIGINS: allowed } });
 const browser = await startBrowser();
 const base = config.worker.directUrl.origin;
@@ -60,6 +60,7 @@ async function client(site, options = {}) {
       etag: response.headers().etag,
     });
   });
+  // Any page of the Worker that is a 200: the namespace has no file for `/`.
   await page.goto(site === base ? "/config?userId=page" : "/");
   await page.addScriptTag({ content: bundle });
   await page.evaluate(
@@ -76,7 +77,7 @@ async function client(site, options = {}) {
   return {
     page,
     exchanges,
-    /** The page's problems, except its requests to the other site. */
+    /** The page's problems, except that its requests go to another origin than its own. */
     problems: () => problems.filter((problem) => !problem.endsWith("is elsewhere")),
     setContext: (context) => page.evaluate((context) => globalThis.flagging.OpenFeature.setContext(context), context),
     details: (flag, fallback) => page.evaluate(([method, flag, fallback]) => globalThis.client[method](flag, fallback), [methodFor(fallback), flag, fallback]),

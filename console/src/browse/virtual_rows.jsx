@@ -3,12 +3,12 @@ import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 /** Rows above and below those in view, so that a quick scroll shows no gap. */
 const MARGIN_ROWS = 12;
-/** The rows are made again once somebody has scrolled by so many. */
+/** The rows are made again only when the position passes a multiple of so many rows. */
 const STEP_ROWS = 4;
 
 /**
  * A list of `count` rows of one height, of which only those in view, and a few around them, exist.
- * `row` renders the one with an index. `onEnd` is called if somebody scrolls near the end.
+ * `row` renders the one with an index. `onEnd` is called at each scroll near the end.
  * `scroller` is a ref for the element that scrolls, if the caller needs it, and other attributes
  * go to that element. `active` is `{ index, id }` of the row that the keyboard acts on, which
  * assistive technology looks for: it is named only while it exists.

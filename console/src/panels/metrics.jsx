@@ -4,7 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Chart } from "../chart.jsx";
 import { Field } from "../controls.jsx";
 import { Figures } from "../figures.jsx";
-import { milliseconds, number, percent } from "../format.js";
+import { dollars, milliseconds, number, percent } from "../format.js";
 import { Failure, Notice } from "../outcome.jsx";
 import { useLatest } from "../requests.js";
 import { call } from "../session.js";
@@ -13,7 +13,7 @@ import { Table } from "../table.jsx";
 /** Isolates hand over their counts every ten seconds. */
 const HAND_OVER_MS = 10_000;
 
-/** What can be shown: the resolution that has it, and its length in seconds. */
+/** The ranges that can be chosen: the resolution that has each, and its length in seconds. */
 const RANGES = {
   hour: { label: "Last hour", resolution: "minute", period: 3600 },
   day: { label: "Last day", resolution: "minute", period: 86_400 },
@@ -85,7 +85,8 @@ const MetricsAreOff = () => (
 function gridOf({ points, seconds }, period) {
   const known = new Map(points.map(({ time, routes }) => [Date.parse(time) / 1000, routes]));
   const end = Math.floor((Date.now() - HAND_OVER_MS) / 1000 / seconds) * seconds;
-  // The report has all of these, even if the end is a step back.
+  // One fewer than the period has: if the end is a step back, the report must still have the
+  // first.
   const count = period / seconds - 1;
   const times = Array.from({ length: count }, (_, index) => end - (count - index) * seconds);
   return { times, routes: times.map((time) => known.get(time) ?? {}) };
@@ -95,14 +96,13 @@ const sumOf = (counts, amount) => counts.reduce((sum, one) => sum + amount(one),
 const errorsOf = (counts, first) => sumOf(Object.entries(counts.statuses), ([status, count]) => (status[0] === first ? count : 0));
 const operationsOf = (counts) => counts.reads + counts.writes + counts.deletes + counts.lists;
 const shareOf = (part, rest) => (part + rest > 0 ? part / (part + rest) : null);
-const dollars = (amount) => (amount === 0 ? "$0" : `$${amount >= 1 ? amount.toFixed(2) : Number(amount.toPrecision(3)).toFixed(9).replace(/0+$/, "")}`);
 
 function Metrics({ report, range }) {
   const { times, routes } = gridOf(report, range.period);
   const { points, seconds, prices } = report;
   const series = (label, amount) => ({ label, values: routes.map((of) => sumOf(Object.values(of), amount)) });
   const all = points.flatMap((point) => Object.values(point.routes));
-  const byRoute = totalsByRoute(points);
+  const byRoute = countsByRoute(points);
   const busiest = byRoute.slice(0, ROUTES_CHARTED).map(({ route }) => route);
   const rate = (label, includes) => ({
     label,
@@ -169,8 +169,10 @@ const hitRatioOf = (counts) =>
     sumOf(counts, (one) => one.keysRead + one.lists),
   );
 
-/** Returns the sums of each route, the busiest first. */
-function totalsByRoute(points) {
+/**
+ * Returns each route with its `counts`, one of each point, and its `requests`, the busiest first.
+ */
+function countsByRoute(points) {
   const names = new Set(points.flatMap(({ routes }) => Object.keys(routes)));
   return [...names]
     .map((route) => ({ route, counts: points.flatMap(({ routes }) => routes[route] ?? []) }))

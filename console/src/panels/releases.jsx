@@ -27,7 +27,7 @@ export function ReleasesPanel({ session }) {
     listing.again();
   };
   const heading = useRef(null);
-  // The release that is served has no button, so the one that was pressed is gone.
+  // After a rollback, the button that was pressed is gone: its release is served now.
   useFocusFallback(heading);
   return (
     <div class="stack">
@@ -117,7 +117,7 @@ function RollbackQuestion({ from, to }) {
   const counts = result && sentenceOf(result.counts);
   return (
     <>
-      {/* A dialog that opens gives the focus to the first element that can have it. */}
+      {/* It must not have the focus when the dialog opens: a dialog gives it to the first element that can. */}
       <p ref={question} tabIndex={result ? -1 : undefined}>
         Serve <code>{to}</code> instead of <code>{from}</code>?{" "}
         {error ? "What changes for visitors cannot be counted." : `For visitors: ${counts ?? "counting…"}.`}

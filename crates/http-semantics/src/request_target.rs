@@ -1,5 +1,5 @@
-//! The request target: path and query of a URL that the platform hands over, split and decoded
-//! without loss.
+//! The request target: path and query of a URL that the platform hands over. Both stay encoded
+//! until somebody asks for a part, which is decoded once, and strictly.
 //!
 //! ```
 //! use http_semantics::request_target::RequestTarget;
@@ -47,14 +47,15 @@ impl HttpError for BadPercentEncoding {
     fn examples() -> Vec<(Self, &'static str)> {
         vec![(
             Self,
-            "The path or a parameter cannot be decoded: `%` without two hex digits, or bytes that are not UTF-8.",
+            "An id or a key in the path, or a parameter, cannot be decoded: `%` without two hex digits, or bytes that are not UTF-8.",
         )]
     }
 }
 
 impl<'a> RequestTarget<'a> {
     /// Splits the absolute URL of a request, such as `https://example.com/a?b=c`. This cannot
-    /// fail: a missing part is empty, and a missing path is `/`.
+    /// fail: a missing scheme or authority is empty, a missing path is `/`, and a missing query is
+    /// `None`. The fragment is dropped.
     ///
     /// [The module](self) has an example.
     #[must_use]
@@ -183,8 +184,8 @@ fn form_decode(encoded: &str) -> Result<Cow<'_, str>, BadPercentEncoding> {
 
 /// Normalizes the escapes in a path or a query, for keys and comparisons: hex digits in upper case
 /// (RFC 3986 §6.2.2.1), unreserved characters decoded (§6.2.2.2). A second pass changes nothing:
-/// an escape right after one that is cut off, such as `%` or `%6`, is not decoded, because
-/// `%%36%31` would otherwise become the escape `%61`.
+/// an escape right after one that is cut off, such as `%` or `%6`, is not decoded. Otherwise
+/// `%%36%31` would become `%61`, and then `a`.
 #[must_use]
 pub fn normalize_escapes(text: &str) -> Cow<'_, str> {
     let Some((before, escapes)) = text.split_once('%') else { return Cow::Borrowed(text) };
@@ -220,14 +221,15 @@ pub fn ends_within_escape(text: &str) -> bool {
     text.ends_with('%') || text.rsplit_once('%').is_some_and(|(_, digit)| digit.len() == 1)
 }
 
-/// Returns true if a path has a `.` or `..` segment, also one that is written with `%2e`.
+/// Returns true if a path has a `.` or `..` segment, also one that is written with `%2e`. Only `/`
+/// separates segments here.
 #[must_use]
 pub fn has_dot_segments(path: &str) -> bool {
     path.split('/').any(|segment| dots(segment) > 0)
 }
 
 /// Removes `.` and `..` segments as the URL Standard does ("path state"), also those that are
-/// written with `%2e`. A `\` counts as `/`.
+/// written with `%2e`. A `\` counts as `/`. The path starts with one of them.
 #[must_use]
 pub fn resolve_dot_segments(path: &str) -> Cow<'_, str> {
     if !path.contains('\\') && !has_dot_segments(path) {

@@ -1,9 +1,9 @@
 //! What a Worker counts of itself: requests, operations of KV and what they cost, by route.
 //!
 //! Many isolates serve a Worker, and none of them lives long. So each counts for itself
-//! ([`collector`]) and, while it has any, hands its counts over to one Durable Object every ten
-//! seconds, which adds them up ([`history`]). If an isolate is evicted, what it has counted since
-//! the last hand-over that arrived is lost.
+//! ([`collector`]). Every ten seconds it hands over what it has counted, if anything, to one
+//! Durable Object, which adds the counts up ([`history`]). If an isolate is evicted, what it has
+//! counted since the last hand-over that arrived is lost.
 //!
 //! ```text
 //! isolate ── count ──> Collector ──┐
@@ -50,7 +50,7 @@ pub fn is_on(var: &str) -> bool {
     var.trim().eq_ignore_ascii_case("on")
 }
 
-// Compiles the example of the README.
+// Runs the example of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

@@ -2,8 +2,8 @@
 //! (Cloudflare documentation, "HTML handling").
 //!
 //! In the documentation's table for `auto-trailing-slash`, `/folder.html` redirects to
-//! `/folder`, which redirects to `/folder/`. Here, as in what Cloudflare runs, the first
-//! redirect leads to the last path.
+//! `/folder`, which redirects to `/folder/`. Here, as in what Cloudflare runs, `/folder.html`
+//! redirects to `/folder/` at once.
 
 #[cfg(test)]
 mod tests;
@@ -135,9 +135,10 @@ pub fn not_found_pages(path: &str) -> impl Iterator<Item = String> {
     folders.into_iter().rev().map(|folder| format!("{folder}/404.html"))
 }
 
-/// Returns the HTML files that a path may mean if it shows none, the likelier first: those of the
-/// path without its ending (that of a folder, or `.html`), then those of the path as it is. After
-/// the ending of a folder its `index.html` comes first, else the page.
+/// Returns the HTML files that a path may mean if it shows none, the likelier first. For `/a/`,
+/// `/a/index` and `/a/index.html` these are `/a/index.html` and `/a.html`; for `/a.html` they are
+/// `/a.html` and `/a/index.html`. Then come those of the path as it is, unless it ends in `/`:
+/// with `.html` added, then with `/index.html`.
 fn other_names(path: &str) -> impl Iterator<Item = String> {
     let folder = ["/", "/index", "/index.html"].iter().find_map(|ending| path.strip_suffix(ending));
     let page = path.strip_suffix(".html").filter(|_| folder.is_none());
@@ -148,7 +149,8 @@ fn other_names(path: &str) -> impl Iterator<Item = String> {
 }
 
 /// Returns true if `<page>.html` is shown as a page of its own. `index.html` belongs to its
-/// folder, and `.html` is a hidden file.
+/// folder, `.html` is a hidden file, and the paths of `..html` and `...html` would be dot
+/// segments.
 fn is_page(page: &str) -> bool {
     !matches!(page.rsplit('/').next(), None | Some("" | "index" | "." | ".."))
 }

@@ -12,7 +12,6 @@ const utf8 = new TextEncoder();
  */
 export function assembled(namespace, pieces, first, total, countRead) {
   const { readable, writable } = new FixedLengthStream(total);
-  // Errors reach the reader of the stream.
   const read = (key) => {
     try {
       countRead?.();
@@ -21,6 +20,7 @@ export function assembled(namespace, pieces, first, total, countRead) {
     }
     return namespace.get(key, { type: "stream", cacheTtl: 300 });
   };
+  // An error breaks off the stream.
   write(read, JSON.parse(pieces), first, writable).catch((error) => writable.abort(error).catch(() => {}));
   return readable;
 }
@@ -36,8 +36,9 @@ async function write(read, pieces, first, writable) {
       continue;
     }
     const [key, length, start, end] = piece;
-    // One read of a value serves all parts in ascending order. A file may have the same chunk
-    // twice in a row.
+    // One read serves parts of a value that follow each other in ascending order. A part that
+    // begins before the last one ended needs another: a file may have the same chunk twice in a
+    // row.
     if (current?.key !== key || start < current.end) {
       await current?.reader.cancel();
       const stream = opened ?? (await open(read, key));
@@ -65,7 +66,10 @@ async function open(read, key) {
   return stream;
 }
 
-/** Returns the same as bytes, from one value that is in memory. */
+/**
+ * Returns what `assembled` would stream, as bytes. All pieces are of one value, whose `bytes` are
+ * in memory.
+ */
 export function sliced(bytes, pieces, total) {
   const whole = new Uint8Array(total);
   let at = 0;

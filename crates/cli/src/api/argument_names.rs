@@ -1,5 +1,5 @@
-//! What the arguments of an API are called in sentences: those of a copy's destination have other
-//! names.
+//! The names of the arguments that select an API, as messages give them, and of the variable that
+//! its token is read from. Those of a copy's destination have other names.
 
 /// The names of the arguments that select an API and a namespace.
 #[derive(Debug, PartialEq, Eq)]

@@ -6,18 +6,17 @@ use brotli::enc::BrotliEncoderParams;
 use flate2::{Compression, GzBuilder};
 use http_semantics::accept_encoding::ContentCoding;
 
-/// The content codings that a push tries: all of them, or none.
+/// The content codings that a push tries if the type of a file can be compressed.
 pub(super) const CODINGS: [ContentCoding; 3] = [ContentCoding::Br, ContentCoding::Zstd, ContentCoding::Gzip];
 
-/// The longest file that gets brotli's best quality, in bytes: at that quality, longer files take
-/// up to 11 minutes.
+/// The longest file that gets brotli's best quality, in bytes: longer ones would take minutes.
 const BEST_BROTLI_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// The largest window for brotli: 4 MiB, which every decoder in use takes without much memory
 /// (RFC 7932 §9.1 allows 10 to 24 bits).
 const BROTLI_WINDOW_BITS_MAX: u32 = 22;
 const BROTLI_WINDOW_BITS_MIN: u32 = 10;
 /// The largest window for `zstd` as a content coding: 8 MiB (RFC 9659 §3).
-const ZSTD_WINDOW_BITS: u32 = 23;
+const ZSTD_WINDOW_BITS_MAX: u32 = 23;
 const ZSTD_LEVEL: i32 = 19;
 
 /// Returns the longest that an encoded file may be, in bytes: it must save at least a tenth.
@@ -43,8 +42,8 @@ pub(super) fn encode(coding: ContentCoding, length: u64, from: &mut impl Read, t
             let mut encoder = zstd::Encoder::new(to, ZSTD_LEVEL)?;
             // zstd makes its tables as small as the announced length allows.
             encoder.set_pledged_src_size(Some(length))?;
-            if length > 1 << ZSTD_WINDOW_BITS {
-                encoder.window_log(ZSTD_WINDOW_BITS)?;
+            if length > 1 << ZSTD_WINDOW_BITS_MAX {
+                encoder.window_log(ZSTD_WINDOW_BITS_MAX)?;
             }
             io::copy(from, &mut encoder)?;
             encoder.finish()?;

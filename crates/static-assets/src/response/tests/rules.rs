@@ -45,8 +45,9 @@ fn fields_of_files_without_rules() {
     assert!(!policy.contains("script-src") && !policy.contains("unsafe-eval"));
 }
 
-/// A rule replaces a default field, and `! Name` removes one. The values of several rules are
-/// joined with commas. Rules match paths, with placeholders, and hosts.
+/// A rule replaces a default field, and `! Name` removes it, or what earlier rules have set. The
+/// values of several rules are joined with commas. Rules match paths, with placeholders, and
+/// hosts.
 #[test]
 fn rules_replace_remove_and_add() {
     for (rules, url, name, expected) in [
@@ -86,7 +87,7 @@ fn rules_replace_remove_and_add() {
 }
 
 /// As on Workers static assets, rules apply to every status: also to a part, a 304, a redirect and
-/// an error. The tests below show the fields of the last two that no rule changes.
+/// an error. The tests below show which fields of a redirect and of an error no rule changes.
 #[test]
 fn rules_apply_to_every_status() {
     let release = release()
@@ -130,8 +131,8 @@ fn rules_apply_to_every_status() {
 }
 
 /// RFC 9111 §4.2.2: without `Cache-Control` a cache may store a 301 for as long as it likes.
-/// Rules may change that for redirects of `_redirects`, but not for those to where a file is
-/// shown, which change with the files.
+/// Rules may change that for redirects of `_redirects`; if they remove it, `no-cache` stays. They
+/// do not change it for redirects to the path that shows a file, which change with the files.
 #[test]
 fn cache_control_of_redirects() {
     let ask = "public, max-age=0, must-revalidate";
@@ -201,6 +202,7 @@ fn files_whose_fields_depend_on_the_host_stay_out_of_workers_cache() {
     ] {
         let release = release().headers(&rules);
         for url in ["/a.txt", "https://a.example/a.txt", "https://b.example/none"] {
+            // A 404 needs none: no rule changes its `no-cache`.
             let expected = expected.filter(|_| !url.ends_with("/none"));
             assert_eq!(release.get(url, &[]).field(NAME), expected, "{rules} {url}");
         }
