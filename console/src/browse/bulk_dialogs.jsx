@@ -16,14 +16,19 @@ const NAMES_MAX = 5;
 const named = (names) => `${names.slice(0, NAMES_MAX).join(", ")}${names.length > NAMES_MAX ? ` and ${number(names.length - NAMES_MAX)} more` : ""}`;
 
 /**
- * Returns `{ count, problem, isRunning, run, stop }` for work that takes many calls. `run` calls
- * its argument, the work, with `{ signal, onCount }`. It returns the result of the work, or
- * `undefined` if the work throws. `problem` says what it threw, or what the `error` of its result
- * is. The work ends with the dialog.
+ * Returns `{ count, problem, isRunning, run, stop, cancelButton }` for work that takes many calls.
+ * `run` calls its argument, the work, with `{ signal, onCount }`. It returns the result of the
+ * work, or `undefined` if the work throws. `problem` says what it threw, or what the `error` of
+ * its result is. The work ends with the dialog. `cancelButton` is a ref for the button that ends
+ * it.
  */
 function useWork() {
   const [state, setState] = useState({ count: 0, problem: "", isRunning: false });
   const stop = useRef(null);
+  const cancelButton = useRef(null);
+  // The button that has begun the work may be gone after it. Here, since a browser may take the
+  // focus from a file input as soon as the dialog disables it, before `Actions` renders.
+  useFocusFallback(cancelButton);
   useEffect(() => () => stop.current?.abort(), []);
   const run = async (work) => {
     stop.current = new AbortController();
@@ -39,16 +44,13 @@ function useWork() {
       return undefined;
     }
   };
-  return { ...state, run, stop: () => stop.current?.abort() };
+  return { ...state, run, stop: () => stop.current?.abort(), cancelButton };
 }
 
 function Actions({ work, onClose, children, isDone = false }) {
   const [cancel, onCancel] = work.isRunning ? ["Stop", work.stop] : [isDone ? "Close" : "Cancel", onClose];
-  const cancelButton = useRef(null);
-  // The button that has begun the work may be gone after it.
-  useFocusFallback(cancelButton);
   return (
-    <DialogFoot problem={work.problem} cancel={cancel} cancelRef={cancelButton} onCancel={onCancel}>
+    <DialogFoot problem={work.problem} cancel={cancel} cancelRef={work.cancelButton} onCancel={onCancel}>
       {children}
     </DialogFoot>
   );
