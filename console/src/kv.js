@@ -9,8 +9,7 @@ const NAMESPACES = "/client/v4/accounts/console/storage/kv/namespaces";
 const LIST_KEYS_MIN = 10;
 const LIST_KEYS_MAX = 1000;
 
-/** The most bytes of a key, of a value, and of metadata as JSON. */
-export const KEY_BYTES_MAX = 512;
+/** The most bytes of a value, and of metadata as JSON. */
 export const VALUE_BYTES_MAX = 25 * 1024 * 1024;
 export const METADATA_BYTES_MAX = 1024;
 

@@ -5,9 +5,11 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Button, Dialog, DialogFoot, Field, Progress } from "../controls.jsx";
 import { useFocusFallback } from "../focus.js";
 import { counted, number, size } from "../format.js";
+import { keyProblem } from "../key_name.js";
 import { Notice } from "../outcome.jsx";
 import { changeProblem, reachProblem } from "../session.js";
-import { FORMATS, keyProblem, lengthProblem } from "./pair_file.js";
+import { KeyNameField } from "./key_name_field.jsx";
+import { FORMATS, lengthProblem } from "./pair_file.js";
 import { checkFile, download, existingOf, exportPairs, importPairs, namesOf, removeKeys, uploadFiles } from "./transfer.js";
 
 /** How many names a dialog lists; the others it counts. */
@@ -77,24 +79,6 @@ function clearFiles(event) {
   event.currentTarget.dispatchEvent(new Event("change"));
 }
 
-const PrefixField = ({ value, onChange, help, disabled }) => (
-  <Field
-    label="Prefix"
-    help={help}
-    control={(attributes) => (
-      <input
-        {...attributes}
-        class="mono"
-        spellcheck={false}
-        autocomplete="off"
-        disabled={disabled}
-        value={value}
-        onInput={(event) => onChange(event.currentTarget.value)}
-      />
-    )}
-  />
-);
-
 /** Deletes the keys with a prefix that were counted, and none that was added since. */
 export function RemoveByPrefixDialog({ session, namespace, prefix: given, onClose, onChanged }) {
   const [prefix, setPrefix] = useState(given);
@@ -117,7 +101,8 @@ export function RemoveByPrefixDialog({ session, namespace, prefix: given, onClos
   const scope = prefix === "" ? "in the whole namespace" : "with this prefix";
   return (
     <Dialog title="Delete keys by prefix" onClose={work.isRunning ? work.stop : onClose}>
-      <PrefixField
+      <KeyNameField
+        label="Prefix"
         value={prefix}
         onChange={(next) => {
           setPrefix(next);
@@ -170,7 +155,8 @@ export function ExportDialog({ session, namespace, prefix: given, onClose }) {
   };
   return (
     <Dialog title="Export" onClose={work.isRunning ? work.stop : onClose}>
-      <PrefixField
+      <KeyNameField
+        label="Prefix"
         value={prefix}
         onChange={setPrefix}
         help={refusal ?? (prefix === "" ? "Without a prefix, all keys." : undefined)}
@@ -327,7 +313,13 @@ export function UploadDialog({ session, namespace, prefix: given, onClose, onCha
           />
         )}
       />
-      <PrefixField value={prefix} onChange={changed(setPrefix)} help={refusal ?? "It stands before the name of each file."} disabled={work.isRunning} />
+      <KeyNameField
+        label="Prefix"
+        value={prefix}
+        onChange={changed(setPrefix)}
+        help={refusal ?? "It stands before the name of each file."}
+        disabled={work.isRunning}
+      />
       {files.length > 0 && (
         <p class="help">
           {counted(files.length, "file")}, {size(files.reduce((sum, file) => sum + file.size, 0))}: {named(files.map(keyOf))}

@@ -2,10 +2,11 @@
 import { useRef, useState } from "preact/hooks";
 import { Button, Dialog, DialogFoot, Field } from "../controls.jsx";
 import { useFocusFallback } from "../focus.js";
+import { keyProblem } from "../key_name.js";
 import { exists, put, remove, UNKNOWN_EXPIRATION } from "../kv.js";
 import { useAction } from "../requests.js";
 import { changeProblem } from "../session.js";
-import { keyProblem } from "./pair_file.js";
+import { KeyNameField } from "./key_name_field.jsx";
 
 /**
  * Copies a key under another name or into another namespace, or renames it. `stored` is what the
@@ -23,8 +24,8 @@ export function CopyDialog({ session, namespace, name, stored, targets, isRename
   const to = isRename ? namespace : target;
   const refusal = changeProblem(session, newName);
   /** Consent to replace a key is for that key alone. */
-  const changed = (set) => (event) => {
-    set(event.currentTarget.value);
+  const changed = (set) => (next) => {
+    set(next);
     setTaken(false);
     setMayReplace(false);
   };
@@ -59,7 +60,7 @@ export function CopyDialog({ session, namespace, name, stored, targets, isRename
           <Field
             label="Into namespace"
             control={(attributes) => (
-              <select {...attributes} disabled={isBusy} value={target} onChange={changed(setTarget)}>
+              <select {...attributes} disabled={isBusy} value={target} onChange={(event) => changed(setTarget)(event.currentTarget.value)}>
                 {targets.map((title) => (
                   <option key={title}>{title}</option>
                 ))}
@@ -67,7 +68,7 @@ export function CopyDialog({ session, namespace, name, stored, targets, isRename
             )}
           />
         )}
-        <Field
+        <KeyNameField
           label={isRename ? "New name" : "As key"}
           help={
             refusal ??
@@ -75,18 +76,10 @@ export function CopyDialog({ session, namespace, name, stored, targets, isRename
               ? "KV has no rename: the new key is written first, with metadata and expiration, and then the old one is deleted."
               : "Metadata and expiration are copied, too.")
           }
-          control={(attributes) => (
-            <input
-              {...attributes}
-              ref={nameInput}
-              class="mono"
-              spellcheck={false}
-              autocomplete="off"
-              readOnly={isBusy}
-              value={newName}
-              onInput={changed(setNewName)}
-            />
-          )}
+          inputRef={nameInput}
+          readOnly={isBusy}
+          value={newName}
+          onChange={changed(setNewName)}
         />
         {isTaken && (
           <label class="choice">

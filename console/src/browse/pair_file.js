@@ -1,7 +1,8 @@
 // Files of key-value pairs: what `kv-edge kv export` writes and `kv-edge kv import` reads. These
 // are NDJSON, with a pair per line, or the array that `wrangler kv bulk put` takes. When a file
 // is read, white space may stand anywhere between the pairs.
-import { KEY_BYTES_MAX, METADATA_BYTES_MAX, TTL_SECONDS_MIN, VALUE_BYTES_MAX } from "../kv.js";
+import { keyProblem } from "../key_name.js";
+import { METADATA_BYTES_MAX, TTL_SECONDS_MIN, VALUE_BYTES_MAX } from "../kv.js";
 
 /**
  * The formats of a file: `start`, `between` and `end` are what stands before, between and after
@@ -205,14 +206,6 @@ function base64Problem(value) {
   } catch {
     return "The value is not base64.";
   }
-}
-
-/** Returns what is wrong with a key, or `null`. */
-export function keyProblem(key) {
-  if (key === "") return "The key is empty.";
-  if (key === "." || key === "..") return `The key is "${key}", which no URL can carry.`;
-  const length = bytesOf(key);
-  return length > KEY_BYTES_MAX ? `The key has ${length} bytes; Workers KV accepts ${KEY_BYTES_MAX} at most.` : null;
 }
 
 /** Returns what is wrong with the length of a value, or `null`. */

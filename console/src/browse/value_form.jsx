@@ -1,10 +1,11 @@
 // A key: its value, metadata and expiration, to look at, change, copy, rename and delete.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { Button, Dialog, DialogFoot, Excerpt, Field, Menu } from "../controls.jsx";
+import { Button, Dialog, DialogFoot, Excerpt, Menu } from "../controls.jsx";
 import { draftOf, keepDraft } from "../drafts.js";
 import { useFocusFallback } from "../focus.js";
 import { dateTime, fromNow, number, size } from "../format.js";
 import { JsonEditor, TextEditor } from "../json_editor.jsx";
+import { keyProblem } from "../key_name.js";
 import { put, value as readValue, remove } from "../kv.js";
 import { Failure, Notice } from "../outcome.jsx";
 import { ChangedInBetween, OwnVersions } from "../own_versions.js";
@@ -14,7 +15,8 @@ import { CopyDialog } from "./copy_dialog.jsx";
 import { ExpirationField, expirationFields, expirationOptions } from "./expiration_field.jsx";
 import { HexView } from "./hex_view.jsx";
 import { inexactNumbers, jsonFault } from "./json_text.js";
-import { keyProblem, lengthProblem, metadataProblem } from "./pair_file.js";
+import { KeyNameField } from "./key_name_field.jsx";
+import { lengthProblem, metadataProblem } from "./pair_file.js";
 import { textForm, UNEDITABLE } from "./text_form.js";
 import { download } from "./transfer.js";
 import { kindOf } from "./value_kind.js";
@@ -306,22 +308,7 @@ function ValueForm({
         </div>
       </div>
       {isNew && (
-        <Field
-          label="Key"
-          help={refusal}
-          control={(attributes) => (
-            <input
-              {...attributes}
-              ref={nameInput}
-              class="mono"
-              spellcheck={false}
-              autocomplete="off"
-              readOnly={isBusy}
-              value={name}
-              onInput={(event) => setNewName(event.currentTarget.value)}
-            />
-          )}
-        />
+        <KeyNameField label="Key" help={refusal} inputRef={nameInput} readOnly={isBusy} value={name} onChange={setNewName} />
       )}
       {!isNew && (
         <div class="row">

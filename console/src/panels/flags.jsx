@@ -1,9 +1,9 @@
 // The panel "Flags": the definitions, what a context gets, and how a rollout divides users.
 import { useRef, useState } from "preact/hooks";
-import { keyProblem } from "../browse/pair_file.js";
 import { Field } from "../controls.jsx";
 import { number } from "../format.js";
 import { JsonEditor } from "../json_editor.jsx";
+import { keyProblem } from "../key_name.js";
 import { FailedCall } from "../outcome.jsx";
 import { RecordEditor, useRecord } from "../record.jsx";
 import { TYPING_PAUSE_MS, useLatest } from "../requests.js";

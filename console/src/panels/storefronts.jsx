@@ -1,10 +1,10 @@
 // The panel "Storefronts": the records by prefix, one of them to edit, how it splits visitors, and
 // where it sends a request.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { keyProblem } from "../browse/pair_file.js";
 import { Button, Field } from "../controls.jsx";
 import { useFocusFallback } from "../focus.js";
 import { counted, number, span } from "../format.js";
+import { keyProblem } from "../key_name.js";
 import { keys } from "../kv.js";
 import { fragmentOf, go, usePlace } from "../location.js";
 import { FailedCall, Failure, Notice } from "../outcome.jsx";

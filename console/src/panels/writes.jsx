@@ -1,10 +1,10 @@
 // The panel "Writes": one request has the Worker make up to 100 writes of one key at once; shows
 // the run.
 import { useState } from "preact/hooks";
-import { keyProblem } from "../browse/pair_file.js";
 import { Button, Field } from "../controls.jsx";
 import { Figures } from "../figures.jsx";
 import { counted, milliseconds } from "../format.js";
+import { keyProblem } from "../key_name.js";
 import { Failure } from "../outcome.jsx";
 import { useAction } from "../requests.js";
 import { ApiError, send } from "../session.js";
