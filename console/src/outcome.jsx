@@ -1,7 +1,7 @@
 // Boxes that say what came of a request, and a button that asks before it acts.
 import { useRef, useState } from "preact/hooks";
 import { Button, Dialog } from "./controls.jsx";
-import { useFocusFallback } from "./focus.js";
+import { useFocusFallbackIn } from "./focus.js";
 
 /** A box with a sentence. `kind` is "good", "warning", "danger", or none of them. */
 export const Notice = ({ kind = "", role, children }) => (
@@ -28,8 +28,7 @@ export const Failure = ({ error, kind = "danger", children }) =>
  */
 export function FailedCall({ of: { error, isLoading, again }, place }) {
   const box = useRef(null);
-  // If anything else with the focus goes, it is for the component around to say where that goes.
-  useFocusFallback(box.current?.contains(document.activeElement) ? place : NOWHERE);
+  useFocusFallbackIn(box, place);
   return (
     error && (
       <div ref={box}>
@@ -42,8 +41,6 @@ export function FailedCall({ of: { error, isLoading, again }, place }) {
     )
   );
 }
-
-const NOWHERE = { current: null };
 
 /**
  * A button that asks in a dialog before it acts. `children` say what will happen; `action` is the

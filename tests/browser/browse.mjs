@@ -5,13 +5,16 @@ import { eventually } from "../harness/eventually.mjs";
 import { uniqueName } from "../harness/names.mjs";
 import { button, startConsole } from "./console.mjs";
 
+/** The namespaces that the page may change. */
+const WRITABLE = "WRITES,USER_CONFIGURATION,ROUTING_CONFIG";
+
 /**
- * Starts a Worker whose namespaces WRITES and USER_CONFIGURATION may be changed, and a browser.
+ * Starts a Worker, some of whose namespaces may be changed, and a browser.
  * Returns what `startConsole` returns, the namespace WRITES as `KV`, and `stored`, which returns
  * the text of a key.
  */
 export async function startBrowse() {
-  const started = await startConsole({ vars: { KV_API_WRITABLE: "WRITES,USER_CONFIGURATION", KV_API_NAMESPACES: "KV_NAMESPACES" } });
+  const started = await startConsole({ vars: { KV_API_WRITABLE: WRITABLE, KV_API_NAMESPACES: "KV_NAMESPACES", ROUTING_ORIGINS: "plain.example" } });
   const KV = started.worker.env.WRITES;
   return { ...started, KV, stored: (key, namespace = KV) => namespace.get(key) };
 }

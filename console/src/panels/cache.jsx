@@ -1,10 +1,11 @@
 // The panel "Cache": whether a URL is stored, for how long each variant is fresh, and purging.
 import { Fragment } from "preact";
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { Button, Field } from "../controls.jsx";
+import { useFocusFallbackIn } from "../focus.js";
 import { counted, isoTime, size, span } from "../format.js";
-import { ConfirmedButton, Failure, Notice } from "../outcome.jsx";
-import { useAction } from "../requests.js";
+import { ConfirmedButton, FailedCall, Failure, Notice } from "../outcome.jsx";
+import { useAction, useLatest } from "../requests.js";
 import { call } from "../session.js";
 
 /** What a stored response is for. */
@@ -14,16 +15,23 @@ const TARGETS = { url: "URL", prefix: "URLs with a prefix", tag: "Tag", all: "Ev
 
 export function CachePanel({ session }) {
   const [url, setUrl] = useState("");
-  const [look, looking] = useAction(async (asked) => call(`/console/api/cache?${new URLSearchParams({ url: asked })}`));
+  /** The URL that was looked up. */
+  const [asked, setAsked] = useState(null);
+  const looking = useLatest(async () => (asked === null ? undefined : call(`/console/api/cache?${new URLSearchParams({ url: asked })}`)), [asked]);
+  const isLooking = asked !== null && looking.isLoading;
+  const [section, urlInput, found] = [useRef(null), useRef(null), useRef(null)];
+  // Another result has other variants.
+  useFocusFallbackIn(section, urlInput, found);
   return (
     <div class="stack">
       <h1>Cache</h1>
-      <section class="panel" aria-label="A stored URL">
+      <section class="panel" aria-label="A stored URL" aria-busy={isLooking} ref={section}>
         <form
           class="row controls"
           onSubmit={(event) => {
             event.preventDefault();
-            look(url);
+            if (url === asked) looking.again();
+            else setAsked(url);
           }}
         >
           <Field
@@ -32,6 +40,7 @@ export function CachePanel({ session }) {
             control={(attributes) => (
               <input
                 {...attributes}
+                ref={urlInput}
                 type="url"
                 required
                 value={url}
@@ -41,22 +50,23 @@ export function CachePanel({ session }) {
               />
             )}
           />
-          <Button type="submit" class="primary" disabled={looking.isBusy}>
-            {looking.isBusy ? "Looking…" : "Look it up"}
+          <Button type="submit" class="primary" disabled={isLooking}>
+            {isLooking ? "Looking…" : "Look it up"}
           </Button>
         </form>
-        <Failure error={looking.error} />
-        {looking.result && <StoredVariants {...looking.result} />}
+        <FailedCall of={looking} place={found} />
+        {!looking.error && looking.result && <StoredVariants {...looking.result} place={found} />}
         <p class="help">This reads KV, which may be a minute behind. An isolate may have another state in its memory for a few seconds.</p>
       </section>
-      {session.everything && <Purge url={url} onPurged={() => looking.result && look(looking.result.url)} />}
+      {session.everything && <Purge url={url} onPurged={() => asked !== null && looking.again()} />}
     </div>
   );
 }
 
-function StoredVariants({ url, isStored, variants, isComplete }) {
+/** `place` is a ref for the element around all of it. */
+function StoredVariants({ url, isStored, variants, isComplete, place }) {
   return (
-    <div role="status">
+    <div role="status" ref={place} tabIndex={-1}>
       <Notice kind={isStored ? "good" : ""}>
         <code>{url}</code> {howStored(variants)}
       </Notice>

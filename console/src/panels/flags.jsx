@@ -1,6 +1,7 @@
 // The panel "Flags": the definitions, what a context gets, and how a rollout divides users.
 import { useRef, useState } from "preact/hooks";
 import { Field } from "../controls.jsx";
+import { useFocusFallbackIn } from "../focus.js";
 import { number } from "../format.js";
 import { JsonEditor } from "../json_editor.jsx";
 import { keyProblem } from "../key_name.js";
@@ -26,7 +27,7 @@ export function FlagsPanel({ session }) {
   const parsedRecord = userRecord.trim() === "" ? {} : parseObject(userRecord);
   const readsRecords = !session.scope?.prefix;
   const flags = record.checking.result?.flags ?? [];
-  const contextHeading = useRef(null);
+  const [contextSection, contextHeading] = [useRef(null), useRef(null)];
   // Definitions with faults are evaluated by nobody.
   const definitions = record.isChecked && record.checking.result.faults.length === 0 ? record.text : undefined;
   return (
@@ -40,7 +41,7 @@ export function FlagsPanel({ session }) {
         <section aria-label="Definitions">
           <RecordEditor label="Definitions of the flags, as JSON" record={record} isWritable={writable} />
         </section>
-        <section class="context" aria-label="Try a context">
+        <section class="context" aria-label="Try a context" ref={contextSection}>
           <h2 ref={contextHeading} tabIndex={-1}>
             Try a context
           </h2>
@@ -59,6 +60,7 @@ export function FlagsPanel({ session }) {
             context={parsedContext.object}
             record={parsedRecord.object ?? (readsRecords ? undefined : null)}
             isRecordValid={!parsedRecord.findings?.length}
+            section={contextSection}
             heading={contextHeading}
           />
         </section>
@@ -94,8 +96,8 @@ function targetingKeyProblem(key) {
   return typeof key === "string" ? keyProblem(key) : "The targeting key has to be a string.";
 }
 
-/** What the context gets. `heading` is a ref of the heading above. */
-function Evaluation({ definitions, context, record, isRecordValid, heading }) {
+/** What the context gets. `section` and `heading` are refs of the section, and of its heading. */
+function Evaluation({ definitions, context, record, isRecordValid, section, heading }) {
   const isReady = definitions !== undefined && context !== undefined && isRecordValid;
   const evaluating = useLatest(
     async () => isReady && { definitions, ...(await call("/console/api/flags/evaluate", { method: "POST", json: { definitions, context, record } })) },
@@ -103,6 +105,8 @@ function Evaluation({ definitions, context, record, isRecordValid, heading }) {
     { pauseMs: TYPING_PAUSE_MS },
   );
   const { result, error } = evaluating;
+  // What a context got goes with its definitions, or if a call fails.
+  useFocusFallbackIn(section, heading);
   const missing = definitions === undefined ? "Definitions without faults are evaluated." : "A context without faults is evaluated.";
   return (
     <>
@@ -145,7 +149,8 @@ function Rollout({ definitions, flags, context }) {
   const [chosen, setChosen] = useState(flags[0]);
   const flag = flags.includes(chosen) ? chosen : flags[0];
   const isReady = definitions !== undefined && context !== undefined;
-  const heading = useRef(null);
+  const [section, heading] = [useRef(null), useRef(null)];
+  useFocusFallbackIn(section, heading);
   const sampling = useLatest(
     async () =>
       isReady && { flag, ...(await call("/console/api/flags/sample", { method: "POST", json: { definitions, flag, context, users: SAMPLE_USERS } })) },
@@ -154,7 +159,7 @@ function Rollout({ definitions, flags, context }) {
   );
   const { result, error, isLoading } = sampling;
   return (
-    <section class="panel" aria-label="Rollout" aria-busy={isLoading}>
+    <section class="panel" aria-label="Rollout" aria-busy={isLoading} ref={section}>
       <h2 ref={heading} tabIndex={-1}>
         Rollout over {number(SAMPLE_USERS)} users
       </h2>

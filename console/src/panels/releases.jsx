@@ -2,7 +2,7 @@
 // to a previous one.
 import { useRef, useState } from "preact/hooks";
 import { Field } from "../controls.jsx";
-import { useFocusFallback } from "../focus.js";
+import { useFocusFallback, useFocusFallbackIn } from "../focus.js";
 import { isoTime, number, size } from "../format.js";
 import { ConfirmedButton, FailedCall, Failure, Notice } from "../outcome.jsx";
 import { useAction, useLatest } from "../requests.js";
@@ -130,7 +130,8 @@ function RollbackQuestion({ from, to }) {
 function Changes({ from, to, ids, onRange }) {
   const comparing = useLatest(() => call(changesPath(from, to)), [from, to]);
   const { result, error, isLoading } = comparing;
-  const heading = useRef(null);
+  const [section, heading] = [useRef(null), useRef(null)];
+  useFocusFallbackIn(section, heading);
   const choice = (label, value, name) => (
     <Field
       label={label}
@@ -144,7 +145,7 @@ function Changes({ from, to, ids, onRange }) {
     />
   );
   return (
-    <section class="panel" aria-label="What changed" aria-busy={isLoading}>
+    <section class="panel" aria-label="What changed" aria-busy={isLoading} ref={section}>
       <h2 ref={heading} tabIndex={-1}>
         What changed
       </h2>

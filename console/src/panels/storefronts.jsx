@@ -2,7 +2,7 @@
 // where it sends a request.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Button, Field } from "../controls.jsx";
-import { useFocusFallback } from "../focus.js";
+import { useFocusFallback, useFocusFallbackIn } from "../focus.js";
 import { counted, number, span } from "../format.js";
 import { keyProblem } from "../key_name.js";
 import { keys } from "../kv.js";
@@ -63,9 +63,11 @@ function RecordList({ namespace, selected, isWritable, session }) {
     // Meanwhile there may be another list.
     setListed((list) => (list === listed ? { ...list, names: [...list.names, ...page.keys.map(({ name }) => name)], cursor: page.cursor } : list));
   });
-  const [prefixInput, last] = [useRef(null), useRef(null)];
+  const [prefixInput, list, last] = [useRef(null), useRef(null), useRef(null)];
+  // Another list has other records.
+  useFocusFallbackIn(list, prefixInput);
   // The button that loads more goes with the last page.
-  useFocusFallback(last);
+  useFocusFallback(prefixInput, last);
   return (
     <nav class="record-list" aria-label="Storefronts">
       <Field
@@ -84,7 +86,7 @@ function RecordList({ namespace, selected, isWritable, session }) {
       />
       <FailedCall of={first} place={prefixInput} />
       <Failure error={loading.error} />
-      <ul>
+      <ul ref={list}>
         {listed.names.map((name) => (
           <li key={name}>
             <a ref={name === listed.names.at(-1) ? last : null} href={fragmentOf("storefronts", [name])} aria-current={name === selected ? "page" : undefined}>
@@ -171,7 +173,8 @@ function Routing({ storefront, record }) {
   const isCountry = COUNTRY.test(request.country.trim());
   const isReady = record !== undefined && isVisitor && isUrl && areFields && isCountry;
   const inputs = [JSON.stringify(asked), visitor, isReady];
-  const [routeHeading, splitHeading] = [useRef(null), useRef(null)];
+  const [routeHeading, splitSection, splitHeading] = [useRef(null), useRef(null), useRef(null)];
+  useFocusFallbackIn(splitSection, splitHeading);
   const post = (path, json) => call(`/console/api/storefronts/${path}`, { method: "POST", json });
   const routed = useLatest(async () => (isReady ? post("route", { ...asked, visitor }) : undefined), inputs, { pauseMs: TYPING_PAUSE_MS });
   const split = useLatest(async () => (isReady ? post("sample", { ...asked, visitors: SAMPLE_VISITORS }) : undefined), inputs, { pauseMs: TYPING_PAUSE_MS });
@@ -231,7 +234,7 @@ function Routing({ storefront, record }) {
         <FailedCall of={routed} place={routeHeading} />
         {!routed.error && (routed.result ? <Destination {...routed.result} /> : <p class="help">Routed once the record and the request have no faults.</p>)}
       </section>
-      <section aria-label="Split">
+      <section aria-label="Split" ref={splitSection}>
         <h3 ref={splitHeading} tabIndex={-1}>
           Split of {number(SAMPLE_VISITORS)} visitors
         </h3>
