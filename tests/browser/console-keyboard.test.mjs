@@ -116,7 +116,8 @@ test("the keyboard alone makes a namespace, renames and deletes it", async () =>
   await assertFocus("Title");
   await typeText(title);
   await press("Enter");
-  await assertFocus("Try again");
+  await assertFocus("Browse");
+  await tabTo("Try again");
   await page.unrouteAll();
   await press("Enter");
   await link(page, title).waitFor();

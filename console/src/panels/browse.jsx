@@ -10,7 +10,7 @@ import { useFocusFallback } from "../focus.js";
 import { counted } from "../format.js";
 import { keys as listKeys, namespaces as listNamespaces } from "../kv.js";
 import { fragmentOf, go, usePlace } from "../location.js";
-import { Failure, Notice } from "../outcome.jsx";
+import { FailedCall, Notice } from "../outcome.jsx";
 import { TYPING_PAUSE_MS, useLatest } from "../requests.js";
 
 /** The most keys that are loaded: a browser limits how tall a list may be. */
@@ -29,7 +29,8 @@ export function BrowsePanel({ session }) {
   const { query } = place;
   const path = place.panel === "browse" && place.path[0] !== "" ? place.path : [];
   const listed = async () => (await listNamespaces()).map((namespace) => withAccess(namespace, session));
-  const { result: namespaces = null, error, again } = useLatest(listed, [session]);
+  const listing = useLatest(listed, [session]);
+  const { result: namespaces = null, error, again } = listing;
   /** The list of keys, or what stands in its place. */
   const list = useRef(null);
   const details = useRef(null);
@@ -44,12 +45,10 @@ export function BrowsePanel({ session }) {
   if (error) {
     return (
       <div class="stack">
-        <h1>Browse</h1>
-        <Failure error={error}>
-          <button type="button" ref={list} onClick={again}>
-            Try again
-          </button>
-        </Failure>
+        <h1 ref={list} tabIndex={-1}>
+          Browse
+        </h1>
+        <FailedCall of={listing} place={list} />
       </div>
     );
   }
