@@ -92,6 +92,17 @@ describe("console and tool refuse the same files, at the same line", () => {
   }
 });
 
+test("a pair with a later expiration than this Worker's API takes is a mistake; the tool also writes where there are others", async () => {
+  const latest = 2_147_483_647;
+  const pair = (end) => `{"key": "a", "value": "", ${end}}`;
+  for (const end of [`"expiration": ${latest}`, `"expiration_ttl": ${latest}`, `"expiration": ${latest + 1}, "expiration_ttl": 60`, '"expiration": null']) {
+    assert.equal((await read(pair(end))).length, 1, end);
+  }
+  for (const end of [`"expiration": ${latest + 1}`, `"expiration_ttl": ${latest + 1}`, `"expiration": ${latest + 1}, "expiration_ttl": null`]) {
+    await assert.rejects(read(pair(end)), PairFileError, end);
+  }
+});
+
 test('checkFile reads streams without an iterator, and says "not UTF-8" of nothing else', async (t) => {
   const { prototype } = ReadableStream;
   const iterator = Object.getOwnPropertyDescriptor(prototype, Symbol.asyncIterator);

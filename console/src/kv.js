@@ -15,8 +15,6 @@ export const METADATA_BYTES_MAX = 1024;
 
 /** The smallest TTL that KV accepts, in seconds. */
 export const TTL_SECONDS_MIN = 60;
-/** The longest TTL and the latest time that KV accepts, in seconds. */
-export const EXPIRATION_SECONDS_MAX = 2_147_483_647;
 
 /** Why a key whose expiration is unknown is not written. */
 export const UNKNOWN_EXPIRATION = "KV does not list this key yet, so its expiration is unknown. Read the key again in a minute.";

@@ -114,6 +114,35 @@ test("values and whole namespaces go into files and come back", async (context) 
     assertClean();
   });
 
+  await context.test("a file has the latest expiration that KV knows, and one with a later one is refused with its line", async () => {
+    const folder = newFolder();
+    const latest = 2_147_483_647;
+    await goTo(place(folder));
+    const choosePairs = async (...ends) => {
+      const buffer = Buffer.from(ends.map((end, index) => JSON.stringify({ key: `${folder}${index}`, value: "1", ...end })).join("\n"));
+      await page.locator("dialog input[type=file]").setInputFiles({ name: "pairs.ndjson", mimeType: "text/plain", buffer });
+    };
+    await choose(page, "More", "Import…");
+    for (const [end, problem] of [
+      [{ expiration: latest + 1 }, `"${folder}1": KV knows no expiration after `],
+      [{ expiration_ttl: latest + 1 }, `"${folder}1": KV keeps a key for 24,855 days at most.`],
+    ]) {
+      await choosePairs({}, end);
+      await page
+        .getByRole("alert")
+        .filter({ hasText: `Line 2: ${problem}` })
+        .waitFor();
+      assert.ok(await button(page, "Write").isDisabled());
+    }
+    // A lifetime takes precedence, so that the time is not looked at.
+    await choosePairs({ expiration: latest }, { expiration_ttl: latest }, { expiration: latest + 1, expiration_ttl: 3600 });
+    await button(page, "Write 3 pairs").click();
+    await said(page, "3 pairs written.");
+    await button(page, "Close").click();
+    assert.deepEqual(await Promise.all([0, 1, 2].map((index) => stored(`${folder}${index}`))), ["1", "1", "1"]);
+    assertClean();
+  });
+
   await context.test("a file with a mistake is refused with its line, before the first write", async () => {
     const folder = newFolder();
     await goTo(place(folder));

@@ -1,8 +1,9 @@
 // When a key expires, as fields of a form, and as the options of a write.
 import { useId } from "preact/hooks";
 import { Field } from "../controls.jsx";
-import { dateTime, fromNow, number } from "../format.js";
-import { EXPIRATION_SECONDS_MAX, TTL_SECONDS_MIN, UNKNOWN_EXPIRATION } from "../kv.js";
+import { dateTime, fromNow } from "../format.js";
+import { TTL_SECONDS_MIN, UNKNOWN_EXPIRATION } from "../kv.js";
+import { expirationTooLate, ttlTooLong } from "./expiration.js";
 
 const UNITS = [
   ["60", "minutes"],
@@ -39,11 +40,13 @@ export function expirationOptions(fields, stored) {
   const tooSoon = { problem: `The expiration must be at least ${TTL_SECONDS_MIN} seconds from now.` };
   if (mode === "in") {
     const expirationTtl = Math.round(Number(amount) * Number(unit));
-    if (expirationTtl > EXPIRATION_SECONDS_MAX) return { problem: `KV keeps a key for ${number(Math.floor(EXPIRATION_SECONDS_MAX / 86_400))} days at most.` };
+    const tooLong = ttlTooLong(expirationTtl);
+    if (tooLong) return { problem: tooLong };
     return expirationTtl >= TTL_SECONDS_MIN ? { expirationTtl } : tooSoon;
   }
   const expiration = fields === null ? stored : Math.floor(new Date(at).getTime() / 1000);
-  if (expiration > EXPIRATION_SECONDS_MAX) return { problem: `KV knows no expiration after ${dateTime(EXPIRATION_SECONDS_MAX)}.` };
+  const tooLate = expirationTooLate(expiration);
+  if (tooLate) return { problem: tooLate };
   return expiration >= Date.now() / 1000 + TTL_SECONDS_MIN ? { expiration } : tooSoon;
 }
 

@@ -3,6 +3,7 @@
 // is read, white space may stand anywhere between the pairs.
 import { keyProblem } from "../key_name.js";
 import { METADATA_BYTES_MAX, TTL_SECONDS_MIN, VALUE_BYTES_MAX } from "../kv.js";
+import { expirationTooLate, ttlTooLong } from "./expiration.js";
 
 /**
  * The formats of a file: `start`, `between` and `end` are what stands before, between and after
@@ -195,6 +196,9 @@ function pairProblem(pair) {
   ]) {
     if (time !== undefined && time !== null && !(Number.isInteger(time) && time >= 0)) return `"${name}" must be a whole number of seconds.`;
   }
+  // A lifetime takes precedence over a time, which may then be any.
+  const tooLate = lifetime === undefined || lifetime === null ? expirationTooLate(expiration) : ttlTooLong(lifetime);
+  if (tooLate) return tooLate;
   if (lifetime < TTL_SECONDS_MIN && lifetime !== null)
     return `It expires ${lifetime} seconds after it is written; Workers KV accepts ${TTL_SECONDS_MIN} at least.`;
   return keyProblem(key) ?? metadataProblem(metadata ?? null) ?? (isBase64 ? base64Problem(value) : lengthProblem(bytesOf(value)));
