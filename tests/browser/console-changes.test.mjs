@@ -334,6 +334,39 @@ test("the address decides whether a key is shown or made, so Back closes the for
   assertClean();
 });
 
+test("a new key has the name of the folder in the address until somebody types another one", async () => {
+  const folder = newFolder();
+  const folders = ["a/", "b/"].map((name) => folder + name);
+  for (const name of folders) await KV.put(`${name}key`, "1");
+  const { page, goTo, assertClean } = await open(place(folders[0]));
+  await rows(page).first().waitFor();
+  await button(page, "New key").click();
+  assert.equal(await input(page, "Key").inputValue(), folders[0]);
+  // By hand in the address, with a value that was typed and without.
+  await goTo(`${place(folders[1])}?new=yes`);
+  await settles(() => input(page, "Key").inputValue(), folders[1]);
+  await type(page, "[1]");
+  await page.goBack();
+  await settles(() => input(page, "Key").inputValue(), folders[0]);
+  assert.deepEqual(await lines(page), ["[1]"]);
+  // A folder that is clicked is shown, and the form is there again after Back.
+  await page.getByRole("link", { name: folder.slice(0, -1), exact: true }).click();
+  await settles(() => rows(page).allInnerTexts(), ["a/\n1", "b/\n1"]);
+  assert.equal(await input(page, "Key").count(), 0);
+  await button(page, "New key").click();
+  assert.equal(await input(page, "Key").inputValue(), folder);
+  assert.deepEqual(await lines(page), ["[1]"]);
+  // What was typed as the name stays.
+  await input(page, "Key").fill(`${folder}typed`);
+  await goTo(`${place(folders[1])}?new=yes`);
+  await settles(() => rows(page).allInnerTexts(), ["key"]);
+  assert.equal(await input(page, "Key").inputValue(), `${folder}typed`);
+  await save(page);
+  await page.locator(".key-title", { hasText: `${folder}typed` }).waitFor();
+  assert.equal(await stored(`${folder}typed`), "[1]");
+  assertClean();
+});
+
 test("nothing can be typed while a save runs, and its late reply leads nobody back", async () => {
   const folder = newFolder();
   await KV.put(`${folder}a`, "a");

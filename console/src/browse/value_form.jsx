@@ -89,10 +89,13 @@ export function KeyDetails({ section, namespace, name, isWritable, onClose, ...r
   );
 }
 
-/** A key that does not exist yet. Its name is part of the draft. */
+/**
+ * A key that does not exist yet. Its name is `prefix` until somebody types another one, which is
+ * part of the draft.
+ */
 export function NewKey({ namespace, prefix, ...rest }) {
   const [draft] = useState(() => draftOf(draftId(namespace, "")));
-  return <ValueForm namespace={namespace} name={draft?.name ?? prefix} stored={NOTHING} draft={draft} isNew isWritable {...rest} />;
+  return <ValueForm namespace={namespace} name={prefix} stored={NOTHING} draft={draft} isNew isWritable {...rest} />;
 }
 
 function ValueForm({
@@ -114,7 +117,9 @@ function ValueForm({
   // The draft is a change of what was stored when it began.
   const [stored, setStored] = useState(draft?.stored ?? found);
   const [edit, setEditState] = useState(draft?.edit ?? UNCHANGED);
-  const [name, setName] = useState(givenName);
+  /** What somebody has typed as the name of a new key, or `null`. */
+  const [typedName, setTypedName] = useState(draft?.name ?? null);
+  const name = typedName ?? givenName;
   const [message, setMessage] = useState({ kind: "", text: draft ? "Your unsaved changes are back." : "" });
   const refusal = isNamespaceWritable ? changeProblem(session, name) : null;
   // The name of a new key may be corrected.
@@ -141,10 +146,10 @@ function ValueForm({
     const next = { ...edit, ...change };
     setEditState(next);
     setMessage({ kind: "", text: "" });
-    keep(name, next);
+    keep(typedName, next);
   };
   const setNewName = (next) => {
-    setName(next);
+    setTypedName(next);
     keep(next, edit);
   };
 
