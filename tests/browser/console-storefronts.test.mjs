@@ -70,6 +70,62 @@ describe("the panel of storefronts", () => {
     assertClean();
   });
 
+  test("shows what somebody else has saved before it is overwritten, and keeps either", async () => {
+    const key = uniqueName("shop");
+    const to = (path) => `{\n  "origin": "https://plain.example/${path}"\n}`;
+    await ROUTING_CONFIG.put(key, to("first"));
+    const { page, assertClean } = await openRecord(key);
+    const shown = () =>
+      page
+        .getByRole("textbox", { name: editorOf(key) })
+        .locator(".cm-line")
+        .allTextContents();
+    const conflict = page.getByRole("alert").filter({ hasText: "Somebody else has changed or deleted this since you opened it." });
+    const saveMine = async (mine) => {
+      await paste(page, editorOf(key), to(mine));
+      await page.getByText("Changed · no faults").waitFor();
+      await button(page, "Save").click();
+      await conflict.waitFor();
+    };
+    await paste(page, editorOf(key), to("mine"));
+    await page.getByText("Changed · no faults").waitFor();
+    await ROUTING_CONFIG.put(key, to("theirs"));
+    await button(page, "Save").click();
+    await conflict.waitFor();
+    await conflict.getByText("What is stored now").click();
+    await conflict.getByText('/theirs"').waitFor();
+    await assertUsable(page);
+    assert.equal(await ROUTING_CONFIG.get(key), to("theirs"));
+    await button(page, "Load theirs, drop mine").click();
+    await page.getByText("As stored · no faults").waitFor();
+    assert.deepEqual(await shown(), to("theirs").split("\n"));
+    await page.getByLabel("Destination").getByText("https://plain.example/theirs/").waitFor();
+
+    // Consent to overwrite is for the version that was shown.
+    await ROUTING_CONFIG.put(key, to("theirs-again"));
+    await saveMine("mine-again");
+    await ROUTING_CONFIG.put(key, to("theirs-at-last"));
+    await button(page, "Overwrite theirs").click();
+    await conflict.getByText("What is stored now").click();
+    await conflict.getByText('/theirs-at-last"').waitFor();
+    assert.equal(await ROUTING_CONFIG.get(key), to("theirs-at-last"));
+    await button(page, "Overwrite theirs").click();
+    await page.getByText("Saved · no faults").waitFor();
+    assert.equal(await ROUTING_CONFIG.get(key), to("mine-again"));
+
+    // A deletion is a change, too, and writing the record again is no conflict with oneself.
+    await ROUTING_CONFIG.delete(key);
+    await saveMine("kept");
+    await conflict.getByText("Nothing is stored now.").waitFor();
+    await button(page, "Overwrite theirs").click();
+    await page.getByText("Saved · no faults").waitFor();
+    await paste(page, editorOf(key), to("last"));
+    await page.getByText("Changed · no faults").waitFor();
+    await button(page, "Save").click();
+    await until(async () => assert.equal(await ROUTING_CONFIG.get(key), to("last")), "the record in KV");
+    assertClean();
+  });
+
   test("a token with a prefix is offered new storefronts with that prefix alone", async () => {
     const prefix = `${uniqueName("crew")}-`;
     const token = signToken({ sub: "crew", namespace: "ROUTING_CONFIG", prefix, write: true });
