@@ -294,8 +294,20 @@ describe("refusals", () => {
     ]) {
       assertProblem(await route(key, claims), 403, "out_of_scope");
     }
-    // A URL leads to another record than that of the body.
-    assertProblem(await route(shop, {}, { url: "https://tea.shops.example.com/" }), 403, "out_of_scope");
+    // A URL leads to another record than that of the body, and so does the record of a domain.
+    await storefronts.put("domain:mine.example", { storefront: "tea" });
+    for (const [key, url, claims] of [
+      [shop, "https://tea.shops.example.com/"],
+      ["domain:mine.example", "https://mine.example/", { prefix: "domain:mine." }],
+    ]) {
+      for (const [path, more] of [
+        ["route", {}],
+        ["sample", { visitors: 10 }],
+      ]) {
+        const response = await post(path, { key, url, ...more }, { token: token(claims) });
+        assert.deepEqual([response.status, response.json()], [200, { outOfScope: "tea" }], `${path} of ${url}`);
+      }
+    }
     assertProblem(await post("check", { key: "tea", record: "{}" }, { token: token({ namespace: "assets", prefix: "" }) }), 403, "out_of_scope");
     for (const path of ["check", "route", "sample"]) {
       for (const refused of [null, "wrong", token({ exp: 1 })]) assertProblem(await post(path, valid, { token: refused }), 401, "unauthorized");

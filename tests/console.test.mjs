@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { KEY_BYTES_MAX } from "../console/src/key_name.js";
 import { ROOT } from "../scripts/run.mjs";
 import { assertOutcome, consoleApi } from "./harness/console.mjs";
 import { send } from "./harness/http.mjs";
@@ -126,7 +127,8 @@ describe("a token", () => {
   });
 
   test("API_TOKEN may do everything that KV_API_WRITABLE allows", async () => {
-    const { bindings, version, ...session } = await result("session");
+    const { bindings, version, keyBytesMax, ...session } = await result("session");
+    assert.equal(keyBytesMax.bindings, KEY_BYTES_MAX);
     const features = ["assets", "cache", "flags", "storefronts", "writes"];
     assert.deepEqual(session, { name: "API_TOKEN", everything: true, scope: null, expires: null, features, createsNamespaces: true, metrics: false });
     assert.match(version, /^\d+\.\d+\.\d+$/);

@@ -1,5 +1,6 @@
 // Keys and values: a client of the KV REST API at /client/v4 of this Worker, and of the call that
 // reads values for the console, for which a key that does not exist is no error.
+import { keyProblem } from "./key_name.js";
 import { call, send } from "./session.js";
 
 /** Any account id will do. */
@@ -19,8 +20,24 @@ export const TTL_SECONDS_MIN = 60;
 /** Why a key whose expiration is unknown is not written. */
 export const UNKNOWN_EXPIRATION = "KV does not list this key yet, so its expiration is unknown. Read the key again in a minute.";
 
-const pathOf = (namespace, ...rest) => [NAMESPACES, encodeURIComponent(namespace), ...rest].join("/");
-const valuePath = (namespace, key) => pathOf(namespace, "values", encodeURIComponent(key));
+/** Returns why no call can name the namespace with a title, as a sentence, or `null`. */
+export const titleProblem = (title) => (title === "." || title === ".." ? `No URL can carry the title “${title}”.` : null);
+
+/** Throws the problem of a name, if it has one. */
+function refuse(problem) {
+  if (problem !== null) throw new Error(problem);
+}
+
+function pathOf(namespace, ...rest) {
+  refuse(titleProblem(namespace));
+  return [NAMESPACES, encodeURIComponent(namespace), ...rest].join("/");
+}
+
+function valuePath(namespace, key) {
+  refuse(keyProblem(key));
+  return pathOf(namespace, "values", encodeURIComponent(key));
+}
+
 const READS = "/console/api/values";
 
 function withQuery(path, given) {
@@ -86,6 +103,7 @@ export async function value(namespace, key, { signal } = {}) {
 
 /** Returns `{ bytes, metadata }` of a key, or `null` if it does not exist. */
 export async function content(namespace, key, { signal } = {}) {
+  refuse(keyProblem(key));
   const response = await send(withQuery(READS, { namespace, key }), { signal });
   if (response.status === 204) return null;
   const metadata = response.headers.get("kv-metadata");
@@ -94,6 +112,7 @@ export async function content(namespace, key, { signal } = {}) {
 
 /** Returns a key as `keys` does, or `undefined` if it is not listed. */
 async function listed(namespace, key, { signal } = {}) {
+  refuse(keyProblem(key));
   // Of all keys with this prefix, the key itself comes first.
   const { keys: found } = await keys(namespace, { prefix: key, limit: LIST_KEYS_MIN, signal });
   return found.find(({ name }) => name === key);

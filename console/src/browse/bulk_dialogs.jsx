@@ -5,9 +5,9 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Button, Dialog, DialogFoot, Field, Progress } from "../controls.jsx";
 import { useFocusFallback } from "../focus.js";
 import { counted, number, size } from "../format.js";
-import { keyProblem } from "../key_name.js";
+import { nameProblem, prefixProblem } from "../key_name.js";
 import { Notice } from "../outcome.jsx";
-import { changeProblem, reachProblem } from "../session.js";
+import { changeProblem } from "../session.js";
 import { KeyNameField } from "./key_name_field.jsx";
 import { FORMATS, lengthProblem } from "./pair_file.js";
 import { checkFile, download, existingOf, exportPairs, importPairs, namesOf, removeKeys, uploadFiles } from "./transfer.js";
@@ -80,13 +80,13 @@ function clearFiles(event) {
 }
 
 /** Deletes the keys with a prefix that were counted, and none that was added since. */
-export function RemoveByPrefixDialog({ session, namespace, prefix: given, onClose, onChanged }) {
+export function RemoveByPrefixDialog({ session, namespace, keyBytesMax, prefix: given, onClose, onChanged }) {
   const [prefix, setPrefix] = useState(given);
   const [names, setNames] = useState(null);
   const [kept, setKept] = useState([]);
   const [result, setResult] = useState(null);
   const work = useWork();
-  const refusal = reachProblem(session, prefix);
+  const refusal = prefixProblem(session, prefix, keyBytesMax);
   const count = async () => {
     const found = await work.run((options) => namesOf(namespace, prefix, options));
     const mayChange = (name) => changeProblem(session, name) === null;
@@ -139,12 +139,12 @@ export function RemoveByPrefixDialog({ session, namespace, prefix: given, onClos
 }
 
 /** Exports the keys with a prefix as a file. */
-export function ExportDialog({ session, namespace, prefix: given, onClose }) {
+export function ExportDialog({ session, namespace, keyBytesMax, prefix: given, onClose }) {
   const [prefix, setPrefix] = useState(given);
   const [format, setFormat] = useState("ndjson");
   const [result, setResult] = useState(null);
   const work = useWork();
-  const refusal = reachProblem(session, prefix);
+  const refusal = prefixProblem(session, prefix, keyBytesMax);
   const run = async () => {
     setResult(null);
     const done = await work.run((options) => exportPairs(namespace, prefix, format, options));
@@ -195,7 +195,7 @@ export function ExportDialog({ session, namespace, prefix: given, onClose }) {
 }
 
 /** Imports a file, after all of it was checked. */
-export function ImportDialog({ session, namespace, onClose, onChanged }) {
+export function ImportDialog({ session, namespace, keyBytesMax, onClose, onChanged }) {
   const [file, setFile] = useState(null);
   const [checked, setChecked] = useState(null);
   const [onExisting, setOnExisting] = useState("skip");
@@ -207,7 +207,9 @@ export function ImportDialog({ session, namespace, onClose, onChanged }) {
     setChecked(null);
     setResult(null);
     if (chosen)
-      setChecked((await work.run((options) => checkFile(namespace, chosen, { problemOf: (key) => changeProblem(session, key), ...options }))) ?? null);
+      setChecked(
+        (await work.run((options) => checkFile(namespace, chosen, { problemOf: (key) => nameProblem(session, key, keyBytesMax), ...options }))) ?? null,
+      );
   };
   const skipped = onExisting === "skip" ? checked?.existing : new Set();
   const total = checked && !checked.fault ? checked.count - new Set([...checked.expired, ...skipped]).size : 0;
@@ -270,16 +272,16 @@ export function ImportDialog({ session, namespace, onClose, onChanged }) {
 }
 
 /** Uploads files: each becomes the value of a key with its name after the prefix. */
-export function UploadDialog({ session, namespace, prefix: given, onClose, onChanged }) {
+export function UploadDialog({ session, namespace, keyBytesMax, prefix: given, onClose, onChanged }) {
   const [prefix, setPrefix] = useState(given);
   const [files, setFiles] = useState([]);
   const [existing, setExisting] = useState(null);
   const [result, setResult] = useState(null);
   const work = useWork();
   const keyOf = (file) => `${prefix}${file.name}`;
-  const keys = files.length > 0 ? files.map(keyOf) : [prefix];
-  const refusal = keys.map((key) => changeProblem(session, key)).find((problem) => problem !== null);
-  const fault = files.map((file) => keyProblem(keyOf(file)) ?? lengthProblem(file.size)).find((problem) => problem !== null);
+  const problems = files.length > 0 ? files.map((file) => nameProblem(session, keyOf(file), keyBytesMax)) : [prefixProblem(session, prefix, keyBytesMax)];
+  const refusal = problems.find((problem) => problem !== null);
+  const fault = files.map((file) => lengthProblem(file.size)).find((problem) => problem !== null);
   const send = async () => {
     setResult(null);
     const uploads = files.map((file) => ({ key: keyOf(file), file }));

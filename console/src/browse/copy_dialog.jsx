@@ -2,19 +2,18 @@
 import { useRef, useState } from "preact/hooks";
 import { Button, Dialog, DialogFoot, Field } from "../controls.jsx";
 import { useFocusFallback } from "../focus.js";
-import { keyProblem } from "../key_name.js";
+import { keyProblem, nameProblem } from "../key_name.js";
 import { exists, put, remove, UNKNOWN_EXPIRATION } from "../kv.js";
 import { useAction } from "../requests.js";
-import { changeProblem } from "../session.js";
 import { KeyNameField } from "./key_name_field.jsx";
 
 /**
- * Copies a key under another name or into another namespace, or renames it. `stored` is what the
- * page shows, and what is copied. A rename first calls `checkUnchanged()`, which throws if
- * somebody has changed it since.
+ * Copies a key under another name or into another namespace, one of `targets`, or renames it.
+ * `stored` is what the page shows, and what is copied. A rename first calls `checkUnchanged()`,
+ * which throws if somebody has changed it since.
  */
 export function CopyDialog({ session, namespace, name, stored, targets, isRename, checkUnchanged, onClose, onDone }) {
-  const [target, setTarget] = useState(targets.includes(namespace) ? namespace : targets[0]);
+  const [target, setTarget] = useState((targets.find(({ title }) => title === namespace) ?? targets[0]).title);
   const [newName, setNewName] = useState(name);
   const [mayReplace, setMayReplace] = useState(false);
   const [isTaken, setTaken] = useState(false);
@@ -22,7 +21,8 @@ export function CopyDialog({ session, namespace, name, stored, targets, isRename
   // Enter copies in every control, also in those that are disabled meanwhile.
   useFocusFallback(nameInput);
   const to = isRename ? namespace : target;
-  const refusal = changeProblem(session, newName);
+  const { keyBytesMax } = targets.find(({ title }) => title === to);
+  const refusal = nameProblem(session, newName, keyBytesMax);
   /** Consent to replace a key is for that key alone. */
   const changed = (set) => (next) => {
     set(next);
@@ -32,7 +32,7 @@ export function CopyDialog({ session, namespace, name, stored, targets, isRename
 
   const [submit, { isBusy, error }] = useAction(async () => {
     const { bytes, metadata, expiration } = stored;
-    const fault = to === namespace && newName === name ? "That is the key itself." : keyProblem(newName);
+    const fault = to === namespace && newName === name ? "That is the key itself." : keyProblem(newName, keyBytesMax);
     if (fault) throw new Error(fault);
     if (expiration === undefined) throw new Error(UNKNOWN_EXPIRATION);
     if (!mayReplace && (await exists(to, newName))) {
@@ -61,7 +61,7 @@ export function CopyDialog({ session, namespace, name, stored, targets, isRename
             label="Into namespace"
             control={(attributes) => (
               <select {...attributes} disabled={isBusy} value={target} onChange={(event) => changed(setTarget)(event.currentTarget.value)}>
-                {targets.map((title) => (
+                {targets.map(({ title }) => (
                   <option key={title}>{title}</option>
                 ))}
               </select>

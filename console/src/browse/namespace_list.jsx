@@ -1,7 +1,7 @@
 // The list of namespaces, and the dialog that creates, renames or deletes one.
 import { useState } from "preact/hooks";
 import { Button, Dialog, DialogFoot, Field } from "../controls.jsx";
-import { createNamespace, deleteNamespace, renameNamespace } from "../kv.js";
+import { createNamespace, deleteNamespace, renameNamespace, titleProblem } from "../kv.js";
 import { fragmentOf } from "../location.js";
 
 /** What kv-edge keeps in a binding with this role. */
@@ -82,6 +82,7 @@ function NamespaceDialog({ action, namespace, onClose, onChanged }) {
   const [title, setTitle] = useState(action === "rename" ? namespace.title : "");
   const [problem, setProblem] = useState("");
   const [isBusy, setBusy] = useState(false);
+  const refusal = action === "delete" ? null : titleProblem(title);
   async function submit(event) {
     event.preventDefault();
     if (action === "delete" && title !== namespace.title) return setProblem("The title is not the same.");
@@ -102,13 +103,13 @@ function NamespaceDialog({ action, namespace, onClose, onChanged }) {
       <form class="stack" onSubmit={submit}>
         <Field
           label="Title"
-          help={action === "delete" ? `Type ${namespace.title} to confirm. That cannot be undone.` : undefined}
+          help={action === "delete" ? `Type ${namespace.title} to confirm. That cannot be undone.` : refusal}
           control={(attributes) => (
             <input {...attributes} spellcheck={false} autocomplete="off" value={title} onInput={(event) => setTitle(event.currentTarget.value)} />
           )}
         />
         <DialogFoot problem={problem} onCancel={onClose}>
-          <Button type="submit" class={action === "delete" ? "danger" : "primary"} disabled={isBusy || title === ""}>
+          <Button type="submit" class={action === "delete" ? "danger" : "primary"} disabled={isBusy || title === "" || refusal !== null}>
             {VERBS[action]}
           </Button>
         </DialogFoot>

@@ -5,7 +5,7 @@ import { draftOf, keepDraft } from "../drafts.js";
 import { useFocusFallback } from "../focus.js";
 import { dateTime, fromNow, number, size } from "../format.js";
 import { JsonEditor, TextEditor } from "../json_editor.jsx";
-import { keyProblem } from "../key_name.js";
+import { keyProblem, nameProblem } from "../key_name.js";
 import { put, value as readValue, remove } from "../kv.js";
 import { Failure, Notice } from "../outcome.jsx";
 import { ChangedInBetween, OwnVersions } from "../own_versions.js";
@@ -106,6 +106,7 @@ function ValueForm({
   draft,
   isNew = false,
   isWritable: isNamespaceWritable,
+  keyBytesMax,
   targets,
   onStored,
   onSaved,
@@ -121,7 +122,8 @@ function ValueForm({
   const [typedName, setTypedName] = useState(draft?.name ?? null);
   const name = typedName ?? givenName;
   const [message, setMessage] = useState({ kind: "", text: draft ? "Your unsaved changes are back." : "" });
-  const refusal = isNamespaceWritable ? changeProblem(session, name) : null;
+  const nameRefusal = isNew ? nameProblem(session, name, keyBytesMax) : changeProblem(session, name);
+  const refusal = isNamespaceWritable ? nameRefusal : null;
   // The name of a new key may be corrected.
   const isWritable = isNamespaceWritable && (isNew || refusal === null);
   const [isBusy, setBusy] = useState(false);
@@ -174,7 +176,7 @@ function ValueForm({
 
   /** Returns what to write, or a `problem` that keeps it from being written. */
   function change() {
-    const problem = isNew && keyProblem(name);
+    const problem = isNew && keyProblem(name, keyBytesMax);
     if (problem) return { problem };
     if (edit.text !== null || isNew) {
       // Hex and image only show what was typed.
@@ -312,9 +314,7 @@ function ValueForm({
           </button>
         </div>
       </div>
-      {isNew && (
-        <KeyNameField label="Key" help={refusal} inputRef={nameInput} readOnly={isBusy} value={name} onChange={setNewName} />
-      )}
+      {isNew && <KeyNameField label="Key" help={refusal} inputRef={nameInput} readOnly={isBusy} value={name} onChange={setNewName} />}
       {!isNew && (
         <div class="row">
           <span class="chip">{kind.name}</span>

@@ -8,7 +8,8 @@ import { KeyDetails, NewKey } from "../browse/value_form.jsx";
 import { Button, Menu } from "../controls.jsx";
 import { useFocusFallback } from "../focus.js";
 import { counted } from "../format.js";
-import { keys as listKeys, namespaces as listNamespaces } from "../kv.js";
+import { listProblem, readProblem } from "../key_name.js";
+import { keys as listKeys, namespaces as listNamespaces, titleProblem } from "../kv.js";
 import { fragmentOf, go, usePlace } from "../location.js";
 import { FailedCall, Notice } from "../outcome.jsx";
 import { TYPING_PAUSE_MS, useLatest } from "../requests.js";
@@ -58,11 +59,16 @@ export function BrowsePanel({ session }) {
   // An empty name is that of no key.
   const selected = query.get("key") || null;
   const namespace = namespaces.find((one) => one.title === title || one.id === title);
-  if (!namespace) {
+  const problem = namespace ? titleProblem(namespace.title) : `The token sees no namespace ${title}.`;
+  if (problem) {
     return (
       <div class="stack">
-        <h1>Browse</h1>
-        <Notice kind="danger">The token sees no namespace {title}.</Notice>
+        <h1 ref={list} tabIndex={-1}>
+          Browse
+        </h1>
+        <Notice kind="danger">
+          {problem} {namespace && "Rename the namespace to see its keys."}
+        </Notice>
       </div>
     );
   }
@@ -81,18 +87,22 @@ export function BrowsePanel({ session }) {
   );
 }
 
-/** Adds which binding a namespace is, if any, and whether the token may change it. */
+/**
+ * Adds which binding a namespace is, if any, whether the token may change it, and how long its
+ * keys may be.
+ */
 function withAccess(namespace, session) {
   const binding = session.bindings.find(({ id }) => id === namespace.id);
   const isWritable = binding ? binding.writable : session.everything || session.scope?.write === true;
-  return { ...namespace, binding, isWritable };
+  const { bindings, created } = session.keyBytesMax;
+  return { ...namespace, binding, isWritable, keyBytesMax: binding ? bindings : created };
 }
 
 /**
  * Returns the keys that are loaded, and how to load more: `{ keys, hasMore, isLoading, problem,
- * load, loadAll, stop, restart, change }`.
+ * load, loadAll, stop, restart, change }`. If `isRefused`, none is loaded.
  */
-function useKeys(namespace, prefix) {
+function useKeys(namespace, prefix, isRefused) {
   const list = useRef({ keys: [], cursor: undefined });
   const stop = useRef(null);
   const [state, setState] = useState({ keys: [], hasMore: true, isLoading: true, problem: "" });
@@ -122,8 +132,9 @@ function useKeys(namespace, prefix) {
   const restart = () => {
     stop.current?.abort();
     stop.current = null;
-    list.current = { keys: [], cursor: undefined };
-    load();
+    list.current = { keys: [], cursor: isRefused ? null : undefined };
+    if (isRefused) show({ isLoading: false });
+    else load();
   };
   useEffect(() => {
     restart();
@@ -155,11 +166,12 @@ function useKeys(namespace, prefix) {
  * parts.
  */
 function Keys({ namespace, namespaces, prefix, selected, isNew, session, listBox, details }) {
-  const { title, isWritable } = namespace;
+  const { title, isWritable, keyBytesMax } = namespace;
   const [order, setOrder] = useState("name");
   const [hasFolders, setHasFolders] = useState(true);
   const [dialog, setDialog] = useState(null);
-  const list = useKeys(title, prefix);
+  const listRefusal = listProblem(session, prefix, keyBytesMax);
+  const list = useKeys(title, prefix, listRefusal !== null);
   const folder = folderOf(prefix);
   useFocusFallback(details, listBox);
   const rows = useMemo(() => rowsOf(list.keys, prefix, { hasFolders, order }), [list.keys, prefix, hasFolders, order]);
@@ -172,14 +184,16 @@ function Keys({ namespace, namespaces, prefix, selected, isNew, session, listBox
   const withinReach = (wanted) => (wanted.startsWith(root) ? wanted : root);
   const goUp = () => folder.length > root.length && openFolder(folderOf(folder.slice(0, -1)));
   const hasDetails = isNew || selected !== null;
+  const refusal = selected === null ? null : readProblem(session, selected, keyBytesMax);
   useEffect(() => {
     // On a narrow screen the details take the place of the list.
     if (hasDetails && listBox.current.offsetParent === null && !isNew) details.current.focus();
   }, [folder, hasDetails, selected]);
-  const targets = namespaces.filter((one) => one.isWritable).map((one) => one.title);
+  const targets = namespaces.filter((one) => one.isWritable);
   const detailActions = {
     session,
     isWritable,
+    keyBytesMax,
     targets,
     onClose: close,
     onSaved: (key, wasNew) => {
@@ -196,7 +210,7 @@ function Keys({ namespace, namespaces, prefix, selected, isNew, session, listBox
       go(placeOf(to, to === title ? prefix : "", { key: key.name }));
     },
   };
-  const dialogActions = { session, namespace: title, prefix: withinReach(prefix), onClose: () => setDialog(null), onChanged: list.restart };
+  const dialogActions = { session, namespace: title, keyBytesMax, prefix: withinReach(prefix), onClose: () => setDialog(null), onChanged: list.restart };
 
   return (
     <div class={`browse${hasDetails ? " has-details" : ""}`}>
@@ -256,11 +270,11 @@ function Keys({ namespace, namespaces, prefix, selected, isNew, session, listBox
           onEnd={() => list.load()}
         />
         {rows.length === 0 && !list.isLoading && !list.problem && (
-          <p class="empty">{prefix === "" ? "The namespace is empty." : "No key begins with this prefix."}</p>
+          <p class="empty">{listRefusal ?? (prefix === "" ? "The namespace is empty." : "No key begins with this prefix.")}</p>
         )}
         <div class="row spread key-foot">
           <p class="help" role="status">
-            {list.problem ? <span class="problem">{list.problem}</span> : loadedText(list, order)}
+            {list.problem ? <span class="problem">{list.problem}</span> : listRefusal === null && loadedText(list, order)}
           </p>
           {list.hasMore && (
             <div class="row">
@@ -278,6 +292,8 @@ function Keys({ namespace, namespaces, prefix, selected, isNew, session, listBox
         <section class="key-details" aria-label="Details of the key" ref={details} tabIndex={-1}>
           {isNew ? (
             <NewKey namespace={title} prefix={withinReach(prefix)} {...detailActions} />
+          ) : refusal !== null ? (
+            <RefusedKey name={selected} problem={refusal} onClose={close} />
           ) : (
             <KeyDetails key={`${title}\n${selected}`} section={details} namespace={title} name={selected} {...detailActions} />
           )}
@@ -290,6 +306,19 @@ function Keys({ namespace, namespaces, prefix, selected, isNew, session, listBox
     </div>
   );
 }
+
+/** A key that the address names, and that cannot be read. */
+const RefusedKey = ({ name, problem, onClose }) => (
+  <div class="stack">
+    <h2 class="mono">{name}</h2>
+    <Notice kind="danger">{problem}</Notice>
+    <div class="row">
+      <button type="button" onClick={onClose}>
+        Close
+      </button>
+    </div>
+  </div>
+);
 
 function loadedText({ keys, hasMore, isLoading }, order) {
   const loaded = `${counted(keys.length, "key")} loaded`;

@@ -4,16 +4,17 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Button, Field } from "../controls.jsx";
 import { useFocusFallback, useFocusFallbackIn } from "../focus.js";
 import { counted, number, span } from "../format.js";
-import { keyProblem } from "../key_name.js";
+import { listProblem, nameProblem, readProblem } from "../key_name.js";
 import { keys } from "../kv.js";
 import { fragmentOf, go, usePlace } from "../location.js";
 import { FailedCall, Failure, Notice } from "../outcome.jsx";
 import { RecordEditor, useRecord } from "../record.jsx";
 import { TYPING_PAUSE_MS, useAction, useLatest } from "../requests.js";
-import { bindingOf, call, changeProblem } from "../session.js";
+import { bindingOf, call, reachProblem } from "../session.js";
 import { Shares } from "../shares.jsx";
 
 const PAGE_KEYS = 100;
+const NO_KEYS = { keys: [], cursor: null };
 const SAMPLE_VISITORS = 1000;
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /** What can be routed: a URL, or a path of the storefront. */
@@ -30,6 +31,7 @@ const TEMPLATE = '{\n  "origin": "https://"\n}\n';
 export function StorefrontsPanel({ session }) {
   const { id, title, writable } = bindingOf(session, "storefronts");
   const [key] = usePlace().path;
+  const problem = key ? readProblem(session, key) : null;
   return (
     <div class="stack">
       <h1>Storefronts</h1>
@@ -38,8 +40,13 @@ export function StorefrontsPanel({ session }) {
       </p>
       <div class="with-list">
         <RecordList namespace={id} selected={key} isWritable={writable} session={session} />
-        {key ? (
-          <Storefront key={key} namespace={id} storefront={key} isWritable={writable} />
+        {problem !== null ? (
+          <div class="stack storefront">
+            <h2>{key}</h2>
+            <Notice kind="danger">{problem}</Notice>
+          </div>
+        ) : key ? (
+          <Storefront key={key} namespace={id} storefront={key} isWritable={writable} session={session} />
         ) : (
           <p class="help">Choose a storefront to see its record, its split, and where it sends a request.</p>
         )}
@@ -51,9 +58,10 @@ export function StorefrontsPanel({ session }) {
 function RecordList({ namespace, selected, isWritable, session }) {
   const [prefix, setPrefix] = useState(session.scope?.prefix ?? "");
   const [newName, setNewName] = useState("");
-  const problem = changeProblem(session, newName) ?? (newName === "" ? null : keyProblem(newName));
+  const problem = nameProblem(session, newName);
+  const refusal = listProblem(session, prefix);
   const [listed, setListed] = useState({ prefix, names: [], cursor: null });
-  const readFirst = async () => ({ prefix, ...(await keys(namespace, { prefix, limit: PAGE_KEYS })) });
+  const readFirst = async () => ({ prefix, ...(refusal === null ? await keys(namespace, { prefix, limit: PAGE_KEYS }) : NO_KEYS) });
   const first = useLatest(readFirst, [namespace, prefix], { pauseMs: TYPING_PAUSE_MS });
   useEffect(() => {
     if (first.result) setListed({ prefix: first.result.prefix, names: first.result.keys.map(({ name }) => name), cursor: first.result.cursor });
@@ -72,6 +80,7 @@ function RecordList({ namespace, selected, isWritable, session }) {
     <nav class="record-list" aria-label="Storefronts">
       <Field
         label="Prefix"
+        help={refusal}
         control={(attributes) => (
           <input
             {...attributes}
@@ -96,7 +105,9 @@ function RecordList({ namespace, selected, isWritable, session }) {
         ))}
       </ul>
       <p class="help" role="status">
-        {first.isLoading ? "Loading…" : !first.error && `${counted(listed.names.length, "record")}${listed.cursor ? " loaded, there are more" : ""}`}
+        {first.isLoading
+          ? "Loading…"
+          : !first.error && refusal === null && `${counted(listed.names.length, "record")}${listed.cursor ? " loaded, there are more" : ""}`}
       </p>
       {listed.cursor && (
         <Button onClick={loadMore} disabled={loading.isBusy}>
@@ -135,7 +146,7 @@ function RecordList({ namespace, selected, isWritable, session }) {
   );
 }
 
-function Storefront({ namespace, storefront, isWritable }) {
+function Storefront({ namespace, storefront, isWritable, session }) {
   const check = (record) => call("/console/api/storefronts/check", { method: "POST", json: { key: storefront, record } });
   const record = useRecord(namespace, storefront, { template: TEMPLATE, check });
   const text = record.isChecked && record.checking.result.faults.length === 0 ? record.text : undefined;
@@ -143,13 +154,13 @@ function Storefront({ namespace, storefront, isWritable }) {
     <div class="stack storefront">
       <h2>{storefront}</h2>
       <RecordEditor label={`Record of ${storefront}, as JSON`} record={record} isWritable={isWritable} />
-      <Routing storefront={storefront} record={text} />
+      <Routing storefront={storefront} record={text} session={session} />
     </div>
   );
 }
 
 /** Where a request goes, and how visitors are split between the variants. */
-function Routing({ storefront, record }) {
+function Routing({ storefront, record, session }) {
   const [request, setRequest] = useState({
     url: "/",
     method: "GET",
@@ -232,21 +243,26 @@ function Routing({ storefront, record }) {
           )}
         />
         <FailedCall of={routed} place={routeHeading} />
-        {!routed.error && (routed.result ? <Destination {...routed.result} /> : <p class="help">Routed once the record and the request have no faults.</p>)}
+        {!routed.error &&
+          (routed.result ? <Destination {...routed.result} session={session} /> : <p class="help">Routed once the record and the request have no faults.</p>)}
       </section>
       <section aria-label="Split" ref={splitSection}>
         <h3 ref={splitHeading} tabIndex={-1}>
           Split of {number(SAMPLE_VISITORS)} visitors
         </h3>
         <FailedCall of={split} place={splitHeading} />
-        {!split.error && <Split label={`Visitors of ${storefront}`} {...split.result} />}
+        {!split.error && <Split label={`Visitors of ${storefront}`} {...split.result} session={session} />}
       </section>
     </div>
   );
 }
 
+/** Says where a request leads that the token cannot follow. */
+const outOfScopeSentence = (session, key) => `The request leads to the record “${key}”. ${reachProblem(session, key)}`;
+
 /** A sample of a URL that is not split has one entry, without a variant. */
-function Split({ label, variants, refused }) {
+function Split({ label, variants, refused, outOfScope, session }) {
+  if (outOfScope !== undefined) return <p class="help">{outOfScopeSentence(session, outOfScope)}</p>;
   if (refused) return <p class="help">No visitor with such a request gets to a variant.</p>;
   if (!variants) return <p class="help">Sampled once the record and the request have no faults.</p>;
   const shares = variants.filter(({ variant }) => variant !== null).map(({ variant, visitors }) => ({ name: variant, count: visitors }));
@@ -267,7 +283,8 @@ function parseFields(text) {
   return fields;
 }
 
-function Destination({ storefront, variant, target, fallbacks, page, openCircuits, refused }) {
+function Destination({ storefront, variant, target, fallbacks, page, openCircuits, refused, outOfScope, session }) {
+  if (outOfScope !== undefined) return <Notice kind="warning">{outOfScopeSentence(session, outOfScope)}</Notice>;
   if (refused) {
     return (
       <Notice kind="warning">

@@ -10,13 +10,16 @@ use crate::error::KvApiError;
 /// The most namespaces that clients may create ("Limits").
 pub const NAMESPACES_MAX: usize = 1000;
 
+/// The length of an id, in hexadecimal digits.
+pub const ID_DIGITS: usize = 32;
+
 /// The longest title, in bytes.
 const TITLE_BYTES_MAX: usize = 512;
 
 /// A namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiNamespace {
-    /// 32 hexadecimal digits.
+    /// [`ID_DIGITS`] hexadecimal digits.
     pub id: String,
     /// The name that people use.
     pub title: String,

@@ -6,6 +6,10 @@ use kv_store::limits::{KEY_BYTES_MAX, Key};
 
 use crate::bulk;
 use crate::error::{KvApiError, Operation};
+use crate::namespace::ID_DIGITS;
+
+/// The length of the longest key of a created namespace, in bytes: an id and a colon precede it.
+pub const CREATED_KEY_BYTES_MAX: usize = KEY_BYTES_MAX - ID_DIGITS - 1;
 
 /// How the keys of a namespace are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +76,7 @@ impl NamespaceKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::namespace::ApiNamespace;
 
     #[test]
     fn a_created_namespace_has_its_keys_behind_its_id() {
@@ -80,6 +85,12 @@ mod tests {
         assert_eq!((keys.stored_prefix("p/"), keys.lead_bytes()), ("0123:p/".to_owned(), 5));
         let binding = NamespaceKeys::of_binding();
         assert_eq!(binding.key("a", Operation::Put).map(|key| key.as_str().to_owned()), Ok("a".to_owned()));
+    }
+
+    #[test]
+    fn every_created_namespace_has_the_same_longest_key() {
+        let namespace = ApiNamespace::created("t".to_owned(), "01234567-89ab-cdef-0123-456789abcdef");
+        assert_eq!(NamespaceKeys::of_created(&namespace.id).bytes_max(), CREATED_KEY_BYTES_MAX);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use http_semantics::timestamp::rfc_3339;
 use kv_api::access::Access;
+use kv_api::namespace_keys::CREATED_KEY_BYTES_MAX;
 use kv_api::token::REVOKED_KEY;
+use kv_store::limits::KEY_BYTES_MAX;
 use serde::Serialize;
 use worker::web_sys::Response;
 
@@ -33,6 +35,7 @@ struct Session<'a> {
     expires: Option<String>,
     features: &'static [&'static str],
     bindings: Vec<Binding<'a>>,
+    key_bytes_max: KeyBytesMax,
     /// True if the token may create namespaces, and the Worker has a home for their keys.
     creates_namespaces: bool,
     /// True if the Worker counts its requests.
@@ -49,6 +52,14 @@ struct Scope<'a> {
     write: bool,
     /// The keys that the token never changes, although they may have the prefix.
     read_only_keys: [&'a str; 1],
+}
+
+/// The length of the longest key of a namespace, in bytes.
+#[derive(Serialize)]
+struct KeyBytesMax {
+    bindings: usize,
+    /// For a namespace that a client has created.
+    created: usize,
 }
 
 /// A KV namespace that is a binding of the Worker.
@@ -91,6 +102,7 @@ pub(super) fn handle(request: &ConsoleRequest<'_>) -> Result<Response, RequestEr
         expires,
         features: FEATURES,
         bindings: bindings.collect(),
+        key_bytes_max: KeyBytesMax { bindings: KEY_BYTES_MAX, created: CREATED_KEY_BYTES_MAX },
         creates_namespaces: access.check_administration().is_ok() && api.home.is_some(),
         metrics: request.context.meter().is_on(),
         version: env!("CARGO_PKG_VERSION"),

@@ -116,6 +116,7 @@ async fn route(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     match planned.await? {
         DryRunPlan::Planned(explanation) => json(&explanation),
         DryRunPlan::Refused(explanation) => json(&explanation),
+        DryRunPlan::OutOfScope(leads_to) => json(&leads_to),
     }
 }
 
@@ -144,10 +145,11 @@ async fn sample_visitors(request: &ConsoleRequest<'_>) -> Result<Response, Reque
     dry_run.visitor_id()?;
     let planned =
         dry_run.plan(request, |routed, address, record, settings| sample(routed, address, record, settings, visitors));
-    json(&match planned.await? {
-        DryRunPlan::Planned(variants) => SampleResult { variants, refused: None },
-        DryRunPlan::Refused(explanation) => SampleResult { variants: Vec::new(), refused: explanation.refused },
-    })
+    match planned.await? {
+        DryRunPlan::Planned(variants) => json(&SampleResult { variants, refused: None }),
+        DryRunPlan::Refused(explanation) => json(&SampleResult { variants: Vec::new(), refused: explanation.refused }),
+        DryRunPlan::OutOfScope(leads_to) => json(&leads_to),
+    }
 }
 
 /// What the storefront would do with a request.
@@ -155,6 +157,17 @@ enum DryRunPlan<R> {
     Planned(R),
     /// The storefront would refuse the request; the explanation says why.
     Refused(Box<RouteExplanation>),
+    /// The request leads to a record that the token does not reach, so nothing was planned.
+    OutOfScope(OutOfScope),
+}
+
+/// Where a request leads that the token cannot follow. That is no error of the call: a browser
+/// would log it as one of the page.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OutOfScope {
+    /// The key of the record: the URL names it, or a record that the token reads.
+    out_of_scope: String,
 }
 
 impl<R> DryRunPlan<R> {
@@ -167,6 +180,8 @@ impl<R> DryRunPlan<R> {
 enum PlanFailure {
     /// The storefront would refuse it.
     Refused(TenantError),
+    /// The token does not reach this record.
+    OutOfScope(String),
     /// The call of the API fails.
     Failed(RequestError),
 }
@@ -262,6 +277,7 @@ impl DryRunRequest {
         match planned {
             Ok(planned) => Ok(DryRunPlan::Planned(planned)),
             Err(PlanFailure::Refused(error)) => Ok(DryRunPlan::refused(&error, Some(&address))),
+            Err(PlanFailure::OutOfScope(key)) => Ok(DryRunPlan::OutOfScope(OutOfScope { out_of_scope: key })),
             Err(PlanFailure::Failed(failure)) => Err(failure),
         }
     }
@@ -274,7 +290,9 @@ impl DryRunRequest {
         key_of_record: &Key<'_>,
         key: &Key<'_>,
     ) -> Result<Option<CachedRecord<Rc<RoutingEntry>>>, PlanFailure> {
-        request.check_read(ROUTING_CONFIG, &[key.as_str()]).map_err(RequestError::from)?;
+        if request.check_read(ROUTING_CONFIG, &[key.as_str()]).is_err() {
+            return Err(PlanFailure::OutOfScope(key.as_str().to_owned()));
+        }
         let json = match &self.record {
             Some(record) if key == key_of_record => Some(record.clone()),
             _ => stored_json(request, key).await?,
