@@ -48,7 +48,9 @@ use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 use crate::platform::js_error::message_of;
 use crate::platform::meter::{Meter, Metered};
-use crate::platform::promise;
+use crate::platform::promise::Deadlines;
+#[cfg(feature = "writes")]
+use crate::platform::promise::settled;
 
 #[wasm_bindgen]
 extern "C" {
@@ -116,14 +118,15 @@ pub(crate) type TextWithMetadata = (String, Option<String>);
 pub(crate) struct Store {
     namespace: KvNamespace,
     meter: Meter,
+    deadlines: Deadlines,
 }
 
 /// The promise of a call, or the error if the call threw.
 type KvCall = Result<js_sys::Promise, JsValue>;
 
 impl Store {
-    pub(crate) fn new(namespace: KvNamespace, meter: Meter) -> Self {
-        Self { namespace, meter }
+    pub(crate) fn new(namespace: KvNamespace, meter: Meter, deadlines: Deadlines) -> Self {
+        Self { namespace, meter, deadlines }
     }
 
     /// Counts a call, if it was made.
@@ -146,9 +149,8 @@ impl Store {
         key: &Key<'_>,
         options: &ReadOptions,
     ) -> Result<Option<JsValue>, StoreError> {
-        let value =
-            retry_read(|| self.counted_read(options.0.with(|options| self.namespace.get(key.as_str(), options))))
-                .await?;
+        let read = || options.0.with(|options| self.namespace.get(key.as_str(), options));
+        let value = self.retry_read(|| self.counted_read(read())).await?;
         Ok((!value.is_null()).then_some(value))
     }
 
@@ -169,7 +171,7 @@ impl Store {
         while let Some(keys) = chunks.pop() {
             let names: js_sys::Array = keys.iter().map(|key| JsValue::from_str(key.as_str())).collect();
             let read = || TEXT.with(|options| self.namespace.get_many(&names, options));
-            let values = retry_read(|| self.counted(Metered::Read { keys: keys.len() }, read())).await;
+            let values = self.retry_read(|| self.counted(Metered::Read { keys: keys.len() }, read())).await;
             if values.as_ref().is_err_and(StoreError::is_too_large)
                 && keys.len() > 1
                 && let Some((first, second)) = keys.split_at_checked(keys.len() / 2)
@@ -197,7 +199,7 @@ impl Store {
     ) -> Result<Vec<Option<TextWithMetadata>>, StoreError> {
         let names: js_sys::Array = keys.iter().map(|key| JsValue::from_str(key.as_str())).collect();
         let read = || TEXT.with(|options| self.namespace.get_many_with_metadata(&names, options));
-        let found = retry_read(|| self.counted(Metered::Read { keys: keys.len() }, read())).await?;
+        let found = self.retry_read(|| self.counted(Metered::Read { keys: keys.len() }, read())).await?;
         let found: js_sys::Map = found.unchecked_into();
         let of = |name: JsValue| {
             let found = found.get(&name);
@@ -222,7 +224,7 @@ impl Store {
         key: &Key<'_>,
     ) -> Result<(Option<web_sys::ReadableStream>, Option<String>), StoreError> {
         let read = || STREAM.with(|options| self.namespace.get_with_metadata(key.as_str(), options));
-        let found: WithMetadata = retry_read(|| self.counted_read(read())).await?.unchecked_into();
+        let found: WithMetadata = self.retry_read(|| self.counted_read(read())).await?.unchecked_into();
         let (value, metadata) = (found.value(), found.metadata());
         Ok(((!value.is_null()).then(|| value.unchecked_into()), json(&metadata)?))
     }
@@ -233,9 +235,30 @@ impl Store {
     pub(crate) async fn delete_with_retry(&self, key: &Key<'_>, backoff: &Backoff) -> retry::Retried<(), StoreError> {
         retry::retry(backoff, &Isolate::current().retry_budget, &Clock, async |left_ms| {
             let delete = self.counted(Metered::Delete, self.namespace.delete(key.as_str()));
-            await_call_within(Duration::from_millis(left_ms), delete, StoreError::delete_timeout).await.map(|_| ())
+            self.await_call_within(Duration::from_millis(left_ms), delete, StoreError::delete_timeout).await.map(|_| ())
         })
         .await
+    }
+
+    /// Reads, with one retry if the read fails, unless the failure is permanent or the isolate's
+    /// budget of retries is used up.
+    #[cfg(feature = "reads")]
+    async fn retry_read(&self, read: impl Fn() -> KvCall) -> Result<JsValue, StoreError> {
+        let read = retry::retry(&Backoff::READ, &Isolate::current().retry_budget, &Clock, async |left_ms| {
+            self.await_call_within(Duration::from_millis(left_ms), read(), StoreError::read_timeout).await
+        });
+        read.await.outcome.map_err(|(error, _)| error)
+    }
+
+    /// Awaits a call, which fails with `late` if it takes longer than the deadline.
+    async fn await_call_within(
+        &self,
+        deadline: Duration,
+        call: KvCall,
+        late: impl FnOnce() -> StoreError,
+    ) -> Result<JsValue, StoreError> {
+        let outcome = self.deadlines.settled_within(deadline, made(call)?).await.ok_or_else(late)?;
+        outcome.map_err(|rejected| rejection(&rejected))
     }
 }
 
@@ -245,16 +268,6 @@ impl Store {
 #[expect(clippy::needless_pass_by_value, reason = "it is the result of a read, which nobody needs any more")]
 fn text(value: JsValue) -> Result<String, StoreError> {
     value.as_string().ok_or_else(|| StoreError::permanent("KV GET did not return a text"))
-}
-
-/// Reads, with one retry if the read fails, unless the failure is permanent or the isolate's
-/// budget of retries is used up.
-#[cfg(feature = "reads")]
-async fn retry_read(read: impl Fn() -> KvCall) -> Result<JsValue, StoreError> {
-    let read = retry::retry(&Backoff::READ, &Isolate::current().retry_budget, &Clock, async |left_ms| {
-        await_call_within(Duration::from_millis(left_ms), read(), StoreError::read_timeout).await
-    });
-    read.await.outcome.map_err(|(error, _)| error)
 }
 
 /// Returns metadata as JSON; `None` if there is none.
@@ -268,17 +281,7 @@ fn json(metadata: &JsValue) -> Result<Option<String>, StoreError> {
 
 #[cfg(feature = "writes")]
 async fn await_call(call: KvCall) -> Result<JsValue, StoreError> {
-    promise::settled(made(call)?).await.map_err(|rejected| rejection(&rejected))
-}
-
-/// Awaits a call, which fails with `late` if it takes longer than the deadline.
-async fn await_call_within(
-    deadline: Duration,
-    call: KvCall,
-    late: impl FnOnce() -> StoreError,
-) -> Result<JsValue, StoreError> {
-    let outcome = promise::settled_within(deadline, made(call)?).await.ok_or_else(late)?;
-    outcome.map_err(|rejected| rejection(&rejected))
+    settled(made(call)?).await.map_err(|rejected| rejection(&rejected))
 }
 
 fn made(call: KvCall) -> Result<js_sys::Promise, StoreError> {

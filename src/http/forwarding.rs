@@ -11,13 +11,13 @@ use http_semantics::fields::{Fields, HeaderEdits};
 use wasm_bindgen::prelude::*;
 use worker::web_sys::{Headers, Request, Response};
 
+use crate::http::request_context::RequestContext;
 #[cfg(feature = "cache")]
 use crate::http::response;
 use crate::http::stream;
-use crate::platform::meter::{Meter, Metered};
-use crate::platform::promise::settled;
+use crate::platform::meter::Metered;
 #[cfg(feature = "cache")]
-use crate::platform::promise::settled_within;
+use crate::platform::promise::Deadlines;
 
 #[wasm_bindgen(module = "/src/platform/glue/forwarding.js")]
 extern "C" {
@@ -31,9 +31,10 @@ extern "C" {
         method: &str,
         body: &JsValue,
         edits: &str,
-        timeout_ms: f64,
         keeps_coding: bool,
     ) -> Result<js_sys::Promise, JsValue>;
+    #[wasm_bindgen(js_name = discardLate)]
+    fn discard_late(response: &js_sys::Promise);
     fn head(response: &Response) -> String;
     #[wasm_bindgen(js_name = respond, catch)]
     fn respond_with(status: u16, lines: &str, edits: &str, body: &JsValue) -> Result<Response, JsValue>;
@@ -137,8 +138,12 @@ fn lines_of_response(edits: &HeaderEdits<'_>) -> String {
 /// Returns the body of a response, read to its end; `None` if that takes longer than the deadline.
 /// The error is what the runtime threw.
 #[cfg(feature = "cache")]
-pub(crate) async fn read_body(response: &Response, deadline: Duration) -> Result<Option<js_sys::ArrayBuffer>, JsValue> {
-    let body = settled_within(deadline, response.array_buffer()?).await.transpose()?;
+pub(crate) async fn read_body(
+    response: &Response,
+    deadlines: &Deadlines,
+    deadline: Duration,
+) -> Result<Option<js_sys::ArrayBuffer>, JsValue> {
+    let body = deadlines.settled_within(deadline, response.array_buffer()?).await.transpose()?;
     Ok(body.map(JsCast::unchecked_into))
 }
 
@@ -205,6 +210,8 @@ impl Fields for MessageFields<'_> {
 
 /// A request to another server. Redirects are not followed, but returned.
 pub(crate) struct UpstreamRequest<'a> {
+    /// The context of the request for which this one is sent.
+    pub(crate) context: &'a RequestContext,
     /// The request whose header fields are forwarded; `None` for a request that kv-edge makes
     /// itself.
     pub(crate) request: Option<&'a Request>,
@@ -214,8 +221,6 @@ pub(crate) struct UpstreamRequest<'a> {
     pub(crate) body: &'a JsValue,
     /// The changes to the header fields.
     pub(crate) edits: &'a HeaderEdits<'a>,
-    /// Counts the request.
-    pub(crate) meter: Meter,
 }
 
 impl UpstreamRequest<'_> {
@@ -241,11 +246,13 @@ impl UpstreamRequest<'_> {
     }
 
     async fn fetch(&self, url: &str, deadline: Duration, keeps_coding: bool) -> Result<Option<Response>, JsValue> {
-        let milliseconds = deadline.as_secs_f64() * 1000.0;
         let edits = self.edits.to_lines();
-        let response = send_to(url, self.request, self.method, self.body, &edits, milliseconds, keeps_coding)?;
-        self.meter.count(Metered::UpstreamCall);
-        let response = settled(response).await?;
-        Ok((!response.is_null()).then(|| response.unchecked_into()))
+        let response = send_to(url, self.request, self.method, self.body, &edits, keeps_coding)?;
+        self.context.meter().count(Metered::UpstreamCall);
+        let Some(settled) = self.context.deadlines().settled_within(deadline, response.clone()).await else {
+            discard_late(&response);
+            return Ok(None);
+        };
+        Ok(Some(settled?.unchecked_into()))
     }
 }

@@ -5,7 +5,6 @@ use wasm_bindgen::prelude::*;
 use worker::web_sys;
 
 use super::request_context::RequestContext;
-use crate::platform::promise::settled_within;
 
 #[wasm_bindgen(module = "/src/platform/glue/request.js")]
 extern "C" {
@@ -20,7 +19,7 @@ impl RequestContext {
     #[cfg(any(feature = "cache", feature = "storefronts", feature = "writes"))]
     pub(crate) async fn body_bytes(&self, length: u64) -> Result<js_sys::ArrayBuffer, RequestBodyError> {
         let reading = self.request().array_buffer().map_err(|_| RequestBodyError::Incomplete)?;
-        whole(reading, length).await.map(JsCast::unchecked_into)
+        self.whole(reading, length).await.map(JsCast::unchecked_into)
     }
 
     /// Reads a whole body of at most `bytes_max` bytes into WebAssembly, whether or not its length
@@ -35,14 +34,14 @@ impl RequestContext {
     #[cfg(feature = "json-api")]
     pub(crate) async fn body_up_to(&self, bytes_max: u32) -> Result<js_sys::ArrayBuffer, RequestBodyError> {
         let reading = bytes(self.request(), f64::from(bytes_max));
-        let body = whole(reading, u64::from(bytes_max)).await?;
+        let body = self.whole(reading, u64::from(bytes_max)).await?;
         if body.is_null() { Err(RequestBodyError::TooLong) } else { Ok(body.unchecked_into()) }
     }
-}
 
-/// Awaits the reading of a body of at most this many bytes, for as long as
-/// [`request_body::deadline`] allows.
-async fn whole(reading: js_sys::Promise, bytes: u64) -> Result<JsValue, RequestBodyError> {
-    let read = settled_within(request_body::deadline(bytes), reading).await;
-    read.ok_or(RequestBodyError::TimedOut)?.map_err(|_| RequestBodyError::Incomplete)
+    /// Awaits the reading of a body of at most this many bytes, for as long as
+    /// [`request_body::deadline`] allows.
+    async fn whole(&self, reading: js_sys::Promise, bytes: u64) -> Result<JsValue, RequestBodyError> {
+        let read = self.deadlines().settled_within(request_body::deadline(bytes), reading).await;
+        read.ok_or(RequestBodyError::TimedOut)?.map_err(|_| RequestBodyError::Incomplete)
+    }
 }

@@ -12,6 +12,8 @@ use crate::platform::bindings::Bindings;
 use crate::platform::env::RuntimeEnv;
 use crate::platform::log::RequestLog;
 use crate::platform::meter::Meter;
+#[cfg(any(feature = "forwarding", feature = "request-bodies"))]
+use crate::platform::promise::Deadlines;
 use crate::platform::vars::Vars;
 
 #[wasm_bindgen(module = "/src/platform/glue/request.js")]
@@ -93,6 +95,12 @@ impl RequestContext {
     #[cfg(feature = "background")]
     pub(crate) fn meter(&self) -> Meter {
         self.env.meter()
+    }
+
+    /// Returns the deadlines of the request.
+    #[cfg(any(feature = "forwarding", feature = "request-bodies"))]
+    pub(crate) fn deadlines(&self) -> &Deadlines {
+        self.env.deadlines()
     }
 
     /// Returns the vars, which are read once for each isolate.

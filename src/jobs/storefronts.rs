@@ -69,8 +69,8 @@ pub(crate) async fn handle(
         }
         BodyMode::Streamed => (context.body(), now_ms),
     };
-    let (request, meter) = (Some(context.request()), context.meter());
-    let sent = UpstreamRequest { request, method, body: &body, edits: &plan.edits, meter };
+    let request = Some(context.request());
+    let sent = UpstreamRequest { context, request, method, body: &body, edits: &plan.edits };
     let proxied = ProxiedRequest {
         context,
         target,

@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::*;
 use worker::web_sys::ReadableStream;
 
 use super::put::{PutOptions, PutValue};
-use super::{KvNamespace, Store, await_call_within};
+use super::{KvNamespace, Store};
 use crate::kv::READ_DEADLINE;
 
 #[wasm_bindgen(module = "/src/platform/glue/envelope.js")]
@@ -63,7 +63,7 @@ impl Store {
     pub(crate) async fn envelope(&self, key: &Key<'_>, small_max: Option<u32>) -> Result<Option<Envelope>, StoreError> {
         let small_max = small_max.map_or(f64::INFINITY, f64::from);
         let read = self.counted_read(Ok(read_envelope(&self.namespace, key.as_str(), small_max)));
-        let found = await_call_within(READ_DEADLINE, read, StoreError::read_timeout).await?;
+        let found = self.await_call_within(READ_DEADLINE, read, StoreError::read_timeout).await?;
         if found.is_null() {
             return Ok(None);
         }

@@ -3,7 +3,7 @@
 use kv_store::store_error::StoreError;
 use wasm_bindgen::prelude::*;
 
-use super::{KvNamespace, READ_DEADLINE, Store, await_call_within, json};
+use super::{KvNamespace, READ_DEADLINE, Store, json};
 use crate::platform::meter::Metered;
 
 #[wasm_bindgen]
@@ -52,7 +52,7 @@ impl Store {
         options.set_prefix(prefix);
         for _ in 0..pages_max {
             let list = self.counted(Metered::List, self.namespace.list(&options));
-            let page = await_call_within(READ_DEADLINE, list, StoreError::list_timeout).await?;
+            let page = self.await_call_within(READ_DEADLINE, list, StoreError::list_timeout).await?;
             let page: ListPage = page.unchecked_into();
             for key in page.keys().iter() {
                 let of_key = json(&key.unchecked_into::<ListedKey>().metadata())?;

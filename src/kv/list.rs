@@ -7,7 +7,7 @@ use kv_store::limits::Key;
 use kv_store::store_error::StoreError;
 use wasm_bindgen::prelude::*;
 
-use super::{KvNamespace, READ_DEADLINE, Store, await_call_within};
+use super::{KvNamespace, READ_DEADLINE, Store};
 use crate::platform::meter::Metered;
 
 #[wasm_bindgen(module = "/src/platform/glue/kv_api.js")]
@@ -53,7 +53,7 @@ impl Store {
     ) -> Result<KeyPage, StoreError> {
         let list = list_keys(&self.namespace, prefix, limit, cursor, prefix_length);
         let list = self.counted(Metered::List, Ok(list));
-        let page = await_call_within(READ_DEADLINE, list, StoreError::list_timeout).await?;
+        let page = self.await_call_within(READ_DEADLINE, list, StoreError::list_timeout).await?;
         let page: js_sys::Array = page.unchecked_into();
         // A page has at most 1000 keys.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -73,7 +73,7 @@ impl Store {
     ) -> Result<(Vec<String>, Option<String>), StoreError> {
         let list = key_names_of(&self.namespace, prefix, limit, cursor);
         let list = self.counted(Metered::List, Ok(list));
-        let page = await_call_within(READ_DEADLINE, list, StoreError::list_timeout).await?;
+        let page = self.await_call_within(READ_DEADLINE, list, StoreError::list_timeout).await?;
         let page: js_sys::Array = page.unchecked_into();
         let names = page.iter().skip(1).map(|name| name.as_string().expect("the glue returns texts"));
         Ok((names.collect(), page.get(0).as_string()))
@@ -84,7 +84,7 @@ impl Store {
     pub(crate) async fn expiration_of(&self, key: &Key<'_>) -> Result<Option<u64>, StoreError> {
         let list = expiration_of(&self.namespace, key.as_str());
         let list = self.counted(Metered::List, Ok(list));
-        let expiration = await_call_within(EXPIRATION_DEADLINE, list, StoreError::list_timeout).await?;
+        let expiration = self.await_call_within(EXPIRATION_DEADLINE, list, StoreError::list_timeout).await?;
         // Whole seconds since 1970.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let seconds = |number| number as u64;

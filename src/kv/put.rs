@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::*;
 
 #[cfg(feature = "writes")]
 use super::await_call;
-use super::{KvCall, KvNamespace, Store, await_call_within};
+use super::{KvCall, KvNamespace, Store};
 use crate::isolate::Isolate;
 use crate::platform::clock::Clock;
 use crate::platform::meter::Metered;
@@ -129,7 +129,7 @@ impl Store {
         options: Option<&PutOptions>,
     ) -> Result<(), StoreError> {
         let put = self.call_put(key, value, options);
-        await_call_within(deadline, put, StoreError::put_timeout).await.map(|_| ())
+        self.await_call_within(deadline, put, StoreError::put_timeout).await.map(|_| ())
     }
 
     /// Puts a value, with retries as the policy and the isolate's budget allow. `note` gets each

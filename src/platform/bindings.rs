@@ -22,16 +22,18 @@ use crate::kv::{KvNamespace, Store};
 use crate::platform::durable_objects::{DurableObjectNamespace, DurableObjects};
 use crate::platform::env::RuntimeEnv;
 use crate::platform::meter::Meter;
+use crate::platform::promise::Deadlines;
 
-/// The bindings for one route or object, whose meter counts the calls made through them.
+/// The bindings for one request or object, whose meter counts the calls made through them.
 pub(crate) struct Bindings {
     env: RuntimeEnv,
     meter: Meter,
+    deadlines: Deadlines,
 }
 
 impl Bindings {
     pub(crate) fn new(env: RuntimeEnv, meter: Meter) -> Self {
-        Self { env, meter }
+        Self { env, meter, deadlines: Deadlines::default() }
     }
 
     /// Returns the meter that counts the calls.
@@ -39,8 +41,14 @@ impl Bindings {
         self.meter
     }
 
+    /// Returns the deadlines of the request or object.
+    #[cfg(any(feature = "forwarding", feature = "request-bodies"))]
+    pub(crate) fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
+    }
+
     fn store(&self, namespace: KvNamespace) -> Store {
-        Store::new(namespace, self.meter)
+        Store::new(namespace, self.meter, self.deadlines.clone())
     }
 
     #[cfg(feature = "durable-objects")]

@@ -1,5 +1,5 @@
 //! Deadlines for work of several steps, such as a call of a Durable Object. That of one promise is
-//! in `promise.rs`, and that of a request to an upstream in `glue/forwarding.js`.
+//! in `promise.rs`.
 
 use std::future::Future;
 use std::pin::pin;

@@ -7,7 +7,7 @@ use wasm_bindgen::prelude::*;
 use worker::web_sys::Request;
 
 use crate::platform::js_error::message_of;
-use crate::platform::promise::settled_within;
+use crate::platform::promise::Deadlines;
 
 #[wasm_bindgen(module = "/src/platform/glue/own_worker.js")]
 extern "C" {
@@ -26,12 +26,13 @@ pub(crate) fn send(
     request: &Request,
     field_names: &str,
     body: &str,
+    deadlines: Deadlines,
     deadline: Duration,
 ) -> impl Future<Output = Result<(u16, String), String>> + use<> {
     let sent = send_to_self(request, field_names, body);
     async move {
         let sent = sent.map_err(|thrown| message_of(&thrown))?;
-        let reply = settled_within(deadline, sent).await.ok_or("no response in time")?;
+        let reply = deadlines.settled_within(deadline, sent).await.ok_or("no response in time")?;
         let reply: js_sys::Array = reply.map_err(|thrown: JsValue| message_of(&thrown))?.unchecked_into();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Of three digits.
         let status = reply.get(0).as_f64().expect("the glue returns a status") as u16;

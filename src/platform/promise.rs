@@ -2,9 +2,9 @@
 //!
 //! `JsFuture` makes two functions of WebAssembly for each promise, and `worker::Delay` another one
 //! for a deadline: fourteen calls between WebAssembly and JavaScript. Here one function serves
-//! all promises, and a promise takes two calls.
+//! all promises, and a promise takes two calls. One timer serves all deadlines of a request.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -15,7 +15,14 @@ use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen(module = "/src/platform/glue/promise.js")]
 extern "C" {
-    fn watch(promise: &Promise, id: usize, settle: &Settle, timeout_ms: Option<f64>);
+    fn watch(promise: &Promise, id: usize, settle: &Settle);
+
+    #[wasm_bindgen(js_name = Deadlines)]
+    type RuntimeDeadlines;
+    #[wasm_bindgen(constructor, js_class = "Deadlines")]
+    fn new() -> RuntimeDeadlines;
+    #[wasm_bindgen(method, js_class = "Deadlines", js_name = watch)]
+    fn watch_within(this: &RuntimeDeadlines, promise: &Promise, id: usize, settle: &Settle, timeout_ms: f64);
 }
 
 /// Called by JavaScript once for each promise: with its id, how it settled, its value or error.
@@ -44,22 +51,31 @@ thread_local! {
 }
 
 /// Returns what the promise resolves to; the error is what it was rejected with.
-#[cfg(any(feature = "durable-objects", feature = "forwarding"))]
+#[cfg(any(feature = "cache", feature = "durable-objects"))]
 pub(crate) async fn settled(promise: Promise) -> Result<JsValue, JsValue> {
     #[expect(clippy::expect_used, reason = "`watch` sets no timer")]
-    outcome_of(&promise, None).await.expect("a promise without a deadline is never late")
+    outcome(|id, settle| watch(&promise, id, settle)).await.expect("a promise without a deadline is never late")
 }
 
-/// Returns what the promise resolves to, or `None` if it takes longer than the deadline. What it
-/// waits for goes on; the runtime aborts its fetches when the request ends.
-pub(crate) async fn settled_within(deadline: Duration, promise: Promise) -> Settlement {
-    outcome_of(&promise, Some(deadline.as_secs_f64() * 1000.0)).await
+/// The deadlines of one request, or of one Durable Object.
+#[derive(Clone, Default)]
+pub(crate) struct Deadlines(Rc<OnceCell<RuntimeDeadlines>>);
+
+impl Deadlines {
+    /// Returns what the promise resolves to, or `None` if it takes longer than the deadline. What
+    /// it waits for goes on; the runtime aborts its fetches when the request ends.
+    pub(crate) async fn settled_within(&self, deadline: Duration, promise: Promise) -> Settlement {
+        let timeout_ms = deadline.as_secs_f64() * 1000.0;
+        let deadlines = self.0.get_or_init(RuntimeDeadlines::new);
+        outcome(|id, settle| deadlines.watch_within(&promise, id, settle, timeout_ms)).await
+    }
 }
 
-fn outcome_of(promise: &Promise, timeout_ms: Option<f64>) -> impl Future<Output = Settlement> + use<> {
+/// Resolves to the outcome of a promise that `watch` watches.
+fn outcome(watch: impl FnOnce(usize, &Settle)) -> impl Future<Output = Settlement> {
     let watched = Rc::new(RefCell::new(Watched::default()));
     let id = WATCHED.with_borrow_mut(|promises| promises.add(Rc::clone(&watched)));
-    SETTLE.with(|settle| watch(promise, id, settle, timeout_ms));
+    SETTLE.with(|settle| watch(id, settle));
     poll_fn(move |context: &mut Context<'_>| {
         let mut watched = watched.borrow_mut();
         if let Some(outcome) = watched.outcome.take() {

@@ -226,7 +226,8 @@ impl ExchangeRunner {
         let has_body = !body.is_null() && !body.is_undefined();
         let timeout = self.context.vars().upstream_timeout.of_request(has_body);
         let forwarded = (!self.names.is_empty()).then(|| self.context.request());
-        let sent = UpstreamRequest { request: forwarded, method, body: &body, edits, meter: self.context.meter() };
+        let context = &self.context;
+        let sent = UpstreamRequest { context, request: forwarded, method, body: &body, edits };
         let response = sent.send_encoded(url.as_str(), timeout).await;
         let received_ms = Clock.now_ms();
         // An upstream that does not respond costs every client the deadline; one that refuses
@@ -266,7 +267,7 @@ impl ExchangeRunner {
         let response =
             received.response.as_ref().ok_or_else(|| CacheError::Upstream("no response to read".to_owned()))?;
         let timeout = self.context.vars().upstream_timeout.of_request(false);
-        let body = forwarding::read_body(response, timeout).await;
+        let body = forwarding::read_body(response, self.context.deadlines(), timeout).await;
         let body = body.map_err(|thrown| CacheError::Upstream(message_of(&thrown)))?.ok_or(CacheError::Timeout)?;
         if u64::from(body.byte_length()) == length {
             Ok(body)
@@ -314,7 +315,7 @@ impl ExchangeRunner {
             ResponseSource::Upstream { .. } => passed_on.map_or(JsValue::NULL, |(_, body)| body),
         };
         let timeout = self.context.vars().upstream_timeout.of_request(false);
-        let text = PageText::of_html(&page_body::read_text(&body, fields, timeout).await?);
+        let text = PageText::of_html(&page_body::read_text(&body, fields, self.context.deadlines(), timeout).await?);
         #[allow(clippy::cast_precision_loss)] // A date.
         let updated = js_sys::Date::new(&JsValue::from_f64(times.received_ms as f64));
         let json = PageView::new(text, updated.to_iso_string().into()).to_json();

@@ -12,7 +12,7 @@ use worker::web_sys::ReadableStream;
 
 use crate::http::stream;
 use crate::platform::js_error::message_of;
-use crate::platform::promise::settled_within;
+use crate::platform::promise::Deadlines;
 
 #[wasm_bindgen(module = "/src/platform/glue/page_body.js")]
 extern "C" {
@@ -32,7 +32,12 @@ extern "C" {
 /// body has more than [`PAGE_BYTES_MAX`] bytes, with its content codings or without,
 /// [`CacheError::Timeout`] if reading takes longer than `timeout`, and [`CacheError::Upstream`] if
 /// the body breaks off or is not encoded as its content codings say.
-pub(super) async fn read_text(body: &JsValue, fields: &HeaderSection, timeout: Duration) -> Result<String, CacheError> {
+pub(super) async fn read_text(
+    body: &JsValue,
+    fields: &HeaderSection,
+    deadlines: &Deadlines,
+    timeout: Duration,
+) -> Result<String, CacheError> {
     if body.is_null() {
         return Ok(String::new());
     }
@@ -44,7 +49,7 @@ pub(super) async fn read_text(body: &JsValue, fields: &HeaderSection, timeout: D
             let codings = codings.into_iter().map(PageCoding::name).collect::<Vec<_>>().join(",");
             let length = fields.get("content-length").unwrap_or_default();
             let reading = read_page(body, &codings, length.trim(), PAGE_BYTES_MAX);
-            let bytes = settled_within(timeout, reading).await.ok_or(CacheError::Timeout)?;
+            let bytes = deadlines.settled_within(timeout, reading).await.ok_or(CacheError::Timeout)?;
             let bytes = bytes.map_err(|thrown| CacheError::Upstream(message_of(&thrown)))?;
             bytes.dyn_into().map_err(|_| CacheError::TooLong)?
         }

@@ -241,7 +241,15 @@ async fn change_by_calls(context: &RequestContext, items: Vec<BulkItem<'_>>) -> 
     while !parts.is_empty() {
         let calls = parts.iter().map(|part| {
             // The body of a call is made when its turn comes, and passed on at once.
-            let send = || own_worker::send(context.request(), CREDENTIAL_FIELDS, &batch.body(part), CALL_TIMEOUT);
+            let send = || {
+                own_worker::send(
+                    context.request(),
+                    CREDENTIAL_FIELDS,
+                    &batch.body(part),
+                    context.deadlines().clone(),
+                    CALL_TIMEOUT,
+                )
+            };
             let call = (Clock.now_ms() < end_ms).then(send);
             async { call.ok_or(NO_TIME)?.await }
         });

@@ -74,24 +74,21 @@ function edit(headers, edits) {
 
 /**
  * Sends a request to a URL with the header fields of `request`, if there is one, as `edits` change
- * them, and this body, if any. Redirects are not followed. Resolves to the response, or to `null`
- * if none has begun after `timeoutMs`; the fetch then goes on, and the body of a late response is
- * cancelled. The response's body keeps its content coding if `keepsCoding`.
+ * them, and this body, if any. Redirects are not followed. Resolves to the response. Its body
+ * keeps its content coding if `keepsCoding`.
  */
-export function send(url, request, method, body, edits, timeoutMs, keepsCoding) {
+export function send(url, request, method, body, edits, keepsCoding) {
   const headers = new Headers(request?.headers);
   edit(headers, edits);
-  const init = { method, headers, body, redirect: "manual", encodeResponseBody: keepsCoding ? "manual" : undefined };
-  return new Promise((resolve, reject) => {
-    let late = false;
-    // The runtime drops the timer when the client's request ends. Clearing it earlier costs more
-    // than it saves.
-    setTimeout(() => {
-      late = true;
-      resolve(null);
-    }, timeoutMs);
-    fetch(url, init).then((response) => (late ? response.body?.cancel().catch(() => {}) : resolve(response)), reject);
-  });
+  return fetch(url, { method, headers, body, redirect: "manual", encodeResponseBody: keepsCoding ? "manual" : undefined });
+}
+
+/**
+ * Cancels the body of a response that comes too late, if it comes: the fetch goes on. `response`
+ * is what `send` returned.
+ */
+export function discardLate(response) {
+  response.then(({ body }) => body?.cancel()).catch(() => {});
 }
 
 /**
