@@ -45,7 +45,7 @@ await once(server, "listening");
 
 /**
  * Runs the tool and returns `{ seconds, peakMib, json }`. The peak of its memory is read from
- * /proc; where there is none, it is 0.
+ * /proc; without it, the peak is 0.
  */
 async function run(args) {
   const started = performance.now();

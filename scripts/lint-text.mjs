@@ -34,7 +34,7 @@ export function lintText() {
   const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { cwd: ROOT, encoding: "utf8" }).trim().split("\n");
   const sources = files.filter((file) => /\.(rs|mjs|jsx?)$/.test(file));
   const settings = files.filter((file) => file.endsWith(".toml"));
-  const faults = [...[...sources, ...settings].flatMap(longComments), ...pages().filter(isHandwritten).flatMap(longProse)];
+  const faults = [...[...sources, ...settings].flatMap(longComments), ...pages().flatMap(longProse)];
   const production = sources.filter((file) => file.endsWith(".rs") && !IN_TESTS.test(file));
   faults.push(...repeatedTypes(production));
   const modules = [...production, ...sources.filter((file) => !file.endsWith(".rs"))];
@@ -53,9 +53,6 @@ function longComments(file) {
     return [`${file}:${index + 1}: the comment ends at column ${columnsOf(line)}; ${COLUMNS} at most.`];
   });
 }
-
-/** Returns false for the one page that is generated. */
-const isHandwritten = (page) => page !== "docs/errors.md";
 
 /** A table's row cannot be broken, nor can a line with a long link. */
 function longProse(page) {

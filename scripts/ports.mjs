@@ -74,8 +74,9 @@ export function canConnect(port, host = "127.0.0.1") {
 }
 
 /**
- * Returns a port that is free, below 30,000. Systems choose ports above 32,767 for who asks for
- * any, so they give this one to nobody while a server that had it stops and starts again.
+ * Returns a port that is free, below 30,000. A system chooses ports above 32,767 for a program
+ * that asks for any, so it gives this one to nobody while a server that had it stops and starts
+ * again.
  */
 export async function freePort() {
   for (;;) {

@@ -187,7 +187,7 @@ describe("import", () => {
     const run = (input, line, problem) => tool.fail(["import", "-", ...target.name], 1, `stdin line ${line}: ${problem}`, { input });
     await run(`${lines([a, b])}{"key":"c"}`, 3, "missing field `value`");
     await run(lines([a, b, a]), 3, `the key ${JSON.stringify(a.key)} occurs twice`);
-    await run(lines([a, { ...b, metadata: "m".repeat(1023) }]), 2, `${JSON.stringify(b.key)}: the metadata have 1025 bytes`);
+    await run(lines([a, { ...b, metadata: "m".repeat(1023) }]), 2, `${JSON.stringify(b.key)}: the metadata has 1025 bytes`);
     await run(lines([a, b]).slice(0, -3), 2, "the pair is cut off");
     await target.assertHas([]);
   });

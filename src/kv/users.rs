@@ -46,7 +46,7 @@ impl UserConfig {
 
 /// Returns the user's configuration: their own record, or else the one in the snapshot. Without a
 /// valid one, `source` says whether there is none, or one may be there that cannot be read; the
-/// log says why. An id whose key has the flags or the snapshot has no record.
+/// log says why. An id whose key is that of the flags or the snapshot has no record.
 ///
 /// # Errors
 /// [`KeyError`] if the id cannot be in a key of Workers KV.

@@ -64,7 +64,7 @@ test("text that is not JSON is not saved as JSON, and its place is marked", asyn
   await type(page, "{", "Metadata");
   await type(page, '{"on": true}');
   await save(page);
-  await said(page, "The metadata are not JSON");
+  await said(page, "The metadata is not JSON");
   await button(page, "Discard changes").click();
   assert.deepEqual(await lines(page), ["{", '  "on": false', "}"]);
   assertClean();

@@ -221,5 +221,5 @@ export const lengthProblem = (length) =>
 /** Returns what is wrong with metadata, or `null`. */
 export function metadataProblem(metadata) {
   const length = metadata === null ? 0 : bytesOf(JSON.stringify(metadata));
-  return length > METADATA_BYTES_MAX ? `The metadata have ${length} bytes of JSON; Workers KV accepts ${METADATA_BYTES_MAX} at most.` : null;
+  return length > METADATA_BYTES_MAX ? `The metadata has ${length} bytes of JSON; Workers KV accepts ${METADATA_BYTES_MAX} at most.` : null;
 }

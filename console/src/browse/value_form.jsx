@@ -186,7 +186,7 @@ function ValueForm({
       if (fault) return { problem: `The value is not JSON: ${fault}. If it is meant as text, choose Text.` };
     }
     const metadataFault = metadataText.trim() !== "" && jsonFault(metadataText);
-    if (metadataFault) return { problem: `The metadata are not JSON: ${metadataFault}.` };
+    if (metadataFault) return { problem: `The metadata is not JSON: ${metadataFault}.` };
     const metadata = metadataText.trim() === "" ? null : JSON.parse(metadataText);
     const bytes = bytesNow();
     const tooLong = metadataProblem(metadata) ?? lengthProblem(bytes.length);
@@ -446,7 +446,7 @@ function ConflictDialog({ mine, theirs, isNew, onTheirs, onMine, onClose }) {
           ? "It was there when you opened it. It was deleted since, or it has expired."
           : isNew
             ? "Your value would replace what is stored."
-            : "Value or metadata are not what they were when you opened it. Your change would replace them."}
+            : "The value or the metadata is not what it was when you opened it. Your change would replace them."}
       </p>
       {theirs !== null && (
         <div class="compare">

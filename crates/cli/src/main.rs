@@ -3,6 +3,12 @@
 //! `feature-flags`, `tenant-router`) decide what is valid, so a tool and a Worker of the same
 //! version cannot disagree.
 //!
+//! ```text
+//! command line ──> a group's module ──> the crate of its subject: is it valid, what is written
+//!                        │
+//!                        └────────────> api: the calls of KV, with retries, within the rate limit
+//! ```
+//!
 //! There is one module per group of commands:
 //!
 //! - [`assets`]: releases of static files (`push`, `list`, `rollback`, `gc`).
@@ -17,9 +23,8 @@
 //!
 //! The other modules are what the groups share: [`api`] is the client of the KV REST API,
 //! [`progress`] writes to stderr, [`validation_report`] prints what `validate` found,
-//! [`input_file`] reads files and standard input, [`temporary_file`] names the folder that is
-//! full, [`clock`] is the time, and [`duration`] and
-//! [`number`] parse arguments.
+//! [`input_file`] reads files and standard input, [`temporary_file`] makes temporary files,
+//! [`clock`] reads the time, and [`duration`] and [`number`] parse arguments.
 //!
 //! The exit code of a command that checks is 0 if everything is valid, 1 if it found faults, and 2
 //! if it could not check: a mistake in the command line, a file that cannot be read. The exit code
@@ -72,7 +77,7 @@ Examples:
 /// people copy.
 const HELP_COLUMNS: usize = 140;
 
-/// Checks and uploads what goes into the KV namespaces of kv-edge
+/// Fills, checks, copies and empties the KV namespaces of kv-edge
 #[derive(Debug, Parser)]
 #[command(name = "kv-edge", version, after_help = EXAMPLES, arg_required_else_help = true, term_width = HELP_COLUMNS)]
 struct CommandLine {

@@ -81,6 +81,15 @@ impl HttpError for ConfigError {
 
 /// Returns true if the key belongs to no user: it holds the definitions of the flags or the
 /// snapshot, whose key is `snapshot`.
+///
+/// # Examples
+///
+/// ```
+/// use feature_flags::config::is_reserved;
+///
+/// assert!(is_reserved("flags", None) && is_reserved("all-users", Some("all-users")));
+/// assert!(!is_reserved("user-id-abc", Some("all-users")));
+/// ```
 #[must_use]
 pub fn is_reserved(key: &str, snapshot: Option<&str>) -> bool {
     key == flags::KEY.as_str() || snapshot == Some(key)

@@ -239,7 +239,7 @@ impl<B: StoredBody> Exchange<B> {
     /// Returns the exchange that refreshes the response under this key in the background. It asks
     /// the upstream even if a fresh response is stored, with a condition if possible. Its request
     /// has the client's header fields without `Authorization`: the stored response is for
-    /// everybody, and so must the one be that replaces it.
+    /// everybody, and so must be the one that replaces it.
     #[must_use]
     pub fn refresh(&self, key: Key<'static>, fields: &impl Fields) -> Self {
         let (refreshed_key, view) = (Some(key), self.view);

@@ -46,6 +46,15 @@ const BYTES_PER_SECOND: u64 = 64 * 1024;
 /// Returns how long a body of this many bytes may take: 20 seconds, and one more for each 64 KiB.
 /// A slower one gets 408 (RFC 9110 §15.5.9). For a body of unknown length, `bytes` is
 /// the most that the route allows.
+///
+/// # Examples
+///
+/// ```
+/// use http_semantics::request_body::deadline;
+///
+/// // 25 MiB, the longest value of Workers KV, at 64 KiB a second.
+/// assert_eq!(deadline(25 * 1024 * 1024).as_secs(), 20 + 400);
+/// ```
 #[must_use]
 pub const fn deadline(bytes: u64) -> Duration {
     Duration::from_secs(LEAST_SECONDS + bytes / BYTES_PER_SECOND)

@@ -32,7 +32,7 @@ pub struct PendingLookup {
 
 #[derive(Debug)]
 enum LookupEntry<T> {
-    /// Lookups are under way, which have this id.
+    /// Lookups with this id are under way.
     Pending(u64),
     Found {
         value: T,

@@ -13,12 +13,12 @@ type ErrorRow = (ErrorResponse, &'static str);
 const HEAD: &str = "\
 # Errors
 
-The responses of the Worker to requests that it cannot fulfil. Values in the sentences, such as `tea` or
-513, are examples.
+The responses of the Worker to requests that it cannot fulfil. Values in the sentences, such as
+`tea` or 513, are examples.
 
-A client that names `application/json` or `application/problem+json` in `Accept` gets problem details
-([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)) with the status, its phrase as `title`, the
-code and the sentence as `detail`. So does every client of `/writes/…`, `/ofrep/…`,
+A client that names `application/json` or `application/problem+json` in `Accept` gets problem
+details ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)) with the status, its phrase as `title`,
+the code and the sentence as `detail`. So does every client of `/writes/…`, `/ofrep/…`,
 `/console/api/…`, `/metrics`, `POST /cache/purge` and `POST /config`. `/client/v4/…` has the
 envelope of its own API. Everybody else gets the sentence alone. The code of a problem stays the
 same between releases; sentences may change. A 5xx carries `X-Request-Id`, which names the line in
@@ -29,10 +29,10 @@ the log that says what happened.
 const FLAGS: &str = "
 ## Flags
 
-`POST /ofrep/v1/evaluate/flags` and `…/{key}` respond in the form of the OpenFeature Remote Evaluation
-Protocol: the code is `errorCode`, the sentence `errorDetails`. If one flag of several cannot be
-evaluated, its entry in the list has both. A method that is not allowed and a fault of the service get
-problem details.
+`POST /ofrep/v1/evaluate/flags` and `…/{key}` respond in the form of the OpenFeature Remote
+Evaluation Protocol: the code is `errorCode`, the sentence `errorDetails`. If one flag of several
+cannot be evaluated, its entry in the list has both. A method that is not allowed and a fault of the
+service get problem details.
 
 ";
 
@@ -41,8 +41,8 @@ const KV_API: &str = "
 
 `/client/v4/…` responds in the envelope of Cloudflare's API: `errors[0].code` is the number,
 `errors[0].message` the sentence. The numbers are those of Cloudflare if they are known. Errors of
-the first table, such as those of a request's body and of Workers KV, keep their sentence. Their number
-is 10012 for 400, 408 and 411, 10022 for 413, 10429 for 429, and 10001 for any other status.
+the first table, such as those of a request's body and of Workers KV, keep their sentence. Their
+number is 10012 for 400, 408 and 411, 10022 for 413, 10429 for 429, and 10001 for any other status.
 
 ";
 

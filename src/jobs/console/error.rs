@@ -102,7 +102,7 @@ impl HttpError for ConsoleError {
             Self::FlagNotFound => Self::FlagNotFound, "The definitions that the console tries out have no such flag.";
             Self::InvalidParameter(_) => Self::InvalidParameter("\"url\" is missing".to_owned()), "The query of a call of the console lacks a parameter, or has an unknown one.";
             Self::ReleasesTooLong(_) => Self::ReleasesTooLong(16_777_216), "The releases that the console compares have too many files.";
-            Self::NamespaceNotFound => Self::NamespaceNotFound, "The namespace that the console reads does not exist, or does no longer.";
+            Self::NamespaceNotFound => Self::NamespaceNotFound, "The namespace that the console reads does not exist, or no longer exists.";
             Self::OutOfScope => Self::OutOfScope, "The token's scope does not contain what the call reads or changes.";
             Self::ReadOnly(_) => Self::ReadOnly("assets".to_owned()), "`KV_API_WRITABLE` does not list the namespace.";
         }

@@ -12,7 +12,7 @@ pub(super) enum PairError {
     Key(#[from] KeyError),
     #[error("the value has {0} bytes; Workers KV accepts 26,214,400 (25 MiB) at most")]
     ValueTooLong(usize),
-    #[error("the metadata have {0} bytes of JSON; Workers KV accepts 1024 at most")]
+    #[error("the metadata has {0} bytes of JSON; Workers KV accepts 1024 at most")]
     MetadataTooLong(usize),
     #[error("it expires {0} seconds after it is written; Workers KV accepts 60 at least")]
     ExpiresTooSoon(u32),

@@ -78,7 +78,7 @@ impl HttpError for NotWritten {
             Self::TimedOut { .. } => Self::TimedOut { version: 7 },
                 "Workers KV has not accepted the value within `timeoutMs`. It is stored, and will reach Workers KV.";
             Self::Refused { .. } => Self::Refused { version: 7, cause: "KV PUT failed: 400 Bad Request".to_owned() },
-                "Workers KV refuses the value, for a quota that is used up for one. It is stored, and tried again.";
+                "Workers KV refuses the value, for example because a quota is used up. It is stored, and tried again.";
         }
     }
 }
