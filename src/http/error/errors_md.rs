@@ -17,8 +17,8 @@ The responses of the Worker to requests that it cannot fulfil. Values in the sen
 `tea` or 513, are examples.
 
 A client that names `application/json` or `application/problem+json` in `Accept` gets problem
-details ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)) with the status, its phrase as `title`,
-the code and the sentence as `detail`. So does every client of `/writes/…`, `/ofrep/…`,
+details ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)) with the status, its phrase as
+`title`, the code and the sentence as `detail`. So does every client of `/writes/…`, `/ofrep/…`,
 `/console/api/…`, `/metrics`, `POST /cache/purge` and `POST /config`. `/client/v4/…` has the
 envelope of its own API. Everybody else gets the sentence alone. The code of a problem stays the
 same between releases; sentences may change. A 5xx carries `X-Request-Id`, which names the line in
@@ -31,8 +31,8 @@ const FLAGS: &str = "
 
 `POST /ofrep/v1/evaluate/flags` and `…/{key}` respond in the form of the OpenFeature Remote
 Evaluation Protocol: the code is `errorCode`, the sentence `errorDetails`. If one flag of several
-cannot be evaluated, its entry in the list has both. A method that is not allowed and a fault of the
-service get problem details.
+cannot be evaluated, its entry in the list has both. A method that is not allowed and a fault of
+the service get problem details.
 
 ";
 
