@@ -4,19 +4,30 @@ import { test } from "node:test";
 import { randomNumbers } from "../bench/statistics.mjs";
 import { Deadlines } from "../src/platform/glue/promise.js";
 
-/** Lets Rust's promises have deadlines in virtual time. `mock` is that of a test. */
-function virtualTime(mock) {
+/**
+ * Lets Rust's promises have deadlines in virtual time: those of a request, or of an object. `mock`
+ * is that of a test.
+ */
+function virtualTime(mock, { isOfObject = false } = {}) {
   let clockMs = 0;
   let elapsedMs = 0;
   let timers = [];
   const settled = [];
-  const deadlines = new Deadlines();
+  const deadlines = new Deadlines(isOfObject);
   mock.method(performance, "now", () => clockMs);
-  const setTimer = mock.method(globalThis, "setTimeout", (call, milliseconds) => timers.push({ call, at: elapsedMs + milliseconds }));
+  const setTimer = mock.method(globalThis, "setTimeout", (call, milliseconds) => {
+    const timer = { call, at: elapsedMs + milliseconds };
+    timers.push(timer);
+    return timer;
+  });
+  mock.method(globalThis, "clearTimeout", (timer) => {
+    timers = timers.filter((other) => other !== timer);
+  });
   return {
     /** `[id, how, value, time]` of each call of `settle`. */
     settled,
     timersSet: () => setTimer.mock.callCount(),
+    pendingTimers: () => timers.length,
     setClock: (milliseconds) => {
       clockMs = milliseconds;
     },
@@ -61,11 +72,26 @@ test("one timer serves all deadlines that are not earlier than its own", async (
   assert.equal(time.timersSet(), 1);
 });
 
-test("of 200 random requests, each promise is reported when it settles, or at its own deadline", async ({ mock }) => {
+test("an object has no timer once nothing waits: it would stay in memory for it", async ({ mock }) => {
+  const time = virtualTime(mock, { isOfObject: true });
+  const { promise, resolve } = Promise.withResolvers();
+  time.watch(0, promise, 50);
+  time.watch(1, Promise.resolve(), 20);
+  await time.advance(1);
+  assert.equal(time.pendingTimers(), 1);
+  resolve();
+  await microtasks();
+  assert.equal(time.pendingTimers(), 0);
+  time.watch(2, never, 10);
+  await time.advance(20);
+  assert.deepEqual([time.settled.at(-1), time.pendingTimers()], [[2, LATE, undefined, 11], 0]);
+});
+
+test("of 200 random requests and objects, each promise is reported when it settles, or at its own deadline", async ({ mock }) => {
   const random = randomNumbers(7);
   const below = (most) => Math.floor(random() * most);
   for (let request = 0; request < 200; request += 1) {
-    const time = virtualTime(mock);
+    const time = virtualTime(mock, { isOfObject: request % 2 === 1 });
     const waits = Array.from({ length: 6 }, (_, id) => ({ id, from: below(40), timeoutMs: 1 + below(40), takesMs: below(60), ...Promise.withResolvers() }));
     for (let now = 0; now < 120; now += 1) {
       for (const { id, from, timeoutMs, takesMs, promise, resolve } of waits) {

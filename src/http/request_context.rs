@@ -46,7 +46,7 @@ impl RequestContext {
     ) -> Self {
         let request = Rc::new(request);
         let log = RequestLog::new(&request, route);
-        let env = Bindings::new(env, Meter::of_route(&vars, route));
+        let env = Bindings::of_request(env, Meter::of_route(&vars, route));
         Self { request, method, env, vars, ctx, log }
     }
 

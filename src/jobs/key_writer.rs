@@ -68,7 +68,7 @@ impl KeyWriter {
         let meter = Meter::of_object(&env, NAME);
         Self(Rc::new(WriterObject {
             storage,
-            env: Bindings::new(env, meter),
+            env: Bindings::of_object(env, meter),
             state: RefCell::new(None),
             alarm: Cell::new(AlarmState::Unknown),
             pending: RefCell::default(),

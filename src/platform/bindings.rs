@@ -32,8 +32,15 @@ pub(crate) struct Bindings {
 }
 
 impl Bindings {
-    pub(crate) fn new(env: RuntimeEnv, meter: Meter) -> Self {
-        Self { env, meter, deadlines: Deadlines::default() }
+    /// Returns the bindings for a request.
+    pub(crate) fn of_request(env: RuntimeEnv, meter: Meter) -> Self {
+        Self { env, meter, deadlines: Deadlines::of_request() }
+    }
+
+    /// Returns the bindings for a Durable Object.
+    #[cfg(feature = "durable-objects")]
+    pub(crate) fn of_object(env: RuntimeEnv, meter: Meter) -> Self {
+        Self { env, meter, deadlines: Deadlines::of_object() }
     }
 
     /// Returns the meter that counts the calls.

@@ -20,7 +20,7 @@ extern "C" {
     #[wasm_bindgen(js_name = Deadlines)]
     type RuntimeDeadlines;
     #[wasm_bindgen(constructor, js_class = "Deadlines")]
-    fn new() -> RuntimeDeadlines;
+    fn new(is_of_object: bool) -> RuntimeDeadlines;
     #[wasm_bindgen(method, js_class = "Deadlines", js_name = watch)]
     fn watch_within(this: &RuntimeDeadlines, promise: &Promise, id: usize, settle: &Settle, timeout_ms: f64);
 }
@@ -58,15 +58,30 @@ pub(crate) async fn settled(promise: Promise) -> Result<JsValue, JsValue> {
 }
 
 /// The deadlines of one request, or of one Durable Object.
-#[derive(Clone, Default)]
-pub(crate) struct Deadlines(Rc<OnceCell<RuntimeDeadlines>>);
+#[derive(Clone)]
+pub(crate) struct Deadlines {
+    is_of_object: bool,
+    runtime: Rc<OnceCell<RuntimeDeadlines>>,
+}
 
 impl Deadlines {
+    /// Returns the deadlines of a request. Their timer ends with it.
+    pub(crate) fn of_request() -> Self {
+        Self { is_of_object: false, runtime: Rc::default() }
+    }
+
+    /// Returns the deadlines of a Durable Object. Their timer ends as soon as nothing waits,
+    /// because it keeps the object in memory.
+    #[cfg(feature = "durable-objects")]
+    pub(crate) fn of_object() -> Self {
+        Self { is_of_object: true, runtime: Rc::default() }
+    }
+
     /// Returns what the promise resolves to, or `None` if it takes longer than the deadline. What
     /// it waits for goes on; the runtime aborts its fetches when the request ends.
     pub(crate) async fn settled_within(&self, deadline: Duration, promise: Promise) -> Settlement {
         let timeout_ms = deadline.as_secs_f64() * 1000.0;
-        let deadlines = self.0.get_or_init(RuntimeDeadlines::new);
+        let deadlines = self.runtime.get_or_init(|| RuntimeDeadlines::new(self.is_of_object));
         outcome(|id, settle| deadlines.watch_within(&promise, id, settle, timeout_ms)).await
     }
 }

@@ -57,7 +57,7 @@ impl NamespaceObject {
         let storage = state.unchecked_into::<DurableObjectState>().storage();
         let env = env.unchecked_into();
         let meter = Meter::of_object(&env, NAME);
-        Self(Rc::new(ListObject { storage, env: Bindings::new(env, meter) }))
+        Self(Rc::new(ListObject { storage, env: Bindings::of_object(env, meter) }))
     }
 
     /// Does nothing. The first call into WebAssembly after a trap creates a new instance:

@@ -13,12 +13,19 @@ export function watch(promise, id, settle) {
 /**
  * The deadlines of one request, or of one Durable Object: a timer belongs to whoever set it. To
  * set one, and to clear it, costs more than all else here. So one timer serves all deadlines, and
- * is not cleared: that of a request ends with it.
+ * that of a request is not cleared: it ends with the request. That of an object would keep the
+ * object in memory, which is paid for, so it is cleared once nothing waits.
  */
 export class Deadlines {
+  #isOfObject;
   #waits = new Set();
+  #timer;
   /** When the next timer fires. */
   #timerAt = Infinity;
+
+  constructor(isOfObject) {
+    this.#isOfObject = isOfObject;
+  }
 
   /**
    * Calls `settle(id, how, value)` once: when the promise settles, or after `timeoutMs`
@@ -29,7 +36,9 @@ export class Deadlines {
     this.#waits.add(wait);
     if (wait.endsAt < this.#timerAt) this.#setTimer(wait.endsAt, timeoutMs);
     const end = (how, value) => {
-      if (this.#waits.delete(wait)) settle(id, how, value);
+      if (!this.#waits.delete(wait)) return;
+      if (this.#waits.size === 0) this.#endTimer();
+      settle(id, how, value);
     };
     promise.then(
       (value) => end(FULFILLED, value),
@@ -38,8 +47,15 @@ export class Deadlines {
   }
 
   #setTimer(at, milliseconds) {
+    this.#endTimer();
     this.#timerAt = at;
-    setTimeout(() => this.#endLate(at), milliseconds);
+    this.#timer = setTimeout(() => this.#endLate(at), milliseconds);
+  }
+
+  #endTimer() {
+    if (!this.#isOfObject) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = Infinity;
   }
 
   /** Ends the waits whose time is over, and sets the timer of the next one. */
