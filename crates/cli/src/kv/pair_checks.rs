@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limits_of_workers_kv() {
+    fn a_pair_beyond_a_limit_of_workers_kv_is_refused() {
         let metadata = |bytes: usize| Some(MetadataJson::of(&"m".repeat(bytes - 2)));
         for (pair, expected) in [
             (pair("a"), Ok(())),

@@ -34,7 +34,7 @@ fn user_between(from: f64, to: f64) -> String {
 }
 
 #[test]
-fn every_reason_without_a_percentage() {
+fn the_reason_says_what_chose_the_variant() {
     let pro = json!({"plan": "pro"});
     let empty = json!({});
     let is_pro = json!({"attribute": "plan", "eq": "pro"});
@@ -110,7 +110,7 @@ fn every_reason_without_a_percentage() {
 }
 
 #[test]
-fn every_reason_of_a_percentage() {
+fn a_percentage_that_decides_gives_the_reason_split() {
     let (pro, empty) = (json!({"plan": "pro"}), json!({}));
     let is_pro = json!({"attribute": "plan", "eq": "pro"});
     let (low, high) = (user_between(0.0, 25.0), user_between(25.0, 50.0));

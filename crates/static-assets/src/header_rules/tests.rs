@@ -36,7 +36,7 @@ fn set(file: &str, host: &str, path: &str) -> Vec<String> {
 /// "An incoming request which matches multiple rules' URL patterns will inherit all rules'
 /// headers."
 #[test]
-fn the_example_of_the_documentation() {
+fn a_request_gets_the_headers_of_all_rules_that_match_it() {
     let (custom, worker) = ("custom.domain", "myworker.mysubdomain.workers.dev");
     let secure = ["x-frame-options: DENY", "x-content-type-options: nosniff", "referrer-policy: no-referrer"];
     for (host, path, expected) in [

@@ -116,7 +116,7 @@ fn with_html_handling_the_root_is_a_slash() {
 }
 
 #[test]
-fn a_page_beside_a_folder_of_its_name() {
+fn a_page_and_a_folder_of_the_same_name_are_both_served() {
     let files = ["/both.html", "/both/index.html"];
     let lines = [
         ("/both", "/both.html"),
@@ -161,15 +161,18 @@ fn an_exact_name_takes_precedence() {
 }
 
 #[test]
-fn unusual_names_of_files() {
+fn a_hidden_html_file_is_not_the_page_of_its_folder() {
     for mode in [AutoTrailingSlash, ForceTrailingSlash, DropTrailingSlash] {
-        // A hidden file, not the page of its folder.
         check(
             mode,
             &["/.html", "/a/.html"],
             &[("/", "-"), ("/.html", "/.html"), ("/a/", "-"), ("/a/.html", "/a/.html")],
         );
     }
+}
+
+#[test]
+fn a_name_loses_only_its_last_html_or_index_html() {
     check(AutoTrailingSlash, &["/a.html.html"], &[("/a.html", "/a.html.html"), ("/a.html.html", "> /a.html")]);
     check(AutoTrailingSlash, &["/index/index.html"], &[("/index", "> /index/"), ("/index/", "/index/index.html")]);
     check(AutoTrailingSlash, &["/ü b/index.html"], &[("/ü b", "> /ü b/"), ("/ü b.html", "> /ü b/")]);

@@ -33,7 +33,7 @@ fn location(file: &str, target: &str) -> Option<String> {
 }
 
 #[test]
-fn the_example_of_the_documentation() {
+fn a_path_is_redirected_as_the_example_of_the_documentation_says() {
     for (target, expected) in [
         ("/home301", Some((301, "/"))),
         ("/home302", Some((302, "/"))),

@@ -9,7 +9,7 @@ fn version(text: &str) -> Version<'_> {
 }
 
 #[test]
-fn precedence_of_semantic_versioning_2_0_0_section_11() {
+fn versions_are_ordered_as_semantic_versioning_2_0_0_section_11_says() {
     for ascending in [
         // §11.2
         &["1.0.0", "2.0.0", "2.1.0", "2.1.1"][..],

@@ -12,7 +12,7 @@ fn release() -> TestRelease {
 /// §13.2.2: "a recipient cache or origin server MUST evaluate the received request preconditions
 /// … in the following order".
 #[test]
-fn preconditions_in_their_order_of_precedence() {
+fn preconditions_are_evaluated_in_their_order_of_precedence() {
     let release = release();
     let tag = release.get("/a.txt", &[]).etag().to_owned();
     let weak = format!("W/{tag}");

@@ -59,7 +59,7 @@ fn the_query_comes_before_the_cookie_and_accept_language() {
 
 /// §8.5: "the natural language(s) of the intended audience"; §8.7: the translation's own URL.
 #[test]
-fn content_language_and_content_location() {
+fn a_negotiated_page_names_its_language_and_its_own_url() {
     for (url, accepted, language, location) in [
         ("/about", "de", "de", Some("/about.de")),
         ("/about", "pt", "pt-BR", Some("/about.pt-BR")),

@@ -43,7 +43,7 @@ fn a_redirect_to_the_canonical_path_keeps_the_query() {
 /// Redirects come before files, rewrites are served under the path of the request, and neither
 /// leads to another.
 #[test]
-fn redirects_and_rewrites_of_a_release() {
+fn redirects_come_before_files_and_rewrites_keep_the_path_of_the_request() {
     let release = TestRelease::of(&[("/index.html", "root"), ("/about.html", "about"), ("/app.js", "app"), ("/404.html", "no"), ("/old.html", "old")])
         .redirects(
             "/old /about 301\n/old.html /about\n/see /about?x=1 303\n/out https://example.org/a 308\n/kept /about#b 307\n\
@@ -157,7 +157,7 @@ fn a_path_that_names_no_file_is_one_of_a_single_page_application() {
 /// Rules with placeholders, also those of `_headers`, are compared with any path. A path that
 /// cannot be decoded keeps its escapes, except those of unreserved characters.
 #[test]
-fn rules_for_a_path_that_names_no_file() {
+fn rules_with_placeholders_match_a_path_that_names_no_file() {
     let release = TestRelease::of(&[("/index.html", "root"), ("/404.html", "no"), ("/app.html", "app"), ("/x%.html", "x")])
         .redirects(
             "/caf%C3%A9 /found\n/old/* https://new.example/:splat 301\n/by/:id /to?id=:id#:id 302\n/app/* /app 200\n/js/* /:splat 200\n\

@@ -16,7 +16,7 @@ fn release() -> TestRelease {
 /// RFC 9111 §5.2.2, RFC 8246, Fetch Standard "nosniff", Content Security Policy Level 3,
 /// Referrer Policy.
 #[test]
-fn fields_of_files_without_rules() {
+fn without_rules_the_fields_follow_from_name_and_media_type() {
     for (path, cache_control, media_type) in [
         ("/", "no-cache", "text/html; charset=utf-8"),
         ("/app.3f2a1b9c.js", "public, max-age=31536000, immutable", "text/javascript; charset=utf-8"),
@@ -134,7 +134,7 @@ fn rules_apply_to_every_status() {
 /// Rules may change that for redirects of `_redirects`; if they remove it, `no-cache` stays. They
 /// do not change it for redirects to the path that shows a file, which change with the files.
 #[test]
-fn cache_control_of_redirects() {
+fn only_redirects_of_redirect_rules_take_cache_control_from_header_rules() {
     let ask = "public, max-age=0, must-revalidate";
     let (long, redirects) = ("public, max-age=31536000, immutable", "/old /a.txt 301\n/away https://example.org/ 302");
     for (rules, path, expected) in [
