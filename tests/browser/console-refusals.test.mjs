@@ -1,5 +1,6 @@
-// The console in a browser: names that KV does not accept, and what the token does not reach. The
-// page says so where somebody types or opens them, and makes no call that the Worker would refuse.
+// The console in a browser: names that KV does not accept, and what the token does not reach or
+// may not change. The page says so where somebody types or opens them, and makes no call that the
+// Worker would refuse.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { send } from "../harness/http.mjs";
@@ -287,6 +288,136 @@ describe("a token with a prefix", () => {
       calls.filter((call) => /prefix=te|key=tea/.test(call)),
       [],
     );
+    assertClean();
+  });
+});
+
+describe("what the token may", () => {
+  test("a token that only reads is offered no change, and sees the keys with its prefix alone", async () => {
+    const folder = newFolder();
+    await KV.put(`${folder}a`, '{"a":1}');
+    const { page, goTo, assertClean } = await open("", { token: signToken({ namespace: "WRITES", prefix: folder }) });
+    await rows(page).first().waitFor();
+    assert.deepEqual(await rows(page).allInnerTexts(), ["a"]);
+    assert.deepEqual(await page.getByRole("navigation", { name: "Panels" }).getByRole("link").allInnerTexts(), ["Browse"]);
+    await rows(page).first().click();
+    await editor(page).waitFor();
+    await type(page, "changed");
+    assert.deepEqual(await lines(page), ["{", '  "a": 1', "}"]);
+    for (const name of ["New key", "Save", "New namespace"]) assert.equal(await button(page, name).count(), 0, name);
+    await page.locator("summary", { hasText: "More" }).click();
+    await page.locator("summary", { hasText: "Actions" }).click();
+    for (const name of ["Import…", "Upload files…", "Delete by prefix…", "Rename…", "Delete…", "Replace with a file…"]) {
+      assert.equal(await button(page, name).count(), 0, name);
+    }
+    await assertUsable(page);
+    await goTo(`${place(folder)}?new=yes`);
+    await page.locator(".key-details").waitFor({ state: "detached" });
+    assertClean();
+  });
+
+  test("a token that writes changes keys with its prefix", async () => {
+    const folder = newFolder();
+    const { page, assertClean } = await open("", { token: signToken({ namespace: "WRITES", prefix: folder, write: true }) });
+    await button(page, "New key").click();
+    assert.equal(await input(page, "Key").inputValue(), folder);
+    await input(page, "Key").fill(`${folder}mine`);
+    await type(page, "[1]");
+    await save(page);
+    await rows(page).filter({ hasText: "mine" }).waitFor();
+    assert.equal(await stored(`${folder}mine`), "[1]");
+    assertClean();
+  });
+
+  test("a token with a prefix is offered no other name: the field says why as somebody types", async () => {
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "1");
+    const { page, assertClean } = await open("", { token: signToken({ namespace: "WRITES", prefix: folder, write: true }) });
+    const reason = `The token reaches only keys that begin with “${folder}”.`;
+    const refused = page.getByText(reason, { exact: true });
+    /** Types into a field what the token may and may not, and checks that the button follows. */
+    const assertFollows = async (field, action, { allowed = `${folder}b`, others = [folder.slice(0, -1), "other", ""] } = {}) => {
+      for (const name of others) {
+        await field.fill(name);
+        await refused.waitFor();
+        assert.ok(await button(page, action).isDisabled(), `${action} with "${name}"`);
+      }
+      await field.fill(allowed);
+      await refused.waitFor({ state: "detached" });
+      assert.ok(await button(page, action).isEnabled(), `${action} with "${allowed}"`);
+    };
+    await button(page, "New key").click();
+    await assertFollows(input(page, "Key"), "Save");
+    await input(page, "Key").fill("other");
+    await assertUsable(page);
+    await button(page, "Close").click();
+
+    await rows(page).first().click();
+    await choose(page, "Actions", "Copy…");
+    await assertFollows(input(page, "As key"), "Copy");
+    await input(page, "As key").fill("other");
+    await assertUsable(page);
+    await button(page, "Cancel").click();
+    await choose(page, "Actions", "Rename…");
+    await assertFollows(input(page, "New name"), "Rename");
+    await button(page, "Cancel").click();
+    await button(page, "Close").click();
+
+    await choose(page, "More", "Upload files…");
+    await page.locator("dialog input[type=file]").setInputFiles({ name: "a.txt", mimeType: "text/plain", buffer: Buffer.from("1") });
+    await assertFollows(input(page, "Prefix"), "Upload", { allowed: folder, others: ["other/", ""] });
+    await button(page, "Cancel").click();
+    await choose(page, "More", "Delete by prefix…");
+    await assertFollows(input(page, "Prefix"), "Count");
+    await button(page, "Cancel").click();
+    await choose(page, "More", "Export…");
+    await assertFollows(input(page, "Prefix"), "Export");
+    await button(page, "Cancel").click();
+    await choose(page, "More", "Import…");
+    const pairs = [`${folder}b`, "other"].map((key) => JSON.stringify({ key, value: "1" })).join("\n");
+    await page.locator("dialog input[type=file]").setInputFiles({ name: "pairs.ndjson", mimeType: "text/plain", buffer: Buffer.from(pairs) });
+    await page
+      .getByRole("alert")
+      .filter({ hasText: `Line 2: "other": ${reason}` })
+      .waitFor();
+    assert.ok(await button(page, "Write").isDisabled());
+    assertClean();
+  });
+
+  test("above its prefix a token is offered names with the prefix all the same", async () => {
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "1");
+    const { page, assertClean } = await open(place(""), { token: signToken({ namespace: "WRITES", prefix: folder, write: true }) });
+    await rows(page).first().waitFor();
+    await button(page, "New key").click();
+    assert.equal(await input(page, "Key").inputValue(), folder);
+    for (const action of ["Upload files…", "Delete by prefix…", "Export…"]) {
+      await choose(page, "More", action);
+      assert.equal(await input(page, "Prefix").inputValue(), folder, action);
+      await button(page, "Cancel").click();
+    }
+    assertClean();
+  });
+
+  test("the list of revoked tokens is read-only for a token that writes, and is left out of a deletion", async () => {
+    const { USER_CONFIGURATION } = worker.env;
+    await USER_CONFIGURATION.put("kv-edge:revoked-tokens", '["nobody"]');
+    await USER_CONFIGURATION.put("kv-edge:other", "1");
+    const token = signToken({ namespace: "USER_CONFIGURATION", prefix: "kv-edge:", write: true });
+    const { page, assertClean } = await open(place("kv-edge:", "kv-edge:revoked-tokens", "USER_CONFIGURATION"), { token });
+    await page.getByText("The token may not change “kv-edge:revoked-tokens”.").waitFor();
+    assert.equal(await button(page, "Save").count(), 0);
+    await button(page, "New key").click();
+    await input(page, "Key").fill("kv-edge:revoked-tokens");
+    assert.ok(await button(page, "Save").isDisabled());
+    await button(page, "Close").click();
+    await choose(page, "More", "Delete by prefix…");
+    await button(page, "Count").click();
+    await said(page, "1 key with this prefix. Deleting them cannot be undone. The token may not delete kv-edge:revoked-tokens.");
+    await button(page, "Delete 1 key").click();
+    await said(page, "1 key deleted.");
+    assert.deepEqual(await Promise.all(["revoked-tokens", "other"].map((name) => stored(`kv-edge:${name}`, USER_CONFIGURATION))), ['["nobody"]', null]);
+    await USER_CONFIGURATION.delete("kv-edge:revoked-tokens");
     assertClean();
   });
 });
