@@ -1,4 +1,4 @@
-// Failover if a tenant's upstreams fail: retries and deadlines.
+// Failover if a storefront's upstreams fail: retries and deadlines.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
@@ -26,7 +26,7 @@ describe("a retry", async () => {
   const worker = await startWorker({ vars });
   const storefronts = storefrontsOf(worker);
 
-  /** A tenant whose visitors all get `blue` first. */
+  /** A storefront whose visitors all get `blue` first. */
   const blueGreen = (blue, green, more = {}) =>
     storefronts.add({
       variants: [

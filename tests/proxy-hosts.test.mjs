@@ -1,4 +1,4 @@
-// Which tenant's storefront a request belongs to, by its host or by its path, and which of its
+// Which storefront a request belongs to, by its host or by its path, and which of its
 // routes takes it. The platform is kv-edge itself.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -37,7 +37,7 @@ describe("with a TENANT_DOMAIN", async () => {
   await storefronts.put("domain:localhost", recordOf("wrong"));
   await storefronts.put("domain:127.0.0.1", recordOf("wrong"));
 
-  /** Hosts, the tenant that serves them, and the id in the response. */
+  /** Hosts, the storefront that serves them, and the id in the response. */
   const hosts = [
     ["a.shops.example.com", "a", "a"],
     ["b.shops.example.com", "b", "b"],
@@ -64,7 +64,7 @@ describe("with a TENANT_DOMAIN", async () => {
   }
 
   for (const path of ["/", "/?q", "/healthz", "/get-started", "/hello-world", "/cache?url=x", "/stores/b/x", "/stores/", "/writes/x", "//stores/b/x"]) {
-    test(`the path ${path} on a tenant's host is served by the tenant`, async () => {
+    test(`the path ${path} on a storefront's host is served by the storefront`, async () => {
       for (const [host, name] of [
         ["a.shops.example.com", "a"],
         ["www.direct.example", "direct"],
@@ -76,7 +76,7 @@ describe("with a TENANT_DOMAIN", async () => {
     });
   }
 
-  test("POST, PUT, PATCH, DELETE and OPTIONS on the tenant's host reach its upstream", async () => {
+  test("POST, PUT, PATCH, DELETE and OPTIONS on the storefront's host reach its upstream", async () => {
     for (const method of ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
       const response = await send(worker, "/healthz", { method, ...at("a.shops.example.com") });
       assert.equal(response.json().method, method);
@@ -152,7 +152,7 @@ describe("with a TENANT_DOMAIN", async () => {
     assert.equal(response.json().url, "/of-a//b.shops.example.com/x");
   });
 
-  test("concurrent requests of several tenants do not mix", async () => {
+  test("concurrent requests of several storefronts do not mix", async () => {
     const ways = [
       ["a", "/x", at("a.shops.example.com")],
       ["a", "/stores/a/x", {}],

@@ -1,4 +1,4 @@
-// Which origins a tenant's record may name: records are not trusted. The harness switches
+// Which origins a storefront's record may name: records are not trusted. The harness switches
 // ROUTING_INSECURE on.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";

@@ -1,4 +1,5 @@
-// The request that a tenant's upstream receives, byte for byte: its line, its fields, its body.
+// The request that a storefront's upstream receives, byte for byte: its line, its fields, its
+// body.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";

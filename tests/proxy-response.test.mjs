@@ -1,4 +1,4 @@
-// The response of a tenant's upstream, as the visitor gets it: redirects and cookies that work
+// The response of a storefront's upstream, as the visitor gets it: redirects and cookies that work
 // under the prefix, fields, statuses.
 import assert from "node:assert/strict";
 import net from "node:net";
@@ -17,8 +17,8 @@ const worker = await startWorker({
 const storefronts = storefrontsOf(worker);
 
 /**
- * A tenant that is reached by path and by host: `upstream` serves it below a base, `/admin` goes
- * to another one.
+ * A storefront that is reached by path and by host: `upstream` serves it below a base, `/admin`
+ * goes to another one.
  */
 const record = { origin: `${upstream.origin}/base`, routes: [{ path: "/admin", origin: admin.origin }] };
 await storefronts.put("shop", record);
@@ -38,7 +38,7 @@ const byHost = (id = "shop") => ({
   headers: { Host: `${id}.shops.example.com` },
 });
 
-/** Requests `/dir/page` of a tenant, whose upstream responds with these fields. */
+/** Requests `/dir/page` of a storefront, whose upstream responds with these fields. */
 async function getFromUpstream(way, fields, { base = "/base", status = "302 Found", at = upstream, path = "/dir/page" } = {}) {
   at.serve(respond(status, fields), base + path);
   return send(worker, way.prefix + path, { headers: way.headers });
@@ -65,7 +65,7 @@ const locations = [
   // The visitor resolves these against a path that is already mapped.
   ["?x=1", "?x=1"],
   ["#f", "#f"],
-  // Paths outside the base are not reachable through this tenant.
+  // Paths outside the base are not reachable through this storefront.
   ["ORIGIN/outside", "ORIGIN/outside"],
   ["ORIGIN/based", "ORIGIN/based"],
   ["ORIGIN/Base/a", "ORIGIN/Base/a"],

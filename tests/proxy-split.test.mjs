@@ -1,4 +1,4 @@
-// Which variant of a tenant a visitor gets. Rust tests check how exactly the split follows the
+// Which variant of a storefront a visitor gets. Rust tests check how exactly the split follows the
 // weights; here a few hundred visitors show that it happens.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -97,7 +97,7 @@ describe("with an API_TOKEN", async () => {
     assert.deepEqual(headers["set-cookie"].map((cookie) => cookie.split("=")[0]).sort(), ["a", "b", COOKIE]);
   });
 
-  test("a forged cookie, and another tenant's, are ignored", async () => {
+  test("a forged cookie, and another storefront's, are ignored", async () => {
     const id = await add({ blue: 1, green: 1 });
     const { pair } = visitorCookie(await ask(id));
     const [name, visitor, mac] = pair.split(/[=.]/);

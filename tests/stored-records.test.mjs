@@ -142,7 +142,7 @@ for (const generation of generations) {
       }
     });
 
-    test("a tenant's record routes to its origin", async () => {
+    test("a storefront's record routes to its origin", async () => {
       const { ROUTING_CONFIG } = worker.env;
       for (const key of Object.keys(storefronts())) {
         await ROUTING_CONFIG.put(key, (await ROUTING_CONFIG.get(key)).replaceAll(origin, upstream.origin));

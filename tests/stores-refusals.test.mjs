@@ -110,7 +110,7 @@ for (const origin of refused) {
   test(`the origin ${name} is not on ROUTING_ORIGINS: 502, and nothing is fetched`, async () => {
     const id = await storefront({ origin });
     const problem = assertProblem(await sendForJson(worker, `/stores/${id}/x`), 502, "origin_not_allowed");
-    // The response does not reveal the tenant's upstream.
+    // The response does not reveal the storefront's upstream.
     assert.ok(!problem.detail.includes(origin));
     assert.deepEqual(unlisted.requests, []);
     assert.ok(upstream.requests.every(({ url }) => url !== "/x"));

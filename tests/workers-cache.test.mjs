@@ -207,8 +207,8 @@ async function randomRequests(run, hosts, requests, withoutFields = []) {
 
 /** All hosts are the platform's: Workers Cache may share what it stores. */
 const platform = { run: await start({ USER_ID_FROM: "header:X-User" }), hosts: ["platform.example", "other.example", "kv-edge.me.workers.dev"] };
-/** Some hosts are tenants'. */
-const tenants = {
+/** Some hosts are storefronts'. */
+const storefronts = {
   run: await start({ TENANT_DOMAIN: "shops.example", PLATFORM_HOSTS: "platform.example" }),
   hosts: [
     "platform.example",
@@ -229,15 +229,15 @@ test(`${REQUESTS} random requests: nobody gets what was made for somebody else`,
   for (const cacheStatus of ["HIT", "REVALIDATED"]) assert.ok(counts[cacheStatus] > 100, JSON.stringify(counts));
 });
 
-test(`${REQUESTS} random requests to tenants by host: nothing is stored`, async () => {
-  const { counts, mistake } = await randomRequests(tenants.run, tenants.hosts, REQUESTS);
+test(`${REQUESTS} random requests to storefronts by host: nothing is stored`, async () => {
+  const { counts, mistake } = await randomRequests(storefronts.run, storefronts.hosts, REQUESTS);
   assert.equal(mistake, undefined, `KV_EDGE_CACHE_SEED=${seed} ${JSON.stringify(mistake, undefined, 2)}`);
   assert.deepEqual(Object.keys(counts).sort(), ["BYPASS", "MISS"]);
 });
 
 for (const [name, { run, hosts }, withoutFields] of [
-  ["tenants by host without Cloudflare-CDN-Cache-Control", tenants, ["cloudflare-cdn-cache-control"]],
-  ["tenants by path without Cloudflare-CDN-Cache-Control", platform, ["cloudflare-cdn-cache-control"]],
+  ["storefronts by host without Cloudflare-CDN-Cache-Control", storefronts, ["cloudflare-cdn-cache-control"]],
+  ["storefronts by path without Cloudflare-CDN-Cache-Control", platform, ["cloudflare-cdn-cache-control"]],
   ["responses without Cache-Control and Cloudflare-CDN-Cache-Control", platform, ["cloudflare-cdn-cache-control", "cache-control"]],
   ["responses without Vary", platform, ["vary"]],
 ]) {
