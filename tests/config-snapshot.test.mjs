@@ -143,7 +143,7 @@ describe("a snapshot that was good", async () => {
    * The states of the snapshot: its value in KV, or the fault of its reads, and the
    * `Config-Source` of a user who is in it, and of one who is in neither.
    */
-  const standings = {
+  const snapshotStates = {
     good: { source: "snapshot", none: undefined },
     broken: { value: "{", source: "last-good", none: "default" },
     failing: { faults: { "get snapshot": ["500"] }, source: "stale", none: "stale" },
@@ -161,18 +161,18 @@ describe("a snapshot that was good", async () => {
     ["broken", "{", undefined, () => [false, "default"]],
     ["nobody", undefined, undefined, ({ none }) => [false, none]],
   ];
-  for (const [how, standing] of Object.entries(standings)) {
+  for (const [how, state] of Object.entries(snapshotStates)) {
     for (const [id, ownRecord, inSnapshot, expected] of users) {
-      const [preview, source] = expected(standing);
+      const [preview, source] = expected(state);
       test(`is ${how} now: ${id} has ${source ?? "no source"}`, async () => {
         if (ownRecord) await config.putRecord(id, ownRecord);
         await config.putSnapshot(good);
         assertPage(await config.getPage("sam"), { preview: true, source: "snapshot" });
-        if (standing.value !== undefined) await (standing.value === null ? config.kv.delete("snapshot") : config.kv.put("snapshot", standing.value));
-        const { faults } = standing;
+        if (state.value !== undefined) await (state.value === null ? config.kv.delete("snapshot") : config.kv.put("snapshot", state.value));
+        const { faults } = state;
         for (let again = 0; again < 2; again += 1) assertPage(await config.getPage(id, { faults }), { preview, source });
         const record = typeof ownRecord === "object" ? ownRecord : source === "default" ? undefined : inSnapshot;
-        const isFound = typeof ownRecord === "object" || (inSnapshot !== undefined && standing.source !== undefined);
+        const isFound = typeof ownRecord === "object" || (inSnapshot !== undefined && state.source !== undefined);
         const expectedUser = isFound ? { source: source ?? "record", config: record } : { source: source ?? "none", config: null };
         assert.deepEqual((await config.postUsers([id], { faults })).json().users[id], expectedUser);
         const flag = await config.evaluate("pro", { targetingKey: id, plan: "pro" }, { faults });

@@ -136,15 +136,15 @@ test("an invalidated response is deleted from KV", async () => {
 });
 
 test("a response that was requested before the POST is not stored after it", async () => {
-  const held = gate();
+  const upstreamGate = gate();
   const page = resource((request, turn) => {
     if (request.method !== "GET") return { body: "done" };
-    return turn === 1 ? { headers: freshFor(1000), until: held.promise } : { headers: freshFor(1000) };
+    return turn === 1 ? { headers: freshFor(1000), until: upstreamGate.promise } : { headers: freshFor(1000) };
   });
   const early = page.get();
   await page.waitForRequests(1);
   assert.equal((await page.request("POST", { body: "x" })).text, "done");
-  held.open();
+  upstreamGate.open();
   assert.equal((await early).text, "1");
   assert.equal((await page.get()).text, "3");
 });

@@ -1,7 +1,7 @@
 // `/cache/{absolute URL}`: nobody gets a response to another visitor's credentials, unless the
-// upstream says explicitly that it is fresh for shared caches; a visitor cannot override host,
-// path or method at the upstream; and what becomes of short bodies that break off, of bytes over
-// 0x7F in fields, and of spellings of a URL.
+// upstream says explicitly that it is fresh for shared caches. A visitor cannot override host,
+// path or method at the upstream. Also: short bodies that break off, bytes over 0x7F in fields,
+// and spellings of a URL.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";

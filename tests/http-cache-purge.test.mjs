@@ -179,13 +179,13 @@ for (const [what, options] of [
 }
 
 test("a response that was requested before a purge is not stored after it", async () => {
-  const held = gate();
-  const one = resource((_request, turn) => ({ headers: freshFor(10_000), until: turn === 1 ? held.promise : undefined }));
+  const upstreamGate = gate();
+  const one = resource((_request, turn) => ({ headers: freshFor(10_000), until: turn === 1 ? upstreamGate.promise : undefined }));
   const early = one.get();
   await one.waitForRequests(1);
   await advanceClock(1);
   await purge({ url: one.url }, [{ url: one.url }]);
-  held.open();
+  upstreamGate.open();
   assert.equal((await early).text, "1");
   assert.equal((await one.get()).text, "2");
 });
@@ -221,8 +221,8 @@ const invalid = [
   ["an unknown name beside a good one", { url: GOOD, everything: true }],
   ["a URL that is no text", { url: 1 }],
   ["a URL that is null", { url: null }],
-  ["a list where one is expected", { url: [GOOD] }],
-  ["one where a list is expected", { urls: GOOD }],
+  ["a list in place of one URL", { url: [GOOD] }],
+  ["one URL in place of a list", { urls: GOOD }],
   ["an empty list", { urls: [] }],
   ["a list with something else in it", { urls: [GOOD, 1] }],
   ["31 targets", { urls: Array.from({ length: 31 }, (_, index) => `${GOOD}/${index}`) }],

@@ -62,19 +62,19 @@ for (const method of ["GET", "HEAD"]) {
 }
 
 test("of two concurrent writes, the response to the earlier one is not stored", async () => {
-  const held = gate();
+  const upstreamGate = gate();
   let writes = 0;
   const page = resource((request) => {
     const headers = ["Cache-Control: max-age=1000"];
     if (request.method === "GET") return { headers, body: `after write ${writes}` };
     writes += 1;
     headers.push(`Content-Location: ${page.path}`);
-    return { headers, body: `write ${writes}`, until: writes === 1 ? held.promise : undefined };
+    return { headers, body: `write ${writes}`, until: writes === 1 ? upstreamGate.promise : undefined };
   });
   const first = page.request("POST");
   await page.waitForRequests(1);
   await page.request("POST");
-  held.open();
+  upstreamGate.open();
   assert.equal((await first).text, "write 1");
   assert.notEqual((await page.get()).text, "write 1");
 });

@@ -256,7 +256,7 @@ test("similar URLs have their own responses", async () => {
   ];
   for (let rounds = 0; rounds < 2; rounds += 1) {
     for (const target of targets) assert.equal((await at(`/cache/${origin}${target}`)).text, target);
-    // RFC 3986 §6.2.2.2: an unnecessary escape is equivalent, and the upstream gets the normalised
+    // RFC 3986 §6.2.2.2: an unnecessary escape is equivalent, and the upstream gets the normalized
     // form.
     assert.equal((await at(`/cache/${origin}/%61like`)).text, base);
   }

@@ -1,8 +1,8 @@
 // `/cache/{absolute URL}` under thousands of random requests, with upstreams and a KV that fail
-// at random: every response is kv-edge's own error, or one that the upstream sent for such a
-// request, complete if the upstream's was, and not from before a purge or a write; and nobody
-// gets a response to another visitor's credentials, unless it was explicitly fresh for shared
-// caches.
+// at random. Every response is kv-edge's own error, or one that the upstream sent for such a
+// request. The latter is complete if the upstream's was, and not from before a purge or a write.
+// Nobody gets a response to another visitor's credentials, unless it was explicitly fresh for
+// shared caches.
 //
 // The decisions are tested natively, in millions of steps (http-cache's exchange_simulation).
 // What workerd adds is tested here: `npm test` makes 2,500 requests, or as many as the machine
@@ -197,7 +197,7 @@ function findViolation(sent, response, floor, sentMs) {
   const length = response.headers["content-length"];
   if (method === "HEAD" || [204, 304].includes(status)) {
     if (method === "HEAD" && length !== undefined && Number(length) !== whole.length) return `not the length ${whole.length}`;
-    return bytes.length === 0 ? undefined : "a body where there is none";
+    return bytes.length === 0 ? undefined : "a body in a response that has none";
   }
   if ((response.headers["content-encoding"] === "gzip") !== record.isZipped) return "another encoding";
   let expected = whole;

@@ -57,28 +57,28 @@ async function staleResource(directives, script, lines = []) {
 }
 
 test("stale-while-revalidate: the response does not wait for the upstream, and is fresh after its refresh", async () => {
-  const held = gate();
-  const page = await staleResource(", stale-while-revalidate=100", { headers: freshFor(100), until: held.promise });
+  const upstreamGate = gate();
+  const page = await staleResource(", stale-while-revalidate=100", { headers: freshFor(100), until: upstreamGate.promise });
   const stale = await page.get();
   assertHit(stale, "1", WHILE);
   assertAboutSeconds(parseCacheStatus(stale).ttl, -50, "ttl");
   assertAboutSeconds(stale.headers.age, 150, "Age");
   await page.waitForRequests(2);
-  held.open();
+  upstreamGate.open();
   await page.waitUntilStored(2);
   assertHit(await page.get(), "2");
   assert.equal(page.requestCount, 2);
 });
 
 test("stale-while-revalidate: one of many requests refreshes", async () => {
-  const held = gate();
-  const page = await staleResource(", stale-while-revalidate=100", { headers: freshFor(100), until: held.promise });
+  const upstreamGate = gate();
+  const page = await staleResource(", stale-while-revalidate=100", { headers: freshFor(100), until: upstreamGate.promise });
   for (let rounds = 0; rounds < 3; rounds += 1) {
     const responses = await Promise.all(Array.from({ length: 10 }, () => page.get()));
     for (const response of responses) assertHit(response, "1", WHILE);
   }
   await page.waitForRequests(2);
-  held.open();
+  upstreamGate.open();
   await page.waitUntilStored(2);
   assert.equal(page.requestCount, 2);
 });

@@ -48,12 +48,15 @@ test("Cache-Status of a validation has the 304 as fwd-status, and the new lifeti
 });
 
 test("Cache-Status names the directive by which a stale response is a hit", async () => {
-  const held = gate();
-  const page = resource([{ headers: freshFor(100, "Cache-Control: stale-while-revalidate=100, stale-if-error=1000") }, { until: held.promise, status: 503 }]);
+  const upstreamGate = gate();
+  const page = resource([
+    { headers: freshFor(100, "Cache-Control: stale-while-revalidate=100, stale-if-error=1000") },
+    { until: upstreamGate.promise, status: 503 },
+  ]);
   await page.getAndStore();
   await advanceClock(120);
   assert.match((await page.get()).headers["cache-status"], /^kv-edge; hit; ttl=-2\d; detail=stale-while-revalidate$/);
-  held.open();
+  upstreamGate.open();
   await page.waitForRequests(2);
   await advanceClock(200);
   assert.match((await page.get()).headers["cache-status"], /^kv-edge; hit; ttl=-22\d; detail=stale-if-error$/);

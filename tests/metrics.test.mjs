@@ -1,5 +1,5 @@
 // METRICS: each isolate counts what its routes do and hands its counts over to one object, whose
-// counts `GET /metrics` shows to whom may see them. What is counted of each kind of request.
+// counts `GET /metrics` shows to those who may see them. What is counted of each kind of request.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";

@@ -230,7 +230,7 @@ describe("errors", () => {
 
   for (const [how, framing, body] of [
     ["at its length", "Content-Length: 100", '{"context":'],
-    ["where it would be whole, were it not for its length", "Content-Length: 100", "{}"],
+    ["at the end of its JSON, before its length", "Content-Length: 100", "{}"],
     ["in a chunk", "Transfer-Encoding: chunked", '9\r\n{"con'],
     ["before the last chunk", "Transfer-Encoding: chunked", "2\r\n{}\r\n"],
     ["by an invalid chunk", "Transfer-Encoding: chunked", "2\r\n{}\r\nzz\r\n"],

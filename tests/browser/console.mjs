@@ -204,10 +204,10 @@ export async function assertUsable(page) {
 }
 
 /**
- * Returns what somebody without a mouse does in a page: `press(...keys)`, `type(text)`,
- * `replace(text)`, which types it in place of what the control has that has the focus,
- * `tabTo(name)`, which tabs on to the control with this name, a text or a pattern, and
- * `shiftTabTo(name)`, which tabs back. `assertFocus(name)` waits until that control has the focus.
+ * Returns what somebody without a mouse does in a page. `press(...keys)` presses keys,
+ * `type(text)` types. `replace(text)` types in place of what the focused control contains.
+ * `tabTo(name)` tabs on to the control with this name, a text or a pattern; `shiftTabTo(name)`
+ * tabs back to it. `assertFocus(name)` waits until that control has the focus.
  */
 export function keyboardOf(page) {
   const press = async (...keys) => {

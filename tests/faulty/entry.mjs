@@ -40,7 +40,7 @@
 // - `PUT /.vars` does the same, and replaces vars and secrets of the Worker, but not of its
 //   objects: {"CONFIG_REFRESH":"1","API_TOKEN":null} sets the one and removes the other.
 import { DurableObject } from "cloudflare:workers";
-import worker, { KeyWriter as Built, NamespaceList as BuiltList, MetricsStore as BuiltStore } from "../../build/entry.js";
+import worker, { KeyWriter as BuiltKeyWriter, MetricsStore as BuiltMetricsStore, NamespaceList as BuiltNamespaceList } from "../../build/entry.js";
 
 const calls = [];
 const receivedByObjects = { KEY_WRITER: 0, METRICS_STORE: 0, NAMESPACE_LIST: 0 };
@@ -278,7 +278,7 @@ function countingObjectCalls(env, { objectCalls }) {
 export class KeyWriter extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);
-    this.writer = new Built(
+    this.writer = new BuiltKeyWriter(
       ctx,
       withFaultsInAll(env, () => faultsOfKey, { ctx, cause: "KEY_WRITER" }),
     );
@@ -307,7 +307,7 @@ export class KeyWriter extends DurableObject {
 export class NamespaceList extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);
-    this.list = new BuiltList(
+    this.list = new BuiltNamespaceList(
       ctx,
       withFaultsInAll(env, () => faultsOfKey, { ctx, cause: "NAMESPACE_LIST" }),
     );
@@ -328,7 +328,7 @@ export class NamespaceList extends DurableObject {
 export class MetricsStore extends DurableObject {
   constructor(ctx, env) {
     super(ctx, env);
-    this.store = new BuiltStore(ctx, env);
+    this.store = new BuiltMetricsStore(ctx, env);
   }
 
   async fetch(request) {
