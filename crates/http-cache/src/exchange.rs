@@ -215,13 +215,14 @@ impl<B: StoredBody> Exchange<B> {
     }
 
     /// Begins an exchange for the JSON of the page at this URL. Its request has no header fields:
-    /// the JSON is the same for every client.
+    /// the JSON is the same for every client. [`step`](Self::step) has an example.
     #[must_use]
     pub fn of_page_view(url: CachedUrl) -> Self {
         Self { view: StoredView::Page, ..Self::new("GET", url, &HeaderSection::default()) }
     }
 
-    /// Returns the exchange for the page of this view, or for the URL that the page redirects to.
+    /// Returns the exchange for the page of this view, or for the URL that the page redirects to
+    /// ([`Redirects`](crate::page_view::Redirects) has an example).
     /// It waits for no other request if this one has.
     ///
     /// In two cases it asks the upstream even if a fresh response is stored: this exchange is a
@@ -239,7 +240,7 @@ impl<B: StoredBody> Exchange<B> {
     /// Returns the exchange that refreshes the response under this key in the background. It asks
     /// the upstream even if a fresh response is stored, with a condition if possible. Its request
     /// has the client's header fields without `Authorization`: the stored response is for
-    /// everybody, and so must be the one that replaces it.
+    /// everybody, and so must be the one that replaces it. [`step`](Self::step) has an example.
     #[must_use]
     pub fn refresh(&self, key: Key<'static>, fields: &impl Fields) -> Self {
         let (refreshed_key, view) = (Some(key), self.view);

@@ -15,6 +15,70 @@ use http_semantics::fields::{Fields, HeaderSection};
 use http_semantics::origin::OriginAllowList;
 
 /// The redirects that were followed for one page.
+///
+/// # Examples
+///
+/// `response(status, fields)` is the result of an exchange; `Body` is a [`StoredBody`].
+///
+/// ```
+/// # use http_cache::cache_status::{CacheStatus, ForwardReason};
+/// # use http_cache::exchange::{ExchangeResult, ResponseSource, StoredBody, UpstreamHead};
+/// # use http_cache::freshness::ExchangeTimes;
+/// # use http_semantics::fields::HeaderSection;
+/// #
+/// # #[derive(Debug)]
+/// # struct Body;
+/// #
+/// # impl StoredBody for Body {
+/// #     type Bytes = ();
+/// #     fn bytes(&self) -> Option<&()> {
+/// #         None
+/// #     }
+/// #     fn from_bytes((): ()) -> Self {
+/// #         Self
+/// #     }
+/// # }
+/// #
+/// # fn response(status: u16, fields: &[(&'static str, &str)]) -> ExchangeResult<Body> {
+/// #     let times = ExchangeTimes { requested_ms: 0, received_ms: 0 };
+/// #     let fwd = ForwardReason::UriMiss;
+/// #     let fields = HeaderSection::from(fields);
+/// #     let (has_date, has_body, is_in_place_of_error) = (false, true, false);
+/// #     let head =
+/// #         UpstreamHead { status, fields, has_date, has_body, times, is_in_place_of_error };
+/// #     ExchangeResult {
+/// #         source: ResponseSource::Upstream { head, body: None, store_as: None },
+/// #         cache_status: CacheStatus::Forwarded {
+/// #             fwd,
+/// #             status: None,
+/// #             is_stored: false,
+/// #             ttl: None,
+/// #             detail: None,
+/// #         },
+/// #         kv_ms: None,
+/// #         upstream_ms: None,
+/// #     }
+/// # }
+/// use http_cache::cached_url::CachedUrl;
+/// use http_cache::page_view::Redirects;
+/// use http_semantics::fields::Fields;
+/// use http_semantics::origin::OriginAllowList;
+///
+/// let upstreams = OriginAllowList::parse("https://example.com", &[]);
+/// let url = CachedUrl::of_href("https://example.com/tea", &upstreams)?;
+/// let resolve = |_reference: &str, _base: &str| Some("https://example.com/green-tea".to_owned());
+/// let mut redirects = Redirects::default();
+///
+/// let moved = response(301, &[("location", "/green-tea"), ("cache-control", "max-age=10")]);
+/// let next = redirects.follow(&url, &moved, &upstreams, resolve, 0)?.expect("it redirects");
+/// assert_eq!(next.as_str(), "https://example.com/green-tea");
+///
+/// // The view of the page is fresh no longer than the redirect to it.
+/// let page = response(200, &[("cache-control", "max-age=3600")]);
+/// let head = redirects.view_head(&next, &page, 512, 0);
+/// assert_eq!(head.fields.get("cache-control").as_deref(), Some("max-age=10"));
+/// # Ok::<(), http_cache::error::CacheError>(())
+/// ```
 #[derive(Debug)]
 pub struct Redirects {
     /// How many there are.
