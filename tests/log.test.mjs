@@ -204,7 +204,7 @@ test("bodies that break off while they are stored, and clients that disconnect, 
       worker
         .log()
         .slice(before)
-        .some(({ code, requestId }) => code === "not_kept" && requestId),
+        .some(({ code, requestId }) => code === "not_stored" && requestId),
     "a line in the log",
   );
   // A client that disconnects.

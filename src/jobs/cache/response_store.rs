@@ -167,8 +167,8 @@ pub(super) fn store_stream(context: &Rc<RequestContext>, store: StreamToStore, s
         let log = again.log();
         let body = match read_to_end(&stream, length).await {
             Ok(Some(body)) => body,
-            Ok(None) => return log.warning("not_kept", &"a body was too long, or there was no room for it"),
-            Err(_) => return log.warning("not_kept", &"a body broke off"),
+            Ok(None) => return log.warning("not_stored", &"a body was too long, or there was no room for it"),
+            Err(_) => return log.warning("not_stored", &"a body broke off"),
         };
         let stored =
             Rc::new(StoredResponse::new(StoredMetadata { length: u64::from(body.byte_length()), ..metadata }, None));
