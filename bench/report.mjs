@@ -4,7 +4,7 @@ import { spread } from "./statistics.mjs";
 const KINDS = { cpu: "cpuUs", perSecond: "perSecond", p50: "p50Ms" };
 
 /** Takes ratios within each round (one window of each Worker), then their median. */
-function summarise(rounds) {
+function summarize(rounds) {
   const values = (candidate, field) => spread(rounds.map((round) => round[candidate][field]));
   const ratios = (candidate, field) => spread(rounds.map((round) => round[candidate][field] / round.baseline[field]));
   const each = (make) => Object.fromEntries(Object.entries(KINDS).map(([kind, field]) => [kind, make(field)]));
@@ -27,7 +27,7 @@ export function results({ examples, windows, memory, downloads, firstResponses, 
       .filter(({ name }) => windows[name].length > 0)
       .map(({ name, what, goal, connections, acknowledges }) => ({
         ...{ name, what, goal, connections, acknowledges },
-        ...summarise(windows[name]),
+        ...summarize(windows[name]),
       })),
     peakMemoryBytes: named(memory),
     downloadsMemoryBytes: downloads.length > 0 ? spread(downloads) : null,

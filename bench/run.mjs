@@ -31,7 +31,7 @@ async function main() {
     if (!(await isFree(port))) throw new Failure(`Port ${port} is in use: stop what listens there or choose others with --port.`);
   }
 
-  // A build of `npm start` is not optimised.
+  // A build of `npm start` is not optimized.
   if (options.build === join(ROOT, "build")) await build({ quick: false });
   const features = options.features ? await buildFeatures() : [];
   const begun = performance.now();

@@ -46,7 +46,7 @@ export async function allFeatures() {
 
 /**
  * Builds the Worker with these features, all if none are named, into the folder `out` of the
- * project, unless what is there is up to date. `quick` compiles faster and optimises less: right
+ * project, unless what is there is up to date. `quick` compiles faster and optimizes less: right
  * for local serving, never for a deploy or a measurement.
  */
 export async function build({ quick, features, out = "build" }) {
@@ -71,7 +71,7 @@ export async function build({ quick, features, out = "build" }) {
   const staging = join(ROOT, out, "staging");
   await Promise.all([compile(profile, names, env), buildBindingsTool(env)]);
   await run(bindingsTool(env), [compiled(profile, env), staging], { doing: "making the bindings (wasm-bindgen)", env });
-  if (!quick) await optimise(join(staging, WASM), env);
+  if (!quick) await optimize(join(staging, WASM), env);
   await bundle(staging, env);
   if (features.includes("console")) await buildConsole(out);
   // The last step, so that a build that fails leaves the previous Worker whole.
@@ -104,9 +104,9 @@ const bindingsTool = (env) => join(targetFolder(env), "debug", "wasm-bindings");
  * Makes the wasm smaller. Function names go, too: they are a tenth of the upload, and nothing
  * reads them, since a panic has its file and line.
  */
-async function optimise(wasm, env) {
+async function optimize(wasm, env) {
   const args = ["-O", ...WASM_FEATURES.map((feature) => `--enable-${feature}`), "--strip-debug", "--strip-producers", wasm, "-o", wasm];
-  await run(env.WASM_OPT_BIN, args, { doing: "optimising the wasm (wasm-opt)", env });
+  await run(env.WASM_OPT_BIN, args, { doing: "optimizing the wasm (wasm-opt)", env });
 }
 
 /** Bundles the entry, the bindings and the glue into one module beside the wasm. */

@@ -216,7 +216,7 @@ test("made-up ids do not evict known users from memory", async () => {
   }
 });
 
-// Without CONFIG_SNAPSHOT, or with that of another table, a snapshot is recognised by its content.
+// Without CONFIG_SNAPSHOT, or with that of another table, a snapshot is recognized by its content.
 for (const vars of [{}, { CONFIG_SNAPSHOT: "another" }]) {
   describe(`a snapshot that the Worker does not know of (${JSON.stringify(vars)})`, async () => {
     const config = await startConfig({ vars });

@@ -1,4 +1,4 @@
-// Which versions of a key the console recognises as its own writes, and does not report as changes
+// Which versions of a key the console recognizes as its own writes, and does not report as changes
 // by somebody else.
 import assert from "node:assert/strict";
 import { test } from "node:test";

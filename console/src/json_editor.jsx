@@ -80,7 +80,7 @@ function Editor({ language, label, value, onChange, readOnly = false, findings =
 
   useLayoutEffect(() => {
     const { state } = view.current;
-    if (value === reported.current || state.doc.toString() === normalised(value)) return;
+    if (value === reported.current || state.doc.toString() === normalized(value)) return;
     const changes = { from: 0, to: state.doc.length, insert: value };
     view.current.dispatch({ changes, userEvent: "props", effects: wrapping.reconfigure(wrappingFor(value)) });
   }, [value]);
@@ -110,7 +110,7 @@ function wrappingFor(text) {
 }
 
 /** CodeMirror counts any line ending as one line feed. */
-const normalised = (text) => text.replace(/\r\n?/g, "\n");
+const normalized = (text) => text.replace(/\r\n?/g, "\n");
 
 function diagnosticsOf(view, findings) {
   const { state } = view;

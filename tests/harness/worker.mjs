@@ -18,7 +18,7 @@ const DEFAULT_VARS = {
 /** The Worker's secret `API_TOKEN` in tests. Nothing else accepts it. */
 export const WORKER_TOKEN = "token-of-the-integration-tests";
 
-/** The field that authorises a request. */
+/** The field that authorizes a request. */
 export const bearer = { Authorization: `Bearer ${WORKER_TOKEN}` };
 
 /** Log lines of a panic or another trap, a hung request, or an unexpected exit of workerd. */

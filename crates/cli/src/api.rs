@@ -292,7 +292,7 @@ impl Namespace {
         if self.is_local() { batch_builder::PAIRS_MAX_LOCAL } else { batch_builder::PAIRS_MAX }
     }
 
-    /// Returns the values of up to 100 keys ("Get multiple key-value pairs"), each None if there
+    /// Returns the values of up to 100 keys ("Get multiple key-value pairs"), each `None` if there
     /// is no such key. It is for text: Cloudflare refuses the call if a value is not UTF-8, and
     /// the local API replaces what is not with U+FFFD.
     pub(crate) fn bulk_get(&self, keys: &[&str]) -> Result<HashMap<String, Option<String>>, ApiError> {

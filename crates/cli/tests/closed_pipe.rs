@@ -1,7 +1,7 @@
 //! A closed pipe, as in `kv-edge … 2>&1 | head`: the program ends like other programs, without a
 //! panic.
 
-// All of this is test code; Clippy recognises only functions with `#[test]`.
+// All of this is test code; Clippy recognizes only functions with `#[test]`.
 #![allow(clippy::unwrap_used)]
 
 mod test_folder;

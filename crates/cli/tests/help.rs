@@ -1,6 +1,6 @@
 //! Help texts, as the built program prints them, and the pages that list the commands.
 
-// All of this is test code; Clippy recognises only functions with `#[test]`.
+// All of this is test code; Clippy recognizes only functions with `#[test]`.
 #![allow(clippy::unwrap_used)]
 
 mod test_folder;

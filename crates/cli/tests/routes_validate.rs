@@ -1,6 +1,6 @@
 //! Tests that run the built `kv-edge routes validate`.
 
-// All of this is test code; Clippy recognises only functions with `#[test]`.
+// All of this is test code; Clippy recognizes only functions with `#[test]`.
 #![allow(clippy::unwrap_used)]
 
 mod test_folder;

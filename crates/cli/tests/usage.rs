@@ -1,7 +1,7 @@
 //! The errors of the built program for mistakes in arguments, folders, addresses and permissions.
 //! Each message says what to do.
 
-// All of this is test code; Clippy recognises only functions with `#[test]`.
+// All of this is test code; Clippy recognizes only functions with `#[test]`.
 #![allow(clippy::unwrap_used)]
 
 mod test_folder;

@@ -6,7 +6,7 @@
 //! `max-age` that is not a number counts as 0 (RFC 9111 §4.2.1: "encouraged to consider
 //! responses that have invalid freshness information … to be stale"); a malformed list of field
 //! names makes the directive apply to the whole message; `no-store`, `no-cache` and `private`
-//! are recognised even if a comma is missing next to them. `CDN-Cache-Control` is a Structured
+//! are recognized even if a comma is missing next to them. `CDN-Cache-Control` is a Structured
 //! Field (RFC 8941) and is parsed strictly: it is valid or it is ignored.
 //!
 //! ```

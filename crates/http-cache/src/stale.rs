@@ -55,7 +55,7 @@ fn is_within(seconds: Option<u64>, stale_ms: u64) -> bool {
 }
 
 /// If expiry is further away than this many times the cost of a refresh, [`is_early_refresh`]
-/// returns false without a draw: the chance would be below e^-30.
+/// returns false without a random number: the chance would be below e^-30.
 const EARLY_FACTOR: u64 = 30;
 
 /// Returns true if a fresh response is to be refreshed now, before it expires. This is the more

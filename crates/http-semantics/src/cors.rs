@@ -43,7 +43,7 @@ impl CorsOrigins {
         if self.is_any {
             return Some(Cow::Borrowed("*"));
         }
-        // A serialised origin has no path, not even `/`; an opaque origin is `null` (HTML
+        // A serialized origin has no path, not even `/`; an opaque origin is `null` (HTML
         // Standard, "Origin").
         let Ok((parsed, "")) = Origin::split(origin) else { return None };
         self.listed.admits(&parsed).then_some(Cow::Borrowed(origin))

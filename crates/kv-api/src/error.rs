@@ -20,7 +20,7 @@ pub enum KvApiError {
     MalformedCredentials,
     /// The token is not one of this Worker, it has expired, or it is revoked.
     InvalidToken,
-    /// The token does not allow this call. What lies outside its scope gets the same answer
+    /// The token does not allow this call. What lies outside its scope gets the same response
     /// whether it exists or not.
     OutOfScope,
     /// No endpoint has this path.

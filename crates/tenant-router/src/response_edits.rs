@@ -52,9 +52,9 @@ impl<F: Fields> ProxiedResponse<'_, F> {
     /// 2. URLs and cookies become those of the visitor.
     /// 3. The record's own edits are applied.
     /// 4. Workers Cache is told to store nothing. For all other caches the record's own
-    ///    `Cache-Control` counts, or else the origin's. Without either, or if the record removes
+    ///    `Cache-Control` counts, or else the upstream's. Without either, or if the record removes
     ///    it, the response becomes `private`. A variant's response becomes `private`, too, unless
-    ///    the record sets the field or the origin says what shared caches may do.
+    ///    the record sets the field or the upstream says what shared caches may do.
     /// 5. The fields that say who served it are set, and the cookie of a new visitor is added.
     ///
     /// # Examples
@@ -145,7 +145,7 @@ impl<F: Fields> ProxiedResponse<'_, F> {
         edits
     }
 
-    /// Returns the `Cache-Control` that replaces the origin's; `None` if that stays. A cache in
+    /// Returns the `Cache-Control` that replaces the upstream's; `None` if that stays. A cache in
     /// front could store a response without the field (RFC 9111 §4.2.2), and show one visitor the
     /// variant of another.
     fn cache_control(&self, record: &StorefrontRecord) -> Option<String> {

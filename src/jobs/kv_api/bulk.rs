@@ -54,7 +54,7 @@ const CONCURRENT_CALLS: usize = 4;
 const CALL_TIMEOUT: Duration = Duration::from_secs(70);
 
 /// How long further invocations are begun, in milliseconds: a batch has its response within five
-/// minutes, after which clients of HTTP give up.
+/// minutes, after which HTTP clients give up.
 const CALLS_MS: u64 = 230_000;
 
 /// The wait before keys are sent again, in milliseconds: a key takes one write a second.

@@ -40,7 +40,7 @@ pub(super) struct ApiAttemptError {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ApiErrorKind {
-    /// The API responds with an error. `message` is None if it is redacted, and empty if the
+    /// The API responds with an error. `message` is `None` if it is redacted, and empty if the
     /// response has none.
     Status { status: u16, code: Option<u64>, message: Option<String> },
     /// The response does not come from the API.
@@ -86,7 +86,7 @@ impl Classify for ApiAttemptError {
 }
 
 impl ApiAttemptError {
-    /// Returns the error for a response, from its status and body. `message` is None if the body
+    /// Returns the error for a response, from its status and body. `message` is `None` if the body
     /// is not the JSON of the API. A 4xx is permanent, except 429 without [`DAILY_LIMIT`].
     pub(super) fn of_status(
         status: u16,
@@ -194,7 +194,7 @@ impl ApiErrorKind {
 
 /// Returns a message of the API that may be shown: without the token, which a response may repeat,
 /// in one line and bounded. The token is removed first: after the cut, a part of it would not be
-/// recognised.
+/// recognized.
 pub(super) fn printable_message(text: &str, token: Option<&str>) -> String {
     let text = token.map_or_else(|| text.to_owned(), |token| text.replace(token, "…"));
     let text = text.chars().map(|character| if character.is_control() { ' ' } else { character });

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_is_recognised_by_its_metadata() {
+    fn a_snapshot_is_recognized_by_its_metadata() {
         for (metadata, expected) in [
             (given(r#"{"snapshot": {"version": 7, "hash": "h", "count": 2}}"#), true),
             (given(r#"{"snapshot": {"version": 7, "hash": "h", "count": 2, "more": 1}, "more": 1}"#), true),

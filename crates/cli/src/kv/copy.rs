@@ -87,7 +87,7 @@ struct CopyPosition {
     /// `None` before the first key.
     keys: Option<KeyPosition>,
     totals: WriteTotals,
-    /// How many keys the destination had when the copy began; None in a state that an earlier
+    /// How many keys the destination had when the copy began; `None` in a state that an earlier
     /// build saved.
     #[serde(default)]
     existing: Option<u64>,

@@ -82,7 +82,7 @@ struct ImportPosition {
     end: InputPosition,
     #[serde(flatten)]
     totals: WriteTotals,
-    /// How many keys of the input existed when the import began; None in a state that an earlier
+    /// How many keys of the input existed when the import began; `None` in a state that an earlier
     /// build saved. Of those that exist later, the import wrote the others.
     #[serde(default)]
     existing: Option<u64>,

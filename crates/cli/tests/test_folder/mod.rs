@@ -1,6 +1,6 @@
 //! Runs the built program in a folder with files.
 
-// All of this is test code; Clippy recognises only functions with `#[test]`.
+// All of this is test code; Clippy recognizes only functions with `#[test]`.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use std::io::Write;

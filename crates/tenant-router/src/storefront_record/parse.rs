@@ -204,7 +204,7 @@ fn is_own_response_field(name: &str) -> bool {
 fn read_headers(node: &Node<'_>) -> Option<(FieldEdits, FieldEdits)> {
     let object = node.object(&["request", "response"])?;
     let request = object.member("request", |node| read_edits(node, is_own_request_field, |_| false));
-    // Setting it would remove all cookies of the origin.
+    // Setting it would remove all cookies of the upstream.
     let is_set_cookie = |name: &str| name == "set-cookie";
     let response = object.member("response", |node| read_edits(node, is_own_response_field, is_set_cookie));
     Some((request.unwrap_or_default(), response.unwrap_or_default()))

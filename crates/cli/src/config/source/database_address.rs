@@ -245,7 +245,7 @@ fn malformed(error: &tokio_postgres::Error, has_password: bool) -> SourceError {
     } else if UNSUPPORTED.contains(&quoted) || (cause.starts_with("unknown option") && is_word && !has_password) {
         format!("the parameter {quoted} is not supported, leave it out")
     } else {
-        "it has a part that cannot be recognised".to_owned()
+        "it has a part that cannot be recognized".to_owned()
     };
     SourceError::new(format!(
         "DATABASE_URL cannot be read: {what}; it is like postgres://user:password@host:5432/database?sslmode=require, \

@@ -30,7 +30,7 @@ impl SyncPass<'_> {
     }
 
     /// Looks up an id in the recent changes and in KV's list. Returns true if the sync owns its
-    /// key or may have written it, false if the key is another's or was deleted, and None if
+    /// key or may have written it, false if the key is another's or was deleted, and `None` if
     /// neither has it.
     pub(super) fn look_up(&self, id: &str) -> Result<Option<bool>, PassError> {
         let recent_change = self.recent_change(id);

@@ -101,7 +101,7 @@ fn an_unknown_parameter_is_named_unless_it_may_be_a_piece_of_a_password() {
         ("postgres://u:p@h/d?no_such=1", "the parameter no_such is not supported, leave it out"),
         ("host=h user=u no_such=1", "the parameter no_such is not supported, leave it out"),
         ("postgres://u@h/d?password=p&requirepeer=x", "the parameter requirepeer is not supported, leave it out"),
-        ("postgres://u@h/d?password=p&no_such=1", "it has a part that cannot be recognised"),
+        ("postgres://u@h/d?password=p&no_such=1", "it has a part that cannot be recognized"),
     ] {
         assert_unreadable(url, expected);
     }
