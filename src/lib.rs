@@ -25,7 +25,7 @@ mod routes;
 #[cfg(feature = "writes")]
 pub use crate::jobs::key_writer::KeyWriter;
 #[cfg(feature = "kv-api")]
-pub use crate::jobs::kv_api::namespace_object::NamespaceObject;
+pub use crate::jobs::kv_api::namespace_list::NamespaceList;
 #[cfg(feature = "metrics")]
 pub use crate::jobs::metrics::store_object::MetricsStore;
 

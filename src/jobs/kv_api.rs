@@ -3,7 +3,7 @@
 //! KV.
 
 mod bulk;
-pub(crate) mod namespace_object;
+pub(crate) mod namespace_list;
 mod namespaces;
 mod values;
 

@@ -40,16 +40,16 @@ const CONCURRENT_KEYS: usize = 24;
 const BACKOFF: Backoff = Backoff { tries_max: 2, ..Backoff::PUT_WITHIN_20_S };
 
 /// The class of the Durable Object.
-#[wasm_bindgen(js_name = NamespaceList)]
-pub struct NamespaceObject(Rc<ListObject>);
+#[wasm_bindgen]
+pub struct NamespaceList(Rc<NamespaceListObject>);
 
-struct ListObject {
+struct NamespaceListObject {
     storage: DurableObjectStorage,
     env: Bindings,
 }
 
-#[wasm_bindgen(js_class = NamespaceList)]
-impl NamespaceObject {
+#[wasm_bindgen]
+impl NamespaceList {
     /// Returns the object. The runtime calls this when it starts the object.
     #[wasm_bindgen(constructor)]
     #[must_use]
@@ -57,7 +57,7 @@ impl NamespaceObject {
         let storage = state.unchecked_into::<DurableObjectState>().storage();
         let env = env.unchecked_into();
         let meter = Meter::of_object(&env, NAME);
-        Self(Rc::new(ListObject { storage, env: Bindings::of_object(env, meter) }))
+        Self(Rc::new(NamespaceListObject { storage, env: Bindings::of_object(env, meter) }))
     }
 
     /// Does nothing. The first call into WebAssembly after a trap creates a new instance:
@@ -85,7 +85,7 @@ impl NamespaceObject {
     }
 }
 
-impl ListObject {
+impl NamespaceListObject {
     async fn handle(&self, request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
         let body = text_of(request.text()?).await?;
         let request: NamespaceRequest = serde_json::from_str(&body).map_err(|error| exception(&error))?;
