@@ -75,8 +75,8 @@ async fn respond_with_fallbacks(
     response: AssetResponse<'_>,
 ) -> Result<Response, RequestError> {
     let served = release.served();
-    let respond = async |file: &FileResponse<'_>, of_previous: &OfRelease<'_>| {
-        respond(context, release, record_state, file, of_previous).await
+    let respond = async |file: &FileResponse<'_>, previous_responder: &ReleaseResponder<'_>| {
+        respond(context, release, record_state, file, previous_responder).await
     };
     match response {
         AssetResponse::Redirect { status, fields } => return redirect(status, &fields),
@@ -141,7 +141,7 @@ fn redirect(status: u16, fields: &FieldLines<'_>) -> Result<Response, RequestErr
 }
 
 /// Returns what a release responds to the request.
-type OfRelease<'r> = dyn for<'m> Fn(ServedRelease<'m>) -> Result<AssetResponse<'m>, AssetError> + 'r;
+type ReleaseResponder<'r> = dyn for<'m> Fn(ServedRelease<'m>) -> Result<AssetResponse<'m>, AssetError> + 'r;
 
 /// Renders a response. If its bytes cannot be read, the previous release responds in the same way,
 /// if memory has all that it needs.
@@ -150,13 +150,13 @@ async fn respond(
     release: &LoadedRelease,
     record_state: RecordState,
     file: &FileResponse<'_>,
-    of_previous: &OfRelease<'_>,
+    previous_responder: &ReleaseResponder<'_>,
 ) -> Result<Response, RequestError> {
     match asset_store::content(context, &file.content).await {
         Ok(body) => render(file, &body, record_state),
         Err(failure) => {
             let Some(previous) = asset_store::cached_previous_release(context, release) else { return Err(failure) };
-            let Ok(AssetResponse::File(file)) = of_previous(previous.served()) else { return Err(failure) };
+            let Ok(AssetResponse::File(file)) = previous_responder(previous.served()) else { return Err(failure) };
             let Some(body) = asset_store::cached_content(context, &file.content) else { return Err(failure) };
             asset_store::warn_of_previous_release(context, &failure);
             render(&file, &body, RecordState::Stale)

@@ -18,15 +18,15 @@ extern "C" {
     #[wasm_bindgen(js_name = envelope)]
     fn envelope_to_put(head: &str, body: &js_sys::ArrayBuffer, metadata_max: usize, ttl_seconds: u32) -> EnvelopeToPut;
 
-    type FoundEnvelope;
+    type EnvelopeParts;
     #[wasm_bindgen(method, getter)]
-    fn head(this: &FoundEnvelope) -> Option<String>;
+    fn head(this: &EnvelopeParts) -> Option<String>;
     #[wasm_bindgen(method, getter)]
-    fn length(this: &FoundEnvelope) -> Option<f64>;
+    fn length(this: &EnvelopeParts) -> Option<f64>;
     #[wasm_bindgen(method, getter)]
-    fn bytes(this: &FoundEnvelope) -> Option<js_sys::ArrayBuffer>;
+    fn bytes(this: &EnvelopeParts) -> Option<js_sys::ArrayBuffer>;
     #[wasm_bindgen(method, getter)]
-    fn stream(this: &FoundEnvelope) -> Option<ReadableStream>;
+    fn stream(this: &EnvelopeParts) -> Option<ReadableStream>;
 
     type EnvelopeToPut;
     #[wasm_bindgen(method, getter)]
@@ -67,7 +67,7 @@ impl Store {
         if found.is_null() {
             return Ok(None);
         }
-        let found: FoundEnvelope = found.unchecked_into();
+        let found: EnvelopeParts = found.unchecked_into();
         let body = match (found.bytes(), found.stream()) {
             (Some(bytes), _) => EnvelopeBody::Bytes(bytes),
             (None, Some(stream)) => EnvelopeBody::Stream(stream),

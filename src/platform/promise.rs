@@ -31,22 +31,22 @@ type Settle = Closure<dyn Fn(usize, u8, JsValue)>;
 /// How a promise settled; `None` if it did not by the deadline.
 type Settlement = Option<Result<JsValue, JsValue>>;
 
-/// A promise that is watched: how it settled, once it has, and who waits for it until then.
+/// The state of a promise: how it settled, once it has, and who waits for it until then.
 #[derive(Default)]
-struct Watched {
+struct PromiseState {
     outcome: Option<Settlement>,
     waker: Option<Waker>,
 }
 
 /// The promises that JavaScript has not reported yet, by id, and the ids that are free.
-struct WatchedPromises {
-    by_id: Vec<Option<Rc<RefCell<Watched>>>>,
+struct PendingPromises {
+    by_id: Vec<Option<Rc<RefCell<PromiseState>>>>,
     free_ids: Vec<usize>,
 }
 
 thread_local! {
-    static WATCHED: RefCell<WatchedPromises> =
-        const { RefCell::new(WatchedPromises { by_id: Vec::new(), free_ids: Vec::new() }) };
+    static PENDING: RefCell<PendingPromises> =
+        const { RefCell::new(PendingPromises { by_id: Vec::new(), free_ids: Vec::new() }) };
     static SETTLE: Settle = Closure::new(settle);
 }
 
@@ -88,15 +88,15 @@ impl Deadlines {
 
 /// Resolves to the outcome of a promise that `watch` watches.
 fn outcome(watch: impl FnOnce(usize, &Settle)) -> impl Future<Output = Settlement> {
-    let watched = Rc::new(RefCell::new(Watched::default()));
-    let id = WATCHED.with_borrow_mut(|promises| promises.add(Rc::clone(&watched)));
+    let state = Rc::new(RefCell::new(PromiseState::default()));
+    let id = PENDING.with_borrow_mut(|promises| promises.add(Rc::clone(&state)));
     SETTLE.with(|settle| watch(id, settle));
     poll_fn(move |context: &mut Context<'_>| {
-        let mut watched = watched.borrow_mut();
-        if let Some(outcome) = watched.outcome.take() {
+        let mut state = state.borrow_mut();
+        if let Some(outcome) = state.outcome.take() {
             return Poll::Ready(outcome);
         }
-        watched.waker = Some(context.waker().clone());
+        state.waker = Some(context.waker().clone());
         Poll::Pending
     })
 }
@@ -107,31 +107,31 @@ fn settle(id: usize, how: u8, value: JsValue) {
         1 => Some(Err(value)),
         _ => None,
     };
-    let Some(watched) = WATCHED.with_borrow_mut(|promises| promises.remove(id)) else { return };
+    let Some(state) = PENDING.with_borrow_mut(|promises| promises.remove(id)) else { return };
     let waker = {
-        let mut watched = watched.borrow_mut();
-        watched.outcome = Some(outcome);
-        watched.waker.take()
+        let mut state = state.borrow_mut();
+        state.outcome = Some(outcome);
+        state.waker.take()
     };
     if let Some(waker) = waker {
         waker.wake();
     }
 }
 
-impl WatchedPromises {
+impl PendingPromises {
     /// Adds a promise and returns its id.
-    fn add(&mut self, watched: Rc<RefCell<Watched>>) -> usize {
+    fn add(&mut self, state: Rc<RefCell<PromiseState>>) -> usize {
         let id = self.free_ids.pop().unwrap_or(self.by_id.len());
         match self.by_id.get_mut(id) {
-            Some(free) => *free = Some(watched),
-            None => self.by_id.push(Some(watched)),
+            Some(free) => *free = Some(state),
+            None => self.by_id.push(Some(state)),
         }
         id
     }
 
-    fn remove(&mut self, id: usize) -> Option<Rc<RefCell<Watched>>> {
-        let watched = self.by_id.get_mut(id).and_then(Option::take)?;
+    fn remove(&mut self, id: usize) -> Option<Rc<RefCell<PromiseState>>> {
+        let state = self.by_id.get_mut(id).and_then(Option::take)?;
         self.free_ids.push(id);
-        Some(watched)
+        Some(state)
     }
 }

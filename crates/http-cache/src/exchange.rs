@@ -144,14 +144,14 @@ pub struct Exchange<B: StoredBody> {
     always_revalidates: bool,
     /// The key of the fetch for which other requests wait, and when it began.
     fetch: Option<(Key<'static>, u64)>,
-    waited: Waited,
+    wait: WaitState,
     state: State<B>,
     effects: Vec<Effect<B>>,
 }
 
 /// How long this request has waited for another one.
 #[derive(Debug, Default, Clone, Copy)]
-struct Waited {
+struct WaitState {
     milliseconds: u64,
     next_ms: u64,
     rounds: u8,
@@ -208,7 +208,7 @@ impl<B: StoredBody> Exchange<B> {
             has_failed: false,
             always_revalidates: false,
             fetch: None,
-            waited: Waited { next_ms: WAIT_MS, ..Waited::default() },
+            wait: WaitState { next_ms: WAIT_MS, ..WaitState::default() },
             state: State::Begin,
             effects: Vec::new(),
         }
@@ -233,7 +233,7 @@ impl<B: StoredBody> Exchange<B> {
         let mut page = Self::new("GET", url, &HeaderSection::default());
         let is_purged = matches!(&self.state, State::Sent { lookup, .. } if lookup.detail == Some(PURGED));
         page.always_revalidates = self.always_revalidates || is_purged;
-        page.waited.rounds = self.waited.rounds * WAIT_ROUNDS_MAX;
+        page.wait.rounds = self.wait.rounds * WAIT_ROUNDS_MAX;
         page
     }
 
@@ -452,7 +452,7 @@ impl<B: StoredBody> Exchange<B> {
     /// with credentials is for everybody only if it says so.
     fn key_to_wait_for<F: Fields>(&self, lookup: &Lookup<B>, cx: &Context<'_, B, F>) -> Option<Key<'static>> {
         let waits = self.method == "GET"
-            && self.waited.rounds < WAIT_ROUNDS_MAX
+            && self.wait.rounds < WAIT_ROUNDS_MAX
             && lookup.hit.is_none()
             && self.request.permits_lookup()
             && cx.memory_ms > 0
@@ -471,9 +471,9 @@ impl<B: StoredBody> Exchange<B> {
         fwd: ForwardReason,
         cx: &mut Context<'_, B, F>,
     ) -> Action<B> {
-        let milliseconds = self.waited.next_ms.min(cx.wait_max_ms.saturating_sub(self.waited.milliseconds)).max(1);
-        self.waited.milliseconds += milliseconds;
-        self.waited.next_ms = (self.waited.next_ms * 2).min(WAIT_MAX_MS);
+        let milliseconds = self.wait.next_ms.min(cx.wait_max_ms.saturating_sub(self.wait.milliseconds)).max(1);
+        self.wait.milliseconds += milliseconds;
+        self.wait.next_ms = (self.wait.next_ms * 2).min(WAIT_MAX_MS);
         self.state = State::Waiting { lookup, key, fwd };
         Action::Wait { milliseconds }
     }
@@ -489,10 +489,10 @@ impl<B: StoredBody> Exchange<B> {
     ) -> Action<B> {
         let is_in_memory =
             |key: &str, cx: &mut Context<'_, B, F>| cx.memory.get(key, cx.memory_ms, cx.now_ms).is_some();
-        if cx.memory.is_fetching(key.as_str(), cx.wait_max_ms, cx.now_ms) && self.waited.milliseconds < cx.wait_max_ms {
+        if cx.memory.is_fetching(key.as_str(), cx.wait_max_ms, cx.now_ms) && self.wait.milliseconds < cx.wait_max_ms {
             return self.wait(lookup, key, fwd, cx);
         }
-        self.waited.rounds += 1;
+        self.wait.rounds += 1;
         if is_in_memory(key.as_str(), cx) || is_in_memory(self.key().as_str(), cx) {
             return self.begin(cx);
         }

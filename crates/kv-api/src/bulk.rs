@@ -295,28 +295,28 @@ impl Serialize for BulkValues {
         }
         #[derive(Serialize)]
         #[serde(untagged)]
-        enum Shown<'a> {
+        enum BulkValueJson<'a> {
             Value(&'a RawValue),
             WithMetadata { value: &'a RawValue, metadata: Option<&'a RawValue> },
         }
         let values = self.values.iter().map(|(key, value)| {
-            let shown = value.as_ref().map(|BulkValue { value, metadata }| {
+            let json = value.as_ref().map(|BulkValue { value, metadata }| {
                 if self.with_metadata {
-                    Shown::WithMetadata { value, metadata: metadata.as_deref() }
+                    BulkValueJson::WithMetadata { value, metadata: metadata.as_deref() }
                 } else {
-                    Shown::Value(value)
+                    BulkValueJson::Value(value)
                 }
             });
-            (key, shown)
+            (key, json)
         });
-        Values { values: InOrder(values.collect()) }.serialize(serializer)
+        Values { values: OrderedMap(values.collect()) }.serialize(serializer)
     }
 }
 
 /// The members of an object, in their order.
-struct InOrder<K, V>(Vec<(K, V)>);
+struct OrderedMap<K, V>(Vec<(K, V)>);
 
-impl<K: Serialize, V: Serialize> Serialize for InOrder<K, V> {
+impl<K: Serialize, V: Serialize> Serialize for OrderedMap<K, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
     }

@@ -66,7 +66,7 @@ impl<V, O: Clone> WriteCoalescer<V, O> {
         self.latest.replace(Some(value));
         self.waiting.borrow_mut().push(sender);
         if !self.is_sending.replace(true) {
-            let _sending = Sending(self);
+            let _guard = SendGuard(self);
             next_turn().await;
             while let Some(value) = self.take() {
                 let mut superseded = self.waiting.take();
@@ -96,9 +96,9 @@ impl<V, O: Clone> Default for WriteCoalescer<V, O> {
 
 /// Exists while one caller sends. If that caller is dropped, the waiting ones get `None`, and
 /// another one may send.
-struct Sending<'a, V, O>(&'a WriteCoalescer<V, O>);
+struct SendGuard<'a, V, O>(&'a WriteCoalescer<V, O>);
 
-impl<V, O> Drop for Sending<'_, V, O> {
+impl<V, O> Drop for SendGuard<'_, V, O> {
     fn drop(&mut self) {
         self.0.is_sending.set(false);
         self.0.waiting.borrow_mut().clear();

@@ -73,12 +73,12 @@ async fn check(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
 }
 
 /// The definitions that a call tries out.
-enum TriedDefinitions {
+enum DefinitionsSource {
     Given(Definitions),
     Stored(LoadedFlags),
 }
 
-impl TriedDefinitions {
+impl DefinitionsSource {
     /// Returns the definitions of this text, or the stored ones without a text.
     async fn of(request: &ConsoleRequest<'_>, text: Option<&str>) -> Result<Self, RequestError> {
         let invalid = |fault: Fault| ConsoleError::InvalidDefinitions(fault.to_string());
@@ -108,13 +108,13 @@ struct EvaluateBody {
     #[serde(default)]
     context: Map<String, Value>,
     #[serde(default)]
-    record: TriedRecord,
+    record: UserRecordSource,
 }
 
 /// The record of the user that flags are tried out for.
 #[derive(Default, Deserialize)]
 #[serde(from = "Option<Map<String, Value>>")]
-enum TriedRecord {
+enum UserRecordSource {
     /// The user has the record that is stored, if any: the member is not given.
     #[default]
     Stored,
@@ -123,7 +123,7 @@ enum TriedRecord {
     Given(Map<String, Value>),
 }
 
-impl From<Option<Map<String, Value>>> for TriedRecord {
+impl From<Option<Map<String, Value>>> for UserRecordSource {
     fn from(member: Option<Map<String, Value>>) -> Self {
         member.map_or(Self::Absent, Self::Given)
     }
@@ -148,17 +148,17 @@ struct FlagResult<'d> {
 async fn evaluate(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     let EvaluateBody { definitions, context, record } = request.body(BODY_BYTES_MAX).await?;
     let context = evaluation_context(request, context)?;
-    let definitions = TriedDefinitions::of(request, definitions.as_deref()).await?;
+    let definitions = DefinitionsSource::of(request, definitions.as_deref()).await?;
     let definitions = definitions.get();
     let user = match (&record, &context.targeting_key) {
-        (TriedRecord::Stored, Some(id)) if definitions.needs_attributes() => Some(stored_user(request, id).await?),
+        (UserRecordSource::Stored, Some(id)) if definitions.needs_attributes() => Some(stored_user(request, id).await?),
         _ => None,
     };
     let members = users::members(user.as_ref());
     let record = match &record {
-        TriedRecord::Given(given) => UserAttributes::Record(given),
-        TriedRecord::Absent => UserAttributes::NoRecord,
-        TriedRecord::Stored => users::attributes(user.as_ref(), &members),
+        UserRecordSource::Given(given) => UserAttributes::Record(given),
+        UserRecordSource::Absent => UserAttributes::NoRecord,
+        UserRecordSource::Stored => users::attributes(user.as_ref(), &members),
     };
     let subject = Subject { targeting_key: context.targeting_key.as_deref(), context: &context.attributes, record };
     let flags = definitions.iter().map(|(name, flag)| Ok((name, result(name, flag, &subject)?)));
@@ -236,7 +236,7 @@ async fn sample(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> 
         return Err(ConsoleError::InvalidBody(why).into());
     }
     let context = evaluation_context(request, context)?;
-    let definitions = TriedDefinitions::of(request, definitions.as_deref()).await?;
+    let definitions = DefinitionsSource::of(request, definitions.as_deref()).await?;
     let flag = definitions.get().get(&name).ok_or(ConsoleError::FlagNotFound)?;
     let users = flag.sample(&name, &context.attributes, users);
     let share = |variant| VariantShare { variant, users: users.iter().filter(|given| **given == variant).count() };

@@ -75,18 +75,18 @@ pub(super) enum TokenVariable {
 }
 
 /// A token from the environment, and the names of the arguments that it belongs to.
-pub(super) struct GivenToken {
+pub(super) struct EnvironmentToken {
     names: &'static ArgumentNames,
     token: String,
 }
 
 impl TokenVariable {
-    pub(super) fn read(self) -> GivenToken {
+    pub(super) fn read(self) -> EnvironmentToken {
         // A token that is not UTF-8 gets replacement characters here and is then refused as
         // broken.
         let read = |names: &'static ArgumentNames| {
             let token = std::env::var_os(names.token).unwrap_or_default();
-            GivenToken { names, token: token.to_string_lossy().trim().to_owned() }
+            EnvironmentToken { names, token: token.to_string_lossy().trim().to_owned() }
         };
         match self {
             Self::Source => read(&ArgumentNames::SOURCE),
@@ -222,7 +222,7 @@ impl ApiArguments {
         self.local.clone().unwrap_or_else(|| self.account.base())
     }
 
-    fn endpoint(&self, given: &GivenToken) -> Result<ApiEndpoint, OpenError> {
+    fn endpoint(&self, given: &EnvironmentToken) -> Result<ApiEndpoint, OpenError> {
         let base = self.base();
         if base.is_local() {
             let (service, account_path) = (ApiService::LocalKv, String::new());
@@ -249,8 +249,8 @@ impl AccountArguments {
     }
 
     /// Returns the endpoint of an API of the account.
-    pub(super) fn endpoint(&self, given: &GivenToken, service: ApiService) -> Result<ApiEndpoint, OpenError> {
-        let &GivenToken { names, ref token } = given;
+    pub(super) fn endpoint(&self, given: &EnvironmentToken, service: ApiService) -> Result<ApiEndpoint, OpenError> {
+        let &EnvironmentToken { names, ref token } = given;
         let base = self.base();
         let account = self.id(service, names)?;
         if token.is_empty() {

@@ -69,8 +69,8 @@ struct TextReader<'a> {
     /// How many elements whose text is left out are open within SVG or `MathML`. Of those in HTML,
     /// only templates have tags in them, and `templates` counts them.
     unread: usize,
-    title: Option<Collapsed>,
-    content: Option<Collapsed>,
+    title: Option<CollapsedText>,
+    content: Option<CollapsedText>,
 }
 
 impl TextReader<'_> {
@@ -79,13 +79,13 @@ impl TextReader<'_> {
             match token {
                 Token::Text(text) => self.add(|content| content.push_html(text)),
                 Token::CharacterData(text) => self.add(|content| content.push(text)),
-                Token::Comment => self.add(Collapsed::separate),
+                Token::Comment => self.add(CollapsedText::separate),
                 Token::EndTag(name) => {
-                    self.add(Collapsed::separate);
+                    self.add(CollapsedText::separate);
                     self.end(&Name::of(name));
                 }
                 Token::StartTag(tag) => {
-                    self.add(Collapsed::separate);
+                    self.add(CollapsedText::separate);
                     self.start(&tag);
                 }
             }
@@ -93,7 +93,7 @@ impl TextReader<'_> {
     }
 
     /// Calls a function with the text of the page if text at this place belongs to it.
-    fn add(&mut self, add: impl FnOnce(&mut Collapsed)) {
+    fn add(&mut self, add: impl FnOnce(&mut CollapsedText)) {
         if self.templates == 0 && self.unread == 0 {
             self.content.as_mut().map(add);
         }
@@ -118,14 +118,14 @@ impl TextReader<'_> {
             b"math" if !tag.is_self_closing => self.namespaces.push(ElementNamespace::MathMl),
             b"body" if self.content.is_none() => {
                 // What is open in the head must not hide the body.
-                (self.templates, self.content) = (0, Some(Collapsed::default()));
+                (self.templates, self.content) = (0, Some(CollapsedText::default()));
             }
             b"title" => {
                 let text = self.tokenizer.raw_text(tag.name);
                 if self.content.is_some() {
                     self.add(|content| content.push_html(text));
                 } else if self.title.is_none() && self.templates == 0 {
-                    let mut title = Collapsed::default();
+                    let mut title = CollapsedText::default();
                     title.push_html(text);
                     self.title = Some(title);
                 }
@@ -261,12 +261,12 @@ impl Name {
 
 /// Text without white space at its ends, and with one space for each run of white space.
 #[derive(Debug, Default)]
-struct Collapsed {
+struct CollapsedText {
     text: String,
     is_separated: bool,
 }
 
-impl Collapsed {
+impl CollapsedText {
     /// Makes the next word a word of its own.
     fn separate(&mut self) {
         self.is_separated = true;

@@ -82,9 +82,9 @@ pub(super) fn stored(key: &str, root: &Node<'_>, policy: Option<&OriginPolicy>) 
     })))
 }
 
-type ReadUpstream<'a> = dyn Fn(&Node<'_>) -> Option<Upstream> + 'a;
+type ParseUpstream<'a> = dyn Fn(&Node<'_>) -> Option<Upstream> + 'a;
 
-fn read_routes(list: &Node<'_>, upstream: &ReadUpstream<'_>) -> Option<Vec<PathRoute>> {
+fn read_routes(list: &Node<'_>, upstream: &ParseUpstream<'_>) -> Option<Vec<PathRoute>> {
     let mut seen: Vec<String> = Vec::new();
     list.list(100, |node| {
         let object = node.object(&["path", "origin"])?;
@@ -119,7 +119,7 @@ struct ListedVariants {
     good: Vec<SplitVariant>,
 }
 
-fn read_variants(list: &Node<'_>, upstream: &ReadUpstream<'_>) -> Option<ListedVariants> {
+fn read_variants(list: &Node<'_>, upstream: &ParseUpstream<'_>) -> Option<ListedVariants> {
     let mut names: Vec<String> = Vec::new();
     let mut has_weight = false;
     let good = list.list(16, |node| {
@@ -240,7 +240,7 @@ fn read_edits(node: &Node<'_>, is_own: fn(&str) -> bool, is_only_removed: fn(&st
     Some(FieldEdits { set: set.unwrap_or_default(), remove: remove.unwrap_or_default() })
 }
 
-fn read_fallback(node: &Node<'_>, upstream: &ReadUpstream<'_>) -> Option<Fallback> {
+fn read_fallback(node: &Node<'_>, upstream: &ParseUpstream<'_>) -> Option<Fallback> {
     if node.as_text().is_some() {
         return upstream(node).map(Fallback::Upstream);
     }

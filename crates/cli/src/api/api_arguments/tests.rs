@@ -12,7 +12,7 @@ struct TestCommandLine {
 fn endpoint(arguments: &[&str], token: &str) -> Result<ApiEndpoint, String> {
     let line =
         TestCommandLine::try_parse_from([&["kv-edge"], arguments].concat()).map_err(|error| error.to_string())?;
-    let given = GivenToken { names: &ArgumentNames::SOURCE, token: token.to_owned() };
+    let given = EnvironmentToken { names: &ArgumentNames::SOURCE, token: token.to_owned() };
     line.api.endpoint(&given).map_err(|error| error.to_string())
 }
 
@@ -91,7 +91,7 @@ fn a_namespace_is_found_by_its_id_and_then_by_its_title() {
 fn what_is_missing_for_a_destination_is_named_by_its_own_arguments() {
     let arguments = |account: &str| AccountArguments { account: Some(account.to_owned()), api_base: None, deadline: 1 };
     let endpoint = |account: &str| {
-        let given = GivenToken { names: &ArgumentNames::DESTINATION, token: String::new() };
+        let given = EnvironmentToken { names: &ArgumentNames::DESTINATION, token: String::new() };
         arguments(account).endpoint(&given, ApiService::Kv).map(|endpoint| endpoint.url("")).unwrap_err().to_string()
     };
     assert_eq!(

@@ -205,7 +205,7 @@ enum Outline {
     Comment,
 }
 
-fn push_text(outlines: &mut Vec<Outline>, text: Collapsed) {
+fn push_text(outlines: &mut Vec<Outline>, text: CollapsedText) {
     if !text.text.is_empty() {
         outlines.push(Outline::Text(text.text));
     }
@@ -213,7 +213,7 @@ fn push_text(outlines: &mut Vec<Outline>, text: Collapsed) {
 
 fn outlines(page: &str) -> Vec<Outline> {
     let mut tokenizer = Tokenizer::new(page);
-    let (mut outlines, mut text) = (Vec::new(), Collapsed::default());
+    let (mut outlines, mut text) = (Vec::new(), CollapsedText::default());
     while let Some(token) = tokenizer.next(false) {
         let outline = match token {
             Token::Text(html) => {
@@ -247,7 +247,7 @@ fn outlines(page: &str) -> Vec<Outline> {
 fn outlines_of_html5gum(page: &str) -> Vec<Outline> {
     let mut emitter = html5gum::DefaultEmitter::default();
     emitter.naively_switch_states(true);
-    let (mut outlines, mut text, mut is_script) = (Vec::new(), Collapsed::default(), false);
+    let (mut outlines, mut text, mut is_script) = (Vec::new(), CollapsedText::default(), false);
     for token in html5gum::Tokenizer::new_with_emitter(page, emitter) {
         let name = |name: &[u8]| String::from_utf8(name.to_vec()).unwrap();
         let outline = match token.unwrap() {
