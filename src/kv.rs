@@ -7,15 +7,15 @@
 //! console also reads some anew.
 
 #[cfg(feature = "assets")]
-mod assembled;
-#[cfg(feature = "assets")]
 pub(crate) mod asset_store;
+#[cfg(feature = "assets")]
+mod body_assembly;
 #[cfg(feature = "cache")]
 pub(crate) mod envelope;
 #[cfg(feature = "flags")]
 pub(crate) mod flags;
 #[cfg(feature = "assets")]
-mod immutable;
+mod immutable_read_options;
 #[cfg(feature = "cache")]
 pub(crate) mod key_metadata;
 #[cfg(feature = "writes")]

@@ -14,7 +14,7 @@ pub(crate) mod executor;
 pub(crate) mod js_error;
 pub(crate) mod log;
 pub(crate) mod meter;
-#[cfg(feature = "kv-api")]
-pub(crate) mod own_worker;
 pub(crate) mod promise;
+#[cfg(feature = "kv-api")]
+pub(crate) mod self_call;
 pub(crate) mod vars;

@@ -9,7 +9,7 @@ extern "C" {
     pub(crate) fn part(stream: &ReadableStream, start: f64, length: f64) -> ReadableStream;
 }
 
-#[wasm_bindgen(module = "/src/platform/glue/unread.js")]
+#[wasm_bindgen(module = "/src/platform/glue/stream_cancel.js")]
 extern "C" {
     /// Cancels a stream that nobody reads, so that its connection is free again.
     pub(crate) fn cancel(stream: &ReadableStream);

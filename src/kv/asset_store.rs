@@ -19,7 +19,7 @@ use static_assets::response::Content;
 use static_assets::translations::Translations;
 use wasm_bindgen::{JsCast, JsValue};
 
-use super::assembled::sliced;
+use super::body_assembly::sliced;
 use super::keyspace::Keyspace;
 use super::keyspaces::{AssetStores, TranslationsFile};
 use super::release::{manifest, read_existing};

@@ -80,7 +80,7 @@ fn add(pieces: &mut Vec<Piece<'_>>, body: &FileBody, requested: &ops::Range<u64>
     }
 }
 
-/// The JSON that `platform/glue/assembled.js` reads: a text, or key, length, start and end.
+/// The JSON that `platform/glue/body_assembly.js` reads: a text, or key, length, start and end.
 impl Serialize for Piece<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

@@ -30,7 +30,7 @@ use crate::kv::namespaces::OpenNamespace;
 use crate::kv::put::PutValue;
 use crate::platform::clock::{self, Clock};
 use crate::platform::js_error::message_of;
-use crate::platform::own_worker;
+use crate::platform::self_call;
 
 #[wasm_bindgen(module = "/src/platform/glue/kv_api.js")]
 extern "C" {
@@ -242,7 +242,7 @@ async fn change_by_calls(context: &RequestContext, items: Vec<BulkItem<'_>>) -> 
         let calls = parts.iter().map(|part| {
             // The body of a call is made when its turn comes, and passed on at once.
             let send = || {
-                own_worker::send(
+                self_call::send(
                     context.request(),
                     CREDENTIAL_FIELDS,
                     &batch.body(part),

@@ -8,7 +8,7 @@ use super::{KvNamespace, Store};
 #[cfg(feature = "metrics")]
 use crate::platform::meter::Metered;
 
-#[wasm_bindgen(module = "/src/platform/glue/assembled.js")]
+#[wasm_bindgen(module = "/src/platform/glue/body_assembly.js")]
 extern "C" {
     #[wasm_bindgen(js_name = assembled)]
     fn assemble(

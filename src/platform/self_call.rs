@@ -9,7 +9,7 @@ use worker::web_sys::Request;
 use crate::platform::js_error::message_of;
 use crate::platform::promise::Deadlines;
 
-#[wasm_bindgen(module = "/src/platform/glue/own_worker.js")]
+#[wasm_bindgen(module = "/src/platform/glue/self_call.js")]
 extern "C" {
     /// Sends the same request to this Worker with only these of its header fields and another
     /// body. Resolves to status and body of the response.
