@@ -92,6 +92,19 @@ describe("console and tool refuse the same files, at the same line", () => {
   }
 });
 
+test("a mistake names the key of its pair, if that has one", async () => {
+  const needs = 'It needs the members "key" and "value", which are strings.';
+  for (const [text, message] of [
+    ['{"key": "a"}', `"a": ${needs}`],
+    ['{"value": "1"}', needs],
+    ['{"key": null, "value": "1"}', needs],
+    ['{"key": 5, "value": "1"}', needs],
+    ['{"key": "", "value": "1"}', "The key is empty."],
+  ]) {
+    await assert.rejects(read(text), { message, line: 1 });
+  }
+});
+
 test("a pair with a later expiration than this Worker's API takes is a mistake; the tool also writes where there are others", async () => {
   const latest = 2_147_483_647;
   const pair = (end) => `{"key": "a", "value": "", ${end}}`;

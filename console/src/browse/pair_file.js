@@ -179,7 +179,8 @@ function parsePair(json, line) {
     throw new PairFileError(line, `The pair is not JSON: ${error.message}.`);
   }
   const problem = pairProblem(pair);
-  if (problem) throw new PairFileError(line, `${JSON.stringify(pair.key ?? "")}: ${problem}`);
+  const hasName = typeof pair.key === "string" && pair.key !== "";
+  if (problem) throw new PairFileError(line, hasName ? `${JSON.stringify(pair.key)}: ${problem}` : problem);
   return pair;
 }
 
