@@ -143,6 +143,103 @@ test("values and whole namespaces go into files and come back", async (context) 
     assertClean();
   });
 
+  await context.test("an import looks again before it writes: it keeps what was created since, or asks before it replaces that", async () => {
+    const folder = newFolder();
+    const values = () => Promise.all(["a", "b", "c"].map((key) => stored(folder + key)));
+    await goTo(place(folder));
+    const choosePairs = async () => {
+      const buffer = Buffer.from(["a", "b", "c"].map((key) => JSON.stringify({ key: folder + key, value: "new" })).join("\n"));
+      await choose(page, "More", "Import…");
+      await page.locator("dialog input[type=file]").setInputFiles({ name: "pairs.ndjson", mimeType: "text/plain", buffer });
+    };
+    await choosePairs();
+    await said(page, "None of the keys exists yet.");
+    await KV.put(`${folder}b`, "theirs");
+    await button(page, "Write 3 pairs").click();
+    await said(page, "2 pairs written. 1 value was kept.");
+    assert.deepEqual(await values(), ["new", "theirs", "new"]);
+    await button(page, "Close").click();
+
+    await KV.put(`${folder}a`, "old");
+    for (const key of ["b", "c"]) await KV.delete(folder + key);
+    await choosePairs();
+    await said(page, "1 of the keys exists already");
+    await page.getByLabel("Keys that exist").selectOption("replace");
+    await KV.put(`${folder}b`, "theirs");
+    await button(page, "Write 3 pairs").click();
+    await said(page, `2 of the keys exist already, 1 of them since the last check: ${folder}b, ${folder}a. Write again to replace their values.`);
+    assert.deepEqual(await values(), ["old", "theirs", null]);
+    await assertUsable(page);
+    await button(page, "Write 3 pairs").click();
+    await said(page, "3 pairs written.");
+    assert.deepEqual(await values(), ["new", "new", "new"]);
+    await button(page, "Close").click();
+
+    for (const key of ["a", "b", "c"]) await KV.delete(folder + key);
+    await choosePairs();
+    await said(page, "None of the keys exists yet.");
+    for (const key of ["a", "b", "c"]) await KV.put(folder + key, "theirs");
+    await button(page, "Write 3 pairs").click();
+    await said(page, "3 of the keys exist already, 3 of them since the last check");
+    assert.ok(await button(page, "Write").isDisabled());
+    await button(page, "Cancel").click();
+    assert.deepEqual(await values(), ["theirs", "theirs", "theirs"]);
+    assertClean();
+  });
+
+  await context.test("an import that is stopped as it looks again writes nothing, and may be tried again", async () => {
+    const folder = newFolder();
+    await goTo(place(folder));
+    await choose(page, "More", "Import…");
+    const buffer = Buffer.from(JSON.stringify({ key: `${folder}a`, value: "1" }));
+    await page.locator("dialog input[type=file]").setInputFiles({ name: "pairs.ndjson", mimeType: "text/plain", buffer });
+    await button(page, "Write 1 pair").waitFor();
+    await page.route("**/keys?*", () => {});
+    await button(page, "Write 1 pair").click();
+    await said(page, "Checked: 0");
+    await button(page, "Stop").click();
+    await page.locator("dialog").getByText("Stopped.").waitFor();
+    await page.unrouteAll({ behavior: "ignoreErrors" });
+    assert.equal(await stored(`${folder}a`), null);
+    await button(page, "Write 1 pair").click();
+    await said(page, "1 pair written.");
+    await button(page, "Close").click();
+    assertClean(["aborted", "/keys"]);
+  });
+
+  await context.test("an upload asks again if more keys exist than it has shown", async () => {
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "old");
+    await goTo(place(folder));
+    await choose(page, "More", "Upload files…");
+    const files = ["a", "b"].map((name) => ({ name, mimeType: "text/plain", buffer: Buffer.from("new") }));
+    await page.locator("dialog input[type=file]").setInputFiles(files);
+    await button(page, "Upload").click();
+    await said(page, "1 key would be replaced");
+    await KV.put(`${folder}b`, "theirs");
+    await button(page, "Replace and upload").click();
+    await said(page, `2 keys would be replaced: ${folder}a, ${folder}b.`);
+    assert.deepEqual(await Promise.all(["a", "b"].map((key) => stored(folder + key))), ["old", "theirs"]);
+    await button(page, "Replace and upload").click();
+    await said(page, "2 files uploaded.");
+    await button(page, "Close").click();
+    assertClean();
+  });
+
+  await context.test("a file without pairs has nothing to write", async () => {
+    await goTo(place(newFolder()));
+    await choose(page, "More", "Import…");
+    for (const text of ["", "[]"]) {
+      await page.locator("dialog input[type=file]").setInputFiles({ name: "pairs.json", mimeType: "text/plain", buffer: Buffer.from(text) });
+      await said(page, "The file has no pairs.");
+      assert.ok(await button(page, "Write").isDisabled());
+      await page.locator("dialog input[type=file]").setInputFiles([]);
+      await page.getByText("The file has no pairs.").waitFor({ state: "detached" });
+    }
+    await button(page, "Cancel").click();
+    assertClean();
+  });
+
   await context.test("a file with a mistake is refused with its line, before the first write", async () => {
     const folder = newFolder();
     await goTo(place(folder));

@@ -194,28 +194,59 @@ export function ExportDialog({ session, namespace, keyBytesMax, prefix: given, o
   );
 }
 
-/** Imports a file, after all of it was checked. */
+/** Says what a check has found in a file with pairs. `added` are existing keys that are new. */
+function Found({ checked: { count, expired, existing }, added }) {
+  if (count === 0) return "The file has no pairs.";
+  const since = added.length > 0 ? `, ${number(added.length)} of them since the last check` : "";
+  return (
+    <>
+      {counted(count, "pair")}. {expired.size > 0 && `${number(expired.size)} ${expired.size === 1 ? "has expired and is" : "have expired and are"} left out. `}
+      {existing.size > 0
+        ? `${number(existing.size)} of the keys ${existing.size === 1 ? "exists" : "exist"} already${since}: ${named([...new Set([...added, ...existing])])}.`
+        : "None of the keys exists yet."}
+    </>
+  );
+}
+
+/**
+ * Imports a file, after all of it was checked. Before the first write, the keys are looked up
+ * again: one that was added since the check is kept as the others are, and no value is replaced
+ * that the dialog has not shown.
+ */
 export function ImportDialog({ session, namespace, keyBytesMax, onClose, onChanged }) {
   const [file, setFile] = useState(null);
   const [checked, setChecked] = useState(null);
+  // Of the keys that exist, those that an earlier check had not found.
+  const [added, setAdded] = useState([]);
   const [onExisting, setOnExisting] = useState("skip");
   const [result, setResult] = useState(null);
+  const [isWriting, setIsWriting] = useState(false);
   const work = useWork();
+  const check = (chosen) => work.run((options) => checkFile(namespace, chosen, { problemOf: (key) => nameProblem(session, key, keyBytesMax), ...options }));
   const choose = async (event) => {
     const [chosen] = event.currentTarget.files;
     setFile(chosen ?? null);
     setChecked(null);
+    setAdded([]);
     setResult(null);
-    if (chosen)
-      setChecked(
-        (await work.run((options) => checkFile(namespace, chosen, { problemOf: (key) => nameProblem(session, key, keyBytesMax), ...options }))) ?? null,
-      );
+    setIsWriting(false);
+    if (chosen) setChecked((await check(chosen)) ?? null);
   };
-  const skipped = onExisting === "skip" ? checked?.existing : new Set();
-  const total = checked && !checked.fault ? checked.count - new Set([...checked.expired, ...skipped]).size : 0;
+  const keptOf = (found) => (onExisting === "skip" ? found.existing : new Set());
+  const totalOf = (found) => found.count - new Set([...found.expired, ...keptOf(found)]).size;
+  const isValid = checked !== null && checked.fault === null;
+  const [total, kept] = isValid ? [totalOf(checked), keptOf(checked).size] : [0, 0];
   const run = async () => {
+    setIsWriting(false);
+    const found = await check(file);
+    if (found === undefined) return;
+    const addedNow = found.fault ? [] : [...found.existing].filter((key) => !checked.existing.has(key));
+    setChecked(found);
+    setAdded(addedNow);
     setResult(null);
-    setResult(await work.run((options) => importPairs(namespace, file, { skipped, ...options })));
+    if (found.fault || totalOf(found) === 0 || (onExisting === "replace" && addedNow.length > 0)) return;
+    setIsWriting(true);
+    setResult(await work.run((options) => importPairs(namespace, file, { skipped: keptOf(found), ...options })));
     onChanged();
   };
   return (
@@ -231,24 +262,20 @@ export function ImportDialog({ session, namespace, keyBytesMax, onClose, onChang
           <input {...attributes} type="file" accept=".ndjson,.json,.jsonl,application/json" disabled={work.isRunning} onClick={clearFiles} onChange={choose} />
         )}
       />
-      {work.isRunning && <Progress label={checked === null ? "Checked" : "Written"} done={work.count} total={checked === null ? undefined : total} />}
+      {work.isRunning && <Progress label={isWriting ? "Written" : "Checked"} done={work.count} total={isWriting ? total : undefined} />}
       {checked?.fault && (
         <Notice kind="danger" role="alert">
           {checked.fault.line !== null && `Line ${number(checked.fault.line)}: `}
           {checked.fault.message}
         </Notice>
       )}
-      {checked && !checked.fault && result === null && (
-        <Notice role="status">
-          {counted(checked.count, "pair")}.{" "}
-          {checked.expired.size > 0 &&
-            `${number(checked.expired.size)} ${checked.expired.size === 1 ? "has expired and is" : "have expired and are"} left out. `}
-          {checked.existing.size > 0
-            ? `${number(checked.existing.size)} of the keys ${checked.existing.size === 1 ? "exists" : "exist"} already: ${named([...checked.existing])}.`
-            : "None of the keys exists yet."}
+      {isValid && result === null && (
+        <Notice kind={added.length > 0 && !isWriting ? "warning" : ""} role="status">
+          <Found checked={checked} added={added} />
+          {added.length > 0 && onExisting === "replace" && total > 0 && !isWriting && " Write again to replace their values."}
         </Notice>
       )}
-      {checked && !checked.fault && checked.existing.size > 0 && result === null && (
+      {isValid && checked.existing.size > 0 && result === null && (
         <Field
           label="Keys that exist"
           control={(attributes) => (
@@ -259,7 +286,7 @@ export function ImportDialog({ session, namespace, keyBytesMax, onClose, onChang
           )}
         />
       )}
-      {result && <Tally result={result} noun="pair" done="written" />}
+      {result && <Tally result={result} noun="pair" done="written" note={kept > 0 ? ` ${counted(kept, "value")} ${kept === 1 ? "was" : "were"} kept.` : ""} />}
       <Actions work={work} onClose={onClose} isDone={isOver(result)}>
         {!isOver(result) && (
           <Button class="primary" disabled={work.isRunning || total === 0} onClick={run}>
@@ -271,7 +298,10 @@ export function ImportDialog({ session, namespace, keyBytesMax, onClose, onChang
   );
 }
 
-/** Uploads files: each becomes the value of a key with its name after the prefix. */
+/**
+ * Uploads files: each becomes the value of a key with its name after the prefix. The keys are
+ * looked up before each start, and no value is replaced that the dialog has not shown.
+ */
 export function UploadDialog({ session, namespace, keyBytesMax, prefix: given, onClose, onChanged }) {
   const [prefix, setPrefix] = useState(given);
   const [files, setFiles] = useState([]);
@@ -292,8 +322,9 @@ export function UploadDialog({ session, namespace, keyBytesMax, prefix: given, o
     setResult(null);
     const found = await work.run(({ signal }) => existingOf(namespace, files.map(keyOf), { signal }));
     if (found === undefined) return;
+    const shown = new Set(existing);
     setExisting(found);
-    if (found.length === 0) await send();
+    if (found.every((key) => shown.has(key))) await send();
   };
   const changed = (set) => (next) => {
     set(next);
@@ -341,7 +372,7 @@ export function UploadDialog({ session, namespace, keyBytesMax, prefix: given, o
             key={existing?.length > 0 ? "replace" : "upload"}
             class={existing?.length > 0 ? "danger" : "primary"}
             disabled={work.isRunning || files.length === 0 || fault !== undefined || refusal !== undefined}
-            onClick={existing?.length > 0 ? send : begin}
+            onClick={begin}
           >
             {existing?.length > 0 ? "Replace and upload" : "Upload"}
           </Button>
