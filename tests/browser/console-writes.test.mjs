@@ -37,8 +37,8 @@ test("the panel of writes draws the timeline of a run, or says why there is none
 
   await context.test("says at the field which keys cannot be written", async () => {
     for (const [key, problem] of [
-      [".", 'The key is ".", which no URL can carry.'],
-      ["..", 'The key is "..", which no URL can carry.'],
+      [".", 'The key is ".", which Workers KV does not accept. Choose another name.'],
+      ["..", 'The key is "..", which Workers KV does not accept. Choose another name.'],
       ["", "The key is empty."],
       ["k".repeat(513), "The key has 513 bytes; Workers KV accepts 512 at most."],
     ]) {
