@@ -5,6 +5,7 @@ import { Button, Field } from "../controls.jsx";
 import { useFocusFallbackIn } from "../focus.js";
 import { counted, isoTime, size, span } from "../format.js";
 import { ConfirmedButton, FailedCall, Failure, Notice } from "../outcome.jsx";
+import { purgeProblem } from "../purge_target.js";
 import { useAction, useLatest } from "../requests.js";
 import { call } from "../session.js";
 
@@ -143,6 +144,7 @@ function Purge({ url, onPurged }) {
   const [isSoft, setIsSoft] = useState(true);
   // A tag is no URL; the other targets start from the URL in the form above.
   const value = typed ?? (target === "tag" ? "" : url);
+  const refusal = purgeProblem(target, value);
   const choose = (chosen) => {
     setTarget(chosen);
     setTyped(null);
@@ -159,7 +161,7 @@ function Purge({ url, onPurged }) {
   return (
     <section class="panel" aria-label="Purge">
       <h2>Purge</h2>
-      <div class="row controls">
+      <div class="row controls labelled">
         <Field
           label="What"
           control={(attributes) => (
@@ -176,6 +178,7 @@ function Purge({ url, onPurged }) {
           <Field
             class="grow"
             label={TARGETS[target]}
+            help={refusal}
             control={(attributes) => (
               <input {...attributes} value={value} onInput={(event) => setTyped(event.currentTarget.value)} spellcheck={false} autocomplete="off" />
             )}
@@ -191,7 +194,11 @@ function Purge({ url, onPurged }) {
           </label>
         </fieldset>
       </div>
-      <ConfirmedButton action={isSoft ? "Purge soft" : "Purge hard"} disabled={purging.isBusy || (target !== "all" && value.trim() === "")} onConfirm={purge}>
+      <ConfirmedButton
+        action={isSoft ? "Purge soft" : "Purge hard"}
+        disabled={purging.isBusy || refusal !== null || (target !== "all" && value.trim() === "")}
+        onConfirm={purge}
+      >
         <p>
           What is stored for <code>{named}</code> {effect}, everywhere within a few minutes.
         </p>
