@@ -22,6 +22,7 @@ describe("the panel of releases", () => {
     const { page, assertClean } = await open("#/releases");
     const served = async () => (await rowsOf(page, "Releases")).find(([name]) => name.endsWith(" served"))?.[0];
     await until(async () => assert.equal((await rowsOf(page, "Releases")).length, 2), "two releases");
+    await assertUsable(page);
     const second = await served();
 
     await button(page, /^Compare/).click();

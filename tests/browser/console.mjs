@@ -103,6 +103,32 @@ export async function assertFits(page) {
   for (const [name, content, room] of boxes) assert.ok(content <= room, `<${name.toLowerCase()}> is ${content} px wide in ${room} px`);
 }
 
+/**
+ * Checks that nothing to press is out of view sideways: neither outside of the window, nor where a
+ * box around it would have to scroll first.
+ */
+async function assertInView(page) {
+  const hidden = await page.evaluate(() => {
+    const root = document.documentElement;
+    const isCut = (element) => {
+      const { left, right } = element.getBoundingClientRect();
+      // No box around a dialog cuts it.
+      const parentOf = (box) => (box.matches("dialog") ? root : box.parentElement);
+      for (let box = parentOf(element); box !== null; box = parentOf(box)) {
+        const clips = box === root || getComputedStyle(box).overflowX !== "visible";
+        const edges = box === root ? { left: 0, right: root.clientWidth } : box.getBoundingClientRect();
+        // Edges may lie between two pixels.
+        if (clips && (left < edges.left - 1 || right > edges.right + 1)) return true;
+      }
+      return false;
+    };
+    return [...document.querySelectorAll("button, a[href], summary")]
+      .filter((element) => element.checkVisibility() && isCut(element))
+      .map((element) => element.getAttribute("aria-label") ?? element.innerText);
+  });
+  assert.deepEqual(hidden, [], "these are out of view");
+}
+
 /** Waits until `check` throws no longer. */
 export async function until(check, what) {
   let problem;
@@ -185,8 +211,9 @@ export async function assertBarDivided(page, label) {
 }
 
 /**
- * Checks that what a page shows fits a phone and a wide window and is accessible there, dark and
- * light. The page has its own size and scheme again afterwards.
+ * Checks that what a page shows fits a phone and a wide window, with all that can be pressed in
+ * view, and is accessible there, dark and light. The page has its own size and scheme again
+ * afterwards.
  */
 export async function assertUsable(page) {
   const before = page.viewportSize();
@@ -196,6 +223,7 @@ export async function assertUsable(page) {
       await page.emulateMedia({ colorScheme });
       const explain = (error) => assert.fail(`at ${width} px, ${colorScheme}: ${error.message}`);
       await assertFits(page).catch(explain);
+      await assertInView(page).catch(explain);
       await assertAccessible(page, index > 0 ? OF_COLORS : undefined).catch(explain);
     }
   }

@@ -29,14 +29,12 @@ export function NamespaceList({ heading, namespaces, session, onChanged }) {
           </button>
         )}
       </div>
-      <div class="table">
+      <div class="table cards">
         <table>
           <thead>
             <tr>
               <th scope="col">Title</th>
-              <th scope="col" class="namespace-id">
-                ID
-              </th>
+              <th scope="col">ID</th>
               <th scope="col">Access</th>
               <th scope="col">
                 <span class="unseen">Actions</span>
@@ -50,8 +48,10 @@ export function NamespaceList({ heading, namespaces, session, onChanged }) {
                   <a href={fragmentOf("browse", [namespace.title, ""])}>{namespace.title}</a>
                   <div class="help">{namespace.binding ? (ROLES[namespace.binding.role] ?? "A binding") : "Created by a client"}</div>
                 </td>
-                <td class="mono namespace-id">{namespace.id}</td>
-                <td>{namespace.isWritable ? <span class="chip good">read and write</span> : <span class="chip">read-only</span>}</td>
+                <td class="mono" data-label="ID">
+                  {namespace.id}
+                </td>
+                <td data-label="Access">{namespace.isWritable ? <span class="chip good">read and write</span> : <span class="chip">read-only</span>}</td>
                 <td>
                   {session.everything && !namespace.binding && (
                     <div class="row">

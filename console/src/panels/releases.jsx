@@ -89,7 +89,7 @@ function Releases({ current, previous, releases, isComplete, hasNewest, isWritab
           { name: "Pushed", cell: ({ pushed }) => (pushed ? isoTime(pushed) : "–") },
           { name: "Files", isNumber: true, cell: ({ files }) => (files === null ? "–" : number(files)) },
           { name: "Size", isNumber: true, cell: ({ bytes }) => (bytes === null ? "–" : size(bytes)) },
-          { name: "Actions", cell: ({ id, isCurrent }) => !isCurrent && actionsOf(id) },
+          { name: "Actions", hasActions: true, cell: ({ id, isCurrent }) => !isCurrent && actionsOf(id) },
         ]}
       />
       {!isComplete && hasNewest && <p class="help">Older releases are not listed.</p>}
