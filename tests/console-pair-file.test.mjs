@@ -73,6 +73,8 @@ describe("console and tool refuse the same files, at the same line", () => {
     ["an unknown member", 1, '{"key": "a", "value": "1", "ttl": 60}'],
     ["a value that is not base64", 1, '{"key": "a", "value": "é", "base64": true}'],
     ["a key that cannot be in a URL", 1, '{"key": "..", "value": ""}'],
+    ["half of a surrogate pair in a key", 2, `${good}\n{"key": "\\ud800", "value": ""}`],
+    ["half of a surrogate pair in a value", 1, '{"key": "a", "value": "\\udc00"}'],
     ["a key that is too long", 2, `${good}\n${JSON.stringify({ key: "k".repeat(513), value: "" })}`],
     ["metadata that are too long", 1, JSON.stringify({ key: "a", value: "", metadata: "m".repeat(1023) })],
     ["a lifetime that is too short", 1, '{"key": "a", "value": "", "expiration_ttl": 5}'],

@@ -32,6 +32,21 @@ const PANELS = [
   { id: "metrics", label: "Metrics", Panel: MetricsPanel, isOffered: (session) => session.everything },
 ];
 
+/** When the token expires, given in ISO 8601. */
+function Expiration({ time }) {
+  const [, setSeconds] = useState(0);
+  useEffect(() => {
+    const timer = setInterval(() => setSeconds((seconds) => seconds + 1), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  const seconds = Date.parse(time) / 1000;
+  return (
+    <span title={time}>
+      {seconds * 1000 < Date.now() ? "Expired" : "Expires"} {fromNow(seconds)}
+    </span>
+  );
+}
+
 export function App() {
   const [session, setSession] = useState(null);
   const [isRestoring, setRestoring] = useState(hasToken);
@@ -138,7 +153,7 @@ function SignedIn({ session, main, onLeave }) {
             <p>
               <strong>{session.name}</strong>
               <span>{reachOf(session)}</span>
-              {session.expires && <span title={session.expires}>Expires {fromNow(Date.parse(session.expires) / 1000)}</span>}
+              {session.expires && <Expiration time={session.expires} />}
             </p>
             <ConfirmedButton action="Sign out" title="Sign out and drop your unsaved changes?" needsConfirmation={hasDrafts} onConfirm={onLeave}>
               <p>There are changes that you have not saved.</p>

@@ -4,11 +4,15 @@ import { changeProblem, reachProblem } from "./session.js";
 /** The most bytes of a key. Other namespaces than bindings accept fewer: the session says so. */
 export const KEY_BYTES_MAX = 512;
 
+/** What is wrong with a text that UTF-8 cannot have. */
+export const HALF_PAIR = "It has half of a surrogate pair (\\ud800 to \\udfff), which no text in UTF-8 can have.";
+
 const encoder = new TextEncoder();
 
 /** Returns what is wrong with a key, or `null`. `bytesMax` is the most bytes in its namespace. */
 export function keyProblem(key, bytesMax = KEY_BYTES_MAX) {
   if (key === "") return "The key is empty.";
+  if (!key.isWellFormed()) return HALF_PAIR;
   // A browser resolves them in a URL, so a call would have another path.
   if (key === "." || key === "..") return `The key is "${key}", which Workers KV does not accept. Choose another name.`;
   return tooLong("key", key, bytesMax);

@@ -55,6 +55,17 @@ test("values and whole namespaces go into files and come back", async (context) 
     assertClean();
   });
 
+  await context.test("a file that is too long is named", async () => {
+    await goTo(place(newFolder()));
+    await choose(page, "More", "Upload files…");
+    const file = (name, length) => ({ name, mimeType: "text/plain", buffer: Buffer.alloc(length) });
+    await page.locator("dialog input[type=file]").setInputFiles([file("a.txt", 4), file("long.bin", 25 * 1024 * 1024 + 1)]);
+    await page.getByText("long.bin: The value has 26,214,401 bytes").waitFor();
+    assert.ok(await button(page, "Upload").isDisabled());
+    await button(page, "Cancel").click();
+    assertClean();
+  });
+
   await context.test("a downloaded file has the last part of the key's name, without an extension that the key has not", async () => {
     const folder = newFolder();
     // Chromium saves no file whose name begins with a dot.

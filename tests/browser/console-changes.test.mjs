@@ -180,6 +180,7 @@ describe("an expiration", () => {
     await save(page);
     await said(page, "KV keeps a key for 24,855 days at most.");
     await page.getByLabel("Expires").selectOption("at");
+    await settles(() => helpOf("Date and time"), "Choose a date and a time.");
     await page.getByLabel("Date and time").fill("2040-01-01T00:00");
     await settles(async () => (await helpOf("Date and time"))?.replace(/\d.*/, "…"), "KV knows no expiration after …");
     await page.getByLabel("Date and time").fill("2037-01-01T00:00");

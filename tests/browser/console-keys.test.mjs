@@ -13,6 +13,11 @@ describe("a new key", () => {
     const { page, assertClean } = await open(place(folder));
     await button(page, "New key").click();
     await input(page, "Key").fill(`${folder}new`);
+    // The name alone, and then also a value.
+    await rows(page).filter({ hasText: "a" }).click();
+    await page.locator(".key-title").waitFor();
+    await button(page, "New key").click();
+    assert.equal(await input(page, "Key").inputValue(), `${folder}new`);
     await type(page, "[1]");
     await rows(page).filter({ hasText: "a" }).click();
     await page.locator(".key-title").waitFor();
@@ -25,6 +30,7 @@ describe("a new key", () => {
     await button(page, "Cancel").click();
     await save(page);
     await page.locator(".key-title", { hasText: "new" }).waitFor();
+    await said(page, "Saved.");
     assert.equal(await stored(`${folder}new`), "[1]");
     await button(page, "Sign out").click();
     await page.getByLabel("Token").waitFor();
@@ -103,6 +109,24 @@ describe("a new key", () => {
     await save(page);
     await page.locator(".key-title", { hasText: `${folder}typed` }).waitFor();
     assert.equal(await stored(`${folder}typed`), "[1]");
+    assertClean();
+  });
+
+  test("what is typed as text is there again as text", async () => {
+    const folder = newFolder();
+    await KV.put(`${folder}a`, "a");
+    const { page, assertClean } = await open(place(folder));
+    await button(page, "New key").click();
+    await input(page, "Key").fill(`${folder}text`);
+    await page.getByText("Text", { exact: true }).first().click();
+    await type(page, "no JSON");
+    await rows(page).filter({ hasText: "a" }).click();
+    await page.locator(".key-title").waitFor();
+    await button(page, "New key").click();
+    await settles(() => lines(page), ["no JSON"]);
+    await save(page);
+    await page.locator(".key-title", { hasText: "text" }).waitFor();
+    assert.equal(await stored(`${folder}text`), "no JSON");
     assertClean();
   });
 

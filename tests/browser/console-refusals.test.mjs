@@ -150,6 +150,8 @@ describe("a key that is a segment of dots, which a browser resolves in a URL", (
     await button(page, "New namespace").click();
     await input(page, "Title").fill(".");
     await settles(() => helpOf(page, "Title"), "No URL can carry the title “.”.");
+    await input(page, "Title").fill(" ");
+    await settles(() => helpOf(page, "Title"), "A title has more than spaces.");
     assert.ok(await button(page, "Create").isDisabled());
     await button(page, "Cancel").click();
     const title = uniqueName("dots");

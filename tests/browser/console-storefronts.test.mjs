@@ -56,6 +56,7 @@ describe("the panel of storefronts", () => {
   test("checks the record while somebody types, and saves a new one", async () => {
     const key = uniqueName("shop");
     const { page, assertClean } = await open("#/storefronts");
+    await page.getByLabel("Prefix").fill("shop");
     await page.getByLabel("New storefront").fill(key);
     await page.keyboard.press("Enter");
     await page.getByRole("textbox", { name: editorOf(key) }).waitFor();
@@ -66,6 +67,7 @@ describe("the panel of storefronts", () => {
     await paste(page, editorOf(key), '{"origin": "https://plain.example"}');
     await button(page, "Save").click();
     await page.getByText("Saved · no faults").waitFor();
+    await page.getByRole("navigation", { name: "Storefronts" }).getByRole("link", { name: key }).waitFor();
     assert.equal(await ROUTING_CONFIG.get(key), '{"origin": "https://plain.example"}');
     assertClean();
   });

@@ -298,6 +298,9 @@ export function ImportDialog({ session, namespace, keyBytesMax, onClose, onChang
   );
 }
 
+/** Returns a problem with the name of its file, or `null` if there is none. */
+const ofFile = (file, problem) => problem && `${file.name}: ${problem}`;
+
 /**
  * Uploads files: each becomes the value of a key with its name after the prefix. The keys are
  * looked up before each start, and no value is replaced that the dialog has not shown.
@@ -311,7 +314,7 @@ export function UploadDialog({ session, namespace, keyBytesMax, prefix: given, o
   const keyOf = (file) => `${prefix}${file.name}`;
   const problems = files.length > 0 ? files.map((file) => nameProblem(session, keyOf(file), keyBytesMax)) : [prefixProblem(session, prefix, keyBytesMax)];
   const refusal = problems.find((problem) => problem !== null);
-  const fault = files.map((file) => lengthProblem(file.size)).find((problem) => problem !== null);
+  const fault = files.map((file) => ofFile(file, lengthProblem(file.size))).find((problem) => problem !== null);
   const send = async () => {
     setResult(null);
     const uploads = files.map((file) => ({ key: keyOf(file), file }));

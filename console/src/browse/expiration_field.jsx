@@ -44,6 +44,7 @@ export function expirationOptions(fields, stored) {
     if (tooLong) return { problem: tooLong };
     return expirationTtl >= TTL_SECONDS_MIN ? { expirationTtl } : tooSoon;
   }
+  if (fields !== null && at === "") return { problem: "Choose a date and a time." };
   const expiration = fields === null ? stored : Math.floor(new Date(at).getTime() / 1000);
   const tooLate = expirationTooLate(expiration);
   if (tooLate) return { problem: tooLate };

@@ -82,7 +82,8 @@ function NamespaceDialog({ action, namespace, onClose, onChanged }) {
   const [title, setTitle] = useState(action === "rename" ? namespace.title : "");
   const [problem, setProblem] = useState("");
   const [isBusy, setBusy] = useState(false);
-  const refusal = action === "delete" ? null : titleProblem(title);
+  const isBlank = title !== "" && title.trim() === "";
+  const refusal = action === "delete" ? null : isBlank ? "A title has more than spaces." : titleProblem(title);
   async function submit(event) {
     event.preventDefault();
     if (action === "delete" && title !== namespace.title) return setProblem("The title is not the same.");

@@ -1,7 +1,7 @@
 // Files of key-value pairs: what `kv-edge kv export` writes and `kv-edge kv import` reads. These
 // are NDJSON, with a pair per line, or the array that `wrangler kv bulk put` takes. When a file
 // is read, white space may stand anywhere between the pairs.
-import { keyProblem } from "../key_name.js";
+import { HALF_PAIR, keyProblem } from "../key_name.js";
 import { METADATA_BYTES_MAX, TTL_SECONDS_MIN, VALUE_BYTES_MAX } from "../kv.js";
 import { expirationTooLate, ttlTooLong } from "./expiration.js";
 
@@ -202,6 +202,7 @@ function pairProblem(pair) {
   if (tooLate) return tooLate;
   if (lifetime < TTL_SECONDS_MIN && lifetime !== null)
     return `It expires ${lifetime} seconds after it is written; Workers KV accepts ${TTL_SECONDS_MIN} at least.`;
+  if (!value.isWellFormed()) return HALF_PAIR;
   return keyProblem(key) ?? metadataProblem(metadata ?? null) ?? (isBase64 ? base64Problem(value) : lengthProblem(bytesOf(value)));
 }
 

@@ -33,6 +33,8 @@ const NOTHING = { bytes: new Uint8Array(), metadata: null, expiration: null };
 /** The media type of a download. For any other, a browser may add an extension to its name. */
 const ANY_BYTES = "application/octet-stream";
 
+const SAVED = { kind: "good", text: "Saved. Other places of KV see it within 60 seconds." };
+
 const draftId = (namespace, name) => ["key", namespace, name];
 
 /** A key of a namespace. `section` is a ref of the element around it. */
@@ -105,6 +107,7 @@ function ValueForm({
   stored: found,
   draft,
   isNew = false,
+  isJustSaved = false,
   isWritable: isNamespaceWritable,
   keyBytesMax,
   targets,
@@ -121,7 +124,7 @@ function ValueForm({
   /** What somebody has typed as the name of a new key, or `null`. */
   const [typedName, setTypedName] = useState(draft?.name ?? null);
   const name = typedName ?? givenName;
-  const [message, setMessage] = useState({ kind: "", text: draft ? "Your unsaved changes are back." : "" });
+  const [message, setMessage] = useState(draft ? { kind: "", text: "Your unsaved changes are back." } : isJustSaved ? SAVED : { kind: "", text: "" });
   const nameRefusal = isNew ? nameProblem(session, name, keyBytesMax) : changeProblem(session, name);
   const refusal = isNamespaceWritable ? nameRefusal : null;
   // The name of a new key may be corrected.
@@ -143,7 +146,9 @@ function ValueForm({
   // While a save runs, nothing changes what it writes.
   const isEditable = isWritable && !isBusy;
 
-  const keep = (newName, newEdit) => keepDraft(id, isUnchanged(newEdit) ? null : { name: newName, stored, edit: newEdit, versions: versions.current });
+  /** Keeps what differs from what is stored; `newName` is what somebody has typed, if anything. */
+  const keep = (newName, newEdit) =>
+    keepDraft(id, isUnchanged(newEdit) && !newName ? null : { name: newName, stored, edit: newEdit, versions: versions.current });
   const setEdit = (change) => {
     const next = { ...edit, ...change };
     setEditState(next);
@@ -157,7 +162,7 @@ function ValueForm({
 
   const base = edit.bytes ?? stored.bytes;
   const kind = useMemo(() => kindOf(base), [base]);
-  const [view, setView] = useState(isNew ? "json" : kind.image ? "image" : kind.isJson ? "json" : kind.text === null ? "hex" : "text");
+  const [view, setView] = useState(draft?.edit.view ?? (isNew ? "json" : kind.image ? "image" : kind.isJson ? "json" : kind.text === null ? "hex" : "text"));
   const isText = kind.text !== null;
   const shown = isText || ["hex", "image"].includes(view) ? view : "hex";
   const form = useMemo(() => textForm(kind), [kind]);
@@ -219,7 +224,7 @@ function ValueForm({
       setStored(written);
       onStored?.(written);
       setEditState(UNCHANGED);
-      setMessage({ kind: "good", text: "Saved. Other places of KV see it within 60 seconds." });
+      setMessage(SAVED);
       onSaved({ name, metadata, expiration: written.expiration ?? undefined }, isNew);
     } catch (error) {
       if (error instanceof ChangedInBetween) setConflict({ theirs: error.theirs, mine: bytes });

@@ -170,6 +170,11 @@ function Keys({ namespace, namespaces, prefix, selected, isNew, session, listBox
   const [order, setOrder] = useState("name");
   const [hasFolders, setHasFolders] = useState(true);
   const [dialog, setDialog] = useState(null);
+  /** The key that was created just now, as long as it is open. */
+  const [created, setCreated] = useState(null);
+  useEffect(() => {
+    if (created !== selected) setCreated(null);
+  }, [selected]);
   const listRefusal = listProblem(session, prefix, keyBytesMax);
   const list = useKeys(title, prefix, listRefusal !== null);
   const folder = folderOf(prefix);
@@ -193,13 +198,16 @@ function Keys({ namespace, namespaces, prefix, selected, isNew, session, listBox
   const detailActions = {
     session,
     isWritable,
+    isJustSaved: created !== null && created === selected,
     keyBytesMax,
     targets,
     onClose: close,
     onSaved: (key, wasNew) => {
       list.change(key);
+      if (!wasNew) return;
+      setCreated(key.name);
       // Back would lead to an empty form.
-      if (wasNew) go(placeOf(title, prefix, { key: key.name }), { replace: true });
+      go(placeOf(title, prefix, { key: key.name }), { replace: true });
     },
     onRemoved: (name) => {
       list.change({ removed: name });

@@ -1,6 +1,7 @@
 // The panel "Storefronts": the records by prefix, one of them to edit, how it splits visitors, and
 // where it sends a request.
 import { useEffect, useRef, useState } from "preact/hooks";
+import { compareKeys } from "../browse/key_rows.js";
 import { Button, Field } from "../controls.jsx";
 import { useFocusFallback, useFocusFallbackIn } from "../focus.js";
 import { counted, number, span } from "../format.js";
@@ -32,6 +33,8 @@ export function StorefrontsPanel({ session }) {
   const { id, title, writable } = bindingOf(session, "storefronts");
   const [key] = usePlace().path;
   const problem = key ? readProblem(session, key) : null;
+  /** The records that were saved here. KV's list may lack new ones for a while. */
+  const [saved, setSaved] = useState([]);
   return (
     <div class="stack">
       <h1>Storefronts</h1>
@@ -39,14 +42,14 @@ export function StorefrontsPanel({ session }) {
         A record for each storefront in <code>{title}</code>.
       </p>
       <div class="with-list">
-        <RecordList namespace={id} selected={key} isWritable={writable} session={session} />
+        <RecordList namespace={id} selected={key} saved={saved} isWritable={writable} session={session} />
         {problem !== null ? (
           <div class="stack storefront">
             <h2>{key}</h2>
             <Notice kind="danger">{problem}</Notice>
           </div>
         ) : key ? (
-          <Storefront key={key} namespace={id} storefront={key} isWritable={writable} session={session} />
+          <Storefront key={key} namespace={id} storefront={key} isWritable={writable} session={session} onSaved={() => setSaved((names) => [...names, key])} />
         ) : (
           <p class="help">Choose a storefront to see its record, its split, and where it sends a request.</p>
         )}
@@ -55,7 +58,15 @@ export function StorefrontsPanel({ session }) {
   );
 }
 
-function RecordList({ namespace, selected, isWritable, session }) {
+/** Returns the names that are listed, and those of `saved` that belong between them. */
+function withSaved({ prefix, names, cursor }, saved) {
+  // What follows the loaded names comes with its own page.
+  const isLoaded = (name) => cursor === null || compareKeys(name, names.at(-1) ?? "") < 0;
+  const others = saved.filter((name) => name.startsWith(prefix) && isLoaded(name));
+  return [...new Set([...names, ...others])].sort(compareKeys);
+}
+
+function RecordList({ namespace, selected, saved, isWritable, session }) {
   const [prefix, setPrefix] = useState(session.scope?.prefix ?? "");
   const [newName, setNewName] = useState("");
   const problem = nameProblem(session, newName);
@@ -71,6 +82,7 @@ function RecordList({ namespace, selected, isWritable, session }) {
     // Meanwhile there may be another list.
     setListed((list) => (list === listed ? { ...list, names: [...list.names, ...page.keys.map(({ name }) => name)], cursor: page.cursor } : list));
   });
+  const names = withSaved(listed, saved);
   const [prefixInput, list, last] = [useRef(null), useRef(null), useRef(null)];
   // Another list has other records.
   useFocusFallbackIn(list, prefixInput);
@@ -96,9 +108,9 @@ function RecordList({ namespace, selected, isWritable, session }) {
       <FailedCall of={first} place={prefixInput} />
       <Failure error={loading.error} />
       <ul ref={list}>
-        {listed.names.map((name) => (
+        {names.map((name) => (
           <li key={name}>
-            <a ref={name === listed.names.at(-1) ? last : null} href={fragmentOf("storefronts", [name])} aria-current={name === selected ? "page" : undefined}>
+            <a ref={name === names.at(-1) ? last : null} href={fragmentOf("storefronts", [name])} aria-current={name === selected ? "page" : undefined}>
               {name}
             </a>
           </li>
@@ -107,7 +119,7 @@ function RecordList({ namespace, selected, isWritable, session }) {
       <p class="help" role="status">
         {first.isLoading
           ? "Loading…"
-          : !first.error && refusal === null && `${counted(listed.names.length, "record")}${listed.cursor ? " loaded, there are more" : ""}`}
+          : !first.error && refusal === null && `${counted(names.length, "record")}${listed.cursor ? " loaded, there are more" : ""}`}
       </p>
       {listed.cursor && (
         <Button onClick={loadMore} disabled={loading.isBusy}>
@@ -146,9 +158,13 @@ function RecordList({ namespace, selected, isWritable, session }) {
   );
 }
 
-function Storefront({ namespace, storefront, isWritable, session }) {
+function Storefront({ namespace, storefront, isWritable, session, onSaved }) {
   const check = (record) => call("/console/api/storefronts/check", { method: "POST", json: { key: storefront, record } });
   const record = useRecord(namespace, storefront, { template: TEMPLATE, check });
+  const isSaved = record.saving.result?.isSaved === true;
+  useEffect(() => {
+    if (isSaved) onSaved();
+  }, [isSaved]);
   const text = record.isChecked && record.checking.result.faults.length === 0 ? record.text : undefined;
   return (
     <div class="stack storefront">
