@@ -39,7 +39,7 @@ impl LoadedFlags {
 /// [`ReadFailure`] if KV fails or has invalid ones, and none in memory may be used.
 pub(crate) async fn flags(context: &RequestContext) -> Result<LoadedFlags, ReadFailure<Fault>> {
     let cached = FlagDefinitions.get(context, &KEY, Clock.now_ms()).await?;
-    // `parse` makes something of every text, also of none.
+    // `parse` returns a value for any text, and for a key without one.
     let cached = cached.unwrap_or(CachedRecord { value: Rc::new(None), record_state: RecordState::Current });
     match (cached.record_state, fault()) {
         (RecordState::Current, _) => {

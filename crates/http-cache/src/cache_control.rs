@@ -1,13 +1,17 @@
 //! The directives of `Cache-Control` (RFC 9111 §5.2) and of `CDN-Cache-Control`, which takes its
 //! place for CDNs (RFC 9213).
 //!
-//! `Cache-Control` is parsed leniently, and in doubt against storing: directives may have any
-//! case, arguments may be tokens or quoted strings, and unknown directives are ignored. A
-//! `max-age` that is not a number counts as 0 (RFC 9111 §4.2.1: "encouraged to consider
-//! responses that have invalid freshness information … to be stale"); a malformed list of field
-//! names makes the directive apply to the whole message; `no-store`, `no-cache` and `private`
-//! are recognized even if a comma is missing next to them. `CDN-Cache-Control` is a Structured
-//! Field (RFC 8941) and is parsed strictly: it is valid or it is ignored.
+//! `Cache-Control` is parsed leniently, and in doubt against storing:
+//!
+//! - Directives may have any case. Arguments may be tokens or quoted strings. Unknown directives
+//!   are ignored.
+//! - A `max-age` that is not a number counts as 0 (RFC 9111 §4.2.1: "encouraged to consider
+//!   responses that have invalid freshness information … to be stale").
+//! - If a list of field names is malformed, the directive applies to the whole message.
+//! - `no-store`, `no-cache` and `private` are recognized even if a comma is missing next to them.
+//!
+//! `CDN-Cache-Control` is a Structured Field (RFC 8941) and is parsed strictly: it is valid or it
+//! is ignored.
 //!
 //! ```
 //! use http_cache::cache_control::{CacheControl, Qualified};

@@ -86,9 +86,10 @@ impl Status {
 }
 
 /// Returns true if kv-edge implements the caching rules of a status, the condition of
-/// `must-understand` (RFC 9111 §5.2.2.3): the final statuses of RFC 9110 §15, and 451 (RFC 7725),
-/// but not 206 and 304, which are not stored by themselves, nor those that are unused or
-/// deprecated.
+/// `must-understand` (RFC 9111 §5.2.2.3).
+///
+/// These are the final statuses of RFC 9110 §15, and 451 (RFC 7725). The exceptions are 206 and
+/// 304, which are not stored by themselves, and statuses that are unused or deprecated.
 #[must_use]
 pub fn is_understood(status: u16) -> bool {
     matches!(status, 200..=205 | 300..=303 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 451 | 500..=505)

@@ -217,9 +217,12 @@ const INDEX: Key<'static> = Key::literal("index.html");
 /// [`AssetPath::parse`] has an example.
 ///
 /// # Errors
-/// [`AssetError::NotFound`] if the path cannot name a file: its percent-encoding is broken or is
-/// not UTF-8; it contains NUL or `\`, which some systems read as a slash; it has a segment `.`
-/// or `..`, which only an encoded slash can have left there; or it begins with [`keys::PREFIX`].
+/// [`AssetError::NotFound`] if the path cannot name a file:
+///
+/// - Its percent-encoding is broken, or is not UTF-8.
+/// - It contains NUL, or `\`, which some systems read as a slash.
+/// - It has a segment `.` or `..`, which only an encoded slash can have left there.
+/// - It begins with [`keys::PREFIX`].
 pub fn decode(path: &str) -> Result<Cow<'_, str>, AssetError> {
     let decoded = percent_decode(path).map_err(|_| AssetError::NotFound)?;
     let is_hidden = decoded.trim_start_matches('/').starts_with(keys::PREFIX);

@@ -28,10 +28,11 @@ extern "C" {
 /// `ArrayBuffer`, or `null`. The fields or its first bytes say its character encoding.
 ///
 /// # Errors
-/// [`CacheError::ContentCoding`] if a content coding is unknown, [`CacheError::TooLong`] if the
-/// body has more than [`PAGE_BYTES_MAX`] bytes, with its content codings or without,
-/// [`CacheError::Timeout`] if reading takes longer than `timeout`, and [`CacheError::Upstream`] if
-/// the body breaks off or is not encoded as its content codings say.
+/// - [`CacheError::ContentCoding`] if a content coding is unknown.
+/// - [`CacheError::TooLong`] if the body has more than [`PAGE_BYTES_MAX`] bytes, with its content
+///   codings or without.
+/// - [`CacheError::Timeout`] if reading takes longer than `timeout`.
+/// - [`CacheError::Upstream`] if the body breaks off, or is not encoded as its codings say.
 pub(super) async fn read_text(
     body: &JsValue,
     fields: &HeaderSection,

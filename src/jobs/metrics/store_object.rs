@@ -38,8 +38,8 @@ impl MetricsStore {
         Self(Rc::new(StoreObject { storage, history }))
     }
 
-    /// Does nothing. After a trap, the first call into WebAssembly creates a new instance:
-    /// `entry.mjs` makes that call, to see whether the object belongs to an instance that trapped.
+    /// Does nothing. The first call into WebAssembly after a trap creates a new instance:
+    /// `entry.mjs` calls this to learn whether the instance was replaced.
     pub fn touch() {}
 
     /// Returns the response to a [`MetricsRequest`] in the body. The promise rejects if the
