@@ -242,3 +242,24 @@ test("if KV fails, the answer is an error and not that nothing is stored", async
     assert.ok(response.status >= 500, `${JSON.stringify(faults)}: ${response.status} ${response.text}`);
   }
 });
+
+test("a purge is checked as /cache/purge checks it, and nothing is purged", async () => {
+  const check = (json) => call("cache/check-purge", { json });
+  const one = resource({ headers: freshFor(100) });
+  await one.getAndStore();
+  for (const [purge, problem] of [
+    [{ url: one.url }, null],
+    [{ all: true, soft: true }, null],
+    [{ url: "abc" }, "it does not start with http:// or https://"],
+    [{ prefix: "https://elsewhere.example/" }, "the origin https://elsewhere.example is not on the list CACHE_UPSTREAMS"],
+    [{ tag: "Grüße" }, "it has characters that are not printable ASCII"],
+  ]) {
+    const [member] = Object.keys(purge);
+    assert.deepEqual(assertOutcome(await check(purge)), { faults: problem === null ? [] : [{ path: member, problem }], warnings: [] });
+  }
+  assert.equal((await onlyVariant(one)).purged, null);
+  assertProblem(await check({ tag: "x".repeat(64 * 1024) }), 413, "body_too_large");
+  assertProblem(await call("cache/check-purge", { json: { url: one.url }, token: signToken({ sub: "looker", namespace: "CACHE_KV" }) }), 403, "out_of_scope");
+  assertProblem(await call("cache/check-purge"), 405, "method_not_allowed");
+  assertProblem(await call("cache/check"), 404, "not_found");
+});

@@ -4,7 +4,7 @@
 #[cfg(feature = "cache")]
 mod cache;
 pub(crate) mod error;
-#[cfg(any(feature = "flags", feature = "storefronts"))]
+#[cfg(any(feature = "cache", feature = "flags", feature = "storefronts"))]
 mod findings;
 #[cfg(feature = "flags")]
 mod flags;

@@ -5,8 +5,7 @@ import { Button, Field } from "../controls.jsx";
 import { useFocusFallbackIn } from "../focus.js";
 import { counted, isoTime, size, span } from "../format.js";
 import { ConfirmedButton, FailedCall, Failure, Notice } from "../outcome.jsx";
-import { purgeProblem } from "../purge_target.js";
-import { useAction, useLatest } from "../requests.js";
+import { TYPING_PAUSE_MS, useAction, useLatest } from "../requests.js";
 import { call } from "../session.js";
 
 /** What a stored response is for. */
@@ -144,13 +143,25 @@ function Purge({ url, onPurged }) {
   const [isSoft, setIsSoft] = useState(true);
   // A tag is no URL; the other targets start from the URL in the form above.
   const value = typed ?? (target === "tag" ? "" : url);
-  const refusal = purgeProblem(target, value);
+  const isNamed = target === "all" || value.trim() !== "";
+  const json = { [target]: target === "all" ? true : value, ...(isSoft && { soft: true }) };
+  const checking = useLatest(
+    async () => {
+      if (!isNamed) return undefined;
+      const { faults } = await call("/console/api/cache/check-purge", { method: "POST", json });
+      return { target, value, problem: faults[0]?.problem };
+    },
+    [target, value],
+    { pauseMs: TYPING_PAUSE_MS },
+  );
+  // While a text is being checked, and if the check fails, the purge itself may refuse it.
+  const { result: checked } = checking;
+  const problem = checked?.target === target && checked.value === value ? checked.problem : undefined;
   const choose = (chosen) => {
     setTarget(chosen);
     setTyped(null);
   };
   const [purge, purging] = useAction(async () => {
-    const json = { [target]: target === "all" ? true : value, ...(isSoft && { soft: true }) };
     const outcome = await call("/cache/purge", { method: "POST", json });
     onPurged();
     return outcome;
@@ -178,7 +189,7 @@ function Purge({ url, onPurged }) {
           <Field
             class="grow"
             label={TARGETS[target]}
-            help={refusal}
+            help={problem && `No purge can name it: ${problem}.`}
             control={(attributes) => (
               <input {...attributes} value={value} onInput={(event) => setTyped(event.currentTarget.value)} spellcheck={false} autocomplete="off" />
             )}
@@ -194,11 +205,7 @@ function Purge({ url, onPurged }) {
           </label>
         </fieldset>
       </div>
-      <ConfirmedButton
-        action={isSoft ? "Purge soft" : "Purge hard"}
-        disabled={purging.isBusy || refusal !== null || (target !== "all" && value.trim() === "")}
-        onConfirm={purge}
-      >
+      <ConfirmedButton action={isSoft ? "Purge soft" : "Purge hard"} disabled={purging.isBusy || !isNamed || problem !== undefined} onConfirm={purge}>
         <p>
           What is stored for <code>{named}</code> {effect}, everywhere within a few minutes.
         </p>

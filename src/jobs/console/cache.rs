@@ -1,18 +1,24 @@
-//! `GET /console/api/cache?url={URL}`: what KV holds for a URL of the shared cache: its responses,
-//! one for each variant that `Vary` tells apart, and its page as JSON.
+//! The shared cache in the console:
+//!
+//! - `GET /console/api/cache?url={URL}`: what KV holds for a URL, which is its responses, one for
+//!   each variant that `Vary` tells apart, and its page as JSON.
+//! - `POST /console/api/cache/check-purge`: what is wrong with a purge that somebody types. Its
+//!   body is that of `POST /cache/purge`.
 
 use futures_util::future::{join, join_all, try_join};
 use http_cache::cached_url::CachedUrl;
 use http_cache::inspection::{InspectedResponse, inspect};
 use http_cache::page_view::DEFAULT_LIFETIME_MS;
-use http_cache::purge::KEY_PREFIX;
+use http_cache::purge::{self, KEY_PREFIX, PurgeError};
 use http_cache::stored_response::StoredResponse;
+use kv_api::access::Access;
 use kv_store::limits::Key;
 use kv_store::retry::Time;
 use kv_store::store_error::StoreError;
 use serde::Serialize;
 use worker::web_sys::Response;
 
+use super::findings::Findings;
 use super::{ConsoleError, ConsoleRequest, json};
 use crate::http::error::RequestError;
 use crate::http::{stream, url};
@@ -25,6 +31,10 @@ const VARIANTS_MAX: usize = 40;
 
 /// The most pages of keys that are listed: a page may be empty although others follow.
 const PAGES_MAX: usize = 5;
+
+/// The longest body of a purge, in bytes.
+#[expect(clippy::cast_possible_truncation, reason = "it is 64 KiB")]
+const PURGE_BYTES_MAX: u32 = purge::REQUEST_BYTES_MAX as u32;
 
 /// What is stored for a URL.
 #[derive(Serialize)]
@@ -39,9 +49,14 @@ struct StoredUrl<'a> {
 }
 
 pub(super) async fn handle(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
-    if !request.call.is_empty() {
-        return Err(ConsoleError::UnknownCall.into());
+    match request.call {
+        "" => look_up(request).await,
+        "check-purge" => check_purge(request).await,
+        _ => Err(ConsoleError::UnknownCall.into()),
     }
+}
+
+async fn look_up(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     request.require_method("GET")?;
     let [url] = request.parameters(["url"])?;
     let url = url::cached_url(&url, &request.context.vars().cache_upstreams)?;
@@ -58,6 +73,22 @@ pub(super) async fn handle(request: &ConsoleRequest<'_>) -> Result<Response, Req
     let found: Vec<_> = found.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
     let variants = inspect(&url, &found, &purges, now_ms);
     json(&StoredUrl { url: url.as_str(), is_stored: !variants.is_empty(), variants, is_complete })
+}
+
+/// Checks a purge as [`purging`](crate::jobs::cache::purging) does, for a caller who may purge.
+async fn check_purge(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
+    request.require_method("POST")?;
+    if !matches!(request.access, Access::Everything) {
+        return Err(ConsoleError::OutOfScope.into());
+    }
+    let body = request.context.short_body(PURGE_BYTES_MAX).await?;
+    match purge::parse_request(&body, &request.context.vars().cache_upstreams) {
+        Ok(_) => json(&Findings::default()),
+        Err(PurgeError::Invalid(faults)) => {
+            json(&Findings { faults: faults.into_iter().map(Into::into).collect(), warnings: Vec::new() })
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Returns the keys of variants, and true if there are no more.

@@ -1,4 +1,4 @@
-//! The findings about a text that is edited in the console, each with its place.
+//! The findings about what somebody types in the console, each with its place.
 
 use std::borrow::Cow;
 
