@@ -4,11 +4,13 @@
 //   broken.
 // - No two types have the same name, except in files of tests and examples.
 // - There are no import cycles, and no job imports another.
+// - A file of tests awaits nothing after its first test.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { extname, join } from "node:path";
 import { linesOf as linesOfPage, pages } from "../tests/docs/markdown.mjs";
 import { importCycles, importsBetweenJobs } from "./imports.mjs";
+import { lateAwaits } from "./late-awaits.mjs";
 import { Failure, ROOT } from "./run.mjs";
 
 const COLUMNS = 99;
@@ -40,7 +42,10 @@ export function lintText() {
   const modules = [...production, ...sources.filter((file) => !file.endsWith(".rs"))];
   const texts = new Map(modules.map((file) => [file, linesOf(file).join("\n")]));
   faults.push(...importCycles(texts), ...importsBetweenJobs(texts));
-  if (faults.length > 0) throw new Failure(`${faults.join("\n")}\n${faults.length} faults in comments, pages, names and imports.`);
+  for (const file of sources.filter((name) => name.endsWith(".test.mjs"))) {
+    faults.push(...lateAwaits(linesOf(file)).map((line) => `${file}:${line}: a test comes before this await, so the file may end before it does.`));
+  }
+  if (faults.length > 0) throw new Failure(`${faults.join("\n")}\n${faults.length} faults in comments, pages, names, imports and tests.`);
 }
 
 const columnsOf = (line) => [...line].length;

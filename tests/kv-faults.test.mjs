@@ -16,6 +16,8 @@ const worker = await startWorker({
   vars: { CACHE_UPSTREAMS: upstream.origin, ROUTING_ORIGINS: upstream.origin, ROUTING_REFRESH: "0" },
 });
 const { CACHE_KV, USER_CONFIGURATION, ROUTING_CONFIG, assets, USERS_NOTIFICATION_CONFIG } = worker.env;
+await ROUTING_CONFIG.put("shop", JSON.stringify({ origin: upstream.origin }));
+await assets.put("file.txt", "a file");
 
 const json = { headers: { Accept: "application/json" } };
 
@@ -41,8 +43,6 @@ const needsKv = [
   ["/stores/shop/x", { ROUTING_CONFIG: "get" }],
   ["/file.txt", { assets: "get" }],
 ];
-await ROUTING_CONFIG.put("shop", JSON.stringify({ origin: upstream.origin }));
-await assets.put("file.txt", "a file");
 
 const scripted = (operations, fault) => Object.fromEntries(Object.entries(operations).map(([binding, operation]) => [binding, { [operation]: [fault] }]));
 

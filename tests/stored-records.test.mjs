@@ -53,10 +53,14 @@ async function startWith(records) {
   return worker;
 }
 
+const started = [];
 for (const generation of generations) {
   const records = recorded(generation);
+  started.push({ generation, records, worker: await startWith(records) });
+}
+
+for (const { generation, records, worker } of started) {
   const { origin } = records;
-  const worker = await startWith(records);
 
   describe(generation, () => {
     const get = (path, headers) => send({ url: worker.directUrl }, path, { headers });
