@@ -8,31 +8,21 @@ import { allFeatures, build } from "./build.mjs";
 import { buildTool } from "./cli.mjs";
 import { lintText } from "./lint-text.mjs";
 import { Failure, holdOutput, main, outputOf, ROOT, run, show } from "./run.mjs";
-import { findChromium, setUp } from "./setup.mjs";
+import { findChromium, setUp, WASM_TARGET } from "./setup.mjs";
 
 const STAGES = {
   fmt: { about: "formatting (cargo fmt --check)", component: "rustfmt", cargo: ["fmt", "--all", "--check"] },
   "lint-text": { about: "lints, length of comments and prose, names of types, import cycles", run: lintText },
   "lint-js": { about: "lints, JavaScript (biome ci)", run: lintJavaScript },
-  clippy: { about: "lints, native (cargo clippy)", component: "clippy", cargo: ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"] },
-  "clippy-wasm": {
-    about: "lints, wasm (cargo clippy)",
+  clippy: {
+    about: "lints, native (cargo clippy)",
     component: "clippy",
-    cargo: [
-      "clippy",
-      "--workspace",
-      "--exclude",
-      "kv-edge-cli",
-      "--exclude",
-      "simulation",
-      "--exclude",
-      "wasm-bindings",
-      "--target",
-      "wasm32-unknown-unknown",
-      "--",
-      "-D",
-      "warnings",
-    ],
+    cargo: ["clippy", "--workspace", "--exclude", "kv-edge", "--all-targets", "--", "-D", "warnings"],
+  },
+  "clippy-wasm": {
+    about: "lints of the Worker and the crates it uses, wasm (cargo clippy)",
+    component: "clippy",
+    cargo: ["clippy", "--package", "kv-edge", "--all-targets", "--target", WASM_TARGET, "--", "-D", "warnings"],
   },
   features: { about: "lints of each feature alone, and of none (cargo clippy)", run: lintFeatures },
   doc: { about: "documentation, warnings as errors (cargo doc)", run: doc },
@@ -141,19 +131,18 @@ async function lintFeatures(env) {
   for (const features of [...(await allFeatures()), ""]) {
     console.log(`cargo clippy --no-default-features --features "${features}"`);
     const args = ["clippy", "--quiet", "--package", "kv-edge", "--lib", "--no-default-features", "--features", features];
-    await run("cargo", [...args, "--target", "wasm32-unknown-unknown", "--", "-D", "warnings"], { doing: STAGES.features.about, env });
+    await run("cargo", [...args, "--target", WASM_TARGET, "--", "-D", "warnings"], { doing: STAGES.features.about, env });
   }
 }
 
 /**
- * Documents the tool first and removes its pages: the Worker's library has the same name, and its
- * pages the same path.
+ * Documents the Worker for WebAssembly, where its packages are compiled for clippy already, and
+ * the tool, which `cargo doc` would leave out unless it is named.
  */
 async function doc(env) {
   const options = { doing: STAGES.doc.about, env: { ...env, RUSTDOCFLAGS: "-D warnings" } };
-  await run("cargo", ["rustdoc", "--package", "kv-edge-cli", "--bin", "kv-edge"], options);
-  await run("cargo", ["clean", "--doc"], options);
-  await run("cargo", ["doc", "--workspace", "--no-deps"], options);
+  await run("cargo", ["doc", "--workspace", "--exclude", "kv-edge", "--lib", "--bins", "--no-deps"], options);
+  await run("cargo", ["doc", "--package", "kv-edge", "--no-deps", "--target", WASM_TARGET], options);
 }
 
 /**
