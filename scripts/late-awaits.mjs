@@ -4,28 +4,53 @@
 // file awaits something else, the runner ends the file: it calls the hooks that stop the Worker,
 // and the tests that the file defines later find none.
 
-const TEST = /^\s*(test|describe)\b.*\(/;
-const AWAIT = /^\s*(?:(?:const|let) [^=]*= )?await /;
-const BLOCK = /^(?:for|if|while) .*\{$/;
+/** Matches the definition of a test, also behind the head of a loop. */
+const TEST = /^\s*(?:(?:for|if) \(.*\) )?(?:await )?(?:test|describe|it)(?:\.\w+)?\(/;
+
+/** Matches the last line of the head of a function that has a block. */
+const FUNCTION = /(?:=>|\bfunction\b.*\)|^\s*(?:async )?[\w#*]+\(.*\)) \{$/;
+
+const LOOP = /^(?:for|while)\b/;
 
 /**
- * Returns the numbers, from 1, of the lines at fault. Those of a block repeat, so there an `await`
- * is late even before the test. The lines are formatted as Biome formats them.
+ * Returns the numbers, from 1, of the lines at fault. In a loop that defines tests, an `await` is
+ * late even before them, since the loop repeats. The lines are formatted as Biome formats them. A
+ * test that a callback defines, such as that of `forEach`, is not seen.
  */
 export function lateAwaits(lines) {
   const late = [];
   let hasTest = false;
-  lines.forEach((line, index) => {
-    if (BLOCK.test(line)) {
-      const end = lines.indexOf("}", index);
-      const block = lines.slice(index, end);
-      const hasOwn = block.some((inner) => TEST.test(inner));
-      block.forEach((inner, at) => {
-        if ((hasTest || hasOwn) && /^ {2}\S/.test(inner) && AWAIT.test(inner)) late.push(index + at + 1);
-      });
-    }
-    if (hasTest && /^\S/.test(line) && AWAIT.test(line)) late.push(index + 1);
-    hasTest ||= TEST.test(line);
-  });
+  for (const statement of statements(lines)) {
+    const own = outsideFunctions(statement);
+    const definesTest = own.some(({ text }) => TEST.test(text));
+    const isLate = hasTest || (definesTest && LOOP.test(statement[0].text));
+    // The body of a short function stands behind its head.
+    const awaits = own.filter(({ text }) => /\bawait\b/.test(text) && !/^\s*\/\/|\basync\b/.test(text) && !TEST.test(text));
+    if (isLate) late.push(...awaits.map(({ number }) => number));
+    hasTest ||= definesTest;
+  }
   return late;
+}
+
+/** Returns the statements of a file, each the list of its lines: `{ text, number }`. */
+function statements(lines) {
+  const found = [];
+  lines.forEach((text, index) => {
+    if (/^[^\s)\]}]/.test(text) || found.length === 0) found.push([]);
+    found.at(-1).push({ text, number: index + 1 });
+  });
+  return found;
+}
+
+/** Returns the lines of a statement without the bodies of functions. */
+function outsideFunctions(statement) {
+  let end = null;
+  return statement.filter(({ text }) => {
+    if (end !== null) {
+      if (text.startsWith(end)) end = null;
+      return false;
+    }
+    if (FUNCTION.test(text)) end = `${/^\s*/.exec(text)[0]}}`;
+    return true;
+  });
 }

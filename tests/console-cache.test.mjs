@@ -1,5 +1,6 @@
 // `GET /console/api/cache?url=…`: what KV holds for a URL of the shared cache. Rust tests show how
 // a stored response is described; here the responses are those that `/cache` has stored.
+// `POST /console/api/cache/check-purge`: what is wrong with a purge.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { assertOutcome, consoleApi } from "./harness/console.mjs";

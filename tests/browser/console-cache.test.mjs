@@ -99,10 +99,10 @@ test("the panel of the cache shows what is stored of a URL, and purges it", asyn
   await context.test("says at the field, before any question, what the Worker would refuse", async () => {
     const { page, assertClean } = await open("#/cache");
     const refused = [
-      ["url", "URL", "abc", "No purge can name it: it does not start with http:// or https://."],
-      ["url", "URL", "https://elsewhere.example/", "No purge can name it: the origin https://elsewhere.example is not on the list CACHE_UPSTREAMS."],
-      ["prefix", "URLs with a prefix", "abc", "No purge can name it: it does not start with http:// or https://."],
-      ["tag", "Tag", "Grüße", "No purge can name it: it has characters that are not printable ASCII."],
+      ["url", "URL", "abc", "This cannot be purged: it does not start with http:// or https://."],
+      ["url", "URL", "https://elsewhere.example/", "This cannot be purged: the origin https://elsewhere.example is not on the list CACHE_UPSTREAMS."],
+      ["prefix", "URLs with a prefix", "abc", "This cannot be purged: it does not start with http:// or https://."],
+      ["tag", "Tag", "Grüße", "This cannot be purged: it has characters that are not printable ASCII."],
     ];
     for (const [target, label, text, sentence] of refused) {
       await page.getByLabel("What").selectOption(target);
@@ -111,8 +111,11 @@ test("the panel of the cache shows what is stored of a URL, and purges it", asyn
       await page.getByText(sentence, { exact: true }).waitFor();
       assert.ok(await button(page, "Purge soft").isDisabled(), text);
       await assertUsable(page);
+      const checked = page.waitForResponse("**/console/api/cache/check-purge");
       await field.fill(target === "tag" ? "greetings" : upstream.origin);
+      await checked;
       await page.getByText(sentence, { exact: true }).waitFor({ state: "detached" });
+      assert.equal(await page.getByText(/^This cannot be purged/).count(), 0, text);
       assert.ok(await button(page, "Purge soft").isEnabled(), text);
     }
     assertClean();

@@ -147,16 +147,17 @@ function Purge({ url, onPurged }) {
   const json = { [target]: target === "all" ? true : value, ...(isSoft && { soft: true }) };
   const checking = useLatest(
     async () => {
-      if (!isNamed) return undefined;
+      if (target === "all" || !isNamed) return undefined;
       const { faults } = await call("/console/api/cache/check-purge", { method: "POST", json });
       return { target, value, problem: faults[0]?.problem };
     },
     [target, value],
     { pauseMs: TYPING_PAUSE_MS },
   );
-  // While a text is being checked, and if the check fails, the purge itself may refuse it.
-  const { result: checked } = checking;
-  const problem = checked?.target === target && checked.value === value ? checked.problem : undefined;
+  // The problem stays in view until the next check has answered. Until then, and if the check
+  // fails, the button stays enabled: the Worker checks the purge again.
+  const checked = isNamed && !checking.error && checking.result?.target === target ? checking.result : undefined;
+  const isRefused = checked?.value === value && checked.problem !== undefined;
   const choose = (chosen) => {
     setTarget(chosen);
     setTyped(null);
@@ -189,7 +190,7 @@ function Purge({ url, onPurged }) {
           <Field
             class="grow"
             label={TARGETS[target]}
-            help={problem && `No purge can name it: ${problem}.`}
+            help={checked?.problem && `This cannot be purged: ${checked.problem}.`}
             control={(attributes) => (
               <input {...attributes} value={value} onInput={(event) => setTyped(event.currentTarget.value)} spellcheck={false} autocomplete="off" />
             )}
@@ -205,7 +206,7 @@ function Purge({ url, onPurged }) {
           </label>
         </fieldset>
       </div>
-      <ConfirmedButton action={isSoft ? "Purge soft" : "Purge hard"} disabled={purging.isBusy || !isNamed || problem !== undefined} onConfirm={purge}>
+      <ConfirmedButton action={isSoft ? "Purge soft" : "Purge hard"} disabled={purging.isBusy || !isNamed || isRefused} onConfirm={purge}>
         <p>
           What is stored for <code>{named}</code> {effect}, everywhere within a few minutes.
         </p>

@@ -1,7 +1,7 @@
 //! The shared cache in the console:
 //!
-//! - `GET /console/api/cache?url={URL}`: what KV holds for a URL, which is its responses, one for
-//!   each variant that `Vary` tells apart, and its page as JSON.
+//! - `GET /console/api/cache?url={URL}`: what KV holds for a URL: a response for each variant that
+//!   `Vary` tells apart, and its page as JSON.
 //! - `POST /console/api/cache/check-purge`: what is wrong with a purge that somebody types. Its
 //!   body is that of `POST /cache/purge`.
 
@@ -75,7 +75,8 @@ async fn look_up(request: &ConsoleRequest<'_>) -> Result<Response, RequestError>
     json(&StoredUrl { url: url.as_str(), is_stored: !variants.is_empty(), variants, is_complete })
 }
 
-/// Checks a purge as [`purging`](crate::jobs::cache::purging) does, for a caller who may purge.
+/// Checks a purge for a caller who may purge. It is parsed as
+/// [`purging`](crate::jobs::cache::purging) parses it, but needs no `Content-Length`.
 async fn check_purge(request: &ConsoleRequest<'_>) -> Result<Response, RequestError> {
     request.require_method("POST")?;
     if !matches!(request.access, Access::Everything) {

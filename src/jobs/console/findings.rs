@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+#[cfg(any(feature = "flags", feature = "storefronts"))]
 use kv_store::json_tree::{JsonSyntaxError, JsonTree};
 use kv_store::schema::Fault;
 use serde::Serialize;
@@ -28,6 +29,7 @@ pub(super) struct PlacedFinding {
     column: Option<usize>,
 }
 
+#[cfg(any(feature = "flags", feature = "storefronts"))]
 impl Findings {
     /// Checks a text. If it has more than `bytes_max` bytes or is not JSON, that is the one fault;
     /// otherwise `check` gets its tree.
