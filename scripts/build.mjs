@@ -69,10 +69,7 @@ export async function build({ quick, features, out = "build" }) {
   writeFileSync(join(ROOT, out, STAMP), `unfinished ${names}`);
   const profile = quick ? "quick" : "release";
   const staging = join(ROOT, out, "staging");
-  await Promise.all([compile(profile, names, env), buildBindingsTool(env)]);
-  await run(bindingsTool(env), [compiled(profile, env), staging], { doing: "making the bindings (wasm-bindgen)", env });
-  if (!quick) await optimize(join(staging, WASM), env);
-  await bundle(staging, env);
+  await makeModules({ crate: "kv-edge", features: names, profile, entry: "src/platform/entry.mjs", out: staging }, env);
   if (features.includes("console")) await buildConsole(out);
   // The last step, so that a build that fails leaves the previous Worker whole.
   for (const name of OUTPUTS) renameSync(join(staging, name), join(ROOT, out, name));
@@ -81,15 +78,25 @@ export async function build({ quick, features, out = "build" }) {
   show(`Built in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 }
 
-/** Compiles the Worker to WebAssembly with one of Cargo.toml's profiles. */
-function compile(profile, features, env) {
-  const args = ["build", "--lib", "--package", "kv-edge", "--profile", profile, "--target", WASM_TARGET, "--no-default-features", "--features", features];
+/**
+ * Makes the modules of a Worker in the folder `out`: `entry.js`, and the WebAssembly of the crate,
+ * with these features and one of Cargo.toml's profiles. `entry` is the module that workerd is to
+ * load, as a path in the project. Only what `quick` makes is not optimized.
+ */
+export async function makeModules({ crate, features, profile, entry, out }, env) {
+  await Promise.all([compile(crate, profile, features, env), buildBindingsTool(env)]);
+  const compiled = join(targetFolder(env), WASM_TARGET, profile, `${crate.replaceAll("-", "_")}.wasm`);
+  await run(bindingsTool(env), [compiled, out], { doing: "making the bindings (wasm-bindgen)", env });
+  if (profile !== "quick") await optimize(join(out, WASM), env);
+  await bundle(entry, out, env);
+}
+
+function compile(crate, profile, features, env) {
+  const args = ["build", "--lib", "--package", crate, "--profile", profile, "--target", WASM_TARGET, "--no-default-features", "--features", features];
   // The macros of `worker` then use the executor of js-sys, on which `src/platform/executor.rs`
   // relies.
   return run("cargo", args, { doing: "compiling the Worker", env: { ...env, ...cargoProgress, RUST_BACKTRACE: "0", WASM_BINDGEN_USE_JS_SYS: "1" } });
 }
-
-const compiled = (profile, env) => join(targetFolder(env), WASM_TARGET, profile, "kv_edge.wasm");
 
 /** Compiles scripts/wasm-bindings for this machine, without the settings of the Worker. */
 function buildBindingsTool(env) {
@@ -110,19 +117,19 @@ async function optimize(wasm, env) {
 }
 
 /** Bundles the entry, the bindings and the glue into one module beside the wasm. */
-async function bundle(staging, env) {
-  const bindings = join(staging, "index.js");
+async function bundle(entry, out, env) {
+  const bindings = join(out, "index.js");
   // In workerd a plain `import` of a wasm file gives its module, and `import source` is unknown.
   writeFileSync(bindings, readFileSync(bindings, "utf8").replace("import source ", "import "));
   const args = [
-    "src/platform/entry.mjs",
+    entry,
     `--alias:kv-edge-bindings=${bindings}`,
     "--bundle",
     "--format=esm",
     "--minify",
     `--external:./${WASM}`,
     "--external:cloudflare:*",
-    `--outfile=${join(staging, "entry.js")}`,
+    `--outfile=${join(out, "entry.js")}`,
     "--log-level=warning",
   ];
   await run(env.ESBUILD_BIN, args, { doing: "bundling the entry (esbuild)", env });

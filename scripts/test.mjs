@@ -10,19 +10,22 @@ import { lintText } from "./lint-text.mjs";
 import { Failure, holdOutput, main, outputOf, ROOT, run, show } from "./run.mjs";
 import { findChromium, setUp, WASM_TARGET } from "./setup.mjs";
 
+/** The crates that are Workers: kv-edge, and the one of `npm run bench:minimal`. */
+const WORKERS = ["kv-edge", "minimal-worker"];
+
 const STAGES = {
   fmt: { about: "formatting (cargo fmt --check)", component: "rustfmt", cargo: ["fmt", "--all", "--check"] },
   "lint-text": { about: "lints, length of comments and prose, names of types, import cycles", run: lintText },
   "lint-js": { about: "lints, JavaScript (biome ci)", run: lintJavaScript },
   clippy: {
-    about: "lints, native (cargo clippy)",
+    about: "lints of all but the Worker, native (cargo clippy)",
     component: "clippy",
-    cargo: ["clippy", "--workspace", "--exclude", "kv-edge", "--all-targets", "--", "-D", "warnings"],
+    cargo: ["clippy", "--workspace", ...WORKERS.flatMap((crate) => ["--exclude", crate]), "--all-targets", "--", "-D", "warnings"],
   },
   "clippy-wasm": {
     about: "lints of the Worker and the crates it uses, wasm (cargo clippy)",
     component: "clippy",
-    cargo: ["clippy", "--package", "kv-edge", "--all-targets", "--target", WASM_TARGET, "--", "-D", "warnings"],
+    cargo: ["clippy", ...WORKERS.flatMap((crate) => ["--package", crate]), "--all-targets", "--target", WASM_TARGET, "--", "-D", "warnings"],
   },
   features: { about: "lints of each feature alone, and of none (cargo clippy)", run: lintFeatures },
   doc: { about: "documentation, warnings as errors (cargo doc)", run: doc },
@@ -136,12 +139,15 @@ async function lintFeatures(env) {
 }
 
 /**
- * Documents the Worker for WebAssembly, where its packages are compiled for clippy already, and
- * the tool, which `cargo doc` would leave out unless it is named.
+ * Documents the crates, the tool, which is left out unless it is named, and the Worker for
+ * WebAssembly, where clippy has compiled its packages. The pages are removed: those of the tool
+ * are where `cargo doc` writes those of the Worker.
  */
 async function doc(env) {
   const options = { doing: STAGES.doc.about, env: { ...env, RUSTDOCFLAGS: "-D warnings" } };
-  await run("cargo", ["doc", "--workspace", "--exclude", "kv-edge", "--lib", "--bins", "--no-deps"], options);
+  const workers = WORKERS.flatMap((crate) => ["--exclude", crate]);
+  await run("cargo", ["doc", "--workspace", ...workers, "--lib", "--bin", "kv-edge", "--no-deps"], options);
+  await run("cargo", ["clean", "--doc"], options);
   await run("cargo", ["doc", "--package", "kv-edge", "--no-deps", "--target", WASM_TARGET], options);
 }
 
