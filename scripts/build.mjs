@@ -79,9 +79,10 @@ export async function build({ quick, features, out = "build" }) {
 }
 
 /**
- * Makes the modules of a Worker in the folder `out`: `entry.js`, and the WebAssembly of the crate,
- * with these features and one of Cargo.toml's profiles. `entry` is the module that workerd is to
- * load, as a path in the project. Only what `quick` makes is not optimized.
+ * Makes the modules of a Worker in the folder `out`, an absolute path: `entry.js`, and the
+ * WebAssembly of the crate, with these features and one of Cargo.toml's profiles. With `quick`,
+ * wasm-opt is left out. `entry` is the module that workerd is to load, as a path in the project.
+ * `env` is what `setUp` returns.
  */
 export async function makeModules({ crate, features, profile, entry, out }, env) {
   await Promise.all([compile(crate, profile, features, env), buildBindingsTool(env)]);

@@ -4,8 +4,14 @@
 // file awaits something else, the runner ends the file: it calls the hooks that stop the Worker,
 // and the tests that the file defines later find none.
 
-/** Matches the definition of a test, also behind the head of a loop. */
+/** Matches the definition of a test, also behind `await`, or the head of a loop or an `if`. */
 const TEST = /^\s*(?:(?:for|if) \(.*\) )?(?:await )?(?:test|describe|it)(?:\.\w+)?\(/;
+
+/**
+ * Matches a line with an `await` that is not in a comment. Behind `async`, it belongs to a
+ * function.
+ */
+const AWAIT = /^(?!\s*\/\/)(?:(?!\basync\b).)*\bawait\b/;
 
 /** Matches the last line of the head of a function that has a block. */
 const FUNCTION = /(?:=>|\bfunction\b.*\)|^\s*(?:async )?[\w#*]+\(.*\)) \{$/;
@@ -15,19 +21,19 @@ const LOOP = /^(?:for|while)\b/;
 /**
  * Returns the numbers, from 1, of the lines at fault. In a loop that defines tests, an `await` is
  * late even before them, since the loop repeats. The lines are formatted as Biome formats them. A
- * test that a callback defines, such as that of `forEach`, is not seen.
+ * test that a callback defines, such as that of `forEach`, is not seen, and the parameters of a
+ * function must stand on one line.
  */
 export function lateAwaits(lines) {
   const late = [];
   let hasTest = false;
   for (const statement of statements(lines)) {
     const own = outsideFunctions(statement);
-    const definesTest = own.some(({ text }) => TEST.test(text));
-    const isLate = hasTest || (definesTest && LOOP.test(statement[0].text));
-    // The body of a short function stands behind its head.
-    const awaits = own.filter(({ text }) => /\bawait\b/.test(text) && !/^\s*\/\/|\basync\b/.test(text) && !TEST.test(text));
-    if (isLate) late.push(...awaits.map(({ number }) => number));
-    hasTest ||= definesTest;
+    hasTest ||= LOOP.test(statement[0].text) && own.some(({ text }) => TEST.test(text));
+    for (const { text, number } of own) {
+      if (hasTest && AWAIT.test(text) && !TEST.test(text)) late.push(number);
+      hasTest ||= TEST.test(text);
+    }
   }
   return late;
 }

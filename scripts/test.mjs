@@ -18,12 +18,12 @@ const STAGES = {
   "lint-text": { about: "lints, length of comments and prose, names of types, import cycles", run: lintText },
   "lint-js": { about: "lints, JavaScript (biome ci)", run: lintJavaScript },
   clippy: {
-    about: "lints of all but the Worker, native (cargo clippy)",
+    about: "lints of all but the Workers, native (cargo clippy)",
     component: "clippy",
     cargo: ["clippy", "--workspace", ...WORKERS.flatMap((crate) => ["--exclude", crate]), "--all-targets", "--", "-D", "warnings"],
   },
   "clippy-wasm": {
-    about: "lints of the Worker and the crates it uses, wasm (cargo clippy)",
+    about: "lints of the Workers and the crates they use, wasm (cargo clippy)",
     component: "clippy",
     cargo: ["clippy", ...WORKERS.flatMap((crate) => ["--package", crate]), "--all-targets", "--target", WASM_TARGET, "--", "-D", "warnings"],
   },
@@ -140,8 +140,8 @@ async function lintFeatures(env) {
 
 /**
  * Documents the crates, the tool, which is left out unless it is named, and the Worker for
- * WebAssembly, where clippy has compiled its packages. The pages are removed: those of the tool
- * are where `cargo doc` writes those of the Worker.
+ * WebAssembly, where clippy has compiled its packages. The native pages are removed: a later
+ * `cargo doc` writes those of the Worker to the place of the tool's.
  */
 async function doc(env) {
   const options = { doing: STAGES.doc.about, env: { ...env, RUSTDOCFLAGS: "-D warnings" } };

@@ -27,6 +27,7 @@ test("an await after a test is reported, however its result is used", () => {
     ["const { one = 1 } = await start();", 4],
     ["const text = (await start()).text;", 4],
     ["use(await start());", 4],
+    ["await Promise.all(all.map(async (one) => {\n  await fill(one);\n}));", 4],
     ["const {\n  one,\n} = await start();", 6],
     ["for (const one of all) await fill(one);", 4],
     ["for (const one of [\n  1,\n  2,\n]) {\n  await fill(one);\n}", 8],
@@ -41,5 +42,6 @@ test("an await after a test is reported, however its result is used", () => {
 test("an await in a loop with tests is reported even before them, since the loop repeats", () => {
   assert.deepEqual(late("for (const one of all) {", "  const worker = await start(one);", "  test(one, () => use(worker));", "}"), [2]);
   assert.deepEqual(late("if (isSlow) {", "  const worker = await start();", '  test("slow", () => use(worker));', "}"), []);
+  assert.deepEqual(late("if (isSlow) {", '  test("slow", run);', "  await start();", "}"), [3]);
   assert.deepEqual(late("for (const one of all) {", "  await fill(one);", "}", TEST), []);
 });

@@ -59,7 +59,7 @@ function decode(text) {
 
 const collapse = (text) => text.replace(/\s+/g, " ").trim();
 
-async function readPage(response) {
+export async function readPage(response) {
   let title = null;
   let content = null;
   let unread = 0;
