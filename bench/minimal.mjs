@@ -1,5 +1,5 @@
 // npm run bench:minimal: what a Worker costs only because it is in Rust. See --help.
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { build, makeModules } from "../scripts/build.mjs";
 import { main, ROOT, targetFolder } from "../scripts/run.mjs";
 import { setUp } from "../scripts/setup.mjs";
@@ -12,9 +12,10 @@ bench/minimal-worker is a Worker in Rust that sends the same responses to three 
 in the fewest steps. Its CPU time per request is compared with that of the JavaScript, and so is that of kv-edge. Each ratio
 is the median of those of the windows, with an interval that contains the true median with 95 %.
 
-  npm run bench:minimal -- [--quick]
+  npm run bench:minimal -- [--quick] [--build DIR]
 
-  --quick         few windows: an impression, not a measurement`;
+  --quick         few windows: an impression, not a measurement
+  --build DIR     the build of kv-edge to measure (build)`;
 
 /** The requests that the minimal Worker answers. */
 const EXAMPLES = ["cache-hit-kv", "cache-miss-plain", "kv-api-get"];
@@ -25,8 +26,8 @@ await main(() =>
     names: EXAMPLES,
     full: { sets: 3, rounds: 40, windowMs: 100 },
     quick: { sets: 1, rounds: 10, windowMs: 100 },
-    prepare: async ({ root, upstream, ports }) => {
-      await build({ quick: false });
+    prepare: async ({ root, upstream, ports, build: folder }) => {
+      if (folder === undefined) await build({ quick: false });
       const env = await setUp();
       const minimal = join(targetFolder(env), "minimal-worker");
       await makeModules({ crate: "minimal-worker", features: "", profile: "release", entry: "bench/minimal-worker/entry.mjs", out: minimal }, env);
@@ -34,7 +35,7 @@ await main(() =>
       return [
         await prepareCandidate({ ...common, name: "baseline", from: join(ROOT, "bench", "baseline"), port: ports[0] }),
         await prepareCandidate({ ...common, name: "minimal", from: minimal, port: ports[1] }),
-        await prepareCandidate({ ...common, name: "kv-edge", isKvEdge: true, from: join(ROOT, "build"), port: ports[2] }),
+        await prepareCandidate({ ...common, name: "kv-edge", isKvEdge: true, from: resolve(folder ?? join(ROOT, "build")), port: ports[2] }),
       ];
     },
     print: (name, { cpu, ratio }) => {
