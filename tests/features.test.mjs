@@ -28,8 +28,7 @@ describe("`npm run build -- --features`", async () => {
 });
 
 describe("the cache alone", async () => {
-  // Not `quick`: the packages are compiled with the profile of the whole Worker already.
-  await build({ quick: false, features: ["cache"], out: OUT });
+  await build({ quick: true, features: ["cache"], out: OUT });
   const worker = await startWorker({ entry: `${OUT}/entry.js` });
 
   test("wrangler's build keeps the features of the last build, or builds all of them", async () => {
