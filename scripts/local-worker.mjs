@@ -8,6 +8,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { subscribe } from "node:diagnostics_channel";
 import { mkdtempSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Failure, ROOT } from "./run.mjs";
@@ -75,7 +76,8 @@ class LocalWorker {
   }
 
   async start() {
-    const { Miniflare, Log, LogLevel } = await import("miniflare");
+    // An `import` of a CommonJS package would parse its six megabytes once more for their exports.
+    const { Miniflare, Log, LogLevel } = createRequire(import.meta.url)("miniflare");
     const { worker, onLog } = this.#options;
     /** Drops miniflare's log, because miniflare also throws every error that it logs. */
     class Silent extends Log {

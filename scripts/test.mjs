@@ -140,14 +140,12 @@ async function lintFeatures(env) {
 
 /**
  * Documents the crates, the tool, which is left out unless it is named, and the Worker for
- * WebAssembly, where clippy has compiled its packages. The native pages are removed: a later
- * `cargo doc` writes those of the Worker to the place of the tool's.
+ * WebAssembly, where clippy has compiled its packages.
  */
 async function doc(env) {
   const options = { doing: STAGES.doc.about, env: { ...env, RUSTDOCFLAGS: "-D warnings" } };
   const workers = WORKERS.flatMap((crate) => ["--exclude", crate]);
   await run("cargo", ["doc", "--workspace", ...workers, "--lib", "--bin", "kv-edge", "--no-deps"], options);
-  await run("cargo", ["clean", "--doc"], options);
   await run("cargo", ["doc", "--package", "kv-edge", "--no-deps", "--target", WASM_TARGET], options);
 }
 
