@@ -46,6 +46,7 @@ async function start(vars) {
 const serve = (headers, more) => upstream.serve({ headers, body: "<title>t</title>", ...more });
 const silent = serve([]);
 const validated = serve(['ETag: "a"']);
+const publicForValidation = serve(["Cache-Control: public", 'ETag: "a"']);
 const shared = serve(["Cache-Control: public, max-age=60"]);
 const fresh = serve(["Cache-Control: max-age=60"]);
 const personal = serve(["Cache-Control: public", `Last-Modified: ${LONG_AGO}`]);
@@ -113,8 +114,9 @@ const requests = [
   ["GET", cached(shared), {}, undefined, 200, "public, max-age=60"],
   ["GET", cached(shared), { Range: "bytes=0-0" }, undefined, 206, "public, max-age=60"],
   ["GET", cached(shared), { Range: "bytes=99-" }, undefined, 416, "private"],
-  ["GET", cached(validated), {}, undefined, 200, "private"],
-  ["GET", cached(validated), { "If-None-Match": '"a"' }, undefined, 304, "private"],
+  ["GET", cached(validated), {}, undefined, 200, "private", "no-store"],
+  ["GET", cached(validated), { "If-None-Match": '"a"' }, undefined, 304, "private", "no-store"],
+  ["GET", cached(publicForValidation), {}, undefined, 200, "public", "no-store"],
   ["GET", cached(namedByConnection), {}, undefined, 200, "max-age=60"],
   ["HEAD", cached(shared), {}, undefined, 200, "public, max-age=60"],
   ["GET", cached(moved), {}, undefined, 301, "private", "no-store"],

@@ -195,3 +195,21 @@ test("a POST's response replaces the stored one", async () => {
   await page.waitUntilStored(2);
   assertHit(await page.get(), "2");
 });
+
+test("a stream that ends when the cache has forgotten the writes since is not stored", async () => {
+  const upstreamGate = gate();
+  const page = resource((request, turn) => {
+    if (request.method === "POST") return { status: 204 };
+    return { headers: freshFor(1000), ...(turn === 1 && { framing: "chunked", until: upstreamGate.promise }) };
+  });
+  const early = page.get();
+  await page.waitForRequests(1);
+  assert.equal((await page.request("POST", { body: "x" })).status, 204);
+  await advanceClock(125);
+  // The next response that is stored makes it forget.
+  await resource({ headers: freshFor(1000) }).getAndStore();
+  upstreamGate.open();
+  assert.equal((await early).text, "1");
+  assert.equal((await page.getAndStore()).text, "3");
+  assert.equal((await page.kvCalls("put")).length, 1);
+});

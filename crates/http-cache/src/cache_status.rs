@@ -90,6 +90,15 @@ impl CacheStatus {
         Self::Hit { ttl: if is_soft_purged { ttl.min(0) } else { ttl }, detail }
     }
 
+    /// Returns true if the response is stored and fresh.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        match self {
+            Self::Hit { ttl, .. } => *ttl > 0,
+            Self::Forwarded { is_stored, ttl, .. } => *is_stored && *ttl > Some(0),
+        }
+    }
+
     /// Returns true if a stored response was served in place of an error (RFC 5861 §4).
     #[must_use]
     pub fn is_in_place_of_error(&self) -> bool {

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::ops;
 
-use crate::cache_status::{CacheStatus, SOFT_PURGE, server_timing};
+use crate::cache_status::{CacheStatus, server_timing};
 use crate::stored_response::StoredResponse;
 use crate::validation::not_modified_fields;
 use http_semantics::conditional::{PreconditionResult, Validators, evaluate};
@@ -198,11 +198,9 @@ impl ClientResponse<'_> {
             self.edits.set("cache-control", "private");
         }
         // This cache has rules that one in front does not know, such as those for credentials.
-        // It would take a soft-purged response for a fresh one.
-        if matches!(
-            diagnostics.cache_status,
-            CacheStatus::Forwarded { is_stored: false, .. } | CacheStatus::Hit { detail: Some(SOFT_PURGE), .. }
-        ) {
+        // That one would take a soft-purged response for a fresh one, and keep one that states no
+        // lifetime.
+        if !diagnostics.cache_status.is_fresh() {
             let (name, no_store) = workers_cache::NO_STORE;
             self.edits.set(name, no_store);
         }

@@ -6,6 +6,7 @@ use crate::cache_status::{ForwardReason, IF_ERROR, MAX_STALE, SOFT_PURGE, WHILE_
 use crate::stale;
 use crate::stored_response::StoredResponse;
 use crate::validation;
+use crate::vary;
 use http_semantics::fields::Fields;
 
 /// What a request means for the cache.
@@ -164,6 +165,8 @@ fn from_store(
     random: impl FnOnce() -> u64,
 ) -> Option<Decision> {
     let serve = |stale, refresh| Some(Decision::Serve { stale, refresh });
+    // A refresh in the background, which has no `Authorization`, would not replace it.
+    let is_refreshable = !vary::is_selected_by(&stored.metadata.selecting_fields, "authorization");
     // §5.2.1.4, §5.2.2.4: "MUST NOT be used … without successful validation".
     if request.no_cache != Qualified::Absent || stored.directives.no_cache == Qualified::All {
         return None;
@@ -171,7 +174,7 @@ fn from_store(
     if is_soft_purged && ttl_ms > 0 {
         // A client that limits the age wants what is current.
         let is_limited = request.max_age.is_some() || request.min_fresh.is_some();
-        return if is_limited { None } else { serve(Some(SOFT_PURGE), !is_backing_off) };
+        return if is_limited || !is_refreshable { None } else { serve(Some(SOFT_PURGE), !is_backing_off) };
     }
     // §5.2.1.1: "an age … less than or equal to the specified number of seconds".
     if request.max_age.is_some_and(|seconds| stored.freshness.age_ms(now_ms) > seconds.saturating_mul(1000)) {
@@ -185,7 +188,8 @@ fn from_store(
             return None;
         }
         let cost_ms = stored.metadata.times.response_delay_ms();
-        return serve(None, !is_backing_off && stale::is_early_refresh(cost_ms, left_ms, random));
+        let is_early = is_refreshable && !is_backing_off && stale::is_early_refresh(cost_ms, left_ms, random);
+        return serve(None, is_early);
     }
     let stale_ms = ttl_ms.unsigned_abs();
     let accepts_stale = match request.max_stale {
@@ -203,7 +207,7 @@ fn from_store(
     if request.max_age.is_some() || request.min_fresh.is_some() || request.max_stale.is_some() {
         return None;
     }
-    if stale::may_serve_while_revalidating(&stored.directives, stale_ms) {
+    if is_refreshable && stale::may_serve_while_revalidating(&stored.directives, stale_ms) {
         return serve(Some(WHILE_REVALIDATE), !is_backing_off);
     }
     if is_backing_off && stale::may_serve_on_error(stored, request, stale_ms) {

@@ -64,6 +64,10 @@ const WAIT_MS: u64 = 1;
 const WAIT_MAX_MS: u64 = 32;
 /// `detail` of a request for which the stored response is not used because it was purged.
 const PURGED: &str = "purged";
+/// The client's header fields that the request of a refresh does not have. The stored response is
+/// for everybody, and so must be the one that replaces it; and what this client accepts from a
+/// cache, such as `only-if-cached`, says nothing about a request that serves all others.
+pub const NOT_OF_REFRESH: [&str; 3] = ["authorization", "cache-control", "pragma"];
 /// How often a request waits at most: once for the URL, and once for the variant that it selects.
 const WAIT_ROUNDS_MAX: u8 = 2;
 
@@ -142,6 +146,9 @@ pub struct Exchange<B: StoredBody> {
     has_failed: bool,
     /// True if the upstream is asked even if a fresh response is stored.
     always_revalidates: bool,
+    /// When the URL of the view that this exchange stores, or whose page it is for, was last
+    /// purged hard. The upstream is asked even if a fresh response from before is stored.
+    view_purged_ms: Option<u64>,
     /// The key of the fetch for which other requests wait, and when it began.
     fetch: Option<(Key<'static>, u64)>,
     wait: WaitState,
@@ -207,6 +214,7 @@ impl<B: StoredBody> Exchange<B> {
             forwarded_key: None,
             has_failed: false,
             always_revalidates: false,
+            view_purged_ms: None,
             fetch: None,
             wait: WaitState { next_ms: WAIT_MS, ..WaitState::default() },
             state: State::Begin,
@@ -225,22 +233,23 @@ impl<B: StoredBody> Exchange<B> {
     /// ([`Redirects`](crate::page_view::Redirects) has an example).
     /// It waits for no other request if this one has.
     ///
-    /// In two cases it asks the upstream even if a fresh response is stored: this exchange is a
-    /// refresh, or a hard purge covers the stored view. A new view is as old as the oldest of its
+    /// In three cases it asks the upstream even if a fresh response is stored: this exchange is a
+    /// refresh; a hard purge covers the stored view; or that response is from before a hard purge
+    /// of the view's URL, which deletes the view. A new view is as old as the oldest of its
     /// responses, which must not be from before the purge.
     #[must_use]
     pub fn page(&self, url: CachedUrl) -> Self {
         let mut page = Self::new("GET", url, &HeaderSection::default());
         let is_purged = matches!(&self.state, State::Sent { lookup, .. } if lookup.detail == Some(PURGED));
         page.always_revalidates = self.always_revalidates || is_purged;
+        page.view_purged_ms = self.view_purged_ms;
         page.wait.rounds = self.wait.rounds * WAIT_ROUNDS_MAX;
         page
     }
 
     /// Returns the exchange that refreshes the response under this key in the background. It asks
-    /// the upstream even if a fresh response is stored, with a condition if possible. Its request
-    /// has the client's header fields without `Authorization`: the stored response is for
-    /// everybody, and so must be the one that replaces it. [`step`](Self::step) has an example.
+    /// the upstream even if a fresh response is stored, with a condition if possible. `fields` are
+    /// the client's header fields without [`NOT_OF_REFRESH`]. [`step`](Self::step) has an example.
     #[must_use]
     pub fn refresh(&self, key: Key<'static>, fields: &impl Fields) -> Self {
         let (refreshed_key, view) = (Some(key), self.view);
@@ -401,7 +410,8 @@ impl<B: StoredBody> Exchange<B> {
     }
 
     fn decide<F: Fields>(&mut self, lookup: Lookup<B>, cx: &mut Context<'_, B, F>) -> Action<B> {
-        if self.always_revalidates {
+        let is_of_purged_view = |hit: &CacheHit<B>| self.view_purged_ms >= Some(hit.stored.metadata.times.requested_ms);
+        if self.always_revalidates || lookup.hit.as_ref().is_some_and(is_of_purged_view) {
             let conditions = lookup.hit.as_ref().map(|hit| conditions(&hit.stored.metadata.fields)).unwrap_or_default();
             let fwd = if lookup.hit.is_some() { ForwardReason::Stale } else { lookup.miss_reason };
             return self.send(lookup, fwd, conditions, cx);
@@ -515,9 +525,11 @@ impl<B: StoredBody> Exchange<B> {
             Ok(edits) => edits,
             Err(error) => return self.stale_or_error(lookup, fwd, error, None, cx),
         };
-        if !cx.fields.has("authorization") {
-            // The runtime's request still has the field that a refresh leaves out.
-            edits.remove("authorization");
+        if self.refreshed_key.is_some() {
+            // The runtime's request still has them.
+            for name in NOT_OF_REFRESH {
+                edits.remove(name);
+            }
         }
         // A write refreshes nothing, nor does a request that bypasses the cache.
         if self.request.permits_lookup() && lookup.hit.is_some() {
@@ -561,7 +573,10 @@ impl<B: StoredBody> Exchange<B> {
     }
 
     fn end<F: Fields>(&mut self, result: ExchangeResult<B>, cx: &mut Context<'_, B, F>) -> Action<B> {
-        let is_refreshed = matches!(result.cache_status, CacheStatus::Forwarded { .. });
+        // A refresh has succeeded only if its response is stored: otherwise the old one stays.
+        let is_refresh = self.refreshed_key.is_some();
+        let is_refreshed =
+            matches!(result.cache_status, CacheStatus::Forwarded { is_stored, .. } if is_stored || !is_refresh);
         self.record_end(is_refreshed, cx);
         Action::Respond(result)
     }

@@ -23,7 +23,7 @@ use kv_store::lru::Lru;
 pub const BODY_BYTES_MAX: u32 = 64 * 1024;
 /// How long an invalidation is remembered, unless more keys are invalidated than there is room
 /// for: longer than KV may still show the old value (60 s), and longer than a request takes that
-/// began before the invalidation.
+/// began before the invalidation. A response whose body takes longer is not stored.
 const INVALIDATED_MS: u64 = 2 * 60 * 1000;
 /// A refresh that has not ended this long after its begin never will: the runtime ended its
 /// request.
@@ -192,6 +192,12 @@ impl<B: Clone> MemoryCache<B> {
     #[must_use]
     pub fn is_invalidated(&self, key: &str, requested_ms: u64) -> bool {
         self.invalidated.get(key).is_some_and(|at_ms| requested_ms <= *at_ms)
+    }
+
+    /// Returns true if invalidations since `requested_ms` may be forgotten: it is two minutes ago.
+    #[must_use]
+    pub fn has_forgotten(&self, requested_ms: u64, now_ms: u64) -> bool {
+        now_ms.saturating_sub(requested_ms) > INVALIDATED_MS
     }
 
     /// Returns true if a response requested at `requested_ms` must not be stored any more: the

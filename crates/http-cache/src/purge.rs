@@ -36,7 +36,7 @@ use crate::stale::EXPIRATION_TTL_MAX_SECONDS;
 use crate::stored_response::StoredMetadata;
 use http_semantics::content_hash;
 use http_semantics::error_response::{ErrorResponse, HttpError};
-use http_semantics::fields::{self, Fields};
+use http_semantics::fields::{self, Fields, HeaderSection};
 use http_semantics::one_of_each;
 use http_semantics::origin::{Origin, OriginAllowList};
 use http_semantics::request_target::{ends_within_escape, has_dot_segments};
@@ -278,23 +278,26 @@ impl PurgeList {
         if metadata.times.requested_ms > self.newest_ms {
             return None;
         }
-        let is_soft = || self.soft.cover(url, metadata).then_some(PurgeMode::Soft);
-        if self.hard.cover(url, metadata) { Some(PurgeMode::Hard) } else { is_soft() }
+        let covers = |times: &PurgeTimes| times.last_ms(url, &metadata.fields) >= Some(metadata.times.requested_ms);
+        let is_soft = || covers(&self.soft).then_some(PurgeMode::Soft);
+        if covers(&self.hard) { Some(PurgeMode::Hard) } else { is_soft() }
+    }
+
+    /// Returns when the responses of this URL were last purged hard, whatever their tags, in
+    /// milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn last_hard_ms(&self, url: &str) -> Option<u64> {
+        self.hard.last_ms(url, &HeaderSection::default())
     }
 }
 
 impl PurgeTimes {
-    fn cover(&self, url: &str, metadata: &StoredMetadata) -> bool {
-        let requested_ms = metadata.times.requested_ms;
-        let is_covered =
-            |purges: &BTreeMap<String, u64>, text: &str| purges.get(text).is_some_and(|at_ms| requested_ms <= *at_ms);
-        self.all_ms.is_some_and(|at_ms| requested_ms <= at_ms)
-            || (!self.urls.is_empty() && is_covered(&self.urls, &short(url)))
-            || self
-                .prefixes
-                .iter()
-                .any(|(length, purges)| url.get(..*length).is_some_and(|head| is_covered(purges, head)))
-            || (!self.tags.is_empty() && tags(&metadata.fields).iter().any(|tag| is_covered(&self.tags, tag)))
+    fn last_ms(&self, url: &str, fields: &HeaderSection) -> Option<u64> {
+        let of_url = if self.urls.is_empty() { None } else { self.urls.get(&*short(url)).copied() };
+        let of_prefixes = self.prefixes.iter().filter_map(|(length, purges)| purges.get(url.get(..*length)?).copied());
+        let tags = if self.tags.is_empty() { Vec::new() } else { tags(fields) };
+        let of_tags = tags.iter().filter_map(|tag| self.tags.get(tag).copied());
+        self.all_ms.max(of_url).max(of_prefixes.max()).max(of_tags.max())
     }
 }
 

@@ -198,7 +198,7 @@ impl<Q: Fields, R: Fields> StorageCandidate<'_, Q, R> {
         if is_no_store || CacheControl::of_request(request).no_store {
             return Err(NoCacheReason::NoStore);
         }
-        if directives.private == Qualified::All || hides_reuse_control(&directives) {
+        if directives.private == Qualified::All || hides_needed_field(&directives) {
             return Err(NoCacheReason::Private);
         }
         if request.has("authorization") && !allows_sharing(&directives) {
@@ -305,10 +305,11 @@ fn is_partial(status: u16) -> bool {
     matches!(status, 206 | 304 | 412 | 416)
 }
 
-/// Returns true if a field that controls reuse must not be stored. The response must not be used
-/// without it.
-fn hides_reuse_control(directives: &CacheControl) -> bool {
-    let hides = |list: &Qualified| matches!(list, Qualified::Fields(names) if names.iter().any(|name| fields::controls_reuse(name)));
+/// Returns true if a field that controls reuse, or says how to read the body, must not be stored.
+/// The response must not be used without it.
+fn hides_needed_field(directives: &CacheControl) -> bool {
+    let is_needed = |name: &String| fields::controls_reuse(name) || name == "content-encoding";
+    let hides = |list: &Qualified| matches!(list, Qualified::Fields(names) if names.iter().any(is_needed));
     hides(&directives.no_cache) || hides(&directives.private)
 }
 

@@ -11,7 +11,7 @@ use crate::freshness::{ExchangeTimes, Freshness};
 use crate::storable::{stored_fields, stores_cookies};
 use crate::vary::{self, SelectingFields, Vary};
 use http_semantics::fields::{Fields, HeaderSection};
-use kv_store::limits::VALUE_BYTES_MAX;
+use kv_store::limits::{METADATA_BYTES_MAX, VALUE_BYTES_MAX};
 use kv_store::record;
 
 /// The metadata of a stored response: everything but the body.
@@ -235,6 +235,13 @@ struct MetadataRecord<'a> {
     e: u64,
 }
 
+/// The metadata of a key whose head has room there (`src/platform/glue/envelope.js`).
+#[derive(Serialize)]
+struct EnvelopeMetadata<'a> {
+    head: &'a str,
+    length: u64,
+}
+
 /// Version 1 could hold responses that were made for one visitor's credentials, so they are not
 /// used.
 const VERSION: u8 = 2;
@@ -264,6 +271,19 @@ impl StoredMetadata {
             y: self.selecting_fields.clone(),
             e: self.epoch_ms,
         })
+    }
+
+    /// Returns the length of the value in KV in bytes, at most: that of the body, and of this JSON
+    /// if the metadata of the key has no room for it.
+    #[must_use]
+    pub fn value_bytes(&self) -> u64 {
+        // Only a long body asks: the head has 32 KiB, which escapes make some more.
+        if self.length <= VALUE_BYTES_MAX / 2 {
+            return self.length;
+        }
+        let head = self.to_json();
+        let metadata = record::to_json(&EnvelopeMetadata { head: &head, length: self.length });
+        if metadata.len() <= METADATA_BYTES_MAX { self.length } else { self.length + head.len() as u64 }
     }
 
     /// Parses that JSON.

@@ -152,16 +152,22 @@ fn matches_head(stored: &HeaderSection, stored_length: u64, head: &HeaderSection
     has_same_tag && has_same_modified && has_same_length
 }
 
-/// Returns the fields of a 304 to the client (RFC 9110 §15.4.5), including `Via` and
-/// `CDN-Cache-Control`, which guides the updates of caches as `Cache-Control` does (RFC 9213).
-/// `Age` is left to the caller.
+/// Returns the fields of a 304 to the client (RFC 9110 §15.4.5), including `Via` and the targeted
+/// fields, which guide the updates of caches as `Cache-Control` does (RFC 9213). `Age` is left to
+/// the caller.
 #[must_use]
 pub fn not_modified_fields(stored: &HeaderSection) -> HeaderSection {
     let has_etag = stored.has("etag");
     let is_sent = |name: &str| match name {
-        "cache-control" | "cdn-cache-control" | "content-location" | "date" | "etag" | "expires" | "vary" | "via" => {
-            true
-        }
+        "cache-control"
+        | "cdn-cache-control"
+        | "cloudflare-cdn-cache-control"
+        | "content-location"
+        | "date"
+        | "etag"
+        | "expires"
+        | "vary"
+        | "via" => true,
         // "Last-Modified might be useful if the response does not have an ETag field".
         "last-modified" => !has_etag,
         _ => false,

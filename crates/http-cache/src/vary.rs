@@ -67,6 +67,12 @@ pub fn have_same_names(one: &SelectingFields, other: &SelectingFields) -> bool {
     one.iter().map(|(name, _)| name).eq(other.iter().map(|(name, _)| name))
 }
 
+/// Returns true if the request had this field, and the response is for requests with its value.
+#[must_use]
+pub fn is_selected_by(selecting_fields: &SelectingFields, name: &str) -> bool {
+    selecting_fields.iter().any(|(selecting, selector)| selecting == name && selector != ABSENT)
+}
+
 /// Returns the hash of each value by name; `None` if the request does not have the field.
 #[must_use]
 pub fn selectors(selecting_fields: &SelectingFields) -> BTreeMap<String, Option<String>> {

@@ -220,11 +220,15 @@ fn is_protected(name: &str) -> bool {
     matches!(name, "host" | "content-length") || name.starts_with("cf-") || controls_reuse(name)
 }
 
-/// Returns true for a field that controls the reuse of a response. RFC 9110 §7.6.1: "Cache-Control
-/// is never appropriate as a connection option". `name` is in lower case.
+/// Returns true for a field that controls the reuse of a response; `Cache-Tag` and `Surrogate-Key`
+/// say which purges end it. RFC 9110 §7.6.1: "Cache-Control is never appropriate as a connection
+/// option". `name` is in lower case.
 #[must_use]
 pub fn controls_reuse(name: &str) -> bool {
-    matches!(name, "age" | "cache-control" | "cdn-cache-control" | "date" | "expires" | "vary")
+    matches!(
+        name,
+        "age" | "cache-control" | "cache-tag" | "cdn-cache-control" | "date" | "expires" | "surrogate-key" | "vary"
+    )
 }
 
 /// Returns true for a field that belongs to one connection. `name` is in lower case.

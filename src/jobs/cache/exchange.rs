@@ -10,7 +10,8 @@ use http_cache::cached_url::CachedUrl;
 use http_cache::client_response::{is_null_body, with_date};
 use http_cache::error::CacheError;
 use http_cache::exchange::{
-    Action, CacheHit, Context, Effect, Event, Exchange, ExchangeResult, ResponseSource, StoredView, UpstreamHead,
+    Action, CacheHit, Context, Effect, Event, Exchange, ExchangeResult, NOT_OF_REFRESH, ResponseSource, StoredView,
+    UpstreamHead,
 };
 use http_cache::freshness::ExchangeTimes;
 use http_cache::page_view::{self, PageText, PageView, Redirects};
@@ -189,10 +190,11 @@ impl ExchangeRunner {
         }
     }
 
-    /// Refreshes the stored response in the background, without the client's `Authorization`.
+    /// Refreshes the stored response in the background.
     fn refresh(&self, key: Key<'static>, exchange: &Exchange<EnvelopeBody>) {
         let mut runner = self.clone();
-        runner.names = runner.names.split(',').filter(|name| *name != "authorization").collect::<Vec<_>>().join(",");
+        let names = runner.names.split(',').filter(|name| !NOT_OF_REFRESH.contains(name));
+        runner.names = names.collect::<Vec<_>>().join(",");
         let refresh = exchange.refresh(key, &runner.fields());
         self.context.wait_until(async move {
             match runner.run(refresh).await {

@@ -11,6 +11,7 @@ use kv_store::retry::{Backoff, Time};
 use serde::Serialize;
 use worker::web_sys::Response;
 
+use super::response_store::memory;
 use crate::http::error::RequestError;
 use crate::http::request_context::RequestContext;
 use crate::http::response;
@@ -60,6 +61,8 @@ async fn write_purge(store: &Store, purge: &Purge, allowed: &OriginAllowList) ->
         && let Ok(url) = CachedUrl::of_href(url, allowed)
     {
         for key in [url.key(), url.page_key()] {
+            // A response that is on its way would outlive the record.
+            memory(|memory| memory.invalidate(key.as_str(), purge.at_ms));
             store.delete_with_retry(&key, &backoff).await.outcome.map_err(|(error, _)| error)?;
         }
     }

@@ -170,10 +170,14 @@ pub(super) fn store_stream(context: &Rc<RequestContext>, store: StreamToStore, s
             Ok(None) => return log.warning("not_stored", &"a body was too long, or there was no room for it"),
             Err(_) => return log.warning("not_stored", &"a body broke off"),
         };
+        let requested_ms = metadata.times.requested_ms;
+        if memory(|memory| memory.has_forgotten(requested_ms, Clock.now_ms())) {
+            return log.warning("not_stored", &"a body took so long that a write or a purge may have come between");
+        }
         let stored =
             Rc::new(StoredResponse::new(StoredMetadata { length: u64::from(body.byte_length()), ..metadata }, None));
         // The response in memory is older, even if only its length differs.
-        memory(|memory| memory.remove_older(key.as_str(), stored.metadata.times.requested_ms));
+        memory(|memory| memory.remove_older(key.as_str(), requested_ms));
         store_in_memory(&again, &key, &stored, &body, Clock.now_ms());
         put(&again.env().cache_store(), log, &key, &stored, &body).await;
     });

@@ -1,7 +1,7 @@
 //! The response to the client: header fields, conditions and ranges.
 
 use super::*;
-use crate::cache_status::ForwardReason;
+use crate::cache_status::{ForwardReason, IF_ERROR, MAX_STALE, SOFT_PURGE};
 use crate::freshness::ExchangeTimes;
 use crate::stored_response::StoredMetadata;
 use http_semantics::fields::HeaderSection;
@@ -426,12 +426,21 @@ fn a_response_without_a_date_is_dated_when_it_is_received() {
 }
 
 #[test]
-fn a_soft_purged_response_stays_out_of_workers_cache_which_would_take_it_for_fresh() {
+fn a_response_that_is_not_fresh_stays_out_of_workers_cache_which_may_take_it_for_fresh() {
     let stored = stored_response(200, &[("cache-control", "max-age=60")]);
-    for (detail, expected) in [(Some(SOFT_PURGE), "no-store"), (None, "")] {
-        let cache_status = CacheStatus::Hit { ttl: 0, detail };
+    let (fwd, status) = (ForwardReason::UriMiss, Some(200));
+    let forwarded = |ttl| CacheStatus::Forwarded { fwd, status, is_stored: true, ttl: Some(ttl), detail: None };
+    for (cache_status, expected) in [
+        (CacheStatus::Hit { ttl: 1, detail: None }, ""),
+        (CacheStatus::Hit { ttl: 0, detail: Some(SOFT_PURGE) }, "no-store"),
+        (CacheStatus::Hit { ttl: 0, detail: Some(IF_ERROR) }, "no-store"),
+        (CacheStatus::Hit { ttl: -1, detail: Some(MAX_STALE) }, "no-store"),
+        (forwarded(1), ""),
+        // It states no lifetime, and is stored only to be validated.
+        (forwarded(0), "no-store"),
+    ] {
         let diagnostics = Diagnostics { cache_status, kv_ms: None, upstream_ms: None };
         let response = from_stored("GET", &HeaderSection::default(), &stored, None, &diagnostics, RECEIVED_MS + 1000);
-        assert_eq!(field(&response, "cloudflare-cdn-cache-control"), expected);
+        assert_eq!(field(&response, "cloudflare-cdn-cache-control"), expected, "{cache_status}");
     }
 }

@@ -437,3 +437,31 @@ fn a_soft_purged_response_that_has_not_expired_is_served_while_it_is_refreshed_u
     let swr = decide_on("", "max-age=10, stale-while-revalidate=10", 15_000, false);
     assert_eq!(swr, Decision::Serve { stale: Some(WHILE_REVALIDATE), refresh: true }, "after its lifetime as without");
 }
+
+#[test]
+fn what_authorization_selects_is_validated_by_a_client_since_a_refresh_without_it_would_not_replace_it() {
+    let request = |authorization: Option<&'static str>| -> HeaderSection {
+        authorization.map(|token| ("authorization", token)).into_iter().collect()
+    };
+    for (authorization, is_refreshed) in [(None, true), (Some("Bearer a"), false)] {
+        let fields = HeaderSection::from(&[
+            ("cache-control", "public, max-age=10, stale-while-revalidate=10"),
+            ("vary", "authorization"),
+        ]);
+        let selecting_fields = vary::selecting_fields(&["authorization".to_owned()], &request(authorization));
+        let times = ExchangeTimes { requested_ms: RECEIVED_MS, received_ms: RECEIVED_MS };
+        let metadata = StoredMetadata { selecting_fields, ..StoredMetadata::of_plain_request(200, &fields, times) };
+        let stored = StoredResponse::new(metadata, None);
+        for (is_soft_purged, after_ms) in [(true, 5000), (false, 15_000)] {
+            let selected = SelectedResponse { stored: &stored, is_backing_off: false, is_soft_purged };
+            let now_ms = RECEIVED_MS + after_ms;
+            let decision = decide(&cache_request("GET", ""), Some(selected), ForwardReason::UriMiss, now_ms, || 0);
+            let serves = matches!(decision, Decision::Serve { refresh: true, .. });
+            assert_eq!(serves, is_refreshed, "{authorization:?}, {after_ms} ms: {decision:?}");
+        }
+        let selected = SelectedResponse { stored: &stored, is_backing_off: false, is_soft_purged: false };
+        let now_ms = RECEIVED_MS + 9999;
+        let fresh = decide(&cache_request("GET", ""), Some(selected), ForwardReason::UriMiss, now_ms, || 0);
+        assert_eq!(fresh, Decision::Serve { stale: None, refresh: false }, "{authorization:?}");
+    }
+}

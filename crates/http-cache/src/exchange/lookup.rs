@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Action, CacheHit, Context, Exchange, MissReason, PURGED, State, StoredBody};
+use super::{Action, CacheHit, Context, Exchange, MissReason, PURGED, State, StoredBody, StoredView};
 use crate::cache_status::ForwardReason;
 use crate::memory_cache::MemoryCache;
 use crate::purge::{PurgeList, PurgeMode};
@@ -56,6 +56,9 @@ impl<B: StoredBody> Exchange<B> {
         cx: &mut Context<'_, B, F>,
     ) -> Action<B> {
         let mut lookup = Lookup { kv_ms, ..Lookup::new(self.key()) };
+        if self.view == StoredView::Page {
+            self.view_purged_ms = purges.and_then(|purges| purges.last_hard_ms(self.url.as_str()));
+        }
         let primary = match found {
             Ok(primary) => primary,
             Err(why) => return self.decide(lookup.missed_because(why), cx),

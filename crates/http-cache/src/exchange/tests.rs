@@ -7,6 +7,7 @@ use crate::purge::{Purge, PurgeList, PurgeMode, PurgeTarget};
 use crate::stored_response::StoredMetadata;
 use crate::vary::Vary;
 use http_semantics::http_date;
+use kv_store::limits::VALUE_BYTES_MAX;
 
 /// Sun, 06 Nov 1994 08:49:37 GMT.
 const NOW_MS: u64 = 784_111_777_000;
@@ -412,15 +413,73 @@ fn after_a_hard_purge_of_a_view_the_upstream_is_asked_for_each_of_its_responses(
         if let Some(mode) = mode {
             purges.add(Purge { target: PurgeTarget::Url(URL.to_owned()), mode, at_ms: NOW_MS });
         }
-        let mut view = Exchange::of_page_view(isolate.url());
-        isolate.step_view(&mut view, Event::Begin);
-        let (found, purges) = (Ok(stored_view(Some("max-age=1"), 2000)), Some(Rc::new(purges)));
-        isolate.step_view(&mut view, Event::Read { found, variant: None, purges, kv_ms: Some(1) });
-        let target = CachedUrl::of_href("https://a.example/target", &isolate.upstreams).unwrap();
-        let mut page = view.page(target);
-        isolate.step(&mut page, &none, Event::Begin);
-        let action = isolate.step(&mut page, &none, read(Ok(stored("", "", TestBody::Bytes("page"))), None));
-        assert_eq!(matches!(action, Action::Send { .. }), asks_upstream, "{mode:?}: {action:?}");
+        let purges = Rc::new(purges);
+        // The purge of a URL deletes the view.
+        for found in [Ok(stored_view(Some("max-age=1"), 2000)), Err(MissReason::Absent)] {
+            let is_deleted = found.is_err();
+            let mut view = Exchange::of_page_view(isolate.url());
+            isolate.step_view(&mut view, Event::Begin);
+            let purges = Some(Rc::clone(&purges));
+            isolate.step_view(&mut view, Event::Read { found, variant: None, purges, kv_ms: Some(1) });
+            let target = CachedUrl::of_href("https://a.example/target", &isolate.upstreams).unwrap();
+            // A response from after the purge is used, unless the purge covers the stored view.
+            for (requested_ms, asks_upstream) in [(NOW_MS, asks_upstream), (NOW_MS + 1, asks_upstream && !is_deleted)] {
+                let mut page = view.page(target.clone());
+                isolate.step(&mut page, &none, Event::Begin);
+                let mut hit = stored("", "", TestBody::Bytes("page"));
+                Rc::get_mut(&mut hit.stored).unwrap().metadata.times.requested_ms = requested_ms;
+                let action = isolate.step(&mut page, &none, read(Ok(hit), None));
+                assert_eq!(matches!(action, Action::Send { .. }), asks_upstream, "{mode:?}: {action:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refresh_asks_for_everybody_and_has_failed_if_its_response_is_not_stored() {
+    for (status, control, begins_another) in [(200, "max-age=60", true), (401, "", false), (429, "", false)] {
+        let mut isolate = TestIsolate::new();
+        let client = HeaderSection::from(&[("authorization", "a"), ("cache-control", "only-if-cached")]);
+        let key = isolate.url().key();
+        assert!(isolate.memory.try_begin_refresh(key.as_str(), NOW_MS));
+        let none = HeaderSection::default();
+        let mut refresh = isolate.begin(&client).0.refresh(key.clone(), &none);
+        isolate.step(&mut refresh, &none, Event::Begin);
+        let action = isolate.step(&mut refresh, &none, read(Ok(stored("", "", TestBody::Bytes("old"))), None));
+        let Action::Send { edits, .. } = action else { panic!("{action:?}") };
+        assert!(NOT_OF_REFRESH.iter().all(|name| edits.remove.iter().any(|removed| removed == name)), "{edits:?}");
+        let times = ExchangeTimes { requested_ms: NOW_MS, received_ms: NOW_MS };
+        let fields = HeaderSection::from(&[("cache-control", control)]);
+        let head = UpstreamHead { status, fields, has_date: false, has_body: true, times, is_in_place_of_error: false };
+        let action = isolate.step(&mut refresh, &none, Event::Received(Ok(head)));
+        assert!(matches!(action, Action::Respond(_)), "{action:?}");
+        assert_eq!(isolate.memory.try_begin_refresh(key.as_str(), NOW_MS + 999), begins_another, "{status}");
+    }
+}
+
+#[test]
+fn a_body_is_stored_if_kv_has_room_for_it_and_for_its_head() {
+    let longest = VALUE_BYTES_MAX.to_string();
+    let long = "x".repeat(3000);
+    for (value, is_stored) in [("", true), (long.as_str(), false)] {
+        let mut isolate = TestIsolate::new();
+        let none = HeaderSection::default();
+        let (mut exchange, ..) = isolate.begin(&none);
+        isolate.step(&mut exchange, &none, read(Err(MissReason::Absent), None));
+        let times = ExchangeTimes { requested_ms: NOW_MS, received_ms: NOW_MS };
+        let fields = HeaderSection::from(&[
+            ("cache-control", "max-age=60"),
+            ("content-length", longest.as_str()),
+            ("x-a", value),
+        ]);
+        let head =
+            UpstreamHead { status: 200, fields, has_date: false, has_body: true, times, is_in_place_of_error: false };
+        let status = status_of(&isolate.step(&mut exchange, &none, Event::Received(Ok(head))));
+        assert_eq!(
+            (status.contains("stored"), status.contains("detail=too-large")),
+            (is_stored, !is_stored),
+            "{status}"
+        );
     }
 }
 

@@ -262,7 +262,12 @@ impl<B: StoredBody> Exchange<B> {
         let detail = match candidate.storable() {
             Storable::Yes if length.is_some_and(|length| length > VALUE_BYTES_MAX) => Some("too-large"),
             Storable::Yes if may_store && (body.is_some() || head.has_body) => {
-                return self.store_and_respond(lookup, fwd, head, length, body, cx);
+                let (key, metadata) = self.to_store(&lookup, &head, length, cx);
+                if metadata.value_bytes() <= VALUE_BYTES_MAX {
+                    let store = StreamToStore { key, metadata, length };
+                    return self.store_and_respond(lookup, fwd, head, store, body, cx);
+                }
+                Some("too-large")
             }
             Storable::Invalidate(why) if lookup.hit.is_some() => {
                 // The stored response is out of date, and nothing replaces it. The times of a view
@@ -286,11 +291,10 @@ impl<B: StoredBody> Exchange<B> {
         lookup: Lookup<B>,
         fwd: ForwardReason,
         head: UpstreamHead,
-        length: Option<u64>,
+        StreamToStore { key, metadata, length }: StreamToStore,
         body: Option<B::Bytes>,
         cx: &mut Context<'_, B, F>,
     ) -> Action<B> {
-        let (key, metadata) = self.to_store(&lookup, &head, length, cx);
         let (kv_ms, detail) = (lookup.kv_ms, lookup.detail);
         self.discard_hit(lookup);
         let stored = Rc::new(StoredResponse::new(metadata, self.view.default_lifetime_ms()));

@@ -167,7 +167,7 @@ fn private_is_not_for_a_shared_cache() {
     assert_eq!(said("private, max-age=60"), Err(NoCacheReason::Private));
     assert_eq!(said("max-age=60 private"), Err(NoCacheReason::Private), "a comma is missing");
     assert_eq!(said("max-age=60, private=\"set-cookie\""), Ok(()));
-    for hidden in ["vary", "cache-control", "Expires", "a, date"] {
+    for hidden in ["vary", "cache-control", "Expires", "a, date", "Cache-Tag", "surrogate-key", "content-encoding"] {
         assert_eq!(said(&format!("max-age=60, private=\"{hidden}\"")), Err(NoCacheReason::Private), "{hidden}");
         assert_eq!(said(&format!("max-age=60, no-cache=\"{hidden}\"")), Err(NoCacheReason::Private), "{hidden}");
     }

@@ -229,6 +229,7 @@ fn a_304_has_what_guides_the_updates_of_caches() {
     let sent = [
         ("cache-control", "max-age=1"),
         ("cdn-cache-control", "max-age=2"),
+        ("cloudflare-cdn-cache-control", "max-age=3"),
         ("content-location", "/a"),
         ("date", NEW),
         ("expires", NEW),
