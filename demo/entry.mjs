@@ -1,8 +1,8 @@
 // The Worker that `npm start` serves: the built one, with a limit of Workers KV that the local KV
 // does not enforce. Workers KV accepts one write a second to a key and responds with 429 to the
 // others. Here that holds for the keys of WRITES that begin with `limited-`, which the demo page
-// uses if its switch is on; nothing else changes. `npm run deploy` takes build/entry.js, so it
-// never contains this file.
+// uses if its switch is on. `/` is a page that waits, until the demo page is stored; nothing else
+// changes. `npm run deploy` takes build/entry.js, so it never contains this file.
 //
 // https://developers.cloudflare.com/kv/platform/limits/
 import { DurableObject } from "cloudflare:workers";
@@ -56,6 +56,29 @@ export class KeyWriter extends DurableObject {
   }
 }
 
+const WAITING = `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="refresh" content="2">
+<title>kv-edge</title>
+</head>
+<body>
+<p>kv-edge is running. The demo page follows as soon as <code>npm start</code> has stored its files.</p>
+</body>
+</html>
+`;
+
 export default {
-  fetch: (request, env, ctx) => worker.fetch(request, withLimit(env), ctx),
+  async fetch(request, env, ctx) {
+    const response = await worker.fetch(request, withLimit(env), ctx);
+    const { hostname, pathname } = new URL(request.url);
+    // Another host is that of a storefront.
+    const isMissing = response.status === 404 && pathname === "/" && ["localhost", "127.0.0.1"].includes(hostname);
+    if (!isMissing || !request.headers.get("Accept")?.includes("text/html")) return response;
+    const headers = { "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store", "Retry-After": "2" };
+    return new Response(WAITING, { status: 503, headers });
+  },
 };

@@ -2,7 +2,7 @@
 // esbuild. It is also wrangler's [build] command, so it runs at each change under `wrangler dev`
 // and before a deploy.
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
@@ -68,12 +68,16 @@ export async function build({ quick, features, out = "build" }) {
   mkdirSync(join(ROOT, out), { recursive: true });
   writeFileSync(join(ROOT, out, STAMP), `unfinished ${names}`);
   const profile = quick ? "quick" : "release";
-  const staging = join(ROOT, out, "staging");
-  await makeModules({ crate: "kv-edge", features: names, profile, entry: "src/platform/entry.mjs", out: staging }, env);
-  if (features.includes("console")) await buildConsole(out);
-  // The last step, so that a build that fails leaves the previous Worker whole.
-  for (const name of OUTPUTS) renameSync(join(staging, name), join(ROOT, out, name));
-  rmSync(staging, { recursive: true });
+  // A folder of its own: two `npm start` may build at once.
+  const staging = mkdtempSync(join(ROOT, out, "staging-"));
+  try {
+    await makeModules({ crate: "kv-edge", features: names, profile, entry: "src/platform/entry.mjs", out: staging }, env);
+    if (features.includes("console")) await buildConsole(out);
+    // The last step, so that a build that fails leaves the previous Worker whole.
+    for (const name of OUTPUTS) renameSync(join(staging, name), join(ROOT, out, name));
+  } finally {
+    rmSync(staging, { recursive: true, force: true });
+  }
   writeFileSync(join(ROOT, out, STAMP), stamps[0]);
   show(`Built in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 }

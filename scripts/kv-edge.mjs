@@ -1,12 +1,14 @@
 #!/usr/bin/env node
 // `npx kv-edge` and `npm run kv-edge`: builds the command-line tool if it is out of date, and runs
-// it, or the built one that KV_EDGE_CLI names. Only the tool writes to stdout, so that
+// it, or the built one that KV_EDGE_CLI names. It is the quick build, unless there is a release
+// build. Only the tool writes to stdout, so that
 // `--json` is JSON alone.
 import { spawn } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { constants } from "node:os";
+import { join } from "node:path";
 import { buildTool } from "./cli.mjs";
-import { fail, main } from "./run.mjs";
+import { fail, main, targetFolder } from "./run.mjs";
 
 const args = process.argv.slice(2);
 const { npm_lifecycle_event: script, npm_config_loglevel: level, npm_config_json: json } = process.env;
@@ -27,7 +29,9 @@ function hasTerminal() {
 }
 
 await main(async () => {
-  const tool = process.env.KV_EDGE_CLI || (await buildTool(process.env, { log: console.error }));
+  // `npm start` has made the quick build. For millions of keys, cargo can make the other one.
+  const quick = !existsSync(join(targetFolder(process.env), "release", "kv-edge"));
+  const tool = process.env.KV_EDGE_CLI || (await buildTool(process.env, { log: console.error, quick }));
   // A terminal sends Ctrl-C and its end to the tool too, which then finishes the calls in
   // progress. A signal from here would be the second one, which ends it at once.
   const isSentByTerminal = hasTerminal();

@@ -14,8 +14,9 @@ import { nodeEnvironment } from "./setup.mjs";
 
 const HELP = `npm start [-- --port N]
 
-Serves kv-edge at http://localhost:${PORT} (or port N), with demo upstreams on the three ports after it. Each port has a local KV of its
-own; that of ${PORT} is the one that \`npx wrangler kv … --local\` reads. Ctrl-C ends it. Vars and the secret API_TOKEN in .dev.vars win over those of the demo.`;
+Serves kv-edge at http://localhost:${PORT} (or port N), with demo upstreams on the three ports after it. Each port has a
+local KV of its own; that of ${PORT} is the one that \`npx wrangler kv … --local\` reads. Ctrl-C ends it. Vars and the secret
+API_TOKEN in .dev.vars win over those of the demo.`;
 
 /** The vars that the demo needs. */
 const demoVars = ({ article, storefrontA, storefrontB }) => ({
@@ -26,6 +27,8 @@ const demoVars = ({ article, storefrontA, storefrontB }) => ({
   KV_API_WRITABLE: "*",
   KV_API_NAMESPACES: "KV_NAMESPACES",
   METRICS: "on",
+  // Who looks before the files are stored sees them soon after.
+  ASSETS_REFRESH: "1",
   API_TOKEN: "local-demo-token",
 });
 
@@ -51,6 +54,9 @@ const PORT_MAX = 65535 - Object.keys(portsAfter(0)).length;
  */
 const WRANGLER_NOISE = /^(\s*|Your Worker has access to the following bindings:|Binding +Resource.*|env\.\w+ .*|\[custom build\] (Running:.*)?)$/;
 
+/** What wrangler prints if another process has taken a port that it chose for itself. */
+const PORT_TAKEN = 'Address already in use (socket "direct:';
+
 await main(
   async () => {
     const { help, port } = parseOptions();
@@ -65,7 +71,7 @@ await main(
     // Again, since the build may have taken minutes.
     await requireFreePorts(port, (port) => ({ "kv-edge": port }));
 
-    const server = await startWrangler(port, env);
+    const server = await startWrangler(port, env, 3);
     console.log(`Serving at http://localhost:${port}; the demo's files and records follow`);
     const records = await seed(port, process.env.KV_EDGE_CLI || (await buildTool(env, { quick: true })));
     console.log(`Put ${records} records of users and storefronts\n`);
@@ -80,7 +86,8 @@ function parseOptions() {
   try {
     ({ values } = parseArgs({ options: { port: { type: "string", default: String(PORT) }, help: { type: "boolean", short: "h" } } }));
   } catch (error) {
-    throw new Failure(`${error.message}\n\n${HELP}`);
+    const hint = error.code === "ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL" ? " npm passes on only what follows `--`." : "";
+    throw new Failure(`${error.message}.${hint}\n\n${HELP}`);
   }
   const port = Number(values.port);
   if (!Number.isInteger(port) || port < 1 || port > PORT_MAX) {
@@ -91,9 +98,10 @@ function parseOptions() {
 
 /**
  * Starts `wrangler dev` and waits until it serves. Shows what it prints before `showOutput` is
- * called only if it ends before then.
+ * called only if it ends before then. Two wranglers that start at the same moment may choose the
+ * same port for a socket of their own; then it starts again, `tries` times in all.
  */
-async function startWrangler(port, env) {
+async function startWrangler(port, env, tries) {
   const overridden = varsOfDotenv();
   const vars = Object.entries(demoVars(portsAfter(port)))
     .filter(([name]) => !overridden.includes(name))
@@ -112,14 +120,16 @@ async function startWrangler(port, env) {
     else if (!WRANGLER_NOISE.test(stripVTControlCharacters(line))) console.log(line);
   };
   for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on("line", show);
-  await new Promise((ready, failed) => {
-    child.once("message", ready); // sent once, when it listens
-    child.once("exit", () => {
+  const serves = await new Promise((ended, failed) => {
+    child.once("message", () => ended(true)); // sent once, when it listens
+    child.once("close", () => {
+      if (tries > 1 && buffered?.some((line) => line.includes(PORT_TAKEN))) return ended(false);
       if (buffered?.length) console.error(buffered.join("\n"));
       void fail(`\`wrangler dev\` ended${buffered ? " before it served; the lines above say why" : ""}.`);
     });
     child.once("error", failed);
   });
+  if (!serves) return startWrangler(port, env, tries - 1);
   return { showOutput: () => (buffered = undefined) };
 }
 

@@ -1,5 +1,5 @@
 // demo/entry.mjs, which `npm start` serves: keys that begin with `limited-` have KV's limit of one
-// write a second, all others have none.
+// write a second, all others have none; and `/` waits for the demo page.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { send } from "./harness/http.mjs";
@@ -43,4 +43,14 @@ describe("the limit of one write a second", () => {
       [true, true, true, true],
     );
   });
+});
+
+test("until the demo page is stored, a browser gets a page at / that asks again, and curl and other paths get 404", async () => {
+  const get = (path, headers) => send({ url: worker.directUrl }, path, { headers });
+  const html = { Accept: "text/html,*/*;q=0.8" };
+  const waiting = await get("/", html);
+  assert.deepEqual([waiting.status, waiting.headers["cache-control"], waiting.headers["retry-after"]], [503, "no-store", "2"]);
+  assert.match(waiting.text, /http-equiv="refresh" content="2"/);
+  for (const response of [await get("/"), await get("/missing", html), await get("/", { ...html, Host: "tea.shops.localhost" })])
+    assert.equal(response.status, 404);
 });
