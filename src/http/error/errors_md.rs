@@ -13,8 +13,16 @@ type ErrorRow = (ErrorResponse, &'static str);
 const HEAD: &str = "\
 # Errors
 
-The responses of the Worker to requests that it cannot fulfil. Values in the sentences, such as
-`tea` or 513, are examples.
+You got an error from the Worker, and want to know what it means. Look for its code or its sentence
+below. Values in the sentences, such as `tea` or 513, are examples.
+
+```sh
+curl -s -H 'Accept: application/json' http://localhost:8787/cache/https://other.example/
+```
+
+```text
+{\"type\":\"about:blank\",\"title\":\"Forbidden\",\"status\":403,\"code\":\"upstream_not_allowed\",…}
+```
 
 A client that names `application/json` or `application/problem+json` in `Accept` gets problem
 details ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)) with the status, its phrase as
