@@ -74,10 +74,10 @@ const WAITING = `<!DOCTYPE html>
 export default {
   async fetch(request, env, ctx) {
     const response = await worker.fetch(request, withLimit(env), ctx);
+    if (response.status !== 404 || !request.headers.get("Accept")?.includes("text/html")) return response;
     const { hostname, pathname } = new URL(request.url);
     // Another host is that of a storefront.
-    const isMissing = response.status === 404 && pathname === "/" && ["localhost", "127.0.0.1"].includes(hostname);
-    if (!isMissing || !request.headers.get("Accept")?.includes("text/html")) return response;
+    if (pathname !== "/" || !["localhost", "127.0.0.1"].includes(hostname)) return response;
     const headers = { "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store", "Retry-After": "2" };
     return new Response(WAITING, { status: 503, headers });
   },

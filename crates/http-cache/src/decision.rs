@@ -5,6 +5,7 @@ use crate::cache_control::{CacheControl, MaxStale, Qualified};
 use crate::cache_status::{ForwardReason, IF_ERROR, MAX_STALE, SOFT_PURGE, WHILE_REVALIDATE};
 use crate::stale;
 use crate::stored_response::StoredResponse;
+use crate::upstream_request::NOT_OF_REFRESH;
 use crate::validation;
 use crate::vary;
 use http_semantics::fields::Fields;
@@ -165,8 +166,9 @@ fn from_store(
     random: impl FnOnce() -> u64,
 ) -> Option<Decision> {
     let serve = |stale, refresh| Some(Decision::Serve { stale, refresh });
-    // A refresh in the background, which has no `Authorization`, would not replace it.
-    let is_refreshable = !vary::is_selected_by(&stored.metadata.selecting_fields, "authorization");
+    // A refresh in the background, which lacks these fields, would replace another response.
+    let is_selected_by = |name: &&str| vary::is_selected_by(&stored.metadata.selecting_fields, name);
+    let is_refreshable = !NOT_OF_REFRESH.iter().any(is_selected_by);
     // §5.2.1.4, §5.2.2.4: "MUST NOT be used … without successful validation".
     if request.no_cache != Qualified::Absent || stored.directives.no_cache == Qualified::All {
         return None;

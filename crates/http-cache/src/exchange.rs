@@ -50,7 +50,7 @@ use crate::memory_cache::{BODY_BYTES_MAX, MemoryCache, MemoryEntry};
 use crate::page_view;
 use crate::stale;
 use crate::stored_response::StoredResponse;
-use crate::upstream_request;
+use crate::upstream_request::{self, NOT_OF_REFRESH};
 use crate::validation::conditions;
 use crate::vary::{self, SelectingFields};
 use http_semantics::cdn_loop;
@@ -64,10 +64,6 @@ const WAIT_MS: u64 = 1;
 const WAIT_MAX_MS: u64 = 32;
 /// `detail` of a request for which the stored response is not used because it was purged.
 const PURGED: &str = "purged";
-/// The client's header fields that the request of a refresh does not have. The stored response is
-/// for everybody, and so must be the one that replaces it; and what this client accepts from a
-/// cache, such as `only-if-cached`, says nothing about a request that serves all others.
-pub const NOT_OF_REFRESH: [&str; 3] = ["authorization", "cache-control", "pragma"];
 /// How often a request waits at most: once for the URL, and once for the variant that it selects.
 const WAIT_ROUNDS_MAX: u8 = 2;
 

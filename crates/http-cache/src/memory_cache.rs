@@ -32,6 +32,13 @@ const REFRESH_LOST_MS: u64 = 30_000;
 const BACKOFF_MS: u64 = 1000;
 const BACKOFF_MAX_MS: u64 = 60_000;
 
+/// Returns true if invalidations since `requested_ms` may be forgotten: that is more than two
+/// minutes ago.
+#[must_use]
+pub fn may_have_forgotten(requested_ms: u64, now_ms: u64) -> bool {
+    requested_ms.abs_diff(now_ms) > INVALIDATED_MS
+}
+
 /// A stored response in memory.
 #[derive(Debug, Clone)]
 pub struct MemoryEntry<B> {
@@ -192,12 +199,6 @@ impl<B: Clone> MemoryCache<B> {
     #[must_use]
     pub fn is_invalidated(&self, key: &str, requested_ms: u64) -> bool {
         self.invalidated.get(key).is_some_and(|at_ms| requested_ms <= *at_ms)
-    }
-
-    /// Returns true if invalidations since `requested_ms` may be forgotten: it is two minutes ago.
-    #[must_use]
-    pub fn has_forgotten(&self, requested_ms: u64, now_ms: u64) -> bool {
-        now_ms.saturating_sub(requested_ms) > INVALIDATED_MS
     }
 
     /// Returns true if a response requested at `requested_ms` must not be stored any more: the

@@ -10,6 +10,12 @@ use http_semantics::forwarding_fields::{is_set_by_cloudflare, is_stripped};
 const CONDITIONS_AND_RANGES: [&str; 6] =
     ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"];
 
+/// The client's header fields that the request of a refresh in the background does not have. The
+/// stored response is for everybody, and so must be the one that replaces it; and what this client
+/// accepts from a cache, such as `only-if-cached`, says nothing about a request that serves all
+/// others.
+pub const NOT_OF_REFRESH: [&str; 3] = ["authorization", "cache-control", "pragma"];
+
 /// Returns the changes to the client's header fields for a request to the upstream.
 ///
 /// If a response is stored (`is_stored`), a `GET` or `HEAD` asks for the whole representation

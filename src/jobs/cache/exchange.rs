@@ -10,11 +10,11 @@ use http_cache::cached_url::CachedUrl;
 use http_cache::client_response::{is_null_body, with_date};
 use http_cache::error::CacheError;
 use http_cache::exchange::{
-    Action, CacheHit, Context, Effect, Event, Exchange, ExchangeResult, NOT_OF_REFRESH, ResponseSource, StoredView,
-    UpstreamHead,
+    Action, CacheHit, Context, Effect, Event, Exchange, ExchangeResult, ResponseSource, StoredView, UpstreamHead,
 };
 use http_cache::freshness::ExchangeTimes;
 use http_cache::page_view::{self, PageText, PageView, Redirects};
+use http_cache::upstream_request::NOT_OF_REFRESH;
 use http_semantics::fields::{Fields, HeaderEdits};
 use kv_store::limits::Key;
 use kv_store::retry::Time;

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use http_cache::exchange::{CacheHit, MissReason, StoredBody, StoredView, StreamToStore, usable_record};
-use http_cache::memory_cache::{BODY_BYTES_MAX, MemoryCache, MemoryEntry};
+use http_cache::memory_cache::{self, BODY_BYTES_MAX, MemoryCache, MemoryEntry};
 use http_cache::page_view;
 use http_cache::stale::expiration_ttl_seconds;
 use http_cache::stored_response::{StoredMetadata, StoredResponse};
@@ -171,7 +171,7 @@ pub(super) fn store_stream(context: &Rc<RequestContext>, store: StreamToStore, s
             Err(_) => return log.warning("not_stored", &"a body broke off"),
         };
         let requested_ms = metadata.times.requested_ms;
-        if memory(|memory| memory.has_forgotten(requested_ms, Clock.now_ms())) {
+        if memory_cache::may_have_forgotten(requested_ms, Clock.now_ms()) {
             return log.warning("not_stored", &"a body took so long that a write or a purge may have come between");
         }
         let stored =

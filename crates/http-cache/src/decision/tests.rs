@@ -439,16 +439,14 @@ fn a_soft_purged_response_that_has_not_expired_is_served_while_it_is_refreshed_u
 }
 
 #[test]
-fn what_authorization_selects_is_validated_by_a_client_since_a_refresh_without_it_would_not_replace_it() {
-    let request = |authorization: Option<&'static str>| -> HeaderSection {
-        authorization.map(|token| ("authorization", token)).into_iter().collect()
-    };
-    for (authorization, is_refreshed) in [(None, true), (Some("Bearer a"), false)] {
-        let fields = HeaderSection::from(&[
-            ("cache-control", "public, max-age=10, stale-while-revalidate=10"),
-            ("vary", "authorization"),
-        ]);
-        let selecting_fields = vary::selecting_fields(&["authorization".to_owned()], &request(authorization));
+fn what_a_field_selects_that_a_refresh_lacks_is_validated_by_a_client_since_a_refresh_would_not_replace_it() {
+    let present = [("x-a", true), ("authorization", false), ("cache-control", false), ("pragma", false)];
+    let cases = present.map(|(name, is_refreshed)| (name, Some("a"), is_refreshed));
+    for (name, value, is_refreshed) in cases.into_iter().chain([("authorization", None, true)]) {
+        let request: HeaderSection = value.map(|value| (name, value)).into_iter().collect();
+        let fields =
+            HeaderSection::from(&[("cache-control", "public, max-age=10, stale-while-revalidate=10"), ("vary", name)]);
+        let selecting_fields = vary::selecting_fields(&[name.to_owned()], &request);
         let times = ExchangeTimes { requested_ms: RECEIVED_MS, received_ms: RECEIVED_MS };
         let metadata = StoredMetadata { selecting_fields, ..StoredMetadata::of_plain_request(200, &fields, times) };
         let stored = StoredResponse::new(metadata, None);
@@ -457,11 +455,11 @@ fn what_authorization_selects_is_validated_by_a_client_since_a_refresh_without_i
             let now_ms = RECEIVED_MS + after_ms;
             let decision = decide(&cache_request("GET", ""), Some(selected), ForwardReason::UriMiss, now_ms, || 0);
             let serves = matches!(decision, Decision::Serve { refresh: true, .. });
-            assert_eq!(serves, is_refreshed, "{authorization:?}, {after_ms} ms: {decision:?}");
+            assert_eq!(serves, is_refreshed, "{name}: {value:?}, {after_ms} ms: {decision:?}");
         }
         let selected = SelectedResponse { stored: &stored, is_backing_off: false, is_soft_purged: false };
         let now_ms = RECEIVED_MS + 9999;
         let fresh = decide(&cache_request("GET", ""), Some(selected), ForwardReason::UriMiss, now_ms, || 0);
-        assert_eq!(fresh, Decision::Serve { stale: None, refresh: false }, "{authorization:?}");
+        assert_eq!(fresh, Decision::Serve { stale: None, refresh: false }, "{name}: {value:?}");
     }
 }
